@@ -1,0 +1,69 @@
+/* A backend: where tensors live and which kernel serves each operation. */
+#ifndef DDPM_KERNELS_BACKEND_H
+#define DDPM_KERNELS_BACKEND_H
+
+#include "kernels/kernels.h"
+
+struct ddpm_device_options {
+    int threads;       /* 0: all processors */
+    int index;         /* which accelerator */
+    const char *level; /* CPU level to force ("avx2", …), NULL: best */
+    bool direct;       /* convolutions computed directly, no Winograd */
+};
+
+struct ddpm_backend;
+
+/* An opened device. Backends embed it as the first member of their own. */
+struct ddpm_device {
+    const struct ddpm_backend *backend;
+    int threads;
+    bool direct;
+    char description[160]; /* "CPU, avx2, 2 threads" */
+};
+
+struct ddpm_backend {
+    const char *name;
+    const char *help;
+    ddpm_status (*open)(const struct ddpm_device_options *options, struct ddpm_device **out);
+    void (*close)(struct ddpm_device *device);
+
+    /* Zeroed memory, aligned to DDPM_ALIGNMENT. */
+    ddpm_status (*allocate)(struct ddpm_device *device, size_t bytes, const char *what, void **out);
+    void (*release)(struct ddpm_device *device, void *memory);
+    /* Bytes that can still be allocated; 0 when the backend cannot tell. */
+    size_t (*available)(struct ddpm_device *device);
+
+    /* All are ordered with the kernels. upload may return before the copy is done but has taken
+     * `from`; download waits. */
+    ddpm_status (*upload)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
+    ddpm_status (*download)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
+    ddpm_status (*copy)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
+    ddpm_status (*zero)(struct ddpm_device *device, void *to, size_t bytes);
+    ddpm_status (*synchronize)(struct ddpm_device *device);
+
+    /* The first row that supports the call, or NULL. `call` has op, attributes, shapes. */
+    const struct ddpm_kernel *(*find_kernel)(struct ddpm_device *device,
+                                             const struct ddpm_call *call);
+
+    /* Record the calls made between begin and end, and replay them with one submission. NULL where
+     * there is no such thing. */
+    ddpm_status (*record_begin)(struct ddpm_device *device);
+    ddpm_status (*record_end)(struct ddpm_device *device, void **recording);
+    ddpm_status (*replay)(struct ddpm_device *device, void *recording);
+    void (*release_recording)(struct ddpm_device *device, void *recording);
+
+    /* Host memory from which uploads are fast (pinned). NULL: ordinary memory serves. */
+    ddpm_status (*allocate_host)(struct ddpm_device *device, size_t bytes, void **out);
+    void (*release_host)(struct ddpm_device *device, void *memory);
+};
+
+extern const struct ddpm_backend ddpm_backend_ref;
+extern const struct ddpm_backend ddpm_backend_cpu;
+
+/* Open a device by its name: "cpu", "ref", "cuda", "cuda:1", or "auto" (an accelerator when there
+ * is one, else the CPU; says which through the log). */
+ddpm_status ddpm_device_open(const char *name, const struct ddpm_device_options *options,
+                             struct ddpm_device **out);
+void ddpm_device_close(struct ddpm_device **device);
+
+#endif

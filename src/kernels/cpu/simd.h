@@ -1,0 +1,84 @@
+/* Vectors of the CPU level that a file is compiled for.
+ *
+ * Files named *.simd.c are compiled once per level (generic, avx2, avx512; NEON builds take
+ * generic) with DDPM_LEVEL set to its name and the level's -m flags, and written with GCC/clang
+ * vector types: no intrinsics, so the same source serves every level. Their functions carry the
+ * level as a suffix by SIMD(name). `-ffp-contract=fast` lets the compiler make fused multiply-adds
+ * of a*b+c. */
+#ifndef DDPM_KERNELS_CPU_SIMD_H
+#define DDPM_KERNELS_CPU_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define SIMD_PASTE2(name, level) ddpm_##name##_##level
+#define SIMD_PASTE(name, level) SIMD_PASTE2(name, level)
+/* SIMD(gemm) is ddpm_gemm_avx2 in the avx2 build of a file. */
+#define SIMD(name) SIMD_PASTE(name, DDPM_LEVEL)
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+
+typedef float vf __attribute__((vector_size(LANES * 4)));
+typedef int32_t vi __attribute__((vector_size(LANES * 4)));
+
+static inline vf vf_load(const float *p)
+{
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void vf_store(float *p, vf v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static inline vf vf_set(float x)
+{
+    return x - (vf){0};
+}
+
+/* The first `count` < LANES elements; the others are 0. */
+static inline vf vf_load_part(const float *p, int64_t count)
+{
+    vf v = {0};
+    memcpy(&v, p, (size_t)count * sizeof *p);
+    return v;
+}
+
+static inline void vf_store_part(float *p, vf v, int64_t count)
+{
+    memcpy(p, &v, (size_t)count * sizeof *p);
+}
+
+static inline float vf_sum(vf v)
+{
+    float sum = 0;
+    for (int lane = 0; lane < LANES; ++lane)
+        sum += v[lane];
+    return sum;
+}
+
+/* Lane by lane: mask ? a : b, with mask all ones or all zeros. */
+static inline vf vf_select(vi mask, vf a, vf b)
+{
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+
+static inline vf vf_max(vf a, vf b)
+{
+    return vf_select((vi)(a > b), a, b);
+}
+
+static inline vf vf_min(vf a, vf b)
+{
+    return vf_select((vi)(a < b), a, b);
+}
+
+#endif
