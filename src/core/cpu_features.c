@@ -1,0 +1,62 @@
+/* The instruction-set levels of this processor. The compiler's builtin also asks the operating
+ * system whether it saves the wide registers. */
+#include "core/cpu_features.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512"};
+
+const char *ddpm_cpu_level_name(enum ddpm_cpu_level level)
+{
+    return names[level];
+}
+
+bool ddpm_cpu_supports(enum ddpm_cpu_level level)
+{
+    switch (level) {
+    case DDPM_CPU_GENERIC:
+        return true;
+#if defined(__x86_64__) || defined(__i386__)
+    case DDPM_CPU_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case DDPM_CPU_AVX512:
+        return ddpm_cpu_supports(DDPM_CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+#endif
+    default:
+        return false;
+    }
+}
+
+static enum ddpm_cpu_level best_level(void)
+{
+    int level = DDPM_CPU_LEVEL_COUNT - 1;
+    while (level > DDPM_CPU_GENERIC && !ddpm_cpu_supports((enum ddpm_cpu_level)level))
+        --level;
+    return (enum ddpm_cpu_level)level;
+}
+
+ddpm_status ddpm_cpu_choose_level(const char *name, enum ddpm_cpu_level *out)
+{
+    const char *source = name ? "the CPU level" : "the environment variable DDPM_CPU";
+    enum ddpm_cpu_level best = best_level();
+    if (!name)
+        name = getenv("DDPM_CPU");
+    *out = best;
+    if (!name || !*name)
+        return DDPM_OK;
+    for (int level = 0; level < DDPM_CPU_LEVEL_COUNT; ++level) {
+        if (strcmp(name, names[level]) != 0)
+            continue;
+        if (!ddpm_cpu_supports((enum ddpm_cpu_level)level))
+            return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                              "%s is \"%s\", which this processor lacks; its best is \"%s\"",
+                              source, name, names[best]);
+        *out = (enum ddpm_cpu_level)level;
+        return DDPM_OK;
+    }
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "%s is \"%s\", want generic, avx2 or avx512", source,
+                      name);
+}

@@ -1,0 +1,28 @@
+/* The instruction-set levels that kernels are compiled for, and the best one of this processor. */
+#ifndef DDPM_CORE_CPU_FEATURES_H
+#define DDPM_CORE_CPU_FEATURES_H
+
+#include <stdbool.h>
+
+#include "core/error.h"
+
+/* Ascending: each level's processors also run the ones before it. */
+enum ddpm_cpu_level {
+    DDPM_CPU_GENERIC, /* the compiler's baseline */
+    DDPM_CPU_AVX2,    /* AVX2, FMA, F16C */
+    DDPM_CPU_AVX512,  /* AVX-512 F, BW, DQ, VL */
+    DDPM_CPU_LEVEL_COUNT,
+};
+
+/* "generic", "avx2", "avx512". */
+const char *ddpm_cpu_level_name(enum ddpm_cpu_level level);
+
+/* Can this processor (and its operating system) run the level? */
+bool ddpm_cpu_supports(enum ddpm_cpu_level level);
+
+/* The level to use: the one called `name`, or by the environment variable DDPM_CPU where `name` is
+ * NULL, or the best one. DDPM_ERROR_ARGUMENT for an unknown name, DDPM_ERROR_UNSUPPORTED for one
+ * that the processor lacks. */
+ddpm_status ddpm_cpu_choose_level(const char *name, enum ddpm_cpu_level *out);
+
+#endif

@@ -1,0 +1,114 @@
+/* The CPU backend: SIMD kernels in one table per level (table.simd.c), the best level that the
+ * processor has chosen when the device is opened. */
+#include "kernels/cpu/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "kernels/host_memory.h"
+
+static const ddpm_cpu_table *const tables[DDPM_CPU_LEVEL_COUNT] = {
+    [DDPM_CPU_GENERIC] = &ddpm_cpu_table_generic,
+#if defined(__x86_64__) || defined(__i386__)
+    [DDPM_CPU_AVX2] = &ddpm_cpu_table_avx2,
+    [DDPM_CPU_AVX512] = &ddpm_cpu_table_avx512,
+#endif
+};
+
+/* Operations that are computed by the reference kernels: they cost nothing worth a kernel, or have
+ * none yet. Every other operation without a row is an error at plan time. */
+static bool served_by_reference(enum ddpm_op op)
+{
+    switch (op) {
+    case DDPM_OP_CONV2D:
+    case DDPM_OP_CONV2D_BACKWARD_DATA:
+    case DDPM_OP_CONV2D_BACKWARD_WEIGHT:
+    case DDPM_OP_DEPTHWISE_CONV2D:
+    case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA:
+    case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT:
+    case DDPM_OP_GROUP_NORM:
+    case DDPM_OP_GROUP_NORM_BACKWARD:
+    case DDPM_OP_ACTIVATION:
+    case DDPM_OP_ACTIVATION_BACKWARD:
+    case DDPM_OP_ADD:
+    case DDPM_OP_ADD_CHANNELS:
+    case DDPM_OP_SUM_PIXELS:
+    case DDPM_OP_CONCAT:
+    case DDPM_OP_UPSAMPLE:
+    case DDPM_OP_UPSAMPLE_BACKWARD:
+    case DDPM_OP_SCALE_PIXELS:
+    case DDPM_OP_SCALE_PIXELS_BACKWARD:
+    case DDPM_OP_TIMESTEP_EMBEDDING:
+    case DDPM_OP_NORMALIZE_PICTURES:
+    case DDPM_OP_DRAW_TIMESTEPS:
+    case DDPM_OP_DRAW_NORMAL:
+    case DDPM_OP_Q_SAMPLE:
+    case DDPM_OP_LOSS:
+    case DDPM_OP_LOSS_BACKWARD:
+    case DDPM_OP_REVERSE_STEP:
+    case DDPM_OP_GRADIENT_NORM:
+    case DDPM_OP_ADAMW:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static ddpm_status cpu_open(const struct ddpm_device_options *options, struct ddpm_device **out)
+{
+    struct ddpm_cpu_device *device;
+    enum ddpm_cpu_level level;
+    *out = NULL;
+    DDPM_TRY(ddpm_cpu_choose_level(options->level, &level));
+    if (!tables[level])
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "this build has no kernels of level \"%s\"",
+                          ddpm_cpu_level_name(level));
+    DDPM_TRY(DDPM_NEW(&device, "the CPU device"));
+    device->base.backend = &ddpm_backend_cpu;
+    device->base.threads = options->threads > 0 ? options->threads : ddpm_processor_count();
+    device->base.direct = options->direct;
+    device->level = level;
+    snprintf(device->base.description, sizeof device->base.description, "CPU, %s, %d thread%s",
+             ddpm_cpu_level_name(level), device->base.threads,
+             device->base.threads == 1 ? "" : "s");
+    *out = &device->base;
+    return DDPM_OK;
+}
+
+static void cpu_close(struct ddpm_device *device)
+{
+    free(device);
+}
+
+static const struct ddpm_kernel *cpu_find_kernel(struct ddpm_device *device,
+                                                 const struct ddpm_call *call)
+{
+    const struct ddpm_cpu_device *cpu = (const struct ddpm_cpu_device *)device;
+    struct ddpm_call question = *call;
+    question.device = device; /* rows ask it for `direct` */
+    const struct ddpm_kernel *const *row = (*tables[cpu->level])[call->op];
+    for (; row && *row; ++row)
+        if (!(*row)->supports || (*row)->supports(&question))
+            return *row;
+    if (served_by_reference(call->op))
+        return ddpm_backend_ref.find_kernel(device, call);
+    return NULL;
+}
+
+const struct ddpm_backend ddpm_backend_cpu = {
+    .name = "cpu",
+    .help = "this machine's processor",
+    .open = cpu_open,
+    .close = cpu_close,
+    .allocate = ddpm_host_allocate,
+    .release = ddpm_host_release,
+    .available = ddpm_host_available,
+    .upload = ddpm_host_copy,
+    .download = ddpm_host_copy,
+    .copy = ddpm_host_copy,
+    .zero = ddpm_host_zero,
+    .synchronize = ddpm_host_synchronize,
+    .find_kernel = cpu_find_kernel,
+};

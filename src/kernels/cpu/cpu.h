@@ -1,0 +1,18 @@
+/* The opened CPU device. */
+#ifndef DDPM_KERNELS_CPU_CPU_H
+#define DDPM_KERNELS_CPU_CPU_H
+
+#include "core/cpu_features.h"
+#include "kernels/backend.h"
+
+/* Per operation the rows to try in order, ending in NULL; NULL where the level has none. One table
+ * per level, from table.simd.c. */
+typedef const struct ddpm_kernel *const *ddpm_cpu_table[DDPM_OP_COUNT];
+extern ddpm_cpu_table const ddpm_cpu_table_generic, ddpm_cpu_table_avx2, ddpm_cpu_table_avx512;
+
+struct ddpm_cpu_device {
+    struct ddpm_device base;
+    enum ddpm_cpu_level level;
+};
+
+#endif

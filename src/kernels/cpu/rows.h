@@ -1,0 +1,16 @@
+/* The rows of the CPU backend: every kernel that the *.simd.c files define, once per level.
+ *
+ * To add one: define `const struct ddpm_kernel SIMD(my_kernel) = {SIMD_NAME("my_kernel"), …}` in a
+ * *.simd.c file listed in CMakeLists.txt, declare it here, and enter it in table.simd.c. */
+#ifndef DDPM_KERNELS_CPU_ROWS_H
+#define DDPM_KERNELS_CPU_ROWS_H
+
+#include "kernels/cpu/simd.h"
+#include "kernels/kernels.h"
+
+#define SIMD_STRING2(level) #level
+#define SIMD_STRING(level) SIMD_STRING2(level)
+/* SIMD_NAME("gemm") is "gemm_avx2" in the avx2 build of a file. */
+#define SIMD_NAME(name) name "_" SIMD_STRING(DDPM_LEVEL)
+
+#endif

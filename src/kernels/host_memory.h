@@ -1,0 +1,17 @@
+/* Memory of the backends that compute on the host: the members of struct ddpm_backend, see there.
+ * Kernels run where they are called, so everything is ordered already. */
+#ifndef DDPM_KERNELS_HOST_MEMORY_H
+#define DDPM_KERNELS_HOST_MEMORY_H
+
+#include "kernels/backend.h"
+
+ddpm_status ddpm_host_allocate(struct ddpm_device *device, size_t bytes, const char *what,
+                               void **out);
+void ddpm_host_release(struct ddpm_device *device, void *memory);
+size_t ddpm_host_available(struct ddpm_device *device);
+/* upload, download and copy. The ranges must not overlap. */
+ddpm_status ddpm_host_copy(struct ddpm_device *device, void *to, const void *from, size_t bytes);
+ddpm_status ddpm_host_zero(struct ddpm_device *device, void *to, size_t bytes);
+ddpm_status ddpm_host_synchronize(struct ddpm_device *device);
+
+#endif
