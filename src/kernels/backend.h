@@ -66,4 +66,19 @@ ddpm_status ddpm_device_open(const char *name, const struct ddpm_device_options 
                              struct ddpm_device **out);
 void ddpm_device_close(struct ddpm_device **device);
 
+/* A backend may live in a shared library of its own, loaded at run time (plugin.c): it exports
+ * `ddpm_cuda_backend`, of type ddpm_plugin_backend, which returns NULL when `abi` is not the one it
+ * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
+ * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
+#define DDPM_PLUGIN_ABI 1u /* raise whenever a struct of this file, kernels.h or tensor.h changes */
+
+struct ddpm_host {
+    ddpm_status (*raise)(ddpm_status status, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+    void (*log)(ddpm_log_level level, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+};
+
+typedef const struct ddpm_backend *ddpm_plugin_backend(unsigned abi, const struct ddpm_host *host);
+
 #endif
