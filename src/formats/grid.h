@@ -1,0 +1,23 @@
+/* Pictures laid out in a grid, as torchvision's make_grid does it with its border of 2 black pixels
+ * around each (a single picture has its border too). */
+#ifndef DDPM_FORMATS_GRID_H
+#define DDPM_FORMATS_GRID_H
+
+#include <stdint.h>
+
+#include "core/error.h"
+
+#define DDPM_GRID_BORDER 2
+
+/* Height and width of the grid of `count` pictures of height × width in rows of `columns` (fewer
+ * when count is smaller). All at least 1; DDPM_ERROR_ARGUMENT otherwise, or when the grid would
+ * have a side above 2^20. */
+ddpm_status ddpm_grid_size(int count, int height, int width, int columns, int *grid_height,
+                           int *grid_width);
+
+/* Lay pictures [count, height, width, channels] into `grid` [grid_height, grid_width, channels] of
+ * that size. */
+ddpm_status ddpm_grid_fill(uint8_t *grid, const uint8_t *pictures, int count, int height, int width,
+                           int channels, int columns);
+
+#endif

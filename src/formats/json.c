@@ -1,0 +1,158 @@
+/* JSON through jansson. */
+#include "formats/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "formats/file.h"
+
+ddpm_status ddpm_json_parse(json_t **out, const void *text, size_t bytes, const char *label)
+{
+    json_error_t error;
+    *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    if (*out)
+        return DDPM_OK;
+    if (json_error_code(&error) == json_error_out_of_memory)
+        return ddpm_raise_memory(bytes, "JSON values");
+    return ddpm_raise(DDPM_ERROR_FORMAT, "%s:%d:%d: not valid JSON: %s", label,
+                      error.line > 0 ? error.line : 1, error.column > 0 ? error.column : 0,
+                      error.text);
+}
+
+ddpm_status ddpm_json_read(json_t **out, const char *path)
+{
+    void *text;
+    size_t bytes;
+    *out = NULL;
+    DDPM_TRY(ddpm_file_read_whole(&text, &bytes, path, DDPM_JSON_LIMIT));
+    ddpm_status status = ddpm_json_parse(out, text, bytes, path);
+    free(text);
+    return status;
+}
+
+ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_order order)
+{
+    size_t flags = JSON_INDENT(4) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY;
+    if (order == DDPM_JSON_SORTED)
+        flags |= JSON_SORT_KEYS;
+    *out = NULL;
+    char *text = json_dumps(value, flags);
+    if (!text)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a value cannot be written as JSON");
+    ddpm_status status = ddpm_format(out, "%s\n", text);
+    free(text);
+    return status;
+}
+
+ddpm_status ddpm_json_write(const char *path, const json_t *value, enum ddpm_json_order order)
+{
+    char *text;
+    DDPM_TRY(ddpm_json_format(&text, value, order));
+    ddpm_status status = ddpm_file_write_whole(path, text, strlen(text));
+    free(text);
+    return status;
+}
+
+const char *ddpm_json_type_name(const json_t *value)
+{
+    if (!value)
+        return "nothing";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a real number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a boolean";
+    case JSON_NULL:
+        return "null";
+    }
+    return "an unknown value";
+}
+
+static ddpm_status wrong_type(const char *key, const json_t *value, const char *wanted)
+{
+    return ddpm_raise(DDPM_ERROR_FORMAT, "key \"%s\": got %s, want %s", key,
+                      ddpm_json_type_name(value), wanted);
+}
+
+ddpm_status ddpm_json_get_object(const json_t *object, const char *key, json_t **out)
+{
+    json_t *value = json_object_get(object, key);
+    if (!json_is_object(value))
+        return wrong_type(key, value, "an object");
+    *out = value;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_json_get_array(const json_t *object, const char *key, json_t **out)
+{
+    json_t *value = json_object_get(object, key);
+    if (!json_is_array(value))
+        return wrong_type(key, value, "an array");
+    *out = value;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_json_get_string(const json_t *object, const char *key, const char **out)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_string(value))
+        return wrong_type(key, value, "a string");
+    *out = json_string_value(value);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_json_get_integer(const json_t *object, const char *key, int64_t least,
+                                  int64_t most, int64_t *out)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_integer(value)) {
+        char wanted[96];
+        snprintf(wanted, sizeof wanted, "an integer in [%lld, %lld]", (long long)least,
+                 (long long)most);
+        return wrong_type(key, value, wanted);
+    }
+    int64_t number = json_integer_value(value);
+    if (number < least || number > most)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "key \"%s\": got %lld, want an integer in [%lld, %lld]", key,
+                          (long long)number, (long long)least, (long long)most);
+    *out = number;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_json_get_number(const json_t *object, const char *key, double least, double most,
+                                 double *out)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value)) {
+        char wanted[96];
+        snprintf(wanted, sizeof wanted, "a number in [%g, %g]", least, most);
+        return wrong_type(key, value, wanted);
+    }
+    double number = json_number_value(value);
+    if (!(number >= least && number <= most))
+        return ddpm_raise(DDPM_ERROR_FORMAT, "key \"%s\": got %g, want a number in [%g, %g]", key,
+                          number, least, most);
+    *out = number;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_json_get_boolean(const json_t *object, const char *key, bool *out)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_boolean(value))
+        return wrong_type(key, value, "true or false");
+    *out = json_is_true(value);
+    return DDPM_OK;
+}

@@ -1,0 +1,52 @@
+/* JSON through jansson: files in and out, and getters whose errors name the key. Callers may use
+ * json_t directly; numbers keep the split between integer and real that jansson makes. */
+#ifndef DDPM_FORMATS_JSON_H
+#define DDPM_FORMATS_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "core/error.h"
+
+/* Largest JSON file that is read. */
+#define DDPM_JSON_LIMIT ((size_t)64 << 20)
+
+/* Parse `bytes` bytes of UTF-8; the root must be an object or an array, duplicate keys are refused.
+ * DDPM_ERROR_FORMAT with "label:line:column: why". *out is NULL on failure; release it with
+ * json_decref(). */
+ddpm_status ddpm_json_parse(json_t **out, const void *text, size_t bytes, const char *label);
+
+/* The same from a file of at most DDPM_JSON_LIMIT bytes. */
+ddpm_status ddpm_json_read(json_t **out, const char *path);
+
+enum ddpm_json_order {
+    DDPM_JSON_INSERTION_ORDER,
+    DDPM_JSON_SORTED,
+};
+
+/* Text with an indent of 4 and a line end at the end; reals with 17 digits, so that they come back
+ * the same. Free with free(). */
+ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_order order);
+
+/* The same into a file, atomically. */
+ddpm_status ddpm_json_write(const char *path, const json_t *value, enum ddpm_json_order order);
+
+/* "an object", "an integer", … for error texts; "nothing" for NULL. */
+const char *ddpm_json_type_name(const json_t *value);
+
+/* The member `key` of `object`. DDPM_ERROR_FORMAT "key \"dim\": got a string, want an integer in
+ * [1, 4096]" when it is missing, of another type or out of range; *out is then as it was. Objects,
+ * arrays and strings are borrowed from `object`. A number may be an integer or a real. */
+ddpm_status ddpm_json_get_object(const json_t *object, const char *key, json_t **out);
+ddpm_status ddpm_json_get_array(const json_t *object, const char *key, json_t **out);
+ddpm_status ddpm_json_get_string(const json_t *object, const char *key, const char **out);
+ddpm_status ddpm_json_get_integer(const json_t *object, const char *key, int64_t least,
+                                  int64_t most, int64_t *out);
+ddpm_status ddpm_json_get_number(const json_t *object, const char *key, double least, double most,
+                                 double *out);
+ddpm_status ddpm_json_get_boolean(const json_t *object, const char *key, bool *out);
+
+#endif

@@ -1,0 +1,78 @@
+/* NumPy's .npy files, format versions 1.0, 2.0 and 3.0 (numpy.lib.format).
+ *
+ *     "\x93NUMPY" | major | minor | header length (u16 in 1.0, u32 after) | Python dict, spaces,
+ * '\n' | values
+ *
+ * The dict has 'descr', 'fortran_order' and 'shape'. Values are little-endian, in C order. */
+#ifndef DDPM_FORMATS_NPY_H
+#define DDPM_FORMATS_NPY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "formats/file.h"
+
+#define DDPM_NPY_MAX_RANK 8
+
+enum ddpm_npy_dtype {
+    DDPM_NPY_U8,  /* |u1 */
+    DDPM_NPY_I32, /* <i4 */
+    DDPM_NPY_I64, /* <i8 */
+    DDPM_NPY_F32, /* <f4 */
+    DDPM_NPY_F64, /* <f8 */
+};
+
+/* Bytes of one value, and "<f4" and so on. */
+size_t ddpm_npy_dtype_bytes(enum ddpm_npy_dtype dtype);
+const char *ddpm_npy_dtype_name(enum ddpm_npy_dtype dtype);
+
+/* An array read from a file. `data` may be unaligned when another program wrote the file; files
+ * written here and by NumPy start their values on a multiple of 64 bytes. */
+struct ddpm_npy {
+    enum ddpm_npy_dtype dtype;
+    int rank; /* 0 .. DDPM_NPY_MAX_RANK */
+    int64_t shape[DDPM_NPY_MAX_RANK];
+    int64_t count; /* product of shape; 1 for rank 0 */
+    const void *data;
+    size_t bytes;
+    struct ddpm_mapping mapping;
+};
+
+/* Map a file. DDPM_ERROR_FORMAT for anything that is not exactly one array of those types in C
+ * order: bad header, fortran_order, rank, overflowing shape, fewer or more bytes than the shape
+ * wants. Close with ddpm_npy_close(). */
+ddpm_status ddpm_npy_open(struct ddpm_npy *out, const char *path);
+
+/* The same from memory that the caller keeps; `label` stands before error texts. */
+ddpm_status ddpm_npy_parse(struct ddpm_npy *out, const void *data, size_t bytes, const char *label);
+
+/* Unmap; a zeroed or closed one is fine. */
+void ddpm_npy_close(struct ddpm_npy *npy);
+
+/* Write a whole array, atomically. */
+ddpm_status ddpm_npy_write(const char *path, enum ddpm_npy_dtype dtype, int rank,
+                           const int64_t *shape, const void *data);
+
+/* A file that grows along its first dimension, which need not be known before. */
+struct ddpm_npy_writer;
+
+/* Begin a file of shape [N, item_shape…]; item_rank 0 .. DDPM_NPY_MAX_RANK - 1. *out is NULL on
+ * failure. */
+ddpm_status ddpm_npy_writer_create(struct ddpm_npy_writer **out, const char *path,
+                                   enum ddpm_npy_dtype dtype, int item_rank,
+                                   const int64_t *item_shape);
+
+/* Append `items` items that lie one behind the other. */
+ddpm_status ddpm_npy_writer_append(struct ddpm_npy_writer *writer, const void *data, int64_t items);
+
+/* Items appended so far. */
+int64_t ddpm_npy_writer_count(const struct ddpm_npy_writer *writer);
+
+/* Write N into the header and commit the file. *writer is freed and NULL in either case. */
+ddpm_status ddpm_npy_writer_finish(struct ddpm_npy_writer **writer);
+
+/* Remove what was written and free. *writer may be NULL and is NULL afterwards. */
+void ddpm_npy_writer_abandon(struct ddpm_npy_writer **writer);
+
+#endif

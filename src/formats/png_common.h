@@ -1,0 +1,21 @@
+/* What the PNG and the APNG writer share. */
+#ifndef DDPM_FORMATS_PNG_COMMON_H
+#define DDPM_FORMATS_PNG_COMMON_H
+
+#include <stdbool.h>
+
+#include "formats/png_write.h"
+
+#define DDPM_PNG_LARGEST_SIDE (1 << 20)
+
+/* DDPM_ERROR_ARGUMENT unless size, channels and keys are as ddpm_png_write() wants them. */
+ddpm_status ddpm_png_check(int height, int width, int channels, const struct ddpm_png_text *texts,
+                           size_t text_count);
+
+/* PNG's colour type for 1 .. 4 channels. */
+int ddpm_png_color_type(int channels);
+
+/* Whether a text is ASCII that a tEXt chunk may hold. */
+bool ddpm_png_text_is_plain(const char *text);
+
+#endif

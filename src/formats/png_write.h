@@ -1,0 +1,28 @@
+/* PNG files (ISO/IEC 15948) of 8-bit pictures with text in them. */
+#ifndef DDPM_FORMATS_PNG_WRITE_H
+#define DDPM_FORMATS_PNG_WRITE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* A key and its value, both UTF-8. Keys have 1 .. 79 printable ASCII characters, without space at
+ * either end. */
+struct ddpm_png_text {
+    const char *key;
+    const char *value;
+};
+
+/* Write a picture [height, width, channels] atomically; channels 1 (grey), 2 (grey, alpha), 3 (RGB)
+ * or 4 (RGBA), sides 1 .. 2^20. An ASCII text becomes a tEXt chunk, any other an iTXt chunk. Equal
+ * arguments give equal bytes. DDPM_ERROR_ARGUMENT for other sizes, channels or keys. */
+ddpm_status ddpm_png_write(const char *path, const uint8_t *pixels, int height, int width,
+                           int channels, const struct ddpm_png_text *texts, size_t text_count);
+
+/* The texts of a PNG file in the order of the file, converted to UTF-8. DDPM_ERROR_FORMAT when it
+ * is not a whole PNG. *out is NULL on failure. Free with ddpm_png_text_free(). */
+ddpm_status ddpm_png_read_text(struct ddpm_png_text **out, size_t *count, const char *path);
+void ddpm_png_text_free(struct ddpm_png_text *texts, size_t count);
+
+#endif
