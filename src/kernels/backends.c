@@ -1,0 +1,89 @@
+/* The table of backends, and opening a device by its name. The names of one kind:
+ *
+ *     cpu | ref | check | cuda | cuda:N | auto */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "kernels/backend.h"
+#include "kernels/check.h"
+#include "kernels/plugin.h"
+
+/* A row either names its table or loads it. */
+struct backend_row {
+    const char *name;
+    const struct ddpm_backend *backend;
+    ddpm_status (*load)(const struct ddpm_backend **out);
+};
+
+static const struct backend_row backends[] = {
+    {"cpu", &ddpm_backend_cpu, NULL},
+    {"ref", &ddpm_backend_ref, NULL},
+    {"check", &ddpm_backend_check, NULL},
+    {"cuda", NULL, ddpm_plugin_load_cuda},
+};
+
+static const struct backend_row *find_row(const char *name, size_t length)
+{
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; ++i)
+        if (strlen(backends[i].name) == length && !memcmp(backends[i].name, name, length))
+            return &backends[i];
+    return NULL;
+}
+
+static ddpm_status open_row(const struct backend_row *row,
+                            const struct ddpm_device_options *options, struct ddpm_device **out)
+{
+    const struct ddpm_backend *backend = row->backend;
+    if (!backend)
+        DDPM_TRY(row->load(&backend));
+    return backend->open(options, out);
+}
+
+/* "cuda:1" → index 1. */
+static ddpm_status parse_index(const char *name, const char *digits, int *index)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(digits, &end, 10);
+    if (*digits < '0' || *digits > '9' || *end || errno || value > INT_MAX)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "device: got \"%s\", want a number behind the colon",
+                          name);
+    *index = (int)value;
+    return DDPM_OK;
+}
+
+static ddpm_status open_auto(const struct ddpm_device_options *options, struct ddpm_device **out)
+{
+    if (open_row(find_row("cuda", 4), options, out) != DDPM_OK) {
+        ddpm_log(DDPM_LOG_DEBUG, "%s", ddpm_error_message());
+        ddpm_log(DDPM_LOG_INFO, "no CUDA device, using the CPU");
+        return ddpm_device_open("cpu", options, out);
+    }
+    ddpm_log(DDPM_LOG_INFO, "using %s", (*out)->description);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_device_open(const char *name, const struct ddpm_device_options *options,
+                             struct ddpm_device **out)
+{
+    *out = NULL;
+    if (!strcmp(name, "auto"))
+        return open_auto(options, out);
+    struct ddpm_device_options own = *options;
+    size_t length = strcspn(name, ":");
+    const struct backend_row *row = find_row(name, length);
+    if (!row || (name[length] && strcmp(row->name, "cuda") != 0))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "device: got \"%s\", want auto, cpu, cuda, cuda:N, ref or check", name);
+    if (name[length])
+        DDPM_TRY(parse_index(name, name + length + 1, &own.index));
+    return open_row(row, &own, out);
+}
+
+void ddpm_device_close(struct ddpm_device **device)
+{
+    if (*device)
+        (*device)->backend->close(*device);
+    *device = NULL;
+}

@@ -1,0 +1,11 @@
+/* The `check` backend: runs another one and watches that every kernel keeps the rules of ops.inc.
+ */
+#ifndef DDPM_KERNELS_CHECK_H
+#define DDPM_KERNELS_CHECK_H
+
+#include "kernels/backend.h"
+
+/* Wraps the host backend named in the environment variable DDPM_CHECK_BACKEND, "cpu" by default. */
+extern const struct ddpm_backend ddpm_backend_check;
+
+#endif

@@ -1,0 +1,147 @@
+/* What surrounds the network: pictures in, random draws, the forward process, the loss, and the
+ * reverse step (Ho et al. 2020, equation 4 and algorithms 1 and 2). */
+#include <math.h>
+
+#include "core/random.h"
+#include "kernels/ref/ref.h"
+
+/* x = 2·p/255 - 1, mirrored where flip is 1.
+ * in: p uint8 [B,H,W,C], flip uint8 [B,1,1,1]; out: x [B,H,W,C] */
+ddpm_status ddpm_ref_normalize_pictures(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *pictures = &call->in[0], *flip = &call->in[1], *x = &call->out[0];
+    for (int64_t n = 0; n < x->n; ++n) {
+        const bool mirrored = ref_get(flip, n, 0) > 0;
+        for (int64_t h = 0; h < x->h; ++h) {
+            for (int64_t w = 0; w < x->w; ++w) {
+                int64_t from = ref_pixel(x, n, h, mirrored ? x->w - 1 - w : w);
+                for (int64_t c = 0; c < x->c; ++c)
+                    ref_set(x, ref_pixel(x, n, h, w), c, 2 * ref_get(pictures, from, c) / 255 - 1);
+            }
+        }
+    }
+    return DDPM_OK;
+}
+
+/* t[b] = below(philox(seed; 0, sample_b, step_b, stream).v[0], T); per_batch: all as image 0.
+ * in: counters int32 [B,1,1,2] = (sample, step); out: t int32 [B,1,1,1] */
+ddpm_status ddpm_ref_draw_timesteps(const struct ddpm_call *call)
+{
+    const struct ddpm_attributes *a = &call->attributes;
+    const struct ddpm_tensor *counters = &call->in[0], *t = &call->out[0];
+    for (int64_t n = 0; n < t->n; ++n) {
+        int64_t image = a->per_batch ? 0 : n;
+        uint32_t sample = (uint32_t)(int32_t)ref_get(counters, image, 0);
+        uint32_t step = (uint32_t)(int32_t)ref_get(counters, image, 1);
+        uint32_t bits = ddpm_philox(a->seed, 0, sample, step, a->stream).v[0];
+        ref_set(t, n, 0, ddpm_below(bits, (uint32_t)a->timesteps));
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ref_draw_normal_prepare(struct ddpm_call *call)
+{
+    const struct ddpm_tensor *z = &call->out[0];
+    call->scratch_bytes = (size_t)(z->h * z->w * z->c) * sizeof(float);
+    return DDPM_OK;
+}
+
+/* z[b] = ddpm_fill_normal(seed, stream, step_b, sample_b), in the order of the elements.
+ * in: counters int32 [B,1,1,2] = (sample, step); out: z [B,H,W,C] */
+ddpm_status ddpm_ref_draw_normal(const struct ddpm_call *call)
+{
+    const struct ddpm_attributes *a = &call->attributes;
+    const struct ddpm_tensor *counters = &call->in[0], *z = &call->out[0];
+    const int64_t image = z->h * z->w;
+    float *draws = call->scratch;
+    for (int64_t n = 0; n < z->n; ++n) {
+        uint32_t sample = (uint32_t)(int32_t)ref_get(counters, n, 0);
+        uint32_t step = (uint32_t)(int32_t)ref_get(counters, n, 1);
+        ddpm_fill_normal(draws, image * z->c, a->seed, a->stream, step, sample);
+        for (int64_t p = 0; p < image; ++p)
+            for (int64_t c = 0; c < z->c; ++c)
+                ref_set(z, n * image + p, c, (double)draws[p * z->c + c]);
+    }
+    return DDPM_OK;
+}
+
+/* x_t = √ᾱ_t·x_0 + √(1-ᾱ_t)·ε.
+ * in: x_0, ε [B,H,W,C], t int32 [B,1,1,1], table [T,1,1,2] = (√ᾱ, √(1-ᾱ)); out: x_t [B,H,W,C] */
+ddpm_status ddpm_ref_q_sample(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x0 = &call->in[0], *noise = &call->in[1], *t = &call->in[2],
+                             *table = &call->in[3], *xt = &call->out[0];
+    for (int64_t p = 0; p < ddpm_tensor_pixels(xt); ++p) {
+        int64_t row = (int64_t)ref_get(t, p / (xt->h * xt->w), 0);
+        for (int64_t c = 0; c < xt->c; ++c)
+            ref_set(xt, p, c,
+                    ref_get(table, row, 0) * ref_get(x0, p, c) +
+                        ref_get(table, row, 1) * ref_get(noise, p, c));
+    }
+    return DDPM_OK;
+}
+
+/* loss[b] = mean over H,W,C of (p-ε)² or |p-ε|. in: p, ε [B,H,W,C]; out: loss [B,1,1,1] */
+ddpm_status ddpm_ref_loss(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *prediction = &call->in[0], *noise = &call->in[1],
+                             *loss = &call->out[0];
+    const int64_t image = prediction->h * prediction->w;
+    for (int64_t n = 0; n < loss->n; ++n) {
+        double sum = 0;
+        for (int64_t p = n * image; p < (n + 1) * image; ++p) {
+            for (int64_t c = 0; c < prediction->c; ++c) {
+                double difference = ref_get(prediction, p, c) - ref_get(noise, p, c);
+                sum += call->attributes.loss == DDPM_LOSS_L2 ? difference * difference
+                                                             : fabs(difference);
+            }
+        }
+        ref_set(loss, n, 0, sum / (double)(image * prediction->c));
+    }
+    return DDPM_OK;
+}
+
+/* dp = scale/(B·H·W·C) · 2(p-ε) (l2) or sign(p-ε), 0 at 0 (l1). in: p, ε; out: dp, all [B,H,W,C] */
+ddpm_status ddpm_ref_loss_backward(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *prediction = &call->in[0], *noise = &call->in[1],
+                             *gradient = &call->out[0];
+    const double scale = (double)call->attributes.scale / (double)ddpm_tensor_count(gradient);
+    for (int64_t p = 0; p < ddpm_tensor_pixels(gradient); ++p) {
+        for (int64_t c = 0; c < gradient->c; ++c) {
+            double difference = ref_get(prediction, p, c) - ref_get(noise, p, c);
+            double sign = difference > 0 ? 1 : difference < 0 ? -1 : difference;
+            ref_set(gradient, p, c,
+                    scale * (call->attributes.loss == DDPM_LOSS_L2 ? 2 * difference : sign));
+        }
+    }
+    return DDPM_OK;
+}
+
+/* By the row of `table` for t (enum ddpm_reverse_column):
+ *   as it is:  x' = X·x - EPS·ε̂ + SIGMA·z
+ *   clipped:   x̂_0 = clip(X0_X·x - X0_EPS·ε̂, -1, 1),  x' = MEAN_X0·x̂_0 + MEAN_X·x + SIGMA·z
+ * in: x, ε̂, z [B,H,W,C], t int32 [B,1,1,1], table [T,1,1,COLUMNS]; out: x' (may be x) */
+ddpm_status ddpm_ref_reverse_step(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0], *noise = &call->in[1], *z = &call->in[2],
+                             *t = &call->in[3], *table = &call->in[4], *y = &call->out[0];
+    for (int64_t p = 0; p < ddpm_tensor_pixels(y); ++p) {
+        double k[DDPM_REVERSE_COLUMNS];
+        int64_t row = (int64_t)ref_get(t, p / (y->h * y->w), 0);
+        for (int column = 0; column < DDPM_REVERSE_COLUMNS; ++column)
+            k[column] = ref_get(table, row, column);
+        for (int64_t c = 0; c < y->c; ++c) {
+            double now = ref_get(x, p, c), predicted = ref_get(noise, p, c), mean;
+            if (call->attributes.clip) {
+                double x0 = k[DDPM_REVERSE_X0_X] * now - k[DDPM_REVERSE_X0_EPS] * predicted;
+                x0 = x0 < -1 ? -1 : x0 > 1 ? 1 : x0;
+                mean = k[DDPM_REVERSE_MEAN_X0] * x0 + k[DDPM_REVERSE_MEAN_X] * now;
+            } else {
+                mean = k[DDPM_REVERSE_X] * now - k[DDPM_REVERSE_EPS] * predicted;
+            }
+            ref_set(y, p, c, mean + k[DDPM_REVERSE_SIGMA] * ref_get(z, p, c));
+        }
+    }
+    return DDPM_OK;
+}
