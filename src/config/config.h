@@ -1,0 +1,83 @@
+/* The configuration as the library's rooms read it: plain fields, filled by the option table
+ * (options.c). Public interface: include/ddpm/config.h. */
+#ifndef DDPM_CONFIG_CONFIG_H
+#define DDPM_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ddpm/config.h>
+
+#define DDPM_MAX_LEVELS 8
+#define DDPM_MAX_PATH 1024
+
+enum ddpm_network_kind {
+    DDPM_NETWORK_ONE_RES_UNET,
+    DDPM_NETWORK_TWO_RES_UNET,
+    DDPM_NETWORK_ATTENTION_UNET
+};
+enum ddpm_schedule_kind { DDPM_SCHEDULE_LINEAR, DDPM_SCHEDULE_COSINE, DDPM_SCHEDULE_SIGMOID };
+enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
+enum ddpm_crop { DDPM_CROP_CENTER, DDPM_CROP_RANDOM };
+enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE };
+
+/* What decides a network's parameters. Two configurations with the same one share weights. */
+struct ddpm_network_config {
+    int network;               /* enum ddpm_network_kind */
+    int64_t dim;               /* even, at least 4 */
+    int64_t init_dim, out_dim; /* 0: dim, channels */
+    int64_t dim_mults[DDPM_MAX_LEVELS];
+    int levels; /* of dim_mults */
+    int64_t channels;
+    double theta;
+    int64_t mult;
+    bool norm;
+};
+
+struct ddpm_diffusion_config {
+    int64_t timesteps;
+    int schedule; /* enum ddpm_schedule_kind */
+    double cosine_s, sigmoid_start, sigmoid_end,
+        sigmoid_tau; /* keyword arguments of the schedules */
+    int64_t image_height, image_width;
+    int loss; /* enum ddpm_loss of kernels/kernels.h: 0 l2, 1 l1 */
+    bool clip;
+    bool timestep_per_batch;
+};
+
+struct ddpm_training_config {
+    int64_t batch_size, accumulate, steps;
+    double lr, beta1, beta2, eps, weight_decay;
+    double max_grad_norm; /* 0: off */
+    int64_t warmup;       /* steps */
+    int lr_schedule;      /* enum ddpm_lr_schedule; cosine decays to 0 at `steps` */
+    double ema_decay;
+    int64_t ema_every, ema_after;
+    int64_t save_every, sample_every, num_samples, keep;
+    uint64_t seed;
+};
+
+struct ddpm_data_config {
+    char data[DDPM_MAX_PATH]; /* folder or .npy; "" when none */
+    bool flip;
+    int crop;                         /* enum ddpm_crop */
+    int64_t decode_threads, prefetch; /* 0: chosen; batches ahead */
+};
+
+struct ddpm_run_config {
+    int64_t threads; /* 0: all */
+    int precision;   /* enum ddpm_precision */
+    char device[64]; /* "auto", "cpu", "cuda:0" */
+    bool direct;     /* --conv direct: no Winograd */
+};
+
+struct ddpm_config {
+    struct ddpm_network_config network;
+    struct ddpm_diffusion_config diffusion;
+    struct ddpm_training_config training;
+    struct ddpm_data_config data;
+    struct ddpm_run_config run;
+    char model_name[256];
+};
+
+#endif

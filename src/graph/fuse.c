@@ -1,0 +1,117 @@
+/* Fusion: rewrite rules over the forward nodes, applied before differentiation so that the
+ * gradients are fused as well.
+ *
+ * A rule looks at one node and, where its pattern ends there, turns it into the fused operation and
+ * names the producer that it has swallowed. A producer is swallowed only when nobody else reads its
+ * output; the fused operation stands in the consumer's place, where all its inputs are ready. */
+#include <stdlib.h>
+
+#include "graph/graph.h"
+
+static struct ddpm_node *only_reader_of(const struct ddpm_value *value, enum ddpm_op op)
+{
+    bool folds = value && value->kind == DDPM_VALUE_TEMPORARY && value->uses == 1 &&
+                 value->producer && value->producer->op == op;
+    return folds ? value->producer : NULL;
+}
+
+/* Make `node` do what `producer` does, writing node's output, with one more input in slot 3. */
+static void absorb(struct ddpm_node *node, struct ddpm_node *producer, struct ddpm_value *extra)
+{
+    char *label = node->label;
+    node->label = producer->label;
+    producer->label = label;
+    node->op = producer->op;
+    node->attributes = producer->attributes;
+    memcpy(node->in, producer->in, sizeof node->in);
+    node->in[3] = extra;
+}
+
+/* depthwise_conv2d, add_channels → depthwise_conv2d with a bias per image */
+static struct ddpm_node *fold_time_bias(struct ddpm_node *node)
+{
+    if (node->op != DDPM_OP_ADD_CHANNELS)
+        return NULL;
+    struct ddpm_node *producer = only_reader_of(node->in[0], DDPM_OP_DEPTHWISE_CONV2D);
+    if (!producer || producer->in[3])
+        return NULL;
+    absorb(node, producer, node->in[1]);
+    return producer;
+}
+
+/* gelu, group_norm → group_norm of the activation */
+static struct ddpm_node *fold_activation(struct ddpm_node *node)
+{
+    if (node->op != DDPM_OP_GROUP_NORM || node->attributes.activation)
+        return NULL;
+    struct ddpm_node *producer = only_reader_of(node->in[0], DDPM_OP_ACTIVATION);
+    if (!producer || producer->attributes.activation != DDPM_GELU)
+        return NULL;
+    node->attributes.activation = DDPM_GELU;
+    node->in[0] = producer->in[0];
+    return producer;
+}
+
+/* conv2d, add → conv2d with a residual */
+static struct ddpm_node *fold_residual(struct ddpm_node *node)
+{
+    if (node->op != DDPM_OP_ADD || node->in[0] == node->in[1])
+        return NULL;
+    for (int i = 0; i < 2; ++i) {
+        struct ddpm_node *producer = only_reader_of(node->in[i], DDPM_OP_CONV2D);
+        if (!producer || producer->in[3])
+            continue;
+        absorb(node, producer, node->in[1 - i]);
+        return producer;
+    }
+    return NULL;
+}
+
+const struct ddpm_fusion_rule ddpm_fusion_rules[] = {
+    {"depthwise_conv2d + add_channels", fold_time_bias},
+    {"gelu + group_norm", fold_activation},
+    {"conv2d + add", fold_residual},
+};
+const size_t ddpm_fusion_rule_count = sizeof ddpm_fusion_rules / sizeof *ddpm_fusion_rules;
+
+static void count_uses(struct ddpm_graph *graph)
+{
+    for (size_t i = 0; i < graph->value_count; ++i)
+        graph->values[i]->uses = 0;
+    for (size_t i = 0; i < graph->node_count; ++i)
+        for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+            if (graph->nodes[i]->in[k])
+                ++graph->nodes[i]->in[k]->uses;
+}
+
+static void drop_node(struct ddpm_graph *graph, struct ddpm_node *node)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->node_count; ++i)
+        if (graph->nodes[i] != node)
+            graph->nodes[kept++] = graph->nodes[i];
+    graph->node_count = kept;
+    free(node->label);
+    free(node);
+}
+
+void ddpm_graph_fuse(struct ddpm_graph *graph, unsigned enabled)
+{
+    if (graph->status != DDPM_OK)
+        return;
+    for (size_t rule = 0; rule < ddpm_fusion_rule_count; ++rule) {
+        if (!(enabled >> rule & 1u))
+            continue;
+        count_uses(graph);
+        for (size_t i = 0; i < graph->node_count; ++i) {
+            struct ddpm_node *node = graph->nodes[i];
+            struct ddpm_node *swallowed = ddpm_fusion_rules[rule].fold(node);
+            if (!swallowed)
+                continue;
+            drop_node(graph, swallowed);
+            node->out[0]->producer = node;
+            count_uses(graph);
+            --i; /* the list has become shorter before this place */
+        }
+    }
+}

@@ -1,0 +1,190 @@
+/* Graphs: creation, values, nodes, scopes. */
+#include "graph/graph.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/memory.h"
+
+ddpm_status ddpm_graph_create(struct ddpm_parameters *parameters, enum ddpm_dtype dtype,
+                              struct ddpm_graph **out)
+{
+    DDPM_TRY(DDPM_NEW(out, "a graph"));
+    (*out)->parameters = parameters;
+    (*out)->dtype = dtype;
+    (*out)->parameter_dtype = dtype == DDPM_F64 ? DDPM_F64 : DDPM_F32;
+    (*out)->phase = DDPM_PHASE_FORWARD;
+    return DDPM_OK;
+}
+
+void ddpm_graph_destroy(struct ddpm_graph **graph)
+{
+    struct ddpm_graph *g = *graph;
+    if (!g)
+        return;
+    for (size_t i = 0; i < g->call_count; ++i)
+        if (g->calls[i].kernel->release)
+            g->calls[i].kernel->release(&g->calls[i]);
+    if (g->device) {
+        g->device->backend->release(g->device, g->arena);
+        g->device->backend->release(g->device, g->packed);
+    }
+    for (size_t i = 0; i < g->node_count; ++i) {
+        free(g->nodes[i]->label);
+        free(g->nodes[i]);
+    }
+    for (size_t i = 0; i < g->value_count; ++i)
+        free(g->values[i]);
+    free(g->calls);
+    free(g->nodes);
+    free(g->values);
+    free(g);
+    *graph = NULL;
+}
+
+struct ddpm_value *ddpm_graph_fail(struct ddpm_graph *graph, ddpm_status status)
+{
+    if (graph->status == DDPM_OK)
+        graph->status = status;
+    return NULL;
+}
+
+void ddpm_graph_enter(struct ddpm_graph *graph, const char *format, ...)
+{
+    size_t used = strlen(graph->scope);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(graph->scope + used, sizeof graph->scope - used, format, arguments);
+    va_end(arguments);
+    used = strlen(graph->scope);
+    snprintf(graph->scope + used, sizeof graph->scope - used, "/");
+}
+
+void ddpm_graph_leave(struct ddpm_graph *graph)
+{
+    size_t end = strlen(graph->scope);
+    if (end > 0)
+        graph->scope[--end] = '\0';
+    while (end > 0 && graph->scope[end - 1] != '/')
+        graph->scope[--end] = '\0';
+}
+
+/* "scope.name" with the scope's marks turned into dots. */
+static ddpm_status qualified_name(const struct ddpm_graph *graph, const char *name, char **out)
+{
+    DDPM_TRY(ddpm_format(out, "%s%s", graph->scope, name));
+    size_t scope_length = strlen(graph->scope);
+    for (size_t i = 0; i < scope_length; ++i)
+        if ((*out)[i] == '/')
+            (*out)[i] = '.';
+    return DDPM_OK;
+}
+
+struct ddpm_value *ddpm_graph_value(struct ddpm_graph *graph, enum ddpm_value_kind kind,
+                                    struct ddpm_tensor tensor)
+{
+    if (graph->status != DDPM_OK)
+        return NULL;
+    struct ddpm_value *value;
+    ddpm_status status =
+        ddpm_grow_array((void **)&graph->values, &graph->value_capacity, graph->value_count + 1,
+                        sizeof *graph->values, "graph values");
+    if (status == DDPM_OK)
+        status = DDPM_NEW(&value, "a graph value");
+    if (status != DDPM_OK)
+        return ddpm_graph_fail(graph, status);
+    graph->values[graph->value_count++] = value;
+    value->tensor = tensor;
+    value->kind = kind;
+    value->storage = -1;
+    return value;
+}
+
+struct ddpm_value *ddpm_graph_input(struct ddpm_graph *graph, enum ddpm_dtype dtype, int64_t n,
+                                    int64_t h, int64_t w, int64_t c)
+{
+    return ddpm_graph_value(graph, DDPM_VALUE_KEPT, ddpm_tensor_make(dtype, n, h, w, c));
+}
+
+struct ddpm_value *ddpm_graph_external(struct ddpm_graph *graph, struct ddpm_tensor tensor)
+{
+    return ddpm_graph_value(graph, DDPM_VALUE_EXTERNAL, tensor);
+}
+
+struct ddpm_value *ddpm_graph_view(struct ddpm_graph *graph, struct ddpm_value *base,
+                                   int64_t channel, int64_t channels)
+{
+    if (!base)
+        return NULL;
+    struct ddpm_tensor tensor = base->tensor;
+    tensor.c = channels;
+    struct ddpm_value *view = ddpm_graph_value(graph, DDPM_VALUE_VIEW, tensor);
+    if (view) {
+        view->view_of = base;
+        view->view_channel = channel;
+        view->producer = base->producer;
+    }
+    return view;
+}
+
+struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *name,
+                                        struct ddpm_parameter parameter)
+{
+    if (graph->status != DDPM_OK)
+        return NULL;
+    size_t index = 0;
+    ddpm_status status = qualified_name(graph, name, &parameter.name);
+    if (status == DDPM_OK)
+        status = ddpm_parameters_declare(graph->parameters, &parameter, &index);
+    free(parameter.name);
+    if (status != DDPM_OK)
+        return ddpm_graph_fail(graph, status);
+    struct ddpm_value *value =
+        ddpm_graph_value(graph, DDPM_VALUE_PARAMETER,
+                         ddpm_tensor_make(graph->parameter_dtype, parameter.k, parameter.r,
+                                          parameter.s, parameter.c));
+    if (value) {
+        value->parameter = index;
+        value->requires_gradient = true;
+    }
+    return value;
+}
+
+struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
+                                                 const struct ddpm_value *parameter)
+{
+    struct ddpm_value *value = ddpm_graph_value(graph, DDPM_VALUE_GRADIENT, parameter->tensor);
+    if (value)
+        value->parameter = parameter->parameter;
+    return value;
+}
+
+struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, const char *label)
+{
+    if (graph->status != DDPM_OK)
+        return NULL;
+    struct ddpm_node *node = NULL;
+    ddpm_status status =
+        ddpm_grow_array((void **)&graph->nodes, &graph->node_capacity, graph->node_count + 1,
+                        sizeof *graph->nodes, "graph nodes");
+    if (status == DDPM_OK)
+        status = DDPM_NEW(&node, "a graph node");
+    if (status == DDPM_OK)
+        status = qualified_name(graph, label, &node->label);
+    if (status != DDPM_OK) {
+        free(node);
+        ddpm_graph_fail(graph, status);
+        return NULL;
+    }
+    node->op = op;
+    node->phase = graph->phase;
+    graph->nodes[graph->node_count++] = node;
+    return node;
+}
+
+void ddpm_graph_keep(struct ddpm_value *value)
+{
+    if (value && value->kind == DDPM_VALUE_TEMPORARY)
+        value->kind = DDPM_VALUE_KEPT;
+}

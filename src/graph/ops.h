@@ -1,0 +1,78 @@
+/* Builders: each appends the nodes of one layer to a graph and returns its output. Shapes are those
+ * of kernels/ops.inc. All return NULL once the graph has failed. */
+#ifndef DDPM_GRAPH_OPS_H
+#define DDPM_GRAPH_OPS_H
+
+#include "graph/graph.h"
+
+/* Layers with parameters "<name>.weight" and "<name>.bias" of the current scope. */
+
+/* k×k convolution, zero padding, to `channels` channels. */
+struct ddpm_value *ddpm_conv2d(struct ddpm_graph *graph, struct ddpm_value *x, const char *name,
+                               int64_t channels, int kernel, int padding);
+
+/* "b c (h p1) (w p2) -> b (c p1 p2) h w", then a 1×1 convolution: one 2×2 convolution of stride 2
+ * whose [K,C,2,2] weights have the very elements of PyTorch's [K,4C,1,1]. */
+struct ddpm_value *ddpm_downsample(struct ddpm_graph *graph, struct ddpm_value *x, const char *name,
+                                   int64_t channels);
+
+/* x [B,1,1,F] → [B,1,1,features]. */
+struct ddpm_value *ddpm_linear(struct ddpm_graph *graph, struct ddpm_value *x, const char *name,
+                               int64_t features);
+
+struct ddpm_value *ddpm_depthwise_conv2d(struct ddpm_graph *graph, struct ddpm_value *x,
+                                         const char *name, int kernel);
+
+/* GroupNorm with one group, eps 1e-5. */
+struct ddpm_value *ddpm_group_norm(struct ddpm_graph *graph, struct ddpm_value *x,
+                                   const char *name);
+
+/* Layers without. */
+struct ddpm_value *ddpm_gelu(struct ddpm_graph *graph, struct ddpm_value *x);
+struct ddpm_value *ddpm_relu(struct ddpm_graph *graph, struct ddpm_value *x);
+struct ddpm_value *ddpm_sigmoid(struct ddpm_graph *graph, struct ddpm_value *x);
+struct ddpm_value *ddpm_add(struct ddpm_graph *graph, struct ddpm_value *a, struct ddpm_value *b);
+struct ddpm_value *ddpm_add_channels(struct ddpm_graph *graph, struct ddpm_value *x,
+                                     struct ddpm_value *v);
+struct ddpm_value *ddpm_concat(struct ddpm_graph *graph, struct ddpm_value *a,
+                               struct ddpm_value *b);
+struct ddpm_value *ddpm_upsample_nearest(struct ddpm_graph *graph, struct ddpm_value *x);
+struct ddpm_value *ddpm_scale_pixels(struct ddpm_graph *graph, struct ddpm_value *factor,
+                                     struct ddpm_value *x);
+struct ddpm_value *ddpm_timestep_embedding(struct ddpm_graph *graph, struct ddpm_value *t,
+                                           int64_t features, double theta);
+
+/* Training and sampling around the network. */
+struct ddpm_value *ddpm_normalize_pictures(struct ddpm_graph *graph, struct ddpm_value *pictures,
+                                           struct ddpm_value *flips);
+struct ddpm_value *ddpm_draw_timesteps(struct ddpm_graph *graph, struct ddpm_value *counters,
+                                       uint64_t seed, int timesteps, bool per_batch);
+struct ddpm_value *ddpm_draw_normal(struct ddpm_graph *graph, struct ddpm_value *counters,
+                                    uint64_t seed, uint32_t stream,
+                                    const struct ddpm_tensor *shape_of);
+struct ddpm_value *ddpm_q_sample(struct ddpm_graph *graph, struct ddpm_value *x0,
+                                 struct ddpm_value *noise, struct ddpm_value *t,
+                                 struct ddpm_value *table);
+struct ddpm_value *ddpm_loss_per_image(struct ddpm_graph *graph, struct ddpm_value *prediction,
+                                       struct ddpm_value *target, enum ddpm_loss loss);
+struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_value *prediction,
+                                      struct ddpm_value *target, enum ddpm_loss loss, float scale);
+/* Writes into x. */
+struct ddpm_value *ddpm_reverse_step(struct ddpm_graph *graph, struct ddpm_value *x,
+                                     struct ddpm_value *prediction, struct ddpm_value *noise,
+                                     struct ddpm_value *t, struct ddpm_value *table, bool clip);
+struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients);
+void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
+                struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
+                struct ddpm_value *v, struct ddpm_value *ema);
+
+/* Gradient rules, by operation; NULL where an operation is not differentiated. Called with a node
+ * whose output 0 has a gradient; the rule appends the backward nodes and hands gradients on with
+ * ddpm_graph_add_gradient(). */
+typedef void ddpm_gradient_rule(struct ddpm_graph *graph, const struct ddpm_node *node);
+ddpm_gradient_rule ddpm_conv2d_gradient, ddpm_depthwise_conv2d_gradient, ddpm_group_norm_gradient,
+    ddpm_activation_gradient, ddpm_add_gradient, ddpm_add_channels_gradient, ddpm_concat_gradient,
+    ddpm_upsample_gradient, ddpm_scale_pixels_gradient;
+extern ddpm_gradient_rule *const ddpm_gradient_rules[DDPM_OP_COUNT];
+
+#endif

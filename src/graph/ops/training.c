@@ -1,0 +1,134 @@
+/* What stands around the network: drawing, noising, loss, optimizer, reverse step. Not
+ * differentiated. */
+#include "core/random.h"
+#include "graph/ops/simple.h"
+
+struct ddpm_value *ddpm_normalize_pictures(struct ddpm_graph *graph, struct ddpm_value *pictures,
+                                           struct ddpm_value *flips)
+{
+    if (!pictures)
+        return NULL;
+    struct ddpm_tensor shape = pictures->tensor;
+    shape.dtype = DDPM_F32;
+    struct ddpm_node *node = ddpm_simple_node(graph, DDPM_OP_NORMALIZE_PICTURES, "pictures", shape,
+                                              DDPM_INPUTS(pictures, flips));
+    return node ? node->out[0] : NULL;
+}
+
+struct ddpm_value *ddpm_draw_timesteps(struct ddpm_graph *graph, struct ddpm_value *counters,
+                                       uint64_t seed, int timesteps, bool per_batch)
+{
+    if (!counters)
+        return NULL;
+    struct ddpm_node *node = ddpm_simple_node(
+        graph, DDPM_OP_DRAW_TIMESTEPS, "timesteps",
+        ddpm_tensor_make(DDPM_I32, counters->tensor.n, 1, 1, 1), DDPM_INPUTS(counters));
+    if (!node)
+        return NULL;
+    node->attributes = (struct ddpm_attributes){.seed = seed,
+                                                .stream = DDPM_STREAM_TIMESTEP,
+                                                .timesteps = timesteps,
+                                                .per_batch = per_batch};
+    return node->out[0];
+}
+
+struct ddpm_value *ddpm_draw_normal(struct ddpm_graph *graph, struct ddpm_value *counters,
+                                    uint64_t seed, uint32_t stream,
+                                    const struct ddpm_tensor *shape_of)
+{
+    struct ddpm_tensor shape = *shape_of;
+    shape.dtype = DDPM_F32;
+    struct ddpm_node *node =
+        ddpm_simple_node(graph, DDPM_OP_DRAW_NORMAL, "noise", shape, DDPM_INPUTS(counters));
+    if (!node)
+        return NULL;
+    node->attributes = (struct ddpm_attributes){.seed = seed, .stream = stream};
+    return node->out[0];
+}
+
+struct ddpm_value *ddpm_q_sample(struct ddpm_graph *graph, struct ddpm_value *x0,
+                                 struct ddpm_value *noise, struct ddpm_value *t,
+                                 struct ddpm_value *table)
+{
+    if (!x0)
+        return NULL;
+    struct ddpm_tensor shape = x0->tensor;
+    shape.dtype = graph->dtype;
+    struct ddpm_node *node = ddpm_simple_node(graph, DDPM_OP_Q_SAMPLE, "q_sample", shape,
+                                              DDPM_INPUTS(x0, noise, t, table));
+    return node ? node->out[0] : NULL;
+}
+
+struct ddpm_value *ddpm_loss_per_image(struct ddpm_graph *graph, struct ddpm_value *prediction,
+                                       struct ddpm_value *target, enum ddpm_loss loss)
+{
+    if (!prediction)
+        return NULL;
+    struct ddpm_node *node =
+        ddpm_simple_node(graph, DDPM_OP_LOSS, "loss",
+                         ddpm_tensor_make(graph->parameter_dtype, prediction->tensor.n, 1, 1, 1),
+                         DDPM_INPUTS(prediction, target));
+    if (!node)
+        return NULL;
+    node->attributes.loss = loss;
+    ddpm_graph_keep(node->out[0]);
+    return node->out[0];
+}
+
+struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_value *prediction,
+                                      struct ddpm_value *target, enum ddpm_loss loss, float scale)
+{
+    if (!prediction)
+        return NULL;
+    struct ddpm_node *node = ddpm_simple_node(graph, DDPM_OP_LOSS_BACKWARD, "loss",
+                                              prediction->tensor, DDPM_INPUTS(prediction, target));
+    if (!node)
+        return NULL;
+    node->attributes.loss = loss;
+    node->attributes.scale = scale;
+    return node->out[0];
+}
+
+struct ddpm_value *ddpm_reverse_step(struct ddpm_graph *graph, struct ddpm_value *x,
+                                     struct ddpm_value *prediction, struct ddpm_value *noise,
+                                     struct ddpm_value *t, struct ddpm_value *table, bool clip)
+{
+    struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_REVERSE_STEP, "reverse_step");
+    if (!node || !x || !prediction || !noise || !t || !table)
+        return NULL;
+    node->attributes.clip = clip;
+    node->in[0] = x;
+    node->in[1] = prediction;
+    node->in[2] = noise;
+    node->in[3] = t;
+    node->in[4] = table;
+    node->out[0] = x;
+    return x;
+}
+
+struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients)
+{
+    struct ddpm_node *node =
+        ddpm_simple_node(graph, DDPM_OP_GRADIENT_NORM, "gradient_norm",
+                         ddpm_tensor_make(DDPM_F32, 1, 1, 1, 1), DDPM_INPUTS(gradients));
+    if (!node)
+        return NULL;
+    ddpm_graph_keep(node->out[0]);
+    return node->out[0];
+}
+
+void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
+                struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
+                struct ddpm_value *v, struct ddpm_value *ema)
+{
+    struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_ADAMW, "adamw");
+    if (!node || !gradients || !norm || !hyper || !weights || !m || !v || !ema)
+        return;
+    node->in[0] = gradients;
+    node->in[1] = norm;
+    node->in[2] = hyper;
+    node->out[0] = weights;
+    node->out[1] = m;
+    node->out[2] = v;
+    node->out[3] = ema;
+}

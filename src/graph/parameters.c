@@ -1,0 +1,111 @@
+/* The parameters of a network and their slab. */
+#include "graph/parameters.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/memory.h"
+#include "core/random.h"
+
+size_t ddpm_parameters_find(const struct ddpm_parameters *parameters, const char *name)
+{
+    size_t i = 0;
+    while (i < parameters->count && strcmp(parameters->items[i].name, name) != 0)
+        ++i;
+    return i;
+}
+
+int64_t ddpm_parameter_count(const struct ddpm_parameter *parameter)
+{
+    return parameter->k * parameter->r * parameter->s * parameter->c;
+}
+
+int64_t ddpm_parameters_total(const struct ddpm_parameters *parameters)
+{
+    int64_t total = 0;
+    for (size_t i = 0; i < parameters->count; ++i)
+        total += ddpm_parameter_count(&parameters->items[i]);
+    return total;
+}
+
+static bool same_shape(const struct ddpm_parameter *a, const struct ddpm_parameter *b)
+{
+    return a->k == b->k && a->r == b->r && a->s == b->s && a->c == b->c;
+}
+
+ddpm_status ddpm_parameters_declare(struct ddpm_parameters *parameters,
+                                    const struct ddpm_parameter *wanted, size_t *index)
+{
+    *index = ddpm_parameters_find(parameters, wanted->name);
+    if (*index < parameters->count) {
+        if (same_shape(&parameters->items[*index], wanted))
+            return DDPM_OK;
+        return ddpm_raise(DDPM_ERROR_MISMATCH, "parameter %s is declared twice with two shapes",
+                          wanted->name);
+    }
+    DDPM_TRY(ddpm_grow_array((void **)&parameters->items, &parameters->capacity,
+                             parameters->count + 1, sizeof *parameters->items, "parameters"));
+    struct ddpm_parameter *added = &parameters->items[parameters->count];
+    *added = *wanted;
+    DDPM_TRY(ddpm_copy_string(&added->name, wanted->name));
+    added->offset = parameters->slab_count;
+    const int64_t granule = (int64_t)(DDPM_ALIGNMENT / sizeof(float));
+    int64_t count = ddpm_parameter_count(added);
+    parameters->slab_count += (count + granule - 1) / granule * granule;
+    ++parameters->count;
+    return DDPM_OK;
+}
+
+/* Visit every element with its index in PyTorch's order, [K][C][R][S], and in the slab's,
+ * [K][R][S][C]. */
+#define FOR_EACH_ELEMENT(p, torch, place)                                                          \
+    for (int64_t k = 0, torch = 0; k < (p)->k; ++k)                                                \
+        for (int64_t c = 0; c < (p)->c; ++c)                                                       \
+            for (int64_t r = 0; r < (p)->r; ++r)                                                   \
+                for (int64_t s = 0, place = ((k * (p)->r + r) * (p)->s) * (p)->c + c; s < (p)->s;  \
+                     ++s, ++torch, place += (p)->c)
+
+void ddpm_parameter_to_slab(const struct ddpm_parameter *parameter, const float *dense, float *slab)
+{
+    float *to = slab + parameter->offset;
+    FOR_EACH_ELEMENT (parameter, torch, place)
+        to[place] = dense[torch];
+}
+
+void ddpm_parameter_from_slab(const struct ddpm_parameter *parameter, const float *slab,
+                              float *dense)
+{
+    const float *from = slab + parameter->offset;
+    FOR_EACH_ELEMENT (parameter, torch, place)
+        dense[torch] = from[place];
+}
+
+static float initial_value(const struct ddpm_parameter *parameter, float bound, uint64_t seed,
+                           uint32_t sample, int64_t i)
+{
+    if (parameter->initial != DDPM_INITIAL_UNIFORM)
+        return parameter->initial == DDPM_INITIAL_ONE ? 1.0f : 0.0f;
+    struct ddpm_random4 r = ddpm_philox(seed, (uint32_t)(i / 4), sample, 0, DDPM_STREAM_WEIGHTS);
+    return (2.0f * ddpm_uniform(r.v[i % 4]) - 1.0f) * bound;
+}
+
+void ddpm_parameters_initialize(const struct ddpm_parameters *parameters, uint64_t seed,
+                                float *slab)
+{
+    for (size_t i = 0; i < parameters->count; ++i) {
+        const struct ddpm_parameter *p = &parameters->items[i];
+        float bound = 1.0f / sqrtf((float)(p->fan_in > 0 ? p->fan_in : 1));
+        uint32_t sample = ddpm_hash_name(p->name);
+        float *to = slab + p->offset;
+        FOR_EACH_ELEMENT (p, torch, place)
+            to[place] = initial_value(p, bound, seed, sample, torch);
+    }
+}
+
+void ddpm_parameters_clear(struct ddpm_parameters *parameters)
+{
+    for (size_t i = 0; i < parameters->count; ++i)
+        free(parameters->items[i].name);
+    free(parameters->items);
+    *parameters = (struct ddpm_parameters){0};
+}

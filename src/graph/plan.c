@@ -1,0 +1,267 @@
+/* The plan: which memory every value has, which kernel serves every node.
+ *
+ *   1. concatenations that copy nothing: an input that only this concatenation decides on is put
+ * inside its output
+ *   2. kernels chosen and prepared, which tells how much scratch each needs
+ *   3. lifetimes: a value's storage is needed from its producer to its last reader; in-place
+ * operations share one
+ *   4. placement in one arena (place.c), allocation, addresses */
+#include "graph/plan.h"
+
+#include <stdlib.h>
+
+#include "core/memory.h"
+#include "graph/graph.h"
+
+struct plan {
+    struct ddpm_graph *graph;
+    struct ddpm_storage *storages; /* values' first, then one per node for scratch */
+    int count;
+};
+
+/* The value whose storage a value lies in, through views and concatenations. */
+static struct ddpm_value *base_of(struct ddpm_value *value)
+{
+    while (value->view_of)
+        value = value->view_of;
+    return value;
+}
+
+static bool in_arena(const struct ddpm_value *value)
+{
+    return value->kind == DDPM_VALUE_TEMPORARY || value->kind == DDPM_VALUE_KEPT;
+}
+
+/* Step 1. */
+static void place_inside_concatenations(struct ddpm_graph *graph)
+{
+    for (size_t i = 0; i < graph->node_count; ++i) {
+        struct ddpm_node *node = graph->nodes[i];
+        if (node->op != DDPM_OP_CONCAT)
+            continue;
+        int64_t channel = 0;
+        for (int k = 0; k < 2; ++k) {
+            struct ddpm_value *part = node->in[k];
+            bool free_to_move = part->kind == DDPM_VALUE_TEMPORARY && !part->view_of &&
+                                part->producer && part->producer->op != DDPM_OP_CONCAT &&
+                                part != node->in[1 - k];
+            if (free_to_move) {
+                part->view_of = node->out[0];
+                part->view_channel = channel;
+                part->tensor.pixel_stride = node->out[0]->tensor.pixel_stride;
+            }
+            channel += part->tensor.c;
+        }
+    }
+}
+
+/* Views made by differentiation inherit the stride that their base has now. */
+static void settle_views(struct ddpm_graph *graph)
+{
+    for (size_t i = 0; i < graph->value_count; ++i)
+        if (graph->values[i]->view_of)
+            graph->values[i]->tensor.pixel_stride = base_of(graph->values[i])->tensor.pixel_stride;
+}
+
+/* Step 2. */
+static ddpm_status prepare_calls(struct ddpm_graph *graph)
+{
+    DDPM_TRY(ddpm_new_array((void **)&graph->calls, graph->node_count, sizeof *graph->calls,
+                            "planned calls"));
+    for (size_t i = 0; i < graph->node_count; ++i) {
+        const struct ddpm_node *node = graph->nodes[i];
+        struct ddpm_call *call = &graph->calls[i];
+        call->op = node->op;
+        call->label = node->label;
+        call->device = graph->device;
+        call->attributes = node->attributes;
+        for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+            if (node->in[k])
+                call->in[k] = node->in[k]->tensor;
+        for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k)
+            if (node->out[k])
+                call->out[k] = node->out[k]->tensor;
+        call->kernel = graph->device->backend->find_kernel(graph->device, call);
+        if (!call->kernel)
+            return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                              "%s: the %s backend has no %s kernel for %s [%lld,%lld,%lld,%lld]",
+                              node->label, graph->device->backend->name,
+                              ddpm_op_info[node->op].name, ddpm_dtype_name(call->in[0].dtype),
+                              (long long)call->in[0].n, (long long)call->in[0].h,
+                              (long long)call->in[0].w, (long long)call->in[0].c);
+        graph->call_count = i + 1;
+        if (call->kernel->prepare)
+            DDPM_TRY(call->kernel->prepare(call));
+    }
+    return DDPM_OK;
+}
+
+/* Step 3. */
+static void touch(struct ddpm_value *value, int node)
+{
+    if (!value)
+        return;
+    value = base_of(value);
+    if (value->first < 0)
+        value->first = node;
+    if (node > value->last)
+        value->last = node;
+}
+
+static void find_lifetimes(struct ddpm_graph *graph)
+{
+    for (size_t i = 0; i < graph->value_count; ++i)
+        graph->values[i]->first = graph->values[i]->last = -1;
+    for (size_t i = 0; i < graph->node_count; ++i) {
+        for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k)
+            touch(graph->nodes[i]->out[k], (int)i);
+        for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+            touch(graph->nodes[i]->in[k], (int)i);
+    }
+    for (size_t i = 0; i < graph->value_count; ++i)
+        if (graph->values[i]->kind == DDPM_VALUE_KEPT) {
+            graph->values[i]->first = 0;
+            graph->values[i]->last = (int)graph->node_count;
+        }
+}
+
+/* Can output 0 of the node at `place` take over the storage of this input? */
+static bool dies_here(const struct plan *plan, const struct ddpm_value *input,
+                      const struct ddpm_value *output, int place)
+{
+    return input && input->kind == DDPM_VALUE_TEMPORARY && !input->view_of && input != output &&
+           input->storage >= 0 && plan->storages[input->storage].last == place &&
+           input->tensor.dtype == output->tensor.dtype &&
+           ddpm_tensor_same_shape(&input->tensor, &output->tensor) &&
+           input->tensor.pixel_stride == output->tensor.pixel_stride;
+}
+
+static void assign_storages(struct plan *plan)
+{
+    struct ddpm_graph *graph = plan->graph;
+    for (size_t i = 0; i < graph->value_count; ++i) {
+        struct ddpm_value *value = graph->values[i];
+        if (value->kind == DDPM_VALUE_KEPT) {
+            value->storage = plan->count++;
+            plan->storages[value->storage] = (struct ddpm_storage){
+                ddpm_tensor_bytes(&value->tensor), value->first, value->last, 0};
+        }
+    }
+    for (size_t i = 0; i < graph->node_count; ++i) {
+        struct ddpm_node *node = graph->nodes[i];
+        for (int o = 0; o < DDPM_MAX_OUTPUTS; ++o) {
+            struct ddpm_value *value = node->out[o] ? base_of(node->out[o]) : NULL;
+            if (!value || value->storage >= 0 || value->kind != DDPM_VALUE_TEMPORARY)
+                continue;
+            unsigned candidates =
+                o == 0 && value == node->out[0] ? ddpm_op_info[node->op].in_place : 0;
+            for (int k = 0; k < DDPM_MAX_INPUTS && value->storage < 0; ++k)
+                if (candidates >> k & 1u && dies_here(plan, node->in[k], value, (int)i))
+                    value->storage = node->in[k]->storage;
+            if (value->storage < 0) {
+                value->storage = plan->count++;
+                plan->storages[value->storage] = (struct ddpm_storage){
+                    ddpm_tensor_bytes(&value->tensor), value->first, value->last, 0};
+            } else if (value->last > plan->storages[value->storage].last) {
+                plan->storages[value->storage].last = value->last;
+            }
+        }
+    }
+}
+
+/* Step 4. */
+static void set_addresses(struct plan *plan, int scratch_begin, void *weights, void *gradients)
+{
+    struct ddpm_graph *graph = plan->graph;
+    size_t element = ddpm_dtype_size(graph->parameter_dtype);
+    for (size_t i = 0; i < graph->value_count; ++i) {
+        struct ddpm_value *value = graph->values[i];
+        if (value->kind == DDPM_VALUE_PARAMETER || value->kind == DDPM_VALUE_GRADIENT) {
+            char *slab = value->kind == DDPM_VALUE_PARAMETER ? weights : gradients;
+            size_t offset = (size_t)graph->parameters->items[value->parameter].offset;
+            value->tensor.data = slab ? slab + offset * element : NULL;
+        } else if (in_arena(value) && !value->view_of && value->storage >= 0) {
+            value->tensor.data = (char *)graph->arena + plan->storages[value->storage].offset;
+        }
+    }
+    for (size_t i = 0; i < graph->value_count; ++i) {
+        struct ddpm_value *value = graph->values[i];
+        int64_t channel = 0;
+        struct ddpm_value *base = value;
+        for (; base->view_of; base = base->view_of)
+            channel += base->view_channel;
+        if (base != value && base->tensor.data)
+            value->tensor.data =
+                (char *)base->tensor.data + (size_t)channel * ddpm_dtype_size(value->tensor.dtype);
+    }
+    size_t packed_offset = 0;
+    for (size_t i = 0; i < graph->node_count; ++i) {
+        struct ddpm_call *call = &graph->calls[i];
+        const struct ddpm_node *node = graph->nodes[i];
+        for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+            if (node->in[k])
+                call->in[k].data = node->in[k]->tensor.data;
+        for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k)
+            if (node->out[k])
+                call->out[k].data = node->out[k]->tensor.data;
+        if (call->scratch_bytes)
+            call->scratch = (char *)graph->arena + plan->storages[scratch_begin + (int)i].offset;
+        if (call->packed_bytes)
+            call->packed = (char *)graph->packed + packed_offset;
+        packed_offset += ddpm_align_up(call->packed_bytes);
+    }
+}
+
+static ddpm_status allocate(struct ddpm_graph *graph)
+{
+    const struct ddpm_backend *backend = graph->device->backend;
+    graph->packed_bytes = 0;
+    for (size_t i = 0; i < graph->node_count; ++i)
+        graph->packed_bytes += ddpm_align_up(graph->calls[i].packed_bytes);
+    DDPM_TRY(backend->allocate(graph->device, graph->arena_bytes, "activations and gradients",
+                               &graph->arena));
+    return backend->allocate(graph->device, graph->packed_bytes, "packed weights", &graph->packed);
+}
+
+static void find_phases(struct ddpm_graph *graph)
+{
+    size_t i = 0;
+    for (int phase = 0; phase < DDPM_PHASE_COUNT; ++phase) {
+        graph->phase_begin[phase] = i;
+        while (i < graph->node_count && (int)graph->nodes[i]->phase == phase)
+            ++i;
+    }
+    graph->phase_begin[DDPM_PHASE_COUNT] = i;
+}
+
+ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
+                            void *gradients)
+{
+    DDPM_TRY(graph->status);
+    graph->device = device;
+    graph->packed_stale = true;
+    find_phases(graph);
+    if (graph->phase_begin[DDPM_PHASE_COUNT] != graph->node_count)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "the phases of a graph must be built in order");
+    place_inside_concatenations(graph);
+    settle_views(graph);
+    DDPM_TRY(prepare_calls(graph));
+    find_lifetimes(graph);
+
+    struct plan plan = {graph, NULL, 0};
+    DDPM_TRY(ddpm_new_array((void **)&plan.storages, graph->value_count + graph->node_count,
+                            sizeof *plan.storages, "the memory plan"));
+    assign_storages(&plan);
+    int scratch_begin = plan.count;
+    for (size_t i = 0; i < graph->node_count; ++i)
+        plan.storages[plan.count++] =
+            (struct ddpm_storage){graph->calls[i].scratch_bytes, (int)i, (int)i, 0};
+    ddpm_status status =
+        ddpm_place_storages(plan.storages, (size_t)plan.count, &graph->arena_bytes);
+    if (status == DDPM_OK)
+        status = allocate(graph);
+    if (status == DDPM_OK)
+        set_addresses(&plan, scratch_begin, weights, gradients);
+    free(plan.storages);
+    return status;
+}

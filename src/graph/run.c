@@ -1,0 +1,96 @@
+/* Running a planned graph, and moving values between it and the host. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/memory.h"
+#include "graph/graph.h"
+
+void ddpm_graph_weights_changed(struct ddpm_graph *graph)
+{
+    graph->packed_stale = true;
+}
+
+static ddpm_status pack_weights(struct ddpm_graph *graph)
+{
+    for (size_t i = 0; i < graph->node_count; ++i)
+        if (graph->calls[i].packed_bytes)
+            DDPM_TRY(graph->calls[i].kernel->pack(&graph->calls[i]));
+    graph->packed_stale = false;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_graph_run(struct ddpm_graph *graph, enum ddpm_phase phase)
+{
+    if (graph->packed_stale)
+        DDPM_TRY(pack_weights(graph));
+    for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i)
+        DDPM_TRY(graph->calls[i].kernel->run(&graph->calls[i]));
+    return DDPM_OK;
+}
+
+/* First image of a tensor that holds a number that is not finite, or -1. Tensors of parameters (n =
+ * output channels) and slabs have no images: 0 stands for "somewhere". */
+static ddpm_status find_bad_image(struct ddpm_device *device, const struct ddpm_tensor *tensor,
+                                  int64_t *image)
+{
+    *image = -1;
+    if (!ddpm_tensor_present(tensor) || tensor->dtype == DDPM_U8 || tensor->dtype == DDPM_I32)
+        return DDPM_OK;
+    size_t bytes = ddpm_tensor_bytes(tensor);
+    void *host;
+    DDPM_TRY(ddpm_new_aligned(&host, bytes, "a tensor to look at"));
+    ddpm_status status = device->backend->download(device, host, tensor->data, bytes);
+    int64_t per_image = tensor->h * tensor->w;
+    for (int64_t pixel = 0; status == DDPM_OK && pixel < tensor->n * per_image && *image < 0;
+         ++pixel)
+        for (int64_t c = 0; c < tensor->c; ++c)
+            if (!isfinite(ddpm_load(host, tensor->dtype, pixel * tensor->pixel_stride + c))) {
+                *image = pixel / per_image;
+                break;
+            }
+    ddpm_free_aligned(host);
+    return status;
+}
+
+ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, enum ddpm_phase phase, int64_t *image)
+{
+    *image = -1;
+    if (graph->packed_stale)
+        DDPM_TRY(pack_weights(graph));
+    for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i) {
+        const struct ddpm_call *call = &graph->calls[i];
+        DDPM_TRY(call->kernel->run(call));
+        for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k) {
+            DDPM_TRY(find_bad_image(graph->device, &call->out[k], image));
+            if (*image < 0)
+                continue;
+            bool per_image =
+                call->out[k].n == call->in[0].n && ddpm_op_info[call->op].accumulates == 0;
+            if (!per_image)
+                *image = -1;
+            return ddpm_raise(DDPM_ERROR_NOT_FINITE, "%s (%s)", call->label,
+                              ddpm_op_info[call->op].name);
+        }
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_graph_write(struct ddpm_graph *graph, struct ddpm_value *value, const void *from)
+{
+    return graph->device->backend->upload(graph->device, value->tensor.data, from,
+                                          ddpm_tensor_bytes(&value->tensor));
+}
+
+ddpm_status ddpm_graph_read(struct ddpm_graph *graph, const struct ddpm_value *value, void *to)
+{
+    return graph->device->backend->download(graph->device, to, value->tensor.data,
+                                            ddpm_tensor_bytes(&value->tensor));
+}
+
+double ddpm_graph_flops(const struct ddpm_graph *graph, enum ddpm_phase phase)
+{
+    double flops = 0;
+    for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i)
+        flops += ddpm_call_flops(&graph->calls[i]);
+    return flops;
+}
