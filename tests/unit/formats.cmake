@@ -1,0 +1,3 @@
+foreach(part file json npy png safetensors)
+  ddpm_test(formats_${part} formats_${part}_test.c formats)
+endforeach()
