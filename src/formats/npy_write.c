@@ -38,9 +38,9 @@ static size_t print_dict(char *out, size_t room, enum ddpm_npy_dtype dtype, int 
 static size_t make_header(char out[HEADER_ROOM], enum ddpm_npy_dtype dtype, int rank,
                           const int64_t *shape)
 {
-    int64_t largest[DDPM_NPY_MAX_RANK];
-    memcpy(largest, shape, sizeof *shape * (size_t)rank);
-    largest[0] = INT64_MAX;
+    int64_t largest[DDPM_NPY_MAX_RANK] = {INT64_MAX};
+    for (int i = 1; i < rank; ++i)
+        largest[i] = shape[i];
     size_t room = PREFIX_BYTES + print_dict(out, HEADER_ROOM, dtype, rank, largest) + 1;
     size_t bytes = (room + 63) & ~(size_t)63;
     size_t length = bytes - PREFIX_BYTES;

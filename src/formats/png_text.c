@@ -10,7 +10,9 @@
 #include "core/memory.h"
 #include "formats/file.h"
 
+/* A damaged length or a compressed text must not make libpng take gigabytes. */
 #define MAX_CHUNKS 1000
+#define MAX_CHUNK_BYTES ((png_alloc_size_t)8 << 20)
 
 /* What the callbacks of libpng need. */
 struct reader {
@@ -48,6 +50,7 @@ static ddpm_status read_all(png_structp png, png_infop info, png_infop end, stru
         return DDPM_ERROR_FORMAT;
     png_set_read_fn(png, reader, on_read);
     png_set_chunk_cache_max(png, MAX_CHUNKS);
+    png_set_chunk_malloc_max(png, MAX_CHUNK_BYTES);
     png_read_info(png, info);
     int passes = png_set_interlace_handling(png);
     png_uint_32 height = png_get_image_height(png, info);

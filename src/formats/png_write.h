@@ -21,7 +21,8 @@ ddpm_status ddpm_png_write(const char *path, const uint8_t *pixels, int height, 
                            int channels, const struct ddpm_png_text *texts, size_t text_count);
 
 /* The texts of a PNG file in the order of the file, converted to UTF-8. DDPM_ERROR_FORMAT when it
- * is not a whole PNG. *out is NULL on failure. Free with ddpm_png_text_free(). */
+ * is not a whole PNG; texts beyond 8 MB are refused. *out is NULL on failure. Free with
+ * ddpm_png_text_free(). */
 ddpm_status ddpm_png_read_text(struct ddpm_png_text **out, size_t *count, const char *path);
 void ddpm_png_text_free(struct ddpm_png_text *texts, size_t count);
 
