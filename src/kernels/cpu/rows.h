@@ -13,4 +13,13 @@
 /* SIMD_NAME("gemm") is "gemm_avx2" in the avx2 build of a file. */
 #define SIMD_NAME(name) name "_" SIMD_STRING(DDPM_LEVEL)
 
+extern const struct ddpm_kernel SIMD(conv2d_direct), SIMD(conv2d_backward_data_direct),
+    SIMD(conv2d_backward_weight_direct);
+
+extern const struct ddpm_kernel SIMD(depthwise_conv2d), SIMD(depthwise_conv2d_backward_data),
+    SIMD(depthwise_conv2d_backward_weight), SIMD(group_norm), SIMD(group_norm_backward),
+    SIMD(activation), SIMD(activation_backward), SIMD(add), SIMD(add_channels), SIMD(sum_pixels),
+    SIMD(concat), SIMD(upsample), SIMD(upsample_backward), SIMD(scale_pixels),
+    SIMD(scale_pixels_backward), SIMD(gradient_norm), SIMD(adamw);
+
 #endif

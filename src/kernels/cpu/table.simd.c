@@ -1,13 +1,39 @@
 /* The table of one level: per operation the rows to try, in order. */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/diffusion.h"
 #include "kernels/cpu/rows.h"
 
-#define ROWS(...)                                                                                  \
-    (const struct ddpm_kernel *const[])                                                            \
-    {                                                                                              \
-        __VA_ARGS__, NULL                                                                          \
-    }
+/* clang-format off */
+#define ROWS(...) (const struct ddpm_kernel *const[]){__VA_ARGS__, NULL}
+/* clang-format on */
 
 ddpm_cpu_table const SIMD(cpu_table) = {
-    [DDPM_OP_CONV2D] = NULL,
+    [DDPM_OP_CONV2D] = ROWS(&SIMD(conv2d_direct)),
+    [DDPM_OP_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(conv2d_backward_data_direct)),
+    [DDPM_OP_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(conv2d_backward_weight_direct)),
+    [DDPM_OP_DEPTHWISE_CONV2D] = ROWS(&SIMD(depthwise_conv2d)),
+    [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(depthwise_conv2d_backward_data)),
+    [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(depthwise_conv2d_backward_weight)),
+    [DDPM_OP_GROUP_NORM] = ROWS(&SIMD(group_norm)),
+    [DDPM_OP_GROUP_NORM_BACKWARD] = ROWS(&SIMD(group_norm_backward)),
+    [DDPM_OP_ACTIVATION] = ROWS(&SIMD(activation)),
+    [DDPM_OP_ACTIVATION_BACKWARD] = ROWS(&SIMD(activation_backward)),
+    [DDPM_OP_ADD] = ROWS(&SIMD(add)),
+    [DDPM_OP_ADD_CHANNELS] = ROWS(&SIMD(add_channels)),
+    [DDPM_OP_SUM_PIXELS] = ROWS(&SIMD(sum_pixels)),
+    [DDPM_OP_CONCAT] = ROWS(&SIMD(concat)),
+    [DDPM_OP_UPSAMPLE] = ROWS(&SIMD(upsample)),
+    [DDPM_OP_UPSAMPLE_BACKWARD] = ROWS(&SIMD(upsample_backward)),
+    [DDPM_OP_SCALE_PIXELS] = ROWS(&SIMD(scale_pixels)),
+    [DDPM_OP_SCALE_PIXELS_BACKWARD] = ROWS(&SIMD(scale_pixels_backward)),
+    [DDPM_OP_TIMESTEP_EMBEDDING] = ROWS(&ddpm_cpu_timestep_embedding),
+    [DDPM_OP_NORMALIZE_PICTURES] = ROWS(&ddpm_cpu_normalize_pictures),
+    [DDPM_OP_DRAW_TIMESTEPS] = ROWS(&ddpm_cpu_draw_timesteps),
+    [DDPM_OP_DRAW_NORMAL] = ROWS(&ddpm_cpu_draw_normal),
+    [DDPM_OP_Q_SAMPLE] = ROWS(&ddpm_cpu_q_sample),
+    [DDPM_OP_LOSS] = ROWS(&ddpm_cpu_loss),
+    [DDPM_OP_LOSS_BACKWARD] = ROWS(&ddpm_cpu_loss_backward),
+    [DDPM_OP_REVERSE_STEP] = ROWS(&ddpm_cpu_reverse_step),
+    [DDPM_OP_GRADIENT_NORM] = ROWS(&SIMD(gradient_norm)),
+    [DDPM_OP_ADAMW] = ROWS(&SIMD(adamw)),
 };

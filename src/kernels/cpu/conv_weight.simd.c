@@ -1,0 +1,250 @@
+/* Gradient of convolution weights, computed directly:
+ *
+ *   dw[k][r][s][c] += Σ_pixels dy[pixel][k] · x[pixel·stride + (r,s) - padding][c]
+ *   dbias[k]       += Σ_pixels dy[pixel][k]
+ *
+ * gemm_outer over blocks of about BLOCK_PIXELS pixels. A unit is (group of pixel blocks, block of
+ * k, block of c): per pixel block it copies its channels of x (with the border that the taps reach)
+ * and of dy side by side, with a stride that spreads them over the sets of the caches, then makes
+ * every tap's product. Groups of pixels have sums of their own, added up in order at the end; how
+ * many there are depends on the shapes only, so the result does not depend on the threads.
+ * Pictures of few channels take the S·C numbers under a row of the kernel as their channels. */
+#include "core/memory.h"
+#include "core/threads.h"
+#include "kernels/cpu/conv.h"
+#include "kernels/cpu/rows.h"
+
+#define BLOCK_PIXELS 128
+#define BLOCK_K 96
+#define BLOCK_C 64
+#define FEW_CHANNELS 8
+#define UNITS 64
+#define SKEW 16 /* elements between rows, so that rows fall into different cache sets */
+
+struct weight {
+    struct ddpm_tensor x, dy;
+    int taps_h, taps_w, stride, padding;
+    int64_t depth; /* R·S·C */
+    int64_t k_size, c_size;
+    int64_t rows, cols;                 /* of a pixel block */
+    int64_t blocks_h, blocks_w, blocks; /* pixel blocks */
+    int64_t k_block, c_block, k_blocks, c_blocks, groups;
+    int64_t x_rows, x_cols;        /* pixels of x under a block */
+    int64_t x_step, dy_step;       /* elements between pixels in the copies */
+    int64_t x_copy, dy_copy;       /* elements */
+    float *dw, *dbias;             /* of group 0; group g's are g·stride further */
+    int64_t group_dw, group_dbias; /* elements; 0 when there is one group */
+    float *copies;
+};
+
+/* One block of `limit` at most, as even as multiples of `unit` allow. */
+static int64_t even_block(int64_t size, int64_t limit, int64_t unit)
+{
+    int64_t block = ddpm_ceil_div(size, ddpm_ceil_div(size, limit));
+    return ddpm_ceil_div(block, unit) * unit;
+}
+
+static struct weight weight_plan(const struct ddpm_call *call)
+{
+    const struct ddpm_attributes *at = &call->attributes;
+    struct weight p = {.x = call->in[0],
+                       .dy = call->in[1],
+                       .taps_h = at->kernel_h,
+                       .taps_w = at->kernel_w,
+                       .stride = at->stride,
+                       .padding = at->padding,
+                       .k_size = call->in[1].c,
+                       .c_size = call->in[0].c};
+    if (at->kernel_h == 1 && at->kernel_w == 1 && at->stride == 1 && at->padding == 0) {
+        p.x.w = p.dy.w = ddpm_tensor_pixels(&p.x);
+        p.x.n = p.x.h = p.dy.n = p.dy.h = 1;
+    }
+    p.depth = (int64_t)p.taps_h * p.taps_w * p.c_size;
+    p.cols = even_block(p.dy.w, BLOCK_PIXELS, 1);
+    p.rows = BLOCK_PIXELS / p.cols;
+    p.rows = p.rows < p.dy.h ? p.rows : p.dy.h;
+    p.blocks_h = ddpm_ceil_div(p.dy.h, p.rows);
+    p.blocks_w = ddpm_ceil_div(p.dy.w, p.cols);
+    p.blocks = p.dy.n * p.blocks_h * p.blocks_w;
+    p.x_rows = (p.rows - 1) * p.stride + p.taps_h;
+    p.x_cols = (p.cols - 1) * p.stride + p.taps_w;
+    p.x_step = p.c_size;
+    if (p.c_size <= FEW_CHANNELS && p.taps_w > 1) {
+        p.c_size *= p.taps_w;
+        p.taps_w = 1;
+        p.c_block = ddpm_ceil_div(p.c_size, GEMM_COLUMNS) * GEMM_COLUMNS;
+    } else {
+        p.c_block = even_block(p.c_size, BLOCK_C, GEMM_COLUMNS);
+        p.x_step = p.c_block + SKEW;
+    }
+    p.k_block = even_block(p.k_size, BLOCK_K, GEMM_ROWS);
+    p.k_blocks = ddpm_ceil_div(p.k_size, p.k_block);
+    p.c_blocks = ddpm_ceil_div(p.c_size, p.c_block);
+    p.dy_step = ddpm_ceil_div(p.k_block, SKEW) * SKEW + SKEW;
+    p.groups = ddpm_ceil_div(UNITS, p.k_blocks * p.c_blocks);
+    p.groups = p.groups < p.blocks ? p.groups : p.blocks;
+    p.x_copy = p.x_rows * p.x_cols * p.x_step + p.c_block;
+    p.dy_copy = p.rows * p.cols * p.dy_step;
+    if (p.groups > 1) {
+        p.group_dw = ddpm_ceil_div(p.k_size * p.depth, SKEW) * SKEW;
+        p.group_dbias = ddpm_ceil_div(p.k_size, SKEW) * SKEW;
+    }
+    return p;
+}
+
+static size_t thread_bytes(const struct weight *p)
+{
+    return ddpm_align_up((size_t)(p->x_copy + p->dy_copy) * sizeof(float));
+}
+
+static bool weight_supports(const struct ddpm_call *call)
+{
+    return ddpm_call_is_f32(call);
+}
+
+static ddpm_status weight_prepare(struct ddpm_call *call)
+{
+    struct weight p = weight_plan(call);
+    size_t sums = (size_t)(p.groups * (p.group_dw + p.group_dbias)) * sizeof(float);
+    call->scratch_bytes = (size_t)call->device->threads * thread_bytes(&p) + sums;
+    return DDPM_OK;
+}
+
+/* Channels [channel, channel + count) of one row of pixels; outside the picture zeros. */
+static void copy_row(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w, int64_t pixels,
+                     int64_t channel, int64_t count, float *to, int64_t step)
+{
+    const float *from = t->data;
+    int64_t first = (n * t->h + h) * t->w + w;
+    bool inside = h >= 0 && h < t->h;
+    for (int64_t i = 0; i < pixels; ++i, to += step) {
+        if (inside && w + i >= 0 && w + i < t->w)
+            memcpy(to, from + (first + i) * t->pixel_stride + channel, (size_t)count * sizeof *to);
+        else
+            memset(to, 0, (size_t)count * sizeof *to);
+    }
+}
+
+static void add_bias(const float *dy, int64_t step, int64_t pixels, int64_t count, float *dbias)
+{
+    for (int64_t k = 0; k < count; k += LANES) {
+        vf sum = {0};
+        for (int64_t p = 0; p < pixels; ++p)
+            sum += vf_load(dy + p * step + k);
+        int64_t left = count - k < LANES ? count - k : LANES;
+        vf_store_part(dbias + k, vf_load_part(dbias + k, left) + sum, left);
+    }
+}
+
+/* The products of all taps of a pixel block whose copies are made. */
+static void weight_block(const struct weight *p, const float *x, const float *dy, int64_t k0,
+                         int64_t k_count, int64_t c0, int64_t c_count, float *dw)
+{
+    struct ddpm_gemm_outer g = {.a_step = p->dy_step,
+                                .b_step = p->x_step * p->stride,
+                                .segments = p->rows,
+                                .depth = p->cols,
+                                .a_segment = p->cols * p->dy_step,
+                                .b_segment = p->x_cols * p->x_step * p->stride,
+                                .c_stride = p->depth};
+    for (int r = 0; r < p->taps_h; ++r)
+        for (int s = 0; s < p->taps_w; ++s)
+            for (int64_t c = 0; c < c_count; c += GEMM_COLUMNS) {
+                int64_t column = (r * p->taps_w + s) * p->c_size + c0 + c;
+                g.b = x + (r * p->x_cols + s) * p->x_step + c;
+                g.columns = (int)(c_count - c < GEMM_COLUMNS ? c_count - c : GEMM_COLUMNS);
+                for (int64_t k = 0; k < k_count; k += GEMM_ROWS) {
+                    g.a = dy + k;
+                    g.c = dw + (k0 + k) * p->depth + column;
+                    g.rows = (int)(k_count - k < GEMM_ROWS ? k_count - k : GEMM_ROWS);
+                    SIMD(gemm_outer)(&g);
+                }
+            }
+}
+
+static void weight_unit(const struct weight *p, int64_t group, int64_t k0, int64_t c0, float *x,
+                        float *dy)
+{
+    int64_t k_count = p->k_size - k0 < p->k_block ? p->k_size - k0 : p->k_block;
+    int64_t c_count = p->c_size - c0 < p->c_block ? p->c_size - c0 : p->c_block;
+    bool few = p->c_size != p->x.c;
+    float *dw = p->dw + group * p->group_dw;
+    float *dbias = p->dbias && c0 == 0 ? p->dbias + group * p->group_dbias : NULL;
+    int64_t end = (group + 1) * p->blocks / p->groups;
+    for (int64_t block = group * p->blocks / p->groups; block < end; ++block) {
+        int64_t w = block % p->blocks_w * p->cols, row = block / p->blocks_w;
+        int64_t h = row % p->blocks_h * p->rows, n = row / p->blocks_h;
+        for (int64_t i = 0; i < p->x_rows; ++i)
+            copy_row(&p->x, n, h * p->stride - p->padding + i, w * p->stride - p->padding,
+                     p->x_cols, few ? 0 : c0, few ? p->x.c : c_count, x + i * p->x_cols * p->x_step,
+                     p->x_step);
+        for (int64_t i = 0; i < p->rows; ++i)
+            copy_row(&p->dy, n, h + i, w, p->cols, k0, k_count, dy + i * p->cols * p->dy_step,
+                     p->dy_step);
+        weight_block(p, x, dy, k0, k_count, c0, c_count, dw);
+        if (dbias)
+            add_bias(dy, p->dy_step, p->rows * p->cols, k_count, dbias + k0);
+    }
+}
+
+static void weight_units(void *context, int64_t begin, int64_t end, int thread)
+{
+    const struct weight *p = context;
+    float *x = p->copies + (size_t)thread * (thread_bytes(p) / sizeof(float));
+    for (int64_t unit = begin; unit < end; ++unit) {
+        int64_t c = unit % p->c_blocks, rest = unit / p->c_blocks;
+        int64_t k = rest % p->k_blocks, group = rest / p->k_blocks;
+        weight_unit(p, group, k * p->k_block, c * p->c_block, x, x + p->x_copy);
+    }
+}
+
+struct sum {
+    const float *from;
+    float *to;
+    int64_t groups, stride;
+};
+
+static void add_groups(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct sum *sum = context;
+    for (int64_t i = begin; i < end; i += LANES) {
+        int64_t left = end - i < LANES ? end - i : LANES;
+        vf total = {0};
+        for (int64_t group = 0; group < sum->groups; ++group)
+            total += vf_load_part(sum->from + group * sum->stride + i, left);
+        vf_store_part(sum->to + i, vf_load_part(sum->to + i, left) + total, left);
+    }
+}
+
+static ddpm_status weight_run(const struct ddpm_call *call)
+{
+    struct weight p = weight_plan(call);
+    int threads = call->device->threads;
+    bool bias = ddpm_tensor_present(&call->out[1]);
+    int64_t units = p.groups * p.k_blocks * p.c_blocks;
+    p.copies = call->scratch;
+    p.dw = call->out[0].data;
+    p.dbias = bias ? call->out[1].data : NULL;
+    if (p.groups == 1) {
+        ddpm_parallel_for(threads, units, 1, weight_units, &p);
+        return DDPM_OK;
+    }
+    p.dw = (float *)((char *)call->scratch + (size_t)threads * thread_bytes(&p));
+    p.dbias = bias ? p.dw + p.groups * p.group_dw : NULL;
+    memset(p.dw, 0, (size_t)(p.groups * (p.group_dw + p.group_dbias)) * sizeof *p.dw);
+    ddpm_parallel_for(threads, units, 1, weight_units, &p);
+    struct sum dw = {p.dw, call->out[0].data, p.groups, p.group_dw};
+    ddpm_parallel_for(threads, p.k_size * p.depth, 4096, add_groups, &dw);
+    if (bias) {
+        struct sum dbias = {p.dbias, call->out[1].data, p.groups, p.group_dbias};
+        ddpm_parallel_for(threads, p.k_size, 4096, add_groups, &dbias);
+    }
+    return DDPM_OK;
+}
+
+const struct ddpm_kernel SIMD(conv2d_backward_weight_direct) = {
+    .name = SIMD_NAME("conv2d_backward_weight_direct"),
+    .supports = weight_supports,
+    .prepare = weight_prepare,
+    .run = weight_run};

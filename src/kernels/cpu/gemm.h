@@ -1,0 +1,63 @@
+/* The two matrix products that every convolution is made of. Sizes of a register tile are those of
+ * the level: GEMM_ROWS × GEMM_COLUMNS fp32 sums stay in registers while the depth runs.
+ *
+ * gemm_rows   y[m][n] = add[m][n] + bias[n] + Σ_k a[m][k]·b[k][n]; the rows of a are wherever their
+ *             pointers say (pixels of an image, or zeros for padding), b is packed.
+ * gemm_outer  c[m][n] += Σ_p a[p][m]·b[p][n]; the sum runs over pixels, both operands row by row as
+ *             they lie in NHWC. For gradients of weights.
+ *
+ * Packed b: panels of GEMM_COLUMNS columns, [N/GEMM_COLUMNS][depth][GEMM_COLUMNS], the last panel
+ * filled with zeros. */
+#ifndef DDPM_KERNELS_CPU_GEMM_H
+#define DDPM_KERNELS_CPU_GEMM_H
+
+#include "kernels/cpu/rows.h"
+
+/* ROWS·VECTORS sums + VECTORS of b + one broadcast of a must fit 16 (AVX-512 and NEON: 32)
+ * registers; wider than 12 rows the row pointers no longer fit the integer ones. */
+#if defined(__AVX512F__)
+#define GEMM_ROWS 12
+#define GEMM_VECTORS 2
+#elif defined(__AVX__)
+#define GEMM_ROWS 6
+#define GEMM_VECTORS 2
+#elif defined(__aarch64__)
+#define GEMM_ROWS 8
+#define GEMM_VECTORS 2
+#else
+#define GEMM_ROWS 4
+#define GEMM_VECTORS 2
+#endif
+#define GEMM_COLUMNS (GEMM_VECTORS * LANES)
+
+/* Depth of a block whose panel of b stays in L1 while rows pass by. */
+#define GEMM_DEPTH 256
+
+struct ddpm_gemm_rows {
+    const float *const *a; /* [segments][GEMM_ROWS] starts of rows; rows not there repeat one */
+    int64_t segments;      /* the depth is cut in segments of `depth`, each with its own rows */
+    int64_t depth;
+    int64_t a_offset;        /* added to every a, in elements */
+    const float *b;          /* [segments·depth][GEMM_COLUMNS] */
+    float *const *y;         /* [rows] */
+    const float *const *add; /* [rows] or NULL; may be y */
+    int64_t offset;          /* added to every y, add and to bias */
+    const float *bias;       /* or NULL */
+    int rows, columns;       /* of y that exist: ≤ GEMM_ROWS, ≤ GEMM_COLUMNS */
+};
+
+void SIMD(gemm_rows)(const struct ddpm_gemm_rows *g);
+
+struct ddpm_gemm_outer {
+    const float *a, *b;           /* GEMM_ROWS and GEMM_COLUMNS elements are read at every step */
+    int64_t a_step, b_step;       /* between steps, in elements */
+    int64_t segments, depth;      /* segments × depth steps */
+    int64_t a_segment, b_segment; /* between starts of segments, in elements */
+    float *c;
+    int64_t c_stride;
+    int rows, columns;
+};
+
+void SIMD(gemm_outer)(const struct ddpm_gemm_outer *g);
+
+#endif
