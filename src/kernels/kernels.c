@@ -28,6 +28,7 @@ static double flops_per_element(const struct ddpm_call *call)
     case DDPM_OP_REVERSE_STEP:
         return call->attributes.clip ? 8 : 5;
     case DDPM_OP_CONCAT:
+    case DDPM_OP_CONVERT:
     case DDPM_OP_UPSAMPLE:
     case DDPM_OP_DRAW_TIMESTEPS:
         return 0;

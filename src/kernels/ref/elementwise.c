@@ -1,5 +1,15 @@
-/* Sums and products of activations. */
+/* Sums and products of activations, and their conversion. */
 #include "kernels/ref/ref.h"
+
+/* y = x in y's dtype. in: x [B,H,W,C]; out: y */
+ddpm_status ddpm_ref_convert(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0], *y = &call->out[0];
+    for (int64_t p = 0; p < ddpm_tensor_pixels(y); ++p)
+        for (int64_t c = 0; c < y->c; ++c)
+            ref_set(y, p, c, ref_get(x, p, c));
+    return DDPM_OK;
+}
 
 /* y = a + b, all [B,H,W,C]; y may be a or b. */
 ddpm_status ddpm_ref_add(const struct ddpm_call *call)

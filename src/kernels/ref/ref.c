@@ -34,6 +34,7 @@ static const struct ddpm_kernel kernels[DDPM_OP_COUNT] = {
     [DDPM_OP_DRAW_NORMAL] = {.name = "draw_normal_ref",
                              .prepare = ddpm_ref_draw_normal_prepare,
                              .run = ddpm_ref_draw_normal},
+    ROW(CONVERT, convert),
     ROW(Q_SAMPLE, q_sample),
     ROW(LOSS, loss),
     ROW(LOSS_BACKWARD, loss_backward),

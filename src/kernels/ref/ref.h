@@ -61,6 +61,7 @@ ddpm_status ddpm_ref_normalize_pictures(const struct ddpm_call *call);
 ddpm_status ddpm_ref_draw_timesteps(const struct ddpm_call *call);
 ddpm_status ddpm_ref_draw_normal(const struct ddpm_call *call);
 ddpm_status ddpm_ref_draw_normal_prepare(struct ddpm_call *call);
+ddpm_status ddpm_ref_convert(const struct ddpm_call *call);
 ddpm_status ddpm_ref_q_sample(const struct ddpm_call *call);
 ddpm_status ddpm_ref_loss(const struct ddpm_call *call);
 ddpm_status ddpm_ref_loss_backward(const struct ddpm_call *call);

@@ -1,0 +1,273 @@
+/* Tensors and attributes of a case's call, as ops.inc describes them. */
+#include "kernel_case.h"
+
+static struct case_tensor make(enum case_role role, enum ddpm_dtype dtype, int64_t n, int64_t h,
+                               int64_t w, int64_t c)
+{
+    return (struct case_tensor){.view = ddpm_tensor_make(dtype, n, h, w, c), .role = role};
+}
+
+/* The usual tensors of a case. */
+struct parts {
+    struct case_tensor x;        /* [N,H,W,C], an activation */
+    struct case_tensor data;     /* the same in fp32 */
+    struct case_tensor vector;   /* [N,1,1,C], an activation */
+    struct case_tensor channels; /* [1,1,1,C], a parameter */
+    struct case_tensor timestep, none;
+};
+
+static struct parts make_parts(const struct kernel_case *test)
+{
+    const struct case_shape *s = &test->shape;
+    return (struct parts){
+        .x = make(ROLE_ACTIVATION, test->dtype, s->n, s->h, s->w, s->c),
+        .data = make(ROLE_DATA, DDPM_F32, s->n, s->h, s->w, s->c),
+        .vector = make(ROLE_ACTIVATION, test->dtype, s->n, 1, 1, s->c),
+        .channels = make(ROLE_PARAMETER, DDPM_F32, 1, 1, 1, s->c),
+        .timestep = make(ROLE_TIMESTEP, DDPM_I32, s->n, 1, 1, 1),
+    };
+}
+
+static void build_convolution(struct case_state *state, const struct parts *parts)
+{
+    const struct kernel_case *test = &state->test;
+    const struct case_shape *s = &test->shape;
+    int64_t high = (s->h + 2 * s->padding - s->kernel) / s->stride + 1;
+    int64_t wide = (s->w + 2 * s->padding - s->kernel) / s->stride + 1;
+    struct case_tensor y = make(ROLE_ACTIVATION, test->dtype, s->n, high, wide, s->k);
+    struct case_tensor w = make(ROLE_PARAMETER, DDPM_F32, s->k, s->kernel, s->kernel, s->c);
+    struct case_tensor bias = make(ROLE_PARAMETER, DDPM_F32, 1, 1, 1, s->k);
+    if (test->op == DDPM_OP_CONV2D) {
+        bool widened = test->option == 1;
+        state->in[0] = parts->x;
+        state->in[1] = w;
+        state->in[2] = test->absent ? parts->none : bias;
+        state->in[3] = (test->absent && test->in_place != 3) || widened ? parts->none : y;
+        state->out[0] = y;
+        if (widened)
+            state->out[0].view.dtype = DDPM_F32;
+    } else if (test->op == DDPM_OP_CONV2D_BACKWARD_DATA) {
+        state->in[0] = y;
+        state->in[1] = w;
+        state->out[0] = parts->x;
+    } else {
+        state->in[0] = parts->x;
+        state->in[1] = y;
+        state->out[0] = w;
+        state->out[1] = test->absent ? parts->none : bias;
+    }
+}
+
+static void build_depthwise(struct case_state *state, const struct parts *parts)
+{
+    const struct kernel_case *test = &state->test;
+    const struct case_shape *s = &test->shape;
+    struct case_tensor w = make(ROLE_PARAMETER, DDPM_F32, 1, s->kernel, s->kernel, s->c);
+    struct case_tensor time = test->absent ? parts->none : parts->vector;
+    state->in[0] = parts->x;
+    state->out[0] = parts->x;
+    if (test->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT) {
+        state->in[1] = parts->x;
+        state->out[0] = w;
+        state->out[1] = parts->channels;
+        state->out[2] = time;
+        return;
+    }
+    state->in[1] = w;
+    if (test->op == DDPM_OP_DEPTHWISE_CONV2D) {
+        state->in[2] = parts->channels;
+        state->in[3] = time;
+    }
+}
+
+static void build_norm(struct case_state *state, const struct parts *parts)
+{
+    struct case_tensor stats = make(ROLE_STATS, DDPM_F32, state->test.shape.n, 1, 1, 2);
+    state->call.attributes.activation = (enum ddpm_activation)state->test.option;
+    state->call.attributes.eps = 1e-5f;
+    state->in[0] = parts->x;
+    state->in[1] = parts->channels;
+    state->out[0] = parts->x;
+    if (state->test.op == DDPM_OP_GROUP_NORM) {
+        state->in[2] = parts->channels;
+        state->out[1] = stats;
+    } else {
+        state->in[2] = stats;
+        state->in[3] = parts->x;
+        state->out[1] = state->out[2] = parts->channels;
+    }
+}
+
+static void build_resample(struct case_state *state, const struct parts *parts)
+{
+    const struct kernel_case *test = &state->test;
+    const struct case_shape *s = &test->shape;
+    struct case_tensor twice = make(ROLE_ACTIVATION, test->dtype, s->n, 2 * s->h, 2 * s->w, s->c);
+    if (test->op == DDPM_OP_CONCAT) {
+        state->in[0] = parts->x;
+        state->in[1] = make(ROLE_ACTIVATION, test->dtype, s->n, s->h, s->w, s->k);
+        state->out[0] = make(ROLE_ACTIVATION, test->dtype, s->n, s->h, s->w, s->c + s->k);
+    } else {
+        bool up = test->op == DDPM_OP_UPSAMPLE;
+        state->in[0] = up ? parts->x : twice;
+        state->out[0] = up ? twice : parts->x;
+    }
+}
+
+static void build_scale(struct case_state *state, const struct parts *parts)
+{
+    const struct case_shape *s = &state->test.shape;
+    struct case_tensor a = make(ROLE_ACTIVATION, state->test.dtype, s->n, s->h, s->w, 1);
+    state->in[0] = a;
+    state->in[1] = state->out[0] = parts->x;
+    if (state->test.op == DDPM_OP_SCALE_PIXELS_BACKWARD) {
+        state->in[2] = parts->x;
+        state->out[1] = a;
+    }
+}
+
+static void build_pictures(struct case_state *state, const struct parts *parts)
+{
+    const struct case_shape *s = &state->test.shape;
+    struct ddpm_attributes *attributes = &state->call.attributes;
+    struct case_tensor counters = make(ROLE_COUNTERS, DDPM_I32, s->n, 1, 1, 2);
+    attributes->seed = 0x123456789abcdefu;
+    attributes->stream = 5;
+    if (state->test.op == DDPM_OP_NORMALIZE_PICTURES) {
+        state->in[0] = make(ROLE_PICTURE, DDPM_U8, s->n, s->h, s->w, s->c);
+        state->in[1] = make(ROLE_FLIP, DDPM_U8, s->n, 1, 1, 1);
+        state->out[0] = parts->data;
+    } else if (state->test.op == DDPM_OP_DRAW_NORMAL) {
+        state->in[0] = counters;
+        state->out[0] = parts->data;
+    } else {
+        attributes->timesteps = 1000;
+        attributes->per_batch = state->test.option == 1;
+        state->in[0] = counters;
+        state->out[0] = parts->timestep;
+    }
+}
+
+static void build_diffusion(struct case_state *state, const struct parts *parts)
+{
+    const enum ddpm_op op = state->test.op;
+    state->in[0] = parts->data;
+    state->in[1] = parts->data;
+    if (op == DDPM_OP_Q_SAMPLE) {
+        state->in[2] = parts->timestep;
+        state->in[3] = make(ROLE_TABLE, DDPM_F32, CASE_TIMESTEPS, 1, 1, 2);
+        state->out[0] = parts->x;
+    } else if (op == DDPM_OP_REVERSE_STEP) {
+        state->call.attributes.clip = state->test.option == 1;
+        state->in[1] = parts->x;
+        state->in[2] = parts->data;
+        state->in[3] = parts->timestep;
+        state->in[4] = make(ROLE_TABLE, DDPM_F32, CASE_TIMESTEPS, 1, 1, DDPM_REVERSE_COLUMNS);
+        state->out[0] = parts->data;
+    } else {
+        state->call.attributes.loss = (enum ddpm_loss)state->test.option;
+        state->call.attributes.scale = 0.5f;
+        state->in[0] = parts->x;
+        state->out[0] =
+            op == DDPM_OP_LOSS ? make(ROLE_DATA, DDPM_F32, state->test.shape.n, 1, 1, 1) : parts->x;
+    }
+}
+
+static void build_optimizer(struct case_state *state, const struct parts *parts)
+{
+    struct case_tensor norm = make(ROLE_NORM, DDPM_F32, 1, 1, 1, 1);
+    state->in[0] = parts->data;
+    if (state->test.op == DDPM_OP_GRADIENT_NORM) {
+        state->out[0] = norm;
+        return;
+    }
+    state->in[1] = norm;
+    state->in[2] = make(ROLE_HYPER, DDPM_F32, 1, 1, 1, DDPM_HYPER_COUNT);
+    for (int o = 0; o < 4; ++o)
+        state->out[o] = parts->data;
+    state->out[2].role = ROLE_SQUARES;
+}
+
+static void build_elementwise(struct case_state *state, const struct parts *parts)
+{
+    state->in[0] = state->in[1] = state->out[0] = parts->x;
+    switch (state->test.op) {
+    case DDPM_OP_ACTIVATION:
+    case DDPM_OP_ACTIVATION_BACKWARD:
+        state->call.attributes.activation = (enum ddpm_activation)(state->test.option + 1);
+        if (state->test.op == DDPM_OP_ACTIVATION)
+            state->in[1] = parts->none;
+        break;
+    case DDPM_OP_ADD_CHANNELS:
+        state->in[1] = parts->vector;
+        break;
+    case DDPM_OP_SUM_PIXELS:
+        state->in[1] = parts->none;
+        state->out[0] = parts->vector;
+        break;
+    case DDPM_OP_CONVERT:
+        state->in[1] = parts->none;
+        state->out[0].view.dtype = state->test.dtype == DDPM_F32 ? DDPM_BF16 : DDPM_F32;
+        break;
+    case DDPM_OP_TIMESTEP_EMBEDDING:
+        state->call.attributes.theta = 10000;
+        state->in[0] = parts->timestep;
+        state->in[1] = parts->none;
+        break;
+    default:
+        break;
+    }
+}
+
+void case_build(struct case_state *state)
+{
+    const struct kernel_case *test = &state->test;
+    const struct parts parts = make_parts(test);
+    state->call = (struct ddpm_call){.op = test->op, .label = "test"};
+    state->call.attributes.kernel_h = state->call.attributes.kernel_w = test->shape.kernel;
+    state->call.attributes.stride = test->shape.stride;
+    state->call.attributes.padding = test->shape.padding;
+    switch (test->op) {
+    case DDPM_OP_CONV2D:
+    case DDPM_OP_CONV2D_BACKWARD_DATA:
+    case DDPM_OP_CONV2D_BACKWARD_WEIGHT:
+        build_convolution(state, &parts);
+        break;
+    case DDPM_OP_DEPTHWISE_CONV2D:
+    case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA:
+    case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT:
+        build_depthwise(state, &parts);
+        break;
+    case DDPM_OP_GROUP_NORM:
+    case DDPM_OP_GROUP_NORM_BACKWARD:
+        build_norm(state, &parts);
+        break;
+    case DDPM_OP_CONCAT:
+    case DDPM_OP_UPSAMPLE:
+    case DDPM_OP_UPSAMPLE_BACKWARD:
+        build_resample(state, &parts);
+        break;
+    case DDPM_OP_SCALE_PIXELS:
+    case DDPM_OP_SCALE_PIXELS_BACKWARD:
+        build_scale(state, &parts);
+        break;
+    case DDPM_OP_NORMALIZE_PICTURES:
+    case DDPM_OP_DRAW_TIMESTEPS:
+    case DDPM_OP_DRAW_NORMAL:
+        build_pictures(state, &parts);
+        break;
+    case DDPM_OP_Q_SAMPLE:
+    case DDPM_OP_LOSS:
+    case DDPM_OP_LOSS_BACKWARD:
+    case DDPM_OP_REVERSE_STEP:
+        build_diffusion(state, &parts);
+        break;
+    case DDPM_OP_GRADIENT_NORM:
+    case DDPM_OP_ADAMW:
+        build_optimizer(state, &parts);
+        break;
+    default:
+        build_elementwise(state, &parts);
+        break;
+    }
+}

@@ -1,0 +1,194 @@
+/* Places a case's tensors in buffers and gives them values. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/random.h"
+#include "kernel_case.h"
+#include "kernels/ref/ref.h"
+
+/* Wide tensors have LEAD strange channels before theirs and TRAIL behind. */
+enum { LEAD = 3, TRAIL = 4, GUARD_BYTES = 256 };
+
+/* Give the tensor a buffer of its own, all NaN. */
+static void place(struct case_state *state, struct case_tensor *tensor)
+{
+    struct ddpm_tensor *view = &tensor->view;
+    if (!ddpm_tensor_present(view))
+        return;
+    const size_t size = ddpm_dtype_size(view->dtype);
+    const bool wide = state->test.wide && tensor->role == ROLE_ACTIVATION;
+    view->pixel_stride = wide ? view->c + LEAD + TRAIL : view->c;
+    tensor->offset = GUARD_BYTES + (wide ? LEAD * size : 0);
+    tensor->buffer = state->buffer_count++;
+    struct case_buffer *buffer = &state->buffers[tensor->buffer];
+    buffer->bytes = ddpm_align_up(tensor->offset + ddpm_tensor_bytes(view) + GUARD_BYTES);
+    buffer->before = malloc(buffer->bytes);
+    buffer->after = malloc(buffer->bytes);
+    memset(buffer->before, 0xff, buffer->bytes);
+}
+
+/* Inputs and outputs that share memory: in place, and concat's inputs that already lie in theirs
+ * (bit i of the option: input i does). */
+static void place_all(struct case_state *state)
+{
+    const struct ddpm_op_info *info = &ddpm_op_info[state->test.op];
+    const bool concat = state->test.op == DDPM_OP_CONCAT;
+    const unsigned lies = concat ? (unsigned)state->test.option : 0;
+    for (int o = 0; o < info->outputs; ++o)
+        if (o > 0 || state->test.in_place < 0)
+            place(state, &state->out[o]);
+    for (int i = 0; i < info->inputs; ++i) {
+        if (!(lies >> i & 1)) {
+            place(state, &state->in[i]);
+            continue;
+        }
+        struct case_tensor *part = &state->in[i];
+        int64_t first = i ? state->in[0].view.c : 0;
+        part->buffer = state->out[0].buffer;
+        part->view.pixel_stride = state->out[0].view.pixel_stride;
+        part->offset = state->out[0].offset + (size_t)first * ddpm_dtype_size(part->view.dtype);
+    }
+    if (state->test.in_place >= 0)
+        state->out[0] = state->in[state->test.in_place];
+}
+
+static double activation_value(const struct kernel_case *test, struct ddpm_random4 r)
+{
+    static const double extremes[] = {1e4, -1e4, 1e-8, -1e-8, 0, 1};
+    float normal[4];
+    ddpm_normal4(r, normal);
+    double value = (double)normal[0];
+    switch (test->values) {
+    case VALUES_EXTREME:
+        return r.v[3] % 2 ? value : extremes[r.v[3] / 2 % 6];
+    case VALUES_ZERO:
+        return 0;
+    case VALUES_CONSTANT:
+        return 0.5;
+    case VALUES_OFFSET:
+        return 100 + value;
+    default:
+        return value;
+    }
+}
+
+/* ADAMW's options: 0 plain, 1 clipped, 2 EMA that copies, 3 norm not finite. */
+static double hyper_value(const struct kernel_case *test, int64_t c)
+{
+    switch (c) {
+    case DDPM_HYPER_LR:
+        return 1e-3;
+    case DDPM_HYPER_BETA1:
+        return 0.9;
+    case DDPM_HYPER_BETA2:
+        return 0.99;
+    case DDPM_HYPER_EPS:
+        return 1e-8;
+    case DDPM_HYPER_WEIGHT_DECAY:
+        return 0.01;
+    case DDPM_HYPER_CORRECTION1:
+        return 1 - 0.9 * 0.9 * 0.9;
+    case DDPM_HYPER_CORRECTION2:
+        return 1 - 0.99 * 0.99 * 0.99;
+    case DDPM_HYPER_MAX_NORM:
+        return test->option == 1 ? 0.75 : 0;
+    case DDPM_HYPER_EMA_DECAY:
+        return test->option == 2 ? 0 : 0.995;
+    default:
+        return 0;
+    }
+}
+
+static double value_of(const struct kernel_case *test, enum case_role role, int64_t p, int64_t c,
+                       uint32_t tensor)
+{
+    struct ddpm_random4 r = ddpm_philox(42, (uint32_t)c, tensor, (uint32_t)p, (uint32_t)test->op);
+    float normal[4];
+    ddpm_normal4(r, normal);
+    switch (role) {
+    case ROLE_ACTIVATION:
+        return activation_value(test, r);
+    case ROLE_DATA:
+        /* GRADIENT_NORM's option 1: one element that is not finite. */
+        if (test->op == DDPM_OP_GRADIENT_NORM && test->option == 1 && c == test->shape.c / 2)
+            return (double)INFINITY;
+        return activation_value(test, r);
+    case ROLE_PARAMETER:
+        return 0.2 * (double)normal[0];
+    case ROLE_SQUARES:
+        return (double)(normal[0] * normal[0]);
+    case ROLE_PICTURE:
+        return r.v[0] % 256;
+    case ROLE_FLIP:
+        return p % 2 == 0;
+    case ROLE_TIMESTEP:
+        if (test->op == DDPM_OP_TIMESTEP_EMBEDDING)
+            return p == 0 ? 0 : p == 1 ? 999 : r.v[0] % 1000;
+        return p == 0 ? 0 : p == 1 ? CASE_TIMESTEPS - 1 : r.v[0] % CASE_TIMESTEPS;
+    case ROLE_COUNTERS:
+        return c == 0 ? (double)p * 3 + 1 : 1000 + (double)p;
+    case ROLE_TABLE:
+        return (double)ddpm_uniform(r.v[0]);
+    case ROLE_NORM:
+        return test->op == DDPM_OP_ADAMW && test->option == 3 ? (double)NAN : 2.5;
+    case ROLE_HYPER:
+        return hyper_value(test, c);
+    case ROLE_STATS:
+        break;
+    }
+    return 0;
+}
+
+static void fill_tensor(struct case_state *state, const struct case_tensor *tensor, uint32_t number)
+{
+    const struct ddpm_tensor *view = &tensor->view;
+    unsigned char *data = state->buffers[tensor->buffer].before + tensor->offset;
+    for (int64_t p = 0; p < ddpm_tensor_pixels(view); ++p)
+        for (int64_t c = 0; c < view->c; ++c)
+            ddpm_store(data, view->dtype, p * view->pixel_stride + c,
+                       value_of(&state->test, tensor->role, p, c, number));
+}
+
+/* Mean and 1/√(var + eps) of the activated input 0, as a forward pass would have left them. */
+static void fill_stats(struct case_state *state, const struct case_tensor *stats)
+{
+    struct ddpm_tensor x = state->in[0].view;
+    x.data = state->buffers[state->in[0].buffer].before + state->in[0].offset;
+    unsigned char *to = state->buffers[stats->buffer].before + stats->offset;
+    const int64_t image = x.h * x.w;
+    const double count = (double)(image * x.c);
+    for (int64_t n = 0; n < x.n; ++n) {
+        double moments[2] = {0, 0};
+        for (int pass = 0; pass < 2; ++pass) {
+            for (int64_t p = n * image; p < (n + 1) * image; ++p) {
+                for (int64_t c = 0; c < x.c; ++c) {
+                    double a =
+                        ddpm_ref_activate(state->call.attributes.activation, ref_get(&x, p, c));
+                    moments[pass] += (pass ? (a - moments[0]) * (a - moments[0]) : a) / count;
+                }
+            }
+        }
+        ddpm_store(to, stats->view.dtype, 2 * n, moments[0]);
+        ddpm_store(to, stats->view.dtype, 2 * n + 1,
+                   1 / sqrt(moments[1] + (double)state->call.attributes.eps));
+    }
+}
+
+void case_fill(struct case_state *state)
+{
+    const struct ddpm_op_info *info = &ddpm_op_info[state->test.op];
+    place_all(state);
+    for (int i = 0; i < info->inputs; ++i) {
+        if (!ddpm_tensor_present(&state->in[i].view))
+            continue;
+        if (state->in[i].role == ROLE_STATS)
+            fill_stats(state, &state->in[i]);
+        else
+            fill_tensor(state, &state->in[i], (uint32_t)i);
+    }
+    for (int o = 0; o < info->outputs; ++o)
+        if ((info->accumulates >> o & 1) && ddpm_tensor_present(&state->out[o].view))
+            fill_tensor(state, &state->out[o], (uint32_t)(DDPM_MAX_INPUTS + o));
+}
