@@ -18,7 +18,6 @@ enum ddpm_network_kind {
 };
 enum ddpm_schedule_kind { DDPM_SCHEDULE_LINEAR, DDPM_SCHEDULE_COSINE, DDPM_SCHEDULE_SIGMOID };
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
-enum ddpm_crop { DDPM_CROP_CENTER, DDPM_CROP_RANDOM };
 enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE };
 
 /* What decides a network's parameters. Two configurations with the same one share weights. */
@@ -60,7 +59,7 @@ struct ddpm_training_config {
 struct ddpm_data_config {
     char data[DDPM_MAX_PATH]; /* folder or .npy; "" when none */
     bool flip;
-    int crop;                         /* enum ddpm_crop */
+    int crop;                         /* enum ddpm_crop of data/resize.h: 0 centre, 1 random */
     int64_t decode_threads, prefetch; /* 0: chosen; batches ahead */
 };
 

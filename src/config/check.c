@@ -1,0 +1,98 @@
+/* Do the options fit each other? Single values were checked against their ranges when they were
+ * set. */
+#include <string.h>
+
+#include "config/config.h"
+#include "core/error.h"
+
+static ddpm_status check_network(const struct ddpm_network_config *network)
+{
+    if (network->levels < 1 || network->levels > DDPM_MAX_LEVELS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option dim-mults: got %d levels, want 1 to %d",
+                          network->levels, DDPM_MAX_LEVELS);
+    if (network->dim < 4 || network->dim % 2 != 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option dim: got %lld, want an even number of at least 4 (half of the "
+                          "time embedding is sines, half cosines): the nearest is %lld",
+                          (long long)network->dim,
+                          network->dim < 4 ? 4LL : (long long)network->dim + 1);
+    return DDPM_OK;
+}
+
+static long long nearest_below(int64_t side, int64_t unit)
+{
+    return side < unit ? unit : side / unit * unit;
+}
+
+static long long nearest_above(int64_t side, int64_t unit)
+{
+    return (side + unit - 1) / unit * unit;
+}
+
+static ddpm_status check_size(const struct ddpm_config *config)
+{
+    int64_t height = config->diffusion.image_height, width = config->diffusion.image_width;
+    int64_t unit = (int64_t)1 << (config->network.levels - 1);
+    if (height % unit == 0 && width % unit == 0)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option image-size: got %lldx%lld, want sides divisible by %lld for %d "
+                      "levels: the nearest sizes are %lldx%lld and %lldx%lld",
+                      (long long)height, (long long)width, (long long)unit, config->network.levels,
+                      nearest_below(height, unit), nearest_below(width, unit),
+                      nearest_above(height, unit), nearest_above(width, unit));
+}
+
+/* The linear schedule ends at beta = 20 / T, which must stay below 1. */
+enum { SMALLEST_LINEAR_TIMESTEPS = 21 };
+
+static ddpm_status check_diffusion(const struct ddpm_diffusion_config *diffusion)
+{
+    if (diffusion->schedule == DDPM_SCHEDULE_LINEAR &&
+        diffusion->timesteps < SMALLEST_LINEAR_TIMESTEPS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option timesteps: got %lld with the linear schedule, whose last beta "
+                          "would be %g; want at least %d timesteps, or the cosine schedule",
+                          (long long)diffusion->timesteps, 20.0 / (double)diffusion->timesteps,
+                          SMALLEST_LINEAR_TIMESTEPS);
+    if (diffusion->schedule == DDPM_SCHEDULE_SIGMOID &&
+        diffusion->sigmoid_start == diffusion->sigmoid_end)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option sigmoid-start: got %g, the same as sigmoid-end, so the schedule "
+                          "would divide 0 by 0; want two different numbers such as -3 and 3",
+                          diffusion->sigmoid_start);
+    return DDPM_OK;
+}
+
+static ddpm_status check_training(const struct ddpm_training_config *training)
+{
+    if (training->lr_schedule == DDPM_LR_COSINE && training->warmup >= training->steps)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option warmup: got %lld with the cosine lr-schedule, want fewer than "
+                          "the %lld steps of the run",
+                          (long long)training->warmup, (long long)training->steps);
+    return DDPM_OK;
+}
+
+static ddpm_status check_device(const char *device)
+{
+    const char *number = device + strlen("cuda:");
+    if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0 || strcmp(device, "cuda") == 0)
+        return DDPM_OK;
+    if (strncmp(device, "cuda:", strlen("cuda:")) == 0 && *number && strlen(number) <= 3 &&
+        !number[strspn(number, "0123456789")])
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option device: got \"%s\", want auto, cpu, cuda or "
+                      "cuda:N",
+                      device);
+}
+
+ddpm_status ddpm_config_check(const struct ddpm_config *config)
+{
+    DDPM_TRY(check_network(&config->network));
+    DDPM_TRY(check_size(config));
+    DDPM_TRY(check_diffusion(&config->diffusion));
+    DDPM_TRY(check_training(&config->training));
+    return check_device(config->run.device);
+}

@@ -1,0 +1,64 @@
+/* The configuration: made from the table's defaults, set and read by name. */
+#include "config/config.h"
+
+#include <stdlib.h>
+
+#include "config/nearest.h"
+#include "config/option.h"
+#include "core/memory.h"
+
+ddpm_status ddpm_config_create(struct ddpm_config **out)
+{
+    DDPM_TRY(DDPM_NEW(out, "configuration"));
+    for (size_t i = 0; i < ddpm_options_count; ++i) {
+        const struct ddpm_option *option = &ddpm_options[i];
+        ddpm_status status = ddpm_option_parse(option, option->default_text, *out);
+        if (status != DDPM_OK) {
+            ddpm_config_destroy(out);
+            return status;
+        }
+    }
+    return DDPM_OK;
+}
+
+void ddpm_config_destroy(struct ddpm_config **config)
+{
+    if (!config)
+        return;
+    free(*config);
+    *config = NULL;
+}
+
+ddpm_status ddpm_config_copy(const struct ddpm_config *config, struct ddpm_config **out)
+{
+    DDPM_TRY(DDPM_NEW(out, "configuration"));
+    **out = *config;
+    return DDPM_OK;
+}
+
+static ddpm_status find(const char *name, const struct ddpm_option **option)
+{
+    *option = ddpm_option_find(name);
+    if (*option)
+        return DDPM_OK;
+    struct ddpm_nearest nearest = {.wanted = name};
+    for (size_t i = 0; i < ddpm_options_count; ++i)
+        ddpm_nearest_offer(&nearest, ddpm_options[i].name);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "no option is called \"%.80s\"; the nearest is \"%s\"",
+                      name, nearest.best);
+}
+
+ddpm_status ddpm_config_set(struct ddpm_config *config, const char *name, const char *value)
+{
+    const struct ddpm_option *option;
+    DDPM_TRY(find(name, &option));
+    return ddpm_option_parse(option, value, config);
+}
+
+ddpm_status ddpm_config_get(const struct ddpm_config *config, const char *name, char *buffer,
+                            size_t bytes)
+{
+    const struct ddpm_option *option;
+    DDPM_TRY(find(name, &option));
+    return ddpm_option_format(option, config, buffer, bytes);
+}

@@ -1,0 +1,32 @@
+/* The configuration as JSON values and as text, for files and for the metadata of weights.
+ *
+ *     {"model_name": …,
+ *      "unet_config": {"model_mapping", "input", "dim_mults", "channels", …},
+ *      "diffusion_config": {"timesteps", "betas_scheduler", "schedule_fn_kwargs": {…}, …},
+ *      "trainer_config": {"train_batch_size", "train_lr", "train_num_steps", …},
+ *      "data_config": {…}, "run_config": {…}}
+ *
+ * Keys are the option table's. Read as well, for the article's file: save_and_sample_every of
+ * trainer_config, and batch_size of unet_config. The root's ddpm_version and data_fingerprint are
+ * passed over. */
+#ifndef DDPM_CONFIG_CONFIG_JSON_H
+#define DDPM_CONFIG_CONFIG_JSON_H
+
+#include <jansson.h>
+
+#include "config/config.h"
+#include "core/error.h"
+
+/* All options in force. *out is NULL on failure; release it with json_decref(). */
+ddpm_status ddpm_config_to_json(const struct ddpm_config *config, json_t **out);
+
+/* Take over what `root` mentions. DDPM_ERROR_FORMAT "label: unet_config.input: …"; the
+ * configuration is then unchanged. */
+ddpm_status ddpm_config_from_json(struct ddpm_config *config, const json_t *root,
+                                  const char *label);
+
+/* The same as text; *out is to be freed with free(). */
+ddpm_status ddpm_config_to_text(const struct ddpm_config *config, char **out);
+ddpm_status ddpm_config_from_text(struct ddpm_config *config, const char *text, const char *label);
+
+#endif

@@ -1,0 +1,206 @@
+/* The option table. Defaults are the article's (its published code and configuration file), with
+ * the repairs of docs/model.md. */
+#include "config/option.h"
+
+#include <string.h>
+
+#define AT(field) .offset = offsetof(struct ddpm_config, field)
+#define AND(field) .second_offset = offsetof(struct ddpm_config, field)
+#define IN(least, most) .range = {least, most, 0}
+#define ABOVE(least, most) .range = {least, most, DDPM_OPEN_LEAST}
+#define BELOW(least, most) .range = {least, most, DDPM_OPEN_MOST}
+
+const char *const ddpm_off_on[] = {"off", "on", NULL};
+static const char *const networks[] = {"OneResUNet", "TwoResUNet", "AttentionUNet", NULL};
+static const char *const schedules[] = {"linear", "cosine", "sigmoid", NULL};
+static const char *const losses[] = {"l2", "l1", NULL};
+static const char *const lr_schedules[] = {"constant", "cosine", NULL};
+static const char *const crops[] = {"center", "random", NULL};
+static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
+static const char *const convolutions[] = {"auto", "direct", NULL};
+
+#define INTEGER(name_, field, default_, range_, group_, key_, help_)                               \
+    {                                                                                              \
+        .name = name_, .placeholder = "N", .type = DDPM_OPTION_INTEGER, AT(field),                 \
+        .default_text = default_, range_, .group = DDPM_GROUP_##group_, .key = key_, .help = help_ \
+    }
+#define NUMBER(name_, field, default_, range_, group_, key_, help_)                                \
+    {                                                                                              \
+        .name = name_, .placeholder = "X", .type = DDPM_OPTION_NUMBER, AT(field),                  \
+        .default_text = default_, range_, .group = DDPM_GROUP_##group_, .key = key_, .help = help_ \
+    }
+#define SWITCH(name_, field, default_, group_, key_, help_)                                        \
+    {                                                                                              \
+        .name = name_, .placeholder = "on|off", .type = DDPM_OPTION_SWITCH, AT(field),             \
+        .default_text = default_, .choices = ddpm_off_on, .group = DDPM_GROUP_##group_,            \
+        .key = key_, .help = help_                                                                 \
+    }
+#define CHOICE(name_, placeholder_, field, default_, choices_, group_, key_, help_)                \
+    {                                                                                              \
+        .name = name_, .placeholder = placeholder_, .type = DDPM_OPTION_CHOICE, AT(field),         \
+        .default_text = default_, .choices = choices_, .group = DDPM_GROUP_##group_, .key = key_,  \
+        .help = help_                                                                              \
+    }
+#define TEXT(name_, placeholder_, field, default_, group_, key_, help_)                            \
+    {                                                                                              \
+        .name = name_, .placeholder = placeholder_, .type = DDPM_OPTION_TEXT, AT(field),           \
+        .capacity = sizeof((struct ddpm_config *)0)->field, .default_text = default_,              \
+        .group = DDPM_GROUP_##group_, .key = key_, .help = help_                                   \
+    }
+
+/* clang-format off */
+const struct ddpm_option ddpm_options[] = {
+    CHOICE("network", "NAME", network.network, "TwoResUNet", networks, NETWORK, "model_mapping",
+           "OneResUNet, TwoResUNet or AttentionUNet"),
+    INTEGER("dim", network.dim, "64", IN(4, 4096), NETWORK, "input",
+            "width of the first level, even"),
+    INTEGER("init-dim", network.init_dim, "0", IN(0, 4096), NETWORK, "init_dim",
+            "channels after the first convolution; 0: dim"),
+    INTEGER("out-dim", network.out_dim, "0", IN(0, 4096), NETWORK, "out_dim",
+            "channels of the result; 0: channels"),
+    {.name = "dim-mults", .placeholder = "N,N,…", .type = DDPM_OPTION_LIST, AT(network.dim_mults),
+     AND(network.levels), .default_text = "1,2,4,8", IN(1, 256), .group = DDPM_GROUP_NETWORK,
+     .key = "dim_mults", .help = "widths of the levels as multiples of dim, 1 to 8 levels"},
+    INTEGER("channels", network.channels, "3", IN(1, 64), NETWORK, "channels",
+            "channels of the pictures: 1 grey, 3 RGB, 4 RGBA"),
+    NUMBER("theta", network.theta, "10000", ABOVE(1, 1e12), NETWORK, "theta",
+           "longest period of the time embedding"),
+    INTEGER("mult", network.mult, "2", IN(1, 64), NETWORK, "mult",
+            "widening inside a ConvNeXt block"),
+    SWITCH("norm", network.norm, "on", NETWORK, "norm", "group norms in the blocks"),
+
+    INTEGER("timesteps", diffusion.timesteps, "1000", IN(1, 100000), DIFFUSION, "timesteps",
+            "steps T of the diffusion"),
+    CHOICE("schedule", "NAME", diffusion.schedule, "linear", schedules, DIFFUSION,
+           "betas_scheduler", "noise schedule: linear, cosine or sigmoid"),
+    NUMBER("cosine-s", diffusion.cosine_s, "0.008", IN(0, 10), DIFFUSION, "schedule_fn_kwargs.s",
+           "offset s of the cosine schedule"),
+    NUMBER("sigmoid-start", diffusion.sigmoid_start, "-3", IN(-100, 100), DIFFUSION,
+           "schedule_fn_kwargs.start", "start of the sigmoid schedule"),
+    NUMBER("sigmoid-end", diffusion.sigmoid_end, "3", IN(-100, 100), DIFFUSION,
+           "schedule_fn_kwargs.end", "end of the sigmoid schedule"),
+    NUMBER("sigmoid-tau", diffusion.sigmoid_tau, "1", ABOVE(0, 100), DIFFUSION,
+           "schedule_fn_kwargs.tau", "temperature of the sigmoid schedule"),
+    {.name = "image-size", .placeholder = "N|HxW", .type = DDPM_OPTION_SIZE,
+     AT(diffusion.image_height), AND(diffusion.image_width), .default_text = "128", IN(1, 8192),
+     .group = DDPM_GROUP_DIFFUSION, .key = "image_size",
+     .help = "size of the pictures, divisible by 2^(levels-1)"},
+    CHOICE("loss", "l2|l1", diffusion.loss, "l2", losses, DIFFUSION, "loss_type",
+           "mean squared (l2) or absolute (l1) error of the noise"),
+    SWITCH("clip", diffusion.clip, "on", DIFFUSION, "clip",
+           "clip predicted pictures to [-1,1] while sampling; off: the article's chain"),
+    SWITCH("timestep-per-batch", diffusion.timestep_per_batch, "off", DIFFUSION,
+           "timestep_per_batch", "one timestep for a whole batch, as in the article"),
+
+    INTEGER("batch-size", training.batch_size, "16", IN(1, 65536), TRAINING, "train_batch_size",
+            "pictures per batch"),
+    INTEGER("accumulate", training.accumulate, "1", IN(1, 65536), TRAINING, "accumulate",
+            "batches whose gradients make one step"),
+    INTEGER("steps", training.steps, "37000", IN(1, 1e9), TRAINING, "train_num_steps",
+            "optimizer steps of the whole run"),
+    NUMBER("lr", training.lr, "1e-4", ABOVE(0, 100), TRAINING, "train_lr", "learning rate"),
+    NUMBER("beta1", training.beta1, "0.9", BELOW(0, 1), TRAINING, "beta1",
+           "AdamW: decay of the first moment"),
+    NUMBER("beta2", training.beta2, "0.99", BELOW(0, 1), TRAINING, "beta2",
+           "AdamW: decay of the second moment"),
+    NUMBER("eps", training.eps, "1e-8", ABOVE(0, 1), TRAINING, "eps",
+           "AdamW: added to the root of the second moment"),
+    NUMBER("weight-decay", training.weight_decay, "0.01", IN(0, 100), TRAINING, "weight_decay",
+           "AdamW: decoupled decay of every weight"),
+    NUMBER("max-grad-norm", training.max_grad_norm, "0", IN(0, 1e9), TRAINING, "max_grad_norm",
+           "clip the gradient to this norm; 0: off"),
+    INTEGER("warmup", training.warmup, "0", IN(0, 1e9), TRAINING, "warmup",
+            "steps of linear warm-up of the learning rate"),
+    CHOICE("lr-schedule", "NAME", training.lr_schedule, "constant", lr_schedules, TRAINING,
+           "lr_schedule", "learning rate: constant, or cosine decay to 0 at the last step"),
+    NUMBER("ema-decay", training.ema_decay, "0.995", BELOW(0, 1), TRAINING, "ema_decay",
+           "largest decay of the weights' moving average (EMA)"),
+    INTEGER("ema-every", training.ema_every, "10", IN(1, 1e9), TRAINING, "ema_every",
+            "steps between two updates of the EMA"),
+    INTEGER("ema-after", training.ema_after, "100", IN(0, 1e9), TRAINING, "ema_after",
+            "steps during which the EMA is a plain copy"),
+    INTEGER("save-every", training.save_every, "1000", IN(0, 1e9), TRAINING, "save_every",
+            "steps between checkpoints; 0: at the end only"),
+    INTEGER("sample-every", training.sample_every, "1000", IN(0, 1e9), TRAINING, "sample_every",
+            "steps between sample grids; 0: none"),
+    INTEGER("num-samples", training.num_samples, "4", IN(1, 1024), TRAINING, "num_samples",
+            "pictures of a sample grid"),
+    INTEGER("keep", training.keep, "5", IN(0, 1e6), TRAINING, "keep",
+            "checkpoints kept, the newest; 0: all"),
+    INTEGER("seed", training.seed, "0", IN(0, 9007199254740992.0), TRAINING, "seed",
+            "seed of weights, order, noise and samples"),
+
+    TEXT("data", "DIR|FILE.npy", data.data, "", DATA, "data",
+         "folder of pictures, searched recursively, or packed file"),
+    SWITCH("flip", data.flip, "on", DATA, "flip", "mirror half of the pictures left to right"),
+    CHOICE("crop", "center|random", data.crop, "center", crops, DATA, "crop",
+           "part kept of a picture that is larger than image-size"),
+    INTEGER("decode-threads", data.decode_threads, "0", IN(0, 1024), DATA, "decode_threads",
+            "threads that read pictures; 0: chosen"),
+    INTEGER("prefetch", data.prefetch, "4", IN(1, 1024), DATA, "prefetch",
+            "batches read ahead"),
+
+    INTEGER("threads", run.threads, "0", IN(0, 1024), RUN, "threads",
+            "threads that compute; 0: all processors"),
+    CHOICE("precision", "NAME", run.precision, "auto", precisions, RUN, "precision",
+           "fp32, bf16, or auto: the faster one that the machine has"),
+    TEXT("device", "NAME", run.device, "auto", RUN, "device", "auto, cpu, cuda or cuda:N"),
+    {.name = "conv", .placeholder = "auto|direct", .type = DDPM_OPTION_SWITCH, AT(run.direct),
+     .default_text = "auto", .choices = convolutions, .group = DDPM_GROUP_RUN, .key = "conv",
+     .help = "convolutions: the fastest way, or direct only"},
+    TEXT("model-name", "TEXT", model_name, "ddpm", RUN, "/model_name",
+         "name kept in the files of the run"),
+};
+/* clang-format on */
+
+const size_t ddpm_options_count = sizeof ddpm_options / sizeof *ddpm_options;
+
+static const struct {
+    const char *name, *section;
+} groups[DDPM_GROUP_COUNT] = {
+    [DDPM_GROUP_NETWORK] = {"network", "unet_config"},
+    [DDPM_GROUP_DIFFUSION] = {"diffusion", "diffusion_config"},
+    [DDPM_GROUP_TRAINING] = {"training", "trainer_config"},
+    [DDPM_GROUP_DATA] = {"data", "data_config"},
+    [DDPM_GROUP_RUN] = {"run", "run_config"},
+};
+
+const char *ddpm_group_name(enum ddpm_option_group group)
+{
+    return groups[group].name;
+}
+
+const char *ddpm_group_section(enum ddpm_option_group group)
+{
+    return groups[group].section;
+}
+
+static bool same_name(const char *name, const char *given)
+{
+    for (; *name && *given; ++name, ++given)
+        if (*name != (*given == '_' ? '-' : *given))
+            return false;
+    return *name == *given;
+}
+
+const struct ddpm_option *ddpm_option_find(const char *name)
+{
+    for (size_t i = 0; i < ddpm_options_count; ++i)
+        if (same_name(ddpm_options[i].name, name))
+            return &ddpm_options[i];
+    return NULL;
+}
+
+size_t ddpm_option_count(void)
+{
+    return ddpm_options_count;
+}
+
+struct ddpm_option_info ddpm_option_at(size_t index)
+{
+    if (index >= ddpm_options_count)
+        return (struct ddpm_option_info){0};
+    const struct ddpm_option *option = &ddpm_options[index];
+    return (struct ddpm_option_info){option->name, option->placeholder, option->default_text,
+                                     option->help, ddpm_group_name(option->group)};
+}

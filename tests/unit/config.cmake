@@ -1,0 +1,1 @@
+ddpm_test(config config_test.c config)
