@@ -1,0 +1,217 @@
+/* BMP (Windows bitmap), read without a library.
+ *
+ * Layout, little-endian: "BM", file size, 4 reserved bytes, u32 offset of the pixels; then a header
+ * whose first u32 is its own size: 12 (OS/2: u16 width, height, planes, bits), or 40 and more (i32
+ * width, height, u16 planes, bits, u32 compression, image size, …, u32 colours at 32, bit masks at
+ * 40). Then the palette (3 bytes an entry for OS/2, 4 otherwise), then rows padded to 4 bytes,
+ * bottom row first unless the height is negative. Read: 1, 4, 8 bits with palette, 16 and 32 bits
+ * with or without masks, 24 bits, RLE4 and RLE8. */
+#include <string.h>
+
+#include "data/decode.h"
+
+enum { RAW = 0, RLE8 = 1, RLE4 = 2, BITFIELDS = 3, ALPHA_BITFIELDS = 6 };
+
+struct bmp {
+    const uint8_t *bytes;
+    size_t size, pixels; /* offset of the pixels */
+    int64_t width, height;
+    bool top_down;
+    unsigned bits, compression;
+    uint32_t masks[4];       /* red, green, blue, alpha */
+    uint8_t palette[256][3]; /* RGB; black where the file has none */
+};
+
+static uint32_t little(const uint8_t *at, int bytes)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; ++i)
+        value |= (uint32_t)at[i] << 8 * i;
+    return value;
+}
+
+static void read_masks(struct bmp *bmp, size_t header)
+{
+    static const uint32_t masks16[4] = {0x7C00, 0x03E0, 0x001F, 0};
+    static const uint32_t masks32[4] = {0xFF0000, 0xFF00, 0xFF, 0};
+    memcpy(bmp->masks, bmp->bits == 16 ? masks16 : masks32, sizeof bmp->masks);
+    if (bmp->compression == BITFIELDS || bmp->compression == ALPHA_BITFIELDS) {
+        /* Three masks always stand behind the first 40 bytes; the fourth is part of longer headers
+         * only. */
+        int count = header >= 56 || bmp->compression == ALPHA_BITFIELDS ? 4 : 3;
+        for (int i = 0; i < count; ++i)
+            bmp->masks[i] = little(bmp->bytes + 54 + 4 * i, 4);
+    }
+}
+
+static void read_palette(struct bmp *bmp, size_t header, size_t at)
+{
+    size_t entry = header == 12 ? 3 : 4;
+    size_t colours = header == 12 ? 0 : little(bmp->bytes + 46, 4);
+    if (colours == 0 || colours > (size_t)1 << bmp->bits)
+        colours = (size_t)1 << bmp->bits;
+    for (size_t i = 0; i < colours && at + entry <= bmp->size && at + entry <= bmp->pixels; ++i) {
+        for (int c = 0; c < 3; ++c)
+            bmp->palette[i][c] = bmp->bytes[at + (size_t)(2 - c)];
+        at += entry;
+    }
+}
+
+static ddpm_status read_header(struct bmp *bmp)
+{
+    const uint8_t *bytes = bmp->bytes;
+    size_t header = bmp->size >= 26 ? little(bytes + 14, 4) : 0;
+    if (bmp->size < 26 || (header != 12 && bmp->size < 70))
+        return ddpm_raise(DDPM_ERROR_FORMAT, "truncated: %zu bytes do not hold a header",
+                          bmp->size);
+    if (header != 12 && (header < 40 || header > 256))
+        return ddpm_raise(DDPM_ERROR_FORMAT, "got a header of %zu bytes, want 12 or 40 to 256",
+                          header);
+    bmp->pixels = little(bytes + 10, 4);
+    if (header == 12) {
+        bmp->width = little(bytes + 18, 2);
+        bmp->height = little(bytes + 20, 2);
+        bmp->bits = little(bytes + 24, 2);
+    } else {
+        bmp->width = (int32_t)little(bytes + 18, 4);
+        bmp->height = (int32_t)little(bytes + 22, 4);
+        bmp->bits = little(bytes + 28, 2);
+        bmp->compression = little(bytes + 30, 4);
+    }
+    bmp->top_down = bmp->height < 0;
+    if (bmp->top_down)
+        bmp->height = -bmp->height;
+    unsigned bits = bmp->bits, kind = bmp->compression;
+    bool known = (kind == RAW && (bits == 1 || bits == 4 || bits == 8 || bits == 16 || bits == 24 ||
+                                  bits == 32)) ||
+                 (kind == RLE8 && bits == 8) || (kind == RLE4 && bits == 4) ||
+                 ((kind == BITFIELDS || kind == ALPHA_BITFIELDS) && (bits == 16 || bits == 32));
+    if (!known)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%u bits per pixel with compression %u", bits,
+                          kind);
+    if (bits >= 16)
+        read_masks(bmp, header);
+    else
+        read_palette(bmp, header, 14 + header);
+    return DDPM_OK;
+}
+
+/* The bits of `mask`, scaled to 0 … 255 and rounded down. */
+static uint8_t masked(uint32_t pixel, uint32_t mask)
+{
+    if (mask == 0)
+        return 0;
+    while (!(mask & 1)) {
+        mask >>= 1;
+        pixel >>= 1;
+    }
+    return (uint8_t)((uint64_t)(pixel & mask) * 255 / mask);
+}
+
+static void unpack_row(const struct bmp *bmp, const uint8_t *from, uint8_t *to)
+{
+    const bool alpha = bmp->masks[3] != 0;
+    for (size_t x = 0; x < (size_t)bmp->width; ++x) {
+        if (bmp->bits <= 8) {
+            size_t bit = x * bmp->bits;
+            unsigned index =
+                from[bit >> 3] >> (8 - bmp->bits - (bit & 7)) & ((1u << bmp->bits) - 1);
+            memcpy(to + 3 * x, bmp->palette[index], 3);
+        } else if (bmp->bits == 24) {
+            for (size_t c = 0; c < 3; ++c)
+                to[3 * x + c] = from[3 * x + 2 - c];
+        } else {
+            uint32_t pixel = little(from + x * (bmp->bits >> 3), (int)(bmp->bits >> 3));
+            for (size_t c = 0; c < (alpha ? 4 : 3); ++c)
+                to[(alpha ? 4 : 3) * x + c] = masked(pixel, bmp->masks[c]);
+        }
+    }
+}
+
+static uint8_t *row_of(const struct bmp *bmp, struct ddpm_picture *picture, int64_t y)
+{
+    int64_t row = bmp->top_down ? y : bmp->height - 1 - y;
+    return picture->pixels + (size_t)row * (size_t)picture->width * (size_t)picture->channels;
+}
+
+static void put(const struct bmp *bmp, struct ddpm_picture *picture, int64_t x, int64_t y,
+                unsigned index)
+{
+    if (x < bmp->width && y < bmp->height)
+        memcpy(row_of(bmp, picture, y) + 3 * x, bmp->palette[index], 3);
+}
+
+/* Index number k of a run: bytes for RLE8, halves of bytes, the high one first, for RLE4. */
+static unsigned run_index(const struct bmp *bmp, const uint8_t *at, unsigned k)
+{
+    if (bmp->compression == RLE8)
+        return at[k];
+    return k & 1 ? at[k >> 1] & 15u : at[k >> 1] >> 4;
+}
+
+/* Pairs of bytes: (n > 0, index) a run; (0, 0) end of row; (0, 1) end of picture; (0, 2) dx dy; (0,
+ * n) n indices as they stand, padded to 16 bits. Pixels that are jumped over keep the palette's
+ * first colour. */
+static ddpm_status decode_runs(const struct ddpm_decoding *decoding, const struct bmp *bmp)
+{
+    struct ddpm_picture *picture = decoding->picture;
+    size_t at = bmp->pixels;
+    int64_t x = 0, y = 0;
+    for (int64_t i = 0; i < bmp->height * bmp->width; ++i)
+        memcpy(picture->pixels + 3 * i, bmp->palette[0], 3);
+    while (y < bmp->height) {
+        if (at + 2 > bmp->size)
+            return ddpm_decoding_truncated(decoding);
+        unsigned count = bmp->bytes[at], second = bmp->bytes[at + 1];
+        at += 2;
+        if (count > 0) {
+            const uint8_t pair[1] = {(uint8_t)second};
+            for (unsigned k = 0; k < count; ++k)
+                put(bmp, picture, x++, y,
+                    run_index(bmp, pair, bmp->compression == RLE8 ? 0 : k & 1));
+        } else if (second == 0) {
+            x = 0;
+            ++y;
+        } else if (second == 1) {
+            return DDPM_OK;
+        } else {
+            size_t bytes = second == 2 ? 2 : bmp->compression == RLE8 ? second : (second + 1) / 2;
+            bytes += bytes & 1;
+            if (at + bytes > bmp->size)
+                return ddpm_decoding_truncated(decoding);
+            if (second == 2) {
+                x += bmp->bytes[at];
+                y += bmp->bytes[at + 1];
+            } else {
+                for (unsigned k = 0; k < second; ++k)
+                    put(bmp, picture, x++, y, run_index(bmp, bmp->bytes + at, k));
+            }
+            at += bytes;
+        }
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status decode(struct ddpm_decoding *decoding)
+{
+    struct bmp bmp = {.bytes = decoding->bytes, .size = decoding->size};
+    DDPM_TRY(read_header(&bmp));
+    DDPM_TRY(ddpm_decoding_start(decoding, bmp.height, bmp.width,
+                                 bmp.masks[3] ? DDPM_PIXEL_RGBA : DDPM_PIXEL_RGB));
+    if (bmp.compression == RLE8 || bmp.compression == RLE4)
+        return decode_runs(decoding, &bmp);
+    size_t stride = ((size_t)bmp.width * bmp.bits + 31) / 32 * 4;
+    if (bmp.pixels > bmp.size || (bmp.size - bmp.pixels) / stride < (size_t)bmp.height)
+        return ddpm_decoding_truncated(decoding);
+    for (int64_t y = 0; y < bmp.height; ++y)
+        unpack_row(&bmp, bmp.bytes + bmp.pixels + (size_t)y * stride,
+                   row_of(&bmp, decoding->picture, y));
+    return DDPM_OK;
+}
+
+static bool matches(const uint8_t *bytes, size_t size)
+{
+    return size >= 2 && bytes[0] == 'B' && bytes[1] == 'M';
+}
+
+const struct ddpm_decoder ddpm_decoder_bmp = {"BMP", matches, decode};

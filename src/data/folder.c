@@ -1,0 +1,201 @@
+/* Recursive scan of a folder of pictures, with a list of folders still to visit instead of
+ * recursion. */
+#include "data/folder.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "core/memory.h"
+#include "formats/file.h"
+
+struct identity {
+    dev_t device;
+    ino_t inode;
+};
+
+struct scan {
+    struct ddpm_folder *folder;
+    size_t file_capacity;
+    char **folders; /* relative paths; those before `next` are done */
+    size_t folder_count, folder_capacity, next;
+    struct identity *seen; /* of the folders in the list */
+    size_t seen_count, seen_capacity;
+};
+
+uint64_t ddpm_fnv64(uint64_t hash, const void *bytes, size_t count)
+{
+    const uint8_t *at = bytes;
+    for (size_t i = 0; i < count; ++i)
+        hash = (hash ^ at[i]) * UINT64_C(0x100000001B3);
+    return hash;
+}
+
+static bool is_picture_name(const char *name)
+{
+    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp",
+                                          ".bmp", ".tif",  ".tiff"};
+    const char *dot = strrchr(name, '.');
+    if (!dot || dot == name)
+        return false;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; ++i)
+        if (strcasecmp(dot, endings[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Takes over `name`. */
+static ddpm_status add_file(struct scan *scan, char *name, int64_t bytes)
+{
+    struct ddpm_folder *folder = scan->folder;
+    ddpm_status status =
+        ddpm_grow_array((void **)&folder->files, &scan->file_capacity, folder->count + 1,
+                        sizeof *folder->files, "a list of pictures");
+    if (status != DDPM_OK) {
+        free(name);
+        return status;
+    }
+    folder->files[folder->count++] = (struct ddpm_folder_file){name, bytes};
+    return DDPM_OK;
+}
+
+/* Takes over `name`; a folder that is in the list already is left out. */
+static ddpm_status add_folder(struct scan *scan, char *name, const struct stat *about)
+{
+    ddpm_status status = DDPM_OK;
+    for (size_t i = 0; i < scan->seen_count; ++i)
+        if (scan->seen[i].device == about->st_dev && scan->seen[i].inode == about->st_ino) {
+            free(name);
+            return DDPM_OK;
+        }
+    DDPM_TRY_GOTO(fail,
+                  ddpm_grow_array((void **)&scan->seen, &scan->seen_capacity, scan->seen_count + 1,
+                                  sizeof *scan->seen, "a list of folders"));
+    DDPM_TRY_GOTO(fail, ddpm_grow_array((void **)&scan->folders, &scan->folder_capacity,
+                                        scan->folder_count + 1, sizeof *scan->folders,
+                                        "a list of folders"));
+    scan->seen[scan->seen_count++] = (struct identity){about->st_dev, about->st_ino};
+    scan->folders[scan->folder_count++] = name;
+    return DDPM_OK;
+fail:
+    free(name);
+    return status;
+}
+
+static void skip(struct scan *scan, const char *path, const char *reason)
+{
+    ++scan->folder->unreadable;
+    ddpm_log(DDPM_LOG_WARNING, "%s: skipped: %s", path, reason);
+}
+
+static ddpm_status visit_entry(struct scan *scan, const char *inside, const char *entry)
+{
+    char *name = NULL, *path = NULL;
+    struct stat about;
+    if (entry[0] == '.')
+        return DDPM_OK;
+    DDPM_TRY(ddpm_path_join(&name, inside, entry));
+    ddpm_status status = ddpm_path_join(&path, scan->folder->path, name);
+    if (status != DDPM_OK) {
+        free(name);
+        return status;
+    }
+    if (stat(path, &about) != 0) {
+        if (is_picture_name(entry))
+            skip(scan, path, "a link to nothing, or no permission");
+        free(name);
+    } else if (S_ISDIR(about.st_mode)) {
+        status = add_folder(scan, name, &about);
+    } else if (S_ISREG(about.st_mode) && is_picture_name(entry)) {
+        status = add_file(scan, name, (int64_t)about.st_size);
+    } else {
+        free(name);
+    }
+    free(path);
+    return status;
+}
+
+/* The next folder of the list. Only the first, the folder itself, has to be readable. */
+static ddpm_status visit_folder(struct scan *scan)
+{
+    size_t index = scan->next++;
+    char *path = NULL, **entries = NULL;
+    size_t count = 0;
+    ddpm_status status = index == 0
+                             ? ddpm_copy_string(&path, scan->folder->path)
+                             : ddpm_path_join(&path, scan->folder->path, scan->folders[index]);
+    if (status != DDPM_OK)
+        return status;
+    status = ddpm_directory_list(&entries, &count, path);
+    if (status == DDPM_ERROR_IO && index > 0) {
+        skip(scan, path, ddpm_error_message());
+        status = DDPM_OK;
+    }
+    for (size_t i = 0; i < count && status == DDPM_OK; ++i)
+        status = visit_entry(scan, scan->folders[index], entries[i]);
+    ddpm_names_free(entries, count);
+    free(path);
+    return status;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct ddpm_folder_file *)a)->name,
+                  ((const struct ddpm_folder_file *)b)->name);
+}
+
+static void finish(struct ddpm_folder *folder)
+{
+    if (folder->count > 1)
+        qsort(folder->files, folder->count, sizeof *folder->files, by_name);
+    folder->fingerprint = DDPM_FNV64_START;
+    for (size_t i = 0; i < folder->count; ++i) {
+        const struct ddpm_folder_file *file = &folder->files[i];
+        uint8_t size[8];
+        for (int k = 0; k < 8; ++k)
+            size[k] = (uint8_t)((uint64_t)file->bytes >> 8 * k);
+        folder->fingerprint = ddpm_fnv64(folder->fingerprint, file->name, strlen(file->name) + 1);
+        folder->fingerprint = ddpm_fnv64(folder->fingerprint, size, sizeof size);
+    }
+}
+
+ddpm_status ddpm_folder_scan(struct ddpm_folder *folder, const char *path)
+{
+    struct scan scan = {.folder = folder};
+    struct stat about;
+    char *root = NULL;
+    ddpm_status status = DDPM_OK;
+    memset(folder, 0, sizeof *folder);
+    DDPM_TRY_GOTO(done, ddpm_copy_string(&folder->path, path));
+    if (stat(path, &about) != 0)
+        DDPM_TRY_GOTO(done, ddpm_raise_errno("%s: cannot read the folder of pictures", path));
+    DDPM_TRY_GOTO(done, ddpm_copy_string(&root, ""));
+    DDPM_TRY_GOTO(done, add_folder(&scan, root, &about));
+    while (scan.next < scan.folder_count)
+        DDPM_TRY_GOTO(done, visit_folder(&scan));
+    finish(folder);
+done:
+    for (size_t i = 0; i < scan.folder_count; ++i)
+        free(scan.folders[i]);
+    free(scan.folders);
+    free(scan.seen);
+    if (status != DDPM_OK)
+        ddpm_folder_free(folder);
+    return status;
+}
+
+void ddpm_folder_free(struct ddpm_folder *folder)
+{
+    for (size_t i = 0; i < folder->count; ++i)
+        free(folder->files[i].name);
+    free(folder->files);
+    free(folder->path);
+    memset(folder, 0, sizeof *folder);
+}
+
+ddpm_status ddpm_folder_file_path(const struct ddpm_folder *folder, size_t index, char **out)
+{
+    return ddpm_path_join(out, folder->path, folder->files[index].name);
+}

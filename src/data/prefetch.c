@@ -1,0 +1,283 @@
+/* The ring of batches. Samples are claimed one by one in order, so that all threads work on the
+ * oldest unfinished batch first; slot = step mod depth. One lock guards the counters; it is held
+ * for claiming and reporting only. */
+#include "data/prefetch.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/memory.h"
+#include "core/random.h"
+
+struct slot {
+    uint8_t *pixels, *flips;
+    int64_t *items;
+    int missing; /* samples not made yet */
+    ddpm_status status;
+    int failed_place; /* the first failed sample decides which error is reported */
+    char *message;
+};
+
+struct worker {
+    struct ddpm_prefetch *prefetch;
+    struct ddpm_source_reader *reader;
+    pthread_t thread;
+};
+
+struct ddpm_prefetch {
+    struct ddpm_source *source;
+    struct ddpm_prefetch_options options;
+    struct ddpm_buffer_allocator allocator;
+    size_t item_bytes;
+    struct slot *slots;     /* [depth] */
+    struct worker *workers; /* [threads], the first `started` of them run */
+    int started;
+
+    pthread_mutex_t lock;
+    pthread_cond_t room, ready;
+    /* Batches, counted from the start step: released <= handed <= … < released + depth. */
+    uint64_t released, handed;
+    uint64_t claimed; /* samples */
+    bool stop;
+    struct ddpm_prefetch_statistics statistics;
+};
+
+static ddpm_status allocate_plain(void *user, void **out, size_t bytes)
+{
+    (void)user;
+    return ddpm_new_aligned(out, bytes, "batches of pictures");
+}
+
+static void release_plain(void *user, void *buffer)
+{
+    (void)user;
+    ddpm_free_aligned(buffer);
+}
+
+static void make_sample(struct ddpm_prefetch *prefetch, struct ddpm_source_reader *reader,
+                        uint64_t sample)
+{
+    const struct ddpm_prefetch_options *options = &prefetch->options;
+    const uint64_t batch = (uint64_t)options->batch_size;
+    const uint64_t count = (uint64_t)ddpm_source_count(prefetch->source);
+    struct slot *slot = &prefetch->slots[sample / batch % (uint64_t)options->depth];
+    const uint64_t step = options->start_step + sample / batch, place = sample % batch;
+    const uint64_t position = step * batch + place, index = position % count;
+    int64_t item = (int64_t)index;
+    if (options->shuffle)
+        item = ddpm_permute((uint32_t)index, (uint32_t)count, options->seed,
+                            (uint32_t)(position / count));
+    struct ddpm_random4 random =
+        ddpm_philox(options->seed, 0, (uint32_t)place, (uint32_t)step, DDPM_STREAM_AUGMENT);
+    ddpm_status status = ddpm_source_read(
+        reader, item, &random, slot->pixels + place * prefetch->item_bytes, &slot->items[place]);
+    slot->flips[place] = options->flip && random.v[0] >> 31;
+
+    pthread_mutex_lock(&prefetch->lock);
+    if (status != DDPM_OK && (slot->status == DDPM_OK || (int)place < slot->failed_place)) {
+        free(slot->message);
+        if (ddpm_copy_string(&slot->message, ddpm_error_message()) != DDPM_OK)
+            slot->message = NULL;
+        slot->status = status;
+        slot->failed_place = (int)place;
+    }
+    if (--slot->missing == 0)
+        pthread_cond_signal(&prefetch->ready);
+    pthread_mutex_unlock(&prefetch->lock);
+}
+
+static void *work(void *context)
+{
+    struct worker *worker = context;
+    struct ddpm_prefetch *prefetch = worker->prefetch;
+    const uint64_t batch = (uint64_t)prefetch->options.batch_size;
+    const uint64_t depth = (uint64_t)prefetch->options.depth;
+    pthread_mutex_lock(&prefetch->lock);
+    for (;;) {
+        while (!prefetch->stop && prefetch->claimed >= (prefetch->released + depth) * batch)
+            pthread_cond_wait(&prefetch->room, &prefetch->lock);
+        if (prefetch->stop)
+            break;
+        uint64_t sample = prefetch->claimed++;
+        pthread_mutex_unlock(&prefetch->lock);
+        make_sample(prefetch, worker->reader, sample);
+        pthread_mutex_lock(&prefetch->lock);
+    }
+    pthread_mutex_unlock(&prefetch->lock);
+    return NULL;
+}
+
+static ddpm_status check_options(const struct ddpm_prefetch_options *options)
+{
+    if (options->batch_size < 1 || options->batch_size > 1 << 20)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got batch size %d, want 1 to %d",
+                          options->batch_size, 1 << 20);
+    if (options->depth < 1 || options->depth > 1024)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d batches ahead, want 1 to 1024",
+                          options->depth);
+    if (options->threads < 1 || options->threads > 1024)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d decoding threads, want 1 to 1024",
+                          options->threads);
+    return DDPM_OK;
+}
+
+static ddpm_status make_slots(struct ddpm_prefetch *prefetch)
+{
+    const struct ddpm_prefetch_options *options = &prefetch->options;
+    const size_t batch = (size_t)options->batch_size;
+    DDPM_TRY(ddpm_new_array((void **)&prefetch->slots, (size_t)options->depth,
+                            sizeof *prefetch->slots, "batches"));
+    for (int i = 0; i < options->depth; ++i) {
+        struct slot *slot = &prefetch->slots[i];
+        slot->missing = options->batch_size;
+        DDPM_TRY(ddpm_new_array((void **)&slot->flips, batch, 1, "batches"));
+        DDPM_TRY(ddpm_new_array((void **)&slot->items, batch, sizeof *slot->items, "batches"));
+        DDPM_TRY(prefetch->allocator.allocate(prefetch->allocator.user, (void **)&slot->pixels,
+                                              batch * prefetch->item_bytes));
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status start_threads(struct ddpm_prefetch *prefetch)
+{
+    size_t threads = (size_t)prefetch->options.threads;
+    DDPM_TRY(ddpm_new_array((void **)&prefetch->workers, threads, sizeof *prefetch->workers,
+                            "decoding threads"));
+    for (; prefetch->started < prefetch->options.threads; ++prefetch->started) {
+        struct worker *worker = &prefetch->workers[prefetch->started];
+        worker->prefetch = prefetch;
+        DDPM_TRY(ddpm_source_reader_create(&worker->reader, prefetch->source));
+        int error = pthread_create(&worker->thread, NULL, work, worker);
+        if (error != 0) {
+            ddpm_source_reader_destroy(&worker->reader);
+            return ddpm_raise(DDPM_ERROR_MEMORY, "cannot start decoding thread %d of %d: %s",
+                              prefetch->started + 1, prefetch->options.threads, strerror(error));
+        }
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_prefetch_create(struct ddpm_prefetch **out, struct ddpm_source *source,
+                                 const struct ddpm_prefetch_options *options)
+{
+    static const struct ddpm_buffer_allocator plain = {allocate_plain, release_plain, NULL};
+    const struct ddpm_source_options *wanted = ddpm_source_wanted(source);
+    struct ddpm_prefetch *prefetch = NULL;
+    *out = NULL;
+    DDPM_TRY(check_options(options));
+    DDPM_TRY(DDPM_NEW(&prefetch, "a prefetcher"));
+    prefetch->source = source;
+    prefetch->options = *options;
+    prefetch->allocator = options->allocator ? *options->allocator : plain;
+    prefetch->item_bytes =
+        (size_t)wanted->height * (size_t)wanted->width * (size_t)wanted->channels;
+    pthread_mutex_init(&prefetch->lock, NULL);
+    pthread_cond_init(&prefetch->room, NULL);
+    pthread_cond_init(&prefetch->ready, NULL);
+    ddpm_status status = make_slots(prefetch);
+    if (status == DDPM_OK)
+        status = start_threads(prefetch);
+    if (status != DDPM_OK)
+        ddpm_prefetch_destroy(&prefetch);
+    *out = prefetch;
+    return status;
+}
+
+void ddpm_prefetch_destroy(struct ddpm_prefetch **prefetch)
+{
+    struct ddpm_prefetch *closing = *prefetch;
+    *prefetch = NULL;
+    if (!closing)
+        return;
+    pthread_mutex_lock(&closing->lock);
+    closing->stop = true;
+    pthread_cond_broadcast(&closing->room);
+    pthread_mutex_unlock(&closing->lock);
+    for (int i = 0; i < closing->started; ++i) {
+        pthread_join(closing->workers[i].thread, NULL);
+        ddpm_source_reader_destroy(&closing->workers[i].reader);
+    }
+    for (int i = 0; closing->slots && i < closing->options.depth; ++i) {
+        struct slot *slot = &closing->slots[i];
+        if (slot->pixels)
+            closing->allocator.release(closing->allocator.user, slot->pixels);
+        free(slot->flips);
+        free(slot->items);
+        free(slot->message);
+    }
+    pthread_cond_destroy(&closing->ready);
+    pthread_cond_destroy(&closing->room);
+    pthread_mutex_destroy(&closing->lock);
+    free(closing->workers);
+    free(closing->slots);
+    free(closing);
+}
+
+static double now(void)
+{
+    struct timespec moment;
+    clock_gettime(CLOCK_MONOTONIC, &moment);
+    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
+}
+
+ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch *batch)
+{
+    const struct ddpm_prefetch_options *options = &prefetch->options;
+    const struct ddpm_source_options *wanted = ddpm_source_wanted(prefetch->source);
+    struct slot *slot = &prefetch->slots[prefetch->handed % (uint64_t)options->depth];
+    memset(batch, 0, sizeof *batch);
+    pthread_mutex_lock(&prefetch->lock);
+    if (prefetch->handed >= prefetch->released + (uint64_t)options->depth) {
+        pthread_mutex_unlock(&prefetch->lock);
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "all %d batches are held, want one released before the next is taken",
+                          options->depth);
+    }
+    if (slot->missing > 0) {
+        double begin = now();
+        while (slot->missing > 0)
+            pthread_cond_wait(&prefetch->ready, &prefetch->lock);
+        prefetch->statistics.seconds_waited += now() - begin;
+        ++prefetch->statistics.waits;
+    }
+    ddpm_status status = slot->status;
+    if (status == DDPM_OK) {
+        *batch = (struct ddpm_batch){.step = options->start_step + prefetch->handed,
+                                     .size = options->batch_size,
+                                     .height = wanted->height,
+                                     .width = wanted->width,
+                                     .channels = wanted->channels,
+                                     .pixels = slot->pixels,
+                                     .flips = slot->flips,
+                                     .items = slot->items};
+        ++prefetch->handed;
+        ++prefetch->statistics.batches;
+    }
+    pthread_mutex_unlock(&prefetch->lock);
+    if (status != DDPM_OK)
+        ddpm_raise(status, "%s", slot->message ? slot->message : "no memory");
+    return status;
+}
+
+void ddpm_prefetch_release(struct ddpm_prefetch *prefetch)
+{
+    pthread_mutex_lock(&prefetch->lock);
+    if (prefetch->released < prefetch->handed) {
+        struct slot *slot =
+            &prefetch->slots[prefetch->released % (uint64_t)prefetch->options.depth];
+        slot->missing = prefetch->options.batch_size;
+        ++prefetch->released;
+        pthread_cond_broadcast(&prefetch->room);
+    }
+    pthread_mutex_unlock(&prefetch->lock);
+}
+
+struct ddpm_prefetch_statistics ddpm_prefetch_statistics(struct ddpm_prefetch *prefetch)
+{
+    pthread_mutex_lock(&prefetch->lock);
+    struct ddpm_prefetch_statistics statistics = prefetch->statistics;
+    pthread_mutex_unlock(&prefetch->lock);
+    return statistics;
+}

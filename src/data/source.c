@@ -1,0 +1,393 @@
+/* Sources: the table of kinds, what is known about each item, standing in for bad ones, the cache
+ * of decoded pictures. */
+#include "data/source.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "data/source_kinds.h"
+
+static const struct ddpm_source_kind *const kinds[] = {
+    &ddpm_source_kind_folder,
+    &ddpm_source_kind_packed,
+};
+
+/* Most items that one permutation can order (core/random.h). */
+#define COUNT_LIMIT ((int64_t)1 << 31)
+
+/* After this many lines a warning per picture says no more than their number. */
+enum { LISTED = 100 };
+
+enum item_state {
+    UNKNOWN,  /* not decoded yet */
+    DECODING, /* one thread is about to put it into the cache */
+    GOOD,     /* decodes */
+    CACHED,   /* decodes, and lies in the cache */
+    BAD,
+};
+
+struct ddpm_source_items {
+    _Atomic unsigned char *state; /* [count] of enum item_state */
+    uint8_t *cache;               /* [count, item_bytes] or NULL */
+    atomic_llong bad, enlarged;
+    atomic_bool enlarged_logged;
+    bool quiet; /* while all items are looked at, remarks are kept for the end, in order */
+};
+
+static ddpm_status check_options(const struct ddpm_source_options *options)
+{
+    if (options->height < 1 || options->width < 1 || options->channels < 1)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got a picture size of %dx%dx%d, want at least 1x1x1", options->height,
+                          options->width, options->channels);
+    if (options->height > 1 << 16 || options->width > 1 << 16 || options->channels > 1 << 12)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got a picture size of %dx%dx%d, want at most 65536x65536x4096",
+                          options->height, options->width, options->channels);
+    return DDPM_OK;
+}
+
+static ddpm_status raise_too_many_bad(const struct ddpm_source *source)
+{
+    return ddpm_raise(
+        DDPM_ERROR_FORMAT,
+        "%s: %lld of %lld pictures cannot be read (the log names them), want at least "
+        "half of them good; mend or remove the bad ones",
+        source->path, (long long)atomic_load(&source->items->bad), (long long)source->count);
+}
+
+static ddpm_status judge(const struct ddpm_source *source)
+{
+    return 2 * atomic_load(&source->items->bad) > source->count ? raise_too_many_bad(source)
+                                                                : DDPM_OK;
+}
+
+/* Failures that say nothing about the picture must end the run instead of changing which pictures
+ * are used. */
+static bool is_fault_of_picture(ddpm_status status)
+{
+    if (status == DDPM_ERROR_IO)
+        return errno != EMFILE && errno != ENFILE && errno != ENOMEM;
+    return status == DDPM_ERROR_FORMAT || status == DDPM_ERROR_UNSUPPORTED;
+}
+
+/* Record the current error text as the reason why an item is bad. */
+static void mark_bad(struct ddpm_source *source, int64_t index)
+{
+    struct ddpm_source_items *items = source->items;
+    if (atomic_exchange(&items->state[index], BAD) == BAD)
+        return;
+    long long before = atomic_fetch_add(&items->bad, 1);
+    if (items->quiet)
+        return;
+    if (before < LISTED)
+        ddpm_log(DDPM_LOG_WARNING, "skipped: %s", ddpm_error_message());
+    else if (before == LISTED)
+        ddpm_log(DDPM_LOG_WARNING, "more than %d bad pictures; the others are not listed", LISTED);
+}
+
+static void note_enlarged(struct ddpm_source *source, int64_t index)
+{
+    struct ddpm_source_items *items = source->items;
+    atomic_fetch_add(&items->enlarged, 1);
+    if (items->quiet || atomic_exchange(&items->enlarged_logged, true))
+        return;
+    ddpm_log(
+        DDPM_LOG_WARNING, "%s is smaller than %dx%d and is enlarged; so will be others like it",
+        ddpm_source_name(source, index, NULL, 0), source->options.width, source->options.height);
+}
+
+static uint8_t *cache_place(const struct ddpm_source *source, int64_t index)
+{
+    return source->items->cache + (size_t)index * source->item_bytes;
+}
+
+static ddpm_status check_index(const struct ddpm_source *source, int64_t index)
+{
+    if (index < 0 || index >= source->count)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got picture %lld, want 0 to %lld", (long long)index,
+                          (long long)source->count - 1);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t index,
+                                     const struct ddpm_random4 *random, uint8_t *out, bool *good)
+{
+    struct ddpm_source *source = reader->source;
+    struct ddpm_source_items *items = source->items;
+    *good = false;
+    DDPM_TRY(check_index(source, index));
+    if (source->options.crop == DDPM_CROP_RANDOM && !random)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got no random numbers, want them for a random crop");
+    unsigned char state = atomic_load(&items->state[index]);
+    if (state == BAD)
+        return DDPM_OK;
+    *good = true;
+    if (state == CACHED) {
+        memcpy(out, cache_place(source, index), source->item_bytes);
+        return DDPM_OK;
+    }
+    /* Of several threads that want the same picture first, one may fill its place in the cache. */
+    unsigned char unknown = UNKNOWN;
+    bool first = atomic_compare_exchange_strong(&items->state[index], &unknown, DECODING);
+    bool enlarged = false;
+    ddpm_status status = source->kind->read(reader, index, random, out, &enlarged);
+    if (status != DDPM_OK) {
+        *good = false;
+        if (!is_fault_of_picture(status)) {
+            if (first)
+                atomic_store(&items->state[index], UNKNOWN);
+            return status;
+        }
+        mark_bad(source, index);
+        /* While all items are looked at, the judgement waits until every bad one can be listed. */
+        return items->quiet ? DDPM_OK : judge(source);
+    }
+    if (first) {
+        if (enlarged)
+            note_enlarged(source, index);
+        if (items->cache)
+            memcpy(cache_place(source, index), out, source->item_bytes);
+        atomic_store(&items->state[index], items->cache ? CACHED : GOOD);
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_source_read(struct ddpm_source_reader *reader, int64_t index,
+                             const struct ddpm_random4 *random, uint8_t *out, int64_t *used)
+{
+    const struct ddpm_source *source = reader->source;
+    DDPM_TRY(check_index(source, index));
+    for (int64_t tried = 0; tried < source->count; ++tried) {
+        int64_t candidate =
+            index < source->count - tried ? index + tried : index + tried - source->count;
+        bool good = false;
+        DDPM_TRY(ddpm_source_read_exactly(reader, candidate, random, out, &good));
+        if (good) {
+            if (used)
+                *used = candidate;
+            return DDPM_OK;
+        }
+    }
+    return raise_too_many_bad(source);
+}
+
+/* Looking at every item in parallel: the cheap check, or decoding it. */
+struct sweep {
+    struct ddpm_source *source;
+    bool decode;
+    char **reasons; /* [count]: why an item is bad; NULL when it is not */
+    pthread_mutex_t lock;
+    ddpm_status status; /* first failure that is not a picture's fault */
+    char *message;
+};
+
+static void keep_failure(struct sweep *sweep, ddpm_status status)
+{
+    pthread_mutex_lock(&sweep->lock);
+    if (sweep->status == DDPM_OK) {
+        sweep->status = status;
+        if (ddpm_copy_string(&sweep->message, ddpm_error_message()) != DDPM_OK)
+            sweep->message = NULL;
+    }
+    pthread_mutex_unlock(&sweep->lock);
+}
+
+static ddpm_status look_at(struct sweep *sweep, struct ddpm_source_reader *reader, int64_t index,
+                           uint8_t *pixels)
+{
+    struct ddpm_source *source = sweep->source;
+    unsigned char state = atomic_load(&source->items->state[index]);
+    if (state == BAD || (sweep->decode && (state == GOOD || state == CACHED)))
+        return DDPM_OK;
+    if (sweep->decode) {
+        const struct ddpm_random4 random = {{0}};
+        bool good = true;
+        DDPM_TRY(ddpm_source_read_exactly(reader, index, &random, pixels, &good));
+        return good ? DDPM_OK : ddpm_copy_string(&sweep->reasons[index], ddpm_error_message());
+    }
+    ddpm_status status = source->kind->check(source, index);
+    if (status == DDPM_OK || !is_fault_of_picture(status))
+        return status;
+    mark_bad(source, index);
+    return ddpm_copy_string(&sweep->reasons[index], ddpm_error_message());
+}
+
+static void sweep_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    struct sweep *sweep = context;
+    struct ddpm_source_reader *reader = NULL;
+    uint8_t *pixels = NULL;
+    (void)thread;
+    ddpm_status status = ddpm_source_reader_create(&reader, sweep->source);
+    if (status == DDPM_OK)
+        status = ddpm_new_array((void **)&pixels, sweep->source->item_bytes, 1, "a picture");
+    for (int64_t i = begin; i < end && status == DDPM_OK; ++i)
+        status = look_at(sweep, reader, i, pixels);
+    if (status != DDPM_OK)
+        keep_failure(sweep, status);
+    ddpm_source_reader_destroy(&reader);
+    free(pixels);
+}
+
+static void report(struct ddpm_source *source, char *const *reasons)
+{
+    struct ddpm_source_items *items = source->items;
+    int64_t found = 0;
+    for (int64_t i = 0; i < source->count; ++i)
+        if (reasons[i] && found++ < LISTED)
+            ddpm_log(DDPM_LOG_WARNING, "skipped: %s", reasons[i]);
+    if (found > 0)
+        ddpm_log(DDPM_LOG_WARNING, "%s: %lld of %lld pictures cannot be read and are skipped%s",
+                 source->path, (long long)atomic_load(&items->bad), (long long)source->count,
+                 found > LISTED ? "; the first of them are listed above" : "");
+    long long enlarged = atomic_load(&items->enlarged);
+    if (enlarged > 0 && !atomic_exchange(&items->enlarged_logged, true))
+        ddpm_log(DDPM_LOG_WARNING,
+                 "%s: %lld of %lld pictures are smaller than %dx%d and are enlarged", source->path,
+                 enlarged, (long long)source->count, source->options.width, source->options.height);
+}
+
+static ddpm_status sweep_all(struct ddpm_source *source, bool decode)
+{
+    struct sweep sweep = {.source = source, .decode = decode};
+    DDPM_TRY(ddpm_new_array((void **)&sweep.reasons, (size_t)source->count, sizeof *sweep.reasons,
+                            "a list of bad pictures"));
+    pthread_mutex_init(&sweep.lock, NULL);
+    source->items->quiet = true;
+    ddpm_parallel_for(source->options.threads, source->count, decode ? 16 : 64, sweep_range,
+                      &sweep);
+    source->items->quiet = false;
+    pthread_mutex_destroy(&sweep.lock);
+    if (sweep.status == DDPM_OK)
+        report(source, sweep.reasons);
+    else
+        ddpm_raise(sweep.status, "%s", sweep.message ? sweep.message : "no memory");
+    for (int64_t i = 0; i < source->count; ++i)
+        free(sweep.reasons[i]);
+    free(sweep.reasons);
+    free(sweep.message);
+    return sweep.status == DDPM_OK ? judge(source) : sweep.status;
+}
+
+static ddpm_status make_items(struct ddpm_source *source)
+{
+    const struct ddpm_source_options *options = &source->options;
+    size_t count = (size_t)source->count;
+    DDPM_TRY(DDPM_NEW(&source->items, "a list of pictures"));
+    DDPM_TRY(ddpm_new_array((void **)&source->items->state, count, 1, "a list of pictures"));
+    if (source->cacheable && options->crop == DDPM_CROP_CENTRE &&
+        options->cache_bytes / source->item_bytes >= count) {
+        /* calloc's pages take memory only when a picture is written to them. */
+        DDPM_TRY(ddpm_new_array((void **)&source->items->cache, count, source->item_bytes,
+                                "decoded pictures"));
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status open_source(struct ddpm_source *source, const char *path)
+{
+    DDPM_TRY(ddpm_copy_string(&source->path, path));
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !source->kind; ++i)
+        if (kinds[i]->claims(path))
+            source->kind = kinds[i];
+    if (!source->kind)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: neither a folder nor a packed file", path);
+    DDPM_TRY(source->kind->open(source));
+    if (source->count > COUNT_LIMIT)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%s: got %lld pictures, want at most %lld", path,
+                          (long long)source->count, (long long)COUNT_LIMIT);
+    DDPM_TRY(make_items(source));
+    if (source->kind->check)
+        DDPM_TRY(sweep_all(source, false));
+    return source->verify_opened ? ddpm_source_verify(source) : DDPM_OK;
+}
+
+ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
+                             const struct ddpm_source_options *options)
+{
+    *out = NULL;
+    DDPM_TRY(check_options(options));
+    struct ddpm_source *source = NULL;
+    DDPM_TRY(DDPM_NEW(&source, "a source of pictures"));
+    source->options = *options;
+    source->item_bytes =
+        (size_t)options->height * (size_t)options->width * (size_t)options->channels;
+    ddpm_status status = open_source(source, path);
+    if (status != DDPM_OK)
+        ddpm_source_close(&source);
+    *out = source;
+    return status;
+}
+
+void ddpm_source_close(struct ddpm_source **source)
+{
+    struct ddpm_source *closing = *source;
+    *source = NULL;
+    if (!closing)
+        return;
+    if (closing->kind)
+        closing->kind->close(closing);
+    if (closing->items) {
+        free((void *)closing->items->state);
+        free(closing->items->cache);
+    }
+    free(closing->items);
+    free(closing->path);
+    free(closing);
+}
+
+int64_t ddpm_source_count(const struct ddpm_source *source)
+{
+    return source->count;
+}
+
+uint64_t ddpm_source_fingerprint(const struct ddpm_source *source)
+{
+    return source->fingerprint;
+}
+
+const char *ddpm_source_name(const struct ddpm_source *source, int64_t index, char *buffer,
+                             size_t buffer_bytes)
+{
+    return source->kind->name_of(source, index, buffer, buffer_bytes);
+}
+
+const struct ddpm_source_options *ddpm_source_wanted(const struct ddpm_source *source)
+{
+    return &source->options;
+}
+
+struct ddpm_source_counts ddpm_source_count_kinds(const struct ddpm_source *source)
+{
+    return (struct ddpm_source_counts){source->count, atomic_load(&source->items->bad),
+                                       atomic_load(&source->items->enlarged)};
+}
+
+ddpm_status ddpm_source_verify(struct ddpm_source *source)
+{
+    return source->kind->check ? sweep_all(source, true) : DDPM_OK;
+}
+
+ddpm_status ddpm_source_reader_create(struct ddpm_source_reader **out, struct ddpm_source *source)
+{
+    DDPM_TRY(DDPM_NEW(out, "a reader of pictures"));
+    (*out)->source = source;
+    return DDPM_OK;
+}
+
+void ddpm_source_reader_destroy(struct ddpm_source_reader **reader)
+{
+    if (!*reader)
+        return;
+    ddpm_picture_free(&(*reader)->picture);
+    ddpm_resizer_free(&(*reader)->resizer);
+    free(*reader);
+    *reader = NULL;
+}

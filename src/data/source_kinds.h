@@ -1,0 +1,46 @@
+/* Between source.c and the kinds of sources: one file each, one row each in the table of source.c.
+ */
+#ifndef DDPM_DATA_SOURCE_KINDS_H
+#define DDPM_DATA_SOURCE_KINDS_H
+
+#include "data/picture.h"
+#include "data/source.h"
+
+struct ddpm_source_kind {
+    const char *name;
+    /* Whether this path is for this kind. */
+    bool (*claims)(const char *path);
+    /* Fill source->count, fingerprint and state. On failure `close` is called too. */
+    ddpm_status (*open)(struct ddpm_source *source);
+    void (*close)(struct ddpm_source *source);
+    const char *(*name_of)(const struct ddpm_source *source, int64_t index, char *buffer,
+                           size_t buffer_bytes);
+    /* Cheap test before anything is decoded; NULL when there is nothing to test. */
+    ddpm_status (*check)(const struct ddpm_source *source, int64_t index);
+    /* One item. *enlarged tells whether it was smaller than wanted. */
+    ddpm_status (*read)(struct ddpm_source_reader *reader, int64_t index,
+                        const struct ddpm_random4 *random, uint8_t *out, bool *enlarged);
+};
+
+extern const struct ddpm_source_kind ddpm_source_kind_folder, ddpm_source_kind_packed;
+
+struct ddpm_source {
+    const struct ddpm_source_kind *kind;
+    struct ddpm_source_options options;
+    char *path;
+    int64_t count;
+    uint64_t fingerprint;
+    size_t item_bytes;
+    bool cacheable;     /* items are worth keeping decoded */
+    bool verify_opened; /* few and small enough to decode all while opening */
+    void *data;         /* of the kind */
+    struct ddpm_source_items *items;
+};
+
+struct ddpm_source_reader {
+    struct ddpm_source *source;
+    struct ddpm_picture picture;
+    struct ddpm_resizer resizer;
+};
+
+#endif

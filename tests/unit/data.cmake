@@ -1,0 +1,6 @@
+ddpm_test(data_picture data_picture_test.c data)
+ddpm_test(data_resize data_resize_test.c data)
+ddpm_test(data_folder data_folder_test.c data)
+ddpm_test(data_source data_source_test.c data)
+ddpm_test(data_prefetch data_prefetch_test.c data)
+ddpm_test(data_synthetic data_synthetic_test.c data)
