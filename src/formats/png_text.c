@@ -10,7 +10,10 @@
 #include "core/memory.h"
 #include "formats/file.h"
 
-/* A damaged length or a compressed text must not make libpng take gigabytes. */
+#define SIGNATURE_BYTES 8
+#define CHUNK_OVERHEAD 12 /* length, type, CRC */
+
+/* A compressed text must not grow to gigabytes. */
 #define MAX_CHUNKS 1000
 #define MAX_CHUNK_BYTES ((png_alloc_size_t)8 << 20)
 
@@ -41,6 +44,29 @@ static void on_read(png_structp png, png_bytep out, size_t bytes)
         png_error(png, "truncated");
     memcpy(out, reader->mapping.data + reader->at, bytes);
     reader->at += bytes;
+}
+
+/* libpng takes the memory that a chunk claims to need before it looks for the bytes: a damaged
+ * length must not get there. */
+static ddpm_status check_lengths(const struct reader *reader)
+{
+    const uint8_t *data = reader->mapping.data;
+    size_t rest = reader->mapping.bytes;
+    if (rest < SIGNATURE_BYTES || png_sig_cmp(data, 0, SIGNATURE_BYTES) != 0)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: not a PNG file", reader->path);
+    data += SIGNATURE_BYTES;
+    rest -= SIGNATURE_BYTES;
+    while (rest >= CHUNK_OVERHEAD) {
+        size_t length = png_get_uint_32(data);
+        bool last = memcmp(data + 4, "IEND", 4) == 0;
+        if (length > rest - CHUNK_OVERHEAD)
+            break;
+        if (last)
+            return DDPM_OK;
+        data += CHUNK_OVERHEAD + length;
+        rest -= CHUNK_OVERHEAD + length;
+    }
+    return ddpm_raise(DDPM_ERROR_FORMAT, "%s: not a whole PNG file: truncated", reader->path);
 }
 
 /* Read to the end: texts may stand behind the picture. */
@@ -118,6 +144,7 @@ ddpm_status ddpm_png_read_text(struct ddpm_png_text **out, size_t *count, const 
         status = ddpm_raise_memory(sizeof reader, "a PNG reader");
         goto done;
     }
+    DDPM_TRY_GOTO(done, check_lengths(&reader));
     DDPM_TRY_GOTO(done, read_all(png, info, end, &reader));
     DDPM_TRY_GOTO(done, collect(out, &capacity, count, png, info));
     DDPM_TRY_GOTO(done, collect(out, &capacity, count, png, end));
