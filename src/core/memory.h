@@ -21,11 +21,13 @@ ddpm_status ddpm_new_array(void **out, size_t count, size_t size, const char *wh
 /* One zeroed object: DDPM_NEW(&pointer, "trainer"). */
 #define DDPM_NEW(pointer, what) ddpm_new_array((void **)(pointer), 1, sizeof **(pointer), what)
 
-/* Grow an array to hold at least `need` elements of `size` bytes, doubling; *capacity is updated. New elements are
- * not initialised. On failure the old array stays valid. */
-ddpm_status ddpm_grow_array(void **array, size_t *capacity, size_t need, size_t size, const char *what);
+/* Grow an array to hold at least `need` elements of `size` bytes, doubling; *capacity is updated.
+ * New elements are not initialised. On failure the old array stays valid. */
+ddpm_status ddpm_grow_array(void **array, size_t *capacity, size_t need, size_t size,
+                            const char *what);
 
-/* Large, aligned, zeroed buffer (huge pages where the system grants them). Free with ddpm_free_aligned(). */
+/* Large, aligned, zeroed buffer (huge pages where the system grants them). Free with
+ * ddpm_free_aligned(). */
 ddpm_status ddpm_new_aligned(void **out, size_t bytes, const char *what);
 void ddpm_free_aligned(void *buffer);
 

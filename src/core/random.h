@@ -1,12 +1,14 @@
-/* Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+/* Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
+ * 1, 2, 3", SC 2011).
  *
- * Every number is a pure function of (seed, stream, step, sample, index): nothing is carried from one draw to the next,
- * so resuming, thread counts and device counts never change a number.
+ * Every number is a pure function of (seed, stream, step, sample, index): nothing is carried from
+ * one draw to the next, so resuming, thread counts and device counts never change a number.
  *
  *     key     = seed (64 bits)
  *     counter = { block, sample, step, stream }   block = index / 4
  *
- * The CUDA backend computes the same integers from the same counter (src/kernels/cuda/philox.cuh). */
+ * The CUDA backend computes the same integers from the same counter (src/kernels/cuda/philox.cuh).
+ */
 #ifndef DDPM_CORE_RANDOM_H
 #define DDPM_CORE_RANDOM_H
 
@@ -77,8 +79,9 @@ static inline void ddpm_normal4(struct ddpm_random4 r, float out[4])
 void ddpm_fill_normal(float *out, int64_t count, uint64_t seed, uint32_t stream, uint32_t step,
                       uint32_t sample);
 
-/* The place of item `index` in the permutation of [0, count) named by (seed, epoch): a six-round Feistel cipher on the
- * next even power of two, walked until it lands inside. Random access, no table. count in [1, 2^31]. */
+/* The place of item `index` in the permutation of [0, count) named by (seed, epoch): a six-round
+ * Feistel cipher on the next even power of two, walked until it lands inside. Random access, no
+ * table. count in [1, 2^31]. */
 uint32_t ddpm_permute(uint32_t index, uint32_t count, uint64_t seed, uint32_t epoch);
 
 /* FNV-1a hash of a name. */

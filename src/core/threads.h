@@ -8,9 +8,10 @@
 /* Work on the half-open range [begin, end) of the loop; `thread` is 0 .. threads-1. */
 typedef void ddpm_range_function(void *context, int64_t begin, int64_t end, int thread);
 
-/* Run `function` over [0, count) on up to `threads` threads and wait. The range is cut into chunks of `grain` iterations
- * (the last may be shorter), handed out dynamically; a chunk's bounds never depend on the number of threads, so a
- * reduction that keeps one partial result per chunk is the same for every thread count. */
+/* Run `function` over [0, count) on up to `threads` threads and wait. The range is cut into chunks
+ * of `grain` iterations (the last may be shorter), handed out dynamically; a chunk's bounds never
+ * depend on the number of threads, so a reduction that keeps one partial result per chunk is the
+ * same for every thread count. */
 void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_function *function,
                        void *context);
 

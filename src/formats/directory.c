@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +18,17 @@ ddpm_status ddpm_path_join(char **out, const char *folder, const char *name)
     size_t length = strlen(folder);
     const char *between = length && folder[length - 1] != '/' ? "/" : "";
     return ddpm_format(out, "%s%s%s", folder, between, name);
+}
+
+ddpm_status ddpm_path_format(char *out, size_t bytes, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(out, bytes, format, arguments);
+    va_end(arguments);
+    if (length < 0 || (size_t)length >= bytes)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "the path is too long: %.64s…", out);
+    return DDPM_OK;
 }
 
 bool ddpm_path_exists(const char *path)

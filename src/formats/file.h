@@ -66,6 +66,10 @@ void ddpm_mapping_close(struct ddpm_mapping *mapping);
 /* Folder and name with one slash between them; `name` alone when folder is "". Free with free(). */
 ddpm_status ddpm_path_join(char **out, const char *folder, const char *name);
 
+/* printf into a buffer; a path that does not fit is DDPM_ERROR_ARGUMENT. */
+ddpm_status ddpm_path_format(char *out, size_t bytes, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Whether something of that name can be seen; symbolic links are followed. */
 bool ddpm_path_exists(const char *path);
 bool ddpm_path_is_directory(const char *path);

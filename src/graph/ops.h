@@ -43,6 +43,10 @@ struct ddpm_value *ddpm_timestep_embedding(struct ddpm_graph *graph, struct ddpm
                                            int64_t features, double theta);
 
 /* Training and sampling around the network. */
+
+/* x in another dtype; x itself when it has it. */
+struct ddpm_value *ddpm_convert(struct ddpm_graph *graph, struct ddpm_value *x,
+                                enum ddpm_dtype dtype);
 struct ddpm_value *ddpm_normalize_pictures(struct ddpm_graph *graph, struct ddpm_value *pictures,
                                            struct ddpm_value *flips);
 struct ddpm_value *ddpm_draw_timesteps(struct ddpm_graph *graph, struct ddpm_value *counters,

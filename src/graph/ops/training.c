@@ -46,6 +46,18 @@ struct ddpm_value *ddpm_draw_normal(struct ddpm_graph *graph, struct ddpm_value 
     return node->out[0];
 }
 
+struct ddpm_value *ddpm_convert(struct ddpm_graph *graph, struct ddpm_value *x,
+                                enum ddpm_dtype dtype)
+{
+    if (!x || x->tensor.dtype == dtype)
+        return x;
+    struct ddpm_tensor shape = x->tensor;
+    shape.dtype = dtype;
+    struct ddpm_node *node =
+        ddpm_simple_node(graph, DDPM_OP_CONVERT, "convert", shape, DDPM_INPUTS(x));
+    return node ? node->out[0] : NULL;
+}
+
 struct ddpm_value *ddpm_q_sample(struct ddpm_graph *graph, struct ddpm_value *x0,
                                  struct ddpm_value *noise, struct ddpm_value *t,
                                  struct ddpm_value *table)

@@ -1,0 +1,100 @@
+/* Networks from and to files: bare .safetensors, checkpoints, run folders. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/memory.h"
+#include "model/model.h"
+
+ddpm_status ddpm_network_load(struct ddpm_network *network, enum ddpm_weights which,
+                              const char *path)
+{
+    const size_t bytes = ddpm_network_slab_bytes(network);
+    float *host;
+    DDPM_TRY(ddpm_new_aligned((void **)&host, bytes, "weights to read"));
+    struct ddpm_named_target target = {"", host};
+    ddpm_status status = ddpm_slabs_read(&network->parameters, &target, 1, path);
+    if (status == DDPM_OK)
+        status =
+            network->device->backend->upload(network->device, network->slabs[which], host, bytes);
+    ddpm_free_aligned(host);
+    ddpm_network_weights_changed(network);
+    return status;
+}
+
+ddpm_status ddpm_network_save(const struct ddpm_network *network, enum ddpm_weights which,
+                              const char *path)
+{
+    const size_t bytes = ddpm_network_slab_bytes(network);
+    float *host;
+    DDPM_TRY(ddpm_new_aligned((void **)&host, bytes, "weights to write"));
+    ddpm_status status =
+        network->device->backend->download(network->device, host, network->slabs[which], bytes);
+    struct ddpm_named_slab slab = {"", host};
+    if (status == DDPM_OK)
+        status = ddpm_slabs_write(&network->parameters, &slab, 1, path, NULL, 0);
+    ddpm_free_aligned(host);
+    return status;
+}
+
+/* The file of weights and the configuration that belong to what the user named. */
+struct location {
+    char weights[PATH_MAX];
+    char config[PATH_MAX]; /* "": none found */
+};
+
+static ddpm_status locate(const char *path, enum ddpm_weights which, struct location *out)
+{
+    const char *file = which == DDPM_WEIGHTS_EMA ? "ema.safetensors" : "model.safetensors";
+    char probe[PATH_MAX];
+    memset(out, 0, sizeof *out);
+    if (!ddpm_path_exists(path))
+        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
+    if (!ddpm_path_is_directory(path))
+        return ddpm_path_format(out->weights, sizeof out->weights, "%s", path);
+    DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints/latest", path));
+    const bool is_run = ddpm_path_exists(probe);
+    DDPM_TRY(ddpm_path_format(out->weights, sizeof out->weights, "%s/%s%s", path,
+                              is_run ? "checkpoints/latest/" : "", file));
+    DDPM_TRY(ddpm_path_format(out->config, sizeof out->config, "%s/%sconfig.json", path,
+                              is_run ? "checkpoints/latest/" : ""));
+    if (!ddpm_path_exists(out->weights))
+        return ddpm_raise(DDPM_ERROR_IO,
+                          "%s is neither a run with a checkpoint nor a checkpoint: it has no %s",
+                          path, is_run ? "whole checkpoint" : file);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_network_open(const char *path, const struct ddpm_config *config,
+                              enum ddpm_weights which, struct ddpm_network **out)
+{
+    struct location found;
+    struct ddpm_config *effective = NULL;
+    *out = NULL;
+    DDPM_TRY(locate(path, which, &found));
+    if (!found.config[0] && !config)
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "%s: a bare weights file says nothing of its network; give its configuration", path);
+    if (config)
+        DDPM_TRY(ddpm_config_copy(config, &effective));
+    else
+        DDPM_TRY(ddpm_config_create(&effective));
+    ddpm_status status = DDPM_OK;
+    if (found.config[0]) {
+        struct ddpm_run_config run = effective->run;
+        status = ddpm_config_read(effective, found.config);
+        effective->run = config ? run : effective->run;
+    }
+    if (status == DDPM_OK)
+        status = ddpm_network_create(effective, out);
+    if (status == DDPM_OK)
+        status = ddpm_network_load(*out, which, found.weights);
+    if (status == DDPM_OK)
+        status = (*out)->device->backend->copy((*out)->device, (*out)->slabs[!which],
+                                               (*out)->slabs[which], ddpm_network_slab_bytes(*out));
+    ddpm_config_destroy(&effective);
+    if (status != DDPM_OK)
+        ddpm_network_destroy(out);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* Where did a number stop being finite? The step is run again, looking at every result: it is a
+ * pure function of what is still there, because a step that fails changes no weight. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "training/trainer_state.h"
+
+#define NAMES_SHOWN 4
+
+/* ", picture a.jpg" or ", among the pictures a.jpg, b.jpg, …" */
+static void name_pictures(const struct ddpm_trainer *trainer, const int64_t *items, int64_t count,
+                          int64_t image, char *text, size_t bytes)
+{
+    text[0] = '\0';
+    if (!items || !trainer->data)
+        return;
+    int64_t first = image >= 0 ? image : 0;
+    int64_t end = image >= 0 ? image + 1 : count < NAMES_SHOWN ? count : NAMES_SHOWN;
+    size_t used = (size_t)snprintf(text, bytes, image >= 0 ? ", picture" : ", among the pictures");
+    for (int64_t i = first; i < end && used < bytes; ++i) {
+        char buffer[64];
+        const char *name = ddpm_source_name(trainer->data->source, items[i], buffer, sizeof buffer);
+        used += (size_t)snprintf(text + used, bytes - used, "%s %s", i > first ? "," : "", name);
+    }
+    if (image < 0 && count > end && used < bytes)
+        snprintf(text + used, bytes - used, ", …");
+}
+
+ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_batch, double loss,
+                                  double norm, const int64_t *items)
+{
+    const int64_t size = trainer->network->config.training.batch_size;
+    struct ddpm_device *device = trainer->network->device;
+    char where[256] = "a layer that could not be found by running the last batch again", who[1024];
+    int64_t image = -1;
+    ddpm_status status = device->backend->zero(device, trainer->gradients,
+                                               ddpm_network_slab_bytes(trainer->network));
+    for (int phase = DDPM_PHASE_FORWARD; status == DDPM_OK && phase <= DDPM_PHASE_BACKWARD; ++phase)
+        status = ddpm_graph_run_checked(trainer->graph, (enum ddpm_phase)phase, &image);
+    if (status == DDPM_ERROR_NOT_FINITE)
+        snprintf(where, sizeof where, "%s", ddpm_error_message());
+    else if (status != DDPM_OK)
+        return status;
+    /* A gradient's trouble is known after the last micro-batch only, which is the one still in
+     * place. */
+    int64_t accumulate = trainer->network->config.training.accumulate;
+    int64_t index = micro_batch >= 0 ? micro_batch : accumulate - 1;
+    name_pictures(trainer, items ? items + index * size : NULL, size, image, who, sizeof who);
+    return ddpm_raise(DDPM_ERROR_NOT_FINITE,
+                      "step %lld: %s is %g; first in %s%s; the weights are those of step %lld",
+                      (long long)trainer->step + 1,
+                      isfinite(loss) ? "the gradient's norm" : "the loss",
+                      isfinite(loss) ? norm : loss, where, who, (long long)trainer->step);
+}
