@@ -22,7 +22,7 @@ static const struct ddpm_safetensors_entry six[] = {
     {"a.weight", DDPM_SAFETENSORS_I64, 1, {1}, &integer, NULL, NULL},
 };
 
-/* What safetensors.numpy.save_file makes of them (version 0.5). */
+/* What safetensors.numpy.save_file makes of them (version 0.8). */
 static const char six_bytes[] =
     "p\x01\0\0\0\0\0\0"
     "{\"__metadata__\":{\"format\":\"pt\"},"
