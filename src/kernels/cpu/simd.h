@@ -26,6 +26,8 @@
 
 typedef float vf __attribute__((vector_size(LANES * 4)));
 typedef int32_t vi __attribute__((vector_size(LANES * 4)));
+typedef uint32_t vu __attribute__((vector_size(LANES * 4)));
+typedef uint16_t vh __attribute__((vector_size(LANES * 2)));
 
 static inline vf vf_load(const float *p)
 {
@@ -55,6 +57,34 @@ static inline vf vf_load_part(const float *p, int64_t count)
 static inline void vf_store_part(float *p, vf v, int64_t count)
 {
     memcpy(p, &v, (size_t)count * sizeof *p);
+}
+
+static inline vf vf_from_bf16(vh bits)
+{
+    return (vf)(__builtin_convertvector(bits, vu) << 16);
+}
+
+/* Round to nearest even; NaN stays NaN. */
+static inline vh vf_to_bf16(vf v)
+{
+    vu bits = (vu)v;
+    vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    vu quiet = (bits >> 16) | 0x40;
+    vu is_nan = (vu)((vi)(bits & 0x7fffffff) > 0x7f800000);
+    return __builtin_convertvector((rounded & ~is_nan) | (quiet & is_nan), vh);
+}
+
+static inline vf vf_load_bf16(const uint16_t *p)
+{
+    vh bits;
+    memcpy(&bits, p, sizeof bits);
+    return vf_from_bf16(bits);
+}
+
+static inline void vf_store_bf16(uint16_t *p, vf v)
+{
+    vh bits = vf_to_bf16(v);
+    memcpy(p, &bits, sizeof bits);
 }
 
 static inline float vf_sum(vf v)

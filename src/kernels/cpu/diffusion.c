@@ -1,0 +1,293 @@
+/* What surrounds the network, on the CPU: pictures in, random draws, the forward process, the loss,
+ * the reverse step (Ho et al. 2020, equation 4 and algorithms 1 and 2), and the embedding of t.
+ *
+ * A few numbers per pixel beside a network's millions of operations, so this is plain C, one source
+ * for all levels; a parallel loop over pixels or images where there is something to share. Formulas
+ * stand in ops.inc. */
+#include "kernels/cpu/diffusion.h"
+
+#include <math.h>
+
+#include "core/random.h"
+#include "core/threads.h"
+#include "kernels/backend.h"
+
+enum { PIXEL_GRAIN = 4096 };
+
+static inline float load(const struct ddpm_tensor *t, int64_t i)
+{
+    return t->dtype == DDPM_F32 ? ((const float *)t->data)[i]
+                                : ddpm_bf16_to_float(((const uint16_t *)t->data)[i]);
+}
+
+static inline void store(const struct ddpm_tensor *t, int64_t i, float value)
+{
+    if (t->dtype == DDPM_F32)
+        ((float *)t->data)[i] = value;
+    else
+        ((uint16_t *)t->data)[i] = ddpm_float_to_bf16(value);
+}
+
+static bool is_compute(const struct ddpm_tensor *t)
+{
+    return t->dtype == DDPM_F32 || t->dtype == DDPM_BF16;
+}
+
+static void for_pixels(const struct ddpm_call *call, ddpm_range_function *range)
+{
+    ddpm_parallel_for(call->device->threads, ddpm_tensor_pixels(&call->out[0]), PIXEL_GRAIN, range,
+                      (void *)call);
+}
+
+static ddpm_status embedding_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *y = &call->out[0];
+    const int64_t half = y->c / 2;
+    const double step = -log(call->attributes.theta) / (double)(half - 1);
+    for (int64_t b = 0; b < y->n; ++b) {
+        const double t = (double)((const int32_t *)call->in[0].data)[b];
+        for (int64_t i = 0; i < half; ++i) {
+            const double angle = t * exp((double)i * step);
+            store(y, b * y->pixel_stride + i, (float)sin(angle));
+            store(y, b * y->pixel_stride + half + i, (float)cos(angle));
+        }
+    }
+    return DDPM_OK;
+}
+
+static bool embedding_supports(const struct ddpm_call *call)
+{
+    return is_compute(&call->out[0]);
+}
+
+const struct ddpm_kernel ddpm_cpu_timestep_embedding = {
+    .name = "timestep_embedding_cpu", .supports = embedding_supports, .run = embedding_run};
+
+/* Over the rows of the pictures. */
+static void normalize_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct ddpm_call *call = context;
+    const struct ddpm_tensor *p = &call->in[0], *flip = &call->in[1], *x = &call->out[0];
+    for (int64_t row = begin; row < end; ++row) {
+        const bool mirrored = ((const uint8_t *)flip->data)[row / x->h] != 0;
+        for (int64_t w = 0; w < x->w; ++w) {
+            const uint8_t *from = (const uint8_t *)p->data +
+                                  (row * x->w + (mirrored ? x->w - 1 - w : w)) * p->pixel_stride;
+            for (int64_t c = 0; c < x->c; ++c)
+                store(x, (row * x->w + w) * x->pixel_stride + c,
+                      (float)(2 * from[c]) / 255.0f - 1.0f);
+        }
+    }
+}
+
+static ddpm_status normalize_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->out[0];
+    ddpm_parallel_for(call->device->threads, x->n * x->h, 16, normalize_range, (void *)call);
+    return DDPM_OK;
+}
+
+static bool normalize_supports(const struct ddpm_call *call)
+{
+    return call->in[0].dtype == DDPM_U8 && call->in[1].dtype == DDPM_U8 &&
+           is_compute(&call->out[0]);
+}
+
+const struct ddpm_kernel ddpm_cpu_normalize_pictures = {
+    .name = "normalize_pictures_cpu", .supports = normalize_supports, .run = normalize_run};
+
+static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
+{
+    const struct ddpm_attributes *a = &call->attributes;
+    const int32_t *counters = call->in[0].data;
+    int32_t *t = call->out[0].data;
+    for (int64_t b = 0; b < call->out[0].n; ++b) {
+        const int32_t *counter = counters + 2 * (a->per_batch ? 0 : b);
+        const struct ddpm_random4 bits =
+            ddpm_philox(a->seed, 0, (uint32_t)counter[0], (uint32_t)counter[1], a->stream);
+        t[b] = (int32_t)ddpm_below(bits.v[0], (uint32_t)a->timesteps);
+    }
+    return DDPM_OK;
+}
+
+const struct ddpm_kernel ddpm_cpu_draw_timesteps = {.name = "draw_timesteps_cpu",
+                                                    .run = draw_timesteps_run};
+
+/* Bit for bit ddpm_fill_normal(): four numbers from each Philox block of an image. The loop runs
+ * over the blocks of all images. */
+static int64_t blocks_per_image(const struct ddpm_tensor *z)
+{
+    return (z->h * z->w * z->c + 3) / 4;
+}
+
+static void draw_normal_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct ddpm_call *call = context;
+    const struct ddpm_tensor *z = &call->out[0];
+    const int32_t *counters = call->in[0].data;
+    const int64_t blocks = blocks_per_image(z), count = z->h * z->w * z->c;
+    for (int64_t i = begin; i < end; ++i) {
+        const int64_t image = i / blocks, block = i % blocks;
+        float four[4];
+        ddpm_normal4(ddpm_philox(call->attributes.seed, (uint32_t)block,
+                                 (uint32_t)counters[2 * image], (uint32_t)counters[2 * image + 1],
+                                 call->attributes.stream),
+                     four);
+        for (int64_t k = 0; k < 4 && 4 * block + k < count; ++k) {
+            const int64_t element = image * count + 4 * block + k;
+            store(z, element / z->c * z->pixel_stride + element % z->c, four[k]);
+        }
+    }
+}
+
+static ddpm_status draw_normal_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *z = &call->out[0];
+    ddpm_parallel_for(call->device->threads, z->n * blocks_per_image(z), PIXEL_GRAIN,
+                      draw_normal_range, (void *)call);
+    return DDPM_OK;
+}
+
+const struct ddpm_kernel ddpm_cpu_draw_normal = {
+    .name = "draw_normal_cpu", .supports = embedding_supports, .run = draw_normal_run};
+
+static void q_sample_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct ddpm_call *call = context;
+    const struct ddpm_tensor *x0 = &call->in[0], *noise = &call->in[1], *xt = &call->out[0];
+    const int32_t *t = call->in[2].data;
+    for (int64_t p = begin; p < end; ++p) {
+        const float *row = (const float *)call->in[3].data + 2 * t[p / (xt->h * xt->w)];
+        for (int64_t c = 0; c < xt->c; ++c)
+            store(xt, p * xt->pixel_stride + c,
+                  row[0] * load(x0, p * x0->pixel_stride + c) +
+                      row[1] * load(noise, p * noise->pixel_stride + c));
+    }
+}
+
+static ddpm_status q_sample_run(const struct ddpm_call *call)
+{
+    for_pixels(call, q_sample_range);
+    return DDPM_OK;
+}
+
+static bool q_sample_supports(const struct ddpm_call *call)
+{
+    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && call->in[3].dtype == DDPM_F32 &&
+           is_compute(&call->out[0]);
+}
+
+const struct ddpm_kernel ddpm_cpu_q_sample = {
+    .name = "q_sample_cpu", .supports = q_sample_supports, .run = q_sample_run};
+
+/* Over the images: one sum each, in the order of the elements. */
+static void loss_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct ddpm_call *call = context;
+    const struct ddpm_tensor *p = &call->in[0], *noise = &call->in[1];
+    const bool squared = call->attributes.loss == DDPM_LOSS_L2;
+    const int64_t pixels = p->h * p->w;
+    for (int64_t b = begin; b < end; ++b) {
+        double sum = 0;
+        for (int64_t pixel = b * pixels; pixel < (b + 1) * pixels; ++pixel)
+            for (int64_t c = 0; c < p->c; ++c) {
+                const double difference = (double)load(p, pixel * p->pixel_stride + c) -
+                                          (double)load(noise, pixel * noise->pixel_stride + c);
+                sum += squared ? difference * difference : fabs(difference);
+            }
+        ((float *)call->out[0].data)[b] = (float)(sum / (double)(pixels * p->c));
+    }
+}
+
+static ddpm_status loss_run(const struct ddpm_call *call)
+{
+    ddpm_parallel_for(call->device->threads, call->in[0].n, 1, loss_range, (void *)call);
+    return DDPM_OK;
+}
+
+static bool loss_supports(const struct ddpm_call *call)
+{
+    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && call->out[0].dtype == DDPM_F32;
+}
+
+const struct ddpm_kernel ddpm_cpu_loss = {
+    .name = "loss_cpu", .supports = loss_supports, .run = loss_run};
+
+static void loss_backward_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct ddpm_call *call = context;
+    const struct ddpm_tensor *p = &call->in[0], *noise = &call->in[1], *dp = &call->out[0];
+    const bool squared = call->attributes.loss == DDPM_LOSS_L2;
+    const float scale =
+        (float)((double)call->attributes.scale / (double)ddpm_tensor_count(dp) * (squared ? 2 : 1));
+    for (int64_t pixel = begin; pixel < end; ++pixel)
+        for (int64_t c = 0; c < dp->c; ++c) {
+            const float difference =
+                load(p, pixel * p->pixel_stride + c) - load(noise, pixel * noise->pixel_stride + c);
+            const float sign = difference > 0 ? 1.0f : difference < 0 ? -1.0f : difference;
+            store(dp, pixel * dp->pixel_stride + c, scale * (squared ? difference : sign));
+        }
+}
+
+static ddpm_status loss_backward_run(const struct ddpm_call *call)
+{
+    for_pixels(call, loss_backward_range);
+    return DDPM_OK;
+}
+
+static bool loss_backward_supports(const struct ddpm_call *call)
+{
+    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && is_compute(&call->out[0]);
+}
+
+const struct ddpm_kernel ddpm_cpu_loss_backward = {
+    .name = "loss_backward_cpu", .supports = loss_backward_supports, .run = loss_backward_run};
+
+static float reverse_one(const float *row, bool clip, float x, float predicted, float z)
+{
+    float mean = row[DDPM_REVERSE_X] * x - row[DDPM_REVERSE_EPS] * predicted;
+    if (clip) {
+        float x0 = row[DDPM_REVERSE_X0_X] * x - row[DDPM_REVERSE_X0_EPS] * predicted;
+        x0 = x0 < -1 ? -1 : x0 > 1 ? 1 : x0;
+        mean = row[DDPM_REVERSE_MEAN_X0] * x0 + row[DDPM_REVERSE_MEAN_X] * x;
+    }
+    return mean + row[DDPM_REVERSE_SIGMA] * z;
+}
+
+static void reverse_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct ddpm_call *call = context;
+    const struct ddpm_tensor *x = &call->in[0], *predicted = &call->in[1], *z = &call->in[2],
+                             *y = &call->out[0];
+    const int32_t *t = call->in[3].data;
+    for (int64_t p = begin; p < end; ++p) {
+        const float *row =
+            (const float *)call->in[4].data + DDPM_REVERSE_COLUMNS * t[p / (y->h * y->w)];
+        for (int64_t c = 0; c < y->c; ++c)
+            store(y, p * y->pixel_stride + c,
+                  reverse_one(row, call->attributes.clip, load(x, p * x->pixel_stride + c),
+                              load(predicted, p * predicted->pixel_stride + c),
+                              load(z, p * z->pixel_stride + c)));
+    }
+}
+
+static ddpm_status reverse_run(const struct ddpm_call *call)
+{
+    for_pixels(call, reverse_range);
+    return DDPM_OK;
+}
+
+static bool reverse_supports(const struct ddpm_call *call)
+{
+    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && is_compute(&call->in[2]) &&
+           call->in[4].dtype == DDPM_F32 && is_compute(&call->out[0]);
+}
+
+const struct ddpm_kernel ddpm_cpu_reverse_step = {
+    .name = "reverse_step_cpu", .supports = reverse_supports, .run = reverse_run};

@@ -1,0 +1,217 @@
+/* Gradient of GroupNorm with one group, with x̂ = (a - mean)·rstd, a = x or GELU(x), N = H·W·C:
+ *
+ *   dbias[c] += Σ_{b,h,w} dy     dw[c] += Σ_{b,h,w} dy·x̂
+ *   S1_b = Σ dy·w = Σ_c w[c]·dbias_b[c]     S2_b = Σ dy·w·x̂ = Σ_c w[c]·dw_b[c]
+ *   dx = rstd·(dy·w - (S1_b + x̂·S2_b)/N) · activation'(x)
+ *
+ * Pass one needs the sums per channel only: S1 and S2 follow from them. fp32 sums per chunk, four
+ * pixels at a time; everything above a chunk in fp64.
+ *
+ * Scratch: fp32 [B, chunks, 2, C]; fp64 [B, 2, C]; fp32 [B, 2] = (S1, S2)/N; then three blocks per
+ * thread. */
+#include "kernels/cpu/group_norm.h"
+
+struct norm_wave {
+    const struct ddpm_call *call;
+    struct norm_cut cut;
+    int64_t first_image;
+    float *chunk_sums;
+    double *image_sums;
+    float *means; /* [B,2]: S1/N, S2/N */
+    float *blocks;
+    size_t bytes;
+};
+
+/* The next `bytes` of scratch; NULL while only the sizes are asked for. */
+static void *take(struct norm_wave *wave, size_t bytes)
+{
+    char *base = wave->call->scratch;
+    void *part = base ? base + wave->bytes : NULL;
+    wave->bytes += ddpm_align_up(bytes);
+    return part;
+}
+
+static void lay_out(struct norm_wave *wave)
+{
+    const struct ddpm_tensor *x = &wave->call->in[0];
+    const size_t images = (size_t)x->n, channels = (size_t)x->c;
+    const size_t floats = (size_t)wave->call->device->threads * 3 * (size_t)wave->cut.buffer;
+    wave->chunk_sums = take(wave, images * (size_t)wave->cut.chunks * 2 * channels * sizeof(float));
+    wave->image_sums = take(wave, images * 2 * channels * sizeof(double));
+    wave->means = take(wave, images * 2 * sizeof(float));
+    wave->blocks = take(wave, floats * sizeof(float));
+}
+
+/* sums[0][c] += Σ dy, sums[1][c] += Σ dy·x̂ over a block. */
+static void add_block(const float *a, const float *dy, int64_t pixels, int64_t channels, float mean,
+                      float rstd, float *sums)
+{
+    const vf shift = vf_set(mean), scale = vf_set(rstd);
+    for (int64_t p = 0; p < pixels; p += 4) {
+        const int64_t rows = pixels - p < 4 ? pixels - p : 4;
+        for (int64_t c = 0; c < channels; c += LANES) {
+            const int64_t left = channels - c;
+            vf sum = {0}, product = {0};
+            for (int64_t row = 0; row < rows; ++row) {
+                const int64_t i = (p + row) * channels + c;
+                vf gradient = vf_load_upto(dy, i, left, DDPM_F32);
+                sum += gradient;
+                product += gradient * (vf_load_upto(a, i, left, DDPM_F32) - shift);
+            }
+            vf_store_upto(sums, c, vf_load_upto(sums, c, left, DDPM_F32) + sum, left, DDPM_F32);
+            vf_store_upto(sums, channels + c,
+                          vf_load_upto(sums, channels + c, left, DDPM_F32) + product * scale, left,
+                          DDPM_F32);
+        }
+    }
+}
+
+static void sums_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    const struct norm_wave *wave = context;
+    const struct norm_cut *cut = &wave->cut;
+    const struct ddpm_call *call = wave->call;
+    float *buffer = wave->blocks + thread * 3 * cut->buffer;
+    for (int64_t i = begin; i < end; ++i) {
+        const int64_t image = wave->first_image + i / cut->chunks, chunk = i % cut->chunks;
+        const float *stats = (const float *)call->in[2].data + 2 * image;
+        float *sums = wave->chunk_sums + (image * cut->chunks + chunk) * 2 * cut->channels;
+        memset(sums, 0, (size_t)(2 * cut->channels) * sizeof *sums);
+        int64_t last = (chunk + 1) * cut->chunk_pixels;
+        last = last < cut->pixels ? last : cut->pixels;
+        for (int64_t p = chunk * cut->chunk_pixels; p < last; p += cut->block_pixels) {
+            const int64_t pixels = last - p < cut->block_pixels ? last - p : cut->block_pixels;
+            const int64_t pixel = image * cut->pixels + p;
+            const float *a =
+                norm_gather(&call->in[0], pixel, pixels, call->attributes.activation, buffer, NULL);
+            const float *dy = norm_gather(&call->in[3], pixel, pixels, DDPM_NO_ACTIVATION,
+                                          buffer + cut->buffer, NULL);
+            add_block(a, dy, pixels, cut->channels, stats[0], stats[1], sums);
+        }
+    }
+}
+
+static void join_chunks(const struct norm_wave *wave, int64_t image)
+{
+    const int64_t channels = wave->cut.channels, chunks = wave->cut.chunks;
+    const float *partial = wave->chunk_sums + image * chunks * 2 * channels;
+    const float *w = wave->call->in[1].data;
+    double *sums = wave->image_sums + image * 2 * channels;
+    for (int64_t c = 0; c < 2 * channels; ++c)
+        sums[c] = 0;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk)
+        for (int64_t c = 0; c < 2 * channels; ++c)
+            sums[c] += (double)partial[chunk * 2 * channels + c];
+    double s1 = 0, s2 = 0;
+    for (int64_t c = 0; c < channels; ++c) {
+        s1 += sums[c] * (double)w[c];
+        s2 += sums[channels + c] * (double)w[c];
+    }
+    const double n = (double)(wave->cut.pixels * channels);
+    wave->means[2 * image] = (float)(s1 / n);
+    wave->means[2 * image + 1] = (float)(s2 / n);
+}
+
+/* slope is NULL without activation. */
+ALWAYS_INLINE void write_block_as(const struct norm_wave *wave, int64_t image, int64_t pixel,
+                                  int64_t pixels, const float *a, const float *dy,
+                                  const float *slope, enum ddpm_dtype dtype)
+{
+    const struct ddpm_tensor *dx = &wave->call->out[0];
+    const float *w = wave->call->in[1].data;
+    const float *stats = (const float *)wave->call->in[2].data + 2 * image;
+    const vf shift = vf_set(stats[0]), rstd = vf_set(stats[1]);
+    const vf mean1 = vf_set(wave->means[2 * image] * stats[1]);
+    const vf mean2 = vf_set(wave->means[2 * image + 1] * stats[1] * stats[1]);
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t c = 0; c < dx->c; c += LANES) {
+            const int64_t left = dx->c - c, i = p * dx->c + c;
+            vf centred = vf_load_upto(a, i, left, DDPM_F32) - shift;
+            vf gradient =
+                vf_load_upto(dy, i, left, DDPM_F32) * (rstd * vf_load_upto(w, c, left, DDPM_F32));
+            vf result = gradient - (mean1 + centred * mean2);
+            if (slope)
+                result = result * vf_load_upto(slope, i, left, DDPM_F32);
+            vf_store_upto(dx->data, (pixel + p) * dx->pixel_stride + c, result, left, dtype);
+        }
+}
+
+static void write_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    const struct norm_wave *wave = context;
+    const struct norm_cut *cut = &wave->cut;
+    const struct ddpm_call *call = wave->call;
+    float *buffer = wave->blocks + thread * 3 * cut->buffer;
+    const bool plain = call->attributes.activation == DDPM_NO_ACTIVATION;
+    float *slope = plain ? NULL : buffer + 2 * cut->buffer;
+    for (int64_t i = begin; i < end; ++i) {
+        const int64_t image = wave->first_image + i / cut->chunks, chunk = i % cut->chunks;
+        int64_t last = (chunk + 1) * cut->chunk_pixels;
+        last = last < cut->pixels ? last : cut->pixels;
+        for (int64_t p = chunk * cut->chunk_pixels; p < last; p += cut->block_pixels) {
+            const int64_t pixels = last - p < cut->block_pixels ? last - p : cut->block_pixels;
+            const int64_t pixel = image * cut->pixels + p;
+            const float *a = norm_gather(&call->in[0], pixel, pixels, call->attributes.activation,
+                                         buffer, slope);
+            const float *dy = norm_gather(&call->in[3], pixel, pixels, DDPM_NO_ACTIVATION,
+                                          buffer + cut->buffer, NULL);
+            if (call->out[0].dtype == DDPM_BF16)
+                write_block_as(wave, image, pixel, pixels, a, dy, slope, DDPM_BF16);
+            else if (plain)
+                write_block_as(wave, image, pixel, pixels, a, dy, NULL, DDPM_F32);
+            else
+                write_block_as(wave, image, pixel, pixels, a, dy, slope, DDPM_F32);
+        }
+    }
+}
+
+static void add_parameter_gradients(const struct norm_wave *wave)
+{
+    const int64_t channels = wave->cut.channels, images = wave->call->in[0].n;
+    float *dw = wave->call->out[1].data, *dbias = wave->call->out[2].data;
+    for (int64_t c = 0; c < channels; ++c) {
+        double bias_sum = 0, weight_sum = 0;
+        for (int64_t b = 0; b < images; ++b) {
+            bias_sum += wave->image_sums[b * 2 * channels + c];
+            weight_sum += wave->image_sums[(b * 2 + 1) * channels + c];
+        }
+        dbias[c] += (float)bias_sum;
+        dw[c] += (float)weight_sum;
+    }
+}
+
+static ddpm_status run(const struct ddpm_call *call)
+{
+    struct norm_wave wave = {.call = call, .cut = norm_cut_of(&call->in[0])};
+    const int64_t images = call->in[0].n, most = norm_wave_images(call, 2);
+    lay_out(&wave);
+    for (int64_t image = 0; image < images; image += most) {
+        const int64_t count = images - image < most ? images - image : most;
+        wave.first_image = image;
+        ddpm_parallel_for(call->device->threads, count * wave.cut.chunks, 1, sums_range, &wave);
+        for (int64_t b = image; b < image + count; ++b)
+            join_chunks(&wave, b);
+        ddpm_parallel_for(call->device->threads, count * wave.cut.chunks, 1, write_range, &wave);
+    }
+    add_parameter_gradients(&wave);
+    return DDPM_OK;
+}
+
+static ddpm_status prepare(struct ddpm_call *call)
+{
+    struct norm_wave wave = {.call = call, .cut = norm_cut_of(&call->in[0])};
+    lay_out(&wave);
+    call->scratch_bytes = wave.bytes;
+    return DDPM_OK;
+}
+
+static bool supports(const struct ddpm_call *call)
+{
+    return same_dtype(call, 1) && call->in[3].dtype == call->in[0].dtype &&
+           call->in[1].dtype == DDPM_F32 && call->in[2].dtype == DDPM_F32 &&
+           call->out[1].dtype == DDPM_F32 && call->out[2].dtype == DDPM_F32 &&
+           norm_supports_activation(call);
+}
+
+const struct ddpm_kernel SIMD(group_norm_backward) = {
+    .name = SIMD_NAME("group_norm_backward"), .supports = supports, .prepare = prepare, .run = run};
