@@ -25,31 +25,6 @@ static bool served_by_reference(enum ddpm_op op)
     case DDPM_OP_CONV2D:
     case DDPM_OP_CONV2D_BACKWARD_DATA:
     case DDPM_OP_CONV2D_BACKWARD_WEIGHT:
-    case DDPM_OP_DEPTHWISE_CONV2D:
-    case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA:
-    case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT:
-    case DDPM_OP_GROUP_NORM:
-    case DDPM_OP_GROUP_NORM_BACKWARD:
-    case DDPM_OP_ACTIVATION:
-    case DDPM_OP_ACTIVATION_BACKWARD:
-    case DDPM_OP_ADD:
-    case DDPM_OP_ADD_CHANNELS:
-    case DDPM_OP_SUM_PIXELS:
-    case DDPM_OP_CONCAT:
-    case DDPM_OP_UPSAMPLE:
-    case DDPM_OP_UPSAMPLE_BACKWARD:
-    case DDPM_OP_SCALE_PIXELS:
-    case DDPM_OP_SCALE_PIXELS_BACKWARD:
-    case DDPM_OP_TIMESTEP_EMBEDDING:
-    case DDPM_OP_NORMALIZE_PICTURES:
-    case DDPM_OP_DRAW_TIMESTEPS:
-    case DDPM_OP_DRAW_NORMAL:
-    case DDPM_OP_Q_SAMPLE:
-    case DDPM_OP_LOSS:
-    case DDPM_OP_LOSS_BACKWARD:
-    case DDPM_OP_REVERSE_STEP:
-    case DDPM_OP_GRADIENT_NORM:
-    case DDPM_OP_ADAMW:
         return true;
     default:
         return false;

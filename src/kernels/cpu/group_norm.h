@@ -41,57 +41,65 @@ static inline int64_t norm_wave_images(const struct ddpm_call *call, int tensors
     return bytes < NORM_WAVE_BYTES ? NORM_WAVE_BYTES / bytes : 1;
 }
 
+ALWAYS_INLINE void norm_unpack_as(const struct ddpm_tensor *x, int64_t pixel, int64_t pixels,
+                                  float *to, enum ddpm_dtype dtype)
+{
+    const int64_t step = ddpm_tensor_dense(x) ? pixels : 1, count = step * x->c;
+    for (int64_t p = 0; p < pixels; p += step)
+        for (int64_t i = 0; i < count; i += LANES)
+            vf_store_upto(
+                to + p * x->c, i,
+                vf_load_upto(x->data, (pixel + p) * x->pixel_stride + i, count - i, dtype),
+                count - i, DDPM_F32);
+}
+
 /* to[i] = activation(x[i]); slope[i] = activation'(x[i]) where slope is not NULL. */
-ALWAYS_INLINE void norm_gather_span(const void *data, int64_t index, int64_t count,
-                                    enum ddpm_activation activation, enum ddpm_dtype dtype,
+ALWAYS_INLINE void norm_activate_as(const float *x, int64_t count, enum ddpm_activation activation,
                                     float *to, float *slope)
 {
     for (int64_t i = 0; i < count; i += LANES) {
         const int64_t left = count - i;
-        vf x = vf_load_upto(data, index + i, left, dtype);
-        vf derivative = vf_set(1.0f);
-        if (activation == DDPM_GELU && slope)
-            x = vf_gelu_with_slope(x, &derivative);
-        else if (activation == DDPM_GELU)
-            x = vf_gelu(x);
-        vf_store_upto(to, i, x, left, DDPM_F32);
+        vf value = vf_load_upto(x, i, left, DDPM_F32), derivative = {0};
+        if (activation == DDPM_RELU) {
+            derivative = vf_relu_slope(value);
+            value = vf_relu(value);
+        } else if (activation == DDPM_SIGMOID) {
+            derivative = slope ? vf_sigmoid_slope(value) : value;
+            value = vf_sigmoid(value);
+        } else {
+            value = slope ? vf_gelu_with_slope(value, &derivative) : vf_gelu(value);
+        }
+        vf_store_upto(to, i, value, left, DDPM_F32);
         if (slope)
             vf_store_upto(slope, i, derivative, left, DDPM_F32);
     }
 }
 
-/* `pixels` pixels from `pixel` on as dense fp32 [pixels, C]: the tensor's own memory where it is
- * already that, else `buffer`. slope may be NULL, and must be when there is no activation. */
+/* `pixels` pixels from `pixel` on, activated, as dense fp32 [pixels, C]: the tensor's own memory
+ * where it is already that, else `buffer`. slope may be NULL; it is not written when there is no
+ * activation. */
 static inline const float *norm_gather(const struct ddpm_tensor *x, int64_t pixel, int64_t pixels,
                                        enum ddpm_activation activation, float *buffer, float *slope)
 {
-    const bool plain = activation == DDPM_NO_ACTIVATION;
-    if (plain && x->dtype == DDPM_F32 && ddpm_tensor_dense(x))
-        return (const float *)x->data + pixel * x->c;
-    const int64_t step = ddpm_tensor_dense(x) ? pixels : 1, count = step * x->c;
-    for (int64_t p = 0; p < pixels; p += step) {
-        const int64_t index = (pixel + p) * x->pixel_stride;
-        float *to = buffer + p * x->c, *slope_to = slope ? slope + p * x->c : NULL;
-        if (x->dtype == DDPM_F32 && plain)
-            norm_gather_span(x->data, index, count, DDPM_NO_ACTIVATION, DDPM_F32, to, NULL);
-        else if (x->dtype == DDPM_F32 && slope)
-            norm_gather_span(x->data, index, count, DDPM_GELU, DDPM_F32, to, slope_to);
-        else if (x->dtype == DDPM_F32)
-            norm_gather_span(x->data, index, count, DDPM_GELU, DDPM_F32, to, NULL);
-        else if (plain)
-            norm_gather_span(x->data, index, count, DDPM_NO_ACTIVATION, DDPM_BF16, to, NULL);
-        else if (slope)
-            norm_gather_span(x->data, index, count, DDPM_GELU, DDPM_BF16, to, slope_to);
-        else
-            norm_gather_span(x->data, index, count, DDPM_GELU, DDPM_BF16, to, NULL);
-    }
+    const int64_t count = pixels * x->c;
+    const float *values = buffer;
+    if (x->dtype == DDPM_F32 && ddpm_tensor_dense(x))
+        values = (const float *)x->data + pixel * x->c;
+    else if (x->dtype == DDPM_F32)
+        norm_unpack_as(x, pixel, pixels, buffer, DDPM_F32);
+    else
+        norm_unpack_as(x, pixel, pixels, buffer, DDPM_BF16);
+    if (activation == DDPM_NO_ACTIVATION)
+        return values;
+    if (activation == DDPM_GELU && slope)
+        norm_activate_as(values, count, DDPM_GELU, buffer, slope);
+    else if (activation == DDPM_GELU)
+        norm_activate_as(values, count, DDPM_GELU, buffer, NULL);
+    else if (activation == DDPM_RELU)
+        norm_activate_as(values, count, DDPM_RELU, buffer, slope);
+    else
+        norm_activate_as(values, count, DDPM_SIGMOID, buffer, slope);
     return buffer;
-}
-
-static inline bool norm_supports_activation(const struct ddpm_call *call)
-{
-    return call->attributes.activation == DDPM_NO_ACTIVATION ||
-           call->attributes.activation == DDPM_GELU;
 }
 
 #endif

@@ -3,7 +3,8 @@
  *
  * Pass one gives every chunk its count, mean and M2 = Σ(a - mean)²: blocks in fp32, shifted by a
  * pivot near the mean so that nothing cancels, joined in fp64 by the formula of Chan, Golub &
- * LeVeque (1979). Pass two writes y. GELU is computed in both: cheaper than storing it.
+ * LeVeque (1979). Pass two writes y. The
+ * activation is computed in both: cheaper than storing it.
  *
  * Scratch: fp64 [B, chunks, 3], then one fp32 block per thread. */
 #include <math.h>
@@ -30,18 +31,30 @@ static void join(struct moments *a, struct moments b)
     a->count = count;
 }
 
+/* With eight significant bits, the difference to numbers that are round themselves is exact. */
+static float pivot_near(float mean)
+{
+    return ddpm_bf16_to_float(ddpm_float_to_bf16(mean));
+}
+
 static struct moments block_moments(const float *x, int64_t count, float pivot)
 {
     const vf shift = vf_set(pivot);
-    vf sum[4] = {{0}}, squares[4] = {{0}};
+    vf sum[4] = {{0}}, rest[4] = {{0}}, squares[4] = {{0}};
     int64_t i = 0;
     for (; i + 4 * LANES <= count; i += 4 * LANES)
         for (int k = 0; k < 4; ++k) {
             vf d = vf_load(x + i + k * LANES) - shift;
-            sum[k] += d;
             squares[k] += d * d;
+            /* Kahan's summation: the mean may be small beside the values. */
+            vf corrected = d - rest[k], next = sum[k] + corrected;
+            rest[k] = (next - sum[k]) - corrected;
+            sum[k] = next;
         }
-    double s = (double)vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    double s = 0;
+    for (int k = 0; k < 4; ++k)
+        for (int lane = 0; lane < LANES; ++lane)
+            s += (double)sum[k][lane];
     double q = (double)vf_sum((squares[0] + squares[1]) + (squares[2] + squares[3]));
     for (; i < count; ++i) {
         const double d = (double)x[i] - (double)pivot;
@@ -75,7 +88,7 @@ static void statistics_range(void *context, int64_t begin, int64_t end, int thre
             const float *a = norm_gather(x, image * cut->pixels + p, pixels,
                                          wave->call->attributes.activation, buffer, NULL);
             join(&total, block_moments(a, pixels * cut->channels,
-                                       total.count > 0 ? (float)total.mean : a[0]));
+                                       pivot_near(total.count > 0 ? (float)total.mean : a[0])));
         }
         ((struct moments *)wave->call->scratch)[image * cut->chunks + chunk] = total;
     }
@@ -161,7 +174,7 @@ static ddpm_status prepare(struct ddpm_call *call)
 static bool supports(const struct ddpm_call *call)
 {
     return same_dtype(call, 1) && call->in[1].dtype == DDPM_F32 && call->in[2].dtype == DDPM_F32 &&
-           call->out[1].dtype == DDPM_F32 && norm_supports_activation(call);
+           call->out[1].dtype == DDPM_F32;
 }
 
 const struct ddpm_kernel SIMD(group_norm) = {
