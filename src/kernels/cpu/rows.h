@@ -14,7 +14,8 @@
 #define SIMD_NAME(name) name "_" SIMD_STRING(DDPM_LEVEL)
 
 extern const struct ddpm_kernel SIMD(conv2d_direct), SIMD(conv2d_backward_data_direct),
-    SIMD(conv2d_backward_weight_direct);
+    SIMD(conv2d_backward_weight_direct), SIMD(conv2d_winograd), SIMD(conv2d_backward_data_winograd),
+    SIMD(conv2d_backward_weight_winograd);
 
 extern const struct ddpm_kernel SIMD(depthwise_conv2d), SIMD(depthwise_conv2d_backward_data),
     SIMD(depthwise_conv2d_backward_weight), SIMD(group_norm), SIMD(group_norm_backward),

@@ -8,9 +8,11 @@
 /* clang-format on */
 
 ddpm_cpu_table const SIMD(cpu_table) = {
-    [DDPM_OP_CONV2D] = ROWS(&SIMD(conv2d_direct)),
-    [DDPM_OP_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(conv2d_backward_data_direct)),
-    [DDPM_OP_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(conv2d_backward_weight_direct)),
+    [DDPM_OP_CONV2D] = ROWS(&SIMD(conv2d_winograd), &SIMD(conv2d_direct)),
+    [DDPM_OP_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(conv2d_backward_data_winograd),
+                                          &SIMD(conv2d_backward_data_direct)),
+    [DDPM_OP_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(conv2d_backward_weight_winograd),
+                                            &SIMD(conv2d_backward_weight_direct)),
     [DDPM_OP_DEPTHWISE_CONV2D] = ROWS(&SIMD(depthwise_conv2d)),
     [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(depthwise_conv2d_backward_data)),
     [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(depthwise_conv2d_backward_weight)),

@@ -1,0 +1,62 @@
+/* Winograd's minimal filtering F(4×4,3×3) (Lavin & Gray 2016; Toom-Cook with chosen points), fp32.
+ *
+ *   y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A     x 6×6 pixels at (4i-1, 4j-1), y 4×4 pixels at (4i, 4j)
+ *   dw = Gᵀ[Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B)]G
+ *
+ * 36 products per 16 pixels instead of 144. Summed over channels, the ⊙ is one matrix product for
+ * each of the 36 places ("frequencies"), which lie apart: [36][tiles][channels].
+ *
+ * The points are 0, ±a, ±b, ∞ with a = 5/8, b = 3/2: the relative error of a convolution is half of
+ * that with the usual ±1, ±2 (docs/speed-log.md), and every constant of A and B is exact in fp32.
+ *
+ *   Bᵀ = | a²b²  0   -(a²+b²)  0       1 0 |   A = | 1  0  0   0  |   G = | 1/a²b²  0     0     |
+ *        | 0   ∓ab²  -b²      ±a       1 0 |       | 1 ±a  a² ±a³ |       | 1/p   ±a/p   a²/p   |
+ *        | 0   ∓a²b  -a²      ±b       1 0 |       | 1 ±b  b² ±b³ |       | 1/q   ±b/q   b²/q   |
+ *        | 0   a²b²   0       -(a²+b²) 0 1 |       | 0  0  0   1  |       | 0       0     1     |
+ *   p = 2a²(a²-b²), q = 2b²(b²-a²)
+ *
+ * Channels are multiples of LANES. */
+#ifndef DDPM_KERNELS_CPU_WINOGRAD_H
+#define DDPM_KERNELS_CPU_WINOGRAD_H
+
+#include "kernels/cpu/conv.h"
+
+#define WINOGRAD_PLACES 36
+#define WINOGRAD_CHANNELS 16 /* the channels of all tensors are multiples of it, at every level */
+
+/* The pictures of x or y cut into tiles of 4×4 pixels. */
+struct ddpm_tiles {
+    int64_t high, wide, count; /* tiles of a picture, and of all */
+};
+
+static inline struct ddpm_tiles ddpm_tiles_of(const struct ddpm_tensor *t)
+{
+    int64_t high = (t->h + 3) / 4, wide = (t->w + 3) / 4;
+    return (struct ddpm_tiles){high, wide, t->n * high * wide};
+}
+
+/* A 3×3 convolution between tensors that Winograd suits? */
+bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor *x,
+                          const struct ddpm_tensor *y);
+
+/* Bᵀ x B of tile `tile`: v[place·stride + c], place < 36. `patch` holds 36·C floats. */
+void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, float *v, int64_t stride,
+                          float *patch);
+
+/* A dy Aᵀ of a tile: v[place·stride + k], and the sum of its pixels at place 36. `patch` holds
+ * 16·K floats. */
+void SIMD(winograd_gradient)(const struct ddpm_tensor *dy, int64_t tile, float *v, int64_t stride,
+                             float *patch);
+
+/* y = bias + residual + Aᵀ m A of a tile; bias and residual may be absent. */
+void SIMD(winograd_output)(const float *m, int64_t stride, const float *bias,
+                           const struct ddpm_tensor *residual, const struct ddpm_tensor *y,
+                           int64_t tile);
+
+/* G w Gᵀ for GEMM_COLUMNS weights at once: w[9][GEMM_COLUMNS] → u[place·stride + column]. */
+void SIMD(winograd_weights)(const float *w, float *u, int64_t stride);
+
+/* dw[(3r+s)·C + c] += (Gᵀ m G)[r][s], m[place·stride + c]. */
+void SIMD(winograd_weight_gradient)(const float *m, int64_t stride, int64_t channels, float *dw);
+
+#endif
