@@ -21,6 +21,10 @@ DDPM_API ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddp
 DDPM_API void ddpm_data_close(struct ddpm_data **data);
 DDPM_API int64_t ddpm_data_count(const struct ddpm_data *data);
 
+/* A hash of which pictures they are: names and sizes of files, or shape and bytes of a packed file.
+ */
+DDPM_API uint64_t ddpm_data_fingerprint(const struct ddpm_data *data);
+
 /* A trainer works on `network` (borrowed, must outlive it) with the network's configuration. It
  * plans all its memory here: DDPM_ERROR_MEMORY, saying what is needed, comes before the first step
  * or not at all. `data` may be NULL when only ddpm_trainer_step_given() will be used; borrowed

@@ -42,3 +42,8 @@ int64_t ddpm_data_count(const struct ddpm_data *data)
 {
     return ddpm_source_count(data->source);
 }
+
+uint64_t ddpm_data_fingerprint(const struct ddpm_data *data)
+{
+    return ddpm_source_fingerprint(data->source);
+}

@@ -1,0 +1,178 @@
+/* ddpm info: what a run, a checkpoint, a file of weights, an array, a drawn picture or a
+ * configuration is. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/file.h"
+#include "formats/png_write.h"
+#include "health.h"
+#include "options.h"
+
+enum { LOG_ROWS = 100, ROW_BYTES = 512 };
+
+static ddpm_status print_options(const char *path)
+{
+    struct ddpm_config *config;
+    const char *group = "";
+    DDPM_TRY(ddpm_config_create(&config));
+    ddpm_status status = ddpm_config_read(config, path);
+    for (size_t i = 0; status == DDPM_OK && i < ddpm_option_count(); ++i) {
+        struct ddpm_option_info info = ddpm_option_at(i);
+        char value[2048];
+        status = ddpm_config_get(config, info.name, value, sizeof value);
+        if (strcmp(group, info.group) != 0)
+            printf("%s\n", info.group);
+        group = info.group;
+        if (status == DDPM_OK)
+            printf("  %-20s%s\n", info.name, value);
+    }
+    ddpm_config_destroy(&config);
+    return status;
+}
+
+static ddpm_status in_folder(const char *folder, const char *name,
+                             ddpm_status (*print)(const char *path))
+{
+    char *path;
+    DDPM_TRY(ddpm_path_join(&path, folder, name));
+    ddpm_status status = ddpm_path_exists(path) ? print(path) : DDPM_OK;
+    free(path);
+    return status;
+}
+
+/* The last row of log.csv, and the mean loss of the last hundred. */
+static ddpm_status print_log(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char row[ROW_BYTES];
+    double losses[LOG_ROWS] = {0}, seconds = 0, loss = 0, sum = 0;
+    long long step = 0, rows = 0;
+    if (!file)
+        return ddpm_raise_errno("%s: cannot be read", path);
+    while (fgets(row, sizeof row, file)) {
+        const char *last = strrchr(row, ',');
+        if (sscanf(row, "%lld,%lf", &step, &loss) == 2 && last) {
+            losses[rows++ % LOG_ROWS] = loss;
+            seconds = strtod(last + 1, NULL);
+        }
+    }
+    (void)fclose(file);
+    if (rows == 0)
+        return DDPM_OK;
+    const int kept = rows < LOG_ROWS ? (int)rows : LOG_ROWS;
+    for (int i = 0; i < kept; ++i)
+        sum += losses[i];
+    char time[DDPM_TEXT_BYTES];
+    printf("log         %lld steps in %s; last loss %.5g, mean of the last %d %.5g\n", step,
+           ddpm_time_text(time, seconds), loss, kept, sum / kept);
+    return DDPM_OK;
+}
+
+static ddpm_status print_checkpoint(const char *path)
+{
+    char step[DDPM_TEXT_BYTES];
+    printf("checkpoint  %s\n", path);
+    printf("step        %s\n", ddpm_count_text(step, ddpm_step_of(path)));
+    printf("model weights\n");
+    DDPM_TRY(in_folder(path, "model.safetensors", ddpm_print_weights));
+    printf("EMA weights\n");
+    return in_folder(path, "ema.safetensors", ddpm_print_weights);
+}
+
+static ddpm_status print_checkpoint_names(const char *path)
+{
+    char **names;
+    size_t count;
+    DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    printf("checkpoints");
+    for (size_t i = 0; i < count; ++i)
+        if (strncmp(names[i], "step-", 5) == 0)
+            printf(" %s", names[i]);
+    printf("\n");
+    ddpm_names_free(names, count);
+    return DDPM_OK;
+}
+
+static ddpm_status print_folder(const char *path)
+{
+    char *checkpoints;
+    DDPM_TRY(ddpm_path_join(&checkpoints, path, "checkpoints"));
+    const bool is_run = ddpm_path_is_directory(checkpoints);
+    free(checkpoints);
+    char *probe;
+    DDPM_TRY(ddpm_path_join(&probe, path, is_run ? "config.json" : "state.json"));
+    const bool known = ddpm_path_exists(probe);
+    free(probe);
+    if (!known && !is_run)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got a folder without checkpoints, config.json and state.json, want "
+                          "a run or a checkpoint",
+                          path);
+    printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
+    DDPM_TRY(in_folder(path, "log.csv", print_log));
+    if (is_run) {
+        DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
+        DDPM_TRY(in_folder(path, "checkpoints/latest", print_checkpoint));
+    } else {
+        DDPM_TRY(print_checkpoint(path));
+    }
+    return in_folder(path, "config.json", print_options);
+}
+
+static ddpm_status print_picture(const char *path)
+{
+    struct ddpm_png_text *texts;
+    size_t count;
+    DDPM_TRY(ddpm_png_read_text(&texts, &count, path));
+    printf("PNG picture, %zu texts\n", count);
+    for (size_t i = 0; i < count; ++i)
+        printf("%s: %s\n", texts[i].key, texts[i].value);
+    ddpm_png_text_free(texts, count);
+    return DDPM_OK;
+}
+
+/* What a file's first bytes say it is. */
+static const struct {
+    const char *magic;
+    size_t bytes;
+    ddpm_status (*print)(const char *path);
+} kinds[] = {
+    {"\x93NUMPY", 6, ddpm_print_array},
+    {"\x89PNG\r\n\x1a\n", 8, print_picture},
+    {"{", 1, print_options},
+};
+
+static ddpm_status print_file(const char *path)
+{
+    unsigned char head[9] = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return ddpm_raise_errno("%s: cannot be read", path);
+    size_t got = fread(head, 1, sizeof head, file);
+    (void)fclose(file);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i)
+        if (got >= kinds[i].bytes && memcmp(head, kinds[i].magic, kinds[i].bytes) == 0)
+            return kinds[i].print(path);
+    if (got == sizeof head && head[8] == '{')
+        return ddpm_print_weights(path);
+    return ddpm_raise(DDPM_ERROR_FORMAT,
+                      "%s: got an unknown kind of file, want .safetensors, .npy, .png or .json",
+                      path);
+}
+
+static ddpm_status run(const struct ddpm_arguments *arguments)
+{
+    const char *path = arguments->arguments[0];
+    return ddpm_path_is_directory(path) ? print_folder(path) : print_file(path);
+}
+
+const struct ddpm_verb ddpm_verb_info = {
+    .name = "info",
+    .arguments = "RUN|CHECKPOINT|FILE",
+    .argument_count = 1,
+    .summary = "Say what a run, model, array, picture or configuration is.",
+    .run = run,
+};

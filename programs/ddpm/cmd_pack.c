@@ -1,0 +1,77 @@
+/* ddpm pack: the pictures of a folder as one .npy file that training maps into memory. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/threads.h"
+#include "data/pack.h"
+#include "options.h"
+#include "progress.h"
+
+static bool show_progress(void *user, int64_t done, int64_t total)
+{
+    struct ddpm_progress *progress = user;
+    progress->total = total;
+    ddpm_progress_bar(progress, "packing", done);
+    return ddpm_caught_signal() == 0;
+}
+
+static ddpm_status read_options(const struct ddpm_arguments *arguments,
+                                struct ddpm_pack_options *options)
+{
+    struct ddpm_config *config;
+    int64_t channels = 0, threads = 0;
+    DDPM_TRY(ddpm_config_create(&config));
+    ddpm_status status = ddpm_arguments_apply(arguments, NULL, config);
+    if (status == DDPM_OK)
+        status = ddpm_config_set(config, "image-size", ddpm_arguments_get(arguments, "size"));
+    if (status == DDPM_OK)
+        status = ddpm_config_size(config, "image-size", &options->height, &options->width);
+    if (status == DDPM_OK)
+        status = ddpm_config_integer(config, "channels", &channels);
+    if (status == DDPM_OK)
+        status = ddpm_config_integer(config, "threads", &threads);
+    ddpm_config_destroy(&config);
+    options->channels = (int)channels;
+    options->threads = threads > 0 ? (int)threads : ddpm_processor_count();
+    return status;
+}
+
+static ddpm_status run(const struct ddpm_arguments *arguments)
+{
+    const char *folder = arguments->arguments[0], *file = ddpm_arguments_get(arguments, "out");
+    struct ddpm_progress progress;
+    struct ddpm_pack_options options = {.progress = show_progress, .user = &progress};
+    struct ddpm_pack_result result;
+    DDPM_TRY(read_options(arguments, &options));
+    ddpm_catch_signals();
+    ddpm_progress_start(&progress, 0, 0);
+    ddpm_status status = ddpm_pack_folder(folder, file, &options, &result);
+    ddpm_progress_clear();
+    DDPM_TRY(status);
+    printf("%s: %" PRId64 " pictures of %dx%d with %d channels", file, result.packed,
+           options.height, options.width, options.channels);
+    if (result.bad > 0)
+        printf(", %" PRId64 " bad ones left out", result.bad);
+    if (result.enlarged > 0)
+        printf(", %" PRId64 " enlarged", result.enlarged);
+    printf("\n");
+    return DDPM_OK;
+}
+
+static const struct ddpm_verb_option options[] = {
+    {"out", 'o', true, "FILE.npy", "uint8 [N,H,W,C], written here; replaces an older file"},
+    {"size", 's', true, "N|HxW", "size of the pictures in it"},
+};
+static const char *const settings[] = {"channels", "threads", NULL};
+
+const struct ddpm_verb ddpm_verb_pack = {
+    .name = "pack",
+    .arguments = "DIR",
+    .argument_count = 1,
+    .summary = "Pack the pictures of a folder into one file.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .settings = settings,
+    .run = run,
+};

@@ -1,0 +1,156 @@
+/* ddpm predict: the network alone, eps = network(x, t), from and to .npy files. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "formats/npy.h"
+#include "options.h"
+
+/* Pictures that go through the network at once. */
+enum { BATCH = 16 };
+
+struct prediction {
+    struct ddpm_opened_model model;
+    struct ddpm_npy x, t;
+    struct ddpm_npy_writer *writer;
+    int64_t channels, out_channels, timesteps;
+    float *x_values, *y_values;
+    int64_t *t_values;
+};
+
+static ddpm_status check_shapes(const struct prediction *p, const char *x_path, const char *t_path)
+{
+    const struct ddpm_npy *x = &p->x, *t = &p->t;
+    if (x->dtype != DDPM_NPY_F32 || x->rank != 4)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want <f4 of rank 4: [B,C,H,W]",
+                          x_path, ddpm_npy_dtype_name(x->dtype), x->rank);
+    if (t->dtype != DDPM_NPY_I64 || t->rank != 1)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want <i8 of rank 1: [B]",
+                          t_path, ddpm_npy_dtype_name(t->dtype), t->rank);
+    if (x->shape[1] != p->channels)
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "%s: got %" PRId64 " channels, want the model's "
+                          "%" PRId64,
+                          x_path, x->shape[1], p->channels);
+    if (x->shape[0] != t->shape[0])
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "%s: got %" PRId64 " timesteps, want one for each of the %" PRId64
+                          " pictures of %s",
+                          t_path, t->shape[0], x->shape[0], x_path);
+    if (x->count == 0)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got no pictures, want at least one", x_path);
+    return DDPM_OK;
+}
+
+static ddpm_status check_values(const struct prediction *p, const char *x_path, const char *t_path)
+{
+    for (int64_t i = 0; i < p->t.count; ++i) {
+        int64_t t;
+        memcpy(&t, (const char *)p->t.data + (size_t)i * sizeof t, sizeof t);
+        if (t < 0 || t >= p->timesteps)
+            return ddpm_raise(DDPM_ERROR_FORMAT,
+                              "%s: got %" PRId64 " at place %" PRId64 ", want 0 to %" PRId64,
+                              t_path, t, i, p->timesteps - 1);
+    }
+    for (int64_t i = 0; i < p->x.count; ++i) {
+        float x;
+        memcpy(&x, (const char *)p->x.data + (size_t)i * sizeof x, sizeof x);
+        if (!isfinite(x))
+            return ddpm_raise(DDPM_ERROR_FORMAT,
+                              "%s: got %g at place %" PRId64 ", want finite numbers", x_path,
+                              (double)x, i);
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status read_config(struct prediction *p)
+{
+    const struct ddpm_config *config = ddpm_network_config(p->model.network);
+    DDPM_TRY(ddpm_config_integer(config, "channels", &p->channels));
+    DDPM_TRY(ddpm_config_integer(config, "out-dim", &p->out_channels));
+    DDPM_TRY(ddpm_config_integer(config, "timesteps", &p->timesteps));
+    if (p->out_channels == 0)
+        p->out_channels = p->channels;
+    return DDPM_OK;
+}
+
+static ddpm_status allocate(struct prediction *p)
+{
+    size_t area = (size_t)(p->x.shape[2] * p->x.shape[3]);
+    DDPM_TRY(ddpm_new_array((void **)&p->x_values, BATCH * (size_t)p->channels * area,
+                            sizeof(float), "pictures"));
+    DDPM_TRY(ddpm_new_array((void **)&p->y_values, BATCH * (size_t)p->out_channels * area,
+                            sizeof(float), "results"));
+    return ddpm_new_array((void **)&p->t_values, BATCH, sizeof(int64_t), "timesteps");
+}
+
+static ddpm_status predict_batches(struct prediction *p)
+{
+    const int64_t height = p->x.shape[2], width = p->x.shape[3];
+    const size_t item = (size_t)(p->channels * height * width) * sizeof(float);
+    for (int64_t first = 0; first < p->x.shape[0]; first += BATCH) {
+        DDPM_TRY(ddpm_check_signal());
+        int64_t left = p->x.shape[0] - first, count = left < BATCH ? left : BATCH;
+        memcpy(p->x_values, (const char *)p->x.data + (size_t)first * item, (size_t)count * item);
+        memcpy(p->t_values, (const char *)p->t.data + (size_t)first * sizeof(int64_t),
+               (size_t)count * sizeof(int64_t));
+        DDPM_TRY(ddpm_network_forward(p->model.network, p->model.which, p->x_values, p->t_values,
+                                      count, height, width, p->y_values));
+        DDPM_TRY(ddpm_npy_writer_append(p->writer, p->y_values, count));
+    }
+    return ddpm_npy_writer_finish(&p->writer);
+}
+
+static ddpm_status predict(const struct ddpm_arguments *arguments, struct prediction *p)
+{
+    const char *x_path = ddpm_arguments_get(arguments, "input");
+    const char *t_path = ddpm_arguments_get(arguments, "timesteps");
+    DDPM_TRY(ddpm_npy_open(&p->x, x_path));
+    DDPM_TRY(ddpm_npy_open(&p->t, t_path));
+    DDPM_TRY(ddpm_open_model(arguments, arguments->arguments[0], &p->model));
+    DDPM_TRY(read_config(p));
+    DDPM_TRY(check_shapes(p, x_path, t_path));
+    DDPM_TRY(check_values(p, x_path, t_path));
+    DDPM_TRY(allocate(p));
+    const int64_t shape[3] = {p->out_channels, p->x.shape[2], p->x.shape[3]};
+    DDPM_TRY(ddpm_npy_writer_create(&p->writer, ddpm_arguments_get(arguments, "output"),
+                                    DDPM_NPY_F32, 3, shape));
+    ddpm_catch_signals();
+    return predict_batches(p);
+}
+
+static ddpm_status run(const struct ddpm_arguments *arguments)
+{
+    struct prediction prediction = {0};
+    ddpm_status status = predict(arguments, &prediction);
+    ddpm_npy_writer_abandon(&prediction.writer);
+    ddpm_npy_close(&prediction.x);
+    ddpm_npy_close(&prediction.t);
+    ddpm_network_destroy(&prediction.model.network);
+    free(prediction.x_values);
+    free(prediction.y_values);
+    free(prediction.t_values);
+    return status;
+}
+
+static const struct ddpm_verb_option options[] = {
+    {"input", 'i', true, "x.npy", "float32 [B,C,H,W], nominally in [-1,1]"},
+    {"timesteps", 't', true, "t.npy", "int64 [B], each from 0 to T-1"},
+    {"output", 'o', true, "eps.npy", "float32 [B,C,H,W], written here; replaces an older file"},
+    {"weights", 0, false, "ema|model", "averaged or raw weights (ema)"},
+    {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},
+};
+static const char *const settings[] = {"threads", "precision", "device", "conv", NULL};
+
+const struct ddpm_verb ddpm_verb_predict = {
+    .name = "predict",
+    .arguments = "RUN|CHECKPOINT|MODEL.safetensors",
+    .argument_count = 1,
+    .summary = "Run the network alone on given arrays.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .settings = settings,
+    .run = run,
+};

@@ -1,0 +1,336 @@
+/* ddpm train: a run from its options to its last checkpoint.
+ *
+ *     RUN/config.json                      every option in force, version, hash of the pictures
+ *     RUN/log.csv                          one row per step (run_log.c)
+ *     RUN/samples/step-NNNNNN.png          grids drawn with the EMA weights
+ *     RUN/checkpoints/step-NNNNNN/, latest (the library) */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <ddpm/sampler.h>
+#include <ddpm/trainer.h>
+
+#include "config/config_json.h"
+#include "core/memory.h"
+#include "formats/file.h"
+#include "formats/grid.h"
+#include "formats/json.h"
+#include "metadata.h"
+#include "options.h"
+#include "progress.h"
+#include "run_log.h"
+#include "trajectory.h"
+
+/* Steps before the time of the whole run is estimated, and seconds between two writes of the log.
+ */
+enum { WARM_UP_STEPS = 5, FLUSH_SECONDS = 2 };
+
+struct run {
+    const char *path;
+    bool resume;
+    struct ddpm_config *config;
+    struct ddpm_network *network;
+    struct ddpm_data *data;
+    struct ddpm_trainer *trainer;
+    struct ddpm_run_log log;
+    struct ddpm_progress progress, sampling;
+    int64_t steps, save_every, sample_every, num_samples, pictures_per_step;
+    int64_t saved; /* step of the newest checkpoint; -1: none */
+    double flushed;
+};
+
+/* Defaults, or the options of the run that goes on; then --config; then the command line. */
+static ddpm_status read_config(const struct ddpm_arguments *arguments, struct run *run)
+{
+    const char *file = ddpm_arguments_get(arguments, "config");
+    char *own;
+    DDPM_TRY(ddpm_config_create(&run->config));
+    if (run->resume) {
+        DDPM_TRY(ddpm_path_join(&own, run->path, "config.json"));
+        ddpm_status status =
+            ddpm_path_exists(own)
+                ? ddpm_config_read(run->config, own)
+                : ddpm_raise(DDPM_ERROR_IO,
+                             "%s: there is no run to go on with (no config.json); without --resume "
+                             "a new one begins",
+                             run->path);
+        free(own);
+        DDPM_TRY(status);
+    }
+    if (file)
+        DDPM_TRY(ddpm_config_read(run->config, file));
+    DDPM_TRY(ddpm_arguments_apply(arguments, NULL, run->config));
+    return ddpm_config_check(run->config);
+}
+
+static ddpm_status read_numbers(struct run *run)
+{
+    int64_t batch, accumulate;
+    DDPM_TRY(ddpm_config_integer(run->config, "batch-size", &batch));
+    DDPM_TRY(ddpm_config_integer(run->config, "accumulate", &accumulate));
+    DDPM_TRY(ddpm_config_integer(run->config, "steps", &run->steps));
+    DDPM_TRY(ddpm_config_integer(run->config, "save-every", &run->save_every));
+    DDPM_TRY(ddpm_config_integer(run->config, "sample-every", &run->sample_every));
+    DDPM_TRY(ddpm_config_integer(run->config, "num-samples", &run->num_samples));
+    run->pictures_per_step = batch * accumulate;
+    return DDPM_OK;
+}
+
+/* A folder with anything in it belongs to somebody. */
+static ddpm_status check_folder_is_new(const char *path)
+{
+    char **names;
+    size_t count;
+    if (!ddpm_path_exists(path))
+        return DDPM_OK;
+    DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    ddpm_names_free(names, count);
+    if (count > 0)
+        return ddpm_raise(DDPM_ERROR_IO,
+                          "%s: got a folder that is not empty; want --resume to go on with the run "
+                          "in it, or another folder for a new run",
+                          path);
+    return DDPM_OK;
+}
+
+static ddpm_status write_config(const struct run *run)
+{
+    char fingerprint[24], *path;
+    json_t *root;
+    DDPM_TRY(ddpm_path_join(&path, run->path, "config.json"));
+    ddpm_status status = ddpm_config_to_json(run->config, &root);
+    if (status == DDPM_OK) {
+        snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, ddpm_data_fingerprint(run->data));
+        json_object_set_new(root, "ddpm_version", json_string(ddpm_version()));
+        json_object_set_new(root, "data_fingerprint", json_string(fingerprint));
+        status = ddpm_json_write(path, root, DDPM_JSON_INSERTION_ORDER);
+        json_decref(root);
+    }
+    free(path);
+    return status;
+}
+
+/* Everything that can fail without a trace on disk, then the run's folder. */
+static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *run)
+{
+    char *samples;
+    run->path = ddpm_arguments_get(arguments, "out");
+    run->resume = ddpm_arguments_get(arguments, "resume") != NULL;
+    run->saved = -1;
+    DDPM_TRY(read_config(arguments, run));
+    DDPM_TRY(read_numbers(run));
+    if (!run->resume)
+        DDPM_TRY(check_folder_is_new(run->path));
+    DDPM_TRY(ddpm_data_open(run->config, &run->data));
+    DDPM_TRY(ddpm_network_create(run->config, &run->network));
+    DDPM_TRY(ddpm_trainer_create(run->network, run->data, &run->trainer));
+    if (run->resume) {
+        DDPM_TRY(ddpm_trainer_resume(run->trainer, run->path));
+        run->saved = ddpm_trainer_steps_done(run->trainer);
+    }
+    DDPM_TRY(ddpm_path_join(&samples, run->path, "samples"));
+    ddpm_status status = ddpm_directory_create(samples);
+    free(samples);
+    DDPM_TRY(status);
+    DDPM_TRY(ddpm_run_log_open(&run->log, run->path, ddpm_trainer_steps_done(run->trainer)));
+    return write_config(run);
+}
+
+static void describe(const struct run *run)
+{
+    char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], c[DDPM_TEXT_BYTES], d[DDPM_TEXT_BYTES];
+    char network[64] = "", size[64] = "";
+    struct ddpm_memory_plan memory = ddpm_trainer_memory(run->trainer);
+    (void)ddpm_config_get(run->config, "network", network, sizeof network);
+    (void)ddpm_config_get(run->config, "image-size", size, sizeof size);
+    ddpm_progress_remark("network   %s, %s parameters", network,
+                         ddpm_count_text(a, ddpm_network_weight_count(run->network)));
+    ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
+    ddpm_progress_remark(
+        "memory    %s planned: activations %s, weights %s, packed weights %s",
+        ddpm_bytes_text(a, (double)(memory.activations + memory.weights + memory.packed)),
+        ddpm_bytes_text(b, (double)memory.activations), ddpm_bytes_text(c, (double)memory.weights),
+        ddpm_bytes_text(d, (double)memory.packed));
+    ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step",
+                         ddpm_count_text(a, ddpm_data_count(run->data)), size,
+                         run->pictures_per_step);
+    ddpm_progress_remark("run       %s, step %s of %s", run->path,
+                         ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
+                         ddpm_count_text(b, run->steps));
+}
+
+static ddpm_status save(struct run *run)
+{
+    const int64_t step = ddpm_trainer_steps_done(run->trainer);
+    if (run->saved == step)
+        return DDPM_OK;
+    /* The log first: a checkpoint never knows of steps that the log does not. */
+    DDPM_TRY(ddpm_run_log_flush(&run->log));
+    DDPM_TRY(ddpm_trainer_save(run->trainer, run->path));
+    run->saved = step;
+    return DDPM_OK;
+}
+
+static int after_sampling_step(void *user, const struct ddpm_sample_progress *progress)
+{
+    struct run *run = user;
+    run->sampling.total = progress->total;
+    ddpm_progress_bar(&run->sampling, "sampling", progress->done);
+    return ddpm_caught_signal();
+}
+
+static ddpm_status write_grid(struct run *run, const struct ddpm_sample_options *options,
+                              const uint8_t *pictures, int64_t channels, const char *path)
+{
+    const int count = (int)options->count, columns = ddpm_grid_columns(count);
+    const struct ddpm_opened_model model = {run->network, options->weights,
+                                            ddpm_trainer_steps_done(run->trainer)};
+    struct ddpm_metadata metadata = {0};
+    int height, width;
+    uint8_t *grid = NULL;
+    ddpm_status status =
+        ddpm_grid_size(count, (int)options->height, (int)options->width, columns, &height, &width);
+    if (status == DDPM_OK)
+        status = ddpm_new_array((void **)&grid, (size_t)height * (size_t)width, (size_t)channels,
+                                "a grid");
+    if (status == DDPM_OK)
+        status = ddpm_grid_fill(grid, pictures, count, (int)options->height, (int)options->width,
+                                (int)channels, columns);
+    if (status == DDPM_OK)
+        status = ddpm_metadata_fill(&metadata, &model, run->path, options);
+    ddpm_metadata_set_picture(&metadata, 0, count);
+    if (status == DDPM_OK)
+        status = ddpm_png_write(path, grid, height, width, (int)channels, metadata.texts,
+                                metadata.count);
+    ddpm_metadata_clear(&metadata);
+    free(grid);
+    return status;
+}
+
+/* Draw the grid of the current step, unless it is there already or cannot be drawn as a PNG. */
+static ddpm_status sample(struct run *run)
+{
+    int height, width;
+    int64_t channels, seed;
+    char *path, clip[8];
+    uint8_t *pictures = NULL;
+    DDPM_TRY(ddpm_config_size(run->config, "image-size", &height, &width));
+    DDPM_TRY(ddpm_config_integer(run->config, "channels", &channels));
+    DDPM_TRY(ddpm_config_integer(run->config, "seed", &seed));
+    DDPM_TRY(ddpm_config_get(run->config, "clip", clip, sizeof clip));
+    const struct ddpm_sample_options options = {
+        .count = run->num_samples,
+        .height = height,
+        .width = width,
+        .seed = (uint64_t)seed,
+        .weights = DDPM_WEIGHTS_EMA,
+        .clip = clip[1] == 'n',
+        .callback = after_sampling_step,
+        .user = run,
+    };
+    DDPM_TRY(ddpm_format(&path, "%s/samples/step-%06" PRId64 ".png", run->path,
+                         ddpm_trainer_steps_done(run->trainer)));
+    ddpm_status status = DDPM_OK;
+    if (!ddpm_path_exists(path) && channels <= 4) {
+        ddpm_progress_start(&run->sampling, 0, 0);
+        status = ddpm_new_array((void **)&pictures, (size_t)run->num_samples,
+                                (size_t)(height * width * channels), "samples");
+        if (status == DDPM_OK)
+            status = ddpm_sample(run->network, &options, pictures);
+        if (status == DDPM_OK)
+            status = write_grid(run, &options, pictures, channels, path);
+    }
+    free(pictures);
+    free(path);
+    return status;
+}
+
+static void estimate(const struct run *run, int64_t step)
+{
+    char all[DDPM_TEXT_BYTES];
+    if (step == run->progress.first + WARM_UP_STEPS && step < run->steps)
+        ddpm_progress_remark(
+            "estimated %s for the %" PRId64 " steps that are left, without samples",
+            ddpm_time_text(all, ddpm_progress_left(&run->progress, step)), run->steps - step);
+}
+
+static ddpm_status one_step(struct run *run)
+{
+    struct ddpm_step_result result;
+    double begin = ddpm_clock();
+    DDPM_TRY(ddpm_trainer_step(run->trainer, &result));
+    double end = ddpm_clock();
+    DDPM_TRY(ddpm_run_log_append(&run->log, &result, run->pictures_per_step, end - begin));
+    if (end - run->flushed > FLUSH_SECONDS) {
+        DDPM_TRY(ddpm_run_log_flush(&run->log));
+        run->flushed = end;
+    }
+    ddpm_progress_train(&run->progress, result.step, result.loss, run->pictures_per_step);
+    estimate(run, result.step);
+    return DDPM_OK;
+}
+
+static bool due(int64_t every, int64_t step)
+{
+    return every > 0 && step > 0 && step % every == 0;
+}
+
+static ddpm_status train(struct run *run)
+{
+    int64_t step = ddpm_trainer_steps_done(run->trainer);
+    ddpm_catch_signals();
+    ddpm_progress_start(&run->progress, step, run->steps);
+    /* A run that was stopped between a checkpoint and its grid. */
+    ddpm_status status = due(run->sample_every, step) ? sample(run) : DDPM_OK;
+    while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal()) {
+        DDPM_TRY(one_step(run));
+        step = ddpm_trainer_steps_done(run->trainer);
+        if (due(run->save_every, step))
+            DDPM_TRY(save(run));
+        if (due(run->sample_every, step))
+            status = sample(run);
+    }
+    if (status != DDPM_OK && status != DDPM_STOPPED)
+        return status;
+    DDPM_TRY(save(run));
+    DDPM_TRY(ddpm_check_signal());
+    return run->sample_every > 0 && step == run->steps ? sample(run) : DDPM_OK;
+}
+
+static ddpm_status run_verb(const struct ddpm_arguments *arguments)
+{
+    struct run run = {0};
+    ddpm_status status = prepare(arguments, &run);
+    if (status == DDPM_OK) {
+        describe(&run);
+        status = train(&run);
+        if (status == DDPM_OK || status == DDPM_STOPPED)
+            ddpm_progress_remark("%s, newest checkpoint of step %" PRId64 " in %s",
+                                 status == DDPM_OK ? "done" : "stopped", run.saved, run.path);
+    }
+    ddpm_progress_clear();
+    ddpm_run_log_close(&run.log);
+    ddpm_trainer_destroy(&run.trainer);
+    ddpm_network_destroy(&run.network);
+    ddpm_data_close(&run.data);
+    ddpm_config_destroy(&run.config);
+    return status;
+}
+
+static const struct ddpm_verb_option options[] = {
+    {"out", 'o', true, "RUN", "folder of the run: a new one, or with --resume one that is there"},
+    {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
+    {"resume", 'r', false, NULL, "go on from the newest checkpoint of the run"},
+};
+
+const struct ddpm_verb ddpm_verb_train = {
+    .name = "train",
+    .arguments = "",
+    .argument_count = 0,
+    .summary = "Train a model on a folder of pictures.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .every_setting = true,
+    .run = run_verb,
+};

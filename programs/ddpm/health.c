@@ -1,0 +1,136 @@
+/* What numbers a file holds, and whether they are sound. */
+#include "health.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "formats/npy.h"
+#include "formats/safetensors.h"
+#include "program.h"
+
+struct statistics {
+    int64_t count, bad; /* bad: not finite */
+    double least, most, sum, squares;
+    char first_bad[256];
+};
+
+static void take(struct statistics *s, double value)
+{
+    ++s->count;
+    if (!isfinite(value)) {
+        ++s->bad;
+        return;
+    }
+    if (s->count - s->bad == 1)
+        s->least = s->most = value;
+    s->least = value < s->least ? value : s->least;
+    s->most = value > s->most ? value : s->most;
+    s->sum += value;
+    s->squares += value * value;
+}
+
+static void print_statistics(const struct statistics *s)
+{
+    const double good = (double)(s->count - s->bad);
+    if (good > 0)
+        printf("  values    %.5g … %.5g, mean %.5g, root mean square %.5g\n", s->least, s->most,
+               s->sum / good, sqrt(s->squares / good));
+    if (s->bad == 0)
+        printf("  health    every value is finite\n");
+    else
+        printf("  health    BAD: %" PRId64 " of %" PRId64 " values are not finite%s%s\n", s->bad,
+               s->count, *s->first_bad ? ", first in " : "", s->first_bad);
+}
+
+static ddpm_status take_tensor(struct statistics *s, const struct ddpm_safetensors_tensor *tensor)
+{
+    float *values;
+    const int64_t bad = s->bad;
+    DDPM_TRY(
+        ddpm_new_array((void **)&values, (size_t)tensor->count + 1, sizeof *values, "a tensor"));
+    ddpm_status status = ddpm_safetensors_read_f32(tensor, values, tensor->count);
+    for (int64_t i = 0; status == DDPM_OK && i < tensor->count; ++i)
+        take(s, (double)values[i]);
+    if (bad == 0 && s->bad > 0)
+        snprintf(s->first_bad, sizeof s->first_bad, "%s", tensor->name);
+    free(values);
+    return status;
+}
+
+static ddpm_status print_tensors(const struct ddpm_safetensors *file)
+{
+    struct statistics s = {0};
+    char text[DDPM_TEXT_BYTES];
+    const size_t count = ddpm_safetensors_count(file);
+    for (size_t i = 0; i < ddpm_safetensors_metadata_count(file); ++i) {
+        struct ddpm_safetensors_text note = ddpm_safetensors_metadata_at(file, i);
+        printf("  note      %s: %s\n", note.key, note.value);
+    }
+    for (size_t i = 0; i < count; ++i)
+        DDPM_TRY(take_tensor(&s, ddpm_safetensors_at(file, i)));
+    printf("  tensors   %zu of type %s, %s parameters\n", count,
+           count ? ddpm_safetensors_dtype_name(ddpm_safetensors_at(file, 0)->dtype) : "none",
+           ddpm_count_text(text, s.count));
+    print_statistics(&s);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_print_weights(const char *path)
+{
+    struct ddpm_safetensors *file;
+    DDPM_TRY(ddpm_safetensors_open(&file, path));
+    printf("  file      %s\n", path);
+    ddpm_status status = print_tensors(file);
+    ddpm_safetensors_close(&file);
+    return status;
+}
+
+static double value_at(const struct ddpm_npy *npy, int64_t index)
+{
+    const char *place = (const char *)npy->data + (size_t)index * ddpm_npy_dtype_bytes(npy->dtype);
+    int32_t i32;
+    int64_t i64;
+    float f32;
+    double f64;
+    switch (npy->dtype) {
+    case DDPM_NPY_U8:
+        return *(const uint8_t *)place;
+    case DDPM_NPY_I32:
+        memcpy(&i32, place, sizeof i32);
+        return i32;
+    case DDPM_NPY_I64:
+        memcpy(&i64, place, sizeof i64);
+        return (double)i64;
+    case DDPM_NPY_F32:
+        memcpy(&f32, place, sizeof f32);
+        return (double)f32;
+    case DDPM_NPY_F64:
+        memcpy(&f64, place, sizeof f64);
+        return f64;
+    }
+    return 0;
+}
+
+ddpm_status ddpm_print_array(const char *path)
+{
+    struct ddpm_npy npy;
+    struct statistics s = {0};
+    char text[DDPM_TEXT_BYTES];
+    DDPM_TRY(ddpm_npy_open(&npy, path));
+    printf("array of %s, shape [", ddpm_npy_dtype_name(npy.dtype));
+    for (int i = 0; i < npy.rank; ++i)
+        printf("%s%" PRId64, i ? ", " : "", npy.shape[i]);
+    printf("], %s\n", ddpm_bytes_text(text, (double)npy.bytes));
+    if (npy.dtype == DDPM_NPY_U8 && npy.rank == 4)
+        printf("  pictures  %s of %" PRId64 "x%" PRId64 " with %" PRId64 " channels\n",
+               ddpm_count_text(text, npy.shape[0]), npy.shape[1], npy.shape[2], npy.shape[3]);
+    for (int64_t i = 0; i < npy.count; ++i)
+        take(&s, value_at(&npy, i));
+    print_statistics(&s);
+    ddpm_npy_close(&npy);
+    return DDPM_OK;
+}

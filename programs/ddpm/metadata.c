@@ -1,0 +1,68 @@
+/* What a drawn picture says of itself. */
+#include "metadata.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config/config_json.h"
+
+enum { PICTURE = 1, PICTURES = 2 }; /* places of these texts */
+
+static void add(struct ddpm_metadata *metadata, const char *key, const char *value)
+{
+    metadata->texts[metadata->count++] = (struct ddpm_png_text){key, value};
+}
+
+static void add_integer(struct ddpm_metadata *metadata, const char *key, int64_t value)
+{
+    char *text = metadata->values[metadata->count];
+    snprintf(text, sizeof metadata->values[0], "%" PRId64, value);
+    add(metadata, key, text);
+}
+
+/* Without the path of the training pictures, which is nobody's business. */
+static ddpm_status config_text(const struct ddpm_network *network, char **out)
+{
+    struct ddpm_config *config;
+    DDPM_TRY(ddpm_config_copy(ddpm_network_config(network), &config));
+    ddpm_status status = ddpm_config_set(config, "data", "");
+    if (status == DDPM_OK)
+        status = ddpm_config_to_text(config, out);
+    ddpm_config_destroy(&config);
+    return status;
+}
+
+ddpm_status ddpm_metadata_fill(struct ddpm_metadata *metadata,
+                               const struct ddpm_opened_model *model, const char *path,
+                               const struct ddpm_sample_options *options)
+{
+    *metadata = (struct ddpm_metadata){0};
+    add(metadata, "Software", "ddpm.c " DDPM_VERSION);
+    add_integer(metadata, "ddpm:picture", 0);
+    add_integer(metadata, "ddpm:pictures", 1);
+    add_integer(metadata, "ddpm:seed", (int64_t)options->seed);
+    add(metadata, "ddpm:model", path);
+    if (model->step >= 0)
+        add_integer(metadata, "ddpm:step", model->step);
+    add(metadata, "ddpm:weights", model->which == DDPM_WEIGHTS_EMA ? "ema" : "model");
+    add(metadata, "ddpm:clip", options->clip ? "on" : "off");
+    snprintf(metadata->values[metadata->count], sizeof metadata->values[0], "%" PRId64 "x%" PRId64,
+             options->height, options->width);
+    add(metadata, "ddpm:image-size", metadata->values[metadata->count]);
+    DDPM_TRY(config_text(model->network, &metadata->config));
+    add(metadata, "ddpm:config", metadata->config);
+    return DDPM_OK;
+}
+
+void ddpm_metadata_set_picture(struct ddpm_metadata *metadata, int64_t picture, int64_t count)
+{
+    snprintf(metadata->values[PICTURE], sizeof metadata->values[0], "%" PRId64, picture);
+    snprintf(metadata->values[PICTURES], sizeof metadata->values[0], "%" PRId64, count);
+}
+
+void ddpm_metadata_clear(struct ddpm_metadata *metadata)
+{
+    free(metadata->config);
+    metadata->config = NULL;
+}

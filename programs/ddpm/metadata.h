@@ -1,0 +1,30 @@
+/* What a drawn picture says of itself: PNG texts that are enough to draw it again. */
+#ifndef DDPM_PROGRAM_METADATA_H
+#define DDPM_PROGRAM_METADATA_H
+
+#include <ddpm/sampler.h>
+
+#include "formats/png_write.h"
+#include "program.h"
+
+#define DDPM_METADATA_COUNT 10
+
+struct ddpm_metadata {
+    struct ddpm_png_text texts[DDPM_METADATA_COUNT];
+    size_t count;
+    char values[DDPM_METADATA_COUNT][64];
+    char *config; /* JSON */
+};
+
+/* For pictures of `model` (named `path` on the command line) drawn with `options`, whose sizes and
+ * clip are those in force. Free with ddpm_metadata_clear(), after failures too. */
+ddpm_status ddpm_metadata_fill(struct ddpm_metadata *metadata,
+                               const struct ddpm_opened_model *model, const char *path,
+                               const struct ddpm_sample_options *options);
+
+/* The number of the picture that the texts are for; a grid has the first one's. */
+void ddpm_metadata_set_picture(struct ddpm_metadata *metadata, int64_t picture, int64_t count);
+
+void ddpm_metadata_clear(struct ddpm_metadata *metadata);
+
+#endif

@@ -1,0 +1,265 @@
+/* The command line after the verb. */
+#include "options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/nearest.h"
+#include "core/memory.h"
+
+static bool same_name(const char *known, const char *given, size_t length)
+{
+    return strlen(known) == length && strncmp(known, given, length) == 0;
+}
+
+bool ddpm_verb_takes(const struct ddpm_verb *verb, const char *setting)
+{
+    if (verb->every_setting)
+        return true;
+    for (size_t i = 0; verb->settings && verb->settings[i]; ++i)
+        if (strcmp(verb->settings[i], setting) == 0)
+            return true;
+    return false;
+}
+
+/* What a name on the command line is. */
+struct match {
+    size_t verb_option; /* option_count when it is none of them */
+    const char *setting;
+};
+
+static ddpm_status find_long(const struct ddpm_verb *verb, const char *name, size_t length,
+                             struct match *out)
+{
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "%.*s", (int)(length < 60 ? length : 60), name);
+    struct ddpm_nearest nearest = {.wanted = wanted};
+    *out = (struct match){.verb_option = verb->option_count};
+    for (size_t i = 0; i < verb->option_count; ++i) {
+        if (same_name(verb->options[i].name, name, length)) {
+            out->verb_option = i;
+            return DDPM_OK;
+        }
+        ddpm_nearest_offer(&nearest, verb->options[i].name);
+    }
+    for (size_t i = 0; i < ddpm_option_count(); ++i) {
+        const char *known = ddpm_option_at(i).name;
+        if (!ddpm_verb_takes(verb, known))
+            continue;
+        if (same_name(known, name, length)) {
+            out->setting = known;
+            return DDPM_OK;
+        }
+        ddpm_nearest_offer(&nearest, known);
+    }
+    ddpm_nearest_offer(&nearest, "help");
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s; the nearest is --%s", wanted,
+                      nearest.best);
+}
+
+static ddpm_status find_letter(const struct ddpm_verb *verb, char letter, struct match *out)
+{
+    for (size_t i = 0; i < verb->option_count; ++i) {
+        if (verb->options[i].letter == letter) {
+            *out = (struct match){.verb_option = i};
+            return DDPM_OK;
+        }
+    }
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option -%c", letter);
+}
+
+static void store(struct ddpm_arguments *out, const struct match *match, const char *value)
+{
+    if (match->setting)
+        out->settings[out->setting_count++] = (struct ddpm_setting){match->setting, value};
+    else
+        out->values[match->verb_option] = value;
+}
+
+/* One option at words[*index], its value there or in the next word; *index moves on. */
+static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *const *words,
+                                int *index)
+{
+    const struct ddpm_verb *verb = out->verb;
+    const char *word = words[*index], *value = NULL;
+    struct match match = {0};
+    char shown[64];
+    if (word[1] == '-') {
+        size_t length = strcspn(word + 2, "=");
+        DDPM_TRY(find_long(verb, word + 2, length, &match));
+        value = word[2 + length] ? word + 3 + length : NULL;
+        snprintf(shown, sizeof shown, "--%.*s", (int)length, word + 2);
+    } else {
+        DDPM_TRY(find_letter(verb, word[1], &match));
+        value = word[2] ? word + 2 : NULL;
+        snprintf(shown, sizeof shown, "-%c", word[1]);
+    }
+    const bool is_flag = !match.setting && !verb->options[match.verb_option].placeholder;
+    if (is_flag && value)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got the value \"%s\", want none", shown,
+                          value);
+    if (is_flag) {
+        value = "";
+    } else if (!value) {
+        if (*index + 1 >= count)
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got no value, want one behind it",
+                              shown);
+        value = words[++*index];
+    }
+    store(out, &match, value);
+    return DDPM_OK;
+}
+
+static ddpm_status check_counts(const struct ddpm_arguments *arguments, int given)
+{
+    const struct ddpm_verb *verb = arguments->verb;
+    if (given != verb->argument_count)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d arguments, want %d%s%s", given,
+                          verb->argument_count, *verb->arguments ? ": " : "", verb->arguments);
+    for (size_t i = 0; i < verb->option_count; ++i)
+        if (verb->options[i].required && !arguments->values[i])
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s %s is missing",
+                              verb->options[i].name, verb->options[i].placeholder);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *const *words,
+                                 struct ddpm_arguments *out)
+{
+    *out = (struct ddpm_arguments){.verb = verb};
+    DDPM_TRY(ddpm_new_array((void **)&out->settings, (size_t)count + 1, sizeof *out->settings,
+                            "options"));
+    int given = 0;
+    bool only_arguments = false;
+    for (int i = 0; i < count; ++i) {
+        const char *word = words[i];
+        if (only_arguments || word[0] != '-' || !word[1]) {
+            if (given < DDPM_MOST_ARGUMENTS)
+                out->arguments[given] = word;
+            ++given;
+        } else if (strcmp(word, "--") == 0) {
+            only_arguments = true;
+        } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            out->help = true;
+            return DDPM_OK;
+        } else {
+            DDPM_TRY(parse_option(out, count, words, &i));
+        }
+    }
+    return check_counts(out, given);
+}
+
+void ddpm_arguments_clear(struct ddpm_arguments *arguments)
+{
+    free(arguments->settings);
+    *arguments = (struct ddpm_arguments){0};
+}
+
+const char *ddpm_arguments_get(const struct ddpm_arguments *arguments, const char *name)
+{
+    for (size_t i = 0; i < arguments->verb->option_count; ++i)
+        if (strcmp(arguments->verb->options[i].name, name) == 0)
+            return arguments->values[i];
+    return NULL;
+}
+
+ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const char *name,
+                                   int64_t least, int64_t most, int64_t fallback, int64_t *out)
+{
+    const char *text = ddpm_arguments_get(arguments, name);
+    *out = fallback;
+    if (!text)
+        return DDPM_OK;
+    const char *digits = text + (*text == '-');
+    errno = 0;
+    long long value = strtoll(text, NULL, 10);
+    if (!*digits || digits[strspn(digits, "0123456789")] || errno || value < least || value > most)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --%s: got \"%.80s\", want an integer in [%lld, %lld]", name, text,
+                          (long long)least, (long long)most);
+    *out = value;
+    return DDPM_OK;
+}
+
+bool ddpm_arguments_has_setting(const struct ddpm_arguments *arguments, const char *name)
+{
+    for (size_t i = 0; i < arguments->setting_count; ++i)
+        if (strcmp(arguments->settings[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool in_group(const char *setting, const char *group)
+{
+    for (size_t i = 0; i < ddpm_option_count(); ++i) {
+        struct ddpm_option_info info = ddpm_option_at(i);
+        if (strcmp(info.name, setting) == 0)
+            return strcmp(info.group, group) == 0;
+    }
+    return false;
+}
+
+ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const char *group,
+                                 struct ddpm_config *config)
+{
+    for (size_t i = 0; i < arguments->setting_count; ++i) {
+        const struct ddpm_setting *setting = &arguments->settings[i];
+        if (!group || in_group(setting->name, group))
+            DDPM_TRY(ddpm_config_set(config, setting->name, setting->value));
+    }
+    return DDPM_OK;
+}
+
+/* "      --out RUN                 folder …" with long names on a line of their own. */
+static void print_option(char letter, const char *name, const char *placeholder, const char *help,
+                         const char *fallback)
+{
+    char left[80];
+    int used = snprintf(left, sizeof left, "--%s%s%s", name, placeholder ? " " : "",
+                        placeholder ? placeholder : "");
+    int shown = 0; /* columns: bytes that begin a UTF-8 character */
+    for (const char *c = left; *c; ++c)
+        shown += ((unsigned char)*c & 0xC0) != 0x80;
+    if (letter)
+        printf("  -%c, %s", letter, left);
+    else
+        printf("      %s", left);
+    printf("%*s%s", used > 0 && shown < 28 ? 30 - shown : 2, "", help);
+    if (fallback && *fallback)
+        printf(" (%s)", fallback);
+    printf("\n");
+}
+
+static void print_settings(const struct ddpm_verb *verb)
+{
+    const char *group = "";
+    for (size_t i = 0; i < ddpm_option_count(); ++i) {
+        struct ddpm_option_info info = ddpm_option_at(i);
+        if (!ddpm_verb_takes(verb, info.name))
+            continue;
+        if (verb->every_setting && strcmp(group, info.group) != 0)
+            printf("\nOptions of the %s (defaults in brackets):\n", info.group);
+        else if (!*group)
+            printf("\nOptions of the library (default in brackets, unless the model says "
+                   "otherwise):\n");
+        group = info.group;
+        print_option(0, info.name, info.placeholder, info.help, info.default_text);
+    }
+}
+
+void ddpm_verb_help(const struct ddpm_verb *verb)
+{
+    printf("Usage: ddpm %s%s%s [OPTION…]\n%s\n", verb->name, *verb->arguments ? " " : "",
+           verb->arguments, verb->summary);
+    if (verb->option_count)
+        printf("\nOptions:\n");
+    for (size_t i = 0; i < verb->option_count; ++i) {
+        const struct ddpm_verb_option *option = &verb->options[i];
+        print_option(option->letter, option->name, option->placeholder, option->help,
+                     option->required ? "required" : NULL);
+    }
+    print_option('h', "help", NULL, "this text", NULL);
+    print_settings(verb);
+}

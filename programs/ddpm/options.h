@@ -1,0 +1,56 @@
+/* The command line after the verb: GNU long options over the library's option table and the verb's
+ * own options.
+ *
+ *     --name value   --name=value   -n 16   -n16   --flag   --   arguments in any place */
+#ifndef DDPM_PROGRAM_OPTIONS_H
+#define DDPM_PROGRAM_OPTIONS_H
+
+#include "program.h"
+
+#define DDPM_MOST_ARGUMENTS 4
+#define DDPM_MOST_VERB_OPTIONS 16
+
+/* One option of the library given on the command line. */
+struct ddpm_setting {
+    const char *name, *value;
+};
+
+/* A parsed command line; all texts are borrowed from argv. */
+struct ddpm_arguments {
+    const struct ddpm_verb *verb;
+    const char *values[DDPM_MOST_VERB_OPTIONS]; /* by the verb's options; NULL: not given */
+    struct ddpm_setting *settings;              /* in the order given */
+    size_t setting_count;
+    const char *arguments[DDPM_MOST_ARGUMENTS];
+    bool help; /* --help was given; nothing else was checked */
+};
+
+/* Parse what follows the verb. DDPM_ERROR_ARGUMENT for an unknown option (naming the nearest), a
+ * value that is missing or in place of none, too few or too many arguments. Free the settings with
+ * ddpm_arguments_clear(), after failures too. */
+ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *const *words,
+                                 struct ddpm_arguments *out);
+void ddpm_arguments_clear(struct ddpm_arguments *arguments);
+
+/* The value of one of the verb's own options, "" for a flag, NULL when it was not given. */
+const char *ddpm_arguments_get(const struct ddpm_arguments *arguments, const char *name);
+
+/* The same as an integer in [least, most], `fallback` when it was not given. */
+ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const char *name,
+                                   int64_t least, int64_t most, int64_t fallback, int64_t *out);
+
+/* Was that option of the library given? */
+bool ddpm_arguments_has_setting(const struct ddpm_arguments *arguments, const char *name);
+
+/* Put the options of the library that were given into `config`; with a `group`, only those of it.
+ */
+ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const char *group,
+                                 struct ddpm_config *config);
+
+/* Does the verb take that option of the library? */
+bool ddpm_verb_takes(const struct ddpm_verb *verb, const char *setting);
+
+/* The text of `ddpm VERB --help` on stdout. */
+void ddpm_verb_help(const struct ddpm_verb *verb);
+
+#endif

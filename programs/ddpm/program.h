@@ -1,0 +1,97 @@
+/* What the parts of the program share: verbs, parsed command lines, errors, the terminal. */
+#ifndef DDPM_PROGRAM_H
+#define DDPM_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ddpm/config.h>
+#include <ddpm/network.h>
+
+#include "core/error.h"
+
+/* Exit codes; 128 + signal after a signal. */
+enum { DDPM_EXIT_DONE, DDPM_EXIT_FAILED, DDPM_EXIT_USAGE };
+
+/* An option of one verb that is no option of the library. */
+struct ddpm_verb_option {
+    const char *name;        /* "out" */
+    char letter;             /* 'n' for -n; 0: none */
+    bool required;           /* the verb cannot do without */
+    const char *placeholder; /* "DIR"; NULL: a flag without value */
+    const char *help;
+};
+
+struct ddpm_arguments;
+
+struct ddpm_verb {
+    const char *name;      /* "train" */
+    const char *arguments; /* "RUN|MODEL", "" when there are none */
+    int argument_count;    /* how many are wanted */
+    const char *summary;   /* one line */
+    const struct ddpm_verb_option *options;
+    size_t option_count;
+    const char *const *settings; /* options of the library that it takes, NULL at the end */
+    bool every_setting;          /* or all of them */
+    ddpm_status (*run)(const struct ddpm_arguments *arguments);
+};
+
+/* The table of verbs (main.c). */
+extern const struct ddpm_verb *const ddpm_verbs[];
+extern const size_t ddpm_verb_count;
+
+extern const struct ddpm_verb ddpm_verb_train, ddpm_verb_sample, ddpm_verb_predict, ddpm_verb_noise,
+    ddpm_verb_pack, ddpm_verb_synth, ddpm_verb_info, ddpm_verb_completion;
+
+/* Say a failure on stderr, with a hint for its kind; returns the exit code of that kind. */
+int ddpm_report(const char *verb, ddpm_status status);
+
+/* Send the library's remarks to stderr. */
+void ddpm_report_log(void);
+
+/* Signals: after ddpm_catch_signals() SIGINT and SIGTERM only set a flag, and a second one ends the
+ * process at once. ddpm_caught_signal() is the signal, or 0. */
+void ddpm_catch_signals(void);
+int ddpm_caught_signal(void);
+
+/* DDPM_STOPPED when a signal was caught. */
+ddpm_status ddpm_check_signal(void);
+
+/* What the model files of a verb's first argument are, and the options in force. */
+struct ddpm_opened_model {
+    struct ddpm_network *network;
+    enum ddpm_weights which;
+    int64_t step; /* of a run or checkpoint; -1: not known */
+};
+
+/* Open a run, checkpoint or weights file for `arguments`, whose verb has the options config and
+ * weights and takes settings of the group run. */
+ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
+                            struct ddpm_opened_model *out);
+
+/* The step of the newest checkpoint of a run, or of a checkpoint folder; -1 when not known. */
+int64_t ddpm_step_of(const char *path);
+
+/* Make the folder `path`; DDPM_ERROR_ARGUMENT when it is there and not empty, unless `force`. */
+ddpm_status ddpm_make_output_folder(const char *path, bool force);
+
+/* The option `name` of a configuration as a number: integers, and sizes as height and width. */
+ddpm_status ddpm_config_integer(const struct ddpm_config *config, const char *name, int64_t *out);
+ddpm_status ddpm_config_size(const struct ddpm_config *config, const char *name, int *height,
+                             int *width);
+
+/* "1.5 GB". Written to `buffer`, which is returned. */
+#define DDPM_TEXT_BYTES 64
+const char *ddpm_bytes_text(char buffer[DDPM_TEXT_BYTES], double bytes);
+
+/* "1:02:03" or "02:03". */
+const char *ddpm_time_text(char buffer[DDPM_TEXT_BYTES], double seconds);
+
+/* "62,699,395". */
+const char *ddpm_count_text(char buffer[DDPM_TEXT_BYTES], int64_t count);
+
+/* Seconds of a clock that only goes forward. */
+double ddpm_clock(void);
+
+#endif

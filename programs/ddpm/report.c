@@ -1,0 +1,83 @@
+/* Errors, remarks and signals: what the program says on stderr, and with which code it exits. */
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <ddpm/log.h>
+
+#include "program.h"
+#include "progress.h"
+
+static const struct {
+    ddpm_status status;
+    int exit_code;
+    const char *hint; /* NULL: the text says it all */
+} kinds[] = {
+    {DDPM_ERROR_ARGUMENT, DDPM_EXIT_USAGE,
+     "ddpm --help and ddpm VERB --help list what can be given"},
+    {DDPM_ERROR_IO, DDPM_EXIT_FAILED, NULL},
+    {DDPM_ERROR_FORMAT, DDPM_EXIT_FAILED, NULL},
+    {DDPM_ERROR_MISMATCH, DDPM_EXIT_FAILED, NULL},
+    {DDPM_ERROR_MEMORY, DDPM_EXIT_FAILED,
+     "smaller needs less memory: batch (with --accumulate when training), picture, --dim"},
+    {DDPM_ERROR_NOT_FINITE, DDPM_EXIT_FAILED,
+     "a lower --lr, --warmup or --max-grad-norm 1 keep training stable; checkpoints are untouched"},
+    {DDPM_ERROR_UNSUPPORTED, DDPM_EXIT_FAILED, NULL},
+    {DDPM_ERROR_DEVICE, DDPM_EXIT_FAILED, "--device cpu does without the accelerator"},
+};
+
+int ddpm_report(const char *verb, ddpm_status status)
+{
+    ddpm_progress_clear();
+    if (status == DDPM_STOPPED && ddpm_caught_signal())
+        return 128 + ddpm_caught_signal();
+    fprintf(stderr, "ddpm%s%s: %s\n", verb ? " " : "", verb ? verb : "", ddpm_error_message());
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
+        if (kinds[i].status != status)
+            continue;
+        if (kinds[i].hint)
+            fprintf(stderr, "  hint: %s\n", kinds[i].hint);
+        return kinds[i].exit_code;
+    }
+    return DDPM_EXIT_FAILED;
+}
+
+static void print_remark(void *user, ddpm_log_level level, const char *text)
+{
+    (void)user;
+    if (level == DDPM_LOG_DEBUG)
+        return;
+    ddpm_progress_remark("%s%s", level == DDPM_LOG_WARNING ? "warning: " : "", text);
+}
+
+void ddpm_report_log(void)
+{
+    ddpm_set_log_callback(print_remark, NULL);
+}
+
+static volatile sig_atomic_t caught;
+
+static void catch_signal(int number)
+{
+    if (caught)
+        _exit(128 + number);
+    caught = number;
+}
+
+void ddpm_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = catch_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+int ddpm_caught_signal(void)
+{
+    return caught;
+}
+
+ddpm_status ddpm_check_signal(void)
+{
+    return caught ? ddpm_raise(DDPM_STOPPED, "stopped by signal %d", (int)caught) : DDPM_OK;
+}

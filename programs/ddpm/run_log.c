@@ -1,0 +1,92 @@
+/* log.csv of a run. */
+#include "run_log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "formats/file.h"
+
+static const char header[] = "step,loss,lr,grad_norm,images_per_second,seconds\n";
+enum { ROW_BYTES = 512 };
+
+/* Find the end of the rows up to `step`, and the seconds of the last of them. */
+static void scan(struct ddpm_run_log *log, int64_t step, long *end)
+{
+    char row[ROW_BYTES];
+    *end = 0;
+    while (fgets(row, sizeof row, log->file)) {
+        if (!strchr(row, '\n'))
+            return;
+        if (*end > 0) {
+            char *rest;
+            long long number = strtoll(row, &rest, 10);
+            const char *last = strrchr(row, ',');
+            if (*rest != ',' || number > step)
+                return;
+            log->seconds = strtod(last + 1, NULL);
+        } else if (strcmp(row, header) != 0) {
+            return;
+        }
+        *end = ftell(log->file);
+    }
+}
+
+static ddpm_status prepare(struct ddpm_run_log *log, int64_t step)
+{
+    long end;
+    if (flock(fileno(log->file), LOCK_EX | LOCK_NB) != 0)
+        return ddpm_raise(DDPM_ERROR_IO, "%s: another process is training into this run",
+                          log->path);
+    scan(log, step, &end);
+    if (fflush(log->file) != 0 || ftruncate(fileno(log->file), end) != 0 ||
+        fseek(log->file, end, SEEK_SET) != 0)
+        return ddpm_raise_errno("%s: cannot be cut to the rows up to step %" PRId64, log->path,
+                                step);
+    if (end == 0 && fputs(header, log->file) < 0)
+        return ddpm_raise_errno("%s: cannot be written", log->path);
+    return ddpm_run_log_flush(log);
+}
+
+ddpm_status ddpm_run_log_open(struct ddpm_run_log *log, const char *run, int64_t step)
+{
+    *log = (struct ddpm_run_log){0};
+    DDPM_TRY(ddpm_path_join(&log->path, run, "log.csv"));
+    log->file = fopen(log->path, "r+");
+    if (!log->file && errno == ENOENT)
+        log->file = fopen(log->path, "w+");
+    ddpm_status status =
+        log->file ? prepare(log, step) : ddpm_raise_errno("%s: cannot be opened", log->path);
+    if (status != DDPM_OK)
+        ddpm_run_log_close(log);
+    return status;
+}
+
+ddpm_status ddpm_run_log_append(struct ddpm_run_log *log, const struct ddpm_step_result *result,
+                                int64_t pictures, double seconds)
+{
+    log->seconds += seconds;
+    if (fprintf(log->file, "%" PRId64 ",%.9g,%.9g,%.9g,%.2f,%.3f\n", result->step, result->loss,
+                result->lr, result->grad_norm, (double)pictures / (seconds > 0 ? seconds : 1e-9),
+                log->seconds) < 0)
+        return ddpm_raise_errno("%s: cannot be written", log->path);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_run_log_flush(struct ddpm_run_log *log)
+{
+    if (fflush(log->file) != 0)
+        return ddpm_raise_errno("%s: cannot be written", log->path);
+    return DDPM_OK;
+}
+
+void ddpm_run_log_close(struct ddpm_run_log *log)
+{
+    if (log->file)
+        (void)fclose(log->file);
+    free(log->path);
+    *log = (struct ddpm_run_log){0};
+}

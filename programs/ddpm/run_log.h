@@ -1,0 +1,33 @@
+/* log.csv of a run: one row per step,
+ *
+ *     step,loss,lr,grad_norm,images_per_second,seconds
+ *
+ * `seconds` counts the time spent training, over all its parts. The open file is locked, so that
+ * two processes never train into one run. */
+#ifndef DDPM_PROGRAM_RUN_LOG_H
+#define DDPM_PROGRAM_RUN_LOG_H
+
+#include <stdio.h>
+
+#include <ddpm/trainer.h>
+
+#include "core/error.h"
+
+struct ddpm_run_log {
+    FILE *file;
+    char *path;
+    double seconds; /* of the last row */
+};
+
+/* Open RUN/log.csv for going on after step `step`: rows of later steps and half rows go away, as if
+ * they had never been. A missing file is begun. DDPM_ERROR_IO when another process holds it. */
+ddpm_status ddpm_run_log_open(struct ddpm_run_log *log, const char *run, int64_t step);
+
+/* Append a row. It reaches the disk with the next ddpm_run_log_flush(). */
+ddpm_status ddpm_run_log_append(struct ddpm_run_log *log, const struct ddpm_step_result *result,
+                                int64_t pictures, double seconds);
+ddpm_status ddpm_run_log_flush(struct ddpm_run_log *log);
+
+void ddpm_run_log_close(struct ddpm_run_log *log);
+
+#endif

@@ -1,0 +1,172 @@
+/* Small things that several verbs need. */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "formats/file.h"
+#include "options.h"
+
+double ddpm_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+const char *ddpm_bytes_text(char buffer[DDPM_TEXT_BYTES], double bytes)
+{
+    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+    size_t unit = 0;
+    while (bytes >= 1000 && unit + 1 < sizeof units / sizeof *units) {
+        bytes /= 1000;
+        ++unit;
+    }
+    snprintf(buffer, DDPM_TEXT_BYTES, unit == 0 ? "%.0f %s" : "%.2f %s", bytes, units[unit]);
+    return buffer;
+}
+
+const char *ddpm_time_text(char buffer[DDPM_TEXT_BYTES], double seconds)
+{
+    long long all = seconds > 0 && seconds < 1e12 ? (long long)(seconds + 0.5) : 0;
+    if (all >= 3600)
+        snprintf(buffer, DDPM_TEXT_BYTES, "%lld:%02lld:%02lld", all / 3600, all / 60 % 60,
+                 all % 60);
+    else
+        snprintf(buffer, DDPM_TEXT_BYTES, "%02lld:%02lld", all / 60, all % 60);
+    return buffer;
+}
+
+const char *ddpm_count_text(char buffer[DDPM_TEXT_BYTES], int64_t count)
+{
+    char digits[32];
+    size_t used = 0;
+    int length = snprintf(digits, sizeof digits, "%" PRId64, count);
+    for (int i = 0; i < length; ++i) {
+        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-')
+            buffer[used++] = ',';
+        buffer[used++] = digits[i];
+    }
+    buffer[used] = 0;
+    return buffer;
+}
+
+ddpm_status ddpm_config_integer(const struct ddpm_config *config, const char *name, int64_t *out)
+{
+    char text[64];
+    DDPM_TRY(ddpm_config_get(config, name, text, sizeof text));
+    *out = strtoll(text, NULL, 10);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_config_size(const struct ddpm_config *config, const char *name, int *height,
+                             int *width)
+{
+    char text[64];
+    DDPM_TRY(ddpm_config_get(config, name, text, sizeof text));
+    *height = *width = (int)strtol(text, NULL, 10);
+    const char *cross = strchr(text, 'x');
+    if (cross)
+        *width = (int)strtol(cross + 1, NULL, 10);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_make_output_folder(const char *path, bool force)
+{
+    char **names;
+    size_t count;
+    if (ddpm_path_exists(path) && !ddpm_path_is_directory(path))
+        return ddpm_raise(DDPM_ERROR_IO, "%s: got a file, want a folder to write into", path);
+    DDPM_TRY(ddpm_directory_create(path));
+    if (force)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    ddpm_names_free(names, count);
+    if (count > 0)
+        return ddpm_raise(DDPM_ERROR_IO,
+                          "%s: got a folder that is not empty; want a new one, or --force to write "
+                          "into it",
+                          path);
+    return DDPM_OK;
+}
+
+int64_t ddpm_step_of(const char *path)
+{
+    char *latest, real[PATH_MAX];
+    if (ddpm_path_join(&latest, path, "checkpoints/latest") != DDPM_OK)
+        return -1;
+    const char *found = realpath(latest, real);
+    free(latest);
+    if (!found && !realpath(path, real))
+        return -1;
+    const char *slash = strrchr(real, '/');
+    long long step;
+    return slash && sscanf(slash + 1, "step-%lld", &step) == 1 ? step : -1;
+}
+
+static ddpm_status weights_from_text(const char *text, enum ddpm_weights *out)
+{
+    *out = DDPM_WEIGHTS_EMA;
+    if (!text || strcmp(text, "ema") == 0)
+        return DDPM_OK;
+    *out = DDPM_WEIGHTS_MODEL;
+    if (strcmp(text, "model") == 0)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --weights: got \"%.80s\", want ema or model",
+                      text);
+}
+
+/* The configuration for opening `path`: of a folder its own, changed by what the command line says
+ * of the group run; of a bare file that of --config. *out is NULL when there is none. */
+static ddpm_status find_config(const struct ddpm_arguments *arguments, const char *path,
+                               struct ddpm_config **out)
+{
+    const char *given = ddpm_arguments_get(arguments, "config");
+    const bool folder = ddpm_path_is_directory(path);
+    char *own = NULL;
+    *out = NULL;
+    if (given && folder)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --config: got %s with the folder %s, which has a configuration "
+                          "of its own; want --config with a bare .safetensors file only",
+                          given, path);
+    if (folder)
+        DDPM_TRY(ddpm_path_join(&own, path, "config.json"));
+    const char *file = given ? given : own;
+    ddpm_status status = DDPM_OK;
+    if (file && (given || ddpm_path_exists(file))) {
+        status = ddpm_config_create(out);
+        if (status == DDPM_OK)
+            status = ddpm_config_read(*out, file);
+        if (status == DDPM_OK)
+            status = ddpm_arguments_apply(arguments, "run", *out);
+    }
+    free(own);
+    if (status != DDPM_OK)
+        ddpm_config_destroy(out);
+    return status;
+}
+
+ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
+                            struct ddpm_opened_model *out)
+{
+    struct ddpm_config *config;
+    *out = (struct ddpm_opened_model){.step = -1};
+    DDPM_TRY(weights_from_text(ddpm_arguments_get(arguments, "weights"), &out->which));
+    if (!ddpm_path_exists(path))
+        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
+    DDPM_TRY(find_config(arguments, path, &config));
+    if (!config && !ddpm_path_is_directory(path))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got a bare weights file; want its --config FILE.json too, or a run "
+                          "or checkpoint folder",
+                          path);
+    ddpm_status status = ddpm_network_open(path, config, out->which, &out->network);
+    ddpm_config_destroy(&config);
+    if (status == DDPM_OK)
+        out->step = ddpm_step_of(path);
+    return status;
+}

@@ -1,0 +1,108 @@
+/* The chain of the first batch, streamed to disk. */
+#include "trajectory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "formats/file.h"
+#include "formats/grid.h"
+
+enum { FRAME_MILLISECONDS = 60, LAST_MILLISECONDS = 3000 };
+
+int ddpm_grid_columns(int64_t count)
+{
+    int columns = 1;
+    while ((int64_t)columns * columns < count)
+        ++columns;
+    return columns;
+}
+
+ddpm_status ddpm_trajectory_begin(struct ddpm_trajectory *trajectory, const char *path, bool force,
+                                  const struct ddpm_metadata *metadata)
+{
+    size_t length = strlen(path);
+    *trajectory = (struct ddpm_trajectory){.path = path, .metadata = metadata};
+    trajectory->folder = length < 4 || strcmp(path + length - 4, ".png") != 0;
+    return trajectory->folder ? ddpm_make_output_folder(path, force) : DDPM_OK;
+}
+
+static ddpm_status prepare(struct ddpm_trajectory *trajectory,
+                           const struct ddpm_sample_progress *progress)
+{
+    const int height = (int)progress->height, width = (int)progress->width;
+    const size_t channels = (size_t)progress->channels;
+    trajectory->count = progress->count;
+    trajectory->columns = ddpm_grid_columns(progress->count);
+    DDPM_TRY(ddpm_grid_size((int)progress->count, height, width, trajectory->columns,
+                            &trajectory->grid_height, &trajectory->grid_width));
+    size_t area = (size_t)progress->count * (size_t)height * (size_t)width;
+    size_t grid_area = (size_t)trajectory->grid_height * (size_t)trajectory->grid_width;
+    DDPM_TRY(ddpm_new_array((void **)&trajectory->pictures, area, channels, "a frame"));
+    DDPM_TRY(ddpm_new_array((void **)&trajectory->grid, grid_area, channels, "a frame"));
+    if (trajectory->folder)
+        return DDPM_OK;
+    return ddpm_apng_create(&trajectory->apng, trajectory->path, trajectory->grid_height,
+                            trajectory->grid_width, (int)channels, 0, trajectory->metadata->texts,
+                            trajectory->metadata->count);
+}
+
+/* fp32 [count, channels, height, width] in [-1,1] to uint8 [count, height, width, channels]. */
+static void to_bytes(uint8_t *out, const struct ddpm_sample_progress *progress)
+{
+    const int64_t area = progress->height * progress->width, channels = progress->channels;
+    for (int64_t k = 0; k < progress->count; ++k)
+        for (int64_t c = 0; c < channels; ++c)
+            for (int64_t p = 0; p < area; ++p) {
+                float value = (progress->x[(k * channels + c) * area + p] + 1) * 127.5f + 0.5f;
+                out[(k * area + p) * channels + c] = (uint8_t)(value >= 255 ? 255
+                                                               : value > 0  ? value
+                                                                            : 0);
+            }
+}
+
+static ddpm_status write_frame(struct ddpm_trajectory *trajectory,
+                               const struct ddpm_sample_progress *progress)
+{
+    if (!trajectory->folder)
+        return ddpm_apng_append(trajectory->apng, trajectory->grid,
+                                progress->timestep == 0 ? LAST_MILLISECONDS : FRAME_MILLISECONDS);
+    char *path;
+    DDPM_TRY(ddpm_format(&path, "%s/%06lld-t%06lld.png", trajectory->path,
+                         (long long)trajectory->frames, (long long)progress->timestep));
+    ddpm_status status = ddpm_png_write(path, trajectory->grid, trajectory->grid_height,
+                                        trajectory->grid_width, (int)progress->channels,
+                                        trajectory->metadata->texts, trajectory->metadata->count);
+    free(path);
+    return status;
+}
+
+ddpm_status ddpm_trajectory_add(struct ddpm_trajectory *trajectory,
+                                const struct ddpm_sample_progress *progress)
+{
+    if (!progress->x || progress->first != 0)
+        return DDPM_OK;
+    if (!trajectory->grid)
+        DDPM_TRY(prepare(trajectory, progress));
+    to_bytes(trajectory->pictures, progress);
+    DDPM_TRY(ddpm_grid_fill(trajectory->grid, trajectory->pictures, (int)progress->count,
+                            (int)progress->height, (int)progress->width, (int)progress->channels,
+                            trajectory->columns));
+    DDPM_TRY(write_frame(trajectory, progress));
+    ++trajectory->frames;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_trajectory_finish(struct ddpm_trajectory *trajectory)
+{
+    return trajectory->apng ? ddpm_apng_finish(&trajectory->apng) : DDPM_OK;
+}
+
+void ddpm_trajectory_clear(struct ddpm_trajectory *trajectory)
+{
+    ddpm_apng_abandon(&trajectory->apng);
+    free(trajectory->pictures);
+    free(trajectory->grid);
+    *trajectory = (struct ddpm_trajectory){0};
+}
