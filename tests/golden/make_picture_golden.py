@@ -3,7 +3,7 @@
 
 For each picture NAME.ext there is NAME.npy, uint8 [H, W, 8]: convert("L"), convert("RGB") and convert("RGBA") side by side,
 after ImageOps.exif_transpose. For resizing there is resize-NAME.png and resize-NAME-HxW.npy, uint8 [H, W, C], made with
-torchvision's Resize and CenterCrop on Pillow pictures. All pictures are generated here.
+torchvision's Resize and CenterCrop on Pillow pictures (version 13 or later). All pictures are generated here.
 
 Needs Pillow, NumPy, torchvision:   python3 tests/golden/make_picture_golden.py
 """
@@ -265,7 +265,8 @@ def cover_and_crop(image, height, width):
 
 def make_resize():
     sizes = ((16, 16), (33, 33), (60, 60), (12, 40), (40, 12), (47, 47))
-    for name, array in (("rgb", scene(47, 62, 3)), ("grey", scene(62, 47, 1)), ("rgba", scene(45, 47, 4))):
+    for name, array in (("rgb", scene(47, 62, 3)), ("grey", scene(62, 47, 1)), ("rgba", scene(45, 47, 4)),
+                        ("tall", scene(90, 31, 3))):
         image = Image.fromarray(array.squeeze())
         (OUT / f"resize-{name}.png").write_bytes(saved(image, "PNG", optimize=True))
         for height, width in sizes if name == "rgb" else sizes[:3]:

@@ -1,0 +1,191 @@
+/* Golden: outputs and gradients of all networks. */
+#include "golden/golden.h"
+
+#include <stdio.h>
+
+#include "core/memory.h"
+#include "graph/graph.h"
+#include "nets/nets.h"
+
+#define OUTPUT_TOLERANCE 1e-5
+#define GRADIENT_TOLERANCE 1e-4
+
+struct pass {
+    struct ddpm_parameters parameters;
+    struct ddpm_device *device;
+    struct ddpm_graph *graph;
+    struct ddpm_value *x, *t, *y, *target, *loss;
+    float *weights, *gradients; /* host slabs */
+    void *device_weights, *device_gradients;
+};
+
+static void make_slabs(struct pass *pass)
+{
+    const struct ddpm_backend *backend = pass->device->backend;
+    size_t bytes = (size_t)pass->parameters.slab_count * sizeof(float);
+    assert_ok(ddpm_new_aligned((void **)&pass->weights, bytes, "weights"));
+    assert_ok(ddpm_new_aligned((void **)&pass->gradients, bytes, "gradients"));
+    for (size_t i = 0; i < pass->parameters.count; ++i) {
+        float *dense = golden_parameter(&pass->parameters.items[i]);
+        ddpm_parameter_to_slab(&pass->parameters.items[i], dense, pass->weights);
+        free(dense);
+    }
+    assert_ok(backend->allocate(pass->device, bytes, "weights", &pass->device_weights));
+    assert_ok(backend->allocate(pass->device, bytes, "gradients", &pass->device_gradients));
+    assert_ok(backend->upload(pass->device, pass->device_weights, pass->weights, bytes));
+}
+
+static void build(struct pass *pass, const struct ddpm_config *config, unsigned rules)
+{
+    const int64_t b = config->training.batch_size;
+    const int64_t h = config->diffusion.image_height, w = config->diffusion.image_width;
+    struct ddpm_device_options options = {.threads = 2};
+    assert_ok(ddpm_net_declare(&config->network, &pass->parameters));
+    assert_ok(ddpm_device_open(config->run.device, &options, &pass->device));
+    make_slabs(pass);
+    assert_ok(ddpm_graph_create(&pass->parameters, DDPM_F32, &pass->graph));
+    struct ddpm_graph *g = pass->graph;
+    pass->x = ddpm_graph_input(g, DDPM_F32, b, h, w, config->network.channels);
+    pass->t = ddpm_graph_input(g, DDPM_I32, b, 1, 1, 1);
+    pass->target = ddpm_graph_input(g, DDPM_F32, b, h, w, config->network.out_dim);
+    pass->y = ddpm_net_build(g, &config->network, pass->x, pass->t);
+    ddpm_graph_keep(pass->y);
+    pass->loss = ddpm_loss_per_image(g, pass->y, pass->target, DDPM_LOSS_L2);
+    ddpm_graph_fuse(g, rules);
+    g->phase = DDPM_PHASE_BACKWARD;
+    struct ddpm_value *seed = ddpm_loss_gradient(g, pass->y, pass->target, DDPM_LOSS_L2, 1);
+    assert_ok(ddpm_graph_differentiate(g, pass->y, seed));
+    assert_ok(ddpm_graph_plan(g, pass->device, pass->device_weights, pass->device_gradients));
+}
+
+/* Exchange [B,C,H,W] for [B,H,W,C] or back. */
+static float *transposed(const struct ddpm_tensor *shape, const float *from, bool to_planar)
+{
+    int64_t area = shape->h * shape->w;
+    float *out = malloc((size_t)ddpm_tensor_count(shape) * sizeof *out);
+    for (int64_t b = 0; b < shape->n; ++b)
+        for (int64_t p = 0; p < area; ++p)
+            for (int64_t c = 0; c < shape->c; ++c) {
+                int64_t nhwc = (b * area + p) * shape->c + c;
+                int64_t nchw = (b * shape->c + c) * area + p;
+                out[to_planar ? nchw : nhwc] = from[to_planar ? nhwc : nchw];
+            }
+    return out;
+}
+
+static void write_formula(struct pass *pass, struct ddpm_value *value, const char *name,
+                          double scale)
+{
+    float *planar = golden_formula(name, ddpm_tensor_count(&value->tensor), scale);
+    float *nhwc = transposed(&value->tensor, planar, false);
+    assert_ok(ddpm_graph_write(pass->graph, value, nhwc));
+    free(planar);
+    free(nhwc);
+}
+
+static double output_error(struct pass *pass, const struct golden *golden)
+{
+    int64_t count = ddpm_tensor_count(&pass->y->tensor);
+    float *nhwc = malloc((size_t)count * sizeof *nhwc);
+    assert_ok(ddpm_graph_read(pass->graph, pass->y, nhwc));
+    float *planar = transposed(&pass->y->tensor, nhwc, true);
+    float *wanted = golden_values(golden, "y", NULL);
+    double error = golden_error(planar, wanted, count);
+    free(nhwc);
+    free(planar);
+    free(wanted);
+    return error;
+}
+
+static double worst_gradient(struct pass *pass, const struct golden *golden, const char **where)
+{
+    size_t bytes = (size_t)pass->parameters.slab_count * sizeof(float);
+    double worst = 0;
+    assert_ok(pass->device->backend->download(pass->device, pass->gradients, pass->device_gradients,
+                                              bytes));
+    for (size_t i = 0; i < pass->parameters.count; ++i) {
+        const struct ddpm_parameter *p = &pass->parameters.items[i];
+        int64_t count = ddpm_parameter_count(p);
+        float *dense = malloc((size_t)count * sizeof *dense);
+        ddpm_parameter_from_slab(p, pass->gradients, dense);
+        double error = golden_sampled_error(golden, "grad", p->name, dense, count);
+        if (error > worst) {
+            worst = error;
+            *where = p->name;
+        }
+        free(dense);
+    }
+    return worst;
+}
+
+static void clear(struct pass *pass)
+{
+    ddpm_graph_destroy(&pass->graph);
+    pass->device->backend->release(pass->device, pass->device_weights);
+    pass->device->backend->release(pass->device, pass->device_gradients);
+    ddpm_device_close(&pass->device);
+    ddpm_parameters_clear(&pass->parameters);
+    ddpm_free_aligned(pass->weights);
+    ddpm_free_aligned(pass->gradients);
+}
+
+static void run_case(const char *name, unsigned rules)
+{
+    struct golden golden = golden_open(name);
+    struct ddpm_config config;
+    struct pass pass = {0};
+    golden_config(&golden, &config, NULL);
+    build(&pass, &config, rules);
+    write_formula(&pass, pass.x, "x", 1);
+    write_formula(&pass, pass.target, "eps", 1.7);
+    int64_t *t = golden_integers(&golden, "t", NULL);
+    int32_t t32[16];
+    for (int64_t b = 0; b < config.training.batch_size; ++b)
+        t32[b] = (int32_t)t[b];
+    assert_ok(ddpm_graph_write(pass.graph, pass.t, t32));
+    assert_ok(ddpm_graph_run(pass.graph, DDPM_PHASE_FORWARD));
+    assert_ok(ddpm_graph_run(pass.graph, DDPM_PHASE_BACKWARD));
+
+    const char *where = "";
+    double output = output_error(&pass, &golden);
+    double gradient = worst_gradient(&pass, &golden, &where);
+    printf("%-16s rules %x: output %.1e, worst gradient %.1e (%s)\n", name, rules & 7u, output,
+           gradient, where);
+    assert_true(output <= OUTPUT_TOLERANCE);
+    assert_true(gradient <= GRADIENT_TOLERANCE);
+    free(t);
+    clear(&pass);
+    golden_close(&golden);
+}
+
+static const char *const cases[] = {
+    "case_one_8_1",      "case_one_12_2",     "case_one_8_3",    "case_one_12_4",
+    "case_two_12_1",     "case_two_8_2",      "case_two_12_3",   "case_two_8_4",
+    "case_att_8_1",      "case_att_12_2",     "case_att_8_3",    "case_att_12_4",
+    "case_two_8_widths", "case_two_8_nonorm", "case_one_8_mult", "case_att_12_widths",
+};
+
+static void networks_agree_with_pytorch(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
+        run_case(cases[i], ~0u);
+}
+
+/* Every fusion rule alone, and none: the same numbers. */
+static void fusion_changes_nothing(void **state)
+{
+    (void)state;
+    run_case("case_att_12_2", 0);
+    for (size_t rule = 0; rule < ddpm_fusion_rule_count; ++rule)
+        run_case("case_att_12_2", 1u << rule);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(networks_agree_with_pytorch),
+        cmocka_unit_test(fusion_changes_nothing),
+    };
+    return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
+}
