@@ -1,0 +1,50 @@
+/* Activation functions and their derivatives on fp32 values. GELU is the exact one, x·Φ(x). */
+#ifndef DDPM_KERNELS_CUDA_ACTIVATION_CUH
+#define DDPM_KERNELS_CUDA_ACTIVATION_CUH
+
+#include "kernels/cuda/cuda.cuh"
+
+static __device__ inline float normal_cdf(float x)
+{
+    return 0.5f * erfcf(-x * 0.70710678118654752f);
+}
+
+static __device__ inline float sigmoid(float x)
+{
+    return 1.0f / (1.0f + expf(-x));
+}
+
+static __device__ inline float activate(enum ddpm_activation f, float x)
+{
+    switch (f) {
+    case DDPM_GELU:
+        return x * normal_cdf(x);
+    case DDPM_RELU:
+        return x > 0.0f ? x : 0.0f;
+    case DDPM_SIGMOID:
+        return sigmoid(x);
+    case DDPM_NO_ACTIVATION:
+        break;
+    }
+    return x;
+}
+
+/* f'(x) */
+static __device__ inline float activate_slope(enum ddpm_activation f, float x)
+{
+    switch (f) {
+    case DDPM_GELU:
+        return normal_cdf(x) + x * 0.39894228040143268f * expf(-0.5f * x * x);
+    case DDPM_RELU:
+        return x > 0.0f ? 1.0f : 0.0f;
+    case DDPM_SIGMOID: {
+        float y = sigmoid(x);
+        return y * (1.0f - y);
+    }
+    case DDPM_NO_ACTIVATION:
+        break;
+    }
+    return 1.0f;
+}
+
+#endif

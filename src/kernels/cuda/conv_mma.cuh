@@ -1,0 +1,62 @@
+/* Loading of bf16 tiles into shared memory for the tensor-core convolutions.
+ *
+ * A tile is rows of 16-byte chunks (8 bf16). Chunk `c` of row `r` lies at a place turned by the
+ * row, so that the eight rows that one ldmatrix reads fall into eight different groups of banks. */
+#ifndef DDPM_KERNELS_CUDA_CONV_MMA_CUH
+#define DDPM_KERNELS_CUDA_CONV_MMA_CUH
+
+#include "kernels/cuda/conv.cuh"
+#include "kernels/cuda/tensor_core.cuh"
+
+#define MMA_THREADS 256
+#define MMA_STEP 32  /* columns of depth per step */
+#define MMA_STAGES 4 /* steps in flight */
+
+/* Element offset of a chunk in a tile of rows of four chunks: two rows fill the 128 bytes of all
+ * banks, so the turn changes every second row. */
+static __device__ inline int chunk4(int row, int chunk)
+{
+    return (row * 4 + (chunk ^ ((row >> 1) & 3))) * 8;
+}
+
+/* The same for rows of 8·n chunks. */
+template <int CHUNKS> static __device__ inline int chunk_wide(int row, int chunk)
+{
+    return (row * CHUNKS + (chunk ^ (row & 7))) * 8;
+}
+
+/* Eight im2col entries (row, k..k+7) into shared memory: at once and in the background where the
+ * eight are neighbours (VECTOR: channels a multiple of 8), one by one otherwise. `tap` is that of
+ * k. Zeros where `here` is false and where k is beyond the depth. */
+template <bool VECTOR>
+static __device__ inline void load_entries(bf16 *to, const bf16 *x, const struct conv_shape *s,
+                                           struct conv_row row, struct conv_tap tap, int k,
+                                           bool here)
+{
+    if constexpr (VECTOR) {
+        int64_t place = here && k < s->depth ? conv_place(s, row, tap) : -1;
+        copy_async(to, place >= 0 ? x + place : NULL, x);
+    } else {
+        float v[8];
+        for (int i = 0; i < 8; ++i) {
+            int64_t place = here && k + i < s->depth ? conv_place(s, row, tap) : -1;
+            v[i] = place >= 0 ? to_float(x[place]) : 0.0f;
+            conv_tap_advance(s, &tap, 1);
+        }
+        store<8>(to, v);
+    }
+}
+
+/* Sum up one step of 16 of depth: C[M·16][32] += A·B of fragments. */
+template <int M>
+static __device__ inline void multiply(float c[M][4][4], const uint32_t a[M][4],
+                                       const uint32_t b[2][4])
+{
+#pragma unroll
+    for (int i = 0; i < M; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            mma_bf16(c[i][j], a[i], &b[j / 2][j % 2 * 2]);
+}
+
+#endif

@@ -1,0 +1,82 @@
+/* What every file of the CUDA backend shares: the device, checked calls, checked launches.
+ *
+ * The files are C in style, compiled by nvcc as C++ because kernels are: templates stand only for
+ * element types and tile sizes. Kernels are static __global__ functions beside the run() of their
+ * row; the rows are declared in rows.cuh and listed in cuda.cu.
+ *
+ * Nothing here adds floats with atomics: every reduction keeps one partial result per block in
+ * scratch memory and sums them in a fixed order, so a step gives the same bits every time. */
+#ifndef DDPM_KERNELS_CUDA_CUDA_CUH
+#define DDPM_KERNELS_CUDA_CUDA_CUH
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+extern "C" {
+#include "kernels/backend.h"
+}
+
+typedef __nv_bfloat16 bf16;
+
+/* Uploads pass through a ring of slots on the device, so that a copy never waits for kernels. */
+#define DDPM_CUDA_SLOTS 16
+#define DDPM_CUDA_SLOT_BYTES ((size_t)4 << 20)
+
+struct ddpm_cuda_device {
+    struct ddpm_device base;
+    int index;
+    int multiprocessors;
+    bool recording;
+    cudaStream_t compute, copy;
+    unsigned char *ring;
+    cudaEvent_t arrived[DDPM_CUDA_SLOTS], consumed[DDPM_CUDA_SLOTS];
+    unsigned next_slot;
+};
+
+/* DDPM_OK, or DDPM_ERROR_DEVICE (DDPM_ERROR_MEMORY) with `what` and CUDA's text. */
+ddpm_status ddpm_cuda_check(cudaError_t error, const char *what);
+
+#define DDPM_CUDA_TRY(expression) DDPM_TRY(ddpm_cuda_check((expression), #expression))
+
+static inline struct ddpm_cuda_device *ddpm_cuda_device_of(const struct ddpm_call *call)
+{
+    return (struct ddpm_cuda_device *)call->device;
+}
+
+static inline int64_t ddpm_ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Put a kernel into the compute stream, and say which layer it was when CUDA refuses. */
+template <typename... Parameters, typename... Arguments>
+ddpm_status ddpm_cuda_launch(const struct ddpm_call *call, void (*kernel)(Parameters...), dim3 grid,
+                             dim3 block, size_t shared_bytes, Arguments... arguments)
+{
+    struct ddpm_cuda_device *device = ddpm_cuda_device_of(call);
+    cudaError_t error = cudaSetDevice(device->index);
+    if (error == cudaSuccess && shared_bytes > (48u << 10))
+        error = cudaFuncSetAttribute(
+            (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+    if (error == cudaSuccess) {
+        cudaLaunchConfig_t config = {};
+        config.gridDim = grid;
+        config.blockDim = block;
+        config.dynamicSmemBytes = shared_bytes;
+        config.stream = device->compute;
+        error = cudaLaunchKernelEx(&config, kernel, (Parameters)arguments...);
+    }
+    if (error == cudaSuccess)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_DEVICE, "%s: the kernel of %s did not start: %s",
+                      call->label ? call->label : "?", ddpm_op_info[call->op].name,
+                      cudaGetErrorString(error));
+}
+
+#endif

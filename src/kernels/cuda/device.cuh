@@ -1,0 +1,30 @@
+/* The device functions of the backend's table; contracts are in kernels/backend.h. */
+#ifndef DDPM_KERNELS_CUDA_DEVICE_CUH
+#define DDPM_KERNELS_CUDA_DEVICE_CUH
+
+#include "kernels/cuda/cuda.cuh"
+
+ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddpm_device **out);
+void ddpm_cuda_close(struct ddpm_device *device);
+
+ddpm_status ddpm_cuda_allocate(struct ddpm_device *device, size_t bytes, const char *what,
+                               void **out);
+void ddpm_cuda_release(struct ddpm_device *device, void *memory);
+size_t ddpm_cuda_available(struct ddpm_device *device);
+
+ddpm_status ddpm_cuda_upload(struct ddpm_device *device, void *to, const void *from, size_t bytes);
+ddpm_status ddpm_cuda_download(struct ddpm_device *device, void *to, const void *from,
+                               size_t bytes);
+ddpm_status ddpm_cuda_copy(struct ddpm_device *device, void *to, const void *from, size_t bytes);
+ddpm_status ddpm_cuda_zero(struct ddpm_device *device, void *to, size_t bytes);
+ddpm_status ddpm_cuda_synchronize(struct ddpm_device *device);
+
+ddpm_status ddpm_cuda_record_begin(struct ddpm_device *device);
+ddpm_status ddpm_cuda_record_end(struct ddpm_device *device, void **recording);
+ddpm_status ddpm_cuda_replay(struct ddpm_device *device, void *recording);
+void ddpm_cuda_release_recording(struct ddpm_device *device, void *recording);
+
+ddpm_status ddpm_cuda_allocate_host(struct ddpm_device *device, size_t bytes, void **out);
+void ddpm_cuda_release_host(struct ddpm_device *device, void *memory);
+
+#endif

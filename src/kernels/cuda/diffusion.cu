@@ -1,0 +1,215 @@
+/* What surrounds the network: pictures in, random draws, the forward process and the reverse step
+ * (Ho et al. 2020, equation 4 and algorithm 2). Formulas are in kernels/ops.inc.
+ *
+ * Pictures have few channels, so these kernels take one element per thread. */
+#include "kernels/cuda/map.cuh"
+#include "kernels/cuda/philox.cuh"
+#include "kernels/cuda/rows.cuh"
+
+/* ---- normalize_pictures ---- */
+
+struct normalize_map {
+    struct plane<uint8_t> p, flip;
+    struct plane<float> x;
+    unsigned width, image_pixels;
+    __device__ void operator()(struct place at) const
+    {
+        unsigned pixel = (unsigned)at.p, w = pixel % width;
+        int64_t from = flip.data[(int64_t)(pixel / image_pixels) * flip.stride]
+                           ? (int64_t)(pixel - w) + (width - 1 - w)
+                           : (int64_t)pixel;
+        float value = 2.0f * (float)p.data[from * p.stride + at.c] / 255.0f - 1.0f;
+        x.data[at.p * x.stride + at.c] = value;
+    }
+};
+
+static bool normalize_supports(const struct ddpm_call *call)
+{
+    return ddpm_cuda_takes(&call->in[0], DDPM_U8) && ddpm_cuda_takes(&call->in[1], DDPM_U8) &&
+           ddpm_cuda_takes(&call->out[0], DDPM_F32);
+}
+
+static ddpm_status normalize_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->out[0];
+    struct normalize_map f = {ddpm_plane<uint8_t>(&call->in[0]), ddpm_plane<uint8_t>(&call->in[1]),
+                              ddpm_plane<float>(x), (unsigned)x->w, (unsigned)(x->h * x->w)};
+    return ddpm_cuda_map(call, f, ddpm_tensor_pixels(x), x->c, 1);
+}
+
+/* ---- draw_timesteps: one thread per image ---- */
+
+static __global__ void draw_timesteps(struct plane<int32_t> counters, struct plane<int32_t> t,
+                                      int images, bool per_batch, uint32_t timesteps, uint64_t seed,
+                                      uint32_t stream)
+{
+    int b = (int)(blockIdx.x * MAP_THREADS + threadIdx.x);
+    if (b >= images)
+        return;
+    const int32_t *counter = counters.data + (per_batch ? 0 : b) * counters.stride;
+    uint32_t bits = philox(seed, 0, (uint32_t)counter[0], (uint32_t)counter[1], stream).x;
+    t.data[b * t.stride] = (int32_t)(((uint64_t)bits * timesteps) >> 32);
+}
+
+static bool draw_timesteps_supports(const struct ddpm_call *call)
+{
+    return ddpm_cuda_takes(&call->in[0], DDPM_I32) && ddpm_cuda_takes(&call->out[0], DDPM_I32);
+}
+
+static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
+{
+    const struct ddpm_attributes *a = &call->attributes;
+    int images = (int)call->out[0].n;
+    return ddpm_cuda_launch(
+        call, draw_timesteps, dim3((unsigned)ddpm_ceil_div(images, MAP_THREADS)), dim3(MAP_THREADS),
+        0, ddpm_plane<int32_t>(&call->in[0]), ddpm_plane<int32_t>(&call->out[0]), images,
+        a->per_batch, (uint32_t)a->timesteps, a->seed, a->stream);
+}
+
+/* ---- draw_normal: one thread per Philox block of four elements of an image ---- */
+
+/* grid: (ceil(blocks/256), B) */
+static __global__ void draw_normal(struct plane<int32_t> counters, struct plane<float> out,
+                                   unsigned elements, unsigned channels, unsigned image_pixels,
+                                   uint64_t seed, uint32_t stream)
+{
+    unsigned block = blockIdx.x * MAP_THREADS + threadIdx.x, b = blockIdx.y;
+    if (4 * (uint64_t)block >= elements)
+        return;
+    const int32_t *counter = counters.data + b * counters.stride;
+    uint4 r = philox(seed, block, (uint32_t)counter[0], (uint32_t)counter[1], stream);
+    float four[4];
+    philox_normal2(r.x, r.y, four);
+    philox_normal2(r.z, r.w, four + 2);
+    for (unsigned k = 0; k < 4; ++k) {
+        unsigned i = 4 * block + k, p = i / channels;
+        if (i < elements)
+            out.data[((int64_t)b * image_pixels + p) * out.stride + (i - p * channels)] = four[k];
+    }
+}
+
+static bool draw_normal_supports(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *out = &call->out[0];
+    return ddpm_cuda_takes(&call->in[0], DDPM_I32) && ddpm_cuda_takes(out, DDPM_F32) &&
+           out->n <= 65535 && out->h * out->w * out->c <= INT32_MAX;
+}
+
+static ddpm_status draw_normal_run(const struct ddpm_call *call)
+{
+    const struct ddpm_attributes *a = &call->attributes;
+    const struct ddpm_tensor *out = &call->out[0];
+    int64_t elements = out->h * out->w * out->c;
+    dim3 grid((unsigned)ddpm_ceil_div(ddpm_ceil_div(elements, 4), MAP_THREADS), (unsigned)out->n);
+    return ddpm_cuda_launch(call, draw_normal, grid, dim3(MAP_THREADS), 0,
+                            ddpm_plane<int32_t>(&call->in[0]), ddpm_plane<float>(out),
+                            (unsigned)elements, (unsigned)out->c, (unsigned)(out->h * out->w),
+                            a->seed, a->stream);
+}
+
+/* ---- q_sample ---- */
+
+template <class T> struct q_sample_map {
+    struct plane<float> x0, noise;
+    struct plane<int32_t> t;
+    struct plane<float> table;
+    struct plane<T> out;
+    unsigned image_pixels;
+    __device__ void operator()(struct place at) const
+    {
+        unsigned b = (unsigned)at.p / image_pixels;
+        const float *row = table.data + t.data[b * t.stride] * table.stride;
+        float value = row[0] * x0.data[at.p * x0.stride + at.c] +
+                      row[1] * noise.data[at.p * noise.stride + at.c];
+        from_float(out.data + at.p * out.stride + at.c, value);
+    }
+};
+
+static bool q_sample_supports(const struct ddpm_call *call)
+{
+    return ddpm_cuda_takes(&call->in[0], DDPM_F32) && ddpm_cuda_takes(&call->in[1], DDPM_F32) &&
+           ddpm_cuda_takes(&call->in[2], DDPM_I32) && ddpm_cuda_takes(&call->in[3], DDPM_F32) &&
+           ddpm_cuda_is_activation(&call->out[0]) &&
+           ddpm_cuda_takes(&call->out[0], call->out[0].dtype);
+}
+
+template <class T> static ddpm_status q_sample_typed(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *out = &call->out[0];
+    struct q_sample_map<T> f = {
+        ddpm_plane<float>(&call->in[0]), ddpm_plane<float>(&call->in[1]),
+            ddpm_plane<int32_t>(&call->in[2]), ddpm_plane<float>(&call->in[3]), ddpm_plane<T>(out),
+            (unsigned)(out->h * out->w)
+    };
+    return ddpm_cuda_map(call, f, ddpm_tensor_pixels(out), out->c, 1);
+}
+
+static ddpm_status q_sample_run(const struct ddpm_call *call)
+{
+    return call->out[0].dtype == DDPM_F32 ? q_sample_typed<float>(call)
+                                          : q_sample_typed<bf16>(call);
+}
+
+/* ---- reverse_step ---- */
+
+template <class T> struct reverse_map {
+    struct plane<float> x;
+    struct plane<T> noise;
+    struct plane<float> z;
+    struct plane<int32_t> t;
+    struct plane<float> table, out;
+    unsigned image_pixels;
+    bool clip;
+    __device__ void operator()(struct place at) const
+    {
+        unsigned b = (unsigned)at.p / image_pixels;
+        const float *row = table.data + t.data[b * t.stride] * table.stride;
+        float value = x.data[at.p * x.stride + at.c];
+        float epsilon = to_float(noise.data[at.p * noise.stride + at.c]);
+        float mean;
+        if (clip) {
+            float x0 = row[DDPM_REVERSE_X0_X] * value - row[DDPM_REVERSE_X0_EPS] * epsilon;
+            x0 = x0 > 1.0f ? 1.0f : x0 < -1.0f ? -1.0f : x0; /* NaN stays NaN */
+            mean = row[DDPM_REVERSE_MEAN_X0] * x0 + row[DDPM_REVERSE_MEAN_X] * value;
+        } else {
+            mean = row[DDPM_REVERSE_X] * value - row[DDPM_REVERSE_EPS] * epsilon;
+        }
+        out.data[at.p * out.stride + at.c] =
+            mean + row[DDPM_REVERSE_SIGMA] * z.data[at.p * z.stride + at.c];
+    }
+};
+
+static bool reverse_supports(const struct ddpm_call *call)
+{
+    return ddpm_cuda_takes(&call->in[0], DDPM_F32) && ddpm_cuda_is_activation(&call->in[1]) &&
+           ddpm_cuda_takes(&call->in[2], DDPM_F32) && ddpm_cuda_takes(&call->in[3], DDPM_I32) &&
+           ddpm_cuda_takes(&call->in[4], DDPM_F32) && ddpm_cuda_takes(&call->out[0], DDPM_F32);
+}
+
+template <class T> static ddpm_status reverse_typed(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *out = &call->out[0];
+    struct reverse_map<T> f = {
+        ddpm_plane<float>(&call->in[0]), ddpm_plane<T>(&call->in[1]),
+            ddpm_plane<float>(&call->in[2]), ddpm_plane<int32_t>(&call->in[3]),
+            ddpm_plane<float>(&call->in[4]), ddpm_plane<float>(out),
+            (unsigned)(out->h * out->w), call->attributes.clip
+    };
+    return ddpm_cuda_map(call, f, ddpm_tensor_pixels(out), out->c, 1);
+}
+
+static ddpm_status reverse_run(const struct ddpm_call *call)
+{
+    return call->in[1].dtype == DDPM_F32 ? reverse_typed<float>(call) : reverse_typed<bf16>(call);
+}
+
+const struct ddpm_kernel ddpm_cuda_normalize_pictures = {
+    "normalize_pictures_cuda", normalize_supports, NULL, NULL, normalize_run, NULL};
+const struct ddpm_kernel ddpm_cuda_draw_timesteps = {
+    "draw_timesteps_cuda", draw_timesteps_supports, NULL, NULL, draw_timesteps_run, NULL};
+const struct ddpm_kernel ddpm_cuda_draw_normal = {
+    "draw_normal_cuda", draw_normal_supports, NULL, NULL, draw_normal_run, NULL};
+const struct ddpm_kernel ddpm_cuda_q_sample = {
+    "q_sample_cuda", q_sample_supports, NULL, NULL, q_sample_run, NULL};
+const struct ddpm_kernel ddpm_cuda_reverse_step = {
+    "reverse_step_cuda", reverse_supports, NULL, NULL, reverse_run, NULL};

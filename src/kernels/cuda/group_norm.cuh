@@ -1,0 +1,49 @@
+/* Moments that can be merged (Chan, Golub & LeVeque 1979), shared by the group norm's kernels. */
+#ifndef DDPM_KERNELS_CUDA_GROUP_NORM_CUH
+#define DDPM_KERNELS_CUDA_GROUP_NORM_CUH
+
+#include "kernels/cuda/numeric.cuh"
+
+#define NORM_THREADS 256
+
+/* Of `count` values: their mean, and the sum of squared distances from it. */
+struct moments {
+    float count, mean, squares;
+};
+
+static __device__ inline struct moments merge(struct moments a, struct moments b)
+{
+    float count = a.count + b.count;
+    if (count == 0.0f)
+        return a;
+    float part = b.count / count, distance = b.mean - a.mean;
+    return {count, a.mean + distance * part,
+            a.squares + b.squares + distance * distance * a.count * part};
+}
+
+/* Moments of V values. */
+template <int V> static __device__ inline struct moments moments_of(const float x[V])
+{
+    float sum = 0.0f, squares = 0.0f;
+    for (int i = 0; i < V; ++i)
+        sum += x[i];
+    float mean = sum * (1.0f / V);
+    for (int i = 0; i < V; ++i)
+        squares += (x[i] - mean) * (x[i] - mean);
+    return {(float)V, mean, squares};
+}
+
+/* Merged in a fixed order; valid in lane 0. */
+static __device__ inline struct moments merge_warp(struct moments m)
+{
+    for (int step = 16; step; step /= 2) {
+        struct moments other;
+        other.count = __shfl_down_sync(0xffffffffu, m.count, step);
+        other.mean = __shfl_down_sync(0xffffffffu, m.mean, step);
+        other.squares = __shfl_down_sync(0xffffffffu, m.squares, step);
+        m = merge(m, other);
+    }
+    return m;
+}
+
+#endif

@@ -1,0 +1,176 @@
+/* The gradient of GroupNorm with one group, through the activation before it.
+ *
+ * With x̂ = (a - mean)·rstd, per image b and channel c:
+ *     S1[b,c] = Σ_pixels dy,  S2[b,c] = Σ_pixels dy·x̂
+ *     dbias[c] += Σ_b S1,  dw[c] += Σ_b S2
+ *     m1[b] = Σ_c w·S1 / N,  m2[b] = Σ_c w·S2 / N,  N = H·W·C
+ *     dx = rstd·(w·dy - m1 - x̂·m2)·f'(x)
+ *
+ * One kernel leaves S1 and S2 per chunk of pixels in scratch, three small ones add them up, the
+ * last writes dx. Scratch: S1 [B][chunks][C], S2 likewise, means [B][2]. */
+#include "kernels/cuda/activation.cuh"
+#include "kernels/cuda/group_norm.cuh"
+#include "kernels/cuda/map.cuh"
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/rows.cuh"
+
+/* Threads lie side by side over up to 256 vectors of channels, as many pixels deep as fit; the
+ * deep ones are added in order. grid: (chunks, ceil(vectors per pixel/256), B) */
+template <class T, int V>
+static __global__ void __launch_bounds__(NORM_THREADS)
+    norm_backward_sums(struct plane<T> x, struct plane<T> dy, struct plane<float> stats,
+                       enum ddpm_activation f, int channels, int pixels, int chunk, float *s1,
+                       float *s2)
+{
+    __shared__ float shared[2][NORM_THREADS][V];
+    int vectors = channels / V, first = (int)blockIdx.y * NORM_THREADS;
+    int wide = min(vectors - first, NORM_THREADS), deep = NORM_THREADS / wide;
+    int thread = (int)threadIdx.x, row = thread / wide, c = (first + thread % wide) * V;
+    int begin = (int)blockIdx.x * chunk, end = min(begin + chunk, pixels);
+    int64_t image = (int64_t)blockIdx.z * pixels;
+    float mean = stats.data[blockIdx.z * stats.stride];
+    float rstd = stats.data[blockIdx.z * stats.stride + 1];
+    float sum1[V], sum2[V];
+    for (int i = 0; i < V; ++i)
+        sum1[i] = sum2[i] = 0.0f;
+    for (int p = begin + row; p < end && row < deep; p += deep) {
+        float a[V], g[V];
+        load<V>(x.data + (image + p) * x.stride + c, a);
+        load<V>(dy.data + (image + p) * dy.stride + c, g);
+        for (int i = 0; i < V; ++i) {
+            sum1[i] += g[i];
+            sum2[i] += g[i] * ((activate(f, a[i]) - mean) * rstd);
+        }
+    }
+    for (int i = 0; i < V; ++i) {
+        shared[0][thread][i] = sum1[i];
+        shared[1][thread][i] = sum2[i];
+    }
+    __syncthreads();
+    if (row > 0)
+        return;
+    int64_t to = ((int64_t)blockIdx.z * gridDim.x + blockIdx.x) * channels + c;
+    for (int i = 0; i < V; ++i) {
+        float total1 = 0.0f, total2 = 0.0f;
+        for (int k = 0; k < deep; ++k) {
+            total1 += shared[0][thread + k * wide][i];
+            total2 += shared[1][thread + k * wide][i];
+        }
+        s1[to + i] = total1;
+        s2[to + i] = total2;
+    }
+}
+
+/* means[b] = (m1, m2). One block per image. */
+static __global__ void __launch_bounds__(NORM_THREADS)
+    norm_backward_means(const float *s1, const float *s2, const float *w, int chunks, int channels,
+                        double count, float *means)
+{
+    __shared__ double warps[NORM_THREADS / 32];
+    double sum1 = 0.0, sum2 = 0.0;
+    int64_t image = (int64_t)blockIdx.x * chunks * channels;
+    for (int c = (int)threadIdx.x; c < channels; c += NORM_THREADS) {
+        for (int z = 0; z < chunks; ++z) {
+            int64_t at = image + (int64_t)z * channels + c;
+            sum1 += (double)w[c] * s1[at];
+            sum2 += (double)w[c] * s2[at];
+        }
+    }
+    sum1 = block_sum(sum1, warps, (int)threadIdx.x, NORM_THREADS / 32);
+    sum2 = block_sum(sum2, warps, (int)threadIdx.x, NORM_THREADS / 32);
+    if (threadIdx.x == 0) {
+        means[2 * blockIdx.x] = (float)(sum1 / count);
+        means[2 * blockIdx.x + 1] = (float)(sum2 / count);
+    }
+}
+
+template <class T, int V> struct norm_backward_map {
+    struct plane<T> x, dy, dx;
+    const float *w;
+    struct plane<float> stats;
+    const float *means;
+    enum ddpm_activation f;
+    unsigned image_pixels;
+    __device__ void operator()(struct place at) const
+    {
+        unsigned b = (unsigned)at.p / image_pixels;
+        float mean = stats.data[b * stats.stride], rstd = stats.data[b * stats.stride + 1];
+        float m1 = means[2 * b], m2 = means[2 * b + 1], u[V], g[V], weight[V];
+        load<V>(x.data + at.p * x.stride + at.c, u);
+        load<V>(dy.data + at.p * dy.stride + at.c, g);
+        load<V>(w + at.c, weight);
+        for (int i = 0; i < V; ++i) {
+            float normal = (activate(f, u[i]) - mean) * rstd;
+            g[i] = rstd * (weight[i] * g[i] - m1 - normal * m2) * activate_slope(f, u[i]);
+        }
+        store<V>(dx.data + at.p * dx.stride + at.c, g);
+    }
+};
+
+static int chunk_count(const struct ddpm_tensor *x)
+{
+    int64_t chunks = ddpm_ceil_div(x->h * x->w, 32), most = ddpm_ceil_div(1024, x->n);
+    return (int)(chunks < most ? chunks : most);
+}
+
+static bool norm_backward_supports(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0];
+    return ddpm_cuda_is_activation(x) && ddpm_cuda_takes(x, x->dtype) && x->n <= 65535 &&
+           call->in[1].dtype == DDPM_F32 && call->in[2].dtype == DDPM_F32 &&
+           ddpm_cuda_takes(&call->in[3], x->dtype) && ddpm_cuda_takes(&call->out[0], x->dtype) &&
+           ddpm_cuda_takes(&call->out[1], DDPM_F32) && ddpm_cuda_takes(&call->out[2], DDPM_F32);
+}
+
+static ddpm_status norm_backward_prepare(struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0];
+    call->scratch_bytes = (size_t)(x->n * (2 * chunk_count(x) * x->c + 2)) * sizeof(float);
+    return DDPM_OK;
+}
+
+template <class T, int V> static ddpm_status norm_backward_typed(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0], *dx = &call->out[0];
+    const float *w = (const float *)call->in[1].data;
+    int images = (int)x->n, chunks = chunk_count(x), pixels = (int)(x->h * x->w);
+    int channels = (int)x->c, chunk = (int)ddpm_ceil_div(pixels, chunks);
+    float *s1 = (float *)call->scratch, *s2 = s1 + (int64_t)images * chunks * channels;
+    float *means = s2 + (int64_t)images * chunks * channels;
+    dim3 grid((unsigned)chunks, (unsigned)ddpm_ceil_div(channels / V, NORM_THREADS),
+              (unsigned)images);
+    DDPM_TRY(ddpm_cuda_launch(call, norm_backward_sums<T, V>, grid, dim3(NORM_THREADS), 0,
+                              ddpm_plane<T>(x), ddpm_plane<T>(&call->in[3]),
+                              ddpm_plane<float>(&call->in[2]), call->attributes.activation,
+                              channels, pixels, chunk, s1, s2));
+    DDPM_TRY(ddpm_cuda_launch(call, norm_backward_means, dim3((unsigned)images), dim3(NORM_THREADS),
+                              0, (const float *)s1, (const float *)s2, w, chunks, channels,
+                              (double)pixels * channels, means));
+    const struct ddpm_tensor *dw = &call->out[1], *dbias = &call->out[2];
+    if (ddpm_tensor_present(dw))
+        DDPM_TRY(ddpm_cuda_sum_partials(call, s2, images * chunks, channels, 1,
+                                        ddpm_plane<float>(dw), true));
+    if (ddpm_tensor_present(dbias))
+        DDPM_TRY(ddpm_cuda_sum_partials(call, s1, images * chunks, channels, 1,
+                                        ddpm_plane<float>(dbias), true));
+    struct norm_backward_map<T, V> f = {
+        ddpm_plane<T>(x), ddpm_plane<T>(&call->in[3]), ddpm_plane<T>(dx), w,
+            ddpm_plane<float>(&call->in[2]), means, call->attributes.activation, (unsigned)pixels
+    };
+    return ddpm_cuda_map(call, f, ddpm_tensor_pixels(dx), channels, V);
+}
+
+static ddpm_status norm_backward_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0];
+    const struct ddpm_tensor *all[] = {x, &call->in[3], &call->out[0], &call->in[1]};
+    bool vector = ddpm_cuda_vector(all, 4);
+    if (x->dtype == DDPM_F32)
+        return vector ? norm_backward_typed<float, 8>(call) : norm_backward_typed<float, 1>(call);
+    return vector ? norm_backward_typed<bf16, 8>(call) : norm_backward_typed<bf16, 1>(call);
+}
+
+const struct ddpm_kernel ddpm_cuda_group_norm_backward = {
+    "group_norm_backward_cuda", norm_backward_supports,
+    norm_backward_prepare,      NULL,
+    norm_backward_run,          NULL};

@@ -1,0 +1,16 @@
+# Sources of the CUDA backend; the emulated build of the tests compiles the same list.
+set(DDPM_CUDA_SOURCES
+    ${CMAKE_CURRENT_LIST_DIR}/conv_forward.cu
+    ${CMAKE_CURRENT_LIST_DIR}/conv_simt.cu
+    ${CMAKE_CURRENT_LIST_DIR}/conv_weight.cu
+    ${CMAKE_CURRENT_LIST_DIR}/cuda.cu
+    ${CMAKE_CURRENT_LIST_DIR}/depthwise.cu
+    ${CMAKE_CURRENT_LIST_DIR}/depthwise_weight.cu
+    ${CMAKE_CURRENT_LIST_DIR}/device.cu
+    ${CMAKE_CURRENT_LIST_DIR}/diffusion.cu
+    ${CMAKE_CURRENT_LIST_DIR}/elementwise.cu
+    ${CMAKE_CURRENT_LIST_DIR}/group_norm.cu
+    ${CMAKE_CURRENT_LIST_DIR}/group_norm_backward.cu
+    ${CMAKE_CURRENT_LIST_DIR}/loss.cu
+    ${CMAKE_CURRENT_LIST_DIR}/optimizer.cu
+    ${CMAKE_CURRENT_LIST_DIR}/resample.cu)
