@@ -13,8 +13,8 @@
 
 #include "core/error.h"
 
-/* Largest picture that is decoded, in pixels: 11585 x 11585. It bounds one decoding thread to about
- * 1 GiB. */
+/* Largest picture that is decoded, in pixels: 11585 x 11585. A decoding thread stays below some 2
+ * GiB with it. */
 #define DDPM_PICTURE_PIXEL_LIMIT ((int64_t)1 << 27)
 
 /* Largest file that is read, in bytes. */

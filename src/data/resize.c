@@ -20,7 +20,7 @@ void ddpm_resizer_free(struct ddpm_resizer *resizer)
     free(resizer->vertical.first);
     free(resizer->vertical.used);
     free(resizer->vertical.weights);
-    free(resizer->rows);
+    free(resizer->between);
     free(resizer->premultiplied);
     free(resizer->sums);
     memset(resizer, 0, sizeof *resizer);
@@ -140,8 +140,9 @@ static inline uint8_t to_byte(int32_t sum)
 }
 
 /* The channel count is a constant in each caller, so that the sums stay in registers. */
-static inline void resize_row(const struct ddpm_resize_axis *axis, const uint8_t *row, uint8_t *out,
-                              const int channels)
+static inline __attribute__((always_inline)) void resize_row(const struct ddpm_resize_axis *axis,
+                                                             const uint8_t *row, uint8_t *out,
+                                                             const int channels)
 {
     for (int x = 0; x < axis->count; ++x) {
         const uint8_t *from = row + (ptrdiff_t)axis->first[x] * channels;
@@ -244,8 +245,11 @@ ddpm_status ddpm_resize_crop(struct ddpm_resizer *resizer, const uint8_t *pixels
     DDPM_TRY(prepare_axis(down, height, place->height, place->top, target_height));
     int first = down->first[0];
     int rows = down->first[target_height - 1] + down->used[target_height - 1] - first;
+    const bool columns_first =
+        height > place->height && height - place->height > 2 * (width - place->width);
     size_t in_stride = (size_t)width * (size_t)channels;
     size_t stride = (size_t)target_width * (size_t)channels;
+    size_t between = columns_first ? (size_t)target_height * in_stride : (size_t)rows * stride;
     const uint8_t *from = pixels + (size_t)first * in_stride;
     if (channels == 4) {
         DDPM_TRY(reserve((void **)&resizer->premultiplied, &resizer->premultiplied_capacity,
@@ -253,12 +257,17 @@ ddpm_status ddpm_resize_crop(struct ddpm_resizer *resizer, const uint8_t *pixels
         multiply_by_alpha(from, resizer->premultiplied, (size_t)rows * (size_t)width);
         from = resizer->premultiplied;
     }
-    DDPM_TRY(reserve((void **)&resizer->rows, &resizer->rows_capacity, (size_t)rows * stride, 1));
-    DDPM_TRY(
-        reserve((void **)&resizer->sums, &resizer->sums_capacity, stride, sizeof *resizer->sums));
+    DDPM_TRY(reserve((void **)&resizer->between, &resizer->between_capacity, between, 1));
+    DDPM_TRY(reserve((void **)&resizer->sums, &resizer->sums_capacity,
+                     columns_first ? in_stride : stride, sizeof *resizer->sums));
     /* With equal sizes the weights are exactly one and zero, so that no pass has to be left out. */
-    resize_rows(across, from, rows, channels, resizer->rows);
-    resize_columns(down, resizer->rows, first, stride, resizer->sums, out);
+    if (columns_first) {
+        resize_columns(down, from, first, in_stride, resizer->sums, resizer->between);
+        resize_rows(across, resizer->between, target_height, channels, out);
+    } else {
+        resize_rows(across, from, rows, channels, resizer->between);
+        resize_columns(down, resizer->between, first, stride, resizer->sums, out);
+    }
     if (channels == 4)
         divide_by_alpha(out, (size_t)target_height * (size_t)target_width);
     return DDPM_OK;

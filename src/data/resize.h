@@ -3,8 +3,10 @@
  *
  * Resampling (Pillow, src/libImaging/Resample.c): a triangle filter 1 - |t|, widened by the
  * reduction when the picture becomes smaller (antialiasing); weights in fixed point with 22
- * fractional bits; first the rows, rounded to 8 bits, then the columns. Four channels are taken as
- * RGBA, whose colours are multiplied by alpha while they are resized.
+ * fractional bits; first along the rows, rounded to 8 bits, then along the columns. As Pillow does
+ * from version 13 on, the columns come first when the height shrinks by more than twice what the
+ * width does (earlier versions differ there by at most 1). Four channels are taken as RGBA, whose
+ * colours are multiplied by alpha while they are resized.
  *
  * Size (torchvision.transforms.Resize): the shorter side becomes the wanted one, the longer one
  * int(wanted * long / short); for a target that is not square, the picture just covers it. */
@@ -36,10 +38,10 @@ struct ddpm_resize_axis {
  * use. */
 struct ddpm_resizer {
     struct ddpm_resize_axis horizontal, vertical;
-    uint8_t *rows; /* result of the horizontal pass */
+    uint8_t *between; /* result of the first pass */
     uint8_t *premultiplied;
     int32_t *sums;
-    size_t rows_capacity, premultiplied_capacity, sums_capacity;
+    size_t between_capacity, premultiplied_capacity, sums_capacity;
 };
 
 void ddpm_resizer_free(struct ddpm_resizer *resizer);

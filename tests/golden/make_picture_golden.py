@@ -269,7 +269,7 @@ def make_resize():
                         ("tall", scene(90, 31, 3))):
         image = Image.fromarray(array.squeeze())
         (OUT / f"resize-{name}.png").write_bytes(saved(image, "PNG", optimize=True))
-        for height, width in sizes if name == "rgb" else sizes[:3]:
+        for height, width in {"rgb": sizes, "tall": sizes[1:2]}.get(name, sizes[:3]):
             result = cover_and_crop(image, height, width).reshape(height, width, -1)
             np.save(OUT / f"resize-{name}-{height}x{width}.npy", result)
 

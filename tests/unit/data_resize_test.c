@@ -40,6 +40,7 @@ static void resizing_is_that_of_pillow_bit_for_bit(void **state)
         compare(&resizer, "grey", 1, sizes[i][0], sizes[i][1]);
         compare(&resizer, "rgba", 4, sizes[i][0], sizes[i][1]);
     }
+    compare(&resizer, "tall", 3, 33, 33); /* columns first */
     ddpm_resizer_free(&resizer);
 }
 

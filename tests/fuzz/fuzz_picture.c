@@ -1,0 +1,27 @@
+/* Fuzz target: a picture file in memory, to RGB and to grey; every pixel that it claims to have is
+ * read. */
+#include <stdlib.h>
+
+#include "data/picture.h"
+
+/* Small, so that the fuzzer's time goes into the decoders and not into filling memory. */
+enum { PIXEL_LIMIT = 1 << 18 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct ddpm_picture picture = {0};
+    for (int channels = 1; channels <= 3; channels += 2) {
+        if (ddpm_picture_decode(&picture, data, size, channels, PIXEL_LIMIT) != DDPM_OK)
+            continue;
+        if (picture.channels != channels || picture.height < 1 || picture.width < 1)
+            abort();
+        size_t bytes = (size_t)picture.height * (size_t)picture.width * (size_t)channels;
+        volatile uint8_t sum = 0;
+        for (size_t i = 0; i < bytes; ++i)
+            sum = (uint8_t)(sum + picture.pixels[i]);
+    }
+    ddpm_picture_free(&picture);
+    return 0;
+}
