@@ -196,10 +196,13 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     }
 }
 
+/* Products of fewer columns than one instruction takes are left to the kernel without tensor cores.
+ */
 static bool mma_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *y = &call->out[0];
-    bool ok = call->in[0].dtype == DDPM_BF16 && ddpm_cuda_is_activation(y) &&
+    bool ok = call->in[0].c * call->attributes.kernel_h * call->attributes.kernel_w >= 16 &&
+              call->in[0].dtype == DDPM_BF16 && ddpm_cuda_is_activation(y) &&
               call->in[1].dtype == DDPM_F32 && ddpm_conv_fits(call) && y->c <= 65535;
     if (call->op == DDPM_OP_CONV2D)
         ok = ok && ddpm_cuda_takes(&call->in[2], DDPM_F32) &&

@@ -39,6 +39,7 @@ static const struct {
     {DDPM_OP_NORMALIZE_PICTURES, &ddpm_cuda_normalize_pictures},
     {DDPM_OP_DRAW_TIMESTEPS, &ddpm_cuda_draw_timesteps},
     {DDPM_OP_DRAW_NORMAL, &ddpm_cuda_draw_normal},
+    {DDPM_OP_CONVERT, &ddpm_cuda_convert},
     {DDPM_OP_Q_SAMPLE, &ddpm_cuda_q_sample},
     {DDPM_OP_LOSS, &ddpm_cuda_loss},
     {DDPM_OP_LOSS_BACKWARD, &ddpm_cuda_loss_backward},

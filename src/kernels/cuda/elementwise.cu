@@ -1,5 +1,6 @@
-/* Kernels that compute each element by itself: activation, add, add_channels; the timestep
- * embedding; and sum_pixels, the gradient of add_channels. Formulas are in kernels/ops.inc. */
+/* Kernels that compute each element by itself: activation, add, add_channels, convert; the
+ * timestep embedding; and sum_pixels, the gradient of add_channels. Formulas are in
+ * kernels/ops.inc. */
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/reduce.cuh"
@@ -92,6 +93,45 @@ template <class T, int V> static ddpm_status add_typed(const struct ddpm_call *c
     return ddpm_cuda_map(call, f, ddpm_tensor_pixels(y), y->c, V);
 }
 
+/* ---- y = x in another type ---- */
+
+template <class T, class D, int V> struct convert_map {
+    struct plane<T> x;
+    struct plane<D> y;
+    __device__ void operator()(struct place at) const
+    {
+        float v[V];
+        load<V>(x.data + at.p * x.stride + at.c, v);
+        store<V>(y.data + at.p * y.stride + at.c, v);
+    }
+};
+
+static bool convert_supports(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0], *y = &call->out[0];
+    return ddpm_cuda_is_activation(x) && ddpm_cuda_is_activation(y) &&
+           ddpm_cuda_takes(x, x->dtype) && ddpm_cuda_takes(y, y->dtype);
+}
+
+template <class T, class D> static ddpm_status convert_typed(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *both[] = {&call->in[0], &call->out[0]};
+    struct plane<T> x = ddpm_plane<T>(both[0]);
+    struct plane<D> y = ddpm_plane<D>(both[1]);
+    int64_t pixels = ddpm_tensor_pixels(both[1]), channels = both[1]->c;
+    if (ddpm_cuda_vector(both, 2))
+        return ddpm_cuda_map(call, convert_map<T, D, 8>{x, y}, pixels, channels, 8);
+    return ddpm_cuda_map(call, convert_map<T, D, 1>{x, y}, pixels, channels, 1);
+}
+
+static ddpm_status convert_run(const struct ddpm_call *call)
+{
+    bool x32 = call->in[0].dtype == DDPM_F32, y32 = call->out[0].dtype == DDPM_F32;
+    if (x32)
+        return y32 ? convert_typed<float, float>(call) : convert_typed<float, bf16>(call);
+    return y32 ? convert_typed<bf16, float>(call) : convert_typed<bf16, bf16>(call);
+}
+
 /* ---- which of the four instances ---- */
 
 #define DISPATCH(function)                                                                         \
@@ -179,5 +219,7 @@ const struct ddpm_kernel ddpm_cuda_add_channels = {
     "add_channels_cuda", same_types, NULL, NULL, add_run, NULL};
 const struct ddpm_kernel ddpm_cuda_sum_pixels = {
     "sum_pixels_cuda", same_types, sum_pixels_prepare, NULL, sum_pixels_run, NULL};
+const struct ddpm_kernel ddpm_cuda_convert = {"convert_cuda", convert_supports, NULL,
+                                              NULL,           convert_run,      NULL};
 const struct ddpm_kernel ddpm_cuda_timestep_embedding = {
     "timestep_embedding_cuda", embedding_supports, NULL, NULL, embedding_run, NULL};

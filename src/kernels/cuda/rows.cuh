@@ -31,6 +31,7 @@ extern const struct ddpm_kernel ddpm_cuda_activation_backward;
 extern const struct ddpm_kernel ddpm_cuda_add;
 extern const struct ddpm_kernel ddpm_cuda_add_channels;
 extern const struct ddpm_kernel ddpm_cuda_sum_pixels;
+extern const struct ddpm_kernel ddpm_cuda_convert;
 extern const struct ddpm_kernel ddpm_cuda_timestep_embedding;
 /* resample.cu */
 extern const struct ddpm_kernel ddpm_cuda_concat;
