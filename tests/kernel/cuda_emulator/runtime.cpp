@@ -1,0 +1,222 @@
+/* The emulated runtime: memory is host memory, streams run at once, a capture is a list. */
+#include "block.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <vector>
+
+struct emulator_stream {
+    bool capturing;
+};
+
+struct emulator_event {
+    int unused;
+};
+
+struct emulator_graph {
+    std::vector<std::function<cudaError_t()>> work;
+};
+
+static emulator_stream *captured;
+static emulator_graph *capture;
+
+/* Now, or later if the stream is being captured. */
+static cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work)
+{
+    if (!stream || stream != captured)
+        return work();
+    capture->work.push_back(work);
+    return cudaSuccess;
+}
+
+cudaError_t emulator_launch(const struct cudaLaunchConfig_t *config, std::function<void()> kernel)
+{
+    struct cudaLaunchConfig_t copy = *config;
+    return submit(config->stream, [copy, kernel] {
+        return emulator_run_grid(&copy, kernel) ? cudaSuccess : cudaErrorInvalidValue;
+    });
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int index)
+{
+    return index == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int)
+{
+    *properties = {};
+    snprintf(properties->name, sizeof properties->name, "emulated device");
+    properties->major = 8;
+    properties->multiProcessorCount = 3;
+    properties->totalGlobalMem = (size_t)8 << 30;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    return error == cudaSuccess ? "no error" : "error of the emulated device";
+}
+
+const char *cudaGetErrorName(cudaError_t error)
+{
+    return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
+}
+
+cudaError_t cudaMalloc(void **out, size_t bytes)
+{
+    if (bytes > (size_t)8 << 30)
+        return cudaErrorMemoryAllocation;
+    bytes = (bytes + 255) / 256 * 256;
+    *out = aligned_alloc(256, bytes);
+    if (!*out)
+        return cudaErrorMemoryAllocation;
+    memset(*out, 0xff, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *memory)
+{
+    free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **out, size_t bytes)
+{
+    return cudaMalloc(out, bytes);
+}
+
+cudaError_t cudaFreeHost(void *memory)
+{
+    return cudaFree(memory);
+}
+
+cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
+{
+    *available = *total = (size_t)8 << 30;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream)
+{
+    return submit(stream, [=] {
+        memcpy(to, from, bytes);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
+{
+    return submit(stream, [=] {
+        memset(to, value, bytes);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
+{
+    *out = new emulator_stream();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    delete stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    return stream == captured && captured ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
+{
+    if (captured)
+        return cudaErrorInvalidValue;
+    captured = stream;
+    capture = new emulator_graph();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
+{
+    if (stream != captured)
+        return cudaErrorInvalidValue;
+    *out = capture;
+    captured = NULL;
+    capture = NULL;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+{
+    *out = new emulator_event();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned)
+{
+    *out = new emulator_graph(*graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t)
+{
+    for (const std::function<cudaError_t()> &work : graph->work) {
+        cudaError_t error = work();
+        if (error != cudaSuccess)
+            return error;
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute, int)
+{
+    return cudaSuccess;
+}
