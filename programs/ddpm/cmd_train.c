@@ -94,6 +94,21 @@ static ddpm_status check_folder_is_new(const char *path)
     return DDPM_OK;
 }
 
+static ddpm_status check_checkpoint_is_there(const char *path)
+{
+    char *latest;
+    DDPM_TRY(ddpm_path_join(&latest, path, "checkpoints/latest"));
+    const bool there = ddpm_path_exists(latest);
+    free(latest);
+    if (there)
+        return DDPM_OK;
+    return ddpm_raise(
+        DDPM_ERROR_IO,
+        "%s: got a run without a whole checkpoint, so there is nothing to go on from; "
+        "want another run, or this folder removed and the run begun anew",
+        path);
+}
+
 static ddpm_status write_config(const struct run *run)
 {
     char fingerprint[24], *path;
@@ -120,8 +135,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     run->saved = -1;
     DDPM_TRY(read_config(arguments, run));
     DDPM_TRY(read_numbers(run));
-    if (!run->resume)
-        DDPM_TRY(check_folder_is_new(run->path));
+    DDPM_TRY(run->resume ? check_checkpoint_is_there(run->path) : check_folder_is_new(run->path));
     DDPM_TRY(ddpm_data_open(run->config, &run->data));
     DDPM_TRY(ddpm_network_create(run->config, &run->network));
     DDPM_TRY(ddpm_trainer_create(run->network, run->data, &run->trainer));

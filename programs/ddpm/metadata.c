@@ -21,12 +21,15 @@ static void add_integer(struct ddpm_metadata *metadata, const char *key, int64_t
     add(metadata, key, text);
 }
 
-/* Without the path of the training pictures, which is nobody's business. */
+/* Without the path of the training pictures, which is nobody's business, and without the number of
+ * threads, on which no picture depends. */
 static ddpm_status config_text(const struct ddpm_network *network, char **out)
 {
     struct ddpm_config *config;
     DDPM_TRY(ddpm_config_copy(ddpm_network_config(network), &config));
     ddpm_status status = ddpm_config_set(config, "data", "");
+    if (status == DDPM_OK)
+        status = ddpm_config_set(config, "threads", "0");
     if (status == DDPM_OK)
         status = ddpm_config_to_text(config, out);
     ddpm_config_destroy(&config);

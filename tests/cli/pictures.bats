@@ -1,0 +1,89 @@
+# Folders of pictures as they are found in the world.
+load "$DDPM_SUPPORT"
+
+setup_file() {
+    make_pictures "$BATS_FILE_TMPDIR/good" 12
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    cp -r "$BATS_FILE_TMPDIR/good" pictures
+}
+
+train() {
+    run "$DDPM" train --data "${1:-pictures}" --out new "${TINY[@]}" --steps 2 --sample-every 0 "${@:2}"
+}
+
+@test "an empty folder, a folder without pictures" {
+    mkdir empty
+    train empty
+    fails 1 empty
+    mkdir texts && echo text > texts/a.txt
+    train texts
+    fails 1 texts
+    [ ! -e new ]
+}
+
+@test "bad files are skipped, counted and listed once" {
+    : > pictures/empty.png
+    head -c 100 pictures/000000.png > pictures/cut.png
+    echo "not a picture" > pictures/text.jpg
+    mkdir pictures/folder.png
+    train
+    succeeds
+    for name in empty.png cut.png text.jpg; do
+        [ "$(grep -c "$name" <<<"$output")" -eq 1 ]
+    done
+}
+
+@test "more than half bad is an error, none good is one" {
+    for k in 1 2 3 4 5 6 7 8 9 10 11 12 13; do
+        echo text > "pictures/bad$k.png"
+    done
+    train
+    fails 1 bad
+    rm pictures/0*
+    train
+    fails 1 pictures
+    [ ! -e new ]
+}
+
+@test "an unreadable file and a link to nowhere" {
+    ln -s nowhere pictures/link.png
+    touch pictures/closed.png && chmod 000 pictures/closed.png
+    train
+    succeeds
+    says closed.png
+}
+
+@test "smaller pictures are enlarged with a warning" {
+    train pictures --image-size 32
+    succeeds
+    says "warning:"
+}
+
+@test "one giant picture is refused by itself" {
+    # A PNG header of 1000000 x 1000000 pixels and nothing behind.
+    printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x0f\x42\x40\0\x0f\x42\x40\x08\x02\0\0\0' > pictures/giant.png
+    printf '\x7a\x7f\x5a\x5c\0\0\0\0IDAT' >> pictures/giant.png
+    train
+    succeeds
+    [ "$(grep -c giant.png <<<"$output")" -eq 1 ]
+}
+
+@test "mixed channels and capital endings" {
+    "$DDPM" synth --out grey --count 1 --size 16 2>/dev/null
+    mv grey/000000.png pictures/UPPER.PNG
+    "$DDPM" pack grey --out none.npy --size 16 2>/dev/null || true
+    train
+    succeeds
+    says "13 of size 16"
+    mkdir -p pictures/deep/er
+    cp pictures/000001.png pictures/deep/er/
+    rm -rf new
+    train
+    succeeds
+    says "14 of size 16"
+    train pictures --channels 2 --out other
+    [ "$status" -ne 0 ]
+}

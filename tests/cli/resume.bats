@@ -1,0 +1,107 @@
+# --resume: going on as if never stopped, and what does not fit.
+load "$DDPM_SUPPORT"
+
+setup_file() {
+    make_pictures "$BATS_FILE_TMPDIR/pictures"
+    make_run "$BATS_FILE_TMPDIR/run" "$BATS_FILE_TMPDIR/pictures" 4 --save-every 2
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    pictures=$BATS_FILE_TMPDIR/pictures
+    cp -r "$BATS_FILE_TMPDIR/run" run
+}
+
+# same_training A B: weights, moments, EMA and the log's numbers are the same.
+same_training() {
+    for file in model ema optimizer; do
+        cmp "$1/checkpoints/latest/$file.safetensors" "$2/checkpoints/latest/$file.safetensors"
+    done
+    cmp <(cut -d, -f1-4 "$1/log.csv") <(cut -d, -f1-4 "$2/log.csv")
+}
+
+@test "300 steps straight, and with kill -9 and SIGTERM between, are the same" {
+    make_run straight "$pictures" 300 --save-every 50
+    start() {
+        "$DDPM" train --out broken --save-every 50 --steps 300 "$@" 2>> errors &
+        pid=$!
+    }
+    start --data "$pictures" "${TINY[@]}" --sample-every 0
+    wait_for test -e broken/checkpoints/step-000100
+    kill -KILL "$pid"
+    wait "$pid" || true
+    start --resume
+    wait_for grep -q "^run  *broken, step [1-9]" errors
+    sleep 0.2
+    kill -TERM "$pid"
+    code=0
+    wait "$pid" || code=$?
+    [ "$code" -eq 143 ] || [ "$code" -eq 0 ]
+    start --resume
+    wait "$pid"
+    [ "$(readlink broken/checkpoints/latest)" = step-000300 ]
+    same_training straight broken
+}
+
+@test "the log is cut to the checkpoint's step" {
+    printf '5,1,1,1,1,1\n6,1,1,1,1,1\n7,1' >> run/log.csv
+    run "$DDPM" train --resume --out run --steps 6
+    succeeds
+    make_run straight "$pictures" 6 --save-every 2
+    same_training straight run
+}
+
+@test "a lost log is begun again" {
+    rm run/log.csv
+    run "$DDPM" train --resume --out run --steps 6
+    succeeds
+    [ "$(cut -d, -f1 run/log.csv | tr '\n' ' ')" = "step 5 6 " ]
+}
+
+@test "a run that is done stays as it is" {
+    cksum run/checkpoints/latest/*.safetensors > before
+    run "$DDPM" train --resume --out run
+    succeeds
+    cksum run/checkpoints/latest/*.safetensors | cmp - before
+}
+
+@test "a missing sample of the checkpoint's step is drawn" {
+    run "$DDPM" train --resume --out run --sample-every 2 --steps 5
+    succeeds
+    [ -e run/samples/step-000004.png ]
+}
+
+@test "what does not fit is named, and nothing changes" {
+    cp run/config.json before
+    for change in "dim 16" "network OneResUNet" "timesteps 30" "image-size 32" "batch-size 2" "seed 3" "loss l1" \
+        "schedule sigmoid" "channels 1" "flip off"; do
+        run "$DDPM" train --resume --out run --steps 6 --"${change% *}" "${change#* }"
+        fails 1 "${change% *}"
+        cmp run/config.json before
+    done
+    make_pictures other 5
+    run "$DDPM" train --resume --out run --data other --steps 6
+    fails 1 data
+    cmp run/config.json before
+}
+
+@test "damaged and missing checkpoints" {
+    printf 'x' | dd of=run/checkpoints/latest/optimizer.safetensors bs=1 seek=20000 conv=notrunc 2>/dev/null
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1 optimizer.safetensors
+    truncate -s 1000 run/checkpoints/latest/model.safetensors
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1
+    echo '{' > run/checkpoints/latest/state.json
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1 state.json
+    rm run/checkpoints/latest/state.json
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1 state.json
+    rm -r run/checkpoints
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1 checkpoint
+    run "$DDPM" train --resume --out missing --data "$pictures"
+    fails 1 missing "no run"
+    [ ! -e missing ]
+}

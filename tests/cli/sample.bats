@@ -1,0 +1,112 @@
+# Sampling: files, seeds, trajectories, what is refused.
+load "$DDPM_SUPPORT"
+
+setup_file() {
+    make_pictures "$BATS_FILE_TMPDIR/pictures"
+    make_run "$BATS_FILE_TMPDIR/run" "$BATS_FILE_TMPDIR/pictures" 200
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    model=$BATS_FILE_TMPDIR/run
+    weights=$model/checkpoints/latest/model.safetensors
+}
+
+@test "pictures, a grid and what is needed to draw them again" {
+    run "$DDPM" sample "$model" --out drawn -n 3 --seed 5
+    succeeds
+    [ "$(ls drawn | tr '\n' ' ')" = "0000.png 0001.png 0002.png grid.png " ]
+    run "$DDPM" info drawn/0002.png
+    says "ddpm:picture: 2" "ddpm:seed: 5" "ddpm:step: 200" "ddpm:weights: ema" "ddpm:clip: on" "ddpm:config:" "ddpm:model:"
+    run "$DDPM" sample "$model" --out again -n 1 --first 2 --seed 5
+    succeeds
+    cmp drawn/0002.png again/0002.png
+}
+
+@test "a picture is the same in whatever batch" {
+    "$DDPM" sample "$model" --out a -n 5 --batch 5 2>/dev/null
+    "$DDPM" sample "$model" --out b -n 5 --batch 2 --threads 2 2>/dev/null
+    for k in 0 1 2 3 4; do
+        cmp a/000$k.png b/000$k.png
+    done
+    "$DDPM" sample "$model" --out c -n 1 --seed 1 2>/dev/null
+    differ a/0000.png c/0000.png
+}
+
+@test "runs, checkpoints and bare weights; EMA and raw" {
+    "$DDPM" sample "$model" --out a -n 1 --weights model 2>/dev/null
+    "$DDPM" sample "$model/checkpoints/step-000200" --out b -n 1 --weights model 2>/dev/null
+    "$DDPM" sample "$weights" --config "$model/config.json" --out c -n 1 2>/dev/null
+    "$DDPM" sample "$model" --out d -n 1 2>/dev/null
+    "$DDPM" pack a --out a.npy --size 16 2>/dev/null
+    "$DDPM" pack b --out b.npy --size 16 2>/dev/null
+    "$DDPM" pack c --out c.npy --size 16 2>/dev/null
+    "$DDPM" pack d --out d.npy --size 16 2>/dev/null
+    cmp a.npy b.npy
+    cmp a.npy c.npy
+    differ a.npy d.npy
+}
+
+@test "another size, clipping off" {
+    run "$DDPM" sample "$model" --out a -n 1 --image-size 8x24 --clip off
+    succeeds
+    run "$DDPM" info a/0000.png
+    says "ddpm:image-size: 8x24" "ddpm:clip: off"
+    run "$DDPM" sample "$model" --out b -n 1 --image-size 15
+    fails 2 "14x14 and 16x16"
+    [ ! -e b ]
+}
+
+@test "the trajectory as a file and as a folder" {
+    run "$DDPM" sample "$model" --out a -n 2 --trajectory chain.png --every 5
+    succeeds
+    grep -qa acTL chain.png
+    [ "$(grep -ao fcTL chain.png | wc -l)" -eq 4 ]
+    run "$DDPM" sample "$model" --out b -n 2 --trajectory chain --every 5
+    succeeds
+    [ "$(ls chain | wc -l)" -eq 4 ]
+}
+
+@test "nothing is overwritten without --force" {
+    mkdir drawn && echo precious > drawn/0000.png
+    run "$DDPM" sample "$model" --out drawn -n 1
+    fails 1 "not empty" "--force"
+    [ "$(cat drawn/0000.png)" = precious ]
+    run "$DDPM" sample "$model" --out drawn -n 1 --force
+    succeeds
+    echo text > file
+    run "$DDPM" sample "$model" --out file -n 1
+    fails 1 file
+}
+
+@test "models that are none" {
+    run "$DDPM" sample missing --out a
+    fails 1 missing
+    mkdir empty
+    run "$DDPM" sample empty --out a
+    fails 1 empty
+    run "$DDPM" sample "$weights" --out a
+    fails 2 --config
+    run "$DDPM" sample "$model" --config "$model/config.json" --out a
+    fails 2 --config
+    run "$DDPM" sample "$model" --out a --weights best
+    fails 2 "ema or model"
+    for value in 0 -1 x 99999999999999999999; do
+        run "$DDPM" sample "$model" --out a -n "$value"
+        fails 2 "--count"
+    done
+    [ ! -e a ]
+}
+
+@test "SIGINT leaves no half files" {
+    set -m
+    "$DDPM" sample "$model" --out drawn -n 1000000 --trajectory chain.png 2> errors &
+    pid=$!
+    set +m
+    wait_for test -e drawn/0000.png
+    kill -INT "$pid"
+    code=0
+    wait "$pid" || code=$?
+    [ "$code" -eq 130 ]
+    [ -z "$(ls -A . drawn | grep tmp)" ]
+}

@@ -1,0 +1,30 @@
+# Kills at random moments while checkpoints are being written.
+load "$DDPM_SUPPORT"
+
+@test "50 kills: the checkpoint that latest names is whole every time" {
+    cd "$BATS_TEST_TMPDIR"
+    make_pictures pictures
+    make_run run pictures 1
+    last=1
+    for k in $(seq 50); do
+        # Nearly all of the time goes into checkpoints: a tiny step, then a save.
+        "$DDPM" train --resume --out run --steps 100000000 --save-every 1 --keep 2 2> errors &
+        pid=$!
+        sleep "0.$((RANDOM % 30 + 5))"
+        kill -KILL "$pid"
+        wait "$pid" || true
+        # Resuming checks every byte of every file against the sums of state.json.
+        run "$DDPM" train --resume --out run --steps 1
+        succeeds
+        step=$(readlink run/checkpoints/latest)
+        step=$((10#${step#step-}))
+        [ "$step" -ge "$last" ]
+        last=$step
+    done
+    echo "reached step $last"
+    [ "$last" -gt 50 ]
+    # What kills left behind goes with the next save.
+    run "$DDPM" train --resume --out run --steps $((last + 1)) --keep 2
+    succeeds
+    [ "$(ls -A run/checkpoints | wc -l)" -le 3 ]
+}
