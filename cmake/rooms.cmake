@@ -3,12 +3,6 @@
 # scripts/check-includes.sh checks.
 
 find_package(Threads REQUIRED)
-find_package(OpenMP COMPONENTS C)
-add_library(ddpm_openmp INTERFACE)
-target_link_libraries(ddpm_openmp INTERFACE Threads::Threads)
-if(OpenMP_C_FOUND)
-  target_link_libraries(ddpm_openmp INTERFACE OpenMP::OpenMP_C)
-endif()
 
 add_library(ddpm_flags INTERFACE)
 target_compile_options(ddpm_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes
@@ -30,9 +24,6 @@ set(DDPM_ROOMS "")
 
 # ddpm_room(NAME [USES rooms…] [LINK libraries…]): the sources are listed in src/NAME/CMakeLists.txt.
 function(ddpm_room name)
-  if(NOT EXISTS ${PROJECT_SOURCE_DIR}/src/${name}/CMakeLists.txt)
-    return() # BOOTSTRAP
-  endif()
   cmake_parse_arguments(ROOM "" "" "USES;LINK" ${ARGN})
   add_library(ddpm_${name} OBJECT)
   target_include_directories(ddpm_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
@@ -58,19 +49,36 @@ function(ddpm_link_rooms target)
   target_link_libraries(${target} PRIVATE ${done})
 endfunction()
 
-# The library, shared and static, from every room.
+# ddpm_outside_libraries(VARIABLE): what the rooms link that is not of this project, each once.
+function(ddpm_outside_libraries variable)
+  get_property(rooms GLOBAL PROPERTY DDPM_ROOMS)
+  set(libraries "")
+  foreach(room ${rooms})
+    get_target_property(linked ddpm_${room} LINK_LIBRARIES)
+    list(APPEND libraries ${linked})
+  endforeach()
+  list(REMOVE_ITEM libraries ddpm_flags)
+  list(FILTER libraries EXCLUDE REGEX "^::@") # CMake's marks of the folder that added a library
+  list(REMOVE_DUPLICATES libraries)
+  set(${variable} ${libraries} PARENT_SCOPE)
+endfunction()
+
+# The library, shared and static, from every room. Rooms compile with hidden symbols: only DDPM_API is exported.
 function(ddpm_library)
   get_property(rooms GLOBAL PROPERTY DDPM_ROOMS)
+  ddpm_outside_libraries(outside)
   add_library(ddpm_shared SHARED)
   add_library(ddpm_static STATIC)
   foreach(library ddpm_shared ddpm_static)
-    set_target_properties(${library} PROPERTIES OUTPUT_NAME ddpm VERSION ${PROJECT_VERSION}
-                          SOVERSION ${PROJECT_VERSION_MAJOR})
-    target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
-                               $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+    set_target_properties(${library} PROPERTIES OUTPUT_NAME ddpm LINKER_LANGUAGE C)
+    target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+    target_link_libraries(${library} PRIVATE ${outside})
     foreach(room ${rooms})
       target_sources(${library} PRIVATE $<TARGET_OBJECTS:ddpm_${room}>)
-      target_link_libraries(${library} PRIVATE $<TARGET_PROPERTY:ddpm_${room},LINK_LIBRARIES>)
     endforeach()
   endforeach()
+  set_target_properties(ddpm_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+                        EXPORT_NAME ddpm)
+  set_target_properties(ddpm_static PROPERTIES EXPORT_NAME static)
+  target_link_options(ddpm_shared PRIVATE $<$<NOT:$<BOOL:${DDPM_SANITIZE}>>:LINKER:--no-undefined>)
 endfunction()

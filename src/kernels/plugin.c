@@ -26,7 +26,8 @@ static ddpm_status open_file(const char *path, void **library)
     return DDPM_OK;
 }
 
-/* Next to the object that holds this function, and in lib/ beside its folder. */
+/* Next to the object that holds this function, in ddpm/ beside it (the installed library), and in
+ * the library folder's ddpm/ beside its folder (the installed program). */
 static ddpm_status open_beside(void **library)
 {
     *library = NULL;
@@ -36,7 +37,8 @@ static ddpm_status open_beside(void **library)
     const char *slash = strrchr(self.dli_fname, '/');
     int length = slash ? (int)(slash - self.dli_fname) : 1;
     const char *folder = slash ? self.dli_fname : ".";
-    static const char *const places[] = {"/" PLUGIN_FILE, "/../lib/" PLUGIN_FILE};
+    static const char *const places[] = {"/" PLUGIN_FILE, "/ddpm/" PLUGIN_FILE,
+                                         "/../" DDPM_LIBRARY_FOLDER "/ddpm/" PLUGIN_FILE};
     for (size_t i = 0; i < sizeof places / sizeof *places && !*library; ++i) {
         char path[PATH_BYTES];
         int written = snprintf(path, sizeof path, "%.*s%s", length, folder, places[i]);

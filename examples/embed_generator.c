@@ -1,0 +1,147 @@
+/* Picture generators inside another program: one per model, each in a thread of its own.
+ *
+ *     embed_generator COUNT MODEL [MODEL…]
+ *
+ * MODEL is a run folder or a checkpoint folder of `ddpm train`. Every model draws COUNT pictures to
+ * model-M-picture-K.ppm (.pgm for grey ones). Failures are values: a model that cannot be opened
+ * costs its own pictures only, and its text is shown when all are done. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pthread.h>
+
+#include <ddpm/ddpm.h>
+
+enum { MOST_MODELS = 8 };
+
+struct generator {
+    pthread_t thread;
+    const char *model;
+    int number;
+    int64_t count;
+    ddpm_status status;
+    char text[512]; /* of a failure: the library keeps it per thread, so it is copied there */
+};
+
+static void keep_failure(struct generator *generator, ddpm_status status)
+{
+    generator->status = status;
+    snprintf(generator->text, sizeof generator->text, "%s", ddpm_error_message());
+}
+
+static int show_progress(void *user, const struct ddpm_sample_progress *progress)
+{
+    const struct generator *generator = user;
+    if (progress->done == progress->total || progress->done % 100 == 0)
+        printf("model %d: %3.0f %%\n", generator->number,
+               100.0 * (double)progress->done / (double)progress->total);
+    return 0;
+}
+
+/* One picture, uint8 [height, width, channels], as binary PPM or PGM. */
+static int write_picture(const char *path, const uint8_t *pixels, int height, int width,
+                         int channels)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file)
+        return -1;
+    const int kept = channels == 1 ? 1 : 3; /* alpha has no place in these formats */
+    fprintf(file, "P%d\n%d %d\n255\n", kept == 1 ? 5 : 6, width, height);
+    for (int i = 0; i < height * width; ++i)
+        fwrite(pixels + i * channels, 1, (size_t)kept, file);
+    int failed = ferror(file);
+    return fclose(file) != 0 || failed ? -1 : 0;
+}
+
+/* The sizes are options of the model's own configuration. */
+static ddpm_status read_sizes(const struct ddpm_network *network, int *height, int *width,
+                              int *channels)
+{
+    char text[64];
+    ddpm_status status =
+        ddpm_config_get(ddpm_network_config(network), "image-size", text, sizeof text);
+    if (status != DDPM_OK)
+        return status;
+    if (sscanf(text, "%dx%d", height, width) != 2)
+        *height = *width = atoi(text);
+    status = ddpm_config_get(ddpm_network_config(network), "channels", text, sizeof text);
+    *channels = atoi(text);
+    return status;
+}
+
+static ddpm_status generate(struct generator *generator, struct ddpm_network *network)
+{
+    int height, width, channels;
+    ddpm_status status = read_sizes(network, &height, &width, &channels);
+    if (status != DDPM_OK)
+        return status;
+    const size_t bytes = (size_t)height * (size_t)width * (size_t)channels;
+    uint8_t *pictures = malloc((size_t)generator->count * bytes);
+    if (!pictures)
+        return DDPM_ERROR_MEMORY;
+    struct ddpm_sample_options options = {
+        .count = generator->count,
+        .seed = 1,
+        .weights = DDPM_WEIGHTS_EMA,
+        .clip = -1,
+        .callback = show_progress,
+        .user = generator,
+    };
+    status = ddpm_sample(network, &options, pictures);
+    for (int64_t k = 0; k < generator->count && status == DDPM_OK; ++k) {
+        char path[64];
+        snprintf(path, sizeof path, "model-%d-picture-%lld.%s", generator->number, (long long)k,
+                 channels == 1 ? "pgm" : "ppm");
+        if (write_picture(path, pictures + (size_t)k * bytes, height, width, channels) != 0)
+            status = DDPM_ERROR_IO;
+    }
+    free(pictures);
+    return status;
+}
+
+static void *run_generator(void *argument)
+{
+    struct generator *generator = argument;
+    struct ddpm_network *network;
+    ddpm_status status = ddpm_network_open(generator->model, NULL, DDPM_WEIGHTS_EMA, &network);
+    if (status == DDPM_OK)
+        status = generate(generator, network);
+    if (status != DDPM_OK)
+        keep_failure(generator, status);
+    ddpm_network_destroy(&network);
+    return NULL;
+}
+
+int main(int count, char **arguments)
+{
+    static struct generator generators[MOST_MODELS];
+    const int64_t pictures = count > 1 ? atoll(arguments[1]) : 0;
+    const int models = count - 2;
+    int failures = 0, started = 0;
+    if (pictures < 1 || models < 1 || models > MOST_MODELS) {
+        fprintf(stderr, "usage: %s COUNT MODEL [MODEL…]   (1 to %d models)\n", arguments[0],
+                MOST_MODELS);
+        return 2;
+    }
+    for (; started < models; ++started) {
+        generators[started] = (struct generator){
+            .model = arguments[2 + started], .number = started, .count = pictures};
+        if (pthread_create(&generators[started].thread, NULL, run_generator,
+                           &generators[started]) != 0) {
+            fprintf(stderr, "no thread for %s\n", arguments[2 + started]);
+            ++failures;
+            break;
+        }
+    }
+    for (int i = 0; i < started; ++i) {
+        pthread_join(generators[i].thread, NULL);
+        if (generators[i].status == DDPM_OK)
+            continue;
+        fprintf(stderr, "%s: %s: %s\n", generators[i].model, ddpm_status_name(generators[i].status),
+                generators[i].text);
+        ++failures;
+    }
+    return failures ? 1 : 0;
+}
