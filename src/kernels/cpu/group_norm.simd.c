@@ -1,10 +1,10 @@
-/* GroupNorm with one group (Wu & He 2018): y = (a - mean_b)·rstd_b·w[c] + bias[c], a = x or
- * GELU(x).
+/* GroupNorm with one group (Wu & He 2018): y = (a - mean_b)·rstd_b·w[c] + bias[c], with
+ * a = activation(x).
  *
  * Pass one gives every chunk its count, mean and M2 = Σ(a - mean)²: blocks in fp32, shifted by a
  * pivot near the mean so that nothing cancels, joined in fp64 by the formula of Chan, Golub &
- * LeVeque (1979). Pass two writes y. The
- * activation is computed in both: cheaper than storing it.
+ * LeVeque (1979). Pass two writes y. Where y is dense fp32, pass one leaves a in it; elsewhere pass
+ * two computes the activation again.
  *
  * Scratch: fp64 [B, chunks, 3], then one fp32 block per thread. */
 #include <math.h>
@@ -19,6 +19,7 @@ struct norm_wave {
     const struct ddpm_call *call;
     struct norm_cut cut;
     int64_t first_image;
+    bool stored; /* pass one leaves the activated values in y */
 };
 
 static void join(struct moments *a, struct moments b)
@@ -85,8 +86,10 @@ static void statistics_range(void *context, int64_t begin, int64_t end, int thre
         struct moments total = {0, 0, 0};
         for (int64_t p = chunk * cut->chunk_pixels; p < last; p += cut->block_pixels) {
             const int64_t pixels = last - p < cut->block_pixels ? last - p : cut->block_pixels;
-            const float *a = norm_gather(x, image * cut->pixels + p, pixels,
-                                         wave->call->attributes.activation, buffer, NULL);
+            const int64_t pixel = image * cut->pixels + p;
+            float *to = wave->stored ? (float *)wave->call->out[0].data + pixel * x->c : buffer;
+            const float *a =
+                norm_gather(x, pixel, pixels, wave->call->attributes.activation, to, NULL);
             join(&total, block_moments(a, pixels * cut->channels,
                                        pivot_near(total.count > 0 ? (float)total.mean : a[0])));
         }
@@ -115,6 +118,9 @@ static void write_range(void *context, int64_t begin, int64_t end, int thread)
     const struct norm_wave *wave = context;
     const struct norm_cut *cut = &wave->cut;
     const struct ddpm_call *call = wave->call;
+    const struct ddpm_tensor *from = wave->stored ? &call->out[0] : &call->in[0];
+    const enum ddpm_activation activation =
+        wave->stored ? DDPM_NO_ACTIVATION : call->attributes.activation;
     float *buffer = thread_block(wave, thread);
     for (int64_t i = begin; i < end; ++i) {
         const int64_t image = wave->first_image + i / cut->chunks, chunk = i % cut->chunks;
@@ -124,8 +130,7 @@ static void write_range(void *context, int64_t begin, int64_t end, int thread)
         for (int64_t p = chunk * cut->chunk_pixels; p < last; p += cut->block_pixels) {
             const int64_t pixels = last - p < cut->block_pixels ? last - p : cut->block_pixels;
             const int64_t pixel = image * cut->pixels + p;
-            const float *a =
-                norm_gather(&call->in[0], pixel, pixels, call->attributes.activation, buffer, NULL);
+            const float *a = norm_gather(from, pixel, pixels, activation, buffer, NULL);
             if (call->out[0].dtype == DDPM_F32)
                 normalize_as(call, a, pixel, pixels, stats[0], stats[1], DDPM_F32);
             else
@@ -149,7 +154,10 @@ static void join_chunks(const struct norm_wave *wave, int64_t image)
 static ddpm_status run(const struct ddpm_call *call)
 {
     struct norm_wave wave = {.call = call, .cut = norm_cut_of(&call->in[0])};
+    const struct ddpm_tensor *y = &call->out[0];
     const int64_t images = call->in[0].n, most = norm_wave_images(call, 1);
+    wave.stored = call->attributes.activation != DDPM_NO_ACTIVATION && y->dtype == DDPM_F32 &&
+                  ddpm_tensor_dense(y);
     for (int64_t image = 0; image < images; image += most) {
         const int64_t count = images - image < most ? images - image : most;
         wave.first_image = image;

@@ -45,19 +45,16 @@ static inline vf vf_exp(vf a)
 static inline vf vf_relu(vf x)
 {
     /* Written so that NaN passes through. */
-    return vf_select((vi)(x < 0), (vf){0}, x);
+    return (vf)((vi)x & ~(vi)(x < 0));
 }
 
-/* Q(u), u = |x|, in two factors, of which neither is subnormal: P(u), and *exponential =
- * exp(-u²/2) = φ(u)·√(2π), or 0. *limited = min(u, 13.2). */
-static inline vf vf_normal_tail(vf x, vf *limited, vf *exponential)
+/* Q(u), u ≥ 0, in two factors, of which neither is subnormal: P(u), and *exponential =
+ * exp(-u²/2) = φ(u)·√(2π), or 0 where u > 13.2. */
+static inline vf vf_normal_tail(vf u, vf *exponential)
 {
-    vf u = (vf)((vu)x & 0x7fffffff);
-    vi outside = (vi)(u > vf_set(13.2f));
-    u = vf_select(outside, vf_set(13.2f), u);
     vf high = (vf)((vu)u & 0xfffff000);
     vf e = vf_exp_split(-0.5f * (high * high), -0.5f * ((u - high) * (u + high)));
-    e = (vf)((vi)e & ~outside);
+    e = (vf)((vi)e & (vi)(u < vf_set(13.2f)));
     vf inverse = 1.0f / (u + 3.5f);
     vf z = u * inverse - 0.5f;
     vf p = vf_set(0.0593404994f);
@@ -70,7 +67,6 @@ static inline vf vf_normal_tail(vf x, vf *limited, vf *exponential)
     p = p * z + vf_set(1.26169984f);
     p = p * z + vf_set(-1.13112352f);
     p = p * z + vf_set(0.744416075f);
-    *limited = u;
     *exponential = e;
     return p * inverse;
 }
@@ -78,14 +74,14 @@ static inline vf vf_normal_tail(vf x, vf *limited, vf *exponential)
 /* x·Φ(x) = max(x, 0) - u·Q(u), u = |x| */
 static inline vf vf_gelu(vf x)
 {
-    vf u, exponential, factor = vf_normal_tail(x, &u, &exponential);
+    vf u = (vf)((vu)x & 0x7fffffff), exponential, factor = vf_normal_tail(u, &exponential);
     return vf_relu(x) - (u * factor) * exponential;
 }
 
 /* x·Φ(x), and its derivative Φ(x) + x·φ(x). */
 static inline vf vf_gelu_with_slope(vf x, vf *slope)
 {
-    vf u, exponential, factor = vf_normal_tail(x, &u, &exponential);
+    vf u = (vf)((vu)x & 0x7fffffff), exponential, factor = vf_normal_tail(u, &exponential);
     vf below = (factor - u * vf_set(0.398942280f)) * exponential;
     *slope = vf_select((vi)(x < 0), below, 1.0f - below);
     return vf_relu(x) - (u * factor) * exponential;
