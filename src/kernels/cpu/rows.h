@@ -21,6 +21,6 @@ extern const struct ddpm_kernel SIMD(depthwise_conv2d), SIMD(depthwise_conv2d_ba
     SIMD(depthwise_conv2d_backward_weight), SIMD(group_norm), SIMD(group_norm_backward),
     SIMD(activation), SIMD(activation_backward), SIMD(add), SIMD(add_channels), SIMD(sum_pixels),
     SIMD(concat), SIMD(upsample), SIMD(upsample_backward), SIMD(scale_pixels),
-    SIMD(scale_pixels_backward), SIMD(gradient_norm), SIMD(adamw);
+    SIMD(scale_pixels_backward), SIMD(convert), SIMD(gradient_norm), SIMD(adamw);
 
 #endif

@@ -32,6 +32,7 @@ ddpm_cpu_table const SIMD(cpu_table) = {
     [DDPM_OP_NORMALIZE_PICTURES] = ROWS(&ddpm_cpu_normalize_pictures),
     [DDPM_OP_DRAW_TIMESTEPS] = ROWS(&ddpm_cpu_draw_timesteps),
     [DDPM_OP_DRAW_NORMAL] = ROWS(&ddpm_cpu_draw_normal),
+    [DDPM_OP_CONVERT] = ROWS(&SIMD(convert)),
     [DDPM_OP_Q_SAMPLE] = ROWS(&ddpm_cpu_q_sample),
     [DDPM_OP_LOSS] = ROWS(&ddpm_cpu_loss),
     [DDPM_OP_LOSS_BACKWARD] = ROWS(&ddpm_cpu_loss_backward),
