@@ -1,37 +1,241 @@
-/* Data-parallel loops over OpenMP. */
+/* Data-parallel loops over a small pool of threads, one pool for each thread that starts loops.
+ *
+ * A job is a number of chunks. Its whole progress is one word, {threads, chunks, next}: whoever
+ * moves `next` on by a compare-and-swap owns that chunk, and knows by it that the job is still
+ * running. The caller works too and returns when all chunks are done; a worker that wakes late
+ * finds nothing left, and nobody waits for it. That matters where other programs want the
+ * processors: a descheduled worker holds up only the chunk it is at.
+ *
+ * Waiting threads spin for some microseconds, which bridges the gap between two kernels of a step,
+ * and then sleep. */
 #define _GNU_SOURCE
 #include "core/threads.h"
 
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-#ifdef _OPENMP
-#include <omp.h>
+#define SPINS 4000 /* some 50 microseconds */
+#define MAX_WORKERS 255
+
+#define NEXT_BITS 24
+#define NEXT_MASK (((uint64_t)1 << NEXT_BITS) - 1)
+#define MAX_CHUNKS ((int64_t)NEXT_MASK)
+
+struct worker {
+    struct pool *pool;
+    pthread_t thread;
+    int number; /* 1 … */
+};
+
+struct pool {
+    atomic_uint_fast64_t progress; /* threads that may take part, chunks, next */
+    atomic_int_fast64_t done;      /* chunks of the running job */
+    /* The running job; read only by who owns a chunk of it. */
+    ddpm_range_function *function;
+    void *context;
+    int64_t count, grain;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t work, finished;
+    atomic_int sleeping; /* workers */
+    atomic_bool caller_sleeps;
+    bool stop;
+    int workers;
+    struct worker worker[MAX_WORKERS];
+};
+
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t pool_key;
+static bool key_made;
+
+/* A loop inside a loop runs on its thread alone. */
+static _Thread_local bool inside_loop;
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
+}
+
+static inline int64_t chunks_of(uint64_t progress)
+{
+    return (int64_t)(progress >> NEXT_BITS & NEXT_MASK);
+}
+
+static inline int64_t next_of(uint64_t progress)
+{
+    return (int64_t)(progress & NEXT_MASK);
+}
+
+static inline bool is_open(uint64_t progress, int number)
+{
+    return next_of(progress) < chunks_of(progress) && number < (int)(progress >> (2 * NEXT_BITS));
+}
+
+/* Do chunks of the job until none is left. */
+static void work_on(struct pool *pool, int number)
+{
+    uint64_t progress = atomic_load_explicit(&pool->progress, memory_order_acquire);
+    while (is_open(progress, number)) {
+        if (!atomic_compare_exchange_weak_explicit(&pool->progress, &progress, progress + 1,
+                                                   memory_order_acq_rel, memory_order_acquire))
+            continue;
+        const int64_t chunks = chunks_of(progress);
+        const int64_t begin = next_of(progress) * pool->grain;
+        const int64_t end = begin + pool->grain < pool->count ? begin + pool->grain : pool->count;
+        pool->function(pool->context, begin, end, number);
+        if (atomic_fetch_add(&pool->done, 1) + 1 == chunks && atomic_load(&pool->caller_sleeps)) {
+            pthread_mutex_lock(&pool->mutex);
+            pthread_cond_signal(&pool->finished);
+            pthread_mutex_unlock(&pool->mutex);
+        }
+        progress = atomic_load_explicit(&pool->progress, memory_order_acquire);
+    }
+}
+
+static bool has_work(struct pool *pool, int number)
+{
+    return is_open(atomic_load(&pool->progress), number);
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *self = argument;
+    struct pool *pool = self->pool;
+    inside_loop = true;
+    for (;;) {
+        for (int spin = 0; spin < SPINS && !has_work(pool, self->number); ++spin)
+            relax();
+        if (!has_work(pool, self->number)) {
+            pthread_mutex_lock(&pool->mutex);
+            atomic_fetch_add(&pool->sleeping, 1);
+            while (!has_work(pool, self->number) && !pool->stop)
+                pthread_cond_wait(&pool->work, &pool->mutex);
+            atomic_fetch_sub(&pool->sleeping, 1);
+            bool stop = pool->stop;
+            pthread_mutex_unlock(&pool->mutex);
+            if (stop)
+                return NULL;
+        }
+        work_on(pool, self->number);
+    }
+}
+
+static void destroy_pool(void *argument)
+{
+    struct pool *pool = argument;
+    pthread_mutex_lock(&pool->mutex);
+    pool->stop = true;
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->mutex);
+    for (int i = 0; i < pool->workers; ++i)
+        pthread_join(pool->worker[i].thread, NULL);
+    pthread_cond_destroy(&pool->work);
+    pthread_cond_destroy(&pool->finished);
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool);
+}
+
+static void make_key(void)
+{
+    key_made = pthread_key_create(&pool_key, destroy_pool) == 0;
+}
+
+/* The calling thread's pool with at least `workers` workers if they can be had; NULL without
+ * memory. */
+static struct pool *find_pool(int workers)
+{
+    pthread_once(&key_once, make_key);
+    if (!key_made)
+        return NULL;
+    struct pool *pool = pthread_getspecific(pool_key);
+    if (!pool) {
+        pool = calloc(1, sizeof *pool);
+        if (!pool || pthread_setspecific(pool_key, pool) != 0) {
+            free(pool);
+            return NULL;
+        }
+        pthread_mutex_init(&pool->mutex, NULL);
+        pthread_cond_init(&pool->work, NULL);
+        pthread_cond_init(&pool->finished, NULL);
+    }
+    /* Signals are for the host program's threads. */
+    sigset_t all, before;
+    if (pool->workers < workers && pool->workers < MAX_WORKERS) {
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        while (pool->workers < workers && pool->workers < MAX_WORKERS) {
+            struct worker *worker = &pool->worker[pool->workers];
+            *worker = (struct worker){.pool = pool, .number = pool->workers + 1};
+            if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
+                break;
+            ++pool->workers;
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    return pool;
+}
+
+static void wait_until_done(struct pool *pool, int64_t chunks)
+{
+    for (int spin = 0; spin < SPINS; ++spin) {
+        if (atomic_load_explicit(&pool->done, memory_order_acquire) == chunks)
+            return;
+        relax();
+    }
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->caller_sleeps, true);
+    while (atomic_load(&pool->done) != chunks)
+        pthread_cond_wait(&pool->finished, &pool->mutex);
+    atomic_store(&pool->caller_sleeps, false);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void run_serial(int64_t count, int64_t grain, ddpm_range_function *function, void *context)
+{
+    for (int64_t begin = 0; begin < count; begin += grain)
+        function(context, begin, begin + grain < count ? begin + grain : count, 0);
+}
 
 void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_function *function,
                        void *context)
 {
     if (grain < 1)
         grain = 1;
-    int64_t chunks = (count + grain - 1) / grain;
-#ifdef _OPENMP
-    if (threads > 1 && chunks > 1) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-        for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-            int64_t begin = chunk * grain;
-            int64_t end = begin + grain < count ? begin + grain : count;
-            function(context, begin, end, omp_get_thread_num());
-        }
+    while ((count + grain - 1) / grain > MAX_CHUNKS)
+        grain *= 2; /* depends on count alone */
+    const int64_t chunks = (count + grain - 1) / grain;
+    if (threads > MAX_WORKERS + 1)
+        threads = MAX_WORKERS + 1;
+    struct pool *pool = threads > 1 && chunks > 1 && !inside_loop ? find_pool(threads - 1) : NULL;
+    if (!pool) {
+        run_serial(count, grain, function, context);
         return;
     }
-#else
-    (void)threads;
-#endif
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        int64_t begin = chunk * grain;
-        function(context, begin, begin + grain < count ? begin + grain : count, 0);
+    inside_loop = true;
+    pool->function = function;
+    pool->context = context;
+    pool->count = count;
+    pool->grain = grain;
+    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    atomic_store(&pool->progress,
+                 (uint64_t)threads << (2 * NEXT_BITS) | (uint64_t)chunks << NEXT_BITS);
+    if (atomic_load(&pool->sleeping) > 0) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_broadcast(&pool->work);
+        pthread_mutex_unlock(&pool->mutex);
     }
+    work_on(pool, 0);
+    wait_until_done(pool, chunks);
+    inside_loop = false;
 }
 
 int ddpm_processor_count(void)

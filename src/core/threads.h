@@ -1,4 +1,4 @@
-/* Data-parallel loops. One implementation (OpenMP) in threads.c; nothing else names OpenMP. */
+/* Data-parallel loops. The pool of threads behind them is threads.c. */
 #ifndef DDPM_CORE_THREADS_H
 #define DDPM_CORE_THREADS_H
 

@@ -1,4 +1,5 @@
 /* Unit tests of src/core: error text, memory, random numbers, parallel loops. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,6 +91,71 @@ static void parallel_loop_visits_each_once(void **state)
         assert_int_equal(hits[i], 4);
 }
 
+struct squares {
+    int64_t sum[64]; /* one per chunk of 16 */
+    int threads;
+};
+
+static void add_squares(void *context, int64_t begin, int64_t end, int thread)
+{
+    struct squares *squares = context;
+    assert_true(thread < squares->threads);
+    for (int64_t i = begin; i < end; ++i)
+        squares->sum[begin / 16] += i * i;
+}
+
+/* Many short loops in a row, with changing numbers of threads: every chunk once, none with a thread
+ * too many. */
+static void short_loops_lose_nothing(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20000; ++round) {
+        struct squares squares = {.threads = 1 + round % 5};
+        int64_t count = 1 + round % 1000, sum = 0;
+        ddpm_parallel_for(squares.threads, count, 16, add_squares, &squares);
+        for (int chunk = 0; chunk < 64; ++chunk)
+            sum += squares.sum[chunk];
+        assert_int_equal(sum, (count - 1) * count * (2 * count - 1) / 6);
+    }
+}
+
+static void nested_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    for (int64_t i = begin; i < end; ++i)
+        ddpm_parallel_for(4, 10, 1, add_range, (int *)context + 10 * i);
+}
+
+static void nested_loops_work(void **state)
+{
+    (void)state;
+    int hits[100] = {0};
+    ddpm_parallel_for(4, 10, 1, nested_range, hits);
+    for (int i = 0; i < 100; ++i)
+        assert_int_equal(hits[i], 1);
+}
+
+static void *loops_on_another_thread(void *argument)
+{
+    int *hits = argument;
+    for (int round = 0; round < 200; ++round)
+        ddpm_parallel_for(3, 100, 7, add_range, hits);
+    return NULL;
+}
+
+static void several_threads_loop_at_once(void **state)
+{
+    (void)state;
+    static int hits[4][100];
+    pthread_t threads[4];
+    for (int i = 0; i < 4; ++i)
+        assert_int_equal(pthread_create(&threads[i], NULL, loops_on_another_thread, hits[i]), 0);
+    for (int i = 0; i < 4; ++i)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 400; ++i)
+        assert_int_equal(hits[i / 100][i % 100], 200);
+}
+
 static void arrays_grow_and_refuse_overflow(void **state)
 {
     (void)state;
@@ -111,6 +177,9 @@ int main(void)
         cmocka_unit_test(permutation_is_one),
         cmocka_unit_test(normals_have_mean_0_and_variance_1),
         cmocka_unit_test(parallel_loop_visits_each_once),
+        cmocka_unit_test(short_loops_lose_nothing),
+        cmocka_unit_test(nested_loops_work),
+        cmocka_unit_test(several_threads_loop_at_once),
         cmocka_unit_test(arrays_grow_and_refuse_overflow),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
