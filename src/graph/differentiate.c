@@ -1,5 +1,12 @@
 /* Reverse-mode differentiation: walk the nodes backwards, let each operation's rule append its
- * backward nodes. */
+ * backward nodes.
+ *
+ * With recomputation, a block's nodes are first appended again, as copies that write fresh values,
+ * and the rules are given the copies: the first results then die in the forward pass, where only
+ * the block's border was needed. */
+#include <stdlib.h>
+
+#include "core/memory.h"
 #include "graph/ops.h"
 
 ddpm_gradient_rule *const ddpm_gradient_rules[DDPM_OP_COUNT] = {
@@ -22,23 +29,99 @@ void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
     value->gradient = value->gradient ? ddpm_add(graph, value->gradient, gradient) : gradient;
 }
 
+static void differentiate_node(struct ddpm_graph *graph, const struct ddpm_node *node)
+{
+    if (!node->out[0]->requires_gradient || !node->out[0]->gradient)
+        return;
+    ddpm_gradient_rule *rule = ddpm_gradient_rules[node->op];
+    if (rule)
+        rule(graph, node);
+    else
+        ddpm_graph_fail(graph, ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%s: %s has no gradient rule",
+                                          node->label, ddpm_op_info[node->op].name));
+}
+
+/* Old and new values of a block that is computed again. */
+struct renaming {
+    struct ddpm_value **old_values, **new_values;
+    int count;
+};
+
+static struct ddpm_value *renamed(const struct renaming *names, struct ddpm_value *value)
+{
+    for (int i = 0; i < names->count; ++i)
+        if (names->old_values[i] == value)
+            return names->new_values[i];
+    return value;
+}
+
+/* Append a copy of a node that reads and writes renamed values; outputs get new names. */
+static void append_again(struct ddpm_graph *graph, const struct ddpm_node *node,
+                         struct renaming *names)
+{
+    struct ddpm_node *copy = ddpm_graph_node(graph, node->op, node->label);
+    if (!copy)
+        return;
+    copy->attributes = node->attributes;
+    for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+        copy->in[k] = renamed(names, node->in[k]);
+    for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k) {
+        if (!node->out[k])
+            continue;
+        struct ddpm_tensor shape = node->out[k]->tensor;
+        struct ddpm_value *value = ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY, shape);
+        if (!value)
+            return;
+        value->requires_gradient = node->out[k]->requires_gradient;
+        value->producer = copy;
+        copy->out[k] = value;
+        names->old_values[names->count] = node->out[k];
+        names->new_values[names->count++] = value;
+    }
+}
+
+/* Differentiate nodes [begin, end), which are one block, with its results computed again. */
+static ddpm_status differentiate_block(struct ddpm_graph *graph, size_t begin, size_t end)
+{
+    struct renaming names = {0};
+    const size_t most = (end - begin) * DDPM_MAX_OUTPUTS;
+    DDPM_TRY(ddpm_new_array((void **)&names.old_values, 2 * most, sizeof *names.old_values,
+                            "names of a block's values"));
+    names.new_values = names.old_values + most;
+    /* The last node's result is the block's output, which no rule reads. */
+    size_t first_copy = graph->node_count;
+    for (size_t i = begin; i + 1 < end; ++i)
+        append_again(graph, graph->nodes[i], &names);
+    if (graph->status == DDPM_OK) {
+        struct ddpm_node last = *graph->nodes[end - 1];
+        for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+            last.in[k] = renamed(&names, last.in[k]);
+        differentiate_node(graph, &last);
+    }
+    for (size_t i = end - 1; i-- > begin && graph->status == DDPM_OK;)
+        differentiate_node(graph, graph->nodes[first_copy + (i - begin)]);
+    free(names.old_values);
+    return graph->status;
+}
+
 ddpm_status ddpm_graph_differentiate(struct ddpm_graph *graph, struct ddpm_value *seed_of,
                                      struct ddpm_value *seed)
 {
     if (graph->status != DDPM_OK)
         return graph->status;
-    size_t forward_count = graph->node_count;
+    size_t end = graph->node_count;
     seed_of->gradient = seed;
     graph->phase = DDPM_PHASE_BACKWARD;
-    for (size_t i = forward_count; i-- > 0 && graph->status == DDPM_OK;) {
-        const struct ddpm_node *node = graph->nodes[i];
-        if (!node->out[0]->requires_gradient || !node->out[0]->gradient)
-            continue;
-        ddpm_gradient_rule *rule = ddpm_gradient_rules[node->op];
-        if (!rule)
-            return graph->status = ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%s: %s has no gradient rule",
-                                              node->label, ddpm_op_info[node->op].name);
-        rule(graph, node);
+    while (end > 0 && graph->status == DDPM_OK) {
+        size_t begin = end - 1;
+        const int block = graph->recompute ? graph->nodes[begin]->block : 0;
+        while (block && begin > 0 && graph->nodes[begin - 1]->block == block)
+            --begin;
+        if (block)
+            DDPM_TRY(differentiate_block(graph, begin, end));
+        else
+            differentiate_node(graph, graph->nodes[begin]);
+        end = begin;
     }
     return graph->status;
 }

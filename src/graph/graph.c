@@ -70,6 +70,16 @@ void ddpm_graph_leave(struct ddpm_graph *graph)
         graph->scope[--end] = '\0';
 }
 
+void ddpm_graph_begin_block(struct ddpm_graph *graph)
+{
+    graph->block = ++graph->block_count;
+}
+
+void ddpm_graph_end_block(struct ddpm_graph *graph)
+{
+    graph->block = 0;
+}
+
 /* "scope.name" with the scope's marks turned into dots. */
 static ddpm_status qualified_name(const struct ddpm_graph *graph, const char *name, char **out)
 {
@@ -179,6 +189,7 @@ struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, con
     }
     node->op = op;
     node->phase = graph->phase;
+    node->block = graph->block;
     graph->nodes[graph->node_count++] = node;
     return node;
 }

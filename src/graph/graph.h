@@ -52,6 +52,7 @@ struct ddpm_value {
 struct ddpm_node {
     enum ddpm_op op;
     enum ddpm_phase phase;
+    int block; /* see ddpm_graph_begin_block(); 0: none */
     char *label;
     struct ddpm_attributes attributes;
     struct ddpm_value *in[DDPM_MAX_INPUTS]; /* NULL: absent */
@@ -65,6 +66,9 @@ struct ddpm_graph {
     enum ddpm_dtype parameter_dtype; /* fp32; fp64 in gradient tests */
     enum ddpm_phase phase;
     char scope[160];
+    int block, block_count;
+    bool
+        recompute; /* keep only what crosses a block's border, compute the rest again in backward */
 
     struct ddpm_node **nodes;
     size_t node_count, node_capacity;
@@ -94,6 +98,13 @@ struct ddpm_value *ddpm_graph_fail(struct ddpm_graph *graph, ddpm_status status)
 void ddpm_graph_enter(struct ddpm_graph *graph, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void ddpm_graph_leave(struct ddpm_graph *graph);
+
+/* Nodes built between these two are one block: with graph->recompute set, their results are not
+ * kept for the backward pass but computed again just before it needs them (Chen et al., "Training
+ * deep nets with sublinear memory cost", 2016). A block has one output, that of its last node.
+ * Blocks do not nest. */
+void ddpm_graph_begin_block(struct ddpm_graph *graph);
+void ddpm_graph_end_block(struct ddpm_graph *graph);
 
 /* Values that no node makes. */
 struct ddpm_value *ddpm_graph_value(struct ddpm_graph *graph, enum ddpm_value_kind kind,
@@ -145,6 +156,11 @@ void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
 ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
                             void *gradients);
 
+/* What ddpm_graph_plan() would allocate, without doing it. The graph cannot be planned afterwards.
+ */
+ddpm_status ddpm_graph_measure(struct ddpm_graph *graph, struct ddpm_device *device,
+                               size_t *arena_bytes, size_t *packed_bytes);
+
 /* Run one phase. */
 ddpm_status ddpm_graph_run(struct ddpm_graph *graph, enum ddpm_phase phase);
 
@@ -153,8 +169,9 @@ ddpm_status ddpm_graph_run(struct ddpm_graph *graph, enum ddpm_phase phase);
  * or -1. */
 ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, enum ddpm_phase phase, int64_t *image);
 
-/* The weights slab has changed: pack again before the next run. */
+/* The weights slab has changed: pack again before the next run, or now. */
 void ddpm_graph_weights_changed(struct ddpm_graph *graph);
+ddpm_status ddpm_graph_pack(struct ddpm_graph *graph);
 
 /* Copy between the host and a kept value (dense bytes). */
 ddpm_status ddpm_graph_write(struct ddpm_graph *graph, struct ddpm_value *value, const void *from);

@@ -215,9 +215,12 @@ static void set_addresses(struct plan *plan, int scratch_begin, void *weights, v
 static ddpm_status allocate(struct ddpm_graph *graph)
 {
     const struct ddpm_backend *backend = graph->device->backend;
-    graph->packed_bytes = 0;
-    for (size_t i = 0; i < graph->node_count; ++i)
-        graph->packed_bytes += ddpm_align_up(graph->calls[i].packed_bytes);
+    const size_t need = graph->arena_bytes + graph->packed_bytes;
+    const size_t available = backend->available ? backend->available(graph->device) : 0;
+    if (available && need > available)
+        return ddpm_raise(DDPM_ERROR_MEMORY,
+                          "out of memory before any work: the plan needs %.2f GB, %.2f GB are free",
+                          (double)need / 1e9, (double)available / 1e9);
     DDPM_TRY(backend->allocate(graph->device, graph->arena_bytes, "activations and gradients",
                                &graph->arena));
     return backend->allocate(graph->device, graph->packed_bytes, "packed weights", &graph->packed);
@@ -234,12 +237,10 @@ static void find_phases(struct ddpm_graph *graph)
     graph->phase_begin[DDPM_PHASE_COUNT] = i;
 }
 
-ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
-                            void *gradients)
+/* Steps 1 to 4 without memory. */
+static ddpm_status lay_out(struct plan *plan, int *scratch_begin)
 {
-    DDPM_TRY(graph->status);
-    graph->device = device;
-    graph->packed_stale = true;
+    struct ddpm_graph *graph = plan->graph;
     find_phases(graph);
     if (graph->phase_begin[DDPM_PHASE_COUNT] != graph->node_count)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the phases of a graph must be built in order");
@@ -247,21 +248,46 @@ ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device
     settle_views(graph);
     DDPM_TRY(prepare_calls(graph));
     find_lifetimes(graph);
-
-    struct plan plan = {graph, NULL, 0};
-    DDPM_TRY(ddpm_new_array((void **)&plan.storages, graph->value_count + graph->node_count,
-                            sizeof *plan.storages, "the memory plan"));
-    assign_storages(&plan);
-    int scratch_begin = plan.count;
-    for (size_t i = 0; i < graph->node_count; ++i)
-        plan.storages[plan.count++] =
+    DDPM_TRY(ddpm_new_array((void **)&plan->storages, graph->value_count + graph->node_count,
+                            sizeof *plan->storages, "the memory plan"));
+    assign_storages(plan);
+    *scratch_begin = plan->count;
+    graph->packed_bytes = 0;
+    for (size_t i = 0; i < graph->node_count; ++i) {
+        plan->storages[plan->count++] =
             (struct ddpm_storage){graph->calls[i].scratch_bytes, (int)i, (int)i, 0};
-    ddpm_status status =
-        ddpm_place_storages(plan.storages, (size_t)plan.count, &graph->arena_bytes);
+        graph->packed_bytes += ddpm_align_up(graph->calls[i].packed_bytes);
+    }
+    return ddpm_place_storages(plan->storages, (size_t)plan->count, &graph->arena_bytes);
+}
+
+ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
+                            void *gradients)
+{
+    struct plan plan = {graph, NULL, 0};
+    int scratch_begin = 0;
+    DDPM_TRY(graph->status);
+    graph->device = device;
+    graph->packed_stale = true;
+    ddpm_status status = lay_out(&plan, &scratch_begin);
     if (status == DDPM_OK)
         status = allocate(graph);
     if (status == DDPM_OK)
         set_addresses(&plan, scratch_begin, weights, gradients);
     free(plan.storages);
+    return status;
+}
+
+ddpm_status ddpm_graph_measure(struct ddpm_graph *graph, struct ddpm_device *device,
+                               size_t *arena_bytes, size_t *packed_bytes)
+{
+    struct plan plan = {graph, NULL, 0};
+    int scratch_begin;
+    DDPM_TRY(graph->status);
+    graph->device = device;
+    ddpm_status status = lay_out(&plan, &scratch_begin);
+    free(plan.storages);
+    *arena_bytes = graph->arena_bytes;
+    *packed_bytes = graph->packed_bytes;
     return status;
 }

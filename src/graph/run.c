@@ -10,7 +10,7 @@ void ddpm_graph_weights_changed(struct ddpm_graph *graph)
     graph->packed_stale = true;
 }
 
-static ddpm_status pack_weights(struct ddpm_graph *graph)
+ddpm_status ddpm_graph_pack(struct ddpm_graph *graph)
 {
     for (size_t i = 0; i < graph->node_count; ++i)
         if (graph->calls[i].packed_bytes)
@@ -22,7 +22,7 @@ static ddpm_status pack_weights(struct ddpm_graph *graph)
 ddpm_status ddpm_graph_run(struct ddpm_graph *graph, enum ddpm_phase phase)
 {
     if (graph->packed_stale)
-        DDPM_TRY(pack_weights(graph));
+        DDPM_TRY(ddpm_graph_pack(graph));
     for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i)
         DDPM_TRY(graph->calls[i].kernel->run(&graph->calls[i]));
     return DDPM_OK;
@@ -56,7 +56,7 @@ ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, enum ddpm_phase pha
 {
     *image = -1;
     if (graph->packed_stale)
-        DDPM_TRY(pack_weights(graph));
+        DDPM_TRY(ddpm_graph_pack(graph));
     for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i) {
         const struct ddpm_call *call = &graph->calls[i];
         DDPM_TRY(call->kernel->run(call));

@@ -23,6 +23,7 @@ struct ddpm_value *ddpm_convnext_block(const struct ddpm_net_build *build, struc
     const bool norm = build->config->norm;
 
     ddpm_graph_enter(g, "%s", name);
+    ddpm_graph_begin_block(g);
     struct ddpm_value *time = ddpm_linear(g, ddpm_gelu(g, build->time), "mlp.1", in);
     struct ddpm_value *h = ddpm_depthwise_conv2d(g, x, "in_conv", 7);
     h = ddpm_add_channels(g, h, time);
@@ -35,6 +36,7 @@ struct ddpm_value *ddpm_convnext_block(const struct ddpm_net_build *build, struc
     struct ddpm_value *residual =
         in == channels ? x : ddpm_conv2d(g, x, "residual_conv", channels, 1, 0);
     h = ddpm_add(g, h, residual);
+    ddpm_graph_end_block(g);
     ddpm_graph_leave(g);
     return h;
 }

@@ -35,7 +35,8 @@ static void make_slabs(struct pass *pass)
     assert_ok(backend->upload(pass->device, pass->device_weights, pass->weights, bytes));
 }
 
-static void build(struct pass *pass, const struct ddpm_config *config, unsigned rules)
+static void build(struct pass *pass, const struct ddpm_config *config, unsigned rules,
+                  bool recompute)
 {
     const int64_t b = config->training.batch_size;
     const int64_t h = config->diffusion.image_height, w = config->diffusion.image_width;
@@ -52,6 +53,7 @@ static void build(struct pass *pass, const struct ddpm_config *config, unsigned 
     ddpm_graph_keep(pass->y);
     pass->loss = ddpm_loss_per_image(g, pass->y, pass->target, DDPM_LOSS_L2);
     ddpm_graph_fuse(g, rules);
+    g->recompute = recompute;
     g->phase = DDPM_PHASE_BACKWARD;
     struct ddpm_value *seed = ddpm_loss_gradient(g, pass->y, pass->target, DDPM_LOSS_L2, 1);
     assert_ok(ddpm_graph_differentiate(g, pass->y, seed));
@@ -129,13 +131,13 @@ static void clear(struct pass *pass)
     ddpm_free_aligned(pass->gradients);
 }
 
-static void run_case(const char *name, unsigned rules)
+static size_t run_case(const char *name, unsigned rules, bool recompute)
 {
     struct golden golden = golden_open(name);
     struct ddpm_config config;
     struct pass pass = {0};
     golden_config(&golden, &config, NULL);
-    build(&pass, &config, rules);
+    build(&pass, &config, rules, recompute);
     write_formula(&pass, pass.x, "x", 1);
     write_formula(&pass, pass.target, "eps", 1.7);
     int64_t *t = golden_integers(&golden, "t", NULL);
@@ -149,13 +151,15 @@ static void run_case(const char *name, unsigned rules)
     const char *where = "";
     double output = output_error(&pass, &golden);
     double gradient = worst_gradient(&pass, &golden, &where);
-    printf("%-16s rules %x: output %.1e, worst gradient %.1e (%s)\n", name, rules & 7u, output,
-           gradient, where);
+    printf("%-18s rules %x%s: output %.1e, worst gradient %.1e (%s)\n", name, rules & 7u,
+           recompute ? ", recomputed" : "", output, gradient, where);
     assert_true(output <= OUTPUT_TOLERANCE);
     assert_true(gradient <= GRADIENT_TOLERANCE);
+    size_t arena_bytes = pass.graph->arena_bytes;
     free(t);
     clear(&pass);
     golden_close(&golden);
+    return arena_bytes;
 }
 
 static const char *const cases[] = {
@@ -169,16 +173,28 @@ static void networks_agree_with_pytorch(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
-        run_case(cases[i], ~0u);
+        run_case(cases[i], ~0u, false);
 }
 
 /* Every fusion rule alone, and none: the same numbers. */
 static void fusion_changes_nothing(void **state)
 {
     (void)state;
-    run_case("case_att_12_2", 0);
+    run_case("case_att_12_2", 0, false);
     for (size_t rule = 0; rule < ddpm_fusion_rule_count; ++rule)
-        run_case("case_att_12_2", 1u << rule);
+        run_case("case_att_12_2", 1u << rule, false);
+}
+
+/* --memory low: the same numbers from less memory. */
+static void recomputing_changes_nothing(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"case_att_12_4", "case_two_8_4", "case_one_8_3"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        size_t kept = run_case(names[i], ~0u, false), recomputed = run_case(names[i], ~0u, true);
+        assert_true(recomputed < kept);
+        printf("%s: %zu bytes instead of %zu\n", names[i], recomputed, kept);
+    }
 }
 
 int main(void)
@@ -186,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(networks_agree_with_pytorch),
         cmocka_unit_test(fusion_changes_nothing),
+        cmocka_unit_test(recomputing_changes_nothing),
     };
     return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
 }
