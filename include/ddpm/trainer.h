@@ -75,6 +75,12 @@ DDPM_API struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *
  * good checkpoint is there at every moment, whatever is killed or full. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
+/* The same in two: begin copies what is to be written and, where the device's memory is not the
+ * host's, writes it while training goes on; end waits and says how it went. One at a time: begin
+ * ends the one before first. */
+DDPM_API ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run);
+DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
+
 /* Go on from the checkpoint that `<run>/checkpoints/latest` names, or from the checkpoint folder
  * given: weights, EMA, moments, step. DDPM_ERROR_MISMATCH names the field that does not fit the
  * configuration or the data. The trainer is unusable after a failure. */

@@ -174,16 +174,17 @@ static void describe(const struct run *run)
                          ddpm_count_text(b, run->steps));
 }
 
-static ddpm_status save(struct run *run)
+/* Begin a checkpoint of this step unless there is one; `wait` until it is whole. */
+static ddpm_status save(struct run *run, bool wait)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
-    if (run->saved == step)
-        return DDPM_OK;
-    /* The log first: a checkpoint never knows of steps that the log does not. */
-    DDPM_TRY(ddpm_run_log_flush(&run->log));
-    DDPM_TRY(ddpm_trainer_save(run->trainer, run->path));
-    run->saved = step;
-    return DDPM_OK;
+    if (run->saved != step) {
+        /* The log first: a checkpoint never knows of steps that the log does not. */
+        DDPM_TRY(ddpm_run_log_flush(&run->log));
+        DDPM_TRY(ddpm_trainer_save_begin(run->trainer, run->path));
+        run->saved = step;
+    }
+    return wait ? ddpm_trainer_save_end(run->trainer) : DDPM_OK;
 }
 
 static int after_sampling_step(void *user, const struct ddpm_sample_progress *progress)
@@ -301,13 +302,13 @@ static ddpm_status train(struct run *run)
         DDPM_TRY(one_step(run));
         step = ddpm_trainer_steps_done(run->trainer);
         if (due(run->save_every, step))
-            DDPM_TRY(save(run));
+            DDPM_TRY(save(run, false));
         if (due(run->sample_every, step))
             status = sample(run);
     }
     if (status != DDPM_OK && status != DDPM_STOPPED)
         return status;
-    DDPM_TRY(save(run));
+    DDPM_TRY(save(run, true));
     DDPM_TRY(ddpm_check_signal());
     return run->sample_every > 0 && step == run->steps ? sample(run) : DDPM_OK;
 }

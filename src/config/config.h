@@ -68,6 +68,7 @@ struct ddpm_run_config {
     int precision;   /* enum ddpm_precision */
     char device[64]; /* "auto", "cpu", "cuda:0" */
     bool direct;     /* --conv direct: no Winograd */
+    bool low_memory; /* --memory low: blocks are computed again in the backward pass */
 };
 
 struct ddpm_config {

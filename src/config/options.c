@@ -17,6 +17,7 @@ static const char *const losses[] = {"l2", "l1", NULL};
 static const char *const lr_schedules[] = {"constant", "cosine", NULL};
 static const char *const crops[] = {"center", "random", NULL};
 static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
+static const char *const memories[] = {"normal", "low", NULL};
 static const char *const convolutions[] = {"auto", "direct", NULL};
 
 #define INTEGER(name_, field, default_, range_, group_, key_, help_)                               \
@@ -145,6 +146,9 @@ const struct ddpm_option ddpm_options[] = {
     CHOICE("precision", "NAME", run.precision, "auto", precisions, RUN, "precision",
            "fp32, bf16, or auto: the faster one that the machine has"),
     TEXT("device", "NAME", run.device, "auto", RUN, "device", "auto, cpu, cuda or cuda:N"),
+    {.name = "memory", .placeholder = "normal|low", .type = DDPM_OPTION_SWITCH, AT(run.low_memory),
+     .default_text = "normal", .choices = memories, .group = DDPM_GROUP_RUN, .key = "memory",
+     .help = "training memory: normal, or low at the price of a second forward pass"},
     {.name = "conv", .placeholder = "auto|direct", .type = DDPM_OPTION_SWITCH, AT(run.direct),
      .default_text = "auto", .choices = convolutions, .group = DDPM_GROUP_RUN, .key = "conv",
      .help = "convolutions: the fastest way, or direct only"},

@@ -18,12 +18,14 @@ struct ddpm_device {
     const struct ddpm_backend *backend;
     int threads;
     bool direct;
-    char description[160]; /* "CPU, avx2, 2 threads" */
+    enum ddpm_dtype preferred; /* activations under precision auto */
+    char description[160];     /* "CPU, avx2, 2 threads" */
 };
 
 struct ddpm_backend {
     const char *name;
     const char *help;
+    bool host_memory; /* tensors lie in memory that the host reads and writes */
     ddpm_status (*open)(const struct ddpm_device_options *options, struct ddpm_device **out);
     void (*close)(struct ddpm_device *device);
 
@@ -70,7 +72,8 @@ void ddpm_device_close(struct ddpm_device **device);
  * `ddpm_cuda_backend`, of type ddpm_plugin_backend, which returns NULL when `abi` is not the one it
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
-#define DDPM_PLUGIN_ABI 1u /* raise whenever a struct of this file, kernels.h or tensor.h changes */
+#define DDPM_PLUGIN_ABI 2u /* raise whenever a struct of this file, kernels.h or tensor.h changes  \
+                            */
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

@@ -16,7 +16,7 @@ ddpm_status ddpm_host_synchronize(struct ddpm_device *device);
 
 /* These members, for the initialiser of a backend. */
 #define DDPM_HOST_MEMORY_ROWS                                                                      \
-    .allocate = ddpm_host_allocate, .release = ddpm_host_release,                                  \
+    .host_memory = true, .allocate = ddpm_host_allocate, .release = ddpm_host_release,             \
     .available = ddpm_host_available, .upload = ddpm_host_copy, .download = ddpm_host_copy,        \
     .copy = ddpm_host_copy, .zero = ddpm_host_zero, .synchronize = ddpm_host_synchronize
 

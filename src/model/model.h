@@ -13,6 +13,7 @@ struct ddpm_forward_plan {
     struct ddpm_graph *graph;
     struct ddpm_value *x, *t, *y;
     enum ddpm_weights which;
+    void *staging; /* host: x and t on their way in, y on its way out */
 };
 
 struct ddpm_network {

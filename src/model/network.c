@@ -18,7 +18,9 @@ static ddpm_status open_device(struct ddpm_network *network)
     struct ddpm_device_options options = {.threads = (int)run->threads, .direct = run->direct};
     const char *name = run->device[0] ? run->device : "auto";
     DDPM_TRY(ddpm_device_open(name, &options, &network->device));
-    network->dtype = run->precision == DDPM_PRECISION_BF16 ? DDPM_BF16 : DDPM_F32;
+    network->dtype = run->precision == DDPM_PRECISION_AUTO   ? network->device->preferred
+                     : run->precision == DDPM_PRECISION_BF16 ? DDPM_BF16
+                                                             : DDPM_F32;
     snprintf(network->description, sizeof network->description, "%s, %s",
              network->device->description, ddpm_dtype_name(network->dtype));
     return DDPM_OK;
@@ -75,12 +77,19 @@ ddpm_status ddpm_network_create(const struct ddpm_config *config, struct ddpm_ne
     return status;
 }
 
+static void forget_forward_plan(struct ddpm_forward_plan *plan)
+{
+    ddpm_graph_destroy(&plan->graph);
+    free(plan->staging);
+    plan->staging = NULL;
+}
+
 void ddpm_network_destroy(struct ddpm_network **network)
 {
     struct ddpm_network *n = *network;
     if (!n)
         return;
-    ddpm_graph_destroy(&n->forward.graph);
+    forget_forward_plan(&n->forward);
     for (int i = 0; n->device && i < 2; ++i)
         n->device->backend->release(n->device, n->slabs[i]);
     ddpm_device_close(&n->device);
@@ -168,6 +177,18 @@ ddpm_status ddpm_network_set(struct ddpm_network *network, enum ddpm_weights whi
     return status;
 }
 
+static size_t t_offset(const struct ddpm_forward_plan *plan)
+{
+    return ddpm_align_up(ddpm_tensor_bytes(&plan->x->tensor));
+}
+
+static ddpm_status allocate_staging(struct ddpm_forward_plan *plan)
+{
+    size_t in = t_offset(plan) + ddpm_tensor_bytes(&plan->t->tensor);
+    size_t out = ddpm_tensor_bytes(&plan->y->tensor);
+    return ddpm_new_array(&plan->staging, in > out ? in : out, 1, "network input and output");
+}
+
 /* Plan the forward pass for a shape, unless the last plan is for that shape. */
 static ddpm_status plan_forward(struct ddpm_network *network, enum ddpm_weights which,
                                 int64_t batch, int64_t height, int64_t width)
@@ -176,7 +197,7 @@ static ddpm_status plan_forward(struct ddpm_network *network, enum ddpm_weights 
     if (plan->graph && plan->which == which && plan->x->tensor.n == batch &&
         plan->x->tensor.h == height && plan->x->tensor.w == width)
         return DDPM_OK;
-    ddpm_graph_destroy(&plan->graph);
+    forget_forward_plan(plan);
     struct ddpm_graph *graph;
     DDPM_TRY(ddpm_graph_create(&network->parameters, network->dtype, &graph));
     plan->x = ddpm_graph_input(graph, network->dtype, batch, height, width,
@@ -187,6 +208,8 @@ static ddpm_status plan_forward(struct ddpm_network *network, enum ddpm_weights 
     ddpm_graph_keep(plan->y);
     ddpm_graph_fuse(graph, ~0u);
     ddpm_status status = ddpm_graph_plan(graph, network->device, network->slabs[which], NULL);
+    if (status == DDPM_OK)
+        status = allocate_staging(plan);
     if (status != DDPM_OK)
         ddpm_graph_destroy(&graph);
     plan->graph = graph;
@@ -218,31 +241,20 @@ static ddpm_status write_inputs(struct ddpm_network *network, const float *x, co
 {
     struct ddpm_forward_plan *plan = &network->forward;
     const struct ddpm_tensor *shape = &plan->x->tensor;
-    const size_t x_bytes = ddpm_tensor_bytes(shape);
-    const size_t t_offset = ddpm_align_up(x_bytes);
-    char *staging;
-    DDPM_TRY(ddpm_new_array((void **)&staging, t_offset + (size_t)shape->n * sizeof(int32_t), 1,
-                            "network input"));
-    to_nhwc(shape, x, staging);
+    char *t_staging = (char *)plan->staging + t_offset(plan);
+    to_nhwc(shape, x, plan->staging);
     for (int64_t b = 0; b < shape->n; ++b)
-        ddpm_store(staging + t_offset, DDPM_I32, b, (double)t[b]);
-    ddpm_status status = ddpm_graph_write(plan->graph, plan->x, staging);
-    if (status == DDPM_OK)
-        status = ddpm_graph_write(plan->graph, plan->t, staging + t_offset);
-    free(staging);
-    return status;
+        ddpm_store(t_staging, DDPM_I32, b, (double)t[b]);
+    DDPM_TRY(ddpm_graph_write(plan->graph, plan->x, plan->staging));
+    return ddpm_graph_write(plan->graph, plan->t, t_staging);
 }
 
 static ddpm_status read_output(struct ddpm_network *network, float *y)
 {
     struct ddpm_forward_plan *plan = &network->forward;
-    void *staging;
-    DDPM_TRY(ddpm_new_array(&staging, ddpm_tensor_bytes(&plan->y->tensor), 1, "network output"));
-    ddpm_status status = ddpm_graph_read(plan->graph, plan->y, staging);
-    if (status == DDPM_OK)
-        to_nchw(&plan->y->tensor, staging, y);
-    free(staging);
-    return status;
+    DDPM_TRY(ddpm_graph_read(plan->graph, plan->y, plan->staging));
+    to_nchw(&plan->y->tensor, plan->staging, y);
+    return DDPM_OK;
 }
 
 ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddpm_weights which,

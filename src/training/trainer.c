@@ -1,4 +1,5 @@
-/* The trainer: the five lines of the algorithm (Ho et al. 2020, algorithm 1) as one planned graph.
+/* The trainer: the five lines of the algorithm (Ho et al. 2020, algorithm 1) as one planned graph;
+ * step.c runs it.
  *
  *     draw      x_0 = pictures, t ~ U{0…T-1}, ε ~ N(0,I)
  *     forward   loss = ‖ε - network(√ᾱ_t·x_0 + √(1-ᾱ_t)·ε, t)‖²
@@ -7,20 +8,13 @@
  *
  * Everything random is a function of (seed, step, place in the batch), so a step can be repeated,
  * resumed and diagnosed. */
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/memory.h"
 #include "core/random.h"
-#include "core/threads.h"
 #include "nets/nets.h"
 #include "training/trainer_state.h"
-
-/* Pictures of one optimizer step. */
-static int64_t pictures_per_step(const struct ddpm_training_config *config)
-{
-    return config->batch_size * config->accumulate;
-}
 
 static struct ddpm_value *slab_value(struct ddpm_trainer *trainer, void *slab)
 {
@@ -30,12 +24,11 @@ static struct ddpm_value *slab_value(struct ddpm_trainer *trainer, void *slab)
     return ddpm_graph_external(trainer->graph, tensor);
 }
 
-static void build_draw(struct ddpm_trainer *trainer)
+static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
 {
     const struct ddpm_config *config = &trainer->network->config;
     const struct ddpm_diffusion_config *diffusion = &config->diffusion;
     struct ddpm_graph *g = trainer->graph;
-    const int64_t batch = config->training.batch_size;
     const uint64_t seed = config->training.seed;
     g->phase = DDPM_PHASE_DRAW;
     trainer->pictures = ddpm_graph_input(g, DDPM_U8, batch, diffusion->image_height,
@@ -54,7 +47,7 @@ static void build_draw(struct ddpm_trainer *trainer)
     ddpm_graph_keep(trainer->noise);
 }
 
-static ddpm_status build_graph(struct ddpm_trainer *trainer)
+static ddpm_status build_graph(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
 {
     struct ddpm_network *network = trainer->network;
     const struct ddpm_config *config = &network->config;
@@ -62,7 +55,7 @@ static ddpm_status build_graph(struct ddpm_trainer *trainer)
     DDPM_TRY(ddpm_graph_create(&network->parameters, network->dtype, &trainer->graph));
     struct ddpm_graph *g = trainer->graph;
 
-    build_draw(trainer);
+    build_draw(trainer, batch);
 
     g->phase = DDPM_PHASE_FORWARD;
     struct ddpm_value *x_t =
@@ -70,6 +63,7 @@ static ddpm_status build_graph(struct ddpm_trainer *trainer)
     struct ddpm_value *prediction = ddpm_net_build(g, &config->network, x_t, trainer->t);
     trainer->loss = ddpm_loss_per_image(g, prediction, trainer->noise, loss);
     ddpm_graph_fuse(g, ~0u);
+    g->recompute = low_memory;
 
     g->phase = DDPM_PHASE_BACKWARD;
     struct ddpm_value *seed = ddpm_loss_gradient(g, prediction, trainer->noise, loss,
@@ -85,10 +79,54 @@ static ddpm_status build_graph(struct ddpm_trainer *trainer)
                slab_value(trainer, network->slabs[DDPM_WEIGHTS_MODEL]),
                slab_value(trainer, trainer->m), slab_value(trainer, trainer->v),
                slab_value(trainer, network->slabs[DDPM_WEIGHTS_EMA]));
-    DDPM_TRY(g->status);
-    DDPM_TRY(ddpm_graph_plan(g, network->device, network->slabs[DDPM_WEIGHTS_MODEL],
-                             trainer->gradients));
-    return ddpm_graph_write(g, trainer->table, trainer->tables.q_sample);
+    return g->status;
+}
+
+/* Does a step of this batch fit beside what is taken already? */
+static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
+{
+    struct ddpm_device *device = trainer->network->device;
+    size_t arena, packed;
+    ddpm_graph_destroy(&trainer->graph);
+    ddpm_status status = build_graph(trainer, batch, low_memory);
+    if (status == DDPM_OK)
+        status = ddpm_graph_measure(trainer->graph, device, &arena, &packed);
+    ddpm_graph_destroy(&trainer->graph);
+    return status == DDPM_OK && arena + packed <= device->backend->available(device);
+}
+
+/* The plan does not fit: say what would. */
+static ddpm_status suggest_smaller(struct ddpm_trainer *trainer)
+{
+    const struct ddpm_config *config = &trainer->network->config;
+    char why[512];
+    snprintf(why, sizeof why, "%s", ddpm_error_message());
+    if (!trainer->network->device->backend->available)
+        return DDPM_ERROR_MEMORY;
+    if (!config->run.low_memory && would_fit(trainer, config->training.batch_size, true))
+        return ddpm_raise(DDPM_ERROR_MEMORY, "%s; memory low would fit", why);
+    for (int64_t batch = config->training.batch_size / 2; batch > 0; batch /= 2)
+        if (would_fit(trainer, batch, config->run.low_memory))
+            return ddpm_raise(
+                DDPM_ERROR_MEMORY,
+                "%s; batch-size %lld would fit (with accumulate %lld it trains alike)", why,
+                (long long)batch,
+                (long long)(config->training.accumulate * (config->training.batch_size / batch)));
+    return ddpm_raise(DDPM_ERROR_MEMORY,
+                      "%s; not even one picture would fit: a smaller dim or size is needed", why);
+}
+
+static ddpm_status plan_graph(struct ddpm_trainer *trainer)
+{
+    struct ddpm_network *network = trainer->network;
+    const struct ddpm_config *config = &network->config;
+    DDPM_TRY(build_graph(trainer, config->training.batch_size, config->run.low_memory));
+    ddpm_status status = ddpm_graph_plan(trainer->graph, network->device,
+                                         network->slabs[DDPM_WEIGHTS_MODEL], trainer->gradients);
+    if (status == DDPM_ERROR_MEMORY)
+        return suggest_smaller(trainer);
+    DDPM_TRY(status);
+    return ddpm_graph_write(trainer->graph, trainer->table, trainer->tables.q_sample);
 }
 
 static ddpm_status allocate_slabs(struct ddpm_trainer *trainer)
@@ -142,7 +180,7 @@ ddpm_status ddpm_trainer_create(struct ddpm_network *network, struct ddpm_data *
     if (status == DDPM_OK)
         status = allocate_slabs(trainer);
     if (status == DDPM_OK)
-        status = build_graph(trainer);
+        status = plan_graph(trainer);
     if (status == DDPM_OK)
         status = allocate_host(trainer);
     if (status != DDPM_OK)
@@ -157,7 +195,11 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     if (!t)
         return;
     struct ddpm_device *device = t->network->device;
+    (void)ddpm_trainer_save_end(t); /* whoever wants to know has asked before */
     ddpm_prefetch_destroy(&t->prefetch);
+    for (int part = 0; part < DDPM_PART_COUNT; ++part)
+        if (t->recordings[part])
+            device->backend->release_recording(device, t->recordings[part]);
     ddpm_graph_destroy(&t->graph);
     device->backend->release(device, t->gradients);
     device->backend->release(device, t->m);
@@ -168,162 +210,6 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     free(t->host_values);
     free(t);
     *trainer = NULL;
-}
-
-/* What is the same for every micro-batch of a step, before the first. */
-static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
-{
-    const struct ddpm_training_config *config = &trainer->network->config.training;
-    struct ddpm_device *device = trainer->network->device;
-    const double k = (double)(trainer->step + 1);
-    *result = (struct ddpm_step_result){.step = trainer->step + 1};
-    result->lr = ddpm_learning_rate(config, trainer->step);
-    float hyper[DDPM_HYPER_COUNT] = {
-        [DDPM_HYPER_LR] = (float)result->lr,
-        [DDPM_HYPER_BETA1] = (float)config->beta1,
-        [DDPM_HYPER_BETA2] = (float)config->beta2,
-        [DDPM_HYPER_EPS] = (float)config->eps,
-        [DDPM_HYPER_WEIGHT_DECAY] = (float)config->weight_decay,
-        [DDPM_HYPER_CORRECTION1] = (float)(1 - pow(config->beta1, k)),
-        [DDPM_HYPER_CORRECTION2] = (float)(1 - pow(config->beta2, k)),
-        [DDPM_HYPER_MAX_NORM] = (float)config->max_grad_norm,
-        [DDPM_HYPER_EMA_DECAY] = (float)ddpm_ema_decay(config, trainer->step),
-    };
-    DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->hyper, hyper));
-    return device->backend->zero(device, trainer->gradients,
-                                 ddpm_network_slab_bytes(trainer->network));
-}
-
-/* Forward and backward of the micro-batch that is in place; adds its share to result->loss. */
-static ddpm_status run_micro_batch(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
-{
-    const struct ddpm_training_config *config = &trainer->network->config.training;
-    DDPM_TRY(ddpm_graph_run(trainer->graph, DDPM_PHASE_FORWARD));
-    DDPM_TRY(ddpm_graph_run(trainer->graph, DDPM_PHASE_BACKWARD));
-    DDPM_TRY(ddpm_graph_read(trainer->graph, trainer->loss, trainer->host_loss));
-    double sum = 0;
-    for (int64_t b = 0; b < config->batch_size; ++b)
-        sum += (double)trainer->host_loss[b];
-    result->loss += sum / (double)pictures_per_step(config);
-    return DDPM_OK;
-}
-
-static ddpm_status finish_step(struct ddpm_trainer *trainer, struct ddpm_step_result *result,
-                               const int64_t *items)
-{
-    float norm;
-    DDPM_TRY(ddpm_graph_run(trainer->graph, DDPM_PHASE_UPDATE));
-    DDPM_TRY(ddpm_graph_read(trainer->graph, trainer->norm, &norm));
-    result->grad_norm = (double)norm;
-    if (!isfinite(norm))
-        return ddpm_trainer_diagnose(trainer, -1, result->loss, result->grad_norm, items);
-    ++trainer->step;
-    ddpm_graph_weights_changed(trainer->graph);
-    ddpm_network_weights_changed(trainer->network);
-    return DDPM_OK;
-}
-
-static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
-{
-    const struct ddpm_config *config = &trainer->network->config;
-    if (trainer->prefetch)
-        return DDPM_OK;
-    if (!trainer->data)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "this trainer was made without a data source");
-    int threads = (int)config->data.decode_threads;
-    struct ddpm_prefetch_options options = {
-        .batch_size = (int)pictures_per_step(&config->training),
-        .depth = config->data.prefetch > 1 ? (int)config->data.prefetch : 4,
-        .threads = threads > 0 ? threads : ddpm_processor_count(),
-        .seed = config->training.seed,
-        .start_step = (uint64_t)trainer->step,
-        .shuffle = true,
-        .flip = config->data.flip,
-    };
-    return ddpm_prefetch_create(&trainer->prefetch, trainer->data->source, &options);
-}
-
-/* Put micro-batch `index` of a batch in place and draw its timesteps and noise. */
-static ddpm_status draw_micro_batch(struct ddpm_trainer *trainer, const struct ddpm_batch *batch,
-                                    int64_t index)
-{
-    const int64_t size = trainer->network->config.training.batch_size;
-    const size_t bytes = ddpm_tensor_bytes(&trainer->pictures->tensor);
-    for (int64_t b = 0; b < size; ++b) {
-        trainer->host_counters[2 * b] = (int32_t)(index * size + b);
-        trainer->host_counters[2 * b + 1] = (int32_t)trainer->step;
-    }
-    DDPM_TRY(
-        ddpm_graph_write(trainer->graph, trainer->pictures, batch->pixels + (size_t)index * bytes));
-    DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->flips, batch->flips + index * size));
-    DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->counters, trainer->host_counters));
-    return ddpm_graph_run(trainer->graph, DDPM_PHASE_DRAW);
-}
-
-static ddpm_status step_on_batch(struct ddpm_trainer *trainer, const struct ddpm_batch *batch,
-                                 struct ddpm_step_result *result)
-{
-    const int64_t micro_batches = trainer->network->config.training.accumulate;
-    DDPM_TRY(begin_step(trainer, result));
-    for (int64_t i = 0; i < micro_batches; ++i) {
-        DDPM_TRY(draw_micro_batch(trainer, batch, i));
-        DDPM_TRY(run_micro_batch(trainer, result));
-        if (!isfinite(result->loss))
-            return ddpm_trainer_diagnose(trainer, i, result->loss, NAN, batch->items);
-    }
-    return finish_step(trainer, result, batch->items);
-}
-
-ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
-{
-    struct ddpm_batch batch;
-    DDPM_TRY(start_prefetch(trainer));
-    double waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited;
-    DDPM_TRY(ddpm_prefetch_next(trainer->prefetch, &batch));
-    waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited - waited;
-    ddpm_status status = step_on_batch(trainer, &batch, result);
-    result->data_wait = waited;
-    ddpm_prefetch_release(trainer->prefetch);
-    return status;
-}
-
-/* One picture-shaped input of a micro-batch from NCHW. */
-static ddpm_status write_planar(struct ddpm_trainer *trainer, struct ddpm_value *value,
-                                const float *nchw)
-{
-    const struct ddpm_tensor *shape = &value->tensor;
-    const int64_t area = shape->h * shape->w;
-    for (int64_t b = 0; b < shape->n; ++b)
-        for (int64_t p = 0; p < area; ++p)
-            for (int64_t c = 0; c < shape->c; ++c)
-                trainer->host_values[(b * area + p) * shape->c + c] =
-                    nchw[(b * shape->c + c) * area + p];
-    return ddpm_graph_write(trainer->graph, value, trainer->host_values);
-}
-
-ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer, const float *pictures,
-                                    const int64_t *timesteps, const float *noise,
-                                    struct ddpm_step_result *result)
-{
-    const struct ddpm_training_config *config = &trainer->network->config.training;
-    const int64_t count = ddpm_tensor_count(&trainer->x0->tensor);
-    for (int64_t b = 0; b < pictures_per_step(config); ++b)
-        if (timesteps[b] < 0 || timesteps[b] >= trainer->tables.timesteps)
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "timestep %lld: got %lld, want 0 to %lld",
-                              (long long)b, (long long)timesteps[b],
-                              (long long)trainer->tables.timesteps - 1);
-    DDPM_TRY(begin_step(trainer, result));
-    for (int64_t i = 0; i < config->accumulate; ++i) {
-        for (int64_t b = 0; b < config->batch_size; ++b)
-            trainer->host_counters[b] = (int32_t)timesteps[i * config->batch_size + b];
-        DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->t, trainer->host_counters));
-        DDPM_TRY(write_planar(trainer, trainer->x0, pictures + i * count));
-        DDPM_TRY(write_planar(trainer, trainer->noise, noise + i * count));
-        DDPM_TRY(run_micro_batch(trainer, result));
-        if (!isfinite(result->loss))
-            return ddpm_trainer_diagnose(trainer, i, result->loss, NAN, NULL);
-    }
-    return finish_step(trainer, result, NULL);
 }
 
 ddpm_status ddpm_trainer_gradient(const struct ddpm_trainer *trainer, const char *name,

@@ -2,16 +2,38 @@
 #ifndef DDPM_TRAINING_TRAINER_STATE_H
 #define DDPM_TRAINING_TRAINER_STATE_H
 
+#include <pthread.h>
+
 #include <ddpm/trainer.h>
 
 #include "data/prefetch.h"
 #include "data/source.h"
 #include "diffusion/schedule.h"
 #include "model/model.h"
+#include "training/checkpoint.h"
 
 struct ddpm_data {
     struct ddpm_source *source;
     struct ddpm_config config;
+};
+
+/* The three things a step is made of. On a device that can record, each is recorded at its second
+ * turn and replayed from then on with one submission. */
+enum ddpm_step_part {
+    DDPM_PART_BEGIN,  /* gradients to zero, weights packed */
+    DDPM_PART_MICRO,  /* draw, forward, backward of one micro-batch */
+    DDPM_PART_UPDATE, /* norm, AdamW, EMA */
+    DDPM_PART_COUNT,
+};
+
+/* A checkpoint that is being written while training goes on. */
+struct ddpm_saver {
+    pthread_t thread;
+    bool running;
+    struct ddpm_snapshot snapshot;
+    char run[DDPM_MAX_PATH];
+    ddpm_status status;
+    char message[1024];
 };
 
 struct ddpm_trainer {
@@ -28,6 +50,10 @@ struct ddpm_trainer {
 
     /* Slabs on the device; weights and EMA are the network's. */
     void *gradients, *m, *v;
+
+    int turns[DDPM_PART_COUNT];
+    void *recordings[DDPM_PART_COUNT];
+    struct ddpm_saver saver;
 
     int64_t step; /* done so far */
     float *host_loss;

@@ -1,0 +1,42 @@
+/* Checkpoints on disk: a folder with model.safetensors, ema.safetensors, optimizer.safetensors,
+ * config.json and state.json; see docs/file-formats.md. */
+#ifndef DDPM_TRAINING_CHECKPOINT_H
+#define DDPM_TRAINING_CHECKPOINT_H
+
+#include <jansson.h>
+
+#include "config/config.h"
+#include "graph/parameters.h"
+
+enum ddpm_slab { DDPM_SLAB_WEIGHTS, DDPM_SLAB_EMA, DDPM_SLAB_M, DDPM_SLAB_V, DDPM_SLAB_COUNT };
+
+/* The state of a run, in host memory. */
+struct ddpm_snapshot {
+    const struct ddpm_parameters *parameters;
+    const struct ddpm_config *config;
+    bool has_data;
+    uint64_t data_fingerprint;
+    int64_t step;
+    float *slabs[DDPM_SLAB_COUNT];
+};
+
+/* Write `<run>/checkpoints/step-NNNNNN`, point `latest` at it, remove what is too old. */
+ddpm_status ddpm_checkpoint_write(const struct ddpm_snapshot *snapshot, const char *run);
+
+/* The checkpoint folder that `path` (a run or a checkpoint) means. */
+ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes);
+
+/* Read a checkpoint into a snapshot whose slabs are allocated and whose other members say what is
+ * wanted; sets step. DDPM_ERROR_MISMATCH names the field that differs. */
+ddpm_status ddpm_checkpoint_read(const char *folder, struct ddpm_snapshot *snapshot);
+
+/* state.json, checkpoint_state.c: write it; read it; check that the files are those it describes;
+ * check that the run it describes is this one. */
+extern const char *const ddpm_checkpoint_files[];
+#define DDPM_CHECKPOINT_FILE_COUNT 3
+ddpm_status ddpm_checkpoint_write_state(const struct ddpm_snapshot *snapshot, const char *folder);
+ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state);
+ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder);
+ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_snapshot *snapshot);
+
+#endif

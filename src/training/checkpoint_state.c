@@ -1,0 +1,161 @@
+/* state.json of a checkpoint: which step, which run, which files with which checksums. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "formats/checksum.h"
+#include "formats/file.h"
+#include "formats/json.h"
+#include "training/checkpoint.h"
+
+#define STATE_FORMAT 1
+#define VALUE_BYTES 256
+
+const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_FILE_COUNT] = {
+    "model.safetensors", "ema.safetensors", "optimizer.safetensors"};
+
+/* Options that make a run what it is: going on with another value would not be going on. */
+static const char *const locked_options[] = {
+    "network",    "dim",  "init-dim",  "out-dim",  "dim-mults",          "channels", "theta",
+    "mult",       "norm", "timesteps", "schedule", "image-size",         "loss",     "batch-size",
+    "accumulate", "seed", "flip",      "crop",     "timestep-per-batch",
+};
+#define LOCKED_COUNT (sizeof locked_options / sizeof *locked_options)
+static ddpm_status describe_files(const char *folder, json_t *files)
+{
+    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) {
+        struct ddpm_checksum sum;
+        char *path;
+        DDPM_TRY(ddpm_path_join(&path, folder, ddpm_checkpoint_files[i]));
+        ddpm_status status = ddpm_file_checksum(path, &sum);
+        free(path);
+        DDPM_TRY(status);
+        json_object_set_new(
+            files, ddpm_checkpoint_files[i],
+            json_pack("{s:I,s:I}", "bytes", (json_int_t)sum.bytes, "crc32", (json_int_t)sum.crc32));
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status describe_options(const struct ddpm_config *config, json_t *options)
+{
+    for (size_t i = 0; i < LOCKED_COUNT; ++i) {
+        char value[VALUE_BYTES];
+        DDPM_TRY(ddpm_config_get(config, locked_options[i], value, sizeof value));
+        json_object_set_new(options, locked_options[i], json_string(value));
+    }
+    return DDPM_OK;
+}
+
+static void data_fingerprint(const struct ddpm_snapshot *snapshot, char text[24])
+{
+    snprintf(text, 24, "%016" PRIx64, snapshot->data_fingerprint);
+}
+
+ddpm_status ddpm_checkpoint_write_state(const struct ddpm_snapshot *snapshot, const char *folder)
+{
+    char fingerprint[24], *path;
+    data_fingerprint(snapshot, fingerprint);
+    json_t *files = json_object(), *options = json_object();
+    json_t *state = json_pack("{s:i,s:s,s:I,s:s,s:o,s:o}", "format", STATE_FORMAT, "version",
+                              ddpm_version(), "step", (json_int_t)snapshot->step, "data",
+                              fingerprint, "options", options, "files", files);
+    if (!state)
+        return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for state.json");
+    ddpm_status status = describe_files(folder, files);
+    if (status == DDPM_OK)
+        status = describe_options(snapshot->config, options);
+    if (status == DDPM_OK)
+        status = ddpm_path_join(&path, folder, "state.json");
+    if (status == DDPM_OK) {
+        status = ddpm_json_write(path, state, DDPM_JSON_INSERTION_ORDER);
+        free(path);
+    }
+    json_decref(state);
+    return status;
+}
+
+ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder)
+{
+    json_t *files, *file;
+    DDPM_TRY(ddpm_json_get_object(state, "files", &files));
+    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) {
+        struct ddpm_checksum sum;
+        int64_t bytes, crc32;
+        char *path;
+        DDPM_TRY(ddpm_json_get_object(files, ddpm_checkpoint_files[i], &file));
+        DDPM_TRY(ddpm_json_get_integer(file, "bytes", 0, INT64_MAX, &bytes));
+        DDPM_TRY(ddpm_json_get_integer(file, "crc32", 0, UINT32_MAX, &crc32));
+        DDPM_TRY(ddpm_path_join(&path, folder, ddpm_checkpoint_files[i]));
+        ddpm_status status = ddpm_file_checksum(path, &sum);
+        if (status == DDPM_OK && ((int64_t)sum.bytes != bytes || (int64_t)sum.crc32 != crc32))
+            status =
+                ddpm_raise(DDPM_ERROR_FORMAT,
+                           "%s is damaged: got %llu bytes with CRC-32 %08x, want %lld with %08x; "
+                           "an older checkpoint can be named instead of the run",
+                           path, (unsigned long long)sum.bytes, (unsigned)sum.crc32,
+                           (long long)bytes, (unsigned)crc32);
+        free(path);
+        DDPM_TRY(status);
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status check_options(const json_t *state, const struct ddpm_config *config)
+{
+    json_t *options;
+    DDPM_TRY(ddpm_json_get_object(state, "options", &options));
+    for (size_t i = 0; i < LOCKED_COUNT; ++i) {
+        const char *saved;
+        char now[VALUE_BYTES];
+        DDPM_TRY(ddpm_json_get_string(options, locked_options[i], &saved));
+        DDPM_TRY(ddpm_config_get(config, locked_options[i], now, sizeof now));
+        if (strcmp(saved, now) != 0)
+            return ddpm_raise(
+                DDPM_ERROR_MISMATCH,
+                "cannot go on: %s is %s in the checkpoint and %s now; give the same, or "
+                "start another run",
+                locked_options[i], saved, now);
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status check_data(const json_t *state, const struct ddpm_snapshot *snapshot)
+{
+    const char *saved;
+    char now[24];
+    DDPM_TRY(ddpm_json_get_string(state, "data", &saved));
+    data_fingerprint(snapshot, now);
+    if (snapshot->has_data && strcmp(saved, now) != 0)
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "cannot go on: data is %s in the checkpoint and %s now; pictures were "
+                          "added, removed or changed",
+                          saved, now);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state)
+{
+    char *path;
+    int64_t format;
+    DDPM_TRY(ddpm_path_join(&path, folder, "state.json"));
+    ddpm_status status = ddpm_json_read(state, path);
+    free(path);
+    DDPM_TRY(status);
+    status = ddpm_json_get_integer(*state, "format", 1, INT64_MAX, &format);
+    if (status == DDPM_OK && format != STATE_FORMAT)
+        status =
+            ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%s: checkpoint format %lld, this version knows %d",
+                       folder, (long long)format, STATE_FORMAT);
+    if (status != DDPM_OK)
+        json_decref(*state);
+    return status;
+}
+
+ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_snapshot *snapshot)
+{
+    DDPM_TRY(check_options(state, snapshot->config));
+    return check_data(state, snapshot);
+}

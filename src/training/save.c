@@ -1,0 +1,142 @@
+/* A trainer's checkpoints: the state out of the device and into a checkpoint, and back.
+ *
+ * Where tensors lie in host memory the slabs are written as they stand, without a copy. Elsewhere
+ * they are copied out and written by a thread while training goes on. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "training/trainer_state.h"
+
+static void device_slabs(const struct ddpm_trainer *trainer, void *out[DDPM_SLAB_COUNT])
+{
+    out[DDPM_SLAB_WEIGHTS] = trainer->network->slabs[DDPM_WEIGHTS_MODEL];
+    out[DDPM_SLAB_EMA] = trainer->network->slabs[DDPM_WEIGHTS_EMA];
+    out[DDPM_SLAB_M] = trainer->m;
+    out[DDPM_SLAB_V] = trainer->v;
+}
+
+static struct ddpm_snapshot describe(const struct ddpm_trainer *trainer)
+{
+    return (struct ddpm_snapshot){
+        .parameters = &trainer->network->parameters,
+        .config = &trainer->network->config,
+        .has_data = trainer->data != NULL,
+        .data_fingerprint = trainer->data ? ddpm_source_fingerprint(trainer->data->source) : 0,
+        .step = trainer->step,
+    };
+}
+
+static void free_slabs(struct ddpm_snapshot *snapshot)
+{
+    for (int i = 0; i < DDPM_SLAB_COUNT; ++i) {
+        ddpm_free_aligned(snapshot->slabs[i]);
+        snapshot->slabs[i] = NULL;
+    }
+}
+
+static ddpm_status allocate_slabs(const struct ddpm_trainer *trainer,
+                                  struct ddpm_snapshot *snapshot)
+{
+    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
+    ddpm_status status = DDPM_OK;
+    for (int i = 0; i < DDPM_SLAB_COUNT && status == DDPM_OK; ++i)
+        status = ddpm_new_aligned((void **)&snapshot->slabs[i], bytes, "a checkpoint");
+    if (status != DDPM_OK)
+        free_slabs(snapshot);
+    return status;
+}
+
+static void *write_snapshot(void *argument)
+{
+    struct ddpm_saver *saver = argument;
+    saver->status = ddpm_checkpoint_write(&saver->snapshot, saver->run);
+    snprintf(saver->message, sizeof saver->message, "%s", ddpm_error_message());
+    return NULL;
+}
+
+/* Copy the state out and start the thread that writes it. */
+static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char *run)
+{
+    struct ddpm_saver *saver = &trainer->saver;
+    struct ddpm_device *device = trainer->network->device;
+    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
+    void *from[DDPM_SLAB_COUNT];
+    device_slabs(trainer, from);
+    saver->snapshot = describe(trainer);
+    if (snprintf(saver->run, sizeof saver->run, "%s", run) >= (int)sizeof saver->run)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "the path of the run is too long: %s", run);
+    DDPM_TRY(allocate_slabs(trainer, &saver->snapshot));
+    ddpm_status status = DDPM_OK;
+    for (int i = 0; i < DDPM_SLAB_COUNT && status == DDPM_OK; ++i)
+        status = device->backend->download(device, saver->snapshot.slabs[i], from[i], bytes);
+    if (status == DDPM_OK && pthread_create(&saver->thread, NULL, write_snapshot, saver) != 0)
+        write_snapshot(saver); /* no thread to be had: write it now */
+    else
+        saver->running = status == DDPM_OK;
+    if (!saver->running)
+        free_slabs(&saver->snapshot);
+    return status;
+}
+
+ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run)
+{
+    DDPM_TRY(ddpm_trainer_save_end(trainer));
+    if (!trainer->network->device->backend->host_memory)
+        return write_in_background(trainer, run);
+    void *slabs[DDPM_SLAB_COUNT];
+    struct ddpm_snapshot snapshot = describe(trainer);
+    device_slabs(trainer, slabs);
+    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        snapshot.slabs[i] = slabs[i];
+    return ddpm_checkpoint_write(&snapshot, run);
+}
+
+ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer)
+{
+    struct ddpm_saver *saver = &trainer->saver;
+    if (saver->running) {
+        pthread_join(saver->thread, NULL);
+        saver->running = false;
+        free_slabs(&saver->snapshot);
+    }
+    ddpm_status status = saver->status;
+    saver->status = DDPM_OK;
+    return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", saver->message);
+}
+
+ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run)
+{
+    DDPM_TRY(ddpm_trainer_save_begin(trainer, run));
+    return ddpm_trainer_save_end(trainer);
+}
+
+static ddpm_status upload_slabs(struct ddpm_trainer *trainer, const struct ddpm_snapshot *snapshot)
+{
+    struct ddpm_device *device = trainer->network->device;
+    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
+    void *to[DDPM_SLAB_COUNT];
+    device_slabs(trainer, to);
+    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        DDPM_TRY(device->backend->upload(device, to[i], snapshot->slabs[i], bytes));
+    ddpm_network_weights_changed(trainer->network);
+    return device->backend->synchronize(device);
+}
+
+ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
+{
+    char folder[PATH_MAX];
+    struct ddpm_snapshot snapshot = describe(trainer);
+    if (trainer->prefetch)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a trainer resumes before its first step");
+    DDPM_TRY(ddpm_checkpoint_find(path, folder, sizeof folder));
+    DDPM_TRY(allocate_slabs(trainer, &snapshot));
+    ddpm_status status = ddpm_checkpoint_read(folder, &snapshot);
+    if (status == DDPM_OK)
+        status = upload_slabs(trainer, &snapshot);
+    free_slabs(&snapshot);
+    if (status == DDPM_OK)
+        trainer->step = snapshot.step;
+    return status;
+}
