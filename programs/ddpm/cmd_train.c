@@ -247,7 +247,9 @@ static ddpm_status sample(struct run *run)
     DDPM_TRY(ddpm_format(&path, "%s/samples/step-%06" PRId64 ".png", run->path,
                          ddpm_trainer_steps_done(run->trainer)));
     ddpm_status status = DDPM_OK;
+    const double begin = ddpm_clock();
     if (!ddpm_path_exists(path) && channels <= 4) {
+        ddpm_progress_clear();
         ddpm_progress_start(&run->sampling, 0, 0);
         status = ddpm_new_array((void **)&pictures, (size_t)run->num_samples,
                                 (size_t)(height * width * channels), "samples");
@@ -256,6 +258,7 @@ static ddpm_status sample(struct run *run)
         if (status == DDPM_OK)
             status = write_grid(run, &options, pictures, channels, path);
     }
+    run->progress.paused += ddpm_clock() - begin;
     free(pictures);
     free(path);
     return status;
@@ -320,6 +323,7 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
     if (status == DDPM_OK) {
         describe(&run);
         status = train(&run);
+        ddpm_progress_clear();
         if (status == DDPM_OK || status == DDPM_STOPPED)
             ddpm_progress_remark("%s, newest checkpoint of step %" PRId64 " in %s",
                                  status == DDPM_OK ? "done" : "stopped", run.saved, run.path);

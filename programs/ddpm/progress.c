@@ -66,11 +66,17 @@ void ddpm_progress_start(struct ddpm_progress *progress, int64_t first, int64_t 
     *progress = (struct ddpm_progress){.first = first, .total = total, .start = ddpm_clock()};
 }
 
+static double working_seconds(const struct ddpm_progress *progress)
+{
+    double seconds = ddpm_clock() - progress->start - progress->paused;
+    return seconds > 1e-9 ? seconds : 1e-9;
+}
+
 double ddpm_progress_left(const struct ddpm_progress *progress, int64_t done)
 {
     int64_t here = done - progress->first;
-    double elapsed = ddpm_clock() - progress->start;
-    return here > 0 ? elapsed / (double)here * (double)(progress->total - done) : 0;
+    return here > 0 ? working_seconds(progress) / (double)here * (double)(progress->total - done)
+                    : 0;
 }
 
 /* Is it time for another line? */
@@ -92,12 +98,11 @@ void ddpm_progress_train(struct ddpm_progress *progress, int64_t step, double lo
     if (!due(progress, step))
         return;
     char line[LINE_BYTES], elapsed_text[DDPM_TEXT_BYTES], left_text[DDPM_TEXT_BYTES];
-    double elapsed = ddpm_clock() - progress->start;
     snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  smoothed %.4f  %.1f img/s  %s  left %s",
              (long long)step, (long long)progress->total, loss,
              progress->smoothed / progress->weight,
-             (double)((step - progress->first) * pictures) / (elapsed > 0 ? elapsed : 1e-9),
-             ddpm_time_text(elapsed_text, elapsed),
+             (double)((step - progress->first) * pictures) / working_seconds(progress),
+             ddpm_time_text(elapsed_text, ddpm_clock() - progress->start),
              ddpm_time_text(left_text, ddpm_progress_left(progress, step)));
     show(line);
 }

@@ -6,10 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Rates are measured from the moment of ddpm_progress_start(). */
+/* Rates are measured from the moment of ddpm_progress_start(), without the pauses. */
 struct ddpm_progress {
     int64_t first, total; /* steps done before the start, and when all is done */
     double start, printed;
+    double paused;           /* seconds that do not count for rates */
     double smoothed, weight; /* EMA of the loss and the sum of its weights */
     bool any;                /* something was printed */
 };
@@ -30,7 +31,7 @@ double ddpm_progress_left(const struct ddpm_progress *progress, int64_t done);
 /* One line of text on stderr, above the progress line. From any thread. */
 void ddpm_progress_remark(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Take the progress line away, before other output. */
+/* Leave the progress line as it is and begin a new one, before other output. */
 void ddpm_progress_clear(void);
 
 #endif

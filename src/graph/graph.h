@@ -169,6 +169,11 @@ ddpm_status ddpm_graph_run(struct ddpm_graph *graph, enum ddpm_phase phase);
  * or -1. */
 ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, enum ddpm_phase phase, int64_t *image);
 
+/* Run one phase `repeats` times, timing every call by itself: seconds[i] is the median of call
+ * phase_begin[phase] + i. */
+ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, enum ddpm_phase phase, int repeats,
+                               double *seconds);
+
 /* The weights slab has changed: pack again before the next run, or now. */
 void ddpm_graph_weights_changed(struct ddpm_graph *graph);
 ddpm_status ddpm_graph_pack(struct ddpm_graph *graph);

@@ -57,6 +57,11 @@ struct ddpm_backend {
     /* Host memory from which uploads are fast (pinned). NULL: ordinary memory serves. */
     ddpm_status (*allocate_host)(struct ddpm_device *device, size_t bytes, void **out);
     void (*release_host)(struct ddpm_device *device, void *memory);
+
+    /* Measure the peak of multiply-adds (×2, in the compute type) and of memory, per second. NULL:
+     * not known. */
+    ddpm_status (*measure_peak)(struct ddpm_device *device, double *flops,
+                                double *bytes_per_second);
 };
 
 extern const struct ddpm_backend ddpm_backend_ref;
@@ -72,8 +77,9 @@ void ddpm_device_close(struct ddpm_device **device);
  * `ddpm_cuda_backend`, of type ddpm_plugin_backend, which returns NULL when `abi` is not the one it
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
-#define DDPM_PLUGIN_ABI 2u /* raise whenever a struct of this file, kernels.h or tensor.h changes  \
-                            */
+#define DDPM_PLUGIN_ABI                                                                            \
+    3u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
+        */
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

@@ -79,4 +79,5 @@ const struct ddpm_backend ddpm_backend_cpu = {
     .close = cpu_close,
     DDPM_HOST_MEMORY_ROWS,
     .find_kernel = cpu_find_kernel,
+    .measure_peak = ddpm_cpu_measure_peak,
 };

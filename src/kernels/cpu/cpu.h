@@ -15,4 +15,8 @@ struct ddpm_cpu_device {
     enum ddpm_cpu_level level;
 };
 
+/* struct ddpm_backend's measure_peak (peak.c). */
+ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, double *flops,
+                                  double *bytes_per_second);
+
 #endif

@@ -1,0 +1,284 @@
+/* ddpm bench: where the time of a training or sampling step goes, beside what this machine could
+ * do.
+ *
+ * Operations are counted directly: a 3×3 convolution is 9·2·C·K per pixel, however it is computed.
+ * The bound of a call is the longer of operations / peak and bytes / bandwidth; `bound` is the
+ * share of its time that this would take, so that a Winograd convolution can stand above 100 %. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ddpm/trainer.h>
+
+#include "core/memory.h"
+#include "core/random.h"
+#include "formats/json.h"
+#include "model/model.h"
+#include "options.h"
+#include "training/trainer_state.h"
+
+/* A line of the table: calls of one kernel, or with --kernels of one kernel on one shape. */
+struct row {
+    const char *op, *kernel;
+    struct ddpm_tensor shape; /* of the first call's first input */
+    int calls;
+    double seconds, flops, bytes, bound; /* bound: seconds that the machine would need at least */
+};
+
+struct bench {
+    struct ddpm_network *network;
+    struct ddpm_trainer *trainer; /* NULL when sampling is measured */
+    struct ddpm_graph *graph;
+    int64_t repeats;
+    bool by_shape, json;
+    double peak_flops, peak_bytes; /* 0: not known */
+    struct row *rows;
+    size_t row_count, row_capacity;
+    double step_seconds, step_flops;
+};
+
+static bool same_row(const struct bench *bench, const struct row *row, const struct ddpm_call *call)
+{
+    return strcmp(row->kernel, call->kernel->name) == 0 &&
+           strcmp(row->op, ddpm_op_info[call->op].name) == 0 &&
+           (!bench->by_shape || ddpm_tensor_same_shape(&row->shape, &call->in[0]));
+}
+
+static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, double seconds)
+{
+    size_t i = 0;
+    while (i < bench->row_count && !same_row(bench, &bench->rows[i], call))
+        ++i;
+    if (i == bench->row_count) {
+        DDPM_TRY(ddpm_grow_array((void **)&bench->rows, &bench->row_capacity, i + 1,
+                                 sizeof *bench->rows, "a table"));
+        bench->rows[bench->row_count++] = (struct row){
+            .op = ddpm_op_info[call->op].name, .kernel = call->kernel->name, .shape = call->in[0]};
+    }
+    struct row *row = &bench->rows[i];
+    double flops = ddpm_call_flops(call), bytes = ddpm_call_bytes(call);
+    double by_flops = bench->peak_flops > 0 ? flops / bench->peak_flops : 0;
+    double by_bytes = bench->peak_bytes > 0 ? bytes / bench->peak_bytes : 0;
+    ++row->calls;
+    row->seconds += seconds;
+    row->flops += flops;
+    row->bytes += bytes;
+    row->bound += by_flops > by_bytes ? by_flops : by_bytes;
+    return DDPM_OK;
+}
+
+static ddpm_status profile_phase(struct bench *bench, enum ddpm_phase phase)
+{
+    struct ddpm_graph *graph = bench->graph;
+    const size_t begin = graph->phase_begin[phase], count = graph->phase_begin[phase + 1] - begin;
+    double *seconds;
+    DDPM_TRY(ddpm_new_array((void **)&seconds, count, sizeof *seconds, "timings"));
+    ddpm_status status = ddpm_graph_profile(graph, phase, (int)bench->repeats, seconds);
+    for (size_t i = 0; i < count && status == DDPM_OK; ++i)
+        status = add_call(bench, &graph->calls[begin + i], seconds[i]);
+    bench->step_flops += ddpm_graph_flops(graph, phase);
+    free(seconds);
+    return status;
+}
+
+static int by_falling_time(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    return x->seconds < y->seconds ? 1 : x->seconds > y->seconds ? -1 : 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Contents that do not matter, but are of the size that training meets. */
+static ddpm_status make_inputs(int64_t pictures, int64_t count, int64_t timesteps, float **x,
+                               int64_t **t)
+{
+    DDPM_TRY(ddpm_new_array((void **)x, (size_t)count, sizeof **x, "pictures"));
+    DDPM_TRY(ddpm_new_array((void **)t, (size_t)pictures, sizeof **t, "timesteps"));
+    ddpm_fill_normal(*x, count, 1, DDPM_STREAM_BENCH, 0, 0);
+    for (int64_t i = 0; i < pictures; ++i)
+        (*t)[i] = (i * 37 + 11) % timesteps;
+    return DDPM_OK;
+}
+
+/* The median of whole steps, uninterrupted. */
+static ddpm_status time_steps(struct bench *bench)
+{
+    const struct ddpm_config *config = ddpm_network_config(bench->network);
+    const int64_t pictures = config->training.batch_size * config->training.accumulate;
+    const int64_t height = config->diffusion.image_height, width = config->diffusion.image_width;
+    const int64_t count = pictures * config->network.channels * height * width;
+    float *x = NULL, *y = NULL;
+    int64_t *t = NULL;
+    double *times = NULL;
+    ddpm_status status = make_inputs(pictures, count, config->diffusion.timesteps, &x, &t);
+    if (status == DDPM_OK)
+        status = ddpm_new_array((void **)&y, (size_t)count, sizeof *y, "results");
+    if (status == DDPM_OK)
+        status = ddpm_new_array((void **)&times, (size_t)bench->repeats, sizeof *times, "timings");
+    for (int64_t i = -2; i < bench->repeats && status == DDPM_OK; ++i) { /* two to warm up */
+        struct ddpm_step_result result;
+        double begin = ddpm_clock();
+        status = bench->trainer ? ddpm_trainer_step_given(bench->trainer, x, t, x, &result)
+                                : ddpm_network_forward(bench->network, DDPM_WEIGHTS_EMA, x, t,
+                                                       pictures, height, width, y);
+        if (i >= 0)
+            times[i] = ddpm_clock() - begin;
+    }
+    if (status == DDPM_OK) {
+        qsort(times, (size_t)bench->repeats, sizeof *times, by_value);
+        bench->step_seconds = times[bench->repeats / 2];
+    }
+    free(x);
+    free(y);
+    free(t);
+    free(times);
+    return status;
+}
+
+static double share(double part, double whole)
+{
+    return whole > 0 ? 100 * part / whole : 0;
+}
+
+static void shape_text(const struct bench *bench, const struct row *row, char text[64])
+{
+    text[0] = '\0';
+    if (bench->by_shape)
+        snprintf(text, 64, "[%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "]", row->shape.n,
+                 row->shape.h, row->shape.w, row->shape.c);
+}
+
+static void print_table(const struct bench *bench, int64_t pictures, double sum)
+{
+    printf("%-34s%6s%10s%7s%9s%8s%7s  %s\n", "kernel", "calls", "ms", "share", "GFLOP/s", "GB/s",
+           "bound", bench->by_shape ? "first input" : "");
+    for (size_t i = 0; i < bench->row_count; ++i) {
+        const struct row *row = &bench->rows[i];
+        char shape[64];
+        shape_text(bench, row, shape);
+        printf("%-34s%6d%10.3f%6.1f%%%9.1f%8.1f%6.0f%%  %s\n", row->kernel, row->calls,
+               1e3 * row->seconds, share(row->seconds, sum), row->flops / row->seconds / 1e9,
+               row->bytes / row->seconds / 1e9, share(row->bound, row->seconds), shape);
+    }
+    printf("\nsum of the calls   %.3f s\n", sum);
+    printf("whole step         %.3f s, %.2f img/s, %.1f GFLOP counted directly, %.1f GFLOP/s\n",
+           bench->step_seconds, (double)pictures / bench->step_seconds, bench->step_flops / 1e9,
+           bench->step_flops / bench->step_seconds / 1e9);
+    if (bench->peak_flops > 0)
+        printf(
+            "this machine       %.1f GFLOP/s and %.1f GB/s measured; the step runs at %.2f of the "
+            "peak\n",
+            bench->peak_flops / 1e9, bench->peak_bytes / 1e9,
+            bench->step_flops / bench->step_seconds / bench->peak_flops);
+}
+
+static ddpm_status print_json(const struct bench *bench, int64_t pictures, double sum)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; i < bench->row_count; ++i) {
+        const struct row *row = &bench->rows[i];
+        char shape[64];
+        shape_text(bench, row, shape);
+        json_array_append_new(rows,
+                              json_pack("{s:s,s:s,s:s,s:i,s:f,s:f,s:f,s:f}", "op", row->op,
+                                        "kernel", row->kernel, "shape", shape, "calls", row->calls,
+                                        "seconds", row->seconds, "flops", row->flops, "bytes",
+                                        row->bytes, "bound_seconds", row->bound));
+    }
+    json_t *json = json_pack(
+        "{s:s,s:s,s:I,s:f,s:f,s:f,s:f,s:f,s:o}", "step", bench->trainer ? "training" : "sampling",
+        "device", ddpm_network_device(bench->network), "pictures", (json_int_t)pictures,
+        "step_seconds", bench->step_seconds, "step_flops", bench->step_flops, "calls_seconds", sum,
+        "peak_flops", bench->peak_flops, "peak_bytes_per_second", bench->peak_bytes, "rows", rows);
+    char *text;
+    DDPM_TRY(ddpm_json_format(&text, json, DDPM_JSON_INSERTION_ORDER));
+    fputs(text, stdout);
+    free(text);
+    json_decref(json);
+    return DDPM_OK;
+}
+
+static ddpm_status measure(struct bench *bench)
+{
+    const struct ddpm_backend *backend = bench->network->device->backend;
+    if (backend->measure_peak)
+        DDPM_TRY(
+            backend->measure_peak(bench->network->device, &bench->peak_flops, &bench->peak_bytes));
+    DDPM_TRY(time_steps(bench));
+    bench->graph = bench->trainer ? bench->trainer->graph : bench->network->forward.graph;
+    if (bench->trainer)
+        DDPM_TRY(profile_phase(bench, DDPM_PHASE_DRAW));
+    DDPM_TRY(profile_phase(bench, DDPM_PHASE_FORWARD));
+    if (bench->trainer) {
+        DDPM_TRY(profile_phase(bench, DDPM_PHASE_BACKWARD));
+        DDPM_TRY(profile_phase(bench, DDPM_PHASE_UPDATE));
+    }
+    qsort(bench->rows, bench->row_count, sizeof *bench->rows, by_falling_time);
+    return DDPM_OK;
+}
+
+static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct bench *bench)
+{
+    struct ddpm_config *config;
+    const char *file = ddpm_arguments_get(arguments, "config");
+    DDPM_TRY(ddpm_arguments_integer(arguments, "repeats", 1, 10000, 5, &bench->repeats));
+    bench->by_shape = ddpm_arguments_get(arguments, "kernels") != NULL;
+    bench->json = ddpm_arguments_get(arguments, "json") != NULL;
+    DDPM_TRY(ddpm_config_create(&config));
+    ddpm_status status = file ? ddpm_config_read(config, file) : DDPM_OK;
+    if (status == DDPM_OK)
+        status = ddpm_arguments_apply(arguments, NULL, config);
+    if (status == DDPM_OK)
+        status = ddpm_network_create(config, &bench->network);
+    if (status == DDPM_OK && !ddpm_arguments_get(arguments, "sampling"))
+        status = ddpm_trainer_create(bench->network, NULL, &bench->trainer);
+    const int64_t pictures = config->training.batch_size;
+    ddpm_config_destroy(&config);
+    if (status == DDPM_OK)
+        status = measure(bench);
+    DDPM_TRY(status);
+    double sum = 0;
+    for (size_t i = 0; i < bench->row_count; ++i)
+        sum += bench->rows[i].seconds;
+    if (bench->json)
+        return print_json(bench, pictures, sum);
+    printf("%s step of %" PRId64 " pictures, %s\n\n", bench->trainer ? "training" : "sampling",
+           pictures, ddpm_network_device(bench->network));
+    print_table(bench, pictures, sum);
+    return DDPM_OK;
+}
+
+static ddpm_status run(const struct ddpm_arguments *arguments)
+{
+    struct bench bench = {0};
+    ddpm_status status = bench_network(arguments, &bench);
+    ddpm_trainer_destroy(&bench.trainer);
+    ddpm_network_destroy(&bench.network);
+    free(bench.rows);
+    return status;
+}
+
+static const struct ddpm_verb_option options[] = {
+    {"sampling", 0, false, NULL,
+     "one forward pass with the EMA weights instead of a training step"},
+    {"kernels", 0, false, NULL, "a line for every kernel and shape"},
+    {"repeats", 0, false, "N", "runs of which the median is taken (5)"},
+    {"json", 0, false, NULL, "as JSON"},
+    {"config", 'c', false, "FILE.json", "configuration; options given here win"},
+};
+
+const struct ddpm_verb ddpm_verb_bench = {
+    .name = "bench",
+    .arguments = "",
+    .summary = "Time the kernels of a step beside what this machine could do.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .every_setting = true,
+    .run = run,
+};

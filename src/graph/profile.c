@@ -1,0 +1,47 @@
+/* Timing the calls of a phase one by one. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/memory.h"
+#include "graph/graph.h"
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, enum ddpm_phase phase, int repeats,
+                               double *seconds)
+{
+    const struct ddpm_backend *backend = graph->device->backend;
+    const size_t begin = graph->phase_begin[phase], count = graph->phase_begin[phase + 1] - begin;
+    double *times; /* [count][repeats] */
+    if (graph->packed_stale)
+        DDPM_TRY(ddpm_graph_pack(graph));
+    DDPM_TRY(ddpm_new_array((void **)&times, count * (size_t)repeats, sizeof *times, "timings"));
+    ddpm_status status = backend->synchronize(graph->device);
+    for (int r = 0; r < repeats && status == DDPM_OK; ++r)
+        for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
+            const struct ddpm_call *call = &graph->calls[begin + i];
+            double start = now();
+            status = call->kernel->run(call);
+            if (status == DDPM_OK)
+                status = backend->synchronize(graph->device);
+            times[i * (size_t)repeats + (size_t)r] = now() - start;
+        }
+    for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
+        double *of_call = times + i * (size_t)repeats;
+        qsort(of_call, (size_t)repeats, sizeof *of_call, by_value);
+        seconds[i] = of_call[repeats / 2];
+    }
+    free(times);
+    return status;
+}
