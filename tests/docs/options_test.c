@@ -1,0 +1,106 @@
+/* docs/options.md against the option table: the tables between its two marks are the text that this
+ * program makes. After a change of src/config/options.c:
+ *
+ *     test_docs_options --print      the tables, to be put between the marks */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config/option.h"
+#include "core/memory.h"
+
+static const char begin_mark[] = "<!-- options: begin -->\n";
+static const char end_mark[] = "<!-- options: end -->\n";
+
+/* "an integer in [4, 4096]": what the table's own error text wants. */
+static const char *wanted(const struct ddpm_option *option)
+{
+    static const char want[] = ", want ";
+    (void)ddpm_option_refuse(option, "x");
+    const char *text = strstr(ddpm_error_message(), want);
+    return text ? text + strlen(want) : "";
+}
+
+/* Text for a cell: bars would end it. */
+static void print_cell(FILE *file, const char *text)
+{
+    for (; *text; ++text)
+        fprintf(file, *text == '|' ? "\\|" : "%c", *text);
+}
+
+static void print_row(FILE *file, const struct ddpm_option *option)
+{
+    fprintf(file, "| `--%s ", option->name);
+    print_cell(file, option->placeholder);
+    if (*option->default_text)
+        fprintf(file, "` | `%s` | ", option->default_text);
+    else
+        fprintf(file, "` | | ");
+    print_cell(file, wanted(option));
+    if (option->key[0] == '/')
+        fprintf(file, " | `%s` | ", option->key + 1);
+    else
+        fprintf(file, " | `%s.%s` | ", ddpm_group_section(option->group), option->key);
+    print_cell(file, option->help);
+    fprintf(file, " |\n");
+}
+
+static void print_tables(FILE *file)
+{
+    for (size_t i = 0; i < ddpm_options_count; ++i) {
+        const struct ddpm_option *option = &ddpm_options[i];
+        if (i == 0 || option->group != option[-1].group)
+            fprintf(file,
+                    "\n### %s\n\n| option | default | values | JSON key | meaning |\n"
+                    "|---|---|---|---|---|\n",
+                    ddpm_group_name(option->group));
+        print_row(file, option);
+    }
+    fprintf(file, "\n");
+}
+
+static char *read_text(FILE *file)
+{
+    char *text = NULL;
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    long bytes = ftell(file);
+    assert_true(bytes > 0);
+    rewind(file);
+    assert_int_equal(ddpm_new_array((void **)&text, (size_t)bytes + 1, 1, "a text"), DDPM_OK);
+    assert_int_equal(fread(text, 1, (size_t)bytes, file), (size_t)bytes);
+    fclose(file);
+    return text;
+}
+
+static void test_tables_are_those_of_the_program(void **state)
+{
+    (void)state;
+    FILE *made = tmpfile();
+    assert_non_null(made);
+    print_tables(made);
+    char *want = read_text(made), *text = read_text(fopen("docs/options.md", "r"));
+    char *begin = strstr(text, begin_mark), *end = strstr(text, end_mark);
+    assert_non_null(begin);
+    assert_non_null(end);
+    *end = '\0';
+    assert_string_equal(begin + strlen(begin_mark), want);
+    free(want);
+    free(text);
+}
+
+int main(int count, char **arguments)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tables_are_those_of_the_program)};
+    if (count > 1 && strcmp(arguments[1], "--print") == 0) {
+        print_tables(stdout);
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
