@@ -82,6 +82,7 @@ ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddp
         return ddpm_raise_memory(sizeof *device, "the CUDA device");
     device->index = index;
     device->base.threads = 1;
+    device->base.preferred = DDPM_BF16;
     device->base.direct = options && options->direct;
     ddpm_status status = describe(device);
     if (status == DDPM_OK)

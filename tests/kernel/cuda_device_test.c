@@ -1,0 +1,169 @@
+/* The CUDA device beside its kernels: copies of all sizes, pinned memory, recording and replay, the
+ * text of an allocation that does not fit, and that every kernel gives the same bits twice. Runs on
+ * a GPU or on the emulated device; skipped (77) where there is neither. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernel_case.h"
+
+enum { EXIT_SKIPPED = 77 };
+
+static struct ddpm_device *device;
+
+static void *device_memory(size_t bytes)
+{
+    void *memory;
+    assert_int_equal(device->backend->allocate(device, bytes, "a test", &memory), DDPM_OK);
+    return memory;
+}
+
+/* Sizes below, at and beyond what one slot, and all slots, of the ring of uploads hold. */
+static void uploads_arrive_whole(void **unused)
+{
+    (void)unused;
+    const struct ddpm_backend *b = device->backend;
+    static const size_t sizes[] = {1, 4096, (4u << 20) - 1, 4u << 20, (4u << 20) + 3, 70u << 20};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+        unsigned char *back = malloc(sizes[i]), *memory = device_memory(sizes[i]);
+        void *pinned;
+        assert_non_null(back);
+        assert_int_equal(b->allocate_host(device, sizes[i], &pinned), DDPM_OK);
+        unsigned char *from = pinned;
+        for (size_t k = 0; k < sizes[i]; ++k)
+            from[k] = (unsigned char)(k * 2654435761u >> 13);
+        assert_int_equal(b->upload(device, memory, from, sizes[i]), DDPM_OK);
+        memset(from, 0, sizes[i]); /* an upload has taken what it was given */
+        assert_int_equal(b->download(device, back, memory, sizes[i]), DDPM_OK);
+        for (size_t k = 0; k < sizes[i]; ++k)
+            if (back[k] != (unsigned char)(k * 2654435761u >> 13))
+                fail_msg("byte %zu of %zu differs", k, sizes[i]);
+        b->release_host(device, pinned);
+        b->release(device, memory);
+        free(back);
+    }
+}
+
+static void memory_starts_at_zero_and_copies(void **unused)
+{
+    (void)unused;
+    const struct ddpm_backend *b = device->backend;
+    unsigned char *first = device_memory(1000), *second = device_memory(1000), back[1000];
+    assert_int_equal((uintptr_t)first % 64, 0);
+    assert_int_equal(b->upload(device, first + 7, "abc", 3), DDPM_OK);
+    assert_int_equal(b->copy(device, second, first, 1000), DDPM_OK);
+    assert_int_equal(b->zero(device, second + 8, 1), DDPM_OK);
+    assert_int_equal(b->download(device, back, second, 1000), DDPM_OK);
+    assert_memory_equal(back, "\0\0\0\0\0\0\0a\0c\0", 11);
+    assert_true(b->available(device) > 0);
+    b->release(device, first);
+    b->release(device, second);
+}
+
+static void too_much_memory_says_what_is_free(void **unused)
+{
+    (void)unused;
+    void *memory;
+    ddpm_status status = device->backend->allocate(device, (size_t)1 << 44, "activations", &memory);
+    assert_int_equal(status, DDPM_ERROR_MEMORY);
+    assert_null(memory);
+    assert_non_null(strstr(ddpm_error_message(), "activations: needs 16777216 MiB"));
+    assert_non_null(strstr(ddpm_error_message(), "are free"));
+}
+
+/* y = 2·y by y = y + y, recorded once and played three times. */
+static void recordings_play_again(void **unused)
+{
+    (void)unused;
+    const struct ddpm_backend *b = device->backend;
+    float values[24], back[24];
+    struct ddpm_call call = {.op = DDPM_OP_ADD, .label = "doubling", .device = device};
+    void *recording, *memory = device_memory(sizeof values);
+    for (int i = 0; i < 24; ++i)
+        values[i] = (float)(i - 5);
+    call.in[0] = call.in[1] = call.out[0] = ddpm_tensor_make(DDPM_F32, 1, 2, 3, 4);
+    call.in[0].data = call.in[1].data = call.out[0].data = memory;
+    call.kernel = b->find_kernel(device, &call);
+    assert_non_null(call.kernel);
+    assert_int_equal(b->record_begin(device), DDPM_OK);
+    assert_int_equal(call.kernel->run(&call), DDPM_OK);
+    assert_int_equal(b->upload(device, memory, values, sizeof values), DDPM_ERROR_ARGUMENT);
+    assert_int_equal(b->record_end(device, &recording), DDPM_OK);
+    assert_int_equal(b->upload(device, memory, values, sizeof values), DDPM_OK);
+    for (int i = 0; i < 3; ++i)
+        assert_int_equal(b->replay(device, recording), DDPM_OK);
+    assert_int_equal(b->download(device, back, memory, sizeof back), DDPM_OK);
+    for (int i = 0; i < 24; ++i)
+        assert_true(back[i] == 8 * values[i]);
+    b->release_recording(device, recording);
+    b->release(device, memory);
+}
+
+static void run_case(struct case_state *state)
+{
+    struct device_case run;
+    ddpm_status status = device_case_open(&run, state, device);
+    if (status == DDPM_OK)
+        status = device_case_load(&run, state);
+    if (status == DDPM_OK)
+        status = device_case_run(&run);
+    if (status == DDPM_OK)
+        status = device_case_fetch(&run, state);
+    device_case_close(&run);
+    if (status != DDPM_OK)
+        fail_msg("%s", ddpm_error_message());
+}
+
+static void the_same_bits_twice(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < 2 * DDPM_OP_COUNT; ++i) {
+        enum ddpm_op op = (enum ddpm_op)(i / 2);
+        enum ddpm_dtype dtype = i % 2 ? DDPM_BF16 : DDPM_F32;
+        struct kernel_case test;
+        for (int cursor = 0;
+             case_op_has_dtype(op, dtype) && case_next(op, dtype, &cursor, &test);) {
+            if (test.values != VALUES_NORMAL || test.wide || test.absent || test.in_place >= 0)
+                continue;
+            struct case_state state;
+            assert_int_equal(case_open(&state, &test, NULL), DDPM_OK);
+            run_case(&state);
+            unsigned char *first[CASE_BUFFERS];
+            for (int b = 0; b < state.buffer_count; ++b) {
+                first[b] = malloc(state.buffers[b].bytes);
+                assert_non_null(first[b]);
+                memcpy(first[b], state.buffers[b].after, state.buffers[b].bytes);
+            }
+            run_case(&state);
+            for (int b = 0; b < state.buffer_count; ++b) {
+                assert_memory_equal(first[b], state.buffers[b].after, state.buffers[b].bytes);
+                free(first[b]);
+            }
+            case_close(&state);
+        }
+    }
+}
+
+int main(void)
+{
+    if (ddpm_device_open("cuda", &(struct ddpm_device_options){0}, &device) != DDPM_OK) {
+        fprintf(stderr, "test_cuda_device: %s\n", ddpm_error_message());
+        return EXIT_SKIPPED;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(uploads_arrive_whole),
+        cmocka_unit_test(memory_starts_at_zero_and_copies),
+        cmocka_unit_test(too_much_memory_says_what_is_free),
+        cmocka_unit_test(recordings_play_again),
+        cmocka_unit_test(the_same_bits_twice),
+    };
+    int failed = cmocka_run_group_tests_name("CUDA device", tests, NULL, NULL);
+    ddpm_device_close(&device);
+    return failed;
+}
