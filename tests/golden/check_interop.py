@@ -31,7 +31,7 @@ TOLERANCE = 1e-5
 
 
 def network_options(path):
-    """(class name, keyword arguments, (H, W)) of a configuration file."""
+    """(class name, keyword arguments, (H, W), timesteps) of a configuration file."""
     config = json.loads(pathlib.Path(path).read_text())
     unet = {k.replace("-", "_"): v for k, v in config["unet_config"].items()}
     size = config.get("diffusion_config", {}).get("image_size", 128)
@@ -44,7 +44,8 @@ def network_options(path):
     if isinstance(kwargs.get("norm"), str):
         kwargs["norm"] = kwargs["norm"] == "on"
     name = unet.get("model_mapping", unet.get("network", "TwoResUNet"))
-    return name, kwargs, tuple(size) if isinstance(size, list) else (size, size)
+    steps = config.get("diffusion_config", {}).get("timesteps", 1000)
+    return name, kwargs, tuple(size) if isinstance(size, list) else (size, size), steps
 
 
 def predict(ddpm, model, config, x, t, folder):
@@ -59,10 +60,10 @@ def predict(ddpm, model, config, x, t, folder):
 
 
 @torch.no_grad()
-def compare(what, ddpm, network, model, config, size, folder):
+def compare(what, ddpm, network, model, config, size, steps, folder):
     batch = 3
     x = torch.rand(batch, network.channels, *size) * 2 - 1
-    t = torch.tensor([0, 999, 421])[:batch]
+    t = torch.tensor([0, steps - 1, 421 % steps])[:batch]
     got = predict(ddpm, model, config, x, t, folder)
     want = network.double()(x.double(), t)
     if got.shape != want.shape or got.dtype != torch.float32:
@@ -74,16 +75,16 @@ def compare(what, ddpm, network, model, config, size, folder):
 
 
 def check(ddpm, model, config):
-    name, kwargs, size = network_options(config)
+    name, kwargs, size, steps = network_options(config)
     with tempfile.TemporaryDirectory() as text:
         folder = pathlib.Path(text)
         network = article.NETWORKS[name](**kwargs)
         mine = folder / "pytorch.safetensors"
         save_file(network.state_dict(), mine)
-        to_ddpm = compare(f"PyTorch's weights, {name}", ddpm, network, mine, config, size, folder)
+        to_ddpm = compare(f"PyTorch's weights, {name}", ddpm, network, mine, config, size, steps, folder)
         network = network.float()
         network.load_state_dict(load_file(model), strict=True)
-        from_ddpm = compare(f"{model}, {name}", ddpm, network, model, config, size, folder)
+        from_ddpm = compare(f"{model}, {name}", ddpm, network, model, config, size, steps, folder)
     return to_ddpm and from_ddpm
 
 
