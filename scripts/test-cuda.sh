@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Builds, checks and measures the CUDA backend on the machine it is run on.
+#
+#   scripts/test-cuda.sh [--build DIR] [--no-sanitizer] [--no-bench]
+#
+# Needs an NVIDIA GPU, the CUDA toolkit, a C compiler and CMake. Where the libraries of the whole program (docs/
+# dependencies.md) are missing it builds the kernels alone, and says which checks that leaves out. Without a GPU it
+# stops after building and the table test. Exit: 0 nothing failed, 1 something failed, 2 wrong usage.
+set -u -o pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+build=build-cuda
+sanitizer=yes
+bench=yes
+while [ $# -gt 0 ]; do
+  case $1 in
+    --build) build=${2:?--build wants a directory}; shift ;;
+    --no-sanitizer) sanitizer=no ;;
+    --no-bench) bench=no ;;
+    *) echo "test-cuda.sh: got \"$1\", want [--build DIR] [--no-sanitizer] [--no-bench]" >&2; exit 2 ;;
+  esac
+  shift
+done
+
+summary=""
+failed=0
+note() { summary+="$1: $2"$'\n'; echo "== $1: $2"; }
+check() { # check NAME command…: runs it and notes what became of it; 77 means skipped
+  local name=$1 code
+  shift
+  "$@"
+  code=$?
+  case $code in
+    0) note "$name" passed ;;
+    77) note "$name" "skipped (no device)" ;;
+    *) note "$name" "FAILED ($code)"; failed=1 ;;
+  esac
+}
+finish() { echo; echo "Summary"; printf '%s' "$summary"; exit $failed; }
+
+# ---- build ----
+gpu=$(nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
+options=(-DCMAKE_BUILD_TYPE=Release -DDDPM_CUDA=ON)
+[ -n "$capability" ] && options+=("-DDDPM_CUDA_ARCHITECTURES=$capability-real")
+mkdir -p "$build" || exit 1
+whole=yes
+if ! cmake -S . -B "$build" "${options[@]}" -DDDPM_KERNELS_ONLY=OFF >"$build/configure.log" 2>&1; then
+  whole=no
+  tail -n 12 "$build/configure.log"
+  rm -rf "$build/CMakeCache.txt" "$build/CMakeFiles"
+  cmake -S . -B "$build" "${options[@]}" -DDDPM_KERNELS_ONLY=ON >"$build/configure.log" 2>&1 ||
+    { cat "$build/configure.log"; note configure FAILED; failed=1; finish; }
+  note "whole program" "left out: its libraries were not found, see above; the kernels alone are tested"
+fi
+check build cmake --build "$build" --parallel
+[ $failed = 0 ] || finish
+
+export DDPM_CUDA_PLUGIN=$PWD/$build/programs/ddpm/libddpm_cuda.so
+case $build in /*) DDPM_CUDA_PLUGIN=$build/programs/ddpm/libddpm_cuda.so ;; esac
+tests=$build/tests/kernel
+check "table" "$tests/test_cuda_table"
+if [ -z "$gpu" ]; then
+  note "everything on a device" "skipped: nvidia-smi names none"
+  finish
+fi
+echo "GPU: $gpu"
+note "GPU" "$gpu"
+
+# ---- kernels against the reference ----
+check "kernels fp32" "$tests/test_kernel" --backend cuda --dtype fp32
+check "kernels bf16" "$tests/test_kernel" --backend cuda --dtype bf16
+check "device, recording, same bits twice" "$tests/test_cuda_device"
+
+# ---- the whole program ----
+train() { # train OUT STEPS PRECISION [options…]
+  local out=$1 steps=$2 precision=$3
+  shift 3
+  "$build/programs/ddpm/ddpm" train --device cuda --data "$work/data" --out "$out" --dim 16 --dim-mults 1,2 \
+    --image-size 32 --batch-size 4 --steps "$steps" --precision "$precision" --save-every 3 --sample-every 1000 "$@"
+}
+same_weights() { # same_weights RUN RUN
+  local file
+  for file in model ema optimizer; do
+    cmp "$1/checkpoints/latest/$file.safetensors" "$2/checkpoints/latest/$file.safetensors" || return 1
+  done
+}
+resume_is_exact() { # resume_is_exact PRECISION
+  train "$work/straight-$1" 6 "$1" && train "$work/stopped-$1" 3 "$1" &&
+    train "$work/stopped-$1" 6 "$1" --resume && same_weights "$work/straight-$1" "$work/stopped-$1"
+}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+if [ $whole = yes ]; then
+  for name in networks training diffusion; do
+    check "golden numbers, fp32: $name" env DDPM_TEST_DEVICE=cuda "$build/tests/golden/test_golden_$name"
+  done
+  "$build/programs/ddpm/ddpm" synth --out "$work/data" --count 16 --size 32 >/dev/null
+  check "resume, bit for bit, fp32" resume_is_exact fp32
+  check "resume, bit for bit, bf16" resume_is_exact bf16
+else
+  note "golden numbers, resume" "skipped: they need the whole program"
+fi
+
+# ---- compute-sanitizer ----
+if [ $sanitizer = no ]; then
+  note "compute-sanitizer" "skipped: --no-sanitizer"
+elif ! command -v compute-sanitizer >/dev/null; then
+  note "compute-sanitizer" "skipped: not installed"
+else
+  for tool in memcheck racecheck; do
+    for op in conv2d conv2d_backward_weight depthwise_conv2d depthwise_conv2d_backward_weight group_norm_backward; do
+      check "$tool: $op" compute-sanitizer --tool "$tool" --error-exitcode 1 "$tests/test_kernel" --backend cuda \
+        --dtype bf16 --op "$op"
+    done
+    if [ $whole = yes ]; then
+      check "$tool: a training step" compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes all \
+        "$build/programs/ddpm/ddpm" train --device cuda --data "$work/data" --out "$work/$tool" --dim 8 \
+        --dim-mults 1,2 --image-size 16 --batch-size 2 --steps 1 --precision bf16 --sample-every 1000
+    fi
+  done
+fi
+
+# ---- measuring ----
+if [ $bench = yes ]; then
+  check "times, bf16" "$tests/test_kernel" --backend cuda --dtype bf16 --bench
+  check "times, fp32" "$tests/test_kernel" --backend cuda --dtype fp32 --bench
+fi
+finish
