@@ -68,7 +68,8 @@ static void large_shapes_find_the_fast_rows(void **unused)
 static void mixed_types_find_a_row(void **unused)
 {
     (void)unused;
-    struct ddpm_call call = {.op = DDPM_OP_CONV2D, .attributes = {1, 1, 1, 0}};
+    struct ddpm_call call = {.op = DDPM_OP_CONV2D,
+                             .attributes = {.kernel_h = 1, .kernel_w = 1, .stride = 1}};
     const struct ddpm_tensor features = ddpm_tensor_make(DDPM_BF16, 16, 128, 128, 64);
     const struct ddpm_tensor picture = ddpm_tensor_make(DDPM_F32, 16, 128, 128, 3);
     const struct ddpm_tensor weights = ddpm_tensor_make(DDPM_F32, 3, 1, 1, 64);
