@@ -16,10 +16,12 @@
 
 #define BLOCK_PIXELS 128
 #define BLOCK_K 96
-#define BLOCK_C 64
+#define BLOCK_C 64      /* with more than one tap */
+#define BLOCK_C_1X1 192 /* fewer products per number copied: copy each less often */
 #define FEW_CHANNELS 8
-#define UNITS 64
-#define SKEW 16 /* elements between rows, so that rows fall into different cache sets */
+#define UNITS 64           /* cut the work at least so fine, for machines of many cores, but */
+#define BLOCKS_PER_GROUP 8 /* sums of a group must be worth adding up */
+#define SKEW 16            /* elements between rows, so that rows fall into different cache sets */
 
 struct weight {
     struct ddpm_tensor x, dy;
@@ -74,7 +76,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
         p.taps_w = 1;
         p.c_block = ddpm_ceil_div(p.c_size, GEMM_COLUMNS) * GEMM_COLUMNS;
     } else {
-        p.c_block = even_block(p.c_size, BLOCK_C, GEMM_COLUMNS);
+        p.c_block = even_block(p.c_size, p.depth > p.c_size ? BLOCK_C : BLOCK_C_1X1, GEMM_COLUMNS);
         p.x_step = p.c_block + SKEW;
     }
     p.k_block = even_block(p.k_size, BLOCK_K, GEMM_ROWS);
@@ -82,7 +84,8 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.c_blocks = ddpm_ceil_div(p.c_size, p.c_block);
     p.dy_step = ddpm_ceil_div(p.k_block, SKEW) * SKEW + SKEW;
     p.groups = ddpm_ceil_div(UNITS, p.k_blocks * p.c_blocks);
-    p.groups = p.groups < p.blocks ? p.groups : p.blocks;
+    int64_t most = ddpm_ceil_div(p.blocks, BLOCKS_PER_GROUP);
+    p.groups = p.groups < most ? p.groups : most;
     p.x_copy = p.x_rows * p.x_cols * p.x_step + p.c_block;
     p.dy_copy = p.rows * p.cols * p.dy_step;
     if (p.groups > 1) {
@@ -208,12 +211,18 @@ static void add_groups(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct sum *sum = context;
-    for (int64_t i = begin; i < end; i += LANES) {
-        int64_t left = end - i < LANES ? end - i : LANES;
+    int64_t i = begin;
+    for (; i + LANES <= end; i += LANES) {
         vf total = {0};
         for (int64_t group = 0; group < sum->groups; ++group)
-            total += vf_load_part(sum->from + group * sum->stride + i, left);
-        vf_store_part(sum->to + i, vf_load_part(sum->to + i, left) + total, left);
+            total += vf_load(sum->from + group * sum->stride + i);
+        vf_store(sum->to + i, vf_load(sum->to + i) + total);
+    }
+    for (; i < end; ++i) {
+        float total = 0;
+        for (int64_t group = 0; group < sum->groups; ++group)
+            total += sum->from[group * sum->stride + i];
+        sum->to[i] += total;
     }
 }
 

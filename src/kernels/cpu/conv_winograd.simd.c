@@ -7,17 +7,18 @@
  *
  * The gradient of the data is the same convolution of dy with the weights turned round and k and c
  * exchanged. Where there are many tiles, every thread takes blocks of them through the three steps,
- * so that v and m stay in its caches; where there are few, all threads share the tiles and each
- * step is a loop of its own. Both do the same sums in the same order. */
+ * so that v and m stay in its caches; where there are few, or many weights, all threads share the
+ * tiles and each step is a loop of its own. Both do the same sums in the same order. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/winograd.h"
 
-#define BLOCK_BYTES ((int64_t)1 << 20) /* v and m of a thread's block, when it has a choice */
-#define BLOCK_TILES_LEAST 48           /* multiples of GEMM_ROWS at every level */
+#define BLOCK_BYTES ((int64_t)1 << 19) /* v and m of a thread's block */
+#define BLOCK_TILES_UNIT 24            /* a multiple of GEMM_ROWS at every level */
 #define BLOCK_TILES_MOST 96
-#define BLOCK_TILES_UNIT 24
+#define WEIGHT_BYTES ((int64_t)8 << 20) /* more packed weights are not read again for every block  \
+                                         */
 #define SHARED_BYTES ((int64_t)48 << 20)
 #define PANELS_TOGETHER 4 /* of a unit of step 2, shared */
 #define SKEW 16           /* elements between places, so that they fall into different cache sets */
@@ -49,12 +50,12 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
     p.columns = p.panels * GEMM_COLUMNS;
     int64_t tile_bytes = WINOGRAD_PLACES * (p.x.c + p.columns) * (int64_t)sizeof(float);
     p.block = BLOCK_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
-    p.block = p.block < BLOCK_TILES_LEAST ? BLOCK_TILES_LEAST : p.block;
+    p.block = p.block < BLOCK_TILES_UNIT ? BLOCK_TILES_UNIT : p.block;
     p.block = p.block > BLOCK_TILES_MOST ? BLOCK_TILES_MOST : p.block;
-    p.shared = p.tiles < 4 * threads * p.block;
+    p.shared = p.tiles < 4 * threads * p.block ||
+               WINOGRAD_PLACES * p.x.c * p.columns * (int64_t)sizeof(float) > WEIGHT_BYTES;
     if (p.shared) {
         int64_t most = SHARED_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
-        most = most < BLOCK_TILES_LEAST ? BLOCK_TILES_LEAST : most;
         p.block = p.tiles < most ? p.tiles : most;
     }
     p.v_stride = p.block * p.x.c + SKEW;
@@ -127,7 +128,7 @@ static void output_tiles(const struct winograd *p, const float *v, int64_t first
     const float *m = v + WINOGRAD_PLACES * p->v_stride;
     for (int64_t i = begin; i < end; ++i)
         SIMD(winograd_output)
-        (m + i * p->columns, p->m_stride, p->bias, &p->residual, &p->y, first + i);
+    (m + i * p->columns, p->m_stride, p->bias, &p->residual, &p->y, first + i);
 }
 
 static void own_blocks(void *context, int64_t begin, int64_t end, int thread)

@@ -4,7 +4,7 @@
  *   2. m[place][k][c] += Σ_tile d[place][tile][k] · v[place][tile][c]       gemm_outer
  *   3. dw[k] += Gᵀ m[k] G                                                   per k
  *
- * 1 and 2 alternate over blocks of tiles that fit the shared cache. Every element of m belongs to
+ * 1 and 2 alternate over blocks of tiles that stay in the caches. Every element of m belongs to
  * one unit of work, which adds the tiles in order: no partial sums, and a result that does not
  * depend on the threads. The bias' gradient travels along as a 37th place of d. */
 #include "core/memory.h"
@@ -12,9 +12,10 @@
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/winograd.h"
 
-#define BLOCK_BYTES ((int64_t)12 << 20) /* v and d */
-#define BLOCK_TILES_LEAST 96
-#define DEPTH_TILES 128 /* tiles of one product: its columns of v and d stay in L1 */
+/* Tiles of one product: its columns of v and d stay in L1. Sums of so many tiles are added to m, so
+ * it is part of the result; blocks are multiples of it. */
+#define DEPTH_TILES 64
+#define BLOCK_BYTES ((int64_t)1 << 20) /* of v and d, for each thread */
 #define BLOCK_K 96
 #define BLOCK_C 256
 #define SKEW 16 /* elements, so that rows and places fall into different cache sets */
@@ -40,9 +41,13 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.v_row = p.c_size + SKEW; /* ≥ GEMM_COLUMNS may be read from any column on */
     p.d_row = p.k_size + SKEW;
     int64_t tile_bytes = (WINOGRAD_PLACES + 1) * (p.v_row + p.d_row) * (int64_t)sizeof(float);
-    p.block = BLOCK_BYTES / tile_bytes;
-    p.block = p.block < BLOCK_TILES_LEAST ? BLOCK_TILES_LEAST : p.block;
-    p.block = ddpm_ceil_div(p.tiles, ddpm_ceil_div(p.tiles, p.block));
+    int64_t bytes = call->device->threads * BLOCK_BYTES,
+            m_bytes = 4 * WINOGRAD_PLACES * p.k_size * p.c_size;
+    if (bytes < m_bytes / 2)
+        bytes = m_bytes / 2; /* m passes through memory once per block: let it be worth it */
+    p.block = bytes / tile_bytes / DEPTH_TILES * DEPTH_TILES;
+    p.block = p.block < DEPTH_TILES ? DEPTH_TILES : p.block;
+    p.block = p.block < p.tiles ? p.block : p.tiles;
     p.v_stride = p.block * p.v_row + SKEW;
     p.d_stride = p.block * p.d_row + SKEW;
     p.m_stride = p.k_size * p.c_size + SKEW;
@@ -96,11 +101,14 @@ static void transform_tiles(void *context, int64_t begin, int64_t end, int threa
 static void add_bias(const struct weight *p)
 {
     const float *d = p->d + WINOGRAD_PLACES * p->d_stride;
-    for (int64_t k = 0; k < p->k_size; k += LANES) {
-        vf sum = {0};
-        for (int64_t i = 0; i < p->count; ++i)
-            sum += vf_load(d + i * p->d_row + k);
-        vf_store(p->dbias + k, vf_load(p->dbias + k) + sum);
+    for (int64_t first = 0; first < p->count; first += DEPTH_TILES) {
+        int64_t end = p->count - first < DEPTH_TILES ? p->count : first + DEPTH_TILES;
+        for (int64_t k = 0; k < p->k_size; k += LANES) {
+            vf sum = {0};
+            for (int64_t i = first; i < end; ++i)
+                sum += vf_load(d + i * p->d_row + k);
+            vf_store(p->dbias + k, vf_load(p->dbias + k) + sum);
+        }
     }
 }
 
@@ -153,7 +161,7 @@ static void finish_weights(void *context, int64_t begin, int64_t end, int thread
     const struct weight *p = context;
     for (int64_t k = begin; k < end; ++k)
         SIMD(winograd_weight_gradient)
-        (p->m + k * p->c_size, p->m_stride, p->c_size, p->dw + k * 9 * p->c_size);
+    (p->m + k * p->c_size, p->m_stride, p->c_size, p->dw + k * 9 * p->c_size);
 }
 
 static ddpm_status weight_run(const struct ddpm_call *call)
