@@ -10,7 +10,10 @@ static json_t *list_value(const int64_t *values, int count)
 {
     json_t *list = json_array();
     for (int i = 0; list && i < count; ++i)
-        json_array_append_new(list, json_integer(values[i]));
+        if (json_array_append_new(list, json_integer(values[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
     return list;
 }
 
@@ -47,6 +50,12 @@ static json_t *option_value(const struct ddpm_option *option, const struct ddpm_
         return json_string(field);
     }
     return NULL;
+}
+
+static bool is_text(const struct ddpm_option *option, const struct ddpm_config *config)
+{
+    return option->type != DDPM_OPTION_TEXT ||
+           ddpm_json_is_text((const char *)config + option->offset);
 }
 
 /* The member object `name` of `object`, made when it is not there. */
@@ -86,10 +95,12 @@ ddpm_status ddpm_config_to_json(const struct ddpm_config *config, json_t **out)
         json_t *place = place_of(root, &ddpm_options[i], &key);
         if (json_object_set_new(place, key, option_value(&ddpm_options[i], config)) != 0) {
             json_decref(root);
-            return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                              "option %s: got a text that is not UTF-8, or there is no memory; "
-                              "JSON cannot hold it",
-                              ddpm_options[i].name);
+            return is_text(&ddpm_options[i], config)
+                       ? ddpm_raise_memory(sizeof *config, "the options as JSON")
+                       : ddpm_raise(DDPM_ERROR_ARGUMENT,
+                                    "option %s: got a text that is not UTF-8, which JSON cannot "
+                                    "hold",
+                                    ddpm_options[i].name);
         }
     }
     *out = root;

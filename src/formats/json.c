@@ -14,7 +14,8 @@ ddpm_status ddpm_json_parse(json_t **out, const void *text, size_t bytes, const 
     *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
     if (*out)
         return DDPM_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
+    /* The parser's own allocations fail without a word. */
+    if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
         return ddpm_raise_memory(bytes, "JSON values");
     return ddpm_raise(DDPM_ERROR_FORMAT, "%s:%d:%d: not valid JSON: %s", label,
                       error.line > 0 ? error.line : 1, error.column > 0 ? error.column : 0,
@@ -53,6 +54,54 @@ ddpm_status ddpm_json_write(const char *path, const json_t *value, enum ddpm_jso
     ddpm_status status = ddpm_file_write_whole(path, text, strlen(text));
     free(text);
     return status;
+}
+
+/* Bytes that follow the first byte of a character, or -1. */
+static int following(unsigned char first)
+{
+    if (first < 0x80)
+        return 0;
+    if (first >= 0xC2 && first < 0xE0)
+        return 1;
+    if (first >= 0xE0 && first < 0xF0)
+        return 2;
+    return first >= 0xF0 && first < 0xF5 ? 3 : -1;
+}
+
+bool ddpm_json_is_text(const char *text)
+{
+    static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
+    for (const unsigned char *p = (const unsigned char *)text; *p; ++p) {
+        const int more = following(*p);
+        if (more < 0)
+            return false;
+        uint32_t code = more ? *p & (0x3Fu >> more) : *p;
+        for (int i = 0; i < more; ++i) {
+            if ((*++p & 0xC0) != 0x80)
+                return false;
+            code = code << 6 | (*p & 0x3Fu);
+        }
+        if (code < smallest[more] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
+            return false;
+    }
+    return true;
+}
+
+ddpm_status ddpm_json_put(json_t *object, const char *key, json_t *value)
+{
+    if (json_object_set_new(object, key, value) == 0)
+        return DDPM_OK;
+    if (!ddpm_json_is_text(key))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "key \"%s\": want valid UTF-8", key);
+    return ddpm_raise_memory(strlen(key), "JSON values");
+}
+
+ddpm_status ddpm_json_put_text(json_t *object, const char *key, const char *text)
+{
+    if (!ddpm_json_is_text(text))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "key \"%s\": got \"%s\", want valid UTF-8", key,
+                          text);
+    return ddpm_json_put(object, key, json_string(text));
 }
 
 const char *ddpm_json_type_name(const json_t *value)

@@ -34,6 +34,17 @@ ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_ord
 /* The same into a file, atomically. */
 ddpm_status ddpm_json_write(const char *path, const json_t *value, enum ddpm_json_order order);
 
+/* Is it valid UTF-8, which is what JSON can hold? */
+bool ddpm_json_is_text(const char *text);
+
+/* Set a member; takes `value` over, also on failure. DDPM_ERROR_MEMORY, also for a `value` of NULL,
+ * which is what jansson returns for want of memory; DDPM_ERROR_ARGUMENT for a key that is not
+ * UTF-8. */
+ddpm_status ddpm_json_put(json_t *object, const char *key, json_t *value);
+
+/* The same of a string; DDPM_ERROR_ARGUMENT when that is not UTF-8. */
+ddpm_status ddpm_json_put_text(json_t *object, const char *key, const char *text);
+
 /* "an object", "an integer", … for error texts; "nothing" for NULL. */
 const char *ddpm_json_type_name(const json_t *value);
 

@@ -73,9 +73,7 @@ static ddpm_status set_new(json_t *object, const char *key, json_t *value, const
         json_decref(value);
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %s \"%s\" twice", what, key);
     }
-    if (!value || json_object_set_new(object, key, value) != 0)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "%s \"%s\": want valid UTF-8", what, key);
-    return DDPM_OK;
+    return ddpm_json_put(object, key, value);
 }
 
 static ddpm_status add_metadata(json_t *header, const struct ddpm_safetensors_text *metadata,
@@ -88,8 +86,12 @@ static ddpm_status add_metadata(json_t *header, const struct ddpm_safetensors_te
         has_format |= strcmp(metadata[i].key, "format") == 0;
     if (!has_format)
         DDPM_TRY(set_new(object, "format", json_string("pt"), "metadata"));
-    for (size_t i = 0; i < count; ++i)
+    for (size_t i = 0; i < count; ++i) {
+        if (!ddpm_json_is_text(metadata[i].value))
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "metadata \"%s\": want valid UTF-8",
+                              metadata[i].key);
         DDPM_TRY(set_new(object, metadata[i].key, json_string(metadata[i].value), "metadata"));
+    }
     return DDPM_OK;
 }
 

@@ -32,9 +32,9 @@ static ddpm_status describe_files(const char *folder, json_t *files)
         ddpm_status status = ddpm_file_checksum(path, &sum);
         free(path);
         DDPM_TRY(status);
-        json_object_set_new(
-            files, ddpm_checkpoint_files[i],
-            json_pack("{s:I,s:I}", "bytes", (json_int_t)sum.bytes, "crc32", (json_int_t)sum.crc32));
+        DDPM_TRY(ddpm_json_put(files, ddpm_checkpoint_files[i],
+                               json_pack("{s:I,s:I}", "bytes", (json_int_t)sum.bytes, "crc32",
+                                         (json_int_t)sum.crc32)));
     }
     return DDPM_OK;
 }
@@ -44,7 +44,7 @@ static ddpm_status describe_options(const struct ddpm_config *config, json_t *op
     for (size_t i = 0; i < LOCKED_COUNT; ++i) {
         char value[VALUE_BYTES];
         DDPM_TRY(ddpm_config_get(config, locked_options[i], value, sizeof value));
-        json_object_set_new(options, locked_options[i], json_string(value));
+        DDPM_TRY(ddpm_json_put_text(options, locked_options[i], value));
     }
     return DDPM_OK;
 }

@@ -1,0 +1,249 @@
+/* Every allocation of every public operation fails in turn: each time the status is
+ * DDPM_ERROR_MEMORY, nothing leaks (in a build with AddressSanitizer), and what was there before
+ * still works. The allocations are the library's own: those inside jansson are left alone, because
+ * its lexer ignores failed ones. */
+#include "allocations.h"
+#include "core/error.h"
+#include "library_support.h"
+
+#define OPTIONS "dim=4 dim-mults=1 image-size=4 timesteps=2 batch-size=1 network=OneResUNet keep=1"
+
+/* What the operations work with; made before any allocation fails. */
+struct bench {
+    char *folder;
+    struct ddpm_config *config;
+    struct ddpm_network *network;
+    struct ddpm_trainer *trainer;
+    struct given given;
+};
+
+static int set_up(void **state)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+    struct ddpm_step_result result;
+    bench->folder = make_folder();
+    write_pictures(in_folder(bench->folder, "p.npy"), 3, 4);
+    bench->config = tiny_config(OPTIONS);
+    assert_ok(ddpm_config_set(bench->config, "data", in_folder(bench->folder, "p.npy")));
+    assert_ok(ddpm_network_create(bench->config, &bench->network));
+    assert_ok(ddpm_trainer_create(bench->network, NULL, &bench->trainer));
+    bench->given = make_given(bench->network, 0);
+    assert_ok(step_made_up(bench->trainer, bench->network, 0, &result));
+    assert_ok(ddpm_trainer_save(bench->trainer, in_folder(bench->folder, "run")));
+    assert_ok(ddpm_network_save(bench->network, DDPM_WEIGHTS_MODEL,
+                                in_folder(bench->folder, "model.safetensors")));
+    assert_ok(ddpm_config_write(bench->config, in_folder(bench->folder, "config.json")));
+    *state = bench;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *bench = *state;
+    ddpm_trainer_destroy(&bench->trainer);
+    ddpm_network_destroy(&bench->network);
+    ddpm_config_destroy(&bench->config);
+    free_given(&bench->given);
+    remove_folder(bench->folder);
+    free(bench);
+    return 0;
+}
+
+/* Often enough that failed saves, which remove no old checkpoint, do not pile them up. */
+#define AGAIN_EVERY 8
+
+/* One operation: makes what it needs, cleans up whatever comes of it. */
+typedef ddpm_status operation(struct bench *bench);
+
+static void every_allocation_fails_once(void **state, operation *run)
+{
+    struct bench *bench = *state;
+    long which = 0;
+    bool failed = true;
+    while (failed) {
+        allocations_fail(++which);
+        ddpm_status status = run(bench);
+        failed = allocations_have_failed();
+        allocations_fail(0);
+        if (failed && status != DDPM_ERROR_MEMORY)
+            fail_msg("allocation %ld failed: got status \"%s\" (%s)", which,
+                     ddpm_status_name(status), ddpm_error_message());
+        if (!failed)
+            assert_ok(status);
+        else if (which % AGAIN_EVERY == 0)
+            assert_ok(run(bench)); /* what has failed works when there is memory again */
+    }
+    print_message("%ld allocations\n", which - 1);
+    assert_true(which > 1);
+}
+
+static ddpm_status configure(struct bench *bench)
+{
+    struct ddpm_config *config = NULL, *copy = NULL;
+    ddpm_status status = ddpm_config_create(&config);
+    if (status == DDPM_OK)
+        status = ddpm_config_read(config, in_folder(bench->folder, "config.json"));
+    if (status == DDPM_OK)
+        status = ddpm_config_set(config, "dim-mults", "1,2");
+    if (status == DDPM_OK)
+        status = ddpm_config_copy(config, &copy);
+    if (status == DDPM_OK)
+        status = ddpm_config_write(copy, in_folder(bench->folder, "copy.json"));
+    ddpm_config_destroy(&config);
+    ddpm_config_destroy(&copy);
+    return status;
+}
+
+static ddpm_status create_and_step(struct bench *bench)
+{
+    struct ddpm_network *network;
+    struct ddpm_trainer *trainer = NULL;
+    struct ddpm_step_result result;
+    ddpm_status status = ddpm_network_create(bench->config, &network);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_create(network, NULL, &trainer);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_step_given(trainer, bench->given.pictures, bench->given.timesteps,
+                                         bench->given.noise, &result);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_network_destroy(&network);
+    return status;
+}
+
+static ddpm_status step_from_data(struct bench *bench)
+{
+    struct ddpm_data *data;
+    struct ddpm_trainer *trainer = NULL;
+    struct ddpm_step_result result;
+    ddpm_status status = ddpm_data_open(bench->config, &data);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_create(bench->network, data, &trainer);
+    for (int i = 0; i < 2 && status == DDPM_OK; ++i)
+        status = ddpm_trainer_step(trainer, &result);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_data_close(&data);
+    return status;
+}
+
+static ddpm_status diagnose(struct bench *bench)
+{
+    struct ddpm_step_result result;
+    float pictures[48], old = bench->given.pictures[0];
+    memcpy(pictures, bench->given.pictures, sizeof pictures);
+    pictures[0] = NAN;
+    ddpm_status status = ddpm_trainer_step_given(bench->trainer, pictures, bench->given.timesteps,
+                                                 bench->given.noise, &result);
+    assert_true(bench->given.pictures[0] == old);
+    return status == DDPM_ERROR_NOT_FINITE ? DDPM_OK : status;
+}
+
+static ddpm_status forward(struct bench *bench)
+{
+    float y[2][48];
+    const int64_t t[1] = {1};
+    float *x = bench->given.pictures;
+    ddpm_status status =
+        ddpm_network_forward(bench->network, DDPM_WEIGHTS_MODEL, x, t, 1, 4, 4, y[0]);
+    /* Another set of weights is another plan. */
+    if (status == DDPM_OK)
+        status = ddpm_network_forward(bench->network, DDPM_WEIGHTS_EMA, x, t, 1, 4, 4, y[1]);
+    return status;
+}
+
+static ddpm_status sample(struct bench *bench)
+{
+    uint8_t pictures[2 * 48];
+    struct ddpm_sample_options options = {.count = 2, .batch = 1, .clip = -1};
+    return ddpm_sample(bench->network, &options, pictures);
+}
+
+static ddpm_status parameters(struct bench *bench)
+{
+    float values[4];
+    ddpm_status status =
+        ddpm_network_get(bench->network, DDPM_WEIGHTS_MODEL, "init_conv.bias", values, 4);
+    if (status == DDPM_OK)
+        status = ddpm_network_set(bench->network, DDPM_WEIGHTS_MODEL, "init_conv.bias", values, 4);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_gradient(bench->trainer, "init_conv.bias", values, 4);
+    return status;
+}
+
+static ddpm_status save_and_load(struct bench *bench)
+{
+    ddpm_status status = ddpm_network_save(bench->network, DDPM_WEIGHTS_MODEL,
+                                           in_folder(bench->folder, "model.safetensors"));
+    if (status == DDPM_OK)
+        status = ddpm_network_load(bench->network, DDPM_WEIGHTS_MODEL,
+                                   in_folder(bench->folder, "model.safetensors"));
+    return status;
+}
+
+static ddpm_status open_run(struct bench *bench)
+{
+    struct ddpm_network *network;
+    ddpm_status status =
+        ddpm_network_open(in_folder(bench->folder, "run"), NULL, DDPM_WEIGHTS_EMA, &network);
+    ddpm_network_destroy(&network);
+    return status;
+}
+
+/* The step makes it another checkpoint each time, so that the old one is removed as well. */
+static ddpm_status save_checkpoint(struct bench *bench)
+{
+    struct ddpm_step_result result;
+    ddpm_status status = ddpm_trainer_step_given(
+        bench->trainer, bench->given.pictures, bench->given.timesteps, bench->given.noise, &result);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_save(bench->trainer, in_folder(bench->folder, "run"));
+    return status;
+}
+
+static ddpm_status resume(struct bench *bench)
+{
+    struct ddpm_trainer *trainer;
+    ddpm_status status = ddpm_trainer_create(bench->network, NULL, &trainer);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_resume(trainer, in_folder(bench->folder, "run"));
+    ddpm_trainer_destroy(&trainer);
+    return status;
+}
+
+#define TEST(operation_)                                                                           \
+    static void test_##operation_(void **state)                                                    \
+    {                                                                                              \
+        every_allocation_fails_once(state, operation_);                                            \
+    }
+
+TEST(configure)
+TEST(create_and_step)
+TEST(step_from_data)
+TEST(diagnose)
+TEST(forward)
+TEST(sample)
+TEST(parameters)
+TEST(save_and_load)
+TEST(open_run)
+TEST(save_checkpoint)
+TEST(resume)
+
+/* After all those failures the newest checkpoint is still one to go on from. */
+static void the_last_checkpoint_is_whole(void **state)
+{
+    struct bench *bench = *state;
+    assert_ok(save_checkpoint(bench));
+    assert_ok(resume(bench));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_configure),      cmocka_unit_test(test_create_and_step),
+        cmocka_unit_test(test_step_from_data), cmocka_unit_test(test_diagnose),
+        cmocka_unit_test(test_forward),        cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_parameters),     cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_open_run),       cmocka_unit_test(test_save_checkpoint),
+        cmocka_unit_test(test_resume),         cmocka_unit_test(the_last_checkpoint_is_whole),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,203 @@
+/* The trainer's public interface: what it refuses, what it says when numbers stop being finite, the
+ * gradient it shows, pictures from a file. */
+#include "library_support.h"
+
+static void the_trainer_refuses_what_does_not_fit(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    struct ddpm_trainer *trainer;
+    struct ddpm_data *data;
+    struct ddpm_step_result result;
+    struct ddpm_network *network = tiny_network("out-dim=6");
+    assert_error(ddpm_trainer_create(network, NULL, &trainer), DDPM_ERROR_ARGUMENT, "got 6");
+    assert_null(trainer);
+    ddpm_network_destroy(&network);
+
+    network = tiny_network(NULL);
+    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_error(ddpm_trainer_step(trainer, &result), DDPM_ERROR_ARGUMENT, "data source");
+    struct given given = make_given(network, 0);
+    given.timesteps[1] = 25;
+    assert_error(
+        ddpm_trainer_step_given(trainer, given.pictures, given.timesteps, given.noise, &result),
+        DDPM_ERROR_ARGUMENT, "got 25, want 0 to 24");
+    assert_int_equal(ddpm_trainer_steps_done(trainer), 0);
+    float values[8];
+    assert_error(ddpm_trainer_gradient(trainer, "none", values, 8), DDPM_ERROR_ARGUMENT, "none");
+    assert_error(ddpm_trainer_gradient(trainer, "init_conv.bias", values, 4), DDPM_ERROR_ARGUMENT,
+                 "want 8");
+    ddpm_trainer_destroy(&trainer);
+
+    struct ddpm_config *config = tiny_config("image-size=16");
+    assert_error(ddpm_data_open(config, &data), DDPM_ERROR_ARGUMENT, "no pictures given");
+    assert_null(data);
+    assert_ok(ddpm_config_set(config, "data", in_folder(folder, "none")));
+    assert_error(ddpm_data_open(config, &data), DDPM_ERROR_IO, "none");
+    write_pictures(in_folder(folder, "p.npy"), 4, 16);
+    assert_ok(ddpm_config_set(config, "data", in_folder(folder, "p.npy")));
+    assert_ok(ddpm_data_open(config, &data));
+    assert_int_equal(ddpm_data_count(data), 4);
+    assert_error(ddpm_trainer_create(network, data, &trainer), DDPM_ERROR_MISMATCH, "16x16");
+    ddpm_data_close(&data);
+    assert_null(data);
+    ddpm_config_destroy(&config);
+    free_given(&given);
+    ddpm_network_destroy(&network);
+    remove_folder(folder);
+}
+
+/* Fails one step on purpose and looks at what is left. */
+static void assert_failed_step_changes_nothing(struct ddpm_trainer *trainer,
+                                               struct ddpm_network *network,
+                                               const struct given *given, const char *text)
+{
+    struct ddpm_step_result result;
+    const int64_t done = ddpm_trainer_steps_done(trainer);
+    float *before = all_weights(network, DDPM_WEIGHTS_MODEL);
+    float *ema_before = all_weights(network, DDPM_WEIGHTS_EMA);
+    assert_error(
+        ddpm_trainer_step_given(trainer, given->pictures, given->timesteps, given->noise, &result),
+        DDPM_ERROR_NOT_FINITE, text);
+    float *after = all_weights(network, DDPM_WEIGHTS_MODEL);
+    float *ema_after = all_weights(network, DDPM_WEIGHTS_EMA);
+    const size_t bytes = (size_t)ddpm_network_weight_count(network) * sizeof(float);
+    assert_memory_equal(before, after, bytes);
+    assert_memory_equal(ema_before, ema_after, bytes);
+    assert_int_equal(ddpm_trainer_steps_done(trainer), done);
+    free(before);
+    free(ema_before);
+    free(after);
+    free(ema_after);
+}
+
+static void a_picture_that_is_not_finite_is_told(void **state)
+{
+    (void)state;
+    struct ddpm_network *network = tiny_network(NULL);
+    struct ddpm_trainer *trainer;
+    struct ddpm_step_result result;
+    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(step_made_up(trainer, network, 0, &result));
+    struct given given = make_given(network, 1);
+    given.pictures[given.count - 1] = NAN;
+    assert_failed_step_changes_nothing(trainer, network, &given, "step 2: the loss is nan");
+    assert_failed_step_changes_nothing(trainer, network, &given, "the weights are those of step 1");
+
+    /* The run goes on as if nothing had been. */
+    struct ddpm_network *calm = tiny_network(NULL);
+    struct ddpm_trainer *other;
+    struct ddpm_step_result wanted;
+    assert_ok(ddpm_trainer_create(calm, NULL, &other));
+    assert_ok(step_made_up(other, calm, 0, &wanted));
+    assert_ok(step_made_up(other, calm, 1, &wanted));
+    assert_ok(step_made_up(trainer, network, 1, &result));
+    assert_true(result.loss == wanted.loss && result.grad_norm == wanted.grad_norm);
+    assert_same_weights(network, calm, DDPM_WEIGHTS_MODEL);
+    ddpm_trainer_destroy(&other);
+    ddpm_network_destroy(&calm);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_network_destroy(&network);
+    free_given(&given);
+}
+
+static void weights_that_explode_are_told_with_the_layer(void **state)
+{
+    (void)state;
+    struct ddpm_network *network = tiny_network("dim-mults=1");
+    struct ddpm_trainer *trainer;
+    struct ddpm_parameter_info info = {0};
+    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    for (size_t i = 0; i < ddpm_network_parameter_count(network); ++i)
+        if (strcmp(ddpm_network_parameter(network, i).name, "mid_block1.block.1.weight") == 0)
+            info = ddpm_network_parameter(network, i);
+    assert_non_null(info.name);
+    float *huge = malloc((size_t)info.count * sizeof *huge);
+    for (int64_t i = 0; i < info.count; ++i)
+        huge[i] = i % 2 ? 3e38f : -3e38f;
+    assert_ok(ddpm_network_set(network, DDPM_WEIGHTS_MODEL, info.name, huge, (size_t)info.count));
+    struct given given = make_given(network, 0);
+    assert_failed_step_changes_nothing(trainer, network, &given, "mid_block1.block.1");
+    free(huge);
+    free_given(&given);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_network_destroy(&network);
+}
+
+/* A learning rate far too high: the weights fly off in a step or a few, and a step then says so. */
+static void a_run_that_diverges_names_step_and_pictures(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 5, 8);
+    struct ddpm_config *config = tiny_config("lr=100 norm=off weight-decay=100");
+    assert_ok(ddpm_config_set(config, "data", in_folder(folder, "p.npy")));
+    struct ddpm_network *network;
+    struct ddpm_data *data;
+    struct ddpm_trainer *trainer;
+    struct ddpm_step_result result;
+    assert_ok(ddpm_network_create(config, &network));
+    assert_ok(ddpm_data_open(config, &data));
+    assert_ok(ddpm_trainer_create(network, data, &trainer));
+    ddpm_status status = DDPM_OK;
+    int64_t step = 0;
+    while (status == DDPM_OK && step < 200) {
+        status = ddpm_trainer_step(trainer, &result);
+        ++step;
+    }
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, "step %lld: ", (long long)step);
+    assert_error(status, DDPM_ERROR_NOT_FINITE, wanted);
+    assert_non_null(strstr(ddpm_error_message(), "#"));
+    assert_non_null(strstr(ddpm_error_message(), "picture"));
+    float *left = all_weights(network, DDPM_WEIGHTS_MODEL);
+    for (int64_t i = 0; i < ddpm_network_weight_count(network); ++i)
+        assert_true(isfinite(left[i]));
+    free(left);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_data_close(&data);
+    ddpm_network_destroy(&network);
+    ddpm_config_destroy(&config);
+    remove_folder(folder);
+}
+
+/* The gradient shown is the one of the loss: against a difference of losses along one weight. */
+static void the_gradient_is_that_of_the_loss(void **state)
+{
+    (void)state;
+    struct ddpm_network *network = tiny_network("seed=6");
+    struct ddpm_trainer *trainer;
+    struct ddpm_step_result result;
+    double loss[2];
+    float gradient[3], bias[3];
+    for (int side = 0; side < 2; ++side) {
+        struct ddpm_network *shifted = tiny_network("seed=6");
+        assert_ok(ddpm_network_get(shifted, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
+        bias[1] += side ? 0.01f : -0.01f;
+        assert_ok(ddpm_network_set(shifted, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
+        assert_ok(ddpm_trainer_create(shifted, NULL, &trainer));
+        assert_ok(step_made_up(trainer, shifted, 0, &result));
+        loss[side] = result.loss;
+        ddpm_trainer_destroy(&trainer);
+        ddpm_network_destroy(&shifted);
+    }
+    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(step_made_up(trainer, network, 0, &result));
+    assert_ok(ddpm_trainer_gradient(trainer, "final_conv.bias", gradient, 3));
+    const double difference = (loss[1] - loss[0]) / 0.02;
+    assert_true(fabs(difference - (double)gradient[1]) < 1e-3 * fabs(difference) + 1e-4);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_network_destroy(&network);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_trainer_refuses_what_does_not_fit),
+        cmocka_unit_test(a_picture_that_is_not_finite_is_told),
+        cmocka_unit_test(weights_that_explode_are_told_with_the_layer),
+        cmocka_unit_test(a_run_that_diverges_names_step_and_pictures),
+        cmocka_unit_test(the_gradient_is_that_of_the_loss),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
