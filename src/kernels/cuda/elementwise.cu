@@ -190,6 +190,11 @@ static ddpm_status embedding_run(const struct ddpm_call *call)
 
 /* ---- sum_pixels ---- */
 
+static bool sum_pixels_supports(const struct ddpm_call *call)
+{
+    return same_types(call) && call->in[0].n <= 65535;
+}
+
 static ddpm_status sum_pixels_prepare(struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0];
@@ -218,7 +223,7 @@ const struct ddpm_kernel ddpm_cuda_add = {"add_cuda", same_types, NULL, NULL, ad
 const struct ddpm_kernel ddpm_cuda_add_channels = {
     "add_channels_cuda", same_types, NULL, NULL, add_run, NULL};
 const struct ddpm_kernel ddpm_cuda_sum_pixels = {
-    "sum_pixels_cuda", same_types, sum_pixels_prepare, NULL, sum_pixels_run, NULL};
+    "sum_pixels_cuda", sum_pixels_supports, sum_pixels_prepare, NULL, sum_pixels_run, NULL};
 const struct ddpm_kernel ddpm_cuda_convert = {"convert_cuda", convert_supports, NULL,
                                               NULL,           convert_run,      NULL};
 const struct ddpm_kernel ddpm_cuda_timestep_embedding = {
