@@ -100,6 +100,7 @@ static void loading_a_wrong_file_changes_nothing(void **state)
                  DDPM_ERROR_FORMAT, "text");
     assert_same_weights(network, before, DDPM_WEIGHTS_MODEL);
 
+    ddpm_network_destroy(&other);
     assert_error(ddpm_network_open(paths[0], NULL, DDPM_WEIGHTS_MODEL, &other), DDPM_ERROR_ARGUMENT,
                  "configuration");
     assert_null(other);
