@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# test.sh: installs what is missing, builds, runs all tests; then the same with clang under AddressSanitizer and
+# UndefinedBehaviorSanitizer. Exit 0 when everything passed.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+jobs=$(nproc)
+
+scripts/setup.sh test
+
+echo "== gcc"
+cuda=OFF
+if command -v nvcc >/dev/null; then
+  cuda=ON
+  echo "nvcc is there: the CUDA backend is compiled too"
+else
+  echo "skipped: no nvcc, so the CUDA backend is not compiled"
+fi
+cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDDPM_WERROR=ON -DDDPM_CUDA=$cuda \
+  -DDDPM_CUDA_ARCHITECTURES=90 >/dev/null
+cmake --build build/test
+ctest --test-dir build/test --output-on-failure -j "$jobs"
+
+echo "== clang, AddressSanitizer, UndefinedBehaviorSanitizer"
+CC=clang CXX=clang++ cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDDPM_WERROR=ON \
+  -DDDPM_SANITIZE=ON -DDDPM_CUDA=OFF >/dev/null
+cmake --build build/sanitize
+ctest --test-dir build/sanitize --output-on-failure -j "$jobs" -LE slow
