@@ -20,8 +20,8 @@ $ddpm synth --out "$out/pictures" --count 2000 --size 32 --seed 1
 
 echo "== training"
 $ddpm train --data "$out/pictures" --out "$out/run" --image-size 32 --dim 16 --dim-mults 1,2 --timesteps 200 \
-  --schedule cosine --batch-size 8 --lr 2e-3 --warmup 50 --lr-schedule cosine --steps 1800 --ema-every 1 \
-  --save-every 600 --sample-every 0 --seed 1
+  --schedule cosine --batch-size 8 --lr 2e-3 --warmup 50 --lr-schedule cosine --steps 2600 --ema-every 1 \
+  --save-every 1000 --sample-every 0 --seed 1
 
 echo "== drawing 16 new pictures"
 $ddpm sample "$out/run" --out "$out/drawn" -n 16 --trajectory "$out/trajectory.png" --every 5
