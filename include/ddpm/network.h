@@ -68,7 +68,7 @@ DDPM_API ddpm_status ddpm_network_save(const struct ddpm_network *network, enum 
                                        const char *path);
 
 /* Open a run folder, a checkpoint folder or a bare .safetensors with its configuration: `config`
- * may be NULL for the first two; for a bare file it is needed unless the file's metadata holds one.
+ * may be NULL for the first two; for a bare file it is needed.
  * `which` says whose weights are read, into both slots. Options of the group "run" (device,
  * threads, precision) are taken from `config` when given. */
 DDPM_API ddpm_status ddpm_network_open(const char *path, const struct ddpm_config *config,

@@ -138,7 +138,7 @@ const struct ddpm_option ddpm_options[] = {
            "part kept of a picture that is larger than image-size"),
     INTEGER("decode-threads", data.decode_threads, "0", IN(0, 1024), DATA, "decode_threads",
             "threads that read pictures; 0: chosen"),
-    INTEGER("prefetch", data.prefetch, "4", IN(1, 1024), DATA, "prefetch",
+    INTEGER("prefetch", data.prefetch, "4", IN(2, 1024), DATA, "prefetch",
             "batches read ahead"),
 
     INTEGER("threads", run.threads, "0", IN(0, 1024), RUN, "threads",

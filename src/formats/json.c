@@ -35,11 +35,18 @@ ddpm_status ddpm_json_read(json_t **out, const char *path)
 
 ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_order order)
 {
-    size_t flags = JSON_INDENT(4) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY;
+    size_t flags = JSON_INDENT(4) | JSON_ENCODE_ANY;
     if (order == DDPM_JSON_SORTED)
         flags |= JSON_SORT_KEYS;
     *out = NULL;
-    char *text = json_dumps(value, flags);
+    /* 15 digits keep 0.9 from becoming 0.90000000000000002; where they lose something, 17. */
+    char *text = json_dumps(value, flags | JSON_REAL_PRECISION(15));
+    json_t *again = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    if (text && !json_equal(value, again)) {
+        free(text);
+        text = json_dumps(value, flags | JSON_REAL_PRECISION(17));
+    }
+    json_decref(again);
     if (!text)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "a value cannot be written as JSON");
     ddpm_status status = ddpm_format(out, "%s\n", text);

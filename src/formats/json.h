@@ -27,8 +27,8 @@ enum ddpm_json_order {
     DDPM_JSON_SORTED,
 };
 
-/* Text with an indent of 4 and a line end at the end; reals with 17 digits, so that they come back
- * the same. Free with free(). */
+/* Text with an indent of 4 and a line end at the end; reals with as many digits as it
+ * takes for all of them to come back the same. Free with free(). */
 ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_order order);
 
 /* The same into a file, atomically. */

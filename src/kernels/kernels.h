@@ -8,9 +8,9 @@
  * are) and dense. `+=` says that a kernel adds to its output; every other output is overwritten.
  * Every kernel honours pixel_stride of every activation, in and out.
  *
- * Convolution weights are [K,R,S,C] (NHWC's natural order; PyTorch's are [K,C,R,S]: nets/layout.h
- * converts at load and save), depthwise weights [1,R,S,C]. A Linear layer is a 1×1 convolution on
- * [B,1,1,F]. */
+ * Convolution weights are [K,R,S,C] (NHWC's natural order; PyTorch's are [K,C,R,S]:
+ * graph/parameters.h converts at load and save), depthwise weights [1,R,S,C]. A Linear layer is a
+ * 1×1 convolution on [B,1,1,F]. */
 #ifndef DDPM_KERNELS_KERNELS_H
 #define DDPM_KERNELS_KERNELS_H
 

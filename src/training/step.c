@@ -101,22 +101,38 @@ static ddpm_status finish_step(struct ddpm_trainer *trainer, struct ddpm_step_re
     return DDPM_OK;
 }
 
+/* Pictures in memory from which the device copies fast. */
+static ddpm_status allocate_pixels(void *user, void **out, size_t bytes)
+{
+    struct ddpm_device *device = user;
+    return device->backend->allocate_host(device, bytes, out);
+}
+
+static void release_pixels(void *user, void *buffer)
+{
+    struct ddpm_device *device = user;
+    device->backend->release_host(device, buffer);
+}
+
 static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
 {
+    struct ddpm_device *device = trainer->network->device;
     const struct ddpm_config *config = &trainer->network->config;
     if (trainer->prefetch)
         return DDPM_OK;
     if (!trainer->data)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "this trainer was made without a data source");
     int threads = (int)config->data.decode_threads;
+    const struct ddpm_buffer_allocator pinned = {allocate_pixels, release_pixels, device};
     struct ddpm_prefetch_options options = {
         .batch_size = (int)pictures_per_step(&config->training),
-        .depth = config->data.prefetch > 1 ? (int)config->data.prefetch : 4,
+        .depth = (int)config->data.prefetch,
         .threads = threads > 0 ? threads : ddpm_processor_count(),
         .seed = config->training.seed,
         .start_step = (uint64_t)trainer->step,
         .shuffle = true,
         .flip = config->data.flip,
+        .allocator = device->backend->allocate_host ? &pinned : NULL,
     };
     return ddpm_prefetch_create(&trainer->prefetch, trainer->data->source, &options);
 }

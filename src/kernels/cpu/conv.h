@@ -2,8 +2,8 @@
 #ifndef DDPM_KERNELS_CPU_CONV_H
 #define DDPM_KERNELS_CPU_CONV_H
 
-#include "kernels/cpu/gemm.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/gemm.h"
 
 /* True if all tensors that are there are fp32. */
 static inline bool ddpm_call_is_f32(const struct ddpm_call *call)

@@ -17,8 +17,8 @@
 #define BLOCK_BYTES ((int64_t)1 << 19) /* v and m of a thread's block */
 #define BLOCK_TILES_UNIT 24            /* a multiple of GEMM_ROWS at every level */
 #define BLOCK_TILES_MOST 96
-#define WEIGHT_BYTES ((int64_t)8 << 20) /* more packed weights are not read again for every block  \
-                                         */
+/* More packed weights than that are not read again for every block. */
+#define WEIGHT_BYTES ((int64_t)8 << 20)
 #define SHARED_BYTES ((int64_t)48 << 20)
 #define PANELS_TOGETHER 4 /* of a unit of step 2, shared */
 #define SKEW 16           /* elements between places, so that they fall into different cache sets */

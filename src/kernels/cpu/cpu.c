@@ -17,20 +17,6 @@ static const ddpm_cpu_table *const tables[DDPM_CPU_LEVEL_COUNT] = {
 #endif
 };
 
-/* Operations that are computed by the reference kernels: they cost nothing worth a kernel, or have
- * none yet. Every other operation without a row is an error at plan time. */
-static bool served_by_reference(enum ddpm_op op)
-{
-    switch (op) {
-    case DDPM_OP_CONV2D:
-    case DDPM_OP_CONV2D_BACKWARD_DATA:
-    case DDPM_OP_CONV2D_BACKWARD_WEIGHT:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static ddpm_status cpu_open(const struct ddpm_device_options *options, struct ddpm_device **out)
 {
     struct ddpm_cpu_device *device;
@@ -67,8 +53,6 @@ static const struct ddpm_kernel *cpu_find_kernel(struct ddpm_device *device,
     for (; row && *row; ++row)
         if (!(*row)->supports || (*row)->supports(&question))
             return *row;
-    if (served_by_reference(call->op))
-        return ddpm_backend_ref.find_kernel(device, call);
     return NULL;
 }
 
