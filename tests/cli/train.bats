@@ -108,7 +108,7 @@ setup() {
 
 @test "a second signal ends the run at once, without a checkpoint" {
     set -m
-    "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 10 --accumulate 30000 --prefetch 1 \
+    "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 10 --accumulate 30000 --prefetch 2 \
         --sample-every 0 2> errors &
     pid=$!
     set +m

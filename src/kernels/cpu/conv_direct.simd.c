@@ -303,7 +303,7 @@ static bool backward_supports(const struct ddpm_call *call)
     if (at->stride == 1)
         return at->padding < at->kernel_h && at->padding < at->kernel_w;
     return at->kernel_h == at->stride && at->kernel_w == at->stride && at->padding == 0 &&
-           dx->h == dy->h * at->stride && dx->w == dy->w * at->stride;
+           dx->h / at->stride == dy->h && dx->w / at->stride == dy->w;
 }
 
 static ddpm_status backward_prepare(struct ddpm_call *call)
@@ -342,6 +342,19 @@ static ddpm_status backward_pack(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
+/* Pixels at the lower and right edge that no tap of a strided convolution reached. */
+static void zero_unreached(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *dx = &call->out[0], *dy = &call->in[0];
+    const int64_t reached_h = dy->h * call->attributes.stride;
+    const int64_t reached_w = dy->w * call->attributes.stride;
+    if (reached_h == dx->h && reached_w == dx->w)
+        return;
+    for (int64_t pixel = 0; pixel < ddpm_tensor_pixels(dx); ++pixel)
+        if (pixel / dx->w % dx->h >= reached_h || pixel % dx->w >= reached_w)
+            memset((float *)dx->data + pixel * dx->pixel_stride, 0, (size_t)dx->c * sizeof(float));
+}
+
 static ddpm_status backward_run(const struct ddpm_call *call)
 {
     struct conv conv = conv_backward(call);
@@ -350,6 +363,7 @@ static ddpm_status backward_run(const struct ddpm_call *call)
         conv_run(&conv, call);
         return DDPM_OK;
     }
+    zero_unreached(call);
     for (int tap = 0; tap < stride * stride; ++tap) {
         conv.y_h0 = tap / stride;
         conv.y_w0 = tap % stride;
