@@ -91,15 +91,33 @@ static ddpm_status qualified_name(const struct ddpm_graph *graph, const char *na
     return DDPM_OK;
 }
 
+/* The plan multiplies and adds sizes without looking; this is far below where they overflow. */
+#define LARGEST_TENSOR ((int64_t)1 << 45)
+
+static ddpm_status check_size(const struct ddpm_tensor *tensor)
+{
+    int64_t count = tensor->n;
+    const bool fits = !__builtin_mul_overflow(count, tensor->h, &count) &&
+                      !__builtin_mul_overflow(count, tensor->w, &count) &&
+                      !__builtin_mul_overflow(count, tensor->c, &count) && count <= LARGEST_TENSOR;
+    return fits ? DDPM_OK
+                : ddpm_raise(DDPM_ERROR_MEMORY,
+                             "a tensor of %lldx%lldx%lldx%lld does not fit into any memory; want a "
+                             "smaller batch, picture or network",
+                             (long long)tensor->n, (long long)tensor->h, (long long)tensor->w,
+                             (long long)tensor->c);
+}
+
 struct ddpm_value *ddpm_graph_value(struct ddpm_graph *graph, enum ddpm_value_kind kind,
                                     struct ddpm_tensor tensor)
 {
     if (graph->status != DDPM_OK)
         return NULL;
     struct ddpm_value *value;
-    ddpm_status status =
-        ddpm_grow_array((void **)&graph->values, &graph->value_capacity, graph->value_count + 1,
-                        sizeof *graph->values, "graph values");
+    ddpm_status status = check_size(&tensor);
+    if (status == DDPM_OK)
+        status = ddpm_grow_array((void **)&graph->values, &graph->value_capacity,
+                                 graph->value_count + 1, sizeof *graph->values, "graph values");
     if (status == DDPM_OK)
         status = DDPM_NEW(&value, "a graph value");
     if (status != DDPM_OK)

@@ -67,8 +67,7 @@ struct ddpm_graph {
     enum ddpm_phase phase;
     char scope[160];
     int block, block_count;
-    bool
-        recompute; /* keep only what crosses a block's border, compute the rest again in backward */
+    bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
 
     struct ddpm_node **nodes;
     size_t node_count, node_capacity;

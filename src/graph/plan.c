@@ -125,6 +125,18 @@ static void find_lifetimes(struct ddpm_graph *graph)
         }
 }
 
+/* Does the node read the storage of input `k` through another input too, one that its output must
+ * not overwrite? */
+static bool read_twice(const struct ddpm_node *node, int k)
+{
+    const unsigned in_place = ddpm_op_info[node->op].in_place;
+    for (int j = 0; j < DDPM_MAX_INPUTS; ++j)
+        if (j != k && node->in[j] && base_of(node->in[j]) == node->in[k] &&
+            (node->in[j] != node->in[k] || !(in_place >> j & 1u)))
+            return true;
+    return false;
+}
+
 /* Can output 0 of the node at `place` take over the storage of this input? */
 static bool dies_here(const struct plan *plan, const struct ddpm_value *input,
                       const struct ddpm_value *output, int place)
@@ -156,7 +168,8 @@ static void assign_storages(struct plan *plan)
             unsigned candidates =
                 o == 0 && value == node->out[0] ? ddpm_op_info[node->op].in_place : 0;
             for (int k = 0; k < DDPM_MAX_INPUTS && value->storage < 0; ++k)
-                if (candidates >> k & 1u && dies_here(plan, node->in[k], value, (int)i))
+                if (candidates >> k & 1u && dies_here(plan, node->in[k], value, (int)i) &&
+                    !read_twice(node, k))
                     value->storage = node->in[k]->storage;
             if (value->storage < 0) {
                 value->storage = plan->count++;

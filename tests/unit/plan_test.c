@@ -1,0 +1,85 @@
+/* The plan: no output overwrites what is still read, and sizes that no memory holds are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/memory.h"
+#include "core/random.h"
+#include "graph/ops.h"
+
+#define assert_ok(expression)                                                                      \
+    do {                                                                                           \
+        if ((expression) != DDPM_OK)                                                               \
+            fail_msg("%s: %s", #expression, ddpm_error_message());                                 \
+    } while (0)
+
+#define VALUES ((size_t)(4 * 4 * 3))
+
+/* y = conv(a) + a with a = GELU(x), which is one fused convolution whose residual is its input. */
+static void run_residual_of_itself(bool keep_input, float y[VALUES])
+{
+    struct ddpm_parameters parameters = {0};
+    struct ddpm_device_options options = {.threads = 1};
+    struct ddpm_device *device;
+    struct ddpm_graph *g;
+    float x[VALUES], *weights;
+    assert_ok(ddpm_device_open("ref", &options, &device));
+    assert_ok(ddpm_graph_create(&parameters, DDPM_F32, &g));
+    struct ddpm_value *in = ddpm_graph_input(g, DDPM_F32, 1, 4, 4, 3);
+    struct ddpm_value *a = ddpm_gelu(g, in);
+    struct ddpm_value *out = ddpm_add(g, ddpm_conv2d(g, a, "c", 3, 3, 1), a);
+    if (keep_input)
+        ddpm_graph_keep(a);
+    struct ddpm_value *result = ddpm_gelu(g, out);
+    ddpm_graph_keep(result);
+    ddpm_graph_fuse(g, ~0u);
+    assert_int_equal(g->node_count, 3);
+    assert_ok(ddpm_new_aligned((void **)&weights, (size_t)parameters.slab_count * sizeof *weights,
+                               "weights"));
+    ddpm_parameters_initialize(&parameters, 1, weights);
+    assert_ok(ddpm_graph_plan(g, device, weights, NULL));
+    ddpm_fill_normal(x, (int64_t)VALUES, 1, DDPM_STREAM_BENCH, 0, 0);
+    assert_ok(ddpm_graph_write(g, in, x));
+    assert_ok(ddpm_graph_run(g, DDPM_PHASE_FORWARD));
+    assert_ok(ddpm_graph_read(g, result, y));
+    ddpm_graph_destroy(&g);
+    ddpm_device_close(&device);
+    ddpm_parameters_clear(&parameters);
+    ddpm_free_aligned(weights);
+}
+
+static void an_input_read_twice_is_not_overwritten(void **state)
+{
+    (void)state;
+    float kept[VALUES], planned[VALUES];
+    run_residual_of_itself(true, kept);
+    run_residual_of_itself(false, planned);
+    assert_memory_equal(kept, planned, sizeof kept);
+}
+
+static void sizes_that_overflow_are_refused(void **state)
+{
+    (void)state;
+    struct ddpm_parameters parameters = {0};
+    struct ddpm_graph *g;
+    assert_ok(ddpm_graph_create(&parameters, DDPM_F32, &g));
+    assert_null(ddpm_graph_input(g, DDPM_F32, 65536, 8192, 8192, (int64_t)1 << 26));
+    assert_int_equal(g->status, DDPM_ERROR_MEMORY);
+    ddpm_graph_destroy(&g);
+    assert_ok(ddpm_graph_create(&parameters, DDPM_F32, &g));
+    assert_null(ddpm_graph_input(g, DDPM_F32, 1, INT64_MAX / 2, 8192, 3));
+    assert_int_equal(g->status, DDPM_ERROR_MEMORY);
+    ddpm_graph_destroy(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_input_read_twice_is_not_overwritten),
+        cmocka_unit_test(sizes_that_overflow_are_refused),
+    };
+    return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+}
