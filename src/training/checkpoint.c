@@ -3,8 +3,10 @@
  * A checkpoint is written into a folder with a temporary name, every file synced and read back, and
  * only then renamed; the link is replaced by a rename too. Old ones go last. So whatever is killed
  * or full, the checkpoint that `latest` names is whole. */
+#define _GNU_SOURCE /* renameat2 */
 #include "training/checkpoint.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -32,7 +34,8 @@ static ddpm_status check_finite(const struct ddpm_snapshot *snapshot)
     return DDPM_OK;
 }
 
-static ddpm_status write_weights(const struct ddpm_snapshot *snapshot, const char *folder)
+/* Write the files of weights (unless they are there already) and read them back. */
+static ddpm_status put_weights(const struct ddpm_snapshot *snapshot, const char *folder, bool write)
 {
     const struct ddpm_parameters *parameters = snapshot->parameters;
     float *const *slabs = snapshot->slabs;
@@ -51,8 +54,10 @@ static ddpm_status write_weights(const struct ddpm_snapshot *snapshot, const cha
     for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) {
         char *path;
         DDPM_TRY(ddpm_path_join(&path, folder, ddpm_checkpoint_files[i]));
-        ddpm_status status =
-            ddpm_slabs_write(parameters, contents[i].slabs, contents[i].count, path, metadata, 2);
+        ddpm_status status = DDPM_OK;
+        if (write)
+            status = ddpm_slabs_write(parameters, contents[i].slabs, contents[i].count, path,
+                                      metadata, 2);
         if (status == DDPM_OK)
             status = ddpm_slabs_compare(parameters, contents[i].slabs, contents[i].count, path);
         free(path);
@@ -65,7 +70,7 @@ static ddpm_status write_folder(const struct ddpm_snapshot *snapshot, const char
 {
     char *config_path;
     DDPM_TRY(ddpm_directory_create(folder));
-    DDPM_TRY(write_weights(snapshot, folder));
+    DDPM_TRY(put_weights(snapshot, folder, true));
     DDPM_TRY(ddpm_path_join(&config_path, folder, "config.json"));
     ddpm_status status = ddpm_config_write(snapshot->config, config_path);
     free(config_path);
@@ -90,8 +95,8 @@ static ddpm_status point_latest(const char *checkpoints, const char *name)
     return ddpm_directory_sync(checkpoints);
 }
 
-/* Remove what killed runs left behind, and all but the newest `keep` checkpoints. Names are in byte
- * order, which for step-NNNNNN of one width is the order of steps; longer numbers come last. */
+/* Byte order, which for step-NNNNNN of one width is the order of steps; longer numbers come last.
+ */
 static int by_step(const void *a, const void *b)
 {
     const char *x = *(char *const *)a, *y = *(char *const *)b;
@@ -101,7 +106,10 @@ static int by_step(const void *a, const void *b)
     return strcmp(x, y);
 }
 
-static ddpm_status remove_old(const char *checkpoints, int64_t keep)
+/* Remove what killed runs left behind, and all but the newest `keep` checkpoints. The one just
+ * written, `current`, stays even when later steps are there (of a run that went on from an earlier
+ * one): `latest` names it. */
+static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char *current)
 {
     char **names;
     size_t count, kept_count = 0;
@@ -113,7 +121,8 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep)
     for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
         const bool is_checkpoint = strncmp(names[i], "step-", 5) == 0;
         const bool is_leftover = strncmp(names[i], TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) == 0;
-        const bool too_old = is_checkpoint && keep > 0 && kept_count > (size_t)keep;
+        const bool too_old = is_checkpoint && keep > 0 && kept_count > (size_t)keep &&
+                             strcmp(names[i], current) != 0;
         char *path;
         if (!is_leftover && !too_old)
             continue;
@@ -128,15 +137,40 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep)
     return status;
 }
 
-/* Is there a whole checkpoint of that name already (the step was saved before a kill)? */
-static bool is_whole(const char *folder)
+/* Is there a whole checkpoint of this very state already (the step was saved before a kill)? */
+static bool is_saved(const struct ddpm_snapshot *snapshot, const char *folder)
 {
     json_t *state;
     if (!ddpm_path_exists(folder) || ddpm_checkpoint_read_state(folder, &state) != DDPM_OK)
         return false;
-    bool whole = ddpm_checkpoint_check_files(state, folder) == DDPM_OK;
+    bool saved = ddpm_checkpoint_check_files(state, folder) == DDPM_OK &&
+                 ddpm_checkpoint_check_run(state, snapshot) == DDPM_OK &&
+                 put_weights(snapshot, folder, false) == DDPM_OK;
     json_decref(state);
-    return whole;
+    return saved;
+}
+
+/* Give the folder its name. Another state's folder of that name, which `latest` may name, changes
+ * places with it; where the file system cannot do that, it stands aside for a moment. Either way
+ * remove_old() takes it. */
+static ddpm_status rename_into_place(const char *temporary, const char *folder)
+{
+    char aside[PATH_MAX];
+    if (!ddpm_path_exists(folder))
+        return ddpm_directory_publish(temporary, folder);
+    DDPM_TRY(ddpm_directory_sync(temporary));
+#ifdef RENAME_EXCHANGE
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, folder, RENAME_EXCHANGE) == 0)
+        return DDPM_OK; /* point_latest() syncs the parent */
+#endif
+    DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s-replaced", temporary));
+    DDPM_TRY(ddpm_directory_remove(aside));
+    if (rename(folder, aside) != 0)
+        return ddpm_raise_errno("%s: cannot be replaced", folder);
+    ddpm_status status = ddpm_directory_publish(temporary, folder);
+    if (status != DDPM_OK)
+        (void)rename(aside, folder);
+    return status;
 }
 
 static ddpm_status publish(const struct ddpm_snapshot *snapshot, const char *checkpoints,
@@ -146,13 +180,12 @@ static ddpm_status publish(const struct ddpm_snapshot *snapshot, const char *che
     DDPM_TRY(ddpm_path_format(folder, sizeof folder, "%s/%s", checkpoints, name));
     DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" TEMPORARY_PREFIX "%s-%ld",
                               checkpoints, name, (long)getpid()));
-    if (is_whole(folder))
+    if (is_saved(snapshot, folder))
         return DDPM_OK;
-    DDPM_TRY(ddpm_directory_remove(folder));
     DDPM_TRY(ddpm_directory_remove(temporary));
     ddpm_status status = write_folder(snapshot, temporary);
     if (status == DDPM_OK)
-        status = ddpm_directory_publish(temporary, folder);
+        status = rename_into_place(temporary, folder);
     if (status != DDPM_OK) {
         char text[1024];
         snprintf(text, sizeof text, "%s", ddpm_error_message());
@@ -171,7 +204,7 @@ ddpm_status ddpm_checkpoint_write(const struct ddpm_snapshot *snapshot, const ch
     DDPM_TRY(ddpm_directory_create(checkpoints));
     DDPM_TRY(publish(snapshot, checkpoints, name));
     DDPM_TRY(point_latest(checkpoints, name));
-    return remove_old(checkpoints, snapshot->config->training.keep);
+    return remove_old(checkpoints, snapshot->config->training.keep, name);
 }
 
 ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes)

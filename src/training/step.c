@@ -41,14 +41,20 @@ static ddpm_status run_part(struct ddpm_trainer *trainer, enum ddpm_step_part pa
 {
     struct ddpm_device *device = trainer->network->device;
     const struct ddpm_backend *backend = device->backend;
-    if (!backend->record_begin || !draw || trainer->turns[part]++ == 0)
+    if (!backend->record_begin || !draw || !trainer->had_turn[part]) {
+        trainer->had_turn[part] |= draw;
         return submit_part(trainer, part, draw);
+    }
     if (!trainer->recordings[part]) {
         DDPM_TRY(backend->record_begin(device));
         ddpm_status status = submit_part(trainer, part, draw);
-        ddpm_status ended = backend->record_end(device, &trainer->recordings[part]);
-        DDPM_TRY(status);
-        DDPM_TRY(ended);
+        void *recording = NULL;
+        ddpm_status ended = backend->record_end(device, &recording);
+        if (status != DDPM_OK || ended != DDPM_OK) {
+            backend->release_recording(device, recording); /* half of a part */
+            return status != DDPM_OK ? status : ended;
+        }
+        trainer->recordings[part] = recording;
     }
     return backend->replay(device, trainer->recordings[part]);
 }
@@ -171,9 +177,13 @@ static ddpm_status step_on_batch(struct ddpm_trainer *trainer, const struct ddpm
 ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
 {
     struct ddpm_batch batch;
+    /* After a failed step, or steps on given values, the batches ahead are those of other steps. */
+    if (trainer->next_batch != trainer->step)
+        ddpm_prefetch_destroy(&trainer->prefetch);
     DDPM_TRY(start_prefetch(trainer));
     double waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited;
     DDPM_TRY(ddpm_prefetch_next(trainer->prefetch, &batch));
+    trainer->next_batch = trainer->step + 1;
     waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited - waited;
     ddpm_status status = step_on_batch(trainer, &batch, result);
     result->data_wait = waited;

@@ -106,7 +106,8 @@ static ddpm_status suggest_smaller(struct ddpm_trainer *trainer)
     if (!config->run.low_memory && would_fit(trainer, config->training.batch_size, true))
         return ddpm_raise(DDPM_ERROR_MEMORY, "%s; memory low would fit", why);
     for (int64_t batch = config->training.batch_size / 2; batch > 0; batch /= 2)
-        if (would_fit(trainer, batch, config->run.low_memory))
+        if (config->training.batch_size % batch == 0 &&
+            would_fit(trainer, batch, config->run.low_memory))
             return ddpm_raise(
                 DDPM_ERROR_MEMORY,
                 "%s; batch-size %lld would fit (with accumulate %lld it trains alike)", why,
@@ -148,12 +149,18 @@ static ddpm_status allocate_host(struct ddpm_trainer *trainer)
     return ddpm_new_array((void **)&trainer->host_values, count, sizeof(float), "a batch");
 }
 
-static ddpm_status check_data(const struct ddpm_config *config, const struct ddpm_data *data)
+static ddpm_status check_config(const struct ddpm_config *config, const struct ddpm_data *data)
 {
     if (config->network.out_dim && config->network.out_dim != config->network.channels)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "training: got %lld output channels, want %lld, those of the pictures",
                           (long long)config->network.out_dim, (long long)config->network.channels);
+    if (config->training.batch_size * config->training.accumulate > INT32_MAX)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "training: got %lld batches of %lld for a step, want fewer than 2^31 "
+                          "pictures",
+                          (long long)config->training.accumulate,
+                          (long long)config->training.batch_size);
     if (!data)
         return DDPM_OK;
     const struct ddpm_source_options *have = ddpm_source_wanted(data->source);
@@ -172,7 +179,7 @@ ddpm_status ddpm_trainer_create(struct ddpm_network *network, struct ddpm_data *
 {
     struct ddpm_trainer *trainer;
     *out = NULL;
-    DDPM_TRY(check_data(&network->config, data));
+    DDPM_TRY(check_config(&network->config, data));
     DDPM_TRY(DDPM_NEW(&trainer, "a trainer"));
     trainer->network = network;
     trainer->data = data;

@@ -1,4 +1,4 @@
-/* The inside of struct ddpm_trainer, shared by trainer.c, checkpoint.c and diagnose.c. */
+/* The inside of struct ddpm_trainer, shared by the files of this folder. */
 #ifndef DDPM_TRAINING_TRAINER_STATE_H
 #define DDPM_TRAINING_TRAINER_STATE_H
 
@@ -40,6 +40,7 @@ struct ddpm_trainer {
     struct ddpm_network *network;
     struct ddpm_data *data;
     struct ddpm_prefetch *prefetch; /* started by the first step */
+    int64_t next_batch;             /* the step whose batch it hands out next */
     struct ddpm_diffusion_tables tables;
 
     /* The step: phases draw, forward, backward for every micro-batch, then update. */
@@ -51,7 +52,7 @@ struct ddpm_trainer {
     /* Slabs on the device; weights and EMA are the network's. */
     void *gradients, *m, *v;
 
-    int turns[DDPM_PART_COUNT];
+    bool had_turn[DDPM_PART_COUNT];
     void *recordings[DDPM_PART_COUNT];
     struct ddpm_saver saver;
 

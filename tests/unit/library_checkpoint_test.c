@@ -233,6 +233,44 @@ static void only_the_newest_are_kept(void **state)
     remove_folder(folder);
 }
 
+/* Going on from an earlier checkpoint while later ones are there: what was written last is what
+ * `latest` names, whatever was kept before under its name. */
+static void the_state_saved_last_is_the_latest(void **state)
+{
+    (void)state;
+    char *folder = folder_with_pictures();
+    struct run run;
+    struct ddpm_network *opened;
+    start(&run, folder, "keep=4");
+    for (int i = 0; i < 3; ++i) {
+        steps(&run, 1);
+        assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
+    }
+    end(&run);
+
+    start(&run, folder, "keep=4 lr=5e-3");
+    assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run/checkpoints/step-000001")));
+    steps(&run, 1);
+    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
+    assert_ok(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_MODEL, &opened));
+    assert_same_weights(opened, run.network, DDPM_WEIGHTS_MODEL);
+    ddpm_network_destroy(&opened);
+    assert_int_equal(count_of(in_folder(folder, "run/checkpoints"), "step-"), 3);
+    assert_int_equal(count_of(in_folder(folder, "run/checkpoints"), ".tmp"), 0);
+    end(&run);
+
+    start(&run, folder, "keep=1");
+    assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run/checkpoints/step-000001")));
+    steps(&run, 1);
+    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
+    assert_int_equal(count_of(in_folder(folder, "run/checkpoints"), "step-"), 1);
+    assert_ok(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_MODEL, &opened));
+    assert_same_weights(opened, run.network, DDPM_WEIGHTS_MODEL);
+    ddpm_network_destroy(&opened);
+    end(&run);
+    remove_folder(folder);
+}
+
 static void weights_that_are_not_finite_are_never_saved(void **state)
 {
     (void)state;
@@ -259,6 +297,7 @@ int main(void)
         cmocka_unit_test(other_pictures_are_refused),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(only_the_newest_are_kept),
+        cmocka_unit_test(the_state_saved_last_is_the_latest),
         cmocka_unit_test(weights_that_are_not_finite_are_never_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,9 @@ static void the_trainer_refuses_what_does_not_fit(void **state)
     assert_error(ddpm_trainer_create(network, NULL, &trainer), DDPM_ERROR_ARGUMENT, "got 6");
     assert_null(trainer);
     ddpm_network_destroy(&network);
+    network = tiny_network("batch-size=65536 accumulate=65536");
+    assert_error(ddpm_trainer_create(network, NULL, &trainer), DDPM_ERROR_ARGUMENT, "2^31");
+    ddpm_network_destroy(&network);
 
     network = tiny_network(NULL);
     assert_ok(ddpm_trainer_create(network, NULL, &trainer));
@@ -161,6 +164,43 @@ static void a_run_that_diverges_names_step_and_pictures(void **state)
     remove_folder(folder);
 }
 
+/* Step k is on batch k, whether a step before it failed or took given values. */
+static void a_step_after_a_failure_is_on_its_own_pictures(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 9, 8);
+    struct ddpm_step_result results[2][3];
+    for (int failing = 0; failing < 2; ++failing) {
+        struct ddpm_config *config = tiny_config("batch-size=1");
+        struct ddpm_network *network;
+        struct ddpm_data *data;
+        struct ddpm_trainer *trainer;
+        float bias[3], sick[3] = {0, NAN, 0};
+        assert_ok(ddpm_config_set(config, "data", in_folder(folder, "p.npy")));
+        assert_ok(ddpm_network_create(config, &network));
+        assert_ok(ddpm_data_open(config, &data));
+        assert_ok(ddpm_trainer_create(network, data, &trainer));
+        assert_ok(ddpm_network_get(network, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
+        if (failing) {
+            assert_ok(ddpm_network_set(network, DDPM_WEIGHTS_MODEL, "final_conv.bias", sick, 3));
+            assert_error(ddpm_trainer_step(trainer, &results[1][0]), DDPM_ERROR_NOT_FINITE,
+                         "step 1");
+            assert_ok(ddpm_network_set(network, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
+        }
+        for (int i = 0; i < 3; ++i)
+            assert_ok(ddpm_trainer_step(trainer, &results[failing][i]));
+        ddpm_trainer_destroy(&trainer);
+        ddpm_data_close(&data);
+        ddpm_network_destroy(&network);
+        ddpm_config_destroy(&config);
+    }
+    for (int i = 0; i < 3; ++i)
+        assert_true(results[0][i].loss == results[1][i].loss &&
+                    results[0][i].grad_norm == results[1][i].grad_norm);
+    remove_folder(folder);
+}
+
 /* The gradient shown is the one of the loss: against a difference of losses along one weight. */
 static void the_gradient_is_that_of_the_loss(void **state)
 {
@@ -197,6 +237,7 @@ int main(void)
         cmocka_unit_test(a_picture_that_is_not_finite_is_told),
         cmocka_unit_test(weights_that_explode_are_told_with_the_layer),
         cmocka_unit_test(a_run_that_diverges_names_step_and_pictures),
+        cmocka_unit_test(a_step_after_a_failure_is_on_its_own_pictures),
         cmocka_unit_test(the_gradient_is_that_of_the_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
