@@ -45,7 +45,8 @@ static bool same_row(const struct bench *bench, const struct row *row, const str
            (!bench->by_shape || ddpm_tensor_same_shape(&row->shape, &call->in[0]));
 }
 
-static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, double seconds)
+static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, double seconds,
+                            int64_t times)
 {
     size_t i = 0;
     while (i < bench->row_count && !same_row(bench, &bench->rows[i], call))
@@ -57,18 +58,20 @@ static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, d
             .op = ddpm_op_info[call->op].name, .kernel = call->kernel->name, .shape = call->in[0]};
     }
     struct row *row = &bench->rows[i];
-    double flops = ddpm_call_flops(call), bytes = ddpm_call_bytes(call);
+    double flops = (double)times * ddpm_call_flops(call);
+    double bytes = (double)times * ddpm_call_bytes(call);
     double by_flops = bench->peak_flops > 0 ? flops / bench->peak_flops : 0;
     double by_bytes = bench->peak_bytes > 0 ? bytes / bench->peak_bytes : 0;
-    ++row->calls;
-    row->seconds += seconds;
+    row->calls += (int)times;
+    row->seconds += (double)times * seconds;
     row->flops += flops;
     row->bytes += bytes;
     row->bound += by_flops > by_bytes ? by_flops : by_bytes;
     return DDPM_OK;
 }
 
-static ddpm_status profile_phase(struct bench *bench, enum ddpm_phase phase)
+/* A phase that a step runs so many times. */
+static ddpm_status profile_phase(struct bench *bench, enum ddpm_phase phase, int64_t times)
 {
     struct ddpm_graph *graph = bench->graph;
     const size_t begin = graph->phase_begin[phase], count = graph->phase_begin[phase + 1] - begin;
@@ -76,8 +79,8 @@ static ddpm_status profile_phase(struct bench *bench, enum ddpm_phase phase)
     DDPM_TRY(ddpm_new_array((void **)&seconds, count, sizeof *seconds, "timings"));
     ddpm_status status = ddpm_graph_profile(graph, phase, (int)bench->repeats, seconds);
     for (size_t i = 0; i < count && status == DDPM_OK; ++i)
-        status = add_call(bench, &graph->calls[begin + i], seconds[i]);
-    bench->step_flops += ddpm_graph_flops(graph, phase);
+        status = add_call(bench, &graph->calls[begin + i], seconds[i], times);
+    bench->step_flops += (double)times * ddpm_graph_flops(graph, phase);
     free(seconds);
     return status;
 }
@@ -106,19 +109,28 @@ static ddpm_status make_inputs(int64_t pictures, int64_t count, int64_t timestep
     return DDPM_OK;
 }
 
+static int64_t pictures_of_step(const struct bench *bench)
+{
+    const struct ddpm_training_config *config = &ddpm_network_config(bench->network)->training;
+    return config->batch_size * (bench->trainer ? config->accumulate : 1);
+}
+
 /* The median of whole steps, uninterrupted. */
 static ddpm_status time_steps(struct bench *bench)
 {
     const struct ddpm_config *config = ddpm_network_config(bench->network);
-    const int64_t pictures = config->training.batch_size * config->training.accumulate;
+    const struct ddpm_network_config *net = &config->network;
+    const int64_t pictures = pictures_of_step(bench);
     const int64_t height = config->diffusion.image_height, width = config->diffusion.image_width;
-    const int64_t count = pictures * config->network.channels * height * width;
+    const int64_t count = pictures * net->channels * height * width;
+    const int64_t results = pictures * (net->out_dim ? net->out_dim : net->channels);
     float *x = NULL, *y = NULL;
     int64_t *t = NULL;
     double *times = NULL;
     ddpm_status status = make_inputs(pictures, count, config->diffusion.timesteps, &x, &t);
     if (status == DDPM_OK)
-        status = ddpm_new_array((void **)&y, (size_t)count, sizeof *y, "results");
+        status =
+            ddpm_new_array((void **)&y, (size_t)(results * height * width), sizeof *y, "results");
     if (status == DDPM_OK)
         status = ddpm_new_array((void **)&times, (size_t)bench->repeats, sizeof *times, "timings");
     for (int64_t i = -2; i < bench->repeats && status == DDPM_OK; ++i) { /* two to warm up */
@@ -197,10 +209,13 @@ static ddpm_status print_json(const struct bench *bench, int64_t pictures, doubl
         "step_seconds", bench->step_seconds, "step_flops", bench->step_flops, "calls_seconds", sum,
         "peak_flops", bench->peak_flops, "peak_bytes_per_second", bench->peak_bytes, "rows", rows);
     char *text;
-    DDPM_TRY(ddpm_json_format(&text, json, DDPM_JSON_INSERTION_ORDER));
+    if (!json)
+        return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for the table as JSON");
+    ddpm_status status = ddpm_json_format(&text, json, DDPM_JSON_INSERTION_ORDER);
+    json_decref(json);
+    DDPM_TRY(status);
     fputs(text, stdout);
     free(text);
-    json_decref(json);
     return DDPM_OK;
 }
 
@@ -212,12 +227,14 @@ static ddpm_status measure(struct bench *bench)
             backend->measure_peak(bench->network->device, &bench->peak_flops, &bench->peak_bytes));
     DDPM_TRY(time_steps(bench));
     bench->graph = bench->trainer ? bench->trainer->graph : bench->network->forward.graph;
+    const int64_t batches =
+        bench->trainer ? ddpm_network_config(bench->network)->training.accumulate : 1;
     if (bench->trainer)
-        DDPM_TRY(profile_phase(bench, DDPM_PHASE_DRAW));
-    DDPM_TRY(profile_phase(bench, DDPM_PHASE_FORWARD));
+        DDPM_TRY(profile_phase(bench, DDPM_PHASE_DRAW, batches));
+    DDPM_TRY(profile_phase(bench, DDPM_PHASE_FORWARD, batches));
     if (bench->trainer) {
-        DDPM_TRY(profile_phase(bench, DDPM_PHASE_BACKWARD));
-        DDPM_TRY(profile_phase(bench, DDPM_PHASE_UPDATE));
+        DDPM_TRY(profile_phase(bench, DDPM_PHASE_BACKWARD, batches));
+        DDPM_TRY(profile_phase(bench, DDPM_PHASE_UPDATE, 1));
     }
     qsort(bench->rows, bench->row_count, sizeof *bench->rows, by_falling_time);
     return DDPM_OK;
@@ -238,11 +255,11 @@ static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct 
         status = ddpm_network_create(config, &bench->network);
     if (status == DDPM_OK && !ddpm_arguments_get(arguments, "sampling"))
         status = ddpm_trainer_create(bench->network, NULL, &bench->trainer);
-    const int64_t pictures = config->training.batch_size;
     ddpm_config_destroy(&config);
     if (status == DDPM_OK)
         status = measure(bench);
     DDPM_TRY(status);
+    const int64_t pictures = pictures_of_step(bench);
     double sum = 0;
     for (size_t i = 0; i < bench->row_count; ++i)
         sum += bench->rows[i].seconds;
