@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config/config.h"
 #include "core/memory.h"
@@ -127,6 +128,16 @@ static ddpm_status check_channels(int64_t channels)
                       channels);
 }
 
+/* The strip must not replace the picture that it shows, perhaps one of a training set. */
+static ddpm_status check_other_file(const char *picture, const char *out)
+{
+    struct stat a, b;
+    if (stat(picture, &a) != 0 || stat(out, &b) != 0 || a.st_dev != b.st_dev ||
+        a.st_ino != b.st_ino)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_IO, "%s: got the picture itself as --out, want another file", out);
+}
+
 static ddpm_status draw(const struct ddpm_arguments *arguments, struct strip *strip)
 {
     DDPM_TRY(ddpm_config_create(&strip->config));
@@ -143,6 +154,7 @@ static ddpm_status draw(const struct ddpm_arguments *arguments, struct strip *st
     DDPM_TRY(ddpm_diffusion_tables_create(diffusion, &strip->tables));
     DDPM_TRY(allocate(strip));
     DDPM_TRY(load_picture(strip, arguments->arguments[0]));
+    DDPM_TRY(check_other_file(arguments->arguments[0], ddpm_arguments_get(arguments, "out")));
     int64_t count = (int64_t)strip->height * strip->width * strip->channels;
     ddpm_fill_normal(strip->noise, count, strip->config->training.seed, DDPM_STREAM_NOISE, 0, 0);
     for (int i = 0; i < strip->cells; ++i)

@@ -1,5 +1,6 @@
 /* ddpm sample: draw pictures from a run, a checkpoint or a file of weights. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <ddpm/sampler.h>
@@ -26,6 +27,7 @@ struct drawing {
     struct ddpm_trajectory trajectory;
     struct ddpm_progress progress;
     ddpm_status status;  /* of the callback */
+    char reason[1024];   /* its text, which the library's own word on the stop replaces */
     uint8_t *pictures;   /* [chunk, H, W, C] */
     uint8_t *grid_cells; /* [grid_count, H, W, C], the first pictures */
     int64_t grid_count;
@@ -42,6 +44,8 @@ static int after_step(void *user, const struct ddpm_sample_progress *progress)
     drawing->status = ddpm_check_signal();
     if (drawing->status == DDPM_OK && drawing->trajectory.path && drawing->done == 0)
         drawing->status = ddpm_trajectory_add(&drawing->trajectory, progress);
+    if (drawing->status != DDPM_OK)
+        snprintf(drawing->reason, sizeof drawing->reason, "%s", ddpm_error_message());
     double pictures = (double)drawing->done +
                       (double)drawing->chunk * (double)progress->done / (double)progress->total;
     ddpm_progress_bar(&drawing->progress, "sampling",
@@ -124,8 +128,9 @@ static ddpm_status draw_chunk(struct drawing *drawing)
     chunk.count = drawing->chunk;
     chunk.every = drawing->trajectory.path && drawing->done == 0 ? chunk.every : 0;
     ddpm_status status = ddpm_sample(drawing->model.network, &chunk, drawing->pictures);
-    if (status != DDPM_OK)
-        return drawing->status != DDPM_OK ? drawing->status : status;
+    if (status != DDPM_OK && drawing->status != DDPM_OK)
+        return ddpm_raise(drawing->status, "%s", drawing->reason);
+    DDPM_TRY(status);
     for (int64_t i = 0; i < chunk.count; ++i) {
         DDPM_TRY(write_picture(drawing, i));
         if (drawing->done + i < drawing->grid_count)

@@ -102,11 +102,12 @@ static ddpm_status check_checkpoint_is_there(const char *path)
     free(latest);
     if (there)
         return DDPM_OK;
-    return ddpm_raise(
-        DDPM_ERROR_IO,
-        "%s: got a run without a whole checkpoint, so there is nothing to go on from; "
-        "want another run, or this folder removed and the run begun anew",
-        path);
+    return ddpm_raise(DDPM_ERROR_IO,
+                      "%s: got a run without checkpoints/latest, the link to its newest whole "
+                      "checkpoint; want it "
+                      "to lead to a step-… folder beside it, or, if there is none yet, a new run "
+                      "in another folder",
+                      path);
 }
 
 static ddpm_status write_config(const struct run *run)

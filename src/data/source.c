@@ -251,7 +251,7 @@ static void report(struct ddpm_source *source, char *const *reasons)
     if (enlarged > 0 && !atomic_exchange(&items->enlarged_logged, true))
         ddpm_log(DDPM_LOG_WARNING,
                  "%s: %lld of %lld pictures are smaller than %dx%d and are enlarged", source->path,
-                 enlarged, (long long)source->count, source->options.width, source->options.height);
+                 enlarged, (long long)source->count, source->options.height, source->options.width);
 }
 
 static ddpm_status sweep_all(struct ddpm_source *source, bool decode)

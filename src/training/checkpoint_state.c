@@ -91,12 +91,12 @@ ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder)
         DDPM_TRY(ddpm_path_join(&path, folder, ddpm_checkpoint_files[i]));
         ddpm_status status = ddpm_file_checksum(path, &sum);
         if (status == DDPM_OK && ((int64_t)sum.bytes != bytes || (int64_t)sum.crc32 != crc32))
-            status =
-                ddpm_raise(DDPM_ERROR_FORMAT,
-                           "%s is damaged: got %llu bytes with CRC-32 %08x, want %lld with %08x; "
-                           "an older checkpoint can be named instead of the run",
-                           path, (unsigned long long)sum.bytes, (unsigned)sum.crc32,
-                           (long long)bytes, (unsigned)crc32);
+            status = ddpm_raise(
+                DDPM_ERROR_FORMAT,
+                "%s is damaged: got %llu bytes with CRC-32 %08x, want %lld with %08x; "
+                "to go on from an older checkpoint let the run's checkpoints/latest lead to it",
+                path, (unsigned long long)sum.bytes, (unsigned)sum.crc32, (long long)bytes,
+                (unsigned)crc32);
         free(path);
         DDPM_TRY(status);
     }

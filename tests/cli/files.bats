@@ -158,6 +158,10 @@ predict() {
         run "$DDPM" noise "$pictures/000000.png" --out other.png --at "$at"
         fails 2 --at
     done
+    cp "$pictures/000000.png" own.png
+    run "$DDPM" noise own.png --out ./own.png
+    fails 1 own.png "another file"
+    cmp own.png "$pictures/000000.png"
     run "$DDPM" noise missing.png --out other.png
     fails 1 missing.png
     run "$DDPM" noise x.npy --out other.png

@@ -98,6 +98,9 @@ same_training() {
     rm run/checkpoints/latest/state.json
     run "$DDPM" train --resume --out run --steps 6
     fails 1 state.json
+    rm run/checkpoints/latest
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1 checkpoints/latest
     rm -r run/checkpoints
     run "$DDPM" train --resume --out run --steps 6
     fails 1 checkpoint

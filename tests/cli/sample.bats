@@ -98,6 +98,11 @@ setup() {
     [ ! -e a ]
 }
 
+@test "a trajectory that cannot be written is named" {
+    run "$DDPM" sample "$model" --out a -n 2 --trajectory missing/chain.png
+    fails 1 missing/chain.png "No such file"
+}
+
 @test "SIGINT leaves no half files" {
     set -m
     "$DDPM" sample "$model" --out drawn -n 1000000 --trajectory chain.png 2> errors &
