@@ -80,5 +80,6 @@ function(ddpm_library)
   set_target_properties(ddpm_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
                         EXPORT_NAME ddpm)
   set_target_properties(ddpm_static PROPERTIES EXPORT_NAME static)
-  target_link_options(ddpm_shared PRIVATE $<$<NOT:$<BOOL:${DDPM_SANITIZE}>>:LINKER:--no-undefined>)
+  # Its threads may sleep in it when the last user closes it.
+  target_link_options(ddpm_shared PRIVATE LINKER:-z,nodelete $<$<NOT:$<BOOL:${DDPM_SANITIZE}>>:LINKER:--no-undefined>)
 endfunction()

@@ -141,7 +141,7 @@ const struct ddpm_option ddpm_options[] = {
     INTEGER("prefetch", data.prefetch, "4", IN(2, 1024), DATA, "prefetch",
             "batches read ahead"),
 
-    INTEGER("threads", run.threads, "0", IN(0, 1024), RUN, "threads",
+    INTEGER("threads", run.threads, "0", IN(0, 256), RUN, "threads",
             "threads that compute; 0: all processors"),
     CHOICE("precision", "NAME", run.precision, "auto", precisions, RUN, "precision",
            "fp32, bf16, or auto: the faster one that the machine has"),

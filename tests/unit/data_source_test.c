@@ -149,7 +149,7 @@ static void small_and_mixed_pictures(void **state)
             continue;
         }
         assert_ok(ddpm_source_open(&source, folder, &options));
-        assert_int_equal(count_in_log("3 of 4 pictures are smaller than 14x10 and are enlarged"),
+        assert_int_equal(count_in_log("3 of 4 pictures are smaller than 10x14 and are enlarged"),
                          1);
         assert_int_equal(ddpm_source_count_kinds(source).enlarged, 3);
         assert_ok(ddpm_source_reader_create(&reader, source));
