@@ -204,10 +204,7 @@ ddpm_status ddpm_checkpoint_write(const struct ddpm_snapshot *snapshot, const ch
     DDPM_TRY(ddpm_directory_create(checkpoints));
     DDPM_TRY(publish(snapshot, checkpoints, name));
     DDPM_TRY(point_latest(checkpoints, name));
-    if (remove_old(checkpoints, snapshot->config->training.keep, name) != DDPM_OK)
-        ddpm_log(DDPM_LOG_WARNING, "an old checkpoint could not be removed: %s",
-                 ddpm_error_message());
-    return DDPM_OK;
+    return remove_old(checkpoints, snapshot->config->training.keep, name);
 }
 
 ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes)
