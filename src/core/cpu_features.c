@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512"};
+static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512",
+                                                         "avx512bf16"};
 
 const char *ddpm_cpu_level_name(enum ddpm_cpu_level level)
 {
@@ -24,6 +25,8 @@ bool ddpm_cpu_supports(enum ddpm_cpu_level level)
         return ddpm_cpu_supports(DDPM_CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl");
+    case DDPM_CPU_AVX512BF16:
+        return ddpm_cpu_supports(DDPM_CPU_AVX512) && __builtin_cpu_supports("avx512bf16");
 #endif
     default:
         return false;
@@ -57,6 +60,7 @@ ddpm_status ddpm_cpu_choose_level(const char *name, enum ddpm_cpu_level *out)
         *out = (enum ddpm_cpu_level)level;
         return DDPM_OK;
     }
-    return ddpm_raise(DDPM_ERROR_ARGUMENT, "%s is \"%s\", want generic, avx2 or avx512", source,
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "%s is \"%s\", want generic, avx2, avx512 or avx512bf16",
+                      source,
                       name);
 }

@@ -58,9 +58,9 @@ struct ddpm_backend {
     ddpm_status (*allocate_host)(struct ddpm_device *device, size_t bytes, void **out);
     void (*release_host)(struct ddpm_device *device, void *memory);
 
-    /* Measure the peak of multiply-adds (×2, in the compute type) and of memory, per second. NULL:
-     * not known. */
-    ddpm_status (*measure_peak)(struct ddpm_device *device, double *flops,
+    /* Measure the peak of multiply-adds (×2) of numbers of `dtype`, summed in fp32, and of memory,
+     * per second. NULL: not known. */
+    ddpm_status (*measure_peak)(struct ddpm_device *device, enum ddpm_dtype dtype, double *flops,
                                 double *bytes_per_second);
 };
 
@@ -78,7 +78,7 @@ void ddpm_device_close(struct ddpm_device **device);
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 #define DDPM_PLUGIN_ABI                                                                            \
-    3u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
+    4u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
         */
 
 struct ddpm_host {

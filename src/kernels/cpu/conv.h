@@ -22,6 +22,12 @@ static inline int64_t ddpm_ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* The channels of a pixel in steps of four bytes, see gemm.h; bf16: their number is even. */
+static inline int64_t ddpm_steps(const struct ddpm_tensor *t)
+{
+    return t->dtype == DDPM_BF16 ? t->c / 2 : t->c;
+}
+
 /* Columns of packed weights for n outputs. */
 static inline int64_t ddpm_padded_columns(int64_t n)
 {

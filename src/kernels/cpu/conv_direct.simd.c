@@ -10,13 +10,16 @@
  * Pictures of few channels are first copied with a border of zeros, so that the S·C numbers under
  * a row of the kernel are one segment.
  *
+ * Where an activation is bf16, the operands are bf16 (a packed step is a pair of channels, see
+ * gemm.h). An input of an odd number of channels, or in fp32, is copied first.
+ *
  * Blocking: a unit is BLOCK_PIXELS pixels × a group of panels. Per block of about GEMM_DEPTH of the
  * depth, per panel (in L1), all rows of the unit (in L2) pass; between blocks of the depth the sums
  * rest in y. Every sum is made in the same order whatever the number of threads. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/conv.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/element.h"
 
 #define BLOCK_PIXELS 96 /* a multiple of GEMM_ROWS at every level */
 #define BLOCK_TILES (BLOCK_PIXELS / GEMM_ROWS)
@@ -26,14 +29,17 @@
 /* y is computed on a grid of pixels; pixel (h,w) of it reads x[h·stride + r - pad_h, …] for every
  * tap and is written to y[h·y_step + y_h0, w·y_step + y_w0]. */
 struct conv {
-    struct ddpm_tensor x, y, residual;
+    struct ddpm_tensor x, y, residual; /* x: what is multiplied, perhaps a copy of the input */
+    int64_t border;                    /* of the copy, in pixels */
+    bool copied;
     const float *bias; /* or NULL */
     int taps_h, taps_w, stride, pad_h, pad_w;
     int64_t grid_h, grid_w;
     int y_step, y_h0, y_w0;
+    int64_t steps; /* of the depth, of a tap */
     const float *packed;
-    const float *zeros; /* x.c of them */
-    const float **tables;
+    const void *zeros; /* steps of them */
+    const void **tables;
     int64_t table_size; /* pointers of one thread */
     int64_t blocks, groups, panels;
 };
@@ -43,8 +49,21 @@ static int64_t conv_taps(const struct conv *conv)
     return (int64_t)conv->taps_h * conv->taps_w;
 }
 
-static void conv_finish(struct conv *conv)
+/* fp32 when all activations are, else bf16. */
+static enum ddpm_dtype conv_dtype(const struct ddpm_call *call)
 {
+    return call->in[0].dtype == DDPM_F32 && call->out[0].dtype == DDPM_F32 ? DDPM_F32 : DDPM_BF16;
+}
+
+static void conv_finish(struct conv *conv, enum ddpm_dtype dtype)
+{
+    if (!conv->copied && dtype == DDPM_BF16 && (conv->x.dtype != dtype || conv->x.c % 2)) {
+        conv->copied = true;
+        conv->x.c += conv->x.c % 2;
+        conv->x.pixel_stride = conv->x.c;
+    }
+    conv->x.dtype = dtype;
+    conv->steps = dtype == DDPM_BF16 ? ddpm_ceil_div(conv->x.c, 2) : conv->x.c;
     conv->panels = ddpm_ceil_div(conv->y.c, GEMM_COLUMNS);
     conv->blocks = ddpm_ceil_div(conv->x.n * conv->grid_h * conv->grid_w, BLOCK_PIXELS);
     conv->groups = ddpm_ceil_div(UNITS, conv->blocks);
@@ -70,6 +89,8 @@ static struct conv conv_forward(const struct ddpm_call *call)
                         .y_step = 1,
                         .packed = call->packed};
     if (conv.x.c <= FEW_CHANNELS && conv.taps_w > 1) {
+        conv.copied = true;
+        conv.border = at->padding;
         conv.x.h += 2 * at->padding;
         conv.x.w += 2 * at->padding;
         conv.x.pixel_stride = conv.x.c;
@@ -77,7 +98,7 @@ static struct conv conv_forward(const struct ddpm_call *call)
         conv.taps_w = 1;
         conv.pad_h = conv.pad_w = 0;
     }
-    conv_finish(&conv);
+    conv_finish(&conv, conv_dtype(call));
     return conv;
 }
 
@@ -96,39 +117,42 @@ static struct conv conv_backward(const struct ddpm_call *call)
                         .grid_w = strided ? call->in[0].w : call->out[0].w,
                         .y_step = at->stride,
                         .packed = call->packed};
-    conv_finish(&conv);
+    conv_finish(&conv, conv_dtype(call));
     return conv;
+}
+
+static const char *element_at(const struct ddpm_tensor *t, int64_t pixel)
+{
+    return (const char *)t->data + pixel * t->pixel_stride * (int64_t)ddpm_dtype_size(t->dtype);
 }
 
 /* Where the pixels of a block begin: x under every tap [tile][tap][GEMM_ROWS], then y and what is
  * added to it [BLOCK_PIXELS]. Returns the number of pixels. */
-static int64_t fill_table(const struct conv *conv, int64_t block, const float **table)
+static int64_t fill_table(const struct conv *conv, int64_t block, const void **table)
 {
     int64_t first = block * BLOCK_PIXELS, taps = conv_taps(conv);
     int64_t count = conv->x.n * conv->grid_h * conv->grid_w - first;
     count = count < BLOCK_PIXELS ? count : BLOCK_PIXELS;
     int64_t filled = ddpm_ceil_div(count, GEMM_ROWS) * GEMM_ROWS;
     const struct ddpm_tensor *x = &conv->x, *y = &conv->y, *add = &conv->residual;
-    const float **out = table + BLOCK_PIXELS * taps, **added = out + BLOCK_PIXELS;
+    const void **out = table + BLOCK_PIXELS * taps, **added = out + BLOCK_PIXELS;
     for (int64_t m = 0; m < filled; ++m) {
         int64_t pixel = first + (m < count ? m : count - 1);
         int64_t w = pixel % conv->grid_w, row = pixel / conv->grid_w;
         int64_t h = row % conv->grid_h, n = row / conv->grid_h;
         int64_t y_pixel =
             (n * y->h + h * conv->y_step + conv->y_h0) * y->w + w * conv->y_step + conv->y_w0;
-        out[m] = (const float *)y->data + y_pixel * y->pixel_stride;
+        out[m] = element_at(y, y_pixel);
         if (ddpm_tensor_present(add))
-            added[m] = (const float *)add->data + y_pixel * add->pixel_stride;
-        const float **at = table + m / GEMM_ROWS * taps * GEMM_ROWS + m % GEMM_ROWS;
+            added[m] = element_at(add, y_pixel);
+        const void **at = table + m / GEMM_ROWS * taps * GEMM_ROWS + m % GEMM_ROWS;
         for (int r = 0; r < conv->taps_h; ++r) {
             int64_t x_h = h * conv->stride + r - conv->pad_h;
             bool inside = x_h >= 0 && x_h < x->h;
             int64_t start = (n * x->h + x_h) * x->w;
             for (int s = 0; s < conv->taps_w; ++s, at += GEMM_ROWS) {
                 int64_t x_w = w * conv->stride + s - conv->pad_w;
-                *at = inside && x_w >= 0 && x_w < x->w
-                          ? (const float *)x->data + (start + x_w) * x->pixel_stride
-                          : conv->zeros;
+                *at = inside && x_w >= 0 && x_w < x->w ? element_at(x, start + x_w) : conv->zeros;
             }
         }
     }
@@ -136,17 +160,17 @@ static int64_t fill_table(const struct conv *conv, int64_t block, const float **
 }
 
 /* All panels [panel, end) over the pixels of a filled table, for `segments` taps from `tap` on and
- * `depth` channels of each from `channel` on. */
-static void conv_depth_block(const struct conv *conv, const float *const *table, int64_t count,
+ * `depth` steps of each from `step` on. */
+static void conv_depth_block(const struct conv *conv, const void *const *table, int64_t count,
                              int64_t panel, int64_t end, int64_t tap, int64_t segments,
-                             int64_t channel, int64_t depth)
+                             int64_t step, int64_t depth)
 {
-    int64_t taps = conv_taps(conv), whole_depth = taps * conv->x.c;
-    bool first = tap == 0 && channel == 0;
-    float *const *y = (float *const *)(const void *)(table + BLOCK_PIXELS * taps);
-    const float *const *add = table + BLOCK_PIXELS * (taps + 1);
+    int64_t taps = conv_taps(conv), whole_depth = taps * conv->steps;
+    bool first = tap == 0 && step == 0;
+    void *const *y = (void *const *)(const void *)(table + BLOCK_PIXELS * taps);
+    const void *const *add = table + BLOCK_PIXELS * (taps + 1);
     if (!first)
-        add = (const float *const *)(const void *)y;
+        add = (const void *const *)y;
     else if (!ddpm_tensor_present(&conv->residual))
         add = NULL;
     for (; panel < end; ++panel) {
@@ -154,17 +178,21 @@ static void conv_depth_block(const struct conv *conv, const float *const *table,
         struct ddpm_gemm_rows g = {
             .segments = segments,
             .depth = depth,
-            .a_offset = channel,
-            .b = conv->packed + (panel * whole_depth + tap * conv->x.c + channel) * GEMM_COLUMNS,
+            .a_offset = step,
+            .b = conv->packed + (panel * whole_depth + tap * conv->steps + step) * GEMM_COLUMNS,
             .offset = panel * GEMM_COLUMNS,
             .bias = first ? conv->bias : NULL,
-            .columns = (int)(columns < GEMM_COLUMNS ? columns : GEMM_COLUMNS)};
+            .columns = (int)(columns < GEMM_COLUMNS ? columns : GEMM_COLUMNS),
+            .y_dtype = conv->y.dtype};
         for (int64_t m = 0; m < count; m += GEMM_ROWS) {
             g.a = table + m * taps + tap * GEMM_ROWS;
             g.y = y + m;
             g.add = add ? add + m : NULL;
             g.rows = (int)(count - m < GEMM_ROWS ? count - m : GEMM_ROWS);
-            SIMD(gemm_rows)(&g);
+            if (conv->x.dtype == DDPM_BF16)
+                SIMD(gemm_rows_bf16)(&g);
+            else
+                SIMD(gemm_rows)(&g);
         }
     }
 }
@@ -172,13 +200,14 @@ static void conv_depth_block(const struct conv *conv, const float *const *table,
 static void conv_units(void *context, int64_t begin, int64_t end, int thread)
 {
     const struct conv *conv = context;
-    const float **table = conv->tables + thread * conv->table_size;
-    int64_t taps = conv_taps(conv), channels = conv->x.c;
-    int64_t cuts = ddpm_ceil_div(channels, GEMM_DEPTH); /* of one tap's channels */
-    int64_t depth = ddpm_ceil_div(channels, cuts);
-    int64_t taps_once = 1;
-    if (cuts == 1)
-        taps_once = ddpm_ceil_div(taps, ddpm_ceil_div(taps * channels, GEMM_DEPTH));
+    const void **table = conv->tables + thread * conv->table_size;
+    int64_t taps = conv_taps(conv), depth = conv->steps, taps_once = taps;
+    if (conv->x.dtype == DDPM_F32) {
+        int64_t cuts = ddpm_ceil_div(conv->steps, GEMM_DEPTH); /* of one tap's channels */
+        depth = ddpm_ceil_div(conv->steps, cuts);
+        taps_once =
+            cuts > 1 ? 1 : ddpm_ceil_div(taps, ddpm_ceil_div(taps * conv->steps, GEMM_DEPTH));
+    }
     for (int64_t unit = begin; unit < end; ++unit) {
         int64_t group = unit % conv->groups;
         int64_t panel = group * conv->panels / conv->groups;
@@ -186,44 +215,123 @@ static void conv_units(void *context, int64_t begin, int64_t end, int thread)
         int64_t count = fill_table(conv, unit / conv->groups, table);
         for (int64_t tap = 0; tap < taps; tap += taps_once) {
             int64_t segments = taps - tap < taps_once ? taps - tap : taps_once;
-            for (int64_t channel = 0; channel < channels; channel += depth)
-                conv_depth_block(conv, table, count, panel, panel_end, tap, segments, channel,
-                                 channels - channel < depth ? channels - channel : depth);
+            for (int64_t step = 0; step < conv->steps; step += depth)
+                conv_depth_block(conv, table, count, panel, panel_end, tap, segments, step,
+                                 conv->steps - step < depth ? conv->steps - step : depth);
         }
     }
 }
 
+/* The copy of an input: with a border of zeros, in another dtype, or with a channel of zeros. */
+struct copy {
+    const struct ddpm_tensor *from;
+    enum ddpm_dtype dtype;
+    int64_t border, channels; /* of the copy; ≥ from's */
+    char *to;
+};
+
+static size_t copy_bytes(const struct conv *conv)
+{
+    if (!conv->copied)
+        return 0;
+    /* a segment of an odd number of channels reads one element more than the last pixel has */
+    return ddpm_align_up(ddpm_tensor_bytes(&conv->x) + sizeof(float));
+}
+
+/* Rows [begin, end) of the copy. */
+static void copy_rows(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct copy *copy = context;
+    const struct ddpm_tensor *x = copy->from;
+    const int64_t border = copy->border, height = x->h + 2 * border;
+    const int64_t size = (int64_t)ddpm_dtype_size(copy->dtype);
+    const int64_t row_bytes = (x->w + 2 * border) * copy->channels * size;
+    for (int64_t row = begin; row < end; ++row) {
+        int64_t n = row / height, h = row % height - border;
+        char *to = copy->to + row * row_bytes;
+        memset(to, 0, (size_t)row_bytes);
+        if (h < 0 || h >= x->h)
+            continue;
+        for (int64_t w = 0; w < x->w; ++w) {
+            int64_t from = ((n * x->h + h) * x->w + w) * x->pixel_stride;
+            for (int64_t c = 0; c < x->c; ++c) {
+                int64_t at = (border + w) * copy->channels + c;
+                float value = x->dtype == DDPM_F32
+                                  ? ((const float *)x->data)[from + c]
+                                  : ddpm_bf16_to_float(((const uint16_t *)x->data)[from + c]);
+                if (copy->dtype == DDPM_F32)
+                    ((float *)(void *)to)[at] = value;
+                else
+                    ((uint16_t *)(void *)to)[at] = ddpm_float_to_bf16(value);
+            }
+        }
+    }
+}
+
+/* Scratch: zeros, tables, the copy. */
+static void conv_start(struct conv *conv, const struct ddpm_call *call)
+{
+    const size_t zeros = ddpm_align_up((size_t)conv->steps * sizeof(float));
+    const size_t tables = ddpm_align_up((size_t)call->device->threads * (size_t)conv->table_size *
+                                        sizeof(void *));
+    memset(call->scratch, 0, zeros);
+    conv->zeros = call->scratch;
+    conv->tables = (const void **)((char *)call->scratch + zeros);
+    if (!conv->copied)
+        return;
+    struct copy copy = {.from = &call->in[0],
+                        .dtype = conv->x.dtype,
+                        .border = conv->border,
+                        .channels = conv->x.pixel_stride,
+                        .to = (char *)call->scratch + zeros + tables};
+    conv->x.data = copy.to;
+    const size_t copied = (size_t)(ddpm_tensor_pixels(&conv->x) * copy.channels) *
+                          ddpm_dtype_size(copy.dtype);
+    memset(copy.to + copied, 0, copy_bytes(conv) - copied);
+    ddpm_parallel_for(call->device->threads, conv->x.n * conv->x.h, 16, copy_rows, &copy);
+}
+
 static void conv_run(struct conv *conv, const struct ddpm_call *call)
 {
-    float *zeros = call->scratch;
-    memset(zeros, 0, (size_t)conv->x.c * sizeof *zeros);
-    conv->zeros = zeros;
-    conv->tables =
-        (const float **)((char *)call->scratch + ddpm_align_up((size_t)conv->x.c * sizeof *zeros));
     ddpm_parallel_for(call->device->threads, conv->blocks * conv->groups, 1, conv_units, conv);
 }
 
-static size_t conv_scratch(const struct conv *conv, const struct ddpm_call *call)
+static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_t taps)
 {
-    size_t tables = (size_t)call->device->threads * (size_t)conv->table_size * sizeof(float *);
-    return ddpm_align_up((size_t)conv->x.c * sizeof(float)) + ddpm_align_up(tables);
+    const size_t tables = (size_t)call->device->threads * (size_t)conv->table_size * sizeof(void *);
+    call->packed_bytes = (size_t)(conv->panels * GEMM_COLUMNS * taps * conv->steps) * sizeof(float);
+    call->scratch_bytes = ddpm_align_up((size_t)conv->steps * sizeof(float)) +
+                          ddpm_align_up(tables) + copy_bytes(conv);
+}
+
+/* Weight number `i` of column n among a panel's segments of `channels` numbers each. */
+static void put_weight(const struct conv *conv, float *panel, int64_t channels, int64_t i, int n,
+                       float value)
+{
+    if (conv->x.dtype == DDPM_F32) {
+        panel[i * GEMM_COLUMNS + n] = value;
+        return;
+    }
+    int64_t step = i / channels * conv->steps + i % channels / 2;
+    ((uint16_t *)(void *)panel)[2 * (step * GEMM_COLUMNS + n) + i % channels % 2] =
+        ddpm_float_to_bf16(value);
 }
 
 /* --- forward --- */
 
 static bool forward_supports(const struct ddpm_call *call)
 {
-    return ddpm_call_is_f32(call) && ddpm_tensor_dense(&call->in[1]);
+    const struct ddpm_tensor *residual = &call->in[3];
+    return is_activation_dtype(call->in[0].dtype) && is_activation_dtype(call->out[0].dtype) &&
+           (!ddpm_tensor_present(residual) || residual->dtype == call->out[0].dtype) &&
+           ddpm_tensor_dense(&call->in[1]);
 }
 
 static ddpm_status forward_prepare(struct ddpm_call *call)
 {
     struct conv conv = conv_forward(call);
-    int64_t depth = conv_taps(&conv) * conv.x.c;
-    call->packed_bytes = (size_t)(conv.panels * GEMM_COLUMNS * depth) * sizeof(float);
-    call->scratch_bytes = conv_scratch(&conv, call);
-    if (conv.x.c != call->in[0].c) /* the copy with a border */
-        call->scratch_bytes += ddpm_tensor_bytes(&conv.x);
+    conv_prepare(&conv, call, conv_taps(&conv));
     return DDPM_OK;
 }
 
@@ -232,14 +340,16 @@ static void forward_pack_panels(void *context, int64_t begin, int64_t end, int t
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *w = &call->in[1];
-    int64_t depth = w->h * w->w * w->c;
+    const struct conv conv = conv_forward(call);
+    const int64_t depth = w->h * w->w * w->c, channels = depth / conv_taps(&conv);
+    const int64_t size = conv_taps(&conv) * conv.steps * GEMM_COLUMNS;
     for (int64_t panel = begin; panel < end; ++panel) {
-        float *to = (float *)call->packed + panel * depth * GEMM_COLUMNS;
-        for (int n = 0; n < GEMM_COLUMNS; ++n) {
-            int64_t k = panel * GEMM_COLUMNS + n;
-            const float *from = (const float *)w->data + k * depth;
+        float *to = (float *)call->packed + panel * size;
+        memset(to, 0, (size_t)size * sizeof *to);
+        for (int n = 0; n < GEMM_COLUMNS && panel * GEMM_COLUMNS + n < w->n; ++n) {
+            const float *from = (const float *)w->data + (panel * GEMM_COLUMNS + n) * depth;
             for (int64_t i = 0; i < depth; ++i)
-                to[i * GEMM_COLUMNS + n] = k < w->n ? from[i] : 0.0f;
+                put_weight(&conv, to, channels, i, n, from[i]);
         }
     }
 }
@@ -251,43 +361,10 @@ static ddpm_status forward_pack(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-struct border {
-    const struct ddpm_tensor *x;
-    int64_t padding;
-    float *to;
-};
-
-/* Rows [begin, end) of the copy with a border of zeros. */
-static void copy_with_border(void *context, int64_t begin, int64_t end, int thread)
-{
-    (void)thread;
-    const struct border *border = context;
-    const struct ddpm_tensor *x = border->x;
-    int64_t padding = border->padding, height = x->h + 2 * padding;
-    int64_t row_size = (x->w + 2 * padding) * x->c;
-    for (int64_t row = begin; row < end; ++row) {
-        int64_t n = row / height, h = row % height - padding;
-        float *to = border->to + row * row_size;
-        memset(to, 0, (size_t)row_size * sizeof *to);
-        if (h < 0 || h >= x->h)
-            continue;
-        const float *from = (const float *)x->data + (n * x->h + h) * x->w * x->pixel_stride;
-        for (int64_t w = 0; w < x->w; ++w)
-            for (int64_t c = 0; c < x->c; ++c)
-                to[(padding + w) * x->c + c] = from[w * x->pixel_stride + c];
-    }
-}
-
 static ddpm_status forward_run(const struct ddpm_call *call)
 {
     struct conv conv = conv_forward(call);
-    if (conv.x.c != call->in[0].c) {
-        struct border border = {&call->in[0], call->attributes.padding,
-                                (float *)((char *)call->scratch + conv_scratch(&conv, call))};
-        conv.x.data = border.to;
-        ddpm_parallel_for(call->device->threads, conv.x.n * conv.x.h, 16, copy_with_border,
-                          &border);
-    }
+    conv_start(&conv, call);
     conv_run(&conv, call);
     return DDPM_OK;
 }
@@ -298,7 +375,8 @@ static bool backward_supports(const struct ddpm_call *call)
 {
     const struct ddpm_attributes *at = &call->attributes;
     const struct ddpm_tensor *dy = &call->in[0], *dx = &call->out[0];
-    if (!ddpm_call_is_f32(call) || !ddpm_tensor_dense(&call->in[1]))
+    if (!is_activation_dtype(dy->dtype) || !is_activation_dtype(dx->dtype) ||
+        !ddpm_tensor_dense(&call->in[1]))
         return false;
     if (at->stride == 1)
         return at->padding < at->kernel_h && at->padding < at->kernel_w;
@@ -309,29 +387,28 @@ static bool backward_supports(const struct ddpm_call *call)
 static ddpm_status backward_prepare(struct ddpm_call *call)
 {
     struct conv conv = conv_backward(call);
-    const struct ddpm_tensor *w = &call->in[1];
-    call->packed_bytes = (size_t)(conv.panels * GEMM_COLUMNS * w->n * w->h * w->w) * sizeof(float);
-    call->scratch_bytes = conv_scratch(&conv, call);
+    conv_prepare(&conv, call, call->in[1].h * call->in[1].w);
     return DDPM_OK;
 }
 
-/* Per panel [tap][k][GEMM_COLUMNS] with the taps turned round; strided, per tap [panel][k][…]. */
+/* Per panel [tap][step][GEMM_COLUMNS] with the taps turned round; strided, per tap [panel][step][…]. */
 static void backward_pack_panels(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *w = &call->in[1];
-    bool strided = call->attributes.stride > 1;
-    int64_t taps = w->h * w->w, panels = ddpm_ceil_div(w->c, GEMM_COLUMNS);
+    const struct conv conv = conv_backward(call);
+    const bool strided = call->attributes.stride > 1;
+    const int64_t taps = w->h * w->w, size = conv.steps * GEMM_COLUMNS;
     for (int64_t panel = begin; panel < end; ++panel)
         for (int64_t tap = 0; tap < taps; ++tap) {
-            int64_t place = strided ? tap * panels + panel : panel * taps + taps - 1 - tap;
-            float *to = (float *)call->packed + place * w->n * GEMM_COLUMNS;
+            int64_t place = strided ? tap * conv.panels + panel : panel * taps + taps - 1 - tap;
+            float *to = (float *)call->packed + place * size;
             const float *from = (const float *)w->data + tap * w->c + panel * GEMM_COLUMNS;
-            int64_t columns = w->c - panel * GEMM_COLUMNS;
+            memset(to, 0, (size_t)size * sizeof *to);
             for (int64_t k = 0; k < w->n; ++k, from += taps * w->c)
-                for (int n = 0; n < GEMM_COLUMNS; ++n)
-                    *to++ = n < columns ? from[n] : 0.0f;
+                for (int n = 0; n < GEMM_COLUMNS && panel * GEMM_COLUMNS + n < w->c; ++n)
+                    put_weight(&conv, to, w->n, k, n, from[n]);
         }
 }
 
@@ -350,15 +427,18 @@ static void zero_unreached(const struct ddpm_call *call)
     const int64_t reached_w = dy->w * call->attributes.stride;
     if (reached_h == dx->h && reached_w == dx->w)
         return;
+    const size_t size = ddpm_dtype_size(dx->dtype);
     for (int64_t pixel = 0; pixel < ddpm_tensor_pixels(dx); ++pixel)
         if (pixel / dx->w % dx->h >= reached_h || pixel % dx->w >= reached_w)
-            memset((float *)dx->data + pixel * dx->pixel_stride, 0, (size_t)dx->c * sizeof(float));
+            memset((char *)dx->data + (size_t)(pixel * dx->pixel_stride) * size, 0,
+                   (size_t)dx->c * size);
 }
 
 static ddpm_status backward_run(const struct ddpm_call *call)
 {
     struct conv conv = conv_backward(call);
     int stride = call->attributes.stride;
+    conv_start(&conv, call);
     if (stride == 1) {
         conv_run(&conv, call);
         return DDPM_OK;
@@ -368,7 +448,7 @@ static ddpm_status backward_run(const struct ddpm_call *call)
         conv.y_h0 = tap / stride;
         conv.y_w0 = tap % stride;
         conv_run(&conv, call);
-        conv.packed += conv.panels * GEMM_COLUMNS * conv.x.c;
+        conv.packed += conv.panels * GEMM_COLUMNS * conv.steps;
     }
     return DDPM_OK;
 }

@@ -8,11 +8,14 @@
  * and of dy side by side, with a stride that spreads them over the sets of the caches, then makes
  * every tap's product. Groups of pixels have sums of their own, added up in order at the end; how
  * many there are depends on the shapes only, so the result does not depend on the threads.
- * Pictures of few channels take the S·C numbers under a row of the kernel as their channels. */
+ * Pictures of few channels take the S·C numbers under a row of the kernel as their channels.
+ *
+ * Where an activation is bf16, the copies hold pairs of pixels (p, p+1) channel by channel, see
+ * gemm.h; x then has a copy for every column of taps, since each pairs other pixels. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/conv.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/element.h"
 
 #define BLOCK_PIXELS 128
 #define BLOCK_K 96
@@ -26,14 +29,16 @@
 struct weight {
     struct ddpm_tensor x, dy;
     int taps_h, taps_w, stride, padding;
+    bool pairs, few;
     int64_t depth; /* R·S·C */
     int64_t k_size, c_size;
     int64_t rows, cols;                 /* of a pixel block */
     int64_t blocks_h, blocks_w, blocks; /* pixel blocks */
     int64_t k_block, c_block, k_blocks, c_blocks, groups;
-    int64_t x_rows, x_cols;        /* pixels of x under a block */
-    int64_t x_step, dy_step;       /* elements between pixels in the copies */
-    int64_t x_copy, dy_copy;       /* elements */
+    int64_t steps;                 /* of the depth in a row of a block: its pixels, or pairs */
+    int64_t x_rows, x_cols;        /* pixels of x under a block; pairs: steps of one copy's row */
+    int64_t x_step, dy_step;       /* between pixels or pairs in the copies, in units of 4 bytes */
+    int64_t x_copy, dy_copy;       /* units of 4 bytes */
     float *dw, *dbias;             /* of group 0; group g's are g·stride further */
     int64_t group_dw, group_dbias; /* elements; 0 when there is one group */
     float *copies;
@@ -57,6 +62,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
                        .padding = at->padding,
                        .k_size = call->in[1].c,
                        .c_size = call->in[0].c};
+    p.pairs = p.x.dtype == DDPM_BF16 || p.dy.dtype == DDPM_BF16;
     if (at->kernel_h == 1 && at->kernel_w == 1 && at->stride == 1 && at->padding == 0) {
         p.x.w = p.dy.w = ddpm_tensor_pixels(&p.x);
         p.x.n = p.x.h = p.dy.n = p.dy.h = 1;
@@ -69,16 +75,18 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.blocks_w = ddpm_ceil_div(p.dy.w, p.cols);
     p.blocks = p.dy.n * p.blocks_h * p.blocks_w;
     p.x_rows = (p.rows - 1) * p.stride + p.taps_h;
-    p.x_cols = (p.cols - 1) * p.stride + p.taps_w;
-    p.x_step = p.c_size;
-    if (p.c_size <= FEW_CHANNELS && p.taps_w > 1) {
+    p.steps = p.pairs ? ddpm_ceil_div(p.cols, 2) : p.cols;
+    p.x_cols = p.pairs ? p.steps : (p.cols - 1) * p.stride + p.taps_w;
+    p.few = p.c_size <= FEW_CHANNELS && p.taps_w > 1;
+    if (p.few) {
         p.c_size *= p.taps_w;
         p.taps_w = 1;
         p.c_block = ddpm_ceil_div(p.c_size, GEMM_COLUMNS) * GEMM_COLUMNS;
     } else {
         p.c_block = even_block(p.c_size, p.depth > p.c_size ? BLOCK_C : BLOCK_C_1X1, GEMM_COLUMNS);
-        p.x_step = p.c_block + SKEW;
     }
+    /* windows of few channels overlap in the copy, but as pairs they cannot */
+    p.x_step = p.few && !p.pairs ? p.x.c : p.c_block + SKEW;
     p.k_block = even_block(p.k_size, BLOCK_K, GEMM_ROWS);
     p.k_blocks = ddpm_ceil_div(p.k_size, p.k_block);
     p.c_blocks = ddpm_ceil_div(p.c_size, p.c_block);
@@ -86,8 +94,8 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.groups = ddpm_ceil_div(UNITS, p.k_blocks * p.c_blocks);
     int64_t most = ddpm_ceil_div(p.blocks, BLOCKS_PER_GROUP);
     p.groups = p.groups < most ? p.groups : most;
-    p.x_copy = p.x_rows * p.x_cols * p.x_step + p.c_block;
-    p.dy_copy = p.rows * p.cols * p.dy_step;
+    p.x_copy = (p.pairs ? p.taps_w : 1) * p.x_rows * p.x_cols * p.x_step + p.c_block;
+    p.dy_copy = p.rows * p.steps * p.dy_step;
     if (p.groups > 1) {
         p.group_dw = ddpm_ceil_div(p.k_size * p.depth, SKEW) * SKEW;
         p.group_dbias = ddpm_ceil_div(p.k_size, SKEW) * SKEW;
@@ -102,7 +110,7 @@ static size_t thread_bytes(const struct weight *p)
 
 static bool weight_supports(const struct ddpm_call *call)
 {
-    return ddpm_call_is_f32(call);
+    return is_activation_dtype(call->in[0].dtype) && is_activation_dtype(call->in[1].dtype);
 }
 
 static ddpm_status weight_prepare(struct ddpm_call *call)
@@ -128,12 +136,78 @@ static void copy_row(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t 
     }
 }
 
-static void add_bias(const float *dy, int64_t step, int64_t pixels, int64_t count, float *dbias)
+/* Pairs of pixels of one row, w and w + stride, w + 2·stride and …, channel by channel. */
+static void copy_pairs(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w, int64_t stride,
+                       int64_t pairs, int64_t channel, int64_t count, float *to, int64_t step)
+{
+    const int64_t first = (n * t->h + h) * t->w;
+    const bool inside = h >= 0 && h < t->h;
+    for (int64_t i = 0; i < pairs; ++i, to += step) {
+        const int64_t low = w + 2 * i * stride, high = low + stride;
+        const bool has_low = inside && low >= 0 && low < t->w;
+        const bool has_high = inside && high >= 0 && high < t->w;
+        const int64_t at_low = (first + low) * t->pixel_stride + channel;
+        const int64_t at_high = (first + high) * t->pixel_stride + channel;
+        for (int64_t c = 0; c < count; c += LANES) {
+            vf a = {0}, b = {0};
+            if (has_low)
+                a = vf_load_upto(t->data, at_low + c, count - c, t->dtype);
+            if (has_high)
+                b = vf_load_upto(t->data, at_high + c, count - c, t->dtype);
+            vf_store_upto(to, c, (vf)vf_to_bf16_pairs(a, b), count - c, DDPM_F32);
+        }
+    }
+}
+
+/* The copies of a block's pixels, as fp32 … */
+static void copy_block(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t k0,
+                       int64_t k_count, int64_t c0, int64_t c_count, float *x, float *dy)
+{
+    for (int64_t i = 0; i < p->x_rows; ++i)
+        copy_row(&p->x, n, h * p->stride - p->padding + i, w * p->stride - p->padding, p->x_cols,
+                 p->few ? 0 : c0, p->few ? p->x.c : c_count, x + i * p->x_cols * p->x_step,
+                 p->x_step);
+    for (int64_t i = 0; i < p->rows; ++i)
+        copy_row(&p->dy, n, h + i, w, p->cols, k0, k_count, dy + i * p->steps * p->dy_step,
+                 p->dy_step);
+}
+
+/* … and as pairs. Beyond the block's pixels dy is zero. */
+static void copy_block_pairs(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t k0,
+                             int64_t k_count, int64_t c0, int64_t c_count, float *x, float *dy)
+{
+    const int64_t h0 = h * p->stride - p->padding, w0 = w * p->stride - p->padding;
+    const int columns = p->few ? (int)(p->c_size / p->x.c) : p->taps_w;
+    for (int s = 0; s < columns; ++s) {
+        float *to = p->few ? x + s * p->x.c : x + s * p->x_rows * p->x_cols * p->x_step;
+        for (int64_t i = 0; i < p->x_rows; ++i)
+            copy_pairs(&p->x, n, h0 + i, w0 + s, p->stride, p->steps, p->few ? 0 : c0,
+                       p->few ? p->x.c : c_count, to + i * p->x_cols * p->x_step, p->x_step);
+    }
+    for (int64_t i = 0; i < p->rows; ++i) {
+        float *to = dy + i * p->steps * p->dy_step;
+        copy_pairs(&p->dy, n, h + i, w, 1, p->steps, k0, k_count, to, p->dy_step);
+        if (p->cols % 2 == 0)
+            continue;
+        to += (p->steps - 1) * p->dy_step; /* the last pair's second pixel is the next block's */
+        for (int64_t k = 0; k < k_count; ++k) {
+            uint32_t bits;
+            memcpy(&bits, to + k, sizeof bits);
+            bits &= 0xffff;
+            memcpy(to + k, &bits, sizeof bits);
+        }
+    }
+}
+
+static void add_bias(const float *dy, int64_t step, int64_t steps, bool pairs, int64_t count,
+                     float *dbias)
 {
     for (int64_t k = 0; k < count; k += LANES) {
         vf sum = {0};
-        for (int64_t p = 0; p < pixels; ++p)
-            sum += vf_load(dy + p * step + k);
+        for (int64_t p = 0; p < steps; ++p) {
+            vf value = vf_load(dy + p * step + k);
+            sum += pairs ? (vf)((vu)value << 16) + (vf)((vu)value & 0xffff0000) : value;
+        }
         int64_t left = count - k < LANES ? count - k : LANES;
         vf_store_part(dbias + k, vf_load_part(dbias + k, left) + sum, left);
     }
@@ -144,23 +218,27 @@ static void weight_block(const struct weight *p, const float *x, const float *dy
                          int64_t k_count, int64_t c0, int64_t c_count, float *dw)
 {
     struct ddpm_gemm_outer g = {.a_step = p->dy_step,
-                                .b_step = p->x_step * p->stride,
+                                .b_step = p->pairs ? p->x_step : p->x_step * p->stride,
                                 .segments = p->rows,
-                                .depth = p->cols,
-                                .a_segment = p->cols * p->dy_step,
+                                .depth = p->steps,
+                                .a_segment = p->steps * p->dy_step,
                                 .b_segment = p->x_cols * p->x_step * p->stride,
                                 .c_stride = p->depth};
+    const int64_t x_column = p->pairs ? p->x_rows * p->x_cols * p->x_step : p->x_step;
     for (int r = 0; r < p->taps_h; ++r)
         for (int s = 0; s < p->taps_w; ++s)
             for (int64_t c = 0; c < c_count; c += GEMM_COLUMNS) {
                 int64_t column = (r * p->taps_w + s) * p->c_size + c0 + c;
-                g.b = x + (r * p->x_cols + s) * p->x_step + c;
+                g.b = x + r * p->x_cols * p->x_step + s * x_column + c;
                 g.columns = (int)(c_count - c < GEMM_COLUMNS ? c_count - c : GEMM_COLUMNS);
                 for (int64_t k = 0; k < k_count; k += GEMM_ROWS) {
                     g.a = dy + k;
                     g.c = dw + (k0 + k) * p->depth + column;
                     g.rows = (int)(k_count - k < GEMM_ROWS ? k_count - k : GEMM_ROWS);
-                    SIMD(gemm_outer)(&g);
+                    if (p->pairs)
+                        SIMD(gemm_outer_bf16)(&g);
+                    else
+                        SIMD(gemm_outer)(&g);
                 }
             }
 }
@@ -170,23 +248,19 @@ static void weight_unit(const struct weight *p, int64_t group, int64_t k0, int64
 {
     int64_t k_count = p->k_size - k0 < p->k_block ? p->k_size - k0 : p->k_block;
     int64_t c_count = p->c_size - c0 < p->c_block ? p->c_size - c0 : p->c_block;
-    bool few = p->c_size != p->x.c;
     float *dw = p->dw + group * p->group_dw;
     float *dbias = p->dbias && c0 == 0 ? p->dbias + group * p->group_dbias : NULL;
     int64_t end = (group + 1) * p->blocks / p->groups;
     for (int64_t block = group * p->blocks / p->groups; block < end; ++block) {
         int64_t w = block % p->blocks_w * p->cols, row = block / p->blocks_w;
         int64_t h = row % p->blocks_h * p->rows, n = row / p->blocks_h;
-        for (int64_t i = 0; i < p->x_rows; ++i)
-            copy_row(&p->x, n, h * p->stride - p->padding + i, w * p->stride - p->padding,
-                     p->x_cols, few ? 0 : c0, few ? p->x.c : c_count, x + i * p->x_cols * p->x_step,
-                     p->x_step);
-        for (int64_t i = 0; i < p->rows; ++i)
-            copy_row(&p->dy, n, h + i, w, p->cols, k0, k_count, dy + i * p->cols * p->dy_step,
-                     p->dy_step);
+        if (p->pairs)
+            copy_block_pairs(p, n, h, w, k0, k_count, c0, c_count, x, dy);
+        else
+            copy_block(p, n, h, w, k0, k_count, c0, c_count, x, dy);
         weight_block(p, x, dy, k0, k_count, c0, c_count, dw);
         if (dbias)
-            add_bias(dy, p->dy_step, p->rows * p->cols, k_count, dbias + k0);
+            add_bias(dy, p->dy_step, p->rows * p->steps, p->pairs, k_count, dbias + k0);
     }
 }
 

@@ -1,20 +1,20 @@
-/* 3×3 convolutions of stride 1, forward and gradient of the data, by Winograd's F(4×4,3×3). See
- * winograd.h for the maths.
+/* 3×3 convolutions of stride 1, forward and gradient of the data, by Winograd's F(m×m,3×3). See
+ * winograd.h for the maths and for m.
  *
  *   1. v[place][tile][c] = Bᵀ x B                    per tile
- *   2. m[place][tile][n] = Σ_c v[place][tile][c] · packed[place][c][n]     gemm_rows
- *   3. y = bias + residual + Aᵀ m A                  per tile
+ *   2. p[place][tile][n] = Σ_c v[place][tile][c] · packed[place][c][n]     gemm_rows
+ *   3. y = bias + residual + Aᵀ p A                  per tile
  *
- * The gradient of the data is the same convolution of dy with the weights turned round and k and c
+ * v and packed are of the activations' dtype, p is fp32. The gradient of the data is the same convolution of dy with the weights turned round and k and c
  * exchanged. Where there are many tiles, every thread takes blocks of them through the three steps,
- * so that v and m stay in its caches; where there are few, or many weights, all threads share the
+ * so that v and p stay in its caches; where there are few, or many weights, all threads share the
  * tiles and each step is a loop of its own. Both do the same sums in the same order. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/winograd.h"
 
-#define BLOCK_BYTES ((int64_t)1 << 19) /* v and m of a thread's block */
+#define BLOCK_BYTES ((int64_t)1 << 19) /* v and p of a thread's block */
 #define BLOCK_TILES_UNIT 24            /* a multiple of GEMM_ROWS at every level */
 #define BLOCK_TILES_MOST 96
 /* More packed weights than that are not read again for every block. */
@@ -26,14 +26,16 @@
 struct winograd {
     struct ddpm_tensor x, y, residual;
     const float *bias, *packed;
-    int64_t tiles, panels, columns;
+    int m;
+    int64_t places, tiles, panels, columns;
+    int64_t steps; /* of the depth: a tile's channels, in units of four bytes */
     bool shared;
     int64_t block;              /* tiles worked on at once */
-    int64_t v_stride, m_stride; /* elements between places */
-    int64_t buffer, patch;      /* elements: v and m; one thread's patch */
+    int64_t v_stride, p_stride; /* steps of v, elements of p between places */
+    int64_t buffer, patch;      /* units of four bytes: v and p; one thread's patch */
     int64_t pointers;
     float *v, *patches; /* of thread 0, or shared */
-    const float **rows;
+    const void **rows;
     int64_t first, count; /* tiles in v, shared */
 };
 
@@ -45,28 +47,31 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
         p.residual = call->in[3];
         p.bias = ddpm_tensor_present(&call->in[2]) ? call->in[2].data : NULL;
     }
-    p.tiles = ddpm_tiles_of(&p.x).count;
+    p.m = ddpm_winograd_m(call);
+    p.places = ddpm_winograd_places(p.m);
+    p.tiles = ddpm_tiles_of(&p.x, p.m).count;
     p.panels = ddpm_ceil_div(p.y.c, GEMM_COLUMNS);
     p.columns = p.panels * GEMM_COLUMNS;
-    int64_t tile_bytes = WINOGRAD_PLACES * (p.x.c + p.columns) * (int64_t)sizeof(float);
+    p.steps = ddpm_steps(&p.x);
+    int64_t tile_bytes = p.places * (p.steps + p.columns) * (int64_t)sizeof(float);
     p.block = BLOCK_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
     p.block = p.block < BLOCK_TILES_UNIT ? BLOCK_TILES_UNIT : p.block;
     p.block = p.block > BLOCK_TILES_MOST ? BLOCK_TILES_MOST : p.block;
     p.shared = p.tiles < 4 * threads * p.block ||
-               WINOGRAD_PLACES * p.x.c * p.columns * (int64_t)sizeof(float) > WEIGHT_BYTES;
+               p.places * p.steps * p.columns * (int64_t)sizeof(float) > WEIGHT_BYTES;
     if (p.shared) {
         int64_t most = SHARED_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
         p.block = p.tiles < most ? p.tiles : most;
     }
-    p.v_stride = p.block * p.x.c + SKEW;
-    p.m_stride = p.block * p.columns + SKEW;
-    p.buffer = WINOGRAD_PLACES * (p.v_stride + p.m_stride);
-    p.patch = WINOGRAD_PLACES * p.x.c;
+    p.v_stride = p.block * p.steps + SKEW;
+    p.p_stride = p.block * p.columns + SKEW;
+    p.buffer = p.places * (p.v_stride + p.p_stride);
+    p.patch = p.places * p.steps;
     p.pointers = 2 * ddpm_ceil_div(p.block, GEMM_ROWS) * GEMM_ROWS;
     return p;
 }
 
-/* Scratch: v and m of each thread or shared, patches, row pointers. */
+/* Scratch: v and p of each thread or shared, patches, row pointers. */
 static size_t winograd_layout(struct winograd *p, const struct ddpm_call *call)
 {
     size_t threads = (size_t)call->device->threads, buffers = p->shared ? 1 : threads;
@@ -74,42 +79,48 @@ static size_t winograd_layout(struct winograd *p, const struct ddpm_call *call)
     size_t patches = ddpm_align_up(threads * (size_t)p->patch * sizeof(float));
     p->v = call->scratch;
     p->patches = p->v ? (float *)((char *)call->scratch + v) : NULL;
-    p->rows = p->v ? (const float **)((char *)call->scratch + v + patches) : NULL;
-    return v + patches + ddpm_align_up(buffers * (size_t)p->pointers * sizeof(float *));
+    p->rows = p->v ? (const void **)((char *)call->scratch + v + patches) : NULL;
+    return v + patches + ddpm_align_up(buffers * (size_t)p->pointers * sizeof(void *));
 }
 
-/* Where the rows of v and m begin, at place 0; up to a multiple of GEMM_ROWS the last repeats. */
-static void fill_rows(const struct winograd *p, int64_t count, float *v, const float **rows)
+/* Where the rows of v and p begin, at place 0; up to a multiple of GEMM_ROWS the last repeats. */
+static void fill_rows(const struct winograd *p, int64_t count, float *v, const void **rows)
 {
-    float *m = v + WINOGRAD_PLACES * p->v_stride;
+    float *products = v + p->places * p->v_stride;
     for (int64_t i = 0; i < p->pointers / 2; ++i) {
         int64_t tile = i < count ? i : count - 1;
-        rows[i] = v + tile * p->x.c;
-        rows[p->pointers / 2 + i] = m + tile * p->columns;
+        rows[i] = v + tile * p->steps;
+        rows[p->pointers / 2 + i] = products + tile * p->columns;
     }
 }
 
 /* Step 2 at one place, panels [panel, end). */
-static void multiply(const struct winograd *p, int64_t count, const float *const *rows,
+static void multiply(const struct winograd *p, int64_t count, const void *const *rows,
                      int64_t place, int64_t panel, int64_t end)
 {
-    float *const *m = (float *const *)(const void *)(rows + p->pointers / 2);
-    int64_t channels = p->x.c, depth = ddpm_ceil_div(channels, ddpm_ceil_div(channels, GEMM_DEPTH));
-    for (int64_t c = 0; c < channels; c += depth)
+    const bool bf16 = p->x.dtype == DDPM_BF16;
+    void *const *products = (void *const *)(const void *)(rows + p->pointers / 2);
+    int64_t depth = bf16 ? p->steps
+                         : ddpm_ceil_div(p->steps, ddpm_ceil_div(p->steps, GEMM_DEPTH));
+    for (int64_t c = 0; c < p->steps; c += depth)
         for (int64_t at = panel; at < end; ++at) {
             struct ddpm_gemm_rows g = {.segments = 1,
-                                       .depth = channels - c < depth ? channels - c : depth,
+                                       .depth = p->steps - c < depth ? p->steps - c : depth,
                                        .a_offset = place * p->v_stride + c,
-                                       .b = p->packed + ((place * p->panels + at) * channels + c) *
+                                       .b = p->packed + ((place * p->panels + at) * p->steps + c) *
                                                             GEMM_COLUMNS,
-                                       .offset = place * p->m_stride + at * GEMM_COLUMNS,
-                                       .columns = GEMM_COLUMNS};
+                                       .offset = place * p->p_stride + at * GEMM_COLUMNS,
+                                       .columns = GEMM_COLUMNS,
+                                       .y_dtype = DDPM_F32};
             for (int64_t i = 0; i < count; i += GEMM_ROWS) {
                 g.a = rows + i;
-                g.y = m + i;
-                g.add = c ? (const float *const *)(const void *)(m + i) : NULL;
+                g.y = products + i;
+                g.add = c ? (const void *const *)g.y : NULL;
                 g.rows = (int)(count - i < GEMM_ROWS ? count - i : GEMM_ROWS);
-                SIMD(gemm_rows)(&g);
+                if (bf16)
+                    SIMD(gemm_rows_bf16)(&g);
+                else
+                    SIMD(gemm_rows)(&g);
             }
         }
 }
@@ -119,29 +130,29 @@ static void input_tiles(const struct winograd *p, float *v, int64_t first, int64
 {
     float *patch = p->patches + thread * p->patch;
     for (int64_t i = begin; i < end; ++i)
-        SIMD(winograd_input)(&p->x, first + i, v + i * p->x.c, p->v_stride, patch);
+        SIMD(winograd_input)(&p->x, p->m, first + i, v + i * p->steps, p->v_stride, patch);
 }
 
 static void output_tiles(const struct winograd *p, const float *v, int64_t first, int64_t begin,
                          int64_t end)
 {
-    const float *m = v + WINOGRAD_PLACES * p->v_stride;
+    const float *products = v + p->places * p->v_stride;
     for (int64_t i = begin; i < end; ++i)
         SIMD(winograd_output)
-    (m + i * p->columns, p->m_stride, p->bias, &p->residual, &p->y, first + i);
+    (products + i * p->columns, p->m, p->p_stride, p->bias, &p->residual, &p->y, first + i);
 }
 
 static void own_blocks(void *context, int64_t begin, int64_t end, int thread)
 {
     const struct winograd *p = context;
     float *v = p->v + thread * p->buffer;
-    const float **rows = p->rows + thread * p->pointers;
+    const void **rows = p->rows + thread * p->pointers;
     for (int64_t block = begin; block < end; ++block) {
         int64_t first = block * p->block, count = p->tiles - first;
         count = count < p->block ? count : p->block;
         input_tiles(p, v, first, 0, count, thread);
         fill_rows(p, count, v, rows);
-        for (int64_t place = 0; place < WINOGRAD_PLACES; ++place)
+        for (int64_t place = 0; place < p->places; ++place)
             multiply(p, count, rows, place, 0, p->panels);
         output_tiles(p, v, first, 0, count);
     }
@@ -184,7 +195,7 @@ static ddpm_status winograd_run(const struct ddpm_call *call)
         p.count = p.tiles - p.first < p.block ? p.tiles - p.first : p.block;
         fill_rows(&p, p.count, p.v, p.rows);
         ddpm_parallel_for(threads, p.count, 4, shared_input, &p);
-        ddpm_parallel_for(threads, WINOGRAD_PLACES * ddpm_ceil_div(p.panels, PANELS_TOGETHER), 1,
+        ddpm_parallel_for(threads, p.places * ddpm_ceil_div(p.panels, PANELS_TOGETHER), 1,
                           shared_multiply, &p);
         ddpm_parallel_for(threads, p.count, 4, shared_output, &p);
     }
@@ -194,42 +205,45 @@ static ddpm_status winograd_run(const struct ddpm_call *call)
 static ddpm_status winograd_prepare(struct ddpm_call *call)
 {
     struct winograd p = winograd_plan(call);
-    call->packed_bytes = (size_t)(WINOGRAD_PLACES * p.columns * p.x.c) * sizeof(float);
+    call->packed_bytes = (size_t)(p.places * p.columns * p.steps) * sizeof(float);
     call->scratch_bytes = winograd_layout(&p, call);
     return DDPM_OK;
 }
 
-/* packed[place][panel][c][GEMM_COLUMNS] = G w Gᵀ; units are (panel, c). */
+/* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step). */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *w = &call->in[1];
-    bool forward = call->op == DDPM_OP_CONV2D;
-    int64_t channels = forward ? w->c : w->n, outputs = forward ? w->n : w->c;
-    int64_t place_size = ddpm_ceil_div(outputs, GEMM_COLUMNS) * channels * GEMM_COLUMNS;
+    const bool forward = call->op == DDPM_OP_CONV2D;
+    const int together = call->in[0].dtype == DDPM_BF16 ? 2 : 1; /* channels of a step */
+    int64_t outputs = forward ? w->n : w->c, steps = ddpm_steps(&call->in[0]);
+    int64_t place_size = ddpm_ceil_div(outputs, GEMM_COLUMNS) * steps * GEMM_COLUMNS;
     for (int64_t unit = begin; unit < end; ++unit) {
-        int64_t c = unit % channels, first = unit / channels * GEMM_COLUMNS;
-        int64_t columns = outputs - first;
-        float taps[9][GEMM_COLUMNS] = {{0}};
-        for (int tap = 0; tap < 9; ++tap) {
-            const float *from = forward ? (const float *)w->data + (first * 9 + tap) * w->c + c
-                                        : (const float *)w->data + (c * 9 + 8 - tap) * w->c + first;
-            int64_t step = forward ? 9 * w->c : 1;
-            for (int n = 0; n < GEMM_COLUMNS && n < columns; ++n)
-                taps[tap][n] = from[n * step];
-        }
+        int64_t first = unit / steps * GEMM_COLUMNS, columns = outputs - first;
+        float taps[2][9][GEMM_COLUMNS] = {{{0}}};
+        for (int i = 0; i < together; ++i)
+            for (int tap = 0; tap < 9; ++tap) {
+                int64_t c = unit % steps * together + i;
+                const float *from = (const float *)w->data;
+                from += forward ? (first * 9 + tap) * w->c + c : (c * 9 + 8 - tap) * w->c + first;
+                int64_t step = forward ? 9 * w->c : 1;
+                for (int n = 0; n < GEMM_COLUMNS && n < columns; ++n)
+                    taps[i][tap][n] = from[n * step];
+            }
         SIMD(winograd_weights)
-        (&taps[0][0], (float *)call->packed + unit * GEMM_COLUMNS, place_size);
+        (&taps[0][0][0], ddpm_winograd_m(call), call->in[0].dtype,
+         (float *)call->packed + unit * GEMM_COLUMNS, place_size);
     }
 }
 
 static ddpm_status winograd_pack(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *w = &call->in[1];
-    bool forward = call->op == DDPM_OP_CONV2D;
-    int64_t channels = forward ? w->c : w->n, outputs = forward ? w->n : w->c;
-    ddpm_parallel_for(call->device->threads, ddpm_ceil_div(outputs, GEMM_COLUMNS) * channels, 64,
+    int64_t outputs = call->op == DDPM_OP_CONV2D ? w->n : w->c;
+    ddpm_parallel_for(call->device->threads,
+                      ddpm_ceil_div(outputs, GEMM_COLUMNS) * ddpm_steps(&call->in[0]), 64,
                       pack_units, (void *)(uintptr_t)call);
     return DDPM_OK;
 }

@@ -14,6 +14,7 @@ static const ddpm_cpu_table *const tables[DDPM_CPU_LEVEL_COUNT] = {
 #if defined(__x86_64__) || defined(__i386__)
     [DDPM_CPU_AVX2] = &ddpm_cpu_table_avx2,
     [DDPM_CPU_AVX512] = &ddpm_cpu_table_avx512,
+    [DDPM_CPU_AVX512BF16] = &ddpm_cpu_table_avx512bf16,
 #endif
 };
 
@@ -30,6 +31,7 @@ static ddpm_status cpu_open(const struct ddpm_device_options *options, struct dd
     device->base.backend = &ddpm_backend_cpu;
     device->base.threads = options->threads > 0 ? options->threads : ddpm_processor_count();
     device->base.direct = options->direct;
+    device->base.preferred = level == DDPM_CPU_AVX512BF16 ? DDPM_BF16 : DDPM_F32;
     device->level = level;
     snprintf(device->base.description, sizeof device->base.description, "CPU, %s, %d thread%s",
              ddpm_cpu_level_name(level), device->base.threads,
@@ -58,18 +60,13 @@ static const struct ddpm_kernel *cpu_find_kernel(struct ddpm_device *device,
 
 /* Data gradients of strided convolutions whose taps overlap, or whose padding is wider than the
  * kernel: no network here has one. The reference's kernel, under a name that says so. */
-static bool rare_supports(const struct ddpm_call *call)
-{
-    return call->in[0].dtype == DDPM_F32 && call->out[0].dtype == DDPM_F32;
-}
-
 static ddpm_status rare_run(const struct ddpm_call *call)
 {
     return ddpm_backend_ref.find_kernel(call->device, call)->run(call);
 }
 
 const struct ddpm_kernel ddpm_cpu_conv2d_backward_data_rare = {
-    .name = "conv2d_backward_data_reference", .supports = rare_supports, .run = rare_run};
+    .name = "conv2d_backward_data_reference", .run = rare_run};
 
 const struct ddpm_backend ddpm_backend_cpu = {
     .name = "cpu",

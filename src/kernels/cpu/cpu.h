@@ -8,7 +8,8 @@
 /* Per operation the rows to try in order, ending in NULL; NULL where the level has none. One table
  * per level, from table.simd.c. */
 typedef const struct ddpm_kernel *const *ddpm_cpu_table[DDPM_OP_COUNT];
-extern ddpm_cpu_table const ddpm_cpu_table_generic, ddpm_cpu_table_avx2, ddpm_cpu_table_avx512;
+extern ddpm_cpu_table const ddpm_cpu_table_generic, ddpm_cpu_table_avx2, ddpm_cpu_table_avx512,
+    ddpm_cpu_table_avx512bf16;
 
 struct ddpm_cpu_device {
     struct ddpm_device base;
@@ -18,7 +19,7 @@ struct ddpm_cpu_device {
 extern const struct ddpm_kernel ddpm_cpu_conv2d_backward_data_rare;
 
 /* struct ddpm_backend's measure_peak (peak.c). */
-ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, double *flops,
+ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dtype, double *flops,
                                   double *bytes_per_second);
 
 #endif

@@ -6,7 +6,12 @@
  * gemm_outer  c[m][n] += Σ_p a[p][m]·b[p][n]; the sum runs over pixels, both operands row by row as
  *             they lie in NHWC. For gradients of weights.
  *
- * Packed b: panels of GEMM_COLUMNS columns, [N/GEMM_COLUMNS][depth][GEMM_COLUMNS], the last panel
+ * Both exist for fp32 operands and for bf16 ones; sums are fp32. The depth is counted in steps of
+ * four bytes: one fp32 number, or a pair of bf16 numbers whose two products are added at once. The
+ * pairs of gemm_rows are neighbouring channels as they lie in NHWC, those of gemm_outer the same
+ * channel of two pixels, which the caller has laid side by side.
+ *
+ * Packed b: panels of GEMM_COLUMNS columns, [N/GEMM_COLUMNS][steps][GEMM_COLUMNS], the last panel
  * filled with zeros. */
 #ifndef DDPM_KERNELS_CPU_GEMM_H
 #define DDPM_KERNELS_CPU_GEMM_H
@@ -30,34 +35,38 @@
 #endif
 #define GEMM_COLUMNS (GEMM_VECTORS * LANES)
 
-/* Depth of a block whose panel of b stays in L1 while rows pass by. */
+/* Depth in steps of a block whose panel of b stays in L1 while rows pass by. bf16 sums are not put
+ * down between blocks (y may be too narrow to hold them), so there the depth is whole. */
 #define GEMM_DEPTH 256
 
 struct ddpm_gemm_rows {
-    const float *const *a; /* [segments][GEMM_ROWS] starts of rows; rows not there repeat one */
-    int64_t segments;      /* the depth is cut in segments of `depth`, each with its own rows */
+    const void *const *a; /* [segments][GEMM_ROWS] starts of rows; rows not there repeat one */
+    int64_t segments;     /* the depth is cut in segments of `depth` steps, each with its own rows */
     int64_t depth;
-    int64_t a_offset;        /* added to every a, in elements */
-    const float *b;          /* [segments·depth][GEMM_COLUMNS] */
-    float *const *y;         /* [rows] */
-    const float *const *add; /* [rows] or NULL; may be y */
-    int64_t offset;          /* added to every y, add and to bias */
-    const float *bias;       /* or NULL */
-    int rows, columns;       /* of y that exist: ≤ GEMM_ROWS, ≤ GEMM_COLUMNS */
+    int64_t a_offset;       /* added to every a, in steps */
+    const void *b;          /* [segments·depth][GEMM_COLUMNS] steps */
+    void *const *y;         /* [rows] */
+    const void *const *add; /* [rows] or NULL; of y's dtype; may be y */
+    int64_t offset;         /* added to every y, add and to bias, in elements */
+    const float *bias;      /* or NULL */
+    int rows, columns;      /* of y that exist: ≤ GEMM_ROWS, ≤ GEMM_COLUMNS */
+    enum ddpm_dtype y_dtype; /* gemm_rows: fp32; gemm_rows_bf16: fp32 or bf16 */
 };
 
 void SIMD(gemm_rows)(const struct ddpm_gemm_rows *g);
+void SIMD(gemm_rows_bf16)(const struct ddpm_gemm_rows *g);
 
 struct ddpm_gemm_outer {
-    const float *a, *b;           /* GEMM_ROWS and GEMM_COLUMNS elements are read at every step */
-    int64_t a_step, b_step;       /* between steps, in elements */
+    const void *a, *b;            /* GEMM_ROWS and GEMM_COLUMNS elements are read at every step */
+    int64_t a_step, b_step;       /* between steps, in elements of four bytes */
     int64_t segments, depth;      /* segments × depth steps */
-    int64_t a_segment, b_segment; /* between starts of segments, in elements */
+    int64_t a_segment, b_segment; /* between starts of segments, in elements of four bytes */
     float *c;
     int64_t c_stride;
     int rows, columns;
 };
 
 void SIMD(gemm_outer)(const struct ddpm_gemm_outer *g);
+void SIMD(gemm_outer_bf16)(const struct ddpm_gemm_outer *g);
 
 #endif

@@ -2,35 +2,48 @@
  *
  * The loops over the tile have constant bounds and are unrolled whole, so that the compiler keeps
  * `sum` in registers: per step of the depth GEMM_VECTORS loads, GEMM_ROWS broadcasts and
- * GEMM_ROWS·GEMM_VECTORS fused multiply-adds. */
+ * GEMM_ROWS·GEMM_VECTORS fused multiply-adds, or sums of two products where `pairs` says so. */
 #include "kernels/cpu/gemm.h"
 
 #include <stdbool.h>
+
+#include "kernels/cpu/element.h"
 
 #define UNROLL _Pragma("GCC unroll 16")
 
 typedef vf tile[GEMM_ROWS][GEMM_VECTORS];
 
-/* One row of a tile that is not whole, or not followed by memory of ours. */
-static void store_part(float *y, const float *add, const float *bias, const vf *sum, int columns)
+/* One row of a tile that is not whole, or not followed by memory of ours; [0, columns) of y and
+ * add. */
+ALWAYS_INLINE void store_part(void *y, const void *add, int64_t offset, const float *bias,
+                              const vf *sum, int64_t columns, enum ddpm_dtype dtype)
 {
-    float row[GEMM_COLUMNS];
-    memcpy(row, sum, sizeof row);
-    for (int n = 0; n < columns; ++n)
-        y[n] = row[n] + (bias ? bias[n] : 0.0f) + (add ? add[n] : 0.0f);
+    for (int64_t n = 0; n < columns; n += LANES) {
+        vf value = sum[n / LANES];
+        if (bias)
+            value += vf_load_upto(bias, n, columns - n, DDPM_F32);
+        if (add)
+            value += vf_load_upto(add, offset + n, columns - n, dtype);
+        vf_store_upto(y, offset + n, value, columns - n, dtype);
+    }
 }
 
-/* sum[m] += left·b[0:GEMM_COLUMNS] for every row m, `left` being an expression of m. A macro,
- * because an array handed to a function may not be kept in registers. */
-#define STEP(left, b)                                                                              \
+/* sum[m] += left·b[0:GEMM_COLUMNS] for every row m, `left` being an expression of m: where the row's
+ * step lies. A macro, because an array handed to a function may not be kept in registers. */
+#define STEP(left, b, pairs)                                                                       \
     do {                                                                                           \
         vf right[GEMM_VECTORS];                                                                    \
         UNROLL for (int j = 0; j < GEMM_VECTORS; ++j) right[j] = vf_load((b) + j * LANES);         \
         UNROLL for (int m = 0; m < GEMM_ROWS; ++m) UNROLL for (int j = 0; j < GEMM_VECTORS; ++j)   \
-            sum[m][j] += vf_set(left) * right[j];                                                  \
+        {                                                                                          \
+            vu factor = vu_broadcast(left);                                                        \
+            sum[m][j] = (pairs) ? vf_dot2(sum[m][j], factor, (vu)right[j])                         \
+                                : sum[m][j] + (vf)factor * right[j];                               \
+        }                                                                                          \
     } while (0)
 
-void SIMD(gemm_rows)(const struct ddpm_gemm_rows *g)
+ALWAYS_INLINE void rows_as(const struct ddpm_gemm_rows *g, const bool pairs,
+                           const enum ddpm_dtype y_dtype)
 {
     tile sum = {0};
     const float *b = g->b;
@@ -38,17 +51,17 @@ void SIMD(gemm_rows)(const struct ddpm_gemm_rows *g)
     for (int64_t segment = 0; segment < g->segments; ++segment) {
         const float *row[GEMM_ROWS];
         UNROLL for (int m = 0; m < GEMM_ROWS; ++m) row[m] =
-            g->a[segment * GEMM_ROWS + m] + g->a_offset;
+            (const float *)g->a[segment * GEMM_ROWS + m] + g->a_offset;
         for (int64_t k = 0; k < depth; ++k, b += GEMM_COLUMNS)
-            STEP(row[m][k], b);
+            STEP(row[m] + k, b, pairs);
     }
 
     const float *bias = g->bias ? g->bias + g->offset : NULL;
-    float *const *y = g->y;
+    void *const *y = g->y;
     int64_t offset = g->offset;
     if (g->columns < GEMM_COLUMNS) {
         UNROLL for (int m = 0; m < GEMM_ROWS; ++m) if (m < g->rows)
-            store_part(y[m] + offset, g->add ? g->add[m] + offset : NULL, bias, sum[m], g->columns);
+            store_part(y[m], g->add ? g->add[m] : NULL, offset, bias, sum[m], g->columns, y_dtype);
         return;
     }
     vf start[GEMM_VECTORS] = {{0}};
@@ -60,32 +73,45 @@ void SIMD(gemm_rows)(const struct ddpm_gemm_rows *g)
     if (g->add)
         UNROLL for (int m = 0; m < GEMM_ROWS; ++m) if (m < g->rows)
             UNROLL for (int j = 0; j < GEMM_VECTORS; ++j) sum[m][j] +=
-            vf_load(g->add[m] + offset + j * LANES);
+            vf_load_as(g->add[m], offset + j * LANES, y_dtype);
     UNROLL for (int m = 0; m < GEMM_ROWS; ++m)
     {
         if (m == g->rows)
             return;
         UNROLL for (int j = 0; j < GEMM_VECTORS; ++j)
-            vf_store(y[m] + offset + j * LANES, sum[m][j]);
+            vf_store_as(y[m], offset + j * LANES, sum[m][j], y_dtype);
     }
 }
 
-void SIMD(gemm_outer)(const struct ddpm_gemm_outer *g)
+void SIMD(gemm_rows)(const struct ddpm_gemm_rows *g)
+{
+    rows_as(g, false, DDPM_F32);
+}
+
+void SIMD(gemm_rows_bf16)(const struct ddpm_gemm_rows *g)
+{
+    if (g->y_dtype == DDPM_F32)
+        rows_as(g, true, DDPM_F32);
+    else
+        rows_as(g, true, DDPM_BF16);
+}
+
+ALWAYS_INLINE void outer_as(const struct ddpm_gemm_outer *g, const bool pairs)
 {
     tile sum = {0};
     int64_t a_step = g->a_step, b_step = g->b_step;
     for (int64_t segment = 0; segment < g->segments; ++segment) {
-        const float *a = g->a + segment * g->a_segment;
-        const float *b = g->b + segment * g->b_segment;
+        const float *a = (const float *)g->a + segment * g->a_segment;
+        const float *b = (const float *)g->b + segment * g->b_segment;
         for (int64_t p = g->depth; p > 0; --p, a += a_step, b += b_step)
-            STEP(a[m], b);
+            STEP(a + m, b, pairs);
     }
 
     float *c = g->c;
     int64_t stride = g->c_stride;
     if (g->columns < GEMM_COLUMNS) {
         UNROLL for (int m = 0; m < GEMM_ROWS; ++m) if (m < g->rows)
-            store_part(c + m * stride, c + m * stride, NULL, sum[m], g->columns);
+            store_part(c, c, m * stride, NULL, sum[m], g->columns, DDPM_F32);
         return;
     }
     UNROLL for (int m = 0; m < GEMM_ROWS; ++m)
@@ -95,4 +121,14 @@ void SIMD(gemm_outer)(const struct ddpm_gemm_outer *g)
         UNROLL for (int j = 0; j < GEMM_VECTORS; ++j)
             vf_store(c + m * stride + j * LANES, vf_load(c + m * stride + j * LANES) + sum[m][j]);
     }
+}
+
+void SIMD(gemm_outer)(const struct ddpm_gemm_outer *g)
+{
+    outer_as(g, false);
+}
+
+void SIMD(gemm_outer_bf16)(const struct ddpm_gemm_outer *g)
+{
+    outer_as(g, true);
 }

@@ -1,4 +1,4 @@
-/* What this machine can do: fp32 multiply-adds per second and bytes per second, measured. */
+/* What this machine can do: multiply-adds per second and bytes per second, measured. */
 #include "kernels/cpu/peak.h"
 
 #include <time.h>
@@ -17,22 +17,14 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static ddpm_range_function *peak_function(enum ddpm_cpu_level level, double *flops_per_step)
-{
+static const struct ddpm_peak *const peaks[DDPM_CPU_LEVEL_COUNT] = {
+    [DDPM_CPU_GENERIC] = &ddpm_peak_generic,
 #if defined(__x86_64__) || defined(__i386__)
-    if (level == DDPM_CPU_AVX2) {
-        *flops_per_step = ddpm_peak_flops_per_step_avx2;
-        return ddpm_peak_range_avx2;
-    }
-    if (level == DDPM_CPU_AVX512) {
-        *flops_per_step = ddpm_peak_flops_per_step_avx512;
-        return ddpm_peak_range_avx512;
-    }
+    [DDPM_CPU_AVX2] = &ddpm_peak_avx2,
+    [DDPM_CPU_AVX512] = &ddpm_peak_avx512,
+    [DDPM_CPU_AVX512BF16] = &ddpm_peak_avx512bf16,
 #endif
-    (void)level;
-    *flops_per_step = ddpm_peak_flops_per_step_generic;
-    return ddpm_peak_range_generic;
-}
+};
 
 /* a = b + s·c, McCalpin's STREAM. */
 struct triad {
@@ -66,20 +58,21 @@ static ddpm_status measure_bandwidth(int threads, double *bytes_per_second)
     return DDPM_OK;
 }
 
-ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, double *flops,
+ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dtype, double *flops,
                                   double *bytes_per_second)
 {
     float results[256];
-    double flops_per_step, best = 1e30;
+    double best = 1e30;
     const int threads = device->threads < 256 ? device->threads : 256;
-    ddpm_range_function *function =
-        peak_function(((struct ddpm_cpu_device *)device)->level, &flops_per_step);
+    const struct ddpm_peak *peak = peaks[((struct ddpm_cpu_device *)device)->level];
+    const bool bf16 = dtype == DDPM_BF16 && peak->range_bf16;
     for (int i = 0; i < TRIES; ++i) {
         double begin = now();
-        ddpm_parallel_for(threads, threads, 1, function, results);
+        ddpm_parallel_for(threads, threads, 1, bf16 ? peak->range_bf16 : peak->range_f32, results);
         double seconds = now() - begin;
         best = seconds < best ? seconds : best;
     }
-    *flops = flops_per_step * DDPM_PEAK_STEPS * threads / best;
+    *flops = (bf16 ? peak->bf16_flops_per_step : peak->f32_flops_per_step) * DDPM_PEAK_STEPS *
+             threads / best;
     return measure_bandwidth(threads, bytes_per_second);
 }

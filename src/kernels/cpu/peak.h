@@ -2,16 +2,21 @@
 #ifndef DDPM_KERNELS_CPU_PEAK_H
 #define DDPM_KERNELS_CPU_PEAK_H
 
-#include <stdint.h>
+#include "core/threads.h"
 
 /* Multiply-adds of every sum in one iteration of the loop. */
 #define DDPM_PEAK_STEPS 4000000
 
-#define DDPM_PEAK_LEVEL(level)                                                                     \
-    void ddpm_peak_range_##level(void *context, int64_t begin, int64_t end, int thread);           \
-    extern const double ddpm_peak_flops_per_step_##level;
+/* Of one level: fp32, and bf16 where the processor multiplies bf16 (else range_bf16 is NULL). */
+struct ddpm_peak {
+    ddpm_range_function *range_f32, *range_bf16;
+    double f32_flops_per_step, bf16_flops_per_step;
+};
+
+#define DDPM_PEAK_LEVEL(level) extern const struct ddpm_peak ddpm_peak_##level;
 DDPM_PEAK_LEVEL(generic)
 DDPM_PEAK_LEVEL(avx2)
 DDPM_PEAK_LEVEL(avx512)
+DDPM_PEAK_LEVEL(avx512bf16)
 
 #endif

@@ -1,9 +1,9 @@
 /* Vectors of the CPU level that a file is compiled for.
  *
- * Files named *.simd.c are compiled once per level (generic, avx2, avx512; NEON builds take
- * generic) with DDPM_LEVEL set to its name and the level's -m flags, and written with GCC/clang
- * vector types: no intrinsics, so the same source serves every level. Their functions carry the
- * level as a suffix by SIMD(name). `-ffp-contract=fast` lets the compiler make fused multiply-adds
+ * Files named *.simd.c are compiled once per level (generic, avx2, avx512, avx512bf16; NEON builds
+ * take generic) with DDPM_LEVEL set to its name and the level's -m flags, and written with GCC/clang
+ * vector types: no intrinsics but those of simd_avx512bf16.h, so the same source serves every level.
+ * Their functions carry the level as a suffix by SIMD(name). `-ffp-contract=fast` lets the compiler make fused multiply-adds
  * of a*b+c. */
 #ifndef DDPM_KERNELS_CPU_SIMD_H
 #define DDPM_KERNELS_CPU_SIMD_H
@@ -46,6 +46,14 @@ static inline vf vf_set(float x)
     return x - (vf){0};
 }
 
+/* The four bytes at p in every lane: a number, or a pair of bf16 numbers. */
+static inline vu vu_broadcast(const void *p)
+{
+    uint32_t bits;
+    memcpy(&bits, p, sizeof bits);
+    return bits + (vu){0};
+}
+
 /* The first `count` < LANES elements; the others are 0. */
 static inline vf vf_load_part(const float *p, int64_t count)
 {
@@ -64,15 +72,38 @@ static inline vf vf_from_bf16(vh bits)
     return (vf)(__builtin_convertvector(bits, vu) << 16);
 }
 
-/* Round to nearest even; NaN stays NaN. */
-static inline vh vf_to_bf16(vf v)
+#if defined(__AVX512BF16__)
+/* vf_dot2, vf_to_bf16, vf_to_bf16_pairs */
+#include "kernels/cpu/simd_avx512bf16.h"
+#else
+/* sum + a's low halves times b's + a's high halves times b's; the halves are bf16 numbers. */
+static inline vf vf_dot2(vf sum, vu a, vu b)
+{
+    sum += (vf)(a << 16) * (vf)(b << 16);
+    return sum + (vf)(a & 0xffff0000) * (vf)(b & 0xffff0000);
+}
+
+/* The bits of a bf16 number in the low half. Round to nearest even; NaN stays NaN. */
+static inline vu vf_round_bf16(vf v)
 {
     vu bits = (vu)v;
     vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     vu quiet = (bits >> 16) | 0x40;
     vu is_nan = (vu)((vi)(bits & 0x7fffffff) > 0x7f800000);
-    return __builtin_convertvector((rounded & ~is_nan) | (quiet & is_nan), vh);
+    return (rounded & ~is_nan) | (quiet & is_nan);
 }
+
+static inline vh vf_to_bf16(vf v)
+{
+    return __builtin_convertvector(vf_round_bf16(v), vh);
+}
+
+/* Lane by lane: low in the low half, high in the high half. */
+static inline vu vf_to_bf16_pairs(vf low, vf high)
+{
+    return vf_round_bf16(low) | vf_round_bf16(high) << 16;
+}
+#endif
 
 static inline vf vf_load_bf16(const uint16_t *p)
 {

@@ -1,5 +1,4 @@
 /* The table of one level: per operation the rows to try, in order. */
-#include "kernels/cpu/conv_bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/diffusion.h"
 #include "kernels/cpu/rows.h"
@@ -9,14 +8,12 @@
 /* clang-format on */
 
 ddpm_cpu_table const SIMD(cpu_table) = {
-    [DDPM_OP_CONV2D] = ROWS(&SIMD(conv2d_winograd), &SIMD(conv2d_direct), &ddpm_cpu_conv2d_bf16),
+    [DDPM_OP_CONV2D] = ROWS(&SIMD(conv2d_winograd), &SIMD(conv2d_direct)),
     [DDPM_OP_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(conv2d_backward_data_winograd),
                                           &SIMD(conv2d_backward_data_direct),
-                                          &ddpm_cpu_conv2d_backward_data_bf16,
                                           &ddpm_cpu_conv2d_backward_data_rare),
     [DDPM_OP_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(conv2d_backward_weight_winograd),
-                                            &SIMD(conv2d_backward_weight_direct),
-                                            &ddpm_cpu_conv2d_backward_weight_bf16),
+                                            &SIMD(conv2d_backward_weight_direct)),
     [DDPM_OP_DEPTHWISE_CONV2D] = ROWS(&SIMD(depthwise_conv2d)),
     [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(depthwise_conv2d_backward_data)),
     [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(depthwise_conv2d_backward_weight)),

@@ -1,7 +1,9 @@
 /* The transforms of a Winograd tile, on LANES channels at once. See winograd.h.
  *
  * Each is its one-dimensional form on the columns, then on the rows; even and odd powers of ±a and
- * ±b are computed once for both signs. */
+ * ±b are computed once for both signs. m and the dtype are constants wherever a function of this
+ * file is inlined. */
+#include "kernels/cpu/element.h"
 #include "kernels/cpu/winograd.h"
 
 #define A1 0.625f
@@ -16,8 +18,15 @@
 #define UNROLL _Pragma("GCC unroll 6")
 
 /* t = Bᵀ d */
-static inline void input_1d(const vf d[6], vf t[6])
+ALWAYS_INLINE void input_1d(const int m, const vf d[6], vf t[6])
 {
+    if (m == 2) {
+        t[0] = d[0] - d[2];
+        t[1] = d[2] + d[1];
+        t[2] = d[2] - d[1];
+        t[3] = d[3] - d[1];
+        return;
+    }
     vf even_a = d[4] - B2 * d[2], odd_a = A1 * (d[3] - B2 * d[1]);
     vf even_b = d[4] - A2 * d[2], odd_b = B1 * (d[3] - A2 * d[1]);
     t[0] = A2 * B2 * d[0] - (A2 + B2) * d[2] + d[4];
@@ -28,8 +37,8 @@ static inline void input_1d(const vf d[6], vf t[6])
     t[5] = A2 * B2 * d[1] - (A2 + B2) * d[3] + d[5];
 }
 
-/* t = A d */
-static inline void gradient_1d(const vf d[4], vf t[6])
+/* t = A d, m = 4 */
+ALWAYS_INLINE void gradient_1d(const vf d[4], vf t[6])
 {
     vf even_a = d[0] + A2 * d[2], odd_a = A1 * d[1] + A3 * d[3];
     vf even_b = d[0] + B2 * d[2], odd_b = B1 * d[1] + B3 * d[3];
@@ -41,19 +50,32 @@ static inline void gradient_1d(const vf d[4], vf t[6])
     t[5] = d[3];
 }
 
-/* y = Aᵀ m */
-static inline void output_1d(const vf m[6], vf y[4])
+/* y = Aᵀ p */
+ALWAYS_INLINE void output_1d(const int m, const vf p[6], vf y[4])
 {
-    vf even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
-    y[0] = m[0] + even_a + even_b;
+    if (m == 2) {
+        y[0] = p[0] + (p[1] + p[2]);
+        y[1] = (p[1] - p[2]) + p[3];
+        return;
+    }
+    vf even_a = p[1] + p[2], odd_a = p[1] - p[2], even_b = p[3] + p[4], odd_b = p[3] - p[4];
+    y[0] = p[0] + even_a + even_b;
     y[1] = A1 * odd_a + B1 * odd_b;
     y[2] = A2 * even_a + B2 * even_b;
-    y[3] = A3 * odd_a + B3 * odd_b + m[5];
+    y[3] = A3 * odd_a + B3 * odd_b + p[5];
 }
 
 /* u = G w */
-static inline void weights_1d(const vf w[3], vf u[6])
+ALWAYS_INLINE void weights_1d(const int m, const vf w[3], vf u[6])
 {
+    if (m == 2) {
+        vf even = 0.5f * (w[0] + w[2]), odd = 0.5f * w[1];
+        u[0] = w[0];
+        u[1] = even + odd;
+        u[2] = even - odd;
+        u[3] = w[2];
+        return;
+    }
     vf even_a = P_INVERSE * (w[0] + A2 * w[2]), odd_a = P_INVERSE * A1 * w[1];
     vf even_b = Q_INVERSE * (w[0] + B2 * w[2]), odd_b = Q_INVERSE * B1 * w[1];
     u[0] = 1.0f / (A2 * B2) * w[0];
@@ -64,162 +86,279 @@ static inline void weights_1d(const vf w[3], vf u[6])
     u[5] = w[2];
 }
 
-/* w = Gᵀ m */
-static inline void weight_gradient_1d(const vf m[6], vf w[3])
+/* w = Gᵀ p, m = 4 */
+ALWAYS_INLINE void weight_gradient_1d(const vf p[6], vf w[3])
 {
-    vf even_a = P_INVERSE * (m[1] + m[2]), odd_a = P_INVERSE * A1 * (m[1] - m[2]);
-    vf even_b = Q_INVERSE * (m[3] + m[4]), odd_b = Q_INVERSE * B1 * (m[3] - m[4]);
-    w[0] = 1.0f / (A2 * B2) * m[0] + even_a + even_b;
+    vf even_a = P_INVERSE * (p[1] + p[2]), odd_a = P_INVERSE * A1 * (p[1] - p[2]);
+    vf even_b = Q_INVERSE * (p[3] + p[4]), odd_b = Q_INVERSE * B1 * (p[3] - p[4]);
+    w[0] = 1.0f / (A2 * B2) * p[0] + even_a + even_b;
     w[1] = odd_a + odd_b;
-    w[2] = A2 * even_a + B2 * even_b + m[5];
+    w[2] = A2 * even_a + B2 * even_b + p[5];
 }
 
-/* A patch of size × size pixels from (h, w) on: where it lies, or, if it hangs over the picture's
- * edge, a copy filled up with zeros. Strides are in elements. */
-static const float *patch_at(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w,
-                             int64_t size, float *patch, int64_t *row_stride, int64_t *pixel_stride)
+/* A square of pixels: where it lies, or, if it hangs over the picture's edge, a copy filled up with
+ * zeros. Strides are in elements. */
+struct patch {
+    const void *from;
+    int64_t row, pixel;
+};
+
+static struct patch patch_at(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w,
+                             int64_t size, void *copy)
 {
-    const float *data = t->data;
-    int64_t corner = (n * t->h + h) * t->w + w;
-    if (h >= 0 && w >= 0 && h + size <= t->h && w + size <= t->w) {
-        *pixel_stride = t->pixel_stride;
-        *row_stride = t->w * t->pixel_stride;
-        return data + corner * t->pixel_stride;
-    }
-    *pixel_stride = t->c;
-    *row_stride = size * t->c;
+    const int64_t element = (int64_t)ddpm_dtype_size(t->dtype), corner = (n * t->h + h) * t->w + w;
+    const char *data = t->data;
+    if (h >= 0 && w >= 0 && h + size <= t->h && w + size <= t->w)
+        return (struct patch){data + corner * t->pixel_stride * element, t->w * t->pixel_stride,
+                              t->pixel_stride};
+    const size_t bytes = (size_t)(t->c * element);
     for (int64_t i = 0; i < size; ++i)
         for (int64_t j = 0; j < size; ++j) {
-            float *to = patch + (i * size + j) * t->c;
+            char *to = (char *)copy + (i * size + j) * t->c * element;
             if (h + i >= 0 && h + i < t->h && w + j >= 0 && w + j < t->w)
-                memcpy(to, data + (corner + i * t->w + j) * t->pixel_stride,
-                       (size_t)t->c * sizeof *to);
+                memcpy(to, data + (corner + i * t->w + j) * t->pixel_stride * element, bytes);
             else
-                memset(to, 0, (size_t)t->c * sizeof *to);
+                memset(to, 0, bytes);
         }
-    return patch;
+    return (struct patch){copy, size * t->c, t->c};
 }
 
-void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, float *v, int64_t stride,
-                          float *patch)
+/* The patch under a tile: `border` pixels more on every side. */
+static struct patch patch_of_tile(const struct ddpm_tensor *t, int m, int64_t border, int64_t tile,
+                                  void *copy)
 {
-    struct ddpm_tiles tiles = ddpm_tiles_of(x);
-    int64_t row, pixel, line = tile / tiles.wide;
-    const float *from = patch_at(x, line / tiles.high, line % tiles.high * 4 - 1,
-                                 tile % tiles.wide * 4 - 1, 6, patch, &row, &pixel);
+    struct ddpm_tiles tiles = ddpm_tiles_of(t, m);
+    int64_t line = tile / tiles.wide;
+    return patch_at(t, line / tiles.high, line % tiles.high * m - border,
+                    tile % tiles.wide * m - border, m + 2 * border, copy);
+}
+
+/* How a transformed tile is put down. */
+enum form {
+    FORM_F32,    /* fp32 */
+    FORM_BF16,   /* rounded to bf16 */
+    FORM_FIRST,  /* kept in `first`, for */
+    FORM_SECOND, /* the next tile, which makes pairs of both */
+};
+
+ALWAYS_INLINE void put(void *v, int64_t stride, int64_t c, int place, vf value,
+                       const enum form form, vf *first)
+{
+    if (form == FORM_F32)
+        vf_store((float *)v + place * stride + c, value);
+    else if (form == FORM_BF16)
+        vf_store_bf16((uint16_t *)v + 2 * place * stride + c, value);
+    else if (form == FORM_FIRST)
+        first[place] = value;
+    else
+        vf_store((float *)v + place * stride + c, (vf)vf_to_bf16_pairs(first[place], value));
+}
+
+/* Bᵀ x B, channels [c, c + LANES). */
+ALWAYS_INLINE void input_2d(const struct patch *patch, const int m, const enum ddpm_dtype dtype,
+                            void *v, int64_t stride, int64_t c, const enum form form, vf *first)
+{
+    const int size = m + 2;
+    vf columns[6][6];
+    UNROLL for (int j = 0; j < size; ++j)
+    {
+        vf d[6], t[6];
+        UNROLL for (int i = 0; i < size; ++i) d[i] =
+            vf_load_as(patch->from, i * patch->row + j * patch->pixel + c, dtype);
+        input_1d(m, d, t);
+        UNROLL for (int i = 0; i < size; ++i) columns[i][j] = t[i];
+    }
+    UNROLL for (int i = 0; i < size; ++i)
+    {
+        vf t[6];
+        input_1d(m, columns[i], t);
+        UNROLL for (int j = 0; j < size; ++j) put(v, stride, c, i * size + j, t[j], form, first);
+    }
+}
+
+void SIMD(winograd_input)(const struct ddpm_tensor *x, int m, int64_t tile, void *v, int64_t stride,
+                          void *copy)
+{
+    struct patch patch = patch_of_tile(x, m, 1, tile, copy);
+    if (x->dtype == DDPM_F32)
+        for (int64_t c = 0; c < x->c; c += LANES)
+            input_2d(&patch, 4, DDPM_F32, v, stride, c, FORM_F32, NULL);
+    else if (m == 2)
+        for (int64_t c = 0; c < x->c; c += LANES)
+            input_2d(&patch, 2, DDPM_BF16, v, stride, c, FORM_BF16, NULL);
+    else
+        for (int64_t c = 0; c < x->c; c += LANES)
+            input_2d(&patch, 4, DDPM_BF16, v, stride, c, FORM_BF16, NULL);
+}
+
+void SIMD(winograd_input_columns)(const struct ddpm_tensor *x, int64_t tile, int tiles, void *v,
+                                  int64_t stride, void *copy)
+{
+    struct patch patch = patch_of_tile(x, 4, 1, tile, copy), next;
+    if (x->dtype == DDPM_F32) {
+        for (int64_t c = 0; c < x->c; c += LANES)
+            input_2d(&patch, 4, DDPM_F32, v, stride, c, FORM_F32, NULL);
+        return;
+    }
+    if (tiles == 2)
+        next = patch_of_tile(x, 4, 1, tile + 1,
+                             (uint16_t *)copy + WINOGRAD_PLACES_MOST * x->c);
     for (int64_t c = 0; c < x->c; c += LANES) {
-        vf columns[6][6];
-        UNROLL for (int j = 0; j < 6; ++j)
-        {
-            vf d[6], t[6];
-            UNROLL for (int i = 0; i < 6; ++i) d[i] = vf_load(from + i * row + j * pixel + c);
-            input_1d(d, t);
-            UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = t[i];
-        }
-        UNROLL for (int i = 0; i < 6; ++i)
-        {
-            vf t[6];
-            input_1d(columns[i], t);
-            UNROLL for (int j = 0; j < 6; ++j) vf_store(v + (i * 6 + j) * stride + c, t[j]);
-        }
+        vf first[WINOGRAD_PLACES_MOST];
+        input_2d(&patch, 4, DDPM_BF16, v, stride, c, FORM_FIRST, first);
+        if (tiles == 2)
+            input_2d(&next, 4, DDPM_BF16, v, stride, c, FORM_SECOND, first);
+        else
+            for (int place = 0; place < WINOGRAD_PLACES_MOST; ++place)
+                put(v, stride, c, place, (vf){0}, FORM_SECOND, first);
     }
 }
 
-void SIMD(winograd_gradient)(const struct ddpm_tensor *dy, int64_t tile, float *v, int64_t stride,
-                             float *patch)
+/* A dy Aᵀ, channels [c, c + LANES); returns the sum of the pixels. */
+ALWAYS_INLINE vf gradient_2d(const struct patch *patch, const enum ddpm_dtype dtype, void *v,
+                             int64_t stride, int64_t c, const enum form form, vf *first)
 {
-    struct ddpm_tiles tiles = ddpm_tiles_of(dy);
-    int64_t row, pixel, line = tile / tiles.wide;
-    const float *from = patch_at(dy, line / tiles.high, line % tiles.high * 4,
-                                 tile % tiles.wide * 4, 4, patch, &row, &pixel);
+    vf columns[6][4], sum = {0};
+    UNROLL for (int j = 0; j < 4; ++j)
+    {
+        vf d[4], t[6];
+        UNROLL for (int i = 0; i < 4; ++i) d[i] =
+            vf_load_as(patch->from, i * patch->row + j * patch->pixel + c, dtype);
+        sum += (d[0] + d[1]) + (d[2] + d[3]);
+        gradient_1d(d, t);
+        UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = t[i];
+    }
+    UNROLL for (int i = 0; i < 6; ++i)
+    {
+        vf t[6];
+        gradient_1d(columns[i], t);
+        UNROLL for (int j = 0; j < 6; ++j) put(v, stride, c, i * 6 + j, t[j], form, first);
+    }
+    return sum;
+}
+
+void SIMD(winograd_gradient_columns)(const struct ddpm_tensor *dy, int64_t tile, int tiles, void *v,
+                                     int64_t stride, void *copy)
+{
+    struct patch patch = patch_of_tile(dy, 4, 0, tile, copy), next;
+    float *sums = (float *)v + WINOGRAD_PLACES_MOST * stride;
+    if (dy->dtype == DDPM_F32) {
+        for (int64_t c = 0; c < dy->c; c += LANES)
+            vf_store(sums + c, gradient_2d(&patch, DDPM_F32, v, stride, c, FORM_F32, NULL));
+        return;
+    }
+    if (tiles == 2)
+        next = patch_of_tile(dy, 4, 0, tile + 1, (uint16_t *)copy + 16 * dy->c);
     for (int64_t c = 0; c < dy->c; c += LANES) {
-        vf columns[6][4], sum = {0};
-        UNROLL for (int j = 0; j < 4; ++j)
-        {
-            vf d[4], t[6];
-            UNROLL for (int i = 0; i < 4; ++i) d[i] = vf_load(from + i * row + j * pixel + c);
-            sum += (d[0] + d[1]) + (d[2] + d[3]);
-            gradient_1d(d, t);
-            UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = t[i];
-        }
-        UNROLL for (int i = 0; i < 6; ++i)
-        {
-            vf t[6];
-            gradient_1d(columns[i], t);
-            UNROLL for (int j = 0; j < 6; ++j) vf_store(v + (i * 6 + j) * stride + c, t[j]);
-        }
-        vf_store(v + WINOGRAD_PLACES * stride + c, sum);
+        vf first[WINOGRAD_PLACES_MOST];
+        vf sum = gradient_2d(&patch, DDPM_BF16, v, stride, c, FORM_FIRST, first);
+        if (tiles == 2)
+            sum += gradient_2d(&next, DDPM_BF16, v, stride, c, FORM_SECOND, first);
+        else
+            for (int place = 0; place < WINOGRAD_PLACES_MOST; ++place)
+                put(v, stride, c, place, (vf){0}, FORM_SECOND, first);
+        vf_store(sums + c, sum);
     }
 }
 
-void SIMD(winograd_output)(const float *m, int64_t stride, const float *bias,
-                           const struct ddpm_tensor *residual, const struct ddpm_tensor *y,
-                           int64_t tile)
+ALWAYS_INLINE void output_as(const float *p, const int m, int64_t stride, const float *bias,
+                             const struct ddpm_tensor *residual, const struct ddpm_tensor *y,
+                             int64_t tile, const enum ddpm_dtype dtype)
 {
-    struct ddpm_tiles tiles = ddpm_tiles_of(y);
-    int64_t line = tile / tiles.wide, w = tile % tiles.wide * 4;
-    int64_t n = line / tiles.high, h = line % tiles.high * 4;
-    int64_t rows = y->h - h < 4 ? y->h - h : 4, cols = y->w - w < 4 ? y->w - w : 4;
+    const int size = m + 2;
+    struct ddpm_tiles tiles = ddpm_tiles_of(y, m);
+    int64_t line = tile / tiles.wide, w = tile % tiles.wide * m;
+    int64_t n = line / tiles.high, h = line % tiles.high * m;
+    int64_t rows = y->h - h < m ? y->h - h : m, cols = y->w - w < m ? y->w - w : m;
     int64_t corner = (n * y->h + h) * y->w + w;
-    float *to = (float *)y->data + corner * y->pixel_stride;
-    const float *add = NULL;
-    if (residual && ddpm_tensor_present(residual))
-        add = (const float *)residual->data + corner * residual->pixel_stride;
+    bool add = residual && ddpm_tensor_present(residual);
     for (int64_t c = 0; c < y->c; c += LANES) {
         vf columns[4][6], start = {0};
-        UNROLL for (int j = 0; j < 6; ++j)
+        UNROLL for (int j = 0; j < size; ++j)
         {
             vf d[6], t[4];
-            UNROLL for (int i = 0; i < 6; ++i) d[i] = vf_load(m + (i * 6 + j) * stride + c);
-            output_1d(d, t);
-            UNROLL for (int i = 0; i < 4; ++i) columns[i][j] = t[i];
+            UNROLL for (int i = 0; i < size; ++i) d[i] = vf_load(p + (i * size + j) * stride + c);
+            output_1d(m, d, t);
+            UNROLL for (int i = 0; i < m; ++i) columns[i][j] = t[i];
         }
         if (bias)
             start = vf_load(bias + c);
         for (int i = 0; i < rows; ++i) {
             vf t[4];
-            output_1d(columns[i], t);
-            UNROLL for (int j = 0; j < 4; ++j)
+            output_1d(m, columns[i], t);
+            UNROLL for (int j = 0; j < m; ++j)
             {
                 if (j >= cols)
                     continue;
+                int64_t pixel = corner + i * y->w + j;
                 vf value = t[j] + start;
                 if (add)
-                    value += vf_load(add + (i * y->w + j) * residual->pixel_stride + c);
-                vf_store(to + (i * y->w + j) * y->pixel_stride + c, value);
+                    value += vf_load_as(residual->data, pixel * residual->pixel_stride + c, dtype);
+                vf_store_as(y->data, pixel * y->pixel_stride + c, value, dtype);
             }
         }
     }
 }
 
-void SIMD(winograd_weights)(const float *w, float *u, int64_t stride)
+void SIMD(winograd_output)(const float *p, int m, int64_t stride, const float *bias,
+                           const struct ddpm_tensor *residual, const struct ddpm_tensor *y,
+                           int64_t tile)
 {
-    for (int n = 0; n < GEMM_COLUMNS; n += LANES) {
-        vf columns[6][3];
-        UNROLL for (int j = 0; j < 3; ++j)
-        {
-            vf d[3], t[6];
-            UNROLL for (int i = 0; i < 3; ++i) d[i] = vf_load(w + (i * 3 + j) * GEMM_COLUMNS + n);
-            weights_1d(d, t);
-            UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = t[i];
-        }
-        UNROLL for (int i = 0; i < 6; ++i)
-        {
-            vf t[6];
-            weights_1d(columns[i], t);
-            UNROLL for (int j = 0; j < 6; ++j) vf_store(u + (i * 6 + j) * stride + n, t[j]);
-        }
+    if (y->dtype == DDPM_F32)
+        output_as(p, 4, stride, bias, residual, y, tile, DDPM_F32);
+    else if (m == 2)
+        output_as(p, 2, stride, bias, residual, y, tile, DDPM_BF16);
+    else
+        output_as(p, 4, stride, bias, residual, y, tile, DDPM_BF16);
+}
+
+ALWAYS_INLINE void weights_2d(const float *w, const int m, void *u, int64_t stride, int64_t n,
+                              const enum form form, vf *first)
+{
+    const int size = m + 2;
+    vf columns[6][3];
+    UNROLL for (int j = 0; j < 3; ++j)
+    {
+        vf d[3], t[6];
+        UNROLL for (int i = 0; i < 3; ++i) d[i] = vf_load(w + (i * 3 + j) * GEMM_COLUMNS + n);
+        weights_1d(m, d, t);
+        UNROLL for (int i = 0; i < size; ++i) columns[i][j] = t[i];
+    }
+    UNROLL for (int i = 0; i < size; ++i)
+    {
+        vf t[6];
+        weights_1d(m, columns[i], t);
+        UNROLL for (int j = 0; j < size; ++j) put(u, stride, n, i * size + j, t[j], form, first);
     }
 }
 
-void SIMD(winograd_weight_gradient)(const float *m, int64_t stride, int64_t channels, float *dw)
+ALWAYS_INLINE void weight_pairs(const float *w, const int m, void *u, int64_t stride, int64_t n)
+{
+    vf first[WINOGRAD_PLACES_MOST];
+    weights_2d(w, m, u, stride, n, FORM_FIRST, first);
+    weights_2d(w + 9 * GEMM_COLUMNS, m, u, stride, n, FORM_SECOND, first);
+}
+
+void SIMD(winograd_weights)(const float *w, int m, enum ddpm_dtype dtype, void *u, int64_t stride)
+{
+    for (int n = 0; n < GEMM_COLUMNS; n += LANES) {
+        if (dtype == DDPM_F32)
+            weights_2d(w, 4, u, stride, n, FORM_F32, NULL);
+        else if (m == 2)
+            weight_pairs(w, 2, u, stride, n);
+        else
+            weight_pairs(w, 4, u, stride, n);
+    }
+}
+
+void SIMD(winograd_weight_gradient)(const float *p, int64_t stride, int64_t channels, float *dw)
 {
     for (int64_t c = 0; c < channels; c += LANES) {
         vf columns[3][6];
         UNROLL for (int j = 0; j < 6; ++j)
         {
             vf d[6], t[3];
-            UNROLL for (int i = 0; i < 6; ++i) d[i] = vf_load(m + (i * 6 + j) * stride + c);
+            UNROLL for (int i = 0; i < 6; ++i) d[i] = vf_load(p + (i * 6 + j) * stride + c);
             weight_gradient_1d(d, t);
             UNROLL for (int i = 0; i < 3; ++i) columns[i][j] = t[i];
         }
@@ -236,15 +375,25 @@ void SIMD(winograd_weight_gradient)(const float *m, int64_t stride, int64_t chan
     }
 }
 
+/* All activations of one dtype that the kernels know? */
+static bool same_activations(const struct ddpm_call *call, const struct ddpm_tensor *x,
+                             const struct ddpm_tensor *y)
+{
+    if (call->op == DDPM_OP_CONV2D && ddpm_tensor_present(&call->in[3]) &&
+        call->in[3].dtype != x->dtype)
+        return false;
+    return x->dtype == y->dtype && is_activation_dtype(x->dtype);
+}
+
 /* Measured: from 16 channels on it wins wherever the 36 weights are shared by enough tiles, and
  * tiles that hang over the edges do not undo what is saved. */
 bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor *x,
                           const struct ddpm_tensor *y)
 {
     const struct ddpm_attributes *at = &call->attributes;
-    struct ddpm_tiles tiles = ddpm_tiles_of(x);
+    struct ddpm_tiles tiles = ddpm_tiles_of(x, 4);
     int64_t pixels = ddpm_tensor_pixels(x);
-    return !call->device->direct && ddpm_call_is_f32(call) && at->kernel_h == 3 &&
+    return !call->device->direct && same_activations(call, x, y) && at->kernel_h == 3 &&
            at->kernel_w == 3 && at->stride == 1 && at->padding == 1 &&
            x->c % WINOGRAD_CHANNELS == 0 && y->c % WINOGRAD_CHANNELS == 0 && tiles.count >= 16 &&
            tiles.count * 16 <= pixels * 2;

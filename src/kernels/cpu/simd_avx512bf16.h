@@ -1,0 +1,30 @@
+/* What level avx512bf16 does with instructions that vector types cannot express; simd.h has the
+ * same functions for the levels below. Subnormal bf16 numbers count as zero here, and sums of two
+ * products are rounded once more than by fused multiply-adds. */
+#ifndef DDPM_KERNELS_CPU_SIMD_AVX512BF16_H
+#define DDPM_KERNELS_CPU_SIMD_AVX512BF16_H
+
+#include <immintrin.h>
+
+#include "kernels/cpu/simd.h"
+
+static inline vf vf_dot2(vf sum, vu a, vu b)
+{
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+
+static inline vh vf_to_bf16(vf v)
+{
+    return (vh)_mm512_cvtneps_pbh((__m512)v);
+}
+
+static inline vu vf_to_bf16_pairs(vf low, vf high)
+{
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9,
+                                           24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
+                                           16, 0);
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+    return (vu)_mm512_permutexvar_epi16(order, both);
+}
+
+#endif
