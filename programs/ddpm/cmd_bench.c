@@ -223,8 +223,8 @@ static ddpm_status measure(struct bench *bench)
 {
     const struct ddpm_backend *backend = bench->network->device->backend;
     if (backend->measure_peak)
-        DDPM_TRY(
-            backend->measure_peak(bench->network->device, bench->network->dtype, &bench->peak_flops, &bench->peak_bytes));
+        DDPM_TRY(backend->measure_peak(bench->network->device, bench->network->dtype,
+                                       &bench->peak_flops, &bench->peak_bytes));
     DDPM_TRY(time_steps(bench));
     bench->graph = bench->trainer ? bench->trainer->graph : bench->network->forward.graph;
     const int64_t batches =

@@ -1,5 +1,6 @@
 /* Times every kernel alone on the shapes of the article's network: median of the runs, operations
- * counted directly and bytes moved at least, per second. */
+ * counted directly and bytes moved at least, per second; and the operations as a share of the peak
+ * measured right before and after, since other work on the machine slows both. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -49,17 +50,26 @@ static ddpm_status bench_case(struct ddpm_device *device, const struct kernel_ca
 {
     struct case_state state;
     struct device_case run = {.device = device};
-    double median = 0;
+    const struct ddpm_backend *backend = device->backend;
+    double median = 0, before = 0, after = 0, bandwidth;
     char text[200];
     ddpm_status status;
     DDPM_TRY_GOTO(done, case_open(&state, test, NULL));
     DDPM_TRY_GOTO(done, device_case_open(&run, &state, device));
     DDPM_TRY_GOTO(done, device_case_load(&run, &state));
+    if (backend->measure_peak)
+        DDPM_TRY_GOTO(done, backend->measure_peak(device, test->dtype, &before, &bandwidth));
     DDPM_TRY_GOTO(done, time_runs(&run, &median));
+    if (backend->measure_peak)
+        DDPM_TRY_GOTO(done, backend->measure_peak(device, test->dtype, &after, &bandwidth));
     case_describe(test, text, sizeof text);
-    printf("%-78s %-44s %12.0f ns %9.1f GFLOP/s %8.1f GB/s\n", text, run.call.kernel->name,
+    printf("%-78s %-44s %12.0f ns %9.1f GFLOP/s %8.1f GB/s", text, run.call.kernel->name,
            1e9 * median, 1e-9 * ddpm_call_flops(&run.call) / median,
            1e-9 * ddpm_call_bytes(&run.call) / median);
+    if (before + after > 0)
+        printf(" %6.2f of the peak",
+               ddpm_call_flops(&run.call) / median / (0.5 * (before + after)));
+    puts("");
     fflush(stdout);
 done:
     device_case_close(&run);

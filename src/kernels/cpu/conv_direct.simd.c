@@ -273,8 +273,8 @@ static void copy_rows(void *context, int64_t begin, int64_t end, int thread)
 static void conv_start(struct conv *conv, const struct ddpm_call *call)
 {
     const size_t zeros = ddpm_align_up((size_t)conv->steps * sizeof(float));
-    const size_t tables = ddpm_align_up((size_t)call->device->threads * (size_t)conv->table_size *
-                                        sizeof(void *));
+    const size_t tables =
+        ddpm_align_up((size_t)call->device->threads * (size_t)conv->table_size * sizeof(void *));
     memset(call->scratch, 0, zeros);
     conv->zeros = call->scratch;
     conv->tables = (const void **)((char *)call->scratch + zeros);
@@ -286,8 +286,8 @@ static void conv_start(struct conv *conv, const struct ddpm_call *call)
                         .channels = conv->x.pixel_stride,
                         .to = (char *)call->scratch + zeros + tables};
     conv->x.data = copy.to;
-    const size_t copied = (size_t)(ddpm_tensor_pixels(&conv->x) * copy.channels) *
-                          ddpm_dtype_size(copy.dtype);
+    const size_t copied =
+        (size_t)(ddpm_tensor_pixels(&conv->x) * copy.channels) * ddpm_dtype_size(copy.dtype);
     memset(copy.to + copied, 0, copy_bytes(conv) - copied);
     ddpm_parallel_for(call->device->threads, conv->x.n * conv->x.h, 16, copy_rows, &copy);
 }
@@ -391,7 +391,8 @@ static ddpm_status backward_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* Per panel [tap][step][GEMM_COLUMNS] with the taps turned round; strided, per tap [panel][step][…]. */
+/* Per panel [tap][step][GEMM_COLUMNS] with the taps turned round; strided, per tap
+ * [panel][step][…]. */
 static void backward_pack_panels(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;

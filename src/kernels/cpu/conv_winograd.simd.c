@@ -1,14 +1,15 @@
-/* 3×3 convolutions of stride 1, forward and gradient of the data, by Winograd's F(m×m,3×3). See
- * winograd.h for the maths and for m.
+/* 3×3 convolutions of stride 1, forward and gradient of the data, by Winograd's F(4×4,3×3). See
+ * winograd.h for the maths.
  *
  *   1. v[place][tile][c] = Bᵀ x B                    per tile
  *   2. p[place][tile][n] = Σ_c v[place][tile][c] · packed[place][c][n]     gemm_rows
  *   3. y = bias + residual + Aᵀ p A                  per tile
  *
- * v and packed are of the activations' dtype, p is fp32. The gradient of the data is the same convolution of dy with the weights turned round and k and c
- * exchanged. Where there are many tiles, every thread takes blocks of them through the three steps,
- * so that v and p stay in its caches; where there are few, or many weights, all threads share the
- * tiles and each step is a loop of its own. Both do the same sums in the same order. */
+ * v and packed are of the activations' dtype, p is fp32. The gradient of the data is the same
+ * convolution of dy with the weights turned round and k and c exchanged. Where there are many
+ * tiles, every thread takes blocks of them through the three steps, so that v and p stay in its
+ * caches; where there are few, or many weights, all threads share the tiles and each step is a loop
+ * of its own. Both do the same sums in the same order. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/rows.h"
@@ -26,8 +27,7 @@
 struct winograd {
     struct ddpm_tensor x, y, residual;
     const float *bias, *packed;
-    int m;
-    int64_t places, tiles, panels, columns;
+    int64_t tiles, panels, columns;
     int64_t steps; /* of the depth: a tile's channels, in units of four bytes */
     bool shared;
     int64_t block;              /* tiles worked on at once */
@@ -47,26 +47,24 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
         p.residual = call->in[3];
         p.bias = ddpm_tensor_present(&call->in[2]) ? call->in[2].data : NULL;
     }
-    p.m = ddpm_winograd_m(call);
-    p.places = ddpm_winograd_places(p.m);
-    p.tiles = ddpm_tiles_of(&p.x, p.m).count;
+    p.tiles = ddpm_tiles_of(&p.x).count;
     p.panels = ddpm_ceil_div(p.y.c, GEMM_COLUMNS);
     p.columns = p.panels * GEMM_COLUMNS;
     p.steps = ddpm_steps(&p.x);
-    int64_t tile_bytes = p.places * (p.steps + p.columns) * (int64_t)sizeof(float);
+    int64_t tile_bytes = WINOGRAD_PLACES * (p.steps + p.columns) * (int64_t)sizeof(float);
     p.block = BLOCK_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
     p.block = p.block < BLOCK_TILES_UNIT ? BLOCK_TILES_UNIT : p.block;
     p.block = p.block > BLOCK_TILES_MOST ? BLOCK_TILES_MOST : p.block;
     p.shared = p.tiles < 4 * threads * p.block ||
-               p.places * p.steps * p.columns * (int64_t)sizeof(float) > WEIGHT_BYTES;
+               WINOGRAD_PLACES * p.steps * p.columns * (int64_t)sizeof(float) > WEIGHT_BYTES;
     if (p.shared) {
         int64_t most = SHARED_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
         p.block = p.tiles < most ? p.tiles : most;
     }
     p.v_stride = p.block * p.steps + SKEW;
     p.p_stride = p.block * p.columns + SKEW;
-    p.buffer = p.places * (p.v_stride + p.p_stride);
-    p.patch = p.places * p.steps;
+    p.buffer = WINOGRAD_PLACES * (p.v_stride + p.p_stride);
+    p.patch = WINOGRAD_PLACES * p.steps;
     p.pointers = 2 * ddpm_ceil_div(p.block, GEMM_ROWS) * GEMM_ROWS;
     return p;
 }
@@ -86,7 +84,7 @@ static size_t winograd_layout(struct winograd *p, const struct ddpm_call *call)
 /* Where the rows of v and p begin, at place 0; up to a multiple of GEMM_ROWS the last repeats. */
 static void fill_rows(const struct winograd *p, int64_t count, float *v, const void **rows)
 {
-    float *products = v + p->places * p->v_stride;
+    float *products = v + WINOGRAD_PLACES * p->v_stride;
     for (int64_t i = 0; i < p->pointers / 2; ++i) {
         int64_t tile = i < count ? i : count - 1;
         rows[i] = v + tile * p->steps;
@@ -100,8 +98,7 @@ static void multiply(const struct winograd *p, int64_t count, const void *const 
 {
     const bool bf16 = p->x.dtype == DDPM_BF16;
     void *const *products = (void *const *)(const void *)(rows + p->pointers / 2);
-    int64_t depth = bf16 ? p->steps
-                         : ddpm_ceil_div(p->steps, ddpm_ceil_div(p->steps, GEMM_DEPTH));
+    int64_t depth = bf16 ? p->steps : ddpm_ceil_div(p->steps, ddpm_ceil_div(p->steps, GEMM_DEPTH));
     for (int64_t c = 0; c < p->steps; c += depth)
         for (int64_t at = panel; at < end; ++at) {
             struct ddpm_gemm_rows g = {.segments = 1,
@@ -130,16 +127,16 @@ static void input_tiles(const struct winograd *p, float *v, int64_t first, int64
 {
     float *patch = p->patches + thread * p->patch;
     for (int64_t i = begin; i < end; ++i)
-        SIMD(winograd_input)(&p->x, p->m, first + i, v + i * p->steps, p->v_stride, patch);
+        SIMD(winograd_input)(&p->x, first + i, v + i * p->steps, p->v_stride, patch);
 }
 
 static void output_tiles(const struct winograd *p, const float *v, int64_t first, int64_t begin,
                          int64_t end)
 {
-    const float *products = v + p->places * p->v_stride;
+    const float *products = v + WINOGRAD_PLACES * p->v_stride;
     for (int64_t i = begin; i < end; ++i)
         SIMD(winograd_output)
-    (products + i * p->columns, p->m, p->p_stride, p->bias, &p->residual, &p->y, first + i);
+    (products + i * p->columns, p->p_stride, p->bias, &p->residual, &p->y, first + i);
 }
 
 static void own_blocks(void *context, int64_t begin, int64_t end, int thread)
@@ -152,7 +149,7 @@ static void own_blocks(void *context, int64_t begin, int64_t end, int thread)
         count = count < p->block ? count : p->block;
         input_tiles(p, v, first, 0, count, thread);
         fill_rows(p, count, v, rows);
-        for (int64_t place = 0; place < p->places; ++place)
+        for (int64_t place = 0; place < WINOGRAD_PLACES; ++place)
             multiply(p, count, rows, place, 0, p->panels);
         output_tiles(p, v, first, 0, count);
     }
@@ -195,7 +192,7 @@ static ddpm_status winograd_run(const struct ddpm_call *call)
         p.count = p.tiles - p.first < p.block ? p.tiles - p.first : p.block;
         fill_rows(&p, p.count, p.v, p.rows);
         ddpm_parallel_for(threads, p.count, 4, shared_input, &p);
-        ddpm_parallel_for(threads, p.places * ddpm_ceil_div(p.panels, PANELS_TOGETHER), 1,
+        ddpm_parallel_for(threads, WINOGRAD_PLACES * ddpm_ceil_div(p.panels, PANELS_TOGETHER), 1,
                           shared_multiply, &p);
         ddpm_parallel_for(threads, p.count, 4, shared_output, &p);
     }
@@ -205,7 +202,7 @@ static ddpm_status winograd_run(const struct ddpm_call *call)
 static ddpm_status winograd_prepare(struct ddpm_call *call)
 {
     struct winograd p = winograd_plan(call);
-    call->packed_bytes = (size_t)(p.places * p.columns * p.steps) * sizeof(float);
+    call->packed_bytes = (size_t)(WINOGRAD_PLACES * p.columns * p.steps) * sizeof(float);
     call->scratch_bytes = winograd_layout(&p, call);
     return DDPM_OK;
 }
@@ -233,8 +230,8 @@ static void pack_units(void *context, int64_t begin, int64_t end, int thread)
                     taps[i][tap][n] = from[n * step];
             }
         SIMD(winograd_weights)
-        (&taps[0][0][0], ddpm_winograd_m(call), call->in[0].dtype,
-         (float *)call->packed + unit * GEMM_COLUMNS, place_size);
+        (&taps[0][0][0], call->in[0].dtype, (float *)call->packed + unit * GEMM_COLUMNS,
+         place_size);
     }
 }
 

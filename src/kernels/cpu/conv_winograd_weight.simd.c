@@ -40,14 +40,14 @@ static struct weight weight_plan(const struct ddpm_call *call)
     struct weight p = {.x = call->in[0], .dy = call->in[1]};
     p.k_size = p.dy.c;
     p.c_size = p.x.c;
-    p.tiles = ddpm_tiles_of(&p.x, 4).count;
+    p.tiles = ddpm_tiles_of(&p.x).count;
     p.row_tiles = p.x.dtype == DDPM_BF16 ? 2 : 1;
     p.rows = ddpm_ceil_div(p.tiles, p.row_tiles);
     p.v_row = p.c_size + SKEW; /* ≥ GEMM_COLUMNS may be read from any column on */
     p.d_row = p.k_size + SKEW;
-    int64_t row_bytes = (WINOGRAD_PLACES_MOST + 1) * (p.v_row + p.d_row) * (int64_t)sizeof(float);
+    int64_t row_bytes = (WINOGRAD_PLACES + 1) * (p.v_row + p.d_row) * (int64_t)sizeof(float);
     int64_t bytes = call->device->threads * BLOCK_BYTES,
-            m_bytes = 4 * WINOGRAD_PLACES_MOST * p.k_size * p.c_size;
+            m_bytes = 4 * WINOGRAD_PLACES * p.k_size * p.c_size;
     if (bytes < m_bytes / 2)
         bytes = m_bytes / 2; /* m passes through memory once per block: let it be worth it */
     p.block = bytes / row_bytes / DEPTH_ROWS * DEPTH_ROWS;
@@ -61,16 +61,16 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.k_blocks = ddpm_ceil_div(p.k_size, p.k_block);
     p.c_block = BLOCK_C;
     p.c_blocks = ddpm_ceil_div(p.c_size, p.c_block);
-    p.patch = WINOGRAD_PLACES_MOST * (p.c_size > p.k_size ? p.c_size : p.k_size);
+    p.patch = WINOGRAD_PLACES * (p.c_size > p.k_size ? p.c_size : p.k_size);
     return p;
 }
 
 /* Scratch: m, v, d, patches. */
 static size_t weight_layout(struct weight *p, const struct ddpm_call *call)
 {
-    size_t m = ddpm_align_up((size_t)(WINOGRAD_PLACES_MOST * p->m_stride) * sizeof(float));
-    size_t v = ddpm_align_up((size_t)(WINOGRAD_PLACES_MOST * p->v_stride) * sizeof(float));
-    size_t d = ddpm_align_up((size_t)((WINOGRAD_PLACES_MOST + 1) * p->d_stride) * sizeof(float));
+    size_t m = ddpm_align_up((size_t)(WINOGRAD_PLACES * p->m_stride) * sizeof(float));
+    size_t v = ddpm_align_up((size_t)(WINOGRAD_PLACES * p->v_stride) * sizeof(float));
+    size_t d = ddpm_align_up((size_t)((WINOGRAD_PLACES + 1) * p->d_stride) * sizeof(float));
     size_t patches = (size_t)(call->device->threads * p->patch) * sizeof(float);
     if (call->scratch) {
         p->m = call->scratch;
@@ -101,13 +101,14 @@ static void transform_rows(void *context, int64_t begin, int64_t end, int thread
         int64_t tile = (p->first + i) * p->row_tiles, left = p->tiles - tile;
         int tiles = (int)(left < p->row_tiles ? left : p->row_tiles);
         SIMD(winograd_input_columns)(&p->x, tile, tiles, p->v + i * p->v_row, p->v_stride, patch);
-        SIMD(winograd_gradient_columns)(&p->dy, tile, tiles, p->d + i * p->d_row, p->d_stride, patch);
+        SIMD(winograd_gradient_columns)
+        (&p->dy, tile, tiles, p->d + i * p->d_row, p->d_stride, patch);
     }
 }
 
 static void add_bias(const struct weight *p)
 {
-    const float *d = p->d + WINOGRAD_PLACES_MOST * p->d_stride;
+    const float *d = p->d + WINOGRAD_PLACES * p->d_stride;
     for (int64_t first = 0; first < p->count; first += DEPTH_ROWS) {
         int64_t end = p->count - first < DEPTH_ROWS ? p->count : first + DEPTH_ROWS;
         for (int64_t k = 0; k < p->k_size; k += LANES) {
@@ -158,7 +159,7 @@ static void multiply_units(void *context, int64_t begin, int64_t end, int thread
     for (int64_t unit = begin; unit < end; ++unit) {
         int64_t c = unit % p->c_blocks, rest = unit / p->c_blocks;
         int64_t k = rest % p->k_blocks, place = rest / p->k_blocks;
-        if (place == WINOGRAD_PLACES_MOST)
+        if (place == WINOGRAD_PLACES)
             add_bias(p);
         else
             multiply(p, place, k * p->k_block, c * p->c_block);
@@ -181,7 +182,7 @@ static ddpm_status weight_run(const struct ddpm_call *call)
     weight_layout(&p, call);
     p.dw = call->out[0].data;
     p.dbias = ddpm_tensor_present(&call->out[1]) ? call->out[1].data : NULL;
-    int64_t units = WINOGRAD_PLACES_MOST * p.k_blocks * p.c_blocks + (p.dbias ? 1 : 0);
+    int64_t units = WINOGRAD_PLACES * p.k_blocks * p.c_blocks + (p.dbias ? 1 : 0);
     for (p.first = 0; p.first < p.rows; p.first += p.block) {
         p.count = p.rows - p.first < p.block ? p.rows - p.first : p.block;
         ddpm_parallel_for(threads, p.count, 4, transform_rows, &p);

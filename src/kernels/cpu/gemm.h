@@ -41,15 +41,15 @@
 
 struct ddpm_gemm_rows {
     const void *const *a; /* [segments][GEMM_ROWS] starts of rows; rows not there repeat one */
-    int64_t segments;     /* the depth is cut in segments of `depth` steps, each with its own rows */
+    int64_t segments; /* the depth is cut in segments of `depth` steps, each with its own rows */
     int64_t depth;
-    int64_t a_offset;       /* added to every a, in steps */
-    const void *b;          /* [segments·depth][GEMM_COLUMNS] steps */
-    void *const *y;         /* [rows] */
-    const void *const *add; /* [rows] or NULL; of y's dtype; may be y */
-    int64_t offset;         /* added to every y, add and to bias, in elements */
-    const float *bias;      /* or NULL */
-    int rows, columns;      /* of y that exist: ≤ GEMM_ROWS, ≤ GEMM_COLUMNS */
+    int64_t a_offset;        /* added to every a, in steps */
+    const void *b;           /* [segments·depth][GEMM_COLUMNS] steps */
+    void *const *y;          /* [rows] */
+    const void *const *add;  /* [rows] or NULL; of y's dtype; may be y */
+    int64_t offset;          /* added to every y, add and to bias, in elements */
+    const float *bias;       /* or NULL */
+    int rows, columns;       /* of y that exist: ≤ GEMM_ROWS, ≤ GEMM_COLUMNS */
     enum ddpm_dtype y_dtype; /* gemm_rows: fp32; gemm_rows_bf16: fp32 or bf16 */
 };
 

@@ -28,8 +28,8 @@ ALWAYS_INLINE void store_part(void *y, const void *add, int64_t offset, const fl
     }
 }
 
-/* sum[m] += left·b[0:GEMM_COLUMNS] for every row m, `left` being an expression of m: where the row's
- * step lies. A macro, because an array handed to a function may not be kept in registers. */
+/* sum[m] += left·b[0:GEMM_COLUMNS] for every row m, `left` being an expression of m: where the
+ * row's step lies. A macro, because an array handed to a function may not be kept in registers. */
 #define STEP(left, b, pairs)                                                                       \
     do {                                                                                           \
         vf right[GEMM_VECTORS];                                                                    \

@@ -1,10 +1,10 @@
 /* Vectors of the CPU level that a file is compiled for.
  *
  * Files named *.simd.c are compiled once per level (generic, avx2, avx512, avx512bf16; NEON builds
- * take generic) with DDPM_LEVEL set to its name and the level's -m flags, and written with GCC/clang
- * vector types: no intrinsics but those of simd_avx512bf16.h, so the same source serves every level.
- * Their functions carry the level as a suffix by SIMD(name). `-ffp-contract=fast` lets the compiler make fused multiply-adds
- * of a*b+c. */
+ * take generic) with DDPM_LEVEL set to its name and the level's -m flags, and written with
+ * GCC/clang vector types: no intrinsics but those of simd_avx512bf16.h, so the same source serves
+ * every level. Their functions carry the level as a suffix by SIMD(name). `-ffp-contract=fast` lets
+ * the compiler make fused multiply-adds of a*b+c. */
 #ifndef DDPM_KERNELS_CPU_SIMD_H
 #define DDPM_KERNELS_CPU_SIMD_H
 

@@ -1,8 +1,8 @@
 /* The transforms of a Winograd tile, on LANES channels at once. See winograd.h.
  *
  * Each is its one-dimensional form on the columns, then on the rows; even and odd powers of ±a and
- * ±b are computed once for both signs. m and the dtype are constants wherever a function of this
- * file is inlined. */
+ * ±b are computed once for both signs. The dtype is a constant wherever a function of this file is
+ * inlined. */
 #include "kernels/cpu/element.h"
 #include "kernels/cpu/winograd.h"
 
@@ -18,15 +18,8 @@
 #define UNROLL _Pragma("GCC unroll 6")
 
 /* t = Bᵀ d */
-ALWAYS_INLINE void input_1d(const int m, const vf d[6], vf t[6])
+ALWAYS_INLINE void input_1d(const vf d[6], vf t[6])
 {
-    if (m == 2) {
-        t[0] = d[0] - d[2];
-        t[1] = d[2] + d[1];
-        t[2] = d[2] - d[1];
-        t[3] = d[3] - d[1];
-        return;
-    }
     vf even_a = d[4] - B2 * d[2], odd_a = A1 * (d[3] - B2 * d[1]);
     vf even_b = d[4] - A2 * d[2], odd_b = B1 * (d[3] - A2 * d[1]);
     t[0] = A2 * B2 * d[0] - (A2 + B2) * d[2] + d[4];
@@ -37,7 +30,7 @@ ALWAYS_INLINE void input_1d(const int m, const vf d[6], vf t[6])
     t[5] = A2 * B2 * d[1] - (A2 + B2) * d[3] + d[5];
 }
 
-/* t = A d, m = 4 */
+/* t = A d */
 ALWAYS_INLINE void gradient_1d(const vf d[4], vf t[6])
 {
     vf even_a = d[0] + A2 * d[2], odd_a = A1 * d[1] + A3 * d[3];
@@ -51,13 +44,8 @@ ALWAYS_INLINE void gradient_1d(const vf d[4], vf t[6])
 }
 
 /* y = Aᵀ p */
-ALWAYS_INLINE void output_1d(const int m, const vf p[6], vf y[4])
+ALWAYS_INLINE void output_1d(const vf p[6], vf y[4])
 {
-    if (m == 2) {
-        y[0] = p[0] + (p[1] + p[2]);
-        y[1] = (p[1] - p[2]) + p[3];
-        return;
-    }
     vf even_a = p[1] + p[2], odd_a = p[1] - p[2], even_b = p[3] + p[4], odd_b = p[3] - p[4];
     y[0] = p[0] + even_a + even_b;
     y[1] = A1 * odd_a + B1 * odd_b;
@@ -66,16 +54,8 @@ ALWAYS_INLINE void output_1d(const int m, const vf p[6], vf y[4])
 }
 
 /* u = G w */
-ALWAYS_INLINE void weights_1d(const int m, const vf w[3], vf u[6])
+ALWAYS_INLINE void weights_1d(const vf w[3], vf u[6])
 {
-    if (m == 2) {
-        vf even = 0.5f * (w[0] + w[2]), odd = 0.5f * w[1];
-        u[0] = w[0];
-        u[1] = even + odd;
-        u[2] = even - odd;
-        u[3] = w[2];
-        return;
-    }
     vf even_a = P_INVERSE * (w[0] + A2 * w[2]), odd_a = P_INVERSE * A1 * w[1];
     vf even_b = Q_INVERSE * (w[0] + B2 * w[2]), odd_b = Q_INVERSE * B1 * w[1];
     u[0] = 1.0f / (A2 * B2) * w[0];
@@ -86,7 +66,7 @@ ALWAYS_INLINE void weights_1d(const int m, const vf w[3], vf u[6])
     u[5] = w[2];
 }
 
-/* w = Gᵀ p, m = 4 */
+/* w = Gᵀ p */
 ALWAYS_INLINE void weight_gradient_1d(const vf p[6], vf w[3])
 {
     vf even_a = P_INVERSE * (p[1] + p[2]), odd_a = P_INVERSE * A1 * (p[1] - p[2]);
@@ -112,8 +92,8 @@ static struct patch patch_at(const struct ddpm_tensor *t, int64_t n, int64_t h, 
         return (struct patch){data + corner * t->pixel_stride * element, t->w * t->pixel_stride,
                               t->pixel_stride};
     const size_t bytes = (size_t)(t->c * element);
-    for (int64_t i = 0; i < size; ++i)
-        for (int64_t j = 0; j < size; ++j) {
+    for (int64_t i = 0; i < 6; ++i)
+        for (int64_t j = 0; j < 6; ++j) {
             char *to = (char *)copy + (i * size + j) * t->c * element;
             if (h + i >= 0 && h + i < t->h && w + j >= 0 && w + j < t->w)
                 memcpy(to, data + (corner + i * t->w + j) * t->pixel_stride * element, bytes);
@@ -124,13 +104,13 @@ static struct patch patch_at(const struct ddpm_tensor *t, int64_t n, int64_t h, 
 }
 
 /* The patch under a tile: `border` pixels more on every side. */
-static struct patch patch_of_tile(const struct ddpm_tensor *t, int m, int64_t border, int64_t tile,
+static struct patch patch_of_tile(const struct ddpm_tensor *t, int64_t border, int64_t tile,
                                   void *copy)
 {
-    struct ddpm_tiles tiles = ddpm_tiles_of(t, m);
+    struct ddpm_tiles tiles = ddpm_tiles_of(t);
     int64_t line = tile / tiles.wide;
-    return patch_at(t, line / tiles.high, line % tiles.high * m - border,
-                    tile % tiles.wide * m - border, m + 2 * border, copy);
+    return patch_at(t, line / tiles.high, line % tiles.high * 4 - border,
+                    tile % tiles.wide * 4 - border, 4 + 2 * border, copy);
 }
 
 /* How a transformed tile is put down. */
@@ -155,61 +135,56 @@ ALWAYS_INLINE void put(void *v, int64_t stride, int64_t c, int place, vf value,
 }
 
 /* Bᵀ x B, channels [c, c + LANES). */
-ALWAYS_INLINE void input_2d(const struct patch *patch, const int m, const enum ddpm_dtype dtype,
-                            void *v, int64_t stride, int64_t c, const enum form form, vf *first)
+ALWAYS_INLINE void input_2d(const struct patch *patch, const enum ddpm_dtype dtype, void *v,
+                            int64_t stride, int64_t c, const enum form form, vf *first)
 {
-    const int size = m + 2;
     vf columns[6][6];
-    UNROLL for (int j = 0; j < size; ++j)
+    UNROLL for (int j = 0; j < 6; ++j)
     {
         vf d[6], t[6];
-        UNROLL for (int i = 0; i < size; ++i) d[i] =
+        UNROLL for (int i = 0; i < 6; ++i) d[i] =
             vf_load_as(patch->from, i * patch->row + j * patch->pixel + c, dtype);
-        input_1d(m, d, t);
-        UNROLL for (int i = 0; i < size; ++i) columns[i][j] = t[i];
+        input_1d(d, t);
+        UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = t[i];
     }
-    UNROLL for (int i = 0; i < size; ++i)
+    UNROLL for (int i = 0; i < 6; ++i)
     {
         vf t[6];
-        input_1d(m, columns[i], t);
-        UNROLL for (int j = 0; j < size; ++j) put(v, stride, c, i * size + j, t[j], form, first);
+        input_1d(columns[i], t);
+        UNROLL for (int j = 0; j < 6; ++j) put(v, stride, c, i * 6 + j, t[j], form, first);
     }
 }
 
-void SIMD(winograd_input)(const struct ddpm_tensor *x, int m, int64_t tile, void *v, int64_t stride,
+void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, void *v, int64_t stride,
                           void *copy)
 {
-    struct patch patch = patch_of_tile(x, m, 1, tile, copy);
+    struct patch patch = patch_of_tile(x, 1, tile, copy);
     if (x->dtype == DDPM_F32)
         for (int64_t c = 0; c < x->c; c += LANES)
-            input_2d(&patch, 4, DDPM_F32, v, stride, c, FORM_F32, NULL);
-    else if (m == 2)
-        for (int64_t c = 0; c < x->c; c += LANES)
-            input_2d(&patch, 2, DDPM_BF16, v, stride, c, FORM_BF16, NULL);
+            input_2d(&patch, DDPM_F32, v, stride, c, FORM_F32, NULL);
     else
         for (int64_t c = 0; c < x->c; c += LANES)
-            input_2d(&patch, 4, DDPM_BF16, v, stride, c, FORM_BF16, NULL);
+            input_2d(&patch, DDPM_BF16, v, stride, c, FORM_BF16, NULL);
 }
 
 void SIMD(winograd_input_columns)(const struct ddpm_tensor *x, int64_t tile, int tiles, void *v,
                                   int64_t stride, void *copy)
 {
-    struct patch patch = patch_of_tile(x, 4, 1, tile, copy), next;
+    struct patch patch = patch_of_tile(x, 1, tile, copy), next;
     if (x->dtype == DDPM_F32) {
         for (int64_t c = 0; c < x->c; c += LANES)
-            input_2d(&patch, 4, DDPM_F32, v, stride, c, FORM_F32, NULL);
+            input_2d(&patch, DDPM_F32, v, stride, c, FORM_F32, NULL);
         return;
     }
     if (tiles == 2)
-        next = patch_of_tile(x, 4, 1, tile + 1,
-                             (uint16_t *)copy + WINOGRAD_PLACES_MOST * x->c);
+        next = patch_of_tile(x, 1, tile + 1, (uint16_t *)copy + WINOGRAD_PLACES * x->c);
     for (int64_t c = 0; c < x->c; c += LANES) {
-        vf first[WINOGRAD_PLACES_MOST];
-        input_2d(&patch, 4, DDPM_BF16, v, stride, c, FORM_FIRST, first);
+        vf first[WINOGRAD_PLACES];
+        input_2d(&patch, DDPM_BF16, v, stride, c, FORM_FIRST, first);
         if (tiles == 2)
-            input_2d(&next, 4, DDPM_BF16, v, stride, c, FORM_SECOND, first);
+            input_2d(&next, DDPM_BF16, v, stride, c, FORM_SECOND, first);
         else
-            for (int place = 0; place < WINOGRAD_PLACES_MOST; ++place)
+            for (int place = 0; place < WINOGRAD_PLACES; ++place)
                 put(v, stride, c, place, (vf){0}, FORM_SECOND, first);
     }
 }
@@ -240,53 +215,52 @@ ALWAYS_INLINE vf gradient_2d(const struct patch *patch, const enum ddpm_dtype dt
 void SIMD(winograd_gradient_columns)(const struct ddpm_tensor *dy, int64_t tile, int tiles, void *v,
                                      int64_t stride, void *copy)
 {
-    struct patch patch = patch_of_tile(dy, 4, 0, tile, copy), next;
-    float *sums = (float *)v + WINOGRAD_PLACES_MOST * stride;
+    struct patch patch = patch_of_tile(dy, 0, tile, copy), next;
+    float *sums = (float *)v + WINOGRAD_PLACES * stride;
     if (dy->dtype == DDPM_F32) {
         for (int64_t c = 0; c < dy->c; c += LANES)
             vf_store(sums + c, gradient_2d(&patch, DDPM_F32, v, stride, c, FORM_F32, NULL));
         return;
     }
     if (tiles == 2)
-        next = patch_of_tile(dy, 4, 0, tile + 1, (uint16_t *)copy + 16 * dy->c);
+        next = patch_of_tile(dy, 0, tile + 1, (uint16_t *)copy + 16 * dy->c);
     for (int64_t c = 0; c < dy->c; c += LANES) {
-        vf first[WINOGRAD_PLACES_MOST];
+        vf first[WINOGRAD_PLACES];
         vf sum = gradient_2d(&patch, DDPM_BF16, v, stride, c, FORM_FIRST, first);
         if (tiles == 2)
             sum += gradient_2d(&next, DDPM_BF16, v, stride, c, FORM_SECOND, first);
         else
-            for (int place = 0; place < WINOGRAD_PLACES_MOST; ++place)
+            for (int place = 0; place < WINOGRAD_PLACES; ++place)
                 put(v, stride, c, place, (vf){0}, FORM_SECOND, first);
         vf_store(sums + c, sum);
     }
 }
 
-ALWAYS_INLINE void output_as(const float *p, const int m, int64_t stride, const float *bias,
+ALWAYS_INLINE void output_as(const float *p, int64_t stride, const float *bias,
                              const struct ddpm_tensor *residual, const struct ddpm_tensor *y,
                              int64_t tile, const enum ddpm_dtype dtype)
 {
-    const int size = m + 2;
-    struct ddpm_tiles tiles = ddpm_tiles_of(y, m);
-    int64_t line = tile / tiles.wide, w = tile % tiles.wide * m;
-    int64_t n = line / tiles.high, h = line % tiles.high * m;
-    int64_t rows = y->h - h < m ? y->h - h : m, cols = y->w - w < m ? y->w - w : m;
+    struct ddpm_tiles tiles = ddpm_tiles_of(y);
+    int64_t line = tile / tiles.wide, w = tile % tiles.wide * 4;
+    int64_t n = line / tiles.high, h = line % tiles.high * 4;
+    int64_t rows = y->h - h < 4 ? y->h - h : 4, cols = y->w - w < 4 ? y->w - w : 4;
     int64_t corner = (n * y->h + h) * y->w + w;
     bool add = residual && ddpm_tensor_present(residual);
     for (int64_t c = 0; c < y->c; c += LANES) {
         vf columns[4][6], start = {0};
-        UNROLL for (int j = 0; j < size; ++j)
+        UNROLL for (int j = 0; j < 6; ++j)
         {
             vf d[6], t[4];
-            UNROLL for (int i = 0; i < size; ++i) d[i] = vf_load(p + (i * size + j) * stride + c);
-            output_1d(m, d, t);
-            UNROLL for (int i = 0; i < m; ++i) columns[i][j] = t[i];
+            UNROLL for (int i = 0; i < 6; ++i) d[i] = vf_load(p + (i * 6 + j) * stride + c);
+            output_1d(d, t);
+            UNROLL for (int i = 0; i < 4; ++i) columns[i][j] = t[i];
         }
         if (bias)
             start = vf_load(bias + c);
         for (int i = 0; i < rows; ++i) {
             vf t[4];
-            output_1d(m, columns[i], t);
-            UNROLL for (int j = 0; j < m; ++j)
+            output_1d(columns[i], t);
+            UNROLL for (int j = 0; j < 4; ++j)
             {
                 if (j >= cols)
                     continue;
@@ -300,54 +274,49 @@ ALWAYS_INLINE void output_as(const float *p, const int m, int64_t stride, const 
     }
 }
 
-void SIMD(winograd_output)(const float *p, int m, int64_t stride, const float *bias,
+void SIMD(winograd_output)(const float *p, int64_t stride, const float *bias,
                            const struct ddpm_tensor *residual, const struct ddpm_tensor *y,
                            int64_t tile)
 {
     if (y->dtype == DDPM_F32)
-        output_as(p, 4, stride, bias, residual, y, tile, DDPM_F32);
-    else if (m == 2)
-        output_as(p, 2, stride, bias, residual, y, tile, DDPM_BF16);
+        output_as(p, stride, bias, residual, y, tile, DDPM_F32);
     else
-        output_as(p, 4, stride, bias, residual, y, tile, DDPM_BF16);
+        output_as(p, stride, bias, residual, y, tile, DDPM_BF16);
 }
 
-ALWAYS_INLINE void weights_2d(const float *w, const int m, void *u, int64_t stride, int64_t n,
+ALWAYS_INLINE void weights_2d(const float *w, void *u, int64_t stride, int64_t n,
                               const enum form form, vf *first)
 {
-    const int size = m + 2;
     vf columns[6][3];
     UNROLL for (int j = 0; j < 3; ++j)
     {
         vf d[3], t[6];
         UNROLL for (int i = 0; i < 3; ++i) d[i] = vf_load(w + (i * 3 + j) * GEMM_COLUMNS + n);
-        weights_1d(m, d, t);
-        UNROLL for (int i = 0; i < size; ++i) columns[i][j] = t[i];
+        weights_1d(d, t);
+        UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = t[i];
     }
-    UNROLL for (int i = 0; i < size; ++i)
+    UNROLL for (int i = 0; i < 6; ++i)
     {
         vf t[6];
-        weights_1d(m, columns[i], t);
-        UNROLL for (int j = 0; j < size; ++j) put(u, stride, n, i * size + j, t[j], form, first);
+        weights_1d(columns[i], t);
+        UNROLL for (int j = 0; j < 6; ++j) put(u, stride, n, i * 6 + j, t[j], form, first);
     }
 }
 
-ALWAYS_INLINE void weight_pairs(const float *w, const int m, void *u, int64_t stride, int64_t n)
+ALWAYS_INLINE void weight_pairs(const float *w, void *u, int64_t stride, int64_t n)
 {
-    vf first[WINOGRAD_PLACES_MOST];
-    weights_2d(w, m, u, stride, n, FORM_FIRST, first);
-    weights_2d(w + 9 * GEMM_COLUMNS, m, u, stride, n, FORM_SECOND, first);
+    vf first[WINOGRAD_PLACES];
+    weights_2d(w, u, stride, n, FORM_FIRST, first);
+    weights_2d(w + 9 * GEMM_COLUMNS, u, stride, n, FORM_SECOND, first);
 }
 
-void SIMD(winograd_weights)(const float *w, int m, enum ddpm_dtype dtype, void *u, int64_t stride)
+void SIMD(winograd_weights)(const float *w, enum ddpm_dtype dtype, void *u, int64_t stride)
 {
     for (int n = 0; n < GEMM_COLUMNS; n += LANES) {
         if (dtype == DDPM_F32)
-            weights_2d(w, 4, u, stride, n, FORM_F32, NULL);
-        else if (m == 2)
-            weight_pairs(w, 2, u, stride, n);
+            weights_2d(w, u, stride, n, FORM_F32, NULL);
         else
-            weight_pairs(w, 4, u, stride, n);
+            weight_pairs(w, u, stride, n);
     }
 }
 
@@ -391,7 +360,7 @@ bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor
                           const struct ddpm_tensor *y)
 {
     const struct ddpm_attributes *at = &call->attributes;
-    struct ddpm_tiles tiles = ddpm_tiles_of(x, 4);
+    struct ddpm_tiles tiles = ddpm_tiles_of(x);
     int64_t pixels = ddpm_tensor_pixels(x);
     return !call->device->direct && same_activations(call, x, y) && at->kernel_h == 3 &&
            at->kernel_w == 3 && at->stride == 1 && at->padding == 1 &&
