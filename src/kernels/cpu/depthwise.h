@@ -1,11 +1,14 @@
 /* What the depthwise kernels share: how the work is cut, and rows of a picture unpacked for them.
  *
  * A piece of work is one image × a band of output rows × a group of channel vectors. Each thread
- * holds the last R input rows of its group as fp32 in a ring of slots, a slot being
+ * holds the last R input rows of its group in a ring of slots, a slot being
  * [vectors][margin + width + margin][LANES] with zeros in the margins and behind the last pixel and
- * channel. That makes borders, tails, strides and bf16 a matter of the unpacking, which costs a
- * few percent of the R·S multiply-adds, and lets neighbouring loads of the inner loop be
- * neighbours in memory. The group is chosen so that the ring stays in the second-level cache. */
+ * channel. That makes borders, tails and strides a matter of the unpacking, which costs a few
+ * percent of the R·S multiply-adds, and lets neighbouring loads of the inner loop be neighbours in
+ * memory. The group is chosen so that the ring stays in the second-level cache.
+ *
+ * An element of a slot is an fp32 number or, where x is bf16, the pair (x[w], x[w+1]) of a pixel
+ * and the next one, so that one instruction multiplies two taps of a row (vf_dot2). */
 #ifndef DDPM_KERNELS_CPU_DEPTHWISE_H
 #define DDPM_KERNELS_CPU_DEPTHWISE_H
 
@@ -82,9 +85,20 @@ static inline struct depthwise_piece depthwise_piece_of(const struct depthwise_c
     return piece;
 }
 
-ALWAYS_INLINE void depthwise_unpack_as(const struct ddpm_tensor *x, int64_t row,
-                                       const struct depthwise_piece *piece, int64_t margin,
-                                       int64_t slot_width, float *slot, enum ddpm_dtype dtype)
+/* Taps of a row that are multiplied at once, and how often that makes a row. */
+static inline int64_t depthwise_taps_together(enum ddpm_dtype dtype)
+{
+    return dtype == DDPM_BF16 ? 2 : 1;
+}
+
+static inline int64_t depthwise_tap_steps(const struct depthwise_cut *cut, enum ddpm_dtype dtype)
+{
+    return (cut->taps + depthwise_taps_together(dtype) - 1) / depthwise_taps_together(dtype);
+}
+
+static inline void depthwise_unpack_f32(const struct ddpm_tensor *x, int64_t row,
+                                        const struct depthwise_piece *piece, int64_t margin,
+                                        int64_t slot_width, float *slot)
 {
     const int64_t first = piece->first_vector * LANES, whole = (x->c - first) / LANES;
     const int64_t full = whole < piece->vectors ? whole : piece->vectors;
@@ -92,11 +106,31 @@ ALWAYS_INLINE void depthwise_unpack_as(const struct ddpm_tensor *x, int64_t row,
         const int64_t from = (row * x->w + w) * x->pixel_stride + first;
         float *to = slot + (margin + w) * LANES;
         for (int64_t v = 0; v < full; ++v)
-            vf_store(to + v * slot_width * LANES, vf_load_as(x->data, from + v * LANES, dtype));
+            vf_store(to + v * slot_width * LANES, vf_load_as(x->data, from + v * LANES, DDPM_F32));
         if (full < piece->vectors)
-            vf_store(
-                to + full * slot_width * LANES,
-                vf_load_part_as(x->data, from + full * LANES, x->c - first - full * LANES, dtype));
+            vf_store(to + full * slot_width * LANES,
+                     vf_load_part_as(x->data, from + full * LANES, x->c - first - full * LANES,
+                                     DDPM_F32));
+    }
+}
+
+static inline void depthwise_unpack_bf16(const struct ddpm_tensor *x, int64_t row,
+                                         const struct depthwise_piece *piece, int64_t margin,
+                                         int64_t slot_width, float *slot)
+{
+    const int64_t first = piece->first_vector * LANES;
+    for (int64_t w = margin > 0 ? -1 : 0; w < x->w; ++w) {
+        const int64_t from = (row * x->w + w) * x->pixel_stride + first;
+        float *to = slot + (margin + w) * LANES;
+        for (int64_t v = 0; v < piece->vectors; ++v) {
+            const int64_t i = v * LANES, left = x->c - first - i;
+            vu low = {0}, high = {0}; /* bf16 numbers are the high halves of fp32 ones */
+            if (w >= 0)
+                low = (vu)vf_load_upto(x->data, from + i, left, DDPM_BF16) >> 16;
+            if (w + 1 < x->w)
+                high = (vu)vf_load_upto(x->data, from + x->pixel_stride + i, left, DDPM_BF16);
+            vf_store(to + i * slot_width, (vf)(low | high));
+        }
     }
 }
 
@@ -106,9 +140,9 @@ static inline void depthwise_unpack(const struct ddpm_tensor *x, int64_t row,
                                     int64_t slot_width, float *slot)
 {
     if (x->dtype == DDPM_F32)
-        depthwise_unpack_as(x, row, piece, margin, slot_width, slot, DDPM_F32);
+        depthwise_unpack_f32(x, row, piece, margin, slot_width, slot);
     else
-        depthwise_unpack_as(x, row, piece, margin, slot_width, slot, DDPM_BF16);
+        depthwise_unpack_bf16(x, row, piece, margin, slot_width, slot);
 }
 
 /* Zero what depthwise_unpack() does not write. */

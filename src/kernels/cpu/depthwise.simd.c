@@ -5,10 +5,12 @@
  *
  * Vectors run over channels. For one channel vector, eight neighbouring output pixels are kept in
  * registers over all R·S taps; of each filter row the S weights are in registers too, and each
- * input vector loaded serves up to S of the eight sums: 56 multiply-adds for 21 loads at S = 7.
+ * input vector loaded serves up to S of the eight sums: 56 multiply-adds for 21 loads at S = 7, or
+ * 32 double ones for 18 loads of pairs of bf16 numbers.
  *
- * Packed weights: [vectors][R][S][LANES], zeros behind the last channel. Scratch: a ring of R
- * unpacked rows per thread, see depthwise.h. */
+ * Packed weights: [vectors][R][S][LANES], or [vectors][R][S/2 rounded up][LANES] pairs of bf16
+ * taps, zeros behind the last channel and tap. Scratch: a ring of R unpacked rows per thread, see
+ * depthwise.h. */
 #include "kernels/cpu/depthwise.h"
 
 enum { BAND = 16 };
@@ -30,9 +32,29 @@ static struct job job_of(const struct ddpm_call *call)
 
 /* sums[p] += Σ_s x[p + s]·w[s]; `taps` is a constant where it is 7. */
 ALWAYS_INLINE void add_filter_row(vf sums[DEPTHWISE_PIXELS], const float *x, const float *w,
-                                  int64_t taps)
+                                  int64_t taps, const enum ddpm_dtype dtype)
 {
-    if (taps == 7) {
+    if (taps == 7 && dtype == DDPM_BF16) {
+        vf weights[4];
+        UNROLL
+        for (int s = 0; s < 4; ++s)
+            weights[s] = vf_load(w + s * LANES);
+        UNROLL
+        for (int j = 0; j < DEPTHWISE_PIXELS + 6; ++j) {
+            const vf input = vf_load(x + j * LANES);
+            UNROLL
+            for (int s = 0; s < 4; ++s)
+                if (j - 2 * s >= 0 && j - 2 * s < DEPTHWISE_PIXELS)
+                    sums[j - 2 * s] = vf_dot2(sums[j - 2 * s], (vu)input, (vu)weights[s]);
+        }
+    } else if (dtype == DDPM_BF16) {
+        for (int64_t s = 0; s < taps; s += 2) {
+            const vf weight = vf_load(w + s / 2 * LANES);
+            UNROLL
+            for (int p = 0; p < DEPTHWISE_PIXELS; ++p)
+                sums[p] = vf_dot2(sums[p], (vu)vf_load(x + (p + s) * LANES), (vu)weight);
+        }
+    } else if (taps == 7) {
         vf weights[7];
         UNROLL
         for (int s = 0; s < 7; ++s)
@@ -77,9 +99,11 @@ static vf start_of(const struct ddpm_call *call, int64_t image, int64_t c)
  * lies outside of the picture. */
 ALWAYS_INLINE void output_row_as(const struct ddpm_call *call, const float *const *rows,
                                  int64_t filter_rows, int64_t taps, const float *w, vf start,
-                                 int64_t row, int64_t c, enum ddpm_dtype dtype)
+                                 int64_t row, int64_t c, const enum ddpm_dtype dtype)
 {
     const struct ddpm_tensor *y = &call->out[0];
+    const int64_t together = depthwise_taps_together(dtype);
+    const int64_t row_weights = (taps + together - 1) / together * LANES;
     for (int64_t first = 0; first < y->w; first += DEPTHWISE_PIXELS) {
         vf sums[DEPTHWISE_PIXELS];
         UNROLL
@@ -87,7 +111,7 @@ ALWAYS_INLINE void output_row_as(const struct ddpm_call *call, const float *cons
             sums[p] = start;
         for (int64_t r = 0; r < filter_rows; ++r)
             if (rows[r])
-                add_filter_row(sums, rows[r] + first * LANES, w + r * taps * LANES, taps);
+                add_filter_row(sums, rows[r] + first * LANES, w + r * row_weights, taps, dtype);
         const int64_t to = (row * y->w + first) * y->pixel_stride + c, left = y->c - c;
         if (first + DEPTHWISE_PIXELS <= y->w && left >= LANES) {
             UNROLL
@@ -137,7 +161,8 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
                 rows[r] = from >= 0 && from < x->h ? slot + v * cut->slot_width * LANES : NULL;
             }
             output_row(job, rows,
-                       (const float *)job->call->packed + vector * cut->rows * cut->taps * LANES,
+                       (const float *)job->call->packed +
+                           vector * cut->rows * depthwise_tap_steps(cut, x->dtype) * LANES,
                        start_of(job->call, piece->image, vector * LANES), piece->image * x->h + h,
                        vector * LANES);
         }
@@ -165,23 +190,37 @@ static ddpm_status run(const struct ddpm_call *call)
 static ddpm_status prepare(struct ddpm_call *call)
 {
     const struct depthwise_cut cut = job_of(call).cut;
-    call->packed_bytes = (size_t)(cut.vectors * cut.rows * cut.taps * LANES) * sizeof(float);
+    call->packed_bytes =
+        (size_t)(cut.vectors * cut.rows * depthwise_tap_steps(&cut, call->in[0].dtype) * LANES) *
+        sizeof(float);
     call->scratch_bytes = (size_t)(call->device->threads * cut.rows * cut.slot) * sizeof(float);
     return DDPM_OK;
+}
+
+/* Tap s of filter row r, LANES channels from c on; zero where there is none. */
+static vf tap_at(const struct ddpm_call *call, const struct depthwise_cut *cut, int64_t r,
+                 int64_t s, int64_t c)
+{
+    const int64_t taps = cut->rows * cut->taps, tap = r * cut->taps + s;
+    const bool turned = call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA;
+    if (s >= cut->taps)
+        return (vf){0};
+    return vf_load_upto(call->in[1].data, (turned ? taps - 1 - tap : tap) * call->in[1].c + c,
+                        call->in[1].c - c, DDPM_F32);
 }
 
 static ddpm_status pack(const struct ddpm_call *call)
 {
     const struct depthwise_cut cut = job_of(call).cut;
-    const bool turned = call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA;
-    const int64_t taps = cut.rows * cut.taps, channels = call->in[1].c;
-    const float *w = call->in[1].data;
+    const int64_t together = depthwise_taps_together(call->in[0].dtype);
     float *packed = call->packed;
     for (int64_t v = 0; v < cut.vectors; ++v)
-        for (int64_t tap = 0; tap < taps; ++tap)
-            for (int64_t lane = 0; lane < LANES; ++lane) {
-                const int64_t c = v * LANES + lane, from = turned ? taps - 1 - tap : tap;
-                packed[(v * taps + tap) * LANES + lane] = c < channels ? w[from * channels + c] : 0;
+        for (int64_t r = 0; r < cut.rows; ++r)
+            for (int64_t s = 0; s < cut.taps; s += together, packed += LANES) {
+                vf tap = tap_at(call, &cut, r, s, v * LANES);
+                if (together == 2)
+                    tap = (vf)vf_to_bf16_pairs(tap, tap_at(call, &cut, r, s + 1, v * LANES));
+                vf_store(packed, tap);
             }
     return DDPM_OK;
 }

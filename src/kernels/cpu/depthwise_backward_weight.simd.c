@@ -5,7 +5,8 @@
  *
  * For one channel vector, one row of dy and one filter row, the S sums stay in registers over the
  * whole row; eight pixels of dy are held at a time and each input vector loaded serves up to S of
- * them: 56 multiply-adds for 22 loads at S = 7. The row's sums are added to the piece's, and those
+ * them: 56 multiply-adds for 22 loads at S = 7, or 28 double ones for 17 loads of pairs of bf16
+ * pixels. The row's sums are added to the piece's, and those
  * of the pieces (always cut alike) in fp64, so that the result does not depend on the number of
  * threads.
  *
@@ -35,10 +36,37 @@ static struct job job_of(const struct ddpm_call *call)
 }
 
 /* sums[s·stride …] += Σ_w dy[w]·x[w + s] over a row of `width` pixels. */
-static void add_row(const float *x, const float *dy, int64_t width, int64_t taps, float *sums,
-                    int64_t stride)
+ALWAYS_INLINE void add_row_as(const float *x, const float *dy, int64_t width, int64_t taps,
+                              float *sums, int64_t stride, const enum ddpm_dtype dtype)
 {
-    if (taps == 7) {
+    if (taps == 7 && dtype == DDPM_BF16) {
+        vf total[7] = {{0}};
+        for (int64_t w = 0; w < width; w += DEPTHWISE_PIXELS) {
+            vf gradient[DEPTHWISE_PIXELS / 2]; /* of pixels (w, w+1), (w+2, w+3), … */
+            UNROLL
+            for (int p = 0; p < DEPTHWISE_PIXELS / 2; ++p)
+                gradient[p] = vf_load(dy + (w + 2 * p) * LANES);
+            UNROLL
+            for (int j = 0; j < DEPTHWISE_PIXELS + 5; ++j) {
+                const vf input = vf_load(x + (w + j) * LANES);
+                UNROLL
+                for (int p = 0; p < DEPTHWISE_PIXELS / 2; ++p)
+                    if (j - 2 * p >= 0 && j - 2 * p < 7)
+                        total[j - 2 * p] = vf_dot2(total[j - 2 * p], (vu)input, (vu)gradient[p]);
+            }
+        }
+        UNROLL
+        for (int s = 0; s < 7; ++s)
+            vf_store(sums + s * stride, vf_load(sums + s * stride) + total[s]);
+    } else if (dtype == DDPM_BF16) {
+        for (int64_t s = 0; s < taps; ++s) {
+            vf total = {0};
+            for (int64_t w = 0; w < width; w += 2)
+                total =
+                    vf_dot2(total, (vu)vf_load(dy + w * LANES), (vu)vf_load(x + (w + s) * LANES));
+            vf_store(sums + s * stride, vf_load(sums + s * stride) + total);
+        }
+    } else if (taps == 7) {
         vf total[7] = {{0}};
         for (int64_t w = 0; w < width; w += DEPTHWISE_PIXELS) {
             vf gradient[DEPTHWISE_PIXELS];
@@ -67,11 +95,22 @@ static void add_row(const float *x, const float *dy, int64_t width, int64_t taps
     }
 }
 
-static void add_gradient_row(const float *dy, int64_t width, float *sums)
+static void add_row(const float *x, const float *dy, int64_t width, int64_t taps, float *sums,
+                    int64_t stride, enum ddpm_dtype dtype)
+{
+    if (dtype == DDPM_F32)
+        add_row_as(x, dy, width, taps, sums, stride, DDPM_F32);
+    else
+        add_row_as(x, dy, width, taps, sums, stride, DDPM_BF16);
+}
+
+static void add_gradient_row(const float *dy, int64_t width, float *sums, enum ddpm_dtype dtype)
 {
     vf total = {0};
-    for (int64_t w = 0; w < width; ++w)
-        total += vf_load(dy + w * LANES);
+    for (int64_t w = 0; w < width; ++w) {
+        vf value = vf_load(dy + w * LANES);
+        total += dtype == DDPM_F32 ? value : (vf)((vu)value << 16); /* a pair's first pixel */
+    }
     vf_store(sums, vf_load(sums) + total);
 }
 
@@ -103,9 +142,10 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
                     continue;
                 const float *x_row =
                     ring + from % cut->rows * cut->slot + v * cut->slot_width * LANES;
-                add_row(x_row, dy_row, cut->width, cut->taps, to + r * cut->taps * stride, stride);
+                add_row(x_row, dy_row, cut->width, cut->taps, to + r * cut->taps * stride, stride,
+                        x->dtype);
             }
-            add_gradient_row(dy_row, cut->width, to + cut->rows * cut->taps * stride);
+            add_gradient_row(dy_row, cut->width, to + cut->rows * cut->taps * stride, x->dtype);
         }
     }
 }

@@ -1,5 +1,5 @@
 /* What the forward and the backward pass of group_norm share: how an image is cut, and how a piece
- * of it reaches the first-level cache as dense, activated fp32.
+ * of it is activated.
  *
  * Images are worked on in waves of a few megabytes, so that the second pass over a wave finds it in
  * the cache. An image is cut into chunks of pixels, each of which leaves its partial sums in
@@ -21,7 +21,6 @@ struct norm_cut {
     int64_t block_pixels;
     int64_t chunk_pixels;
     int64_t chunks; /* of an image */
-    int64_t buffer; /* floats of one block, rounded up to whole cache lines */
 };
 
 static inline struct norm_cut norm_cut_of(const struct ddpm_tensor *x)
@@ -30,7 +29,6 @@ static inline struct norm_cut norm_cut_of(const struct ddpm_tensor *x)
     cut.block_pixels = x->c < NORM_BLOCK ? NORM_BLOCK / x->c : 1;
     cut.chunk_pixels = cut.block_pixels * (NORM_CHUNK / NORM_BLOCK);
     cut.chunks = (cut.pixels + cut.chunk_pixels - 1) / cut.chunk_pixels;
-    cut.buffer = (cut.block_pixels * x->c + 15) / 16 * 16;
     return cut;
 }
 
@@ -41,65 +39,62 @@ static inline int64_t norm_wave_images(const struct ddpm_call *call, int tensors
     return bytes < NORM_WAVE_BYTES ? NORM_WAVE_BYTES / bytes : 1;
 }
 
-ALWAYS_INLINE void norm_unpack_as(const struct ddpm_tensor *x, int64_t pixel, int64_t pixels,
-                                  float *to, enum ddpm_dtype dtype)
+/* activation(x), as exact as numbers of `dtype` can tell. */
+ALWAYS_INLINE vf norm_value(vf x, const enum ddpm_activation activation,
+                            const enum ddpm_dtype dtype)
 {
-    const int64_t step = ddpm_tensor_dense(x) ? pixels : 1, count = step * x->c;
-    for (int64_t p = 0; p < pixels; p += step)
-        for (int64_t i = 0; i < count; i += LANES)
-            vf_store_upto(
-                to + p * x->c, i,
-                vf_load_upto(x->data, (pixel + p) * x->pixel_stride + i, count - i, dtype),
-                count - i, DDPM_F32);
-}
-
-/* to[i] = activation(x[i]); slope[i] = activation'(x[i]) where slope is not NULL. */
-ALWAYS_INLINE void norm_activate_as(const float *x, int64_t count, enum ddpm_activation activation,
-                                    float *to, float *slope)
-{
-    for (int64_t i = 0; i < count; i += LANES) {
-        const int64_t left = count - i;
-        vf value = vf_load_upto(x, i, left, DDPM_F32), derivative = {0};
-        if (activation == DDPM_RELU) {
-            derivative = vf_relu_slope(value);
-            value = vf_relu(value);
-        } else if (activation == DDPM_SIGMOID) {
-            derivative = slope ? vf_sigmoid_slope(value) : value;
-            value = vf_sigmoid(value);
-        } else {
-            value = slope ? vf_gelu_with_slope(value, &derivative) : vf_gelu(value);
-        }
-        vf_store_upto(to, i, value, left, DDPM_F32);
-        if (slope)
-            vf_store_upto(slope, i, derivative, left, DDPM_F32);
+    switch (activation) {
+    case DDPM_GELU:
+        return dtype == DDPM_BF16 ? vf_gelu_bf16(x) : vf_gelu(x);
+    case DDPM_RELU:
+        return vf_relu(x);
+    case DDPM_SIGMOID:
+        return vf_sigmoid(x);
+    default:
+        return x;
     }
 }
 
-/* `pixels` pixels from `pixel` on, activated, as dense fp32 [pixels, C]: the tensor's own memory
- * where it is already that, else `buffer`. slope may be NULL; it is not written when there is no
- * activation. */
-static inline const float *norm_gather(const struct ddpm_tensor *x, int64_t pixel, int64_t pixels,
-                                       enum ddpm_activation activation, float *buffer, float *slope)
+/* The same and activation'(x). */
+ALWAYS_INLINE vf norm_value_with_slope(vf x, vf *slope, const enum ddpm_activation activation,
+                                       const enum ddpm_dtype dtype)
 {
-    const int64_t count = pixels * x->c;
-    const float *values = buffer;
-    if (x->dtype == DDPM_F32 && ddpm_tensor_dense(x))
-        values = (const float *)x->data + pixel * x->c;
-    else if (x->dtype == DDPM_F32)
-        norm_unpack_as(x, pixel, pixels, buffer, DDPM_F32);
-    else
-        norm_unpack_as(x, pixel, pixels, buffer, DDPM_BF16);
-    if (activation == DDPM_NO_ACTIVATION)
-        return values;
-    if (activation == DDPM_GELU && slope)
-        norm_activate_as(values, count, DDPM_GELU, buffer, slope);
-    else if (activation == DDPM_GELU)
-        norm_activate_as(values, count, DDPM_GELU, buffer, NULL);
-    else if (activation == DDPM_RELU)
-        norm_activate_as(values, count, DDPM_RELU, buffer, slope);
-    else
-        norm_activate_as(values, count, DDPM_SIGMOID, buffer, slope);
-    return buffer;
+    switch (activation) {
+    case DDPM_GELU:
+        if (dtype == DDPM_F32)
+            return vf_gelu_with_slope(x, slope);
+        *slope = vf_gelu_slope_bf16(x);
+        break;
+    case DDPM_RELU:
+        *slope = vf_relu_slope(x);
+        break;
+    case DDPM_SIGMOID:
+        *slope = vf_sigmoid_slope(x);
+        break;
+    default:
+        *slope = vf_set(1.0f);
+    }
+    return norm_value(x, activation, dtype);
 }
+
+/* function(…, activation, dtype) with both as constants. */
+#define NORM_CASES(dtype, activation, function, ...)                                               \
+    do {                                                                                           \
+        if ((activation) == DDPM_GELU)                                                             \
+            function(__VA_ARGS__, DDPM_GELU, dtype);                                               \
+        else if ((activation) == DDPM_RELU)                                                        \
+            function(__VA_ARGS__, DDPM_RELU, dtype);                                               \
+        else if ((activation) == DDPM_SIGMOID)                                                     \
+            function(__VA_ARGS__, DDPM_SIGMOID, dtype);                                            \
+        else                                                                                       \
+            function(__VA_ARGS__, DDPM_NO_ACTIVATION, dtype);                                      \
+    } while (0)
+#define NORM_DISPATCH(is_f32, activation, function, ...)                                           \
+    do {                                                                                           \
+        if (is_f32)                                                                                \
+            NORM_CASES(DDPM_F32, activation, function, __VA_ARGS__);                               \
+        else                                                                                       \
+            NORM_CASES(DDPM_BF16, activation, function, __VA_ARGS__);                              \
+    } while (0)
 
 #endif

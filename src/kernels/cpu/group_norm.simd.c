@@ -3,10 +3,10 @@
  *
  * Pass one gives every chunk its count, mean and M2 = Σ(a - mean)²: blocks in fp32, shifted by a
  * pivot near the mean so that nothing cancels, joined in fp64 by the formula of Chan, Golub &
- * LeVeque (1979). Pass two writes y. Where y is dense fp32, pass one leaves a in it; elsewhere pass
- * two computes the activation again.
+ * LeVeque (1979). Pass two writes y. Where y is dense, pass one leaves a in it (rounded to bf16, if
+ * y is); elsewhere pass two computes the activation again.
  *
- * Scratch: fp64 [B, chunks, 3], then one fp32 block per thread. */
+ * Scratch: fp64 [B, chunks, 3]. */
 #include <math.h>
 
 #include "kernels/cpu/group_norm.h"
@@ -38,47 +38,75 @@ static float pivot_near(float mean)
     return ddpm_bf16_to_float(ddpm_float_to_bf16(mean));
 }
 
-static struct moments block_moments(const float *x, int64_t count, float pivot)
+/* Sums of a block's differences to the pivot. */
+struct block_sums {
+    vf sum[4], rest[4], squares[4];
+    double tail_sum, tail_squares;
+};
+
+ALWAYS_INLINE void add_vector(struct block_sums *sums, int k, vf d, const enum ddpm_dtype dtype)
 {
-    const vf shift = vf_set(pivot);
-    vf sum[4] = {{0}}, rest[4] = {{0}}, squares[4] = {{0}};
-    int64_t i = 0;
-    for (; i + 4 * LANES <= count; i += 4 * LANES)
-        for (int k = 0; k < 4; ++k) {
-            vf d = vf_load(x + i + k * LANES) - shift;
-            squares[k] += d * d;
-            /* Kahan's summation: the mean may be small beside the values. */
-            vf corrected = d - rest[k], next = sum[k] + corrected;
-            rest[k] = (next - sum[k]) - corrected;
-            sum[k] = next;
-        }
-    double s = 0;
-    for (int k = 0; k < 4; ++k)
-        for (int lane = 0; lane < LANES; ++lane)
-            s += (double)sum[k][lane];
-    double q = (double)vf_sum((squares[0] + squares[1]) + (squares[2] + squares[3]));
-    for (; i < count; ++i) {
-        const double d = (double)x[i] - (double)pivot;
-        s += d;
-        q += d * d;
+    sums->squares[k] += d * d;
+    if (dtype == DDPM_BF16) {
+        sums->sum[k] += d;
+        return;
     }
-    const double n = (double)count, m2 = q - s * s / n;
-    return (struct moments){n, (double)pivot + s / n, m2 < 0 ? 0 : m2};
+    /* Kahan's summation: the mean may be small beside the values. */
+    vf corrected = d - sums->rest[k], next = sums->sum[k] + corrected;
+    sums->rest[k] = (next - sums->sum[k]) - corrected;
+    sums->sum[k] = next;
 }
 
-static float *thread_block(const struct norm_wave *wave, int thread)
+/* Join a block's moments to *total; leave the activated values in `keep` unless it is NULL. */
+ALWAYS_INLINE void add_block(const struct ddpm_tensor *x, int64_t pixel, int64_t pixels, void *keep,
+                             struct moments *total, const enum ddpm_activation activation,
+                             const enum ddpm_dtype dtype)
 {
-    const size_t partials = (size_t)(wave->call->in[0].n * wave->cut.chunks);
-    char *base = (char *)wave->call->scratch + ddpm_align_up(partials * sizeof(struct moments));
-    return (float *)base + thread * wave->cut.buffer;
+    const int64_t step = ddpm_tensor_dense(x) ? pixels : 1, count = step * x->c;
+    vf first =
+        norm_value(vf_load_part_as(x->data, pixel * x->pixel_stride, 1, dtype), activation, dtype);
+    const float pivot = pivot_near(total->count > 0 ? (float)total->mean : first[0]);
+    const vf shift = vf_set(pivot);
+    struct block_sums sums = {0};
+    for (int64_t p = 0; p < pixels; p += step) {
+        const int64_t at = (pixel + p) * x->pixel_stride;
+        int64_t i = 0;
+        for (; i + 4 * LANES <= count; i += 4 * LANES)
+            _Pragma("GCC unroll 4") for (int k = 0; k < 4; ++k)
+            {
+                vf a =
+                    norm_value(vf_load_as(x->data, at + i + k * LANES, dtype), activation, dtype);
+                if (keep)
+                    vf_store_as(keep, p * x->c + i + k * LANES, a, dtype);
+                add_vector(&sums, k, a - shift, dtype);
+            }
+        for (; i < count; i += LANES) {
+            const int64_t left = count - i < LANES ? count - i : LANES;
+            vf a = norm_value(vf_load_part_as(x->data, at + i, left, dtype), activation, dtype);
+            if (keep)
+                vf_store_part_as(keep, p * x->c + i, a, left, dtype);
+            for (int64_t lane = 0; lane < left; ++lane) {
+                const double d = (double)a[lane] - (double)pivot;
+                sums.tail_sum += d;
+                sums.tail_squares += d * d;
+            }
+        }
+    }
+    double s = sums.tail_sum, q = sums.tail_squares, n = (double)(pixels * x->c);
+    for (int k = 0; k < 4; ++k)
+        for (int lane = 0; lane < LANES; ++lane)
+            s += (double)sums.sum[k][lane];
+    q += (double)vf_sum((sums.squares[0] + sums.squares[1]) + (sums.squares[2] + sums.squares[3]));
+    const double m2 = q - s * s / n;
+    join(total, (struct moments){n, (double)pivot + s / n, m2 < 0 ? 0 : m2});
 }
 
 static void statistics_range(void *context, int64_t begin, int64_t end, int thread)
 {
+    (void)thread;
     const struct norm_wave *wave = context;
     const struct norm_cut *cut = &wave->cut;
     const struct ddpm_tensor *x = &wave->call->in[0];
-    float *buffer = thread_block(wave, thread);
     for (int64_t i = begin; i < end; ++i) {
         const int64_t image = wave->first_image + i / cut->chunks, chunk = i % cut->chunks;
         int64_t last = (chunk + 1) * cut->chunk_pixels;
@@ -87,55 +115,50 @@ static void statistics_range(void *context, int64_t begin, int64_t end, int thre
         for (int64_t p = chunk * cut->chunk_pixels; p < last; p += cut->block_pixels) {
             const int64_t pixels = last - p < cut->block_pixels ? last - p : cut->block_pixels;
             const int64_t pixel = image * cut->pixels + p;
-            float *to = wave->stored ? (float *)wave->call->out[0].data + pixel * x->c : buffer;
-            const float *a =
-                norm_gather(x, pixel, pixels, wave->call->attributes.activation, to, NULL);
-            join(&total, block_moments(a, pixels * cut->channels,
-                                       pivot_near(total.count > 0 ? (float)total.mean : a[0])));
+            char *keep = wave->call->out[0].data;
+            keep = wave->stored ? keep + pixel * x->c * (int64_t)ddpm_dtype_size(x->dtype) : NULL;
+            NORM_DISPATCH(x->dtype == DDPM_F32, wave->call->attributes.activation, add_block, x,
+                          pixel, pixels, keep, &total);
         }
         ((struct moments *)wave->call->scratch)[image * cut->chunks + chunk] = total;
     }
 }
 
-ALWAYS_INLINE void normalize_as(const struct ddpm_call *call, const float *a, int64_t pixel,
-                                int64_t pixels, float mean, float rstd, enum ddpm_dtype dtype)
+ALWAYS_INLINE void normalize(const struct ddpm_call *call, const struct ddpm_tensor *from,
+                             int64_t pixel, int64_t pixels, const float *stats,
+                             const enum ddpm_activation activation, const enum ddpm_dtype dtype)
 {
     const struct ddpm_tensor *y = &call->out[0];
     const float *w = call->in[1].data, *bias = call->in[2].data;
-    const vf shift = vf_set(mean), scale = vf_set(rstd);
-    for (int64_t p = 0; p < pixels; ++p)
+    const vf shift = vf_set(stats[0]), scale = vf_set(stats[1]);
+    for (int64_t p = pixel; p < pixel + pixels; ++p)
         for (int64_t c = 0; c < y->c; c += LANES) {
             const int64_t left = y->c - c;
-            vf normal = (vf_load_upto(a + p * y->c, c, left, DDPM_F32) - shift) * scale;
-            vf result =
-                normal * vf_load_upto(w, c, left, DDPM_F32) + vf_load_upto(bias, c, left, DDPM_F32);
-            vf_store_upto(y->data, (pixel + p) * y->pixel_stride + c, result, left, dtype);
+            vf a = norm_value(vf_load_upto(from->data, p * from->pixel_stride + c, left, dtype),
+                              activation, dtype);
+            vf result = (a - shift) * (scale * vf_load_upto(w, c, left, DDPM_F32)) +
+                        vf_load_upto(bias, c, left, DDPM_F32);
+            vf_store_upto(y->data, p * y->pixel_stride + c, result, left, dtype);
         }
 }
 
 static void write_range(void *context, int64_t begin, int64_t end, int thread)
 {
+    (void)thread;
     const struct norm_wave *wave = context;
     const struct norm_cut *cut = &wave->cut;
     const struct ddpm_call *call = wave->call;
     const struct ddpm_tensor *from = wave->stored ? &call->out[0] : &call->in[0];
     const enum ddpm_activation activation =
         wave->stored ? DDPM_NO_ACTIVATION : call->attributes.activation;
-    float *buffer = thread_block(wave, thread);
     for (int64_t i = begin; i < end; ++i) {
         const int64_t image = wave->first_image + i / cut->chunks, chunk = i % cut->chunks;
         const float *stats = (const float *)call->out[1].data + 2 * image;
         int64_t last = (chunk + 1) * cut->chunk_pixels;
         last = last < cut->pixels ? last : cut->pixels;
-        for (int64_t p = chunk * cut->chunk_pixels; p < last; p += cut->block_pixels) {
-            const int64_t pixels = last - p < cut->block_pixels ? last - p : cut->block_pixels;
-            const int64_t pixel = image * cut->pixels + p;
-            const float *a = norm_gather(from, pixel, pixels, activation, buffer, NULL);
-            if (call->out[0].dtype == DDPM_F32)
-                normalize_as(call, a, pixel, pixels, stats[0], stats[1], DDPM_F32);
-            else
-                normalize_as(call, a, pixel, pixels, stats[0], stats[1], DDPM_BF16);
-        }
+        const int64_t pixel = chunk * cut->chunk_pixels;
+        NORM_DISPATCH(from->dtype == DDPM_F32, activation, normalize, call, from,
+                      image * cut->pixels + pixel, last - pixel, stats);
     }
 }
 
@@ -156,8 +179,7 @@ static ddpm_status run(const struct ddpm_call *call)
     struct norm_wave wave = {.call = call, .cut = norm_cut_of(&call->in[0])};
     const struct ddpm_tensor *y = &call->out[0];
     const int64_t images = call->in[0].n, most = norm_wave_images(call, 1);
-    wave.stored = call->attributes.activation != DDPM_NO_ACTIVATION && y->dtype == DDPM_F32 &&
-                  ddpm_tensor_dense(y);
+    wave.stored = call->attributes.activation != DDPM_NO_ACTIVATION && ddpm_tensor_dense(y);
     for (int64_t image = 0; image < images; image += most) {
         const int64_t count = images - image < most ? images - image : most;
         wave.first_image = image;
@@ -173,9 +195,7 @@ static ddpm_status run(const struct ddpm_call *call)
 static ddpm_status prepare(struct ddpm_call *call)
 {
     const struct norm_cut cut = norm_cut_of(&call->in[0]);
-    call->scratch_bytes =
-        ddpm_align_up((size_t)(call->in[0].n * cut.chunks) * sizeof(struct moments)) +
-        (size_t)(call->device->threads * cut.buffer) * sizeof(float);
+    call->scratch_bytes = (size_t)(call->in[0].n * cut.chunks) * sizeof(struct moments);
     return DDPM_OK;
 }
 

@@ -7,8 +7,7 @@
  * Pass one needs the sums per channel only: S1 and S2 follow from them. fp32 sums per chunk, four
  * pixels at a time; everything above a chunk in fp64.
  *
- * Scratch: fp32 [B, chunks, 2, C]; fp64 [B, 2, C]; fp32 [B, 2] = (S1, S2)/N; then three blocks per
- * thread. */
+ * Scratch: fp32 [B, chunks, 2, C]; fp64 [B, 2, C]; fp32 [B, 2] = (S1, S2)/N. */
 #include "kernels/cpu/group_norm.h"
 
 struct norm_wave {
@@ -18,7 +17,6 @@ struct norm_wave {
     float *chunk_sums;
     double *image_sums;
     float *means; /* [B,2]: S1/N, S2/N */
-    float *blocks;
     size_t bytes;
 };
 
@@ -35,28 +33,30 @@ static void lay_out(struct norm_wave *wave)
 {
     const struct ddpm_tensor *x = &wave->call->in[0];
     const size_t images = (size_t)x->n, channels = (size_t)x->c;
-    const size_t floats = (size_t)wave->call->device->threads * 3 * (size_t)wave->cut.buffer;
     wave->chunk_sums = take(wave, images * (size_t)wave->cut.chunks * 2 * channels * sizeof(float));
     wave->image_sums = take(wave, images * 2 * channels * sizeof(double));
     wave->means = take(wave, images * 2 * sizeof(float));
-    wave->blocks = take(wave, floats * sizeof(float));
 }
 
 /* sums[0][c] += Σ dy, sums[1][c] += Σ dy·x̂ over a block. */
-static void add_block(const float *a, const float *dy, int64_t pixels, int64_t channels, float mean,
-                      float rstd, float *sums)
+ALWAYS_INLINE void add_block(const struct ddpm_call *call, int64_t pixel, int64_t pixels,
+                             const float *stats, float *sums, const enum ddpm_activation activation,
+                             const enum ddpm_dtype dtype)
 {
-    const vf shift = vf_set(mean), scale = vf_set(rstd);
-    for (int64_t p = 0; p < pixels; p += 4) {
-        const int64_t rows = pixels - p < 4 ? pixels - p : 4;
+    const struct ddpm_tensor *x = &call->in[0], *dy = &call->in[3];
+    const vf shift = vf_set(stats[0]), scale = vf_set(stats[1]);
+    const int64_t channels = x->c, end = pixel + pixels;
+    for (int64_t p = pixel; p < end; p += 4) {
+        const int64_t rows = end - p < 4 ? end - p : 4;
         for (int64_t c = 0; c < channels; c += LANES) {
             const int64_t left = channels - c;
             vf sum = {0}, product = {0};
-            for (int64_t row = 0; row < rows; ++row) {
-                const int64_t i = (p + row) * channels + c;
-                vf gradient = vf_load_upto(dy, i, left, DDPM_F32);
+            for (int64_t row = p; row < p + rows; ++row) {
+                vf gradient = vf_load_upto(dy->data, row * dy->pixel_stride + c, left, dtype);
+                vf a = norm_value(vf_load_upto(x->data, row * x->pixel_stride + c, left, dtype),
+                                  activation, dtype);
                 sum += gradient;
-                product += gradient * (vf_load_upto(a, i, left, DDPM_F32) - shift);
+                product += gradient * (a - shift);
             }
             vf_store_upto(sums, c, vf_load_upto(sums, c, left, DDPM_F32) + sum, left, DDPM_F32);
             vf_store_upto(sums, channels + c,
@@ -68,10 +68,10 @@ static void add_block(const float *a, const float *dy, int64_t pixels, int64_t c
 
 static void sums_range(void *context, int64_t begin, int64_t end, int thread)
 {
+    (void)thread;
     const struct norm_wave *wave = context;
     const struct norm_cut *cut = &wave->cut;
     const struct ddpm_call *call = wave->call;
-    float *buffer = wave->blocks + thread * 3 * cut->buffer;
     for (int64_t i = begin; i < end; ++i) {
         const int64_t image = wave->first_image + i / cut->chunks, chunk = i % cut->chunks;
         const float *stats = (const float *)call->in[2].data + 2 * image;
@@ -79,15 +79,9 @@ static void sums_range(void *context, int64_t begin, int64_t end, int thread)
         memset(sums, 0, (size_t)(2 * cut->channels) * sizeof *sums);
         int64_t last = (chunk + 1) * cut->chunk_pixels;
         last = last < cut->pixels ? last : cut->pixels;
-        for (int64_t p = chunk * cut->chunk_pixels; p < last; p += cut->block_pixels) {
-            const int64_t pixels = last - p < cut->block_pixels ? last - p : cut->block_pixels;
-            const int64_t pixel = image * cut->pixels + p;
-            const float *a =
-                norm_gather(&call->in[0], pixel, pixels, call->attributes.activation, buffer, NULL);
-            const float *dy = norm_gather(&call->in[3], pixel, pixels, DDPM_NO_ACTIVATION,
-                                          buffer + cut->buffer, NULL);
-            add_block(a, dy, pixels, cut->channels, stats[0], stats[1], sums);
-        }
+        const int64_t pixel = chunk * cut->chunk_pixels;
+        NORM_DISPATCH(call->in[0].dtype == DDPM_F32, call->attributes.activation, add_block, call,
+                      image * cut->pixels + pixel, last - pixel, stats, sums);
     }
 }
 
@@ -112,56 +106,44 @@ static void join_chunks(const struct norm_wave *wave, int64_t image)
     wave->means[2 * image + 1] = (float)(s2 / n);
 }
 
-/* slope is NULL without activation. */
-ALWAYS_INLINE void write_block_as(const struct norm_wave *wave, int64_t image, int64_t pixel,
-                                  int64_t pixels, const float *a, const float *dy,
-                                  const float *slope, enum ddpm_dtype dtype)
+ALWAYS_INLINE void write_block(const struct norm_wave *wave, int64_t image, int64_t pixel,
+                               int64_t pixels, const enum ddpm_activation activation,
+                               const enum ddpm_dtype dtype)
 {
+    const struct ddpm_tensor *x = &wave->call->in[0], *dy = &wave->call->in[3];
     const struct ddpm_tensor *dx = &wave->call->out[0];
     const float *w = wave->call->in[1].data;
     const float *stats = (const float *)wave->call->in[2].data + 2 * image;
     const vf shift = vf_set(stats[0]), rstd = vf_set(stats[1]);
     const vf mean1 = vf_set(wave->means[2 * image] * stats[1]);
     const vf mean2 = vf_set(wave->means[2 * image + 1] * stats[1] * stats[1]);
-    for (int64_t p = 0; p < pixels; ++p)
+    for (int64_t p = pixel; p < pixel + pixels; ++p)
         for (int64_t c = 0; c < dx->c; c += LANES) {
-            const int64_t left = dx->c - c, i = p * dx->c + c;
-            vf centred = vf_load_upto(a, i, left, DDPM_F32) - shift;
-            vf gradient =
-                vf_load_upto(dy, i, left, DDPM_F32) * (rstd * vf_load_upto(w, c, left, DDPM_F32));
-            vf result = gradient - (mean1 + centred * mean2);
-            if (slope)
-                result = result * vf_load_upto(slope, i, left, DDPM_F32);
-            vf_store_upto(dx->data, (pixel + p) * dx->pixel_stride + c, result, left, dtype);
+            const int64_t left = dx->c - c;
+            vf slope, a = norm_value_with_slope(
+                          vf_load_upto(x->data, p * x->pixel_stride + c, left, dtype), &slope,
+                          activation, dtype);
+            vf gradient = vf_load_upto(dy->data, p * dy->pixel_stride + c, left, dtype) *
+                          (rstd * vf_load_upto(w, c, left, DDPM_F32));
+            vf result = gradient - (mean1 + (a - shift) * mean2);
+            if (activation != DDPM_NO_ACTIVATION)
+                result = result * slope;
+            vf_store_upto(dx->data, p * dx->pixel_stride + c, result, left, dtype);
         }
 }
 
 static void write_range(void *context, int64_t begin, int64_t end, int thread)
 {
+    (void)thread;
     const struct norm_wave *wave = context;
     const struct norm_cut *cut = &wave->cut;
-    const struct ddpm_call *call = wave->call;
-    float *buffer = wave->blocks + thread * 3 * cut->buffer;
-    const bool plain = call->attributes.activation == DDPM_NO_ACTIVATION;
-    float *slope = plain ? NULL : buffer + 2 * cut->buffer;
     for (int64_t i = begin; i < end; ++i) {
         const int64_t image = wave->first_image + i / cut->chunks, chunk = i % cut->chunks;
         int64_t last = (chunk + 1) * cut->chunk_pixels;
         last = last < cut->pixels ? last : cut->pixels;
-        for (int64_t p = chunk * cut->chunk_pixels; p < last; p += cut->block_pixels) {
-            const int64_t pixels = last - p < cut->block_pixels ? last - p : cut->block_pixels;
-            const int64_t pixel = image * cut->pixels + p;
-            const float *a = norm_gather(&call->in[0], pixel, pixels, call->attributes.activation,
-                                         buffer, slope);
-            const float *dy = norm_gather(&call->in[3], pixel, pixels, DDPM_NO_ACTIVATION,
-                                          buffer + cut->buffer, NULL);
-            if (call->out[0].dtype == DDPM_BF16)
-                write_block_as(wave, image, pixel, pixels, a, dy, slope, DDPM_BF16);
-            else if (plain)
-                write_block_as(wave, image, pixel, pixels, a, dy, NULL, DDPM_F32);
-            else
-                write_block_as(wave, image, pixel, pixels, a, dy, slope, DDPM_F32);
-        }
+        const int64_t pixel = chunk * cut->chunk_pixels;
+        NORM_DISPATCH(wave->call->in[0].dtype == DDPM_F32, wave->call->attributes.activation,
+                      write_block, wave, image, image * cut->pixels + pixel, last - pixel);
     }
 }
 

@@ -9,7 +9,12 @@
  * fit, Remez; the change of variable is that of Shepherd & Laframboise 1981). u² is split into a
  * part that is exact in fp32 and a small rest, or its rounding alone would cost 40 ulp in the
  * tail. Beyond u = 13.2, Q is below the smallest normal number and taken as 0. x·Φ(x) comes out
- * with a relative error below 3.5e-7 for every x, the worst beyond x = -10. */
+ * with a relative error below 3.5e-7 for every x, the worst beyond x = -10.
+ *
+ * Where the result is rounded to bf16, whose numbers have eight bits, the third of the work does:
+ * Φ(u) - 1/2 and its sum with u·φ(u) as u·P(2u²/4.5² - 1), |u| ≤ 4.5, P minimax of degree 8 and 9
+ * under the condition that u = ±4.5 gives ±1/2, so that nothing is left over beyond. Absolute error
+ * of x·Φ(x) 8e-5, of its derivative 7e-5. */
 #ifndef DDPM_KERNELS_CPU_SIMD_MATH_H
 #define DDPM_KERNELS_CPU_SIMD_MATH_H
 
@@ -85,6 +90,39 @@ static inline vf vf_gelu_with_slope(vf x, vf *slope)
     vf below = (factor - u * vf_set(0.398942280f)) * exponential;
     *slope = vf_select((vi)(x < 0), below, 1.0f - below);
     return vf_relu(x) - (u * factor) * exponential;
+}
+
+static inline vf vf_gelu_bf16(vf x)
+{
+    vf u = vf_max(vf_min(x, vf_set(4.5f)), vf_set(-4.5f));
+    vf t = u * u * vf_set(2 / (4.5f * 4.5f)) - 1.0f;
+    vf p = vf_set(0.00412155511f);
+    p = p * t + vf_set(-0.0100396422f);
+    p = p * t + vf_set(0.011125202f);
+    p = p * t + vf_set(-0.0157870937f);
+    p = p * t + vf_set(0.0280692735f);
+    p = p * t + vf_set(-0.0409084231f);
+    p = p * t + vf_set(0.0547688122f);
+    p = p * t + vf_set(-0.0771413378f);
+    p = p * t + vf_set(0.156902765f);
+    return x * (u * p + 0.5f);
+}
+
+static inline vf vf_gelu_slope_bf16(vf x)
+{
+    vf u = vf_max(vf_min(x, vf_set(4.5f)), vf_set(-4.5f));
+    vf t = u * u * vf_set(2 / (4.5f * 4.5f)) - 1.0f;
+    vf p = vf_set(-0.0274321496f);
+    p = p * t + vf_set(0.0581600107f);
+    p = p * t + vf_set(-0.0408352338f);
+    p = p * t + vf_set(0.0442130119f);
+    p = p * t + vf_set(-0.0902887392f);
+    p = p * t + vf_set(0.106748676f);
+    p = p * t + vf_set(-0.0948924975f);
+    p = p * t + vf_set(0.0859312062f);
+    p = p * t + vf_set(-0.0899445191f);
+    p = p * t + vf_set(0.159451345f);
+    return u * p + 0.5f;
 }
 
 static inline vf vf_relu_slope(vf x)
