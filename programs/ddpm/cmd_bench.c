@@ -3,7 +3,9 @@
  *
  * Operations are counted directly: a 3×3 convolution is 9·2·C·K per pixel, however it is computed.
  * The bound of a call is the longer of operations / peak and bytes / bandwidth; `bound` is the
- * share of its time that this would take, so that a Winograd convolution can stand above 100 %. */
+ * share of its time that this would take, so that a Winograd convolution can stand above 100 %.
+ * The peak is that of the step's precision for convolutions, and fp32's for all else, which
+ * computes in fp32 whatever the activations are. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +34,7 @@ struct bench {
     struct ddpm_graph *graph;
     int64_t repeats;
     bool by_shape, json;
-    double peak_flops, peak_bytes; /* 0: not known */
+    double peak_flops, peak_f32, peak_bytes; /* 0: not known */
     struct row *rows;
     size_t row_count, row_capacity;
     double step_seconds, step_flops;
@@ -43,6 +45,11 @@ static bool same_row(const struct bench *bench, const struct row *row, const str
     return strcmp(row->kernel, call->kernel->name) == 0 &&
            strcmp(row->op, ddpm_op_info[call->op].name) == 0 &&
            (!bench->by_shape || ddpm_tensor_same_shape(&row->shape, &call->in[0]));
+}
+
+static bool is_convolution(enum ddpm_op op)
+{
+    return op >= DDPM_OP_CONV2D && op <= DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT;
 }
 
 static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, double seconds,
@@ -60,7 +67,8 @@ static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, d
     struct row *row = &bench->rows[i];
     double flops = (double)times * ddpm_call_flops(call);
     double bytes = (double)times * ddpm_call_bytes(call);
-    double by_flops = bench->peak_flops > 0 ? flops / bench->peak_flops : 0;
+    double peak = is_convolution(call->op) ? bench->peak_flops : bench->peak_f32;
+    double by_flops = peak > 0 ? flops / peak : 0;
     double by_bytes = bench->peak_bytes > 0 ? bytes / bench->peak_bytes : 0;
     row->calls += (int)times;
     row->seconds += (double)times * seconds;
@@ -83,6 +91,35 @@ static ddpm_status profile_phase(struct bench *bench, enum ddpm_phase phase, int
     bench->step_flops += (double)times * ddpm_graph_flops(graph, phase);
     free(seconds);
     return status;
+}
+
+/* The kernels' own forms of the weights, made anew after every step. */
+static ddpm_status profile_packing(struct bench *bench)
+{
+    struct ddpm_graph *graph = bench->graph;
+    struct row row = {.op = "pack", .kernel = "weights in the kernels' own forms", .calls = 0};
+    double best = 0;
+    for (int64_t i = 0; i < bench->repeats; ++i) {
+        double begin = ddpm_clock();
+        DDPM_TRY(ddpm_graph_pack(graph));
+        DDPM_TRY(graph->device->backend->synchronize(graph->device));
+        double seconds = ddpm_clock() - begin;
+        best = i == 0 || seconds < best ? seconds : best;
+    }
+    for (size_t i = 0; i < graph->node_count; ++i)
+        if (graph->calls[i].packed_bytes) {
+            ++row.calls;
+            row.bytes += (double)graph->calls[i].packed_bytes +
+                         (double)ddpm_tensor_bytes(&graph->calls[i].in[1]);
+        }
+    if (row.calls == 0)
+        return DDPM_OK;
+    row.seconds = best;
+    row.bound = bench->peak_bytes > 0 ? row.bytes / bench->peak_bytes : 0;
+    DDPM_TRY(ddpm_grow_array((void **)&bench->rows, &bench->row_capacity, bench->row_count + 1,
+                             sizeof *bench->rows, "a table"));
+    bench->rows[bench->row_count++] = row;
+    return DDPM_OK;
 }
 
 static int by_falling_time(const void *a, const void *b)
@@ -168,13 +205,13 @@ static void shape_text(const struct bench *bench, const struct row *row, char te
 
 static void print_table(const struct bench *bench, int64_t pictures, double sum)
 {
-    printf("%-34s%6s%10s%7s%9s%8s%7s  %s\n", "kernel", "calls", "ms", "share", "GFLOP/s", "GB/s",
+    printf("%-46s%6s%10s%7s%9s%8s%7s  %s\n", "kernel", "calls", "ms", "share", "GFLOP/s", "GB/s",
            "bound", bench->by_shape ? "first input" : "");
     for (size_t i = 0; i < bench->row_count; ++i) {
         const struct row *row = &bench->rows[i];
         char shape[64];
         shape_text(bench, row, shape);
-        printf("%-34s%6d%10.3f%6.1f%%%9.1f%8.1f%6.0f%%  %s\n", row->kernel, row->calls,
+        printf("%-46s%6d%10.3f%6.1f%%%9.1f%8.1f%6.0f%%  %s\n", row->kernel, row->calls,
                1e3 * row->seconds, share(row->seconds, sum), row->flops / row->seconds / 1e9,
                row->bytes / row->seconds / 1e9, share(row->bound, row->seconds), shape);
     }
@@ -222,20 +259,26 @@ static ddpm_status print_json(const struct bench *bench, int64_t pictures, doubl
 static ddpm_status measure(struct bench *bench)
 {
     const struct ddpm_backend *backend = bench->network->device->backend;
-    if (backend->measure_peak)
+    if (backend->measure_peak) {
+        DDPM_TRY(backend->measure_peak(bench->network->device, DDPM_F32, &bench->peak_f32,
+                                       &bench->peak_bytes));
         DDPM_TRY(backend->measure_peak(bench->network->device, bench->network->dtype,
                                        &bench->peak_flops, &bench->peak_bytes));
+    }
     DDPM_TRY(time_steps(bench));
     bench->graph = bench->trainer ? bench->trainer->graph : bench->network->forward.graph;
     const int64_t batches =
         bench->trainer ? ddpm_network_config(bench->network)->training.accumulate : 1;
-    if (bench->trainer)
-        DDPM_TRY(profile_phase(bench, DDPM_PHASE_DRAW, batches));
-    DDPM_TRY(profile_phase(bench, DDPM_PHASE_FORWARD, batches));
     if (bench->trainer) {
-        DDPM_TRY(profile_phase(bench, DDPM_PHASE_BACKWARD, batches));
+        /* first, while the gradients are a step's: run more often than once, the backward pass
+         * makes them infinite, and AdamW does nothing then */
         DDPM_TRY(profile_phase(bench, DDPM_PHASE_UPDATE, 1));
+        DDPM_TRY(profile_packing(bench));
+        DDPM_TRY(profile_phase(bench, DDPM_PHASE_DRAW, batches));
     }
+    DDPM_TRY(profile_phase(bench, DDPM_PHASE_FORWARD, batches));
+    if (bench->trainer)
+        DDPM_TRY(profile_phase(bench, DDPM_PHASE_BACKWARD, batches));
     qsort(bench->rows, bench->row_count, sizeof *bench->rows, by_falling_time);
     return DDPM_OK;
 }

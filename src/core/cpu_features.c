@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512",
-                                                         "avx512bf16"};
+static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512", "avx512bf16"};
 
 const char *ddpm_cpu_level_name(enum ddpm_cpu_level level)
 {
@@ -61,6 +60,5 @@ ddpm_status ddpm_cpu_choose_level(const char *name, enum ddpm_cpu_level *out)
         return DDPM_OK;
     }
     return ddpm_raise(DDPM_ERROR_ARGUMENT, "%s is \"%s\", want generic, avx2, avx512 or avx512bf16",
-                      source,
-                      name);
+                      source, name);
 }

@@ -54,10 +54,9 @@ static inline struct depthwise_cut depthwise_cut_of(const struct ddpm_call *call
     cut.slot_width = cut.width + cut.taps - 1;
     cut.vectors = (x->c + LANES - 1) / LANES;
     const int64_t vector_bytes = cut.rows * cut.slot_width * LANES * (int64_t)sizeof(float);
-    const int64_t most = 64 / LANES;
-    cut.group = DEPTHWISE_RING_BYTES / vector_bytes;
-    cut.group = cut.group < 1 ? 1 : cut.group > most ? most : cut.group;
-    cut.group = cut.group < cut.vectors ? cut.group : cut.vectors;
+    const int64_t fit = DEPTHWISE_RING_BYTES / vector_bytes, most = fit < 1 ? 1 : fit;
+    cut.groups = (cut.vectors + most - 1) / most;
+    cut.group = (cut.vectors + cut.groups - 1) / cut.groups;
     cut.groups = (cut.vectors + cut.group - 1) / cut.group;
     cut.bands = (x->h + band - 1) / band;
     cut.slot = cut.group * cut.slot_width * LANES;
