@@ -39,10 +39,17 @@ struct weight {
     int64_t x_rows, x_cols;        /* pixels of x under a block; pairs: steps of one copy's row */
     int64_t x_step, dy_step;       /* between pixels or pairs in the copies, in units of 4 bytes */
     int64_t x_copy, dy_copy;       /* units of 4 bytes */
+    int64_t row_copy;              /* the same, of copy_window_pairs */
     float *dw, *dbias;             /* of group 0; group g's are g·stride further */
     int64_t group_dw, group_dbias; /* elements; 0 when there is one group */
     float *copies;
 };
+
+/* Pixels of x under a row of a block, the second one of the last pair included. */
+static int64_t few_row_pixels(const struct weight *p)
+{
+    return (2 * p->steps - 1) * p->stride + p->c_size / p->x.c;
+}
 
 /* One block of `limit` at most, as even as multiples of `unit` allow. */
 static int64_t even_block(int64_t size, int64_t limit, int64_t unit)
@@ -96,6 +103,8 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.groups = p.groups < most ? p.groups : most;
     p.x_copy = (p.pairs ? p.taps_w : 1) * p.x_rows * p.x_cols * p.x_step + p.c_block;
     p.dy_copy = p.rows * p.steps * p.dy_step;
+    if (p.few && p.pairs) /* the last vector reads past the end */
+        p.row_copy = few_row_pixels(&p) * p.x.c + LANES;
     if (p.groups > 1) {
         p.group_dw = ddpm_ceil_div(p.k_size * p.depth, SKEW) * SKEW;
         p.group_dbias = ddpm_ceil_div(p.k_size, SKEW) * SKEW;
@@ -105,7 +114,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
 
 static size_t thread_bytes(const struct weight *p)
 {
-    return ddpm_align_up((size_t)(p->x_copy + p->dy_copy) * sizeof(float));
+    return ddpm_align_up((size_t)(p->x_copy + p->dy_copy + p->row_copy) * sizeof(float));
 }
 
 static bool weight_supports(const struct ddpm_call *call)
@@ -172,17 +181,45 @@ static void copy_block(const struct weight *p, int64_t n, int64_t h, int64_t w, 
                  p->dy_step);
 }
 
+/* Few channels: pairs of windows of S·C numbers under a row of the kernel, taken from a copy of the
+ * row in fp32, `row`, with a border. */
+static void copy_window_pairs(const struct weight *p, int64_t n, int64_t h, int64_t w, float *row,
+                              float *to)
+{
+    const int64_t channels = p->x.c, pixels = few_row_pixels(p);
+    const int64_t first = (n * p->x.h + h) * p->x.w;
+    for (int64_t i = 0; i < pixels; ++i) {
+        const bool inside = h >= 0 && h < p->x.h && w + i >= 0 && w + i < p->x.w;
+        const int64_t from = (first + w + i) * p->x.pixel_stride;
+        for (int64_t c = 0; c < channels; ++c) {
+            if (!inside)
+                row[i * channels + c] = 0.0f;
+            else if (p->x.dtype == DDPM_F32)
+                row[i * channels + c] = ((const float *)p->x.data)[from + c];
+            else
+                row[i * channels + c] = ddpm_bf16_to_float(((const uint16_t *)p->x.data)[from + c]);
+        }
+    }
+    const int64_t step = p->stride * channels;
+    for (int64_t i = 0; i < p->steps; ++i, to += p->x_step)
+        for (int64_t c = 0; c < p->c_size; c += LANES) {
+            const float *low = row + 2 * i * step + c;
+            vf_store(to + c, (vf)vf_to_bf16_pairs(vf_load(low), vf_load(low + step)));
+        }
+}
+
 /* … and as pairs. Beyond the block's pixels dy is zero. */
 static void copy_block_pairs(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t k0,
                              int64_t k_count, int64_t c0, int64_t c_count, float *x, float *dy)
 {
     const int64_t h0 = h * p->stride - p->padding, w0 = w * p->stride - p->padding;
-    const int columns = p->few ? (int)(p->c_size / p->x.c) : p->taps_w;
-    for (int s = 0; s < columns; ++s) {
-        float *to = p->few ? x + s * p->x.c : x + s * p->x_rows * p->x_cols * p->x_step;
-        for (int64_t i = 0; i < p->x_rows; ++i)
-            copy_pairs(&p->x, n, h0 + i, w0 + s, p->stride, p->steps, p->few ? 0 : c0,
-                       p->few ? p->x.c : c_count, to + i * p->x_cols * p->x_step, p->x_step);
+    for (int64_t i = 0; i < p->x_rows; ++i) {
+        float *to = x + i * p->x_cols * p->x_step;
+        if (p->few)
+            copy_window_pairs(p, n, h0 + i, w0, dy + p->dy_copy, to);
+        for (int s = 0; s < p->taps_w && !p->few; ++s)
+            copy_pairs(&p->x, n, h0 + i, w0 + s, p->stride, p->steps, c0, c_count,
+                       to + s * p->x_rows * p->x_cols * p->x_step, p->x_step);
     }
     for (int64_t i = 0; i < p->rows; ++i) {
         float *to = dy + i * p->steps * p->dy_step;
