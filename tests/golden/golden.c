@@ -56,6 +56,12 @@ static json_int_t integer(const json_t *object, const char *key)
     return (json_int_t)json_number_value(value);
 }
 
+static const char *precision(void)
+{
+    const char *name = getenv("DDPM_TEST_PRECISION");
+    return name ? name : "fp32";
+}
+
 void golden_config(const struct golden *golden, struct ddpm_config *config, int64_t *batch)
 {
     const json_t *json = json_object_get(golden->json, "config");
@@ -65,7 +71,7 @@ void golden_config(const struct golden *golden, struct ddpm_config *config, int6
         ddpm_config_set(defaults, "network", json_string_value(json_object_get(json, "network"))));
     const char *device = getenv("DDPM_TEST_DEVICE");
     assert_ok(ddpm_config_set(defaults, "device", device ? device : "cpu"));
-    assert_ok(ddpm_config_set(defaults, "precision", "fp32"));
+    assert_ok(ddpm_config_set(defaults, "precision", precision()));
     *config = *defaults;
     ddpm_config_destroy(&defaults);
     struct ddpm_network_config *network = &config->network;
@@ -85,6 +91,11 @@ void golden_config(const struct golden *golden, struct ddpm_config *config, int6
     config->training.batch_size = integer(json, "batch");
     if (batch)
         *batch = config->training.batch_size;
+}
+
+double golden_tolerance(double fp32, double bf16)
+{
+    return strcmp(precision(), "bf16") == 0 ? bf16 : fp32;
 }
 
 static double uniform(uint32_t sample, int64_t i)
@@ -161,4 +172,14 @@ double golden_sampled_error(const struct golden *golden, const char *kind, const
     free(stat);
     free(wanted);
     return worst;
+}
+
+double golden_norm(const struct golden *golden, const char *kind, const char *name)
+{
+    char key[300];
+    snprintf(key, sizeof key, "%s_stat.%s", kind, name);
+    float *stat = golden_values(golden, key, NULL);
+    const double norm = (double)stat[0];
+    free(stat);
+    return norm;
 }

@@ -39,8 +39,13 @@ float *golden_values(const struct golden *golden, const char *name, int64_t *cou
 int64_t *golden_integers(const struct golden *golden, const char *name, int64_t *count);
 
 /* The configuration of a file's "config" (network, batch, picture size) over the defaults; *batch
- * may be NULL. The device is DDPM_TEST_DEVICE or the CPU. */
+ * may be NULL. The device is DDPM_TEST_DEVICE or the CPU, the precision DDPM_TEST_PRECISION or
+ * fp32.
+ */
 void golden_config(const struct golden *golden, struct ddpm_config *config, int64_t *batch);
+
+/* The bound of an error in the precision that is tested. */
+double golden_tolerance(double fp32, double bf16);
 
 /* u(name, i) scaled, for i < count. Free with free(). */
 float *golden_formula(const char *name, int64_t count, double scale);
@@ -55,5 +60,8 @@ double golden_error(const float *a, const float *b, int64_t count);
  * "<kind>_stat.<name>". */
 double golden_sampled_error(const struct golden *golden, const char *kind, const char *name,
                             const float *values, int64_t count);
+
+/* The norm of a parameter's values that the file tells. */
+double golden_norm(const struct golden *golden, const char *kind, const char *name);
 
 #endif

@@ -10,7 +10,10 @@
 #include "model/model.h"
 #include "training/trainer_state.h"
 
-#define TOLERANCE 1e-4
+/* bf16: see networks_test.c. AdamW divides by the gradient's size, so in twenty steps the noise of
+ * a gradient near zero moves a weight as far as a large gradient would. */
+#define LOSS_TOLERANCE golden_tolerance(1e-4, 1e-2)
+#define TOLERANCE golden_tolerance(1e-4, 1e-1)
 
 static void fill_network(struct ddpm_network *network)
 {
@@ -102,7 +105,7 @@ static void run_training(const char *name)
     double ema = worst_weight(network, DDPM_WEIGHTS_EMA, &golden, "ema");
     printf("%-26s loss %.1e, gradient norm %.1e, weights %.1e, EMA %.1e\n", name, worst_loss,
            worst_norm, weight, ema);
-    assert_true(worst_loss <= TOLERANCE);
+    assert_true(worst_loss <= LOSS_TOLERANCE);
     assert_true(worst_norm <= TOLERANCE);
     assert_true(weight <= TOLERANCE);
     assert_true(ema <= TOLERANCE);
