@@ -10,6 +10,7 @@
 #include "formats/png_write.h"
 #include "health.h"
 #include "options.h"
+#include "training/checkpoint.h"
 
 enum { LOG_ROWS = 100, ROW_BYTES = 512 };
 
@@ -71,6 +72,17 @@ static ddpm_status print_log(const char *path)
     return DDPM_OK;
 }
 
+static ddpm_status print_checksums(const char *path)
+{
+    json_t *state;
+    DDPM_TRY(ddpm_checkpoint_read_state(path, &state));
+    ddpm_status status = ddpm_checkpoint_check_files(state, path);
+    json_decref(state);
+    if (status == DDPM_OK)
+        printf("checksums   all files are as state.json says\n");
+    return status;
+}
+
 static ddpm_status print_checkpoint(const char *path)
 {
     char step[DDPM_TEXT_BYTES];
@@ -79,7 +91,8 @@ static ddpm_status print_checkpoint(const char *path)
     printf("model weights\n");
     DDPM_TRY(in_folder(path, "model.safetensors", ddpm_print_weights));
     printf("EMA weights\n");
-    return in_folder(path, "ema.safetensors", ddpm_print_weights);
+    DDPM_TRY(in_folder(path, "ema.safetensors", ddpm_print_weights));
+    return print_checksums(path);
 }
 
 static ddpm_status print_checkpoint_names(const char *path)

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "core/error.h"
 
 struct ddpm_checksum {
@@ -12,5 +14,9 @@ struct ddpm_checksum {
 };
 
 ddpm_status ddpm_file_checksum(const char *path, struct ddpm_checksum *out);
+
+/* Is `folder`/`name` the file that `state` describes in "files": {name: {"bytes", "crc32"}}?
+ * DDPM_ERROR_FORMAT when it is damaged. */
+ddpm_status ddpm_file_check(const json_t *state, const char *folder, const char *name);
 
 #endif

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "formats/checksum.h"
+#include "formats/json.h"
 #include "model/model.h"
 
 ddpm_status ddpm_network_load(struct ddpm_network *network, enum ddpm_weights which,
@@ -40,12 +42,32 @@ ddpm_status ddpm_network_save(const struct ddpm_network *network, enum ddpm_weig
 /* The file of weights and the configuration that belong to what the user named. */
 struct location {
     char weights[PATH_MAX];
+    char folder[PATH_MAX]; /* of a checkpoint, "": a bare file */
     char config[PATH_MAX]; /* "": none found */
 };
 
+static const char *weights_file(enum ddpm_weights which)
+{
+    return which == DDPM_WEIGHTS_EMA ? "ema.safetensors" : "model.safetensors";
+}
+
+/* Are a checkpoint's weights what its state.json says? */
+static ddpm_status check_weights(const struct location *found, enum ddpm_weights which)
+{
+    char path[PATH_MAX];
+    json_t *state;
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/state.json", found->folder));
+    if (!ddpm_path_exists(path))
+        return DDPM_OK; /* weights and a configuration that somebody put together */
+    DDPM_TRY(ddpm_json_read(&state, path));
+    ddpm_status status = ddpm_file_check(state, found->folder, weights_file(which));
+    json_decref(state);
+    return status;
+}
+
 static ddpm_status locate(const char *path, enum ddpm_weights which, struct location *out)
 {
-    const char *file = which == DDPM_WEIGHTS_EMA ? "ema.safetensors" : "model.safetensors";
+    const char *file = weights_file(which);
     char probe[PATH_MAX];
     memset(out, 0, sizeof *out);
     if (!ddpm_path_exists(path))
@@ -54,10 +76,10 @@ static ddpm_status locate(const char *path, enum ddpm_weights which, struct loca
         return ddpm_path_format(out->weights, sizeof out->weights, "%s", path);
     DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints/latest", path));
     const bool is_run = ddpm_path_exists(probe);
-    DDPM_TRY(ddpm_path_format(out->weights, sizeof out->weights, "%s/%s%s", path,
-                              is_run ? "checkpoints/latest/" : "", file));
-    DDPM_TRY(ddpm_path_format(out->config, sizeof out->config, "%s/%sconfig.json", path,
-                              is_run ? "checkpoints/latest/" : ""));
+    DDPM_TRY(ddpm_path_format(out->folder, sizeof out->folder, "%s%s", path,
+                              is_run ? "/checkpoints/latest" : ""));
+    DDPM_TRY(ddpm_path_format(out->weights, sizeof out->weights, "%s/%s", out->folder, file));
+    DDPM_TRY(ddpm_path_format(out->config, sizeof out->config, "%s/config.json", out->folder));
     if (!ddpm_path_exists(out->weights))
         return ddpm_raise(DDPM_ERROR_IO,
                           "%s is neither a run with a checkpoint nor a checkpoint: it has no %s",
@@ -86,6 +108,8 @@ ddpm_status ddpm_network_open(const char *path, const struct ddpm_config *config
         status = ddpm_config_read(effective, found.config);
         effective->run = config ? run : effective->run;
     }
+    if (status == DDPM_OK && found.folder[0])
+        status = check_weights(&found, which);
     if (status == DDPM_OK)
         status = ddpm_network_create(effective, out);
     if (status == DDPM_OK)

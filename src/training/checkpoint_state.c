@@ -79,27 +79,8 @@ ddpm_status ddpm_checkpoint_write_state(const struct ddpm_snapshot *snapshot, co
 
 ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder)
 {
-    json_t *files, *file;
-    DDPM_TRY(ddpm_json_get_object(state, "files", &files));
-    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) {
-        struct ddpm_checksum sum;
-        int64_t bytes, crc32;
-        char *path;
-        DDPM_TRY(ddpm_json_get_object(files, ddpm_checkpoint_files[i], &file));
-        DDPM_TRY(ddpm_json_get_integer(file, "bytes", 0, INT64_MAX, &bytes));
-        DDPM_TRY(ddpm_json_get_integer(file, "crc32", 0, UINT32_MAX, &crc32));
-        DDPM_TRY(ddpm_path_join(&path, folder, ddpm_checkpoint_files[i]));
-        ddpm_status status = ddpm_file_checksum(path, &sum);
-        if (status == DDPM_OK && ((int64_t)sum.bytes != bytes || (int64_t)sum.crc32 != crc32))
-            status = ddpm_raise(
-                DDPM_ERROR_FORMAT,
-                "%s is damaged: got %llu bytes with CRC-32 %08x, want %lld with %08x; "
-                "to go on from an older checkpoint let the run's checkpoints/latest lead to it",
-                path, (unsigned long long)sum.bytes, (unsigned)sum.crc32, (long long)bytes,
-                (unsigned)crc32);
-        free(path);
-        DDPM_TRY(status);
-    }
+    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i)
+        DDPM_TRY(ddpm_file_check(state, folder, ddpm_checkpoint_files[i]));
     return DDPM_OK;
 }
 

@@ -98,6 +98,20 @@ predict() {
     [ ! -e eps.npy ]
 }
 
+@test "a checkpoint whose weights are damaged" {
+    cp -r "$model" run
+    printf 'x' | dd of=run/checkpoints/latest/ema.safetensors bs=1 seek=20000 conv=notrunc 2>/dev/null
+    run "$DDPM" sample run --out drawn -n 1
+    fails 1 ema.safetensors damaged
+    [ ! -e drawn/grid.png ]
+    predict run
+    fails 1 ema.safetensors damaged
+    run "$DDPM" info run
+    fails 1 ema.safetensors damaged
+    predict run x.npy t.npy --weights model
+    succeeds
+}
+
 @test "weights that are damaged or of another network" {
     bare() {
         predict "$1" x.npy t.npy --config "${2:-$model/config.json}"
