@@ -121,40 +121,62 @@ static struct conv conv_backward(const struct ddpm_call *call)
     return conv;
 }
 
-static const char *element_at(const struct ddpm_tensor *t, int64_t pixel)
+static int64_t pixel_bytes(const struct ddpm_tensor *t)
 {
-    return (const char *)t->data + pixel * t->pixel_stride * (int64_t)ddpm_dtype_size(t->dtype);
+    return t->pixel_stride * (int64_t)ddpm_dtype_size(t->dtype);
+}
+
+/* The pixels of one register tile: where the window of each begins in x (perhaps outside). */
+struct window {
+    int64_t h[GEMM_ROWS], w[GEMM_ROWS], bytes[GEMM_ROWS]; /* bytes from x's data */
+};
+
+/* x under every tap of a tile: at[tap][GEMM_ROWS]. */
+static void fill_taps(const struct conv *conv, const struct window *window, const void **at)
+{
+    const struct ddpm_tensor *x = &conv->x;
+    const int64_t step = pixel_bytes(x);
+    for (int r = 0; r < conv->taps_h; ++r)
+        for (int s = 0; s < conv->taps_w; ++s, at += GEMM_ROWS) {
+            const char *data = (const char *)x->data + (r * x->w + s) * step;
+            for (int m = 0; m < GEMM_ROWS; ++m) {
+                const bool inside = (uint64_t)(window->h[m] + r) < (uint64_t)x->h &&
+                                    (uint64_t)(window->w[m] + s) < (uint64_t)x->w;
+                at[m] = inside ? data + window->bytes[m] : conv->zeros;
+            }
+        }
 }
 
 /* Where the pixels of a block begin: x under every tap [tile][tap][GEMM_ROWS], then y and what is
- * added to it [BLOCK_PIXELS]. Returns the number of pixels. */
+ * added to it [BLOCK_PIXELS]. Returns the number of pixels; behind the last one it repeats. */
 static int64_t fill_table(const struct conv *conv, int64_t block, const void **table)
 {
-    int64_t first = block * BLOCK_PIXELS, taps = conv_taps(conv);
-    int64_t count = conv->x.n * conv->grid_h * conv->grid_w - first;
-    count = count < BLOCK_PIXELS ? count : BLOCK_PIXELS;
-    int64_t filled = ddpm_ceil_div(count, GEMM_ROWS) * GEMM_ROWS;
+    const int64_t first = block * BLOCK_PIXELS, taps = conv_taps(conv);
+    const int64_t left = conv->x.n * conv->grid_h * conv->grid_w - first;
+    const int64_t count = left < BLOCK_PIXELS ? left : BLOCK_PIXELS;
     const struct ddpm_tensor *x = &conv->x, *y = &conv->y, *add = &conv->residual;
+    const int64_t x_step = pixel_bytes(x), y_step = pixel_bytes(y), add_step = pixel_bytes(add);
     const void **out = table + BLOCK_PIXELS * taps, **added = out + BLOCK_PIXELS;
-    for (int64_t m = 0; m < filled; ++m) {
-        int64_t pixel = first + (m < count ? m : count - 1);
-        int64_t w = pixel % conv->grid_w, row = pixel / conv->grid_w;
-        int64_t h = row % conv->grid_h, n = row / conv->grid_h;
-        int64_t y_pixel =
-            (n * y->h + h * conv->y_step + conv->y_h0) * y->w + w * conv->y_step + conv->y_w0;
-        out[m] = element_at(y, y_pixel);
-        if (ddpm_tensor_present(add))
-            added[m] = element_at(add, y_pixel);
-        const void **at = table + m / GEMM_ROWS * taps * GEMM_ROWS + m % GEMM_ROWS;
-        for (int r = 0; r < conv->taps_h; ++r) {
-            int64_t x_h = h * conv->stride + r - conv->pad_h;
-            bool inside = x_h >= 0 && x_h < x->h;
-            int64_t start = (n * x->h + x_h) * x->w;
-            for (int s = 0; s < conv->taps_w; ++s, at += GEMM_ROWS) {
-                int64_t x_w = w * conv->stride + s - conv->pad_w;
-                *at = inside && x_w >= 0 && x_w < x->w ? element_at(x, start + x_w) : conv->zeros;
-            }
+    int64_t w = first % conv->grid_w, row = first / conv->grid_w;
+    int64_t h = row % conv->grid_h, n = row / conv->grid_h;
+    for (int64_t tile = 0; tile < count; tile += GEMM_ROWS) {
+        struct window window;
+        for (int64_t m = 0; m < GEMM_ROWS; ++m) {
+            int64_t y_h = h * conv->y_step + conv->y_h0, y_w = w * conv->y_step + conv->y_w0;
+            int64_t y_pixel = (n * y->h + y_h) * y->w + y_w;
+            out[tile + m] = (const char *)y->data + y_pixel * y_step;
+            if (ddpm_tensor_present(add))
+                added[tile + m] = (const char *)add->data + y_pixel * add_step;
+            window.h[m] = h * conv->stride - conv->pad_h;
+            window.w[m] = w * conv->stride - conv->pad_w;
+            window.bytes[m] = ((n * x->h + window.h[m]) * x->w + window.w[m]) * x_step;
+            if (tile + m + 1 >= count)
+                continue;
+            w = w + 1 == conv->grid_w ? 0 : w + 1;
+            h = w > 0 ? h : h + 1 == conv->grid_h ? 0 : h + 1;
+            n += w == 0 && h == 0;
         }
+        fill_taps(conv, &window, table + tile * taps);
     }
     return count;
 }
