@@ -21,7 +21,7 @@
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/element.h"
 
-#define BLOCK_PIXELS 96 /* a multiple of GEMM_ROWS at every level */
+#define BLOCK_PIXELS (96 / GEMM_ROWS * GEMM_ROWS)
 #define BLOCK_TILES (BLOCK_PIXELS / GEMM_ROWS)
 #define FEW_CHANNELS 8
 #define UNITS 64 /* cut the work at least so fine, for machines of many cores */

@@ -16,8 +16,8 @@
 #include "kernels/cpu/winograd.h"
 
 #define BLOCK_BYTES ((int64_t)1 << 19) /* v and p of a thread's block */
-#define BLOCK_TILES_UNIT 24            /* a multiple of GEMM_ROWS at every level */
-#define BLOCK_TILES_MOST 96
+#define BLOCK_TILES_UNIT (28 / GEMM_ROWS * GEMM_ROWS)
+#define BLOCK_TILES_MOST (4 * BLOCK_TILES_UNIT)
 /* More packed weights than that are not read again for every block. */
 #define WEIGHT_BYTES ((int64_t)8 << 20)
 #define SHARED_BYTES ((int64_t)48 << 20)

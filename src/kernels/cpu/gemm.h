@@ -19,9 +19,9 @@
 #include "kernels/cpu/rows.h"
 
 /* ROWS·VECTORS sums + VECTORS of b + one broadcast of a must fit 16 (AVX-512 and NEON: 32)
- * registers; wider than 12 rows the row pointers no longer fit the integer ones. */
+ * registers. */
 #if defined(__AVX512F__)
-#define GEMM_ROWS 12
+#define GEMM_ROWS 14
 #define GEMM_VECTORS 2
 #elif defined(__AVX__)
 #define GEMM_ROWS 6
