@@ -69,6 +69,10 @@ struct ddpm_memory_plan {
 };
 DDPM_API struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer);
 
+/* What a trainer of `network` would plan, without taking any of it. */
+DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
+                                          struct ddpm_memory_plan *out);
+
 /* Write checkpoint `<run>/checkpoints/step-NNNNNN/` (model, EMA, optimizer, state; see
  * docs/file-formats.md) and point
  * `<run>/checkpoints/latest` at it; then remove all but the newest `keep` (0: keep all). The last

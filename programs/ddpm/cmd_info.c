@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ddpm/trainer.h>
+
 #include "formats/file.h"
 #include "formats/png_write.h"
 #include "health.h"
@@ -72,6 +74,31 @@ static ddpm_status print_log(const char *path)
     return DDPM_OK;
 }
 
+/* What training with a configuration takes here; nothing where it cannot be made. */
+static ddpm_status print_memory(const char *path)
+{
+    struct ddpm_config *config;
+    struct ddpm_network *network = NULL;
+    struct ddpm_memory_plan memory;
+    DDPM_TRY(ddpm_config_create(&config));
+    ddpm_status status = ddpm_config_read(config, path);
+    if (status == DDPM_OK)
+        status = ddpm_network_create(config, &network);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_measure(network, &memory);
+    if (status == DDPM_OK) {
+        char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], c[DDPM_TEXT_BYTES], d[DDPM_TEXT_BYTES];
+        printf("memory      %s to train on %s: activations %s, weights %s, packed weights %s\n",
+               ddpm_bytes_text(a, (double)(memory.activations + memory.weights + memory.packed)),
+               ddpm_network_device(network), ddpm_bytes_text(b, (double)memory.activations),
+               ddpm_bytes_text(c, (double)memory.weights),
+               ddpm_bytes_text(d, (double)memory.packed));
+    }
+    ddpm_network_destroy(&network);
+    ddpm_config_destroy(&config);
+    return status;
+}
+
 static ddpm_status print_checksums(const char *path)
 {
     json_t *state;
@@ -132,6 +159,7 @@ static ddpm_status print_folder(const char *path)
     } else {
         DDPM_TRY(print_checkpoint(path));
     }
+    DDPM_TRY(in_folder(path, "config.json", print_memory));
     return in_folder(path, "config.json", print_options);
 }
 

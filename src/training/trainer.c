@@ -259,3 +259,20 @@ struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer)
         .flops_per_step = flops * (double)trainer->network->config.training.accumulate,
     };
 }
+
+ddpm_status ddpm_trainer_measure(struct ddpm_network *network, struct ddpm_memory_plan *out)
+{
+    const struct ddpm_config *config = &network->config;
+    struct ddpm_trainer trainer = {.network = network};
+    size_t arena, packed;
+    DDPM_TRY(check_config(config, NULL));
+    DDPM_TRY(ddpm_diffusion_tables_create(&config->diffusion, &trainer.tables));
+    ddpm_status status = build_graph(&trainer, config->training.batch_size, config->run.low_memory);
+    if (status == DDPM_OK)
+        status = ddpm_graph_measure(trainer.graph, network->device, &arena, &packed);
+    if (status == DDPM_OK)
+        *out = ddpm_trainer_memory(&trainer);
+    ddpm_graph_destroy(&trainer.graph);
+    ddpm_diffusion_tables_clear(&trainer.tables);
+    return status;
+}
