@@ -8,6 +8,8 @@
 #include "kernels/cpu/cpu.h"
 
 #define TRIES 5
+#define PEAK_TRIES 20
+#define PEAK_CHUNKS 8 /* of each thread, so that one that wakes late still gets some */
 #define TRIAD_COUNT ((int64_t)16 << 20) /* three arrays of 64 MiB: past every cache */
 
 static double now(void)
@@ -61,18 +63,19 @@ static ddpm_status measure_bandwidth(int threads, double *bytes_per_second)
 ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dtype, double *flops,
                                   double *bytes_per_second)
 {
-    float results[256];
+    float results[256 * PEAK_CHUNKS];
     double best = 1e30;
-    const int threads = device->threads < 256 ? device->threads : 256;
+    const int chunks = PEAK_CHUNKS * (device->threads < 256 ? device->threads : 256);
     const struct ddpm_peak *peak = peaks[((struct ddpm_cpu_device *)device)->level];
     const bool bf16 = dtype == DDPM_BF16 && peak->range_bf16;
-    for (int i = 0; i < TRIES; ++i) {
+    for (int i = 0; i < PEAK_TRIES; ++i) {
         double begin = now();
-        ddpm_parallel_for(threads, threads, 1, bf16 ? peak->range_bf16 : peak->range_f32, results);
+        ddpm_parallel_for(device->threads, chunks, 1, bf16 ? peak->range_bf16 : peak->range_f32,
+                          results);
         double seconds = now() - begin;
         best = seconds < best ? seconds : best;
     }
     *flops = (bf16 ? peak->bf16_flops_per_step : peak->f32_flops_per_step) * DDPM_PEAK_STEPS *
-             threads / best;
-    return measure_bandwidth(threads, bytes_per_second);
+             chunks / best;
+    return measure_bandwidth(device->threads, bytes_per_second);
 }

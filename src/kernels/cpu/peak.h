@@ -5,7 +5,7 @@
 #include "core/threads.h"
 
 /* Multiply-adds of every sum in one iteration of the loop. */
-#define DDPM_PEAK_STEPS 4000000
+#define DDPM_PEAK_STEPS 400000
 
 /* Of one level: fp32, and bf16 where the processor multiplies bf16 (else range_bf16 is NULL). */
 struct ddpm_peak {
