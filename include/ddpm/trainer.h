@@ -69,7 +69,9 @@ struct ddpm_memory_plan {
 };
 DDPM_API struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer);
 
-/* What a trainer of `network` would plan, without taking any of it. */
+/* What a trainer of `network` would plan; nothing is taken beyond what the network has already.
+ * *out is written on success only. DDPM_ERROR_ARGUMENT for a configuration that cannot be trained,
+ * DDPM_ERROR_MEMORY. */
 DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
                                           struct ddpm_memory_plan *out);
 

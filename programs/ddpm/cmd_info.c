@@ -74,7 +74,7 @@ static ddpm_status print_log(const char *path)
     return DDPM_OK;
 }
 
-/* What training with a configuration takes here; nothing where it cannot be made. */
+/* What training with a configuration takes here, if it can be known here. */
 static ddpm_status print_memory(const char *path)
 {
     struct ddpm_config *config;
@@ -86,7 +86,9 @@ static ddpm_status print_memory(const char *path)
         status = ddpm_network_create(config, &network);
     if (status == DDPM_OK)
         status = ddpm_trainer_measure(network, &memory);
-    if (status == DDPM_OK) {
+    if (status != DDPM_OK) {
+        printf("memory      not known here: %s\n", ddpm_error_message());
+    } else {
         char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], c[DDPM_TEXT_BYTES], d[DDPM_TEXT_BYTES];
         printf("memory      %s to train on %s: activations %s, weights %s, packed weights %s\n",
                ddpm_bytes_text(a, (double)(memory.activations + memory.weights + memory.packed)),
@@ -96,17 +98,20 @@ static ddpm_status print_memory(const char *path)
     }
     ddpm_network_destroy(&network);
     ddpm_config_destroy(&config);
-    return status;
+    return DDPM_OK;
 }
 
+/* Are the files of a checkpoint what its state.json says? Printed either way. */
 static ddpm_status print_checksums(const char *path)
 {
     json_t *state;
-    DDPM_TRY(ddpm_checkpoint_read_state(path, &state));
-    ddpm_status status = ddpm_checkpoint_check_files(state, path);
-    json_decref(state);
-    if (status == DDPM_OK)
-        printf("checksums   all files are as state.json says\n");
+    ddpm_status status = ddpm_checkpoint_read_state(path, &state);
+    if (status == DDPM_OK) {
+        status = ddpm_checkpoint_check_files(state, path);
+        json_decref(state);
+    }
+    printf("checksums   %s\n",
+           status == DDPM_OK ? "all files are as state.json says" : ddpm_error_message());
     return status;
 }
 
@@ -118,8 +123,20 @@ static ddpm_status print_checkpoint(const char *path)
     printf("model weights\n");
     DDPM_TRY(in_folder(path, "model.safetensors", ddpm_print_weights));
     printf("EMA weights\n");
-    DDPM_TRY(in_folder(path, "ema.safetensors", ddpm_print_weights));
-    return print_checksums(path);
+    return in_folder(path, "ema.safetensors", ddpm_print_weights);
+}
+
+/* `checkpoints/latest` may move while a run goes on: everything is read from where it led first. */
+static ddpm_status print_latest(const char *path)
+{
+    char *folder = realpath(path, NULL);
+    if (!folder)
+        return ddpm_raise_errno("%s: cannot be read", path);
+    ddpm_status status = print_checkpoint(folder);
+    if (status == DDPM_OK)
+        status = print_checksums(folder);
+    free(folder);
+    return status;
 }
 
 static ddpm_status print_checkpoint_names(const char *path)
@@ -153,14 +170,16 @@ static ddpm_status print_folder(const char *path)
                           path);
     printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
     DDPM_TRY(in_folder(path, "log.csv", print_log));
-    if (is_run) {
+    if (is_run)
         DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
-        DDPM_TRY(in_folder(path, "checkpoints/latest", print_checkpoint));
-    } else {
-        DDPM_TRY(print_checkpoint(path));
-    }
+    /* damage does not keep the rest from being told */
+    ddpm_status status =
+        is_run ? in_folder(path, "checkpoints/latest", print_latest) : print_latest(path);
+    char reason[1024];
+    snprintf(reason, sizeof reason, "%s", ddpm_error_message());
     DDPM_TRY(in_folder(path, "config.json", print_memory));
-    return in_folder(path, "config.json", print_options);
+    DDPM_TRY(in_folder(path, "config.json", print_options));
+    return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", reason);
 }
 
 static ddpm_status print_picture(const char *path)

@@ -260,6 +260,7 @@ static ddpm_status check_open(const struct ddpm_device_options *options, struct 
     check->base.backend = &ddpm_backend_check;
     check->base.threads = check->inner->threads;
     check->base.direct = check->inner->direct;
+    check->base.preferred = check->inner->preferred;
     snprintf(check->base.description, sizeof check->base.description, "checked %.120s",
              check->inner->description);
     *out = &check->base;

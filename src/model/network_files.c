@@ -76,8 +76,11 @@ static ddpm_status locate(const char *path, enum ddpm_weights which, struct loca
         return ddpm_path_format(out->weights, sizeof out->weights, "%s", path);
     DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints/latest", path));
     const bool is_run = ddpm_path_exists(probe);
-    DDPM_TRY(ddpm_path_format(out->folder, sizeof out->folder, "%s%s", path,
-                              is_run ? "/checkpoints/latest" : ""));
+    DDPM_TRY(
+        ddpm_path_format(probe, sizeof probe, "%s%s", path, is_run ? "/checkpoints/latest" : ""));
+    if (!realpath(probe,
+                  out->folder)) /* `latest` may move: all files are to be of one checkpoint */
+        return ddpm_raise_errno("%s: cannot be found", probe);
     DDPM_TRY(ddpm_path_format(out->weights, sizeof out->weights, "%s/%s", out->folder, file));
     DDPM_TRY(ddpm_path_format(out->config, sizeof out->config, "%s/config.json", out->folder));
     if (!ddpm_path_exists(out->weights))

@@ -5,18 +5,6 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/gemm.h"
 
-/* True if all tensors that are there are fp32. */
-static inline bool ddpm_call_is_f32(const struct ddpm_call *call)
-{
-    for (int i = 0; i < DDPM_MAX_INPUTS; ++i)
-        if (ddpm_tensor_present(&call->in[i]) && call->in[i].dtype != DDPM_F32)
-            return false;
-    for (int o = 0; o < DDPM_MAX_OUTPUTS; ++o)
-        if (ddpm_tensor_present(&call->out[o]) && call->out[o].dtype != DDPM_F32)
-            return false;
-    return true;
-}
-
 static inline int64_t ddpm_ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;

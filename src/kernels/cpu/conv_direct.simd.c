@@ -2,8 +2,7 @@
  * pointer per (pixel, tap) instead, to a row of zeros where a tap lies outside (the indirect
  * convolution of Dukhan 2019).
  *
- *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_taps Σ_c x[pixel + tap][c] · packed[tap·C +
- * c][n]
+ *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_taps Σ_c x[pixel + tap][c] · packed[tap, c][n]
  *
  * The gradient of the data is the same with the taps turned round and k as depth; where kernel size
  * and stride are equal (2×2 stride 2) it is one product per tap, written to every second pixel.
@@ -11,7 +10,9 @@
  * a row of the kernel are one segment.
  *
  * Where an activation is bf16, the operands are bf16 (a packed step is a pair of channels, see
- * gemm.h). An input of an odd number of channels, or in fp32, is copied first.
+ * gemm.h). An input of an odd number of channels, or in fp32, is copied first. A segment of an odd
+ * number of channels is one longer, with a weight of zero: there an infinite pixel makes a NaN of
+ * its neighbour's sum too.
  *
  * Blocking: a unit is BLOCK_PIXELS pixels × a group of panels. Per block of about GEMM_DEPTH of the
  * depth, per panel (in L1), all rows of the unit (in L2) pass; between blocks of the depth the sums
@@ -22,7 +23,6 @@
 #include "kernels/cpu/element.h"
 
 #define BLOCK_PIXELS (96 / GEMM_ROWS * GEMM_ROWS)
-#define BLOCK_TILES (BLOCK_PIXELS / GEMM_ROWS)
 #define FEW_CHANNELS 8
 #define UNITS 64 /* cut the work at least so fine, for machines of many cores */
 
@@ -135,14 +135,15 @@ struct window {
 static void fill_taps(const struct conv *conv, const struct window *window, const void **at)
 {
     const struct ddpm_tensor *x = &conv->x;
+    const char *data = x->data;
     const int64_t step = pixel_bytes(x);
     for (int r = 0; r < conv->taps_h; ++r)
         for (int s = 0; s < conv->taps_w; ++s, at += GEMM_ROWS) {
-            const char *data = (const char *)x->data + (r * x->w + s) * step;
+            const int64_t tap = (r * x->w + s) * step;
             for (int m = 0; m < GEMM_ROWS; ++m) {
                 const bool inside = (uint64_t)(window->h[m] + r) < (uint64_t)x->h &&
                                     (uint64_t)(window->w[m] + s) < (uint64_t)x->w;
-                at[m] = inside ? data + window->bytes[m] : conv->zeros;
+                at[m] = inside ? data + (tap + window->bytes[m]) : conv->zeros;
             }
         }
 }

@@ -10,8 +10,9 @@
  * many there are depends on the shapes only, so the result does not depend on the threads.
  * Pictures of few channels take the S·C numbers under a row of the kernel as their channels.
  *
- * Where an activation is bf16, the copies hold pairs of pixels (p, p+1) channel by channel, see
- * gemm.h; x then has a copy for every column of taps, since each pairs other pixels. */
+ * Where an activation is bf16, the copies hold pairs of neighbouring pixels of dy, and of x under
+ * them, channel by channel, see gemm.h; x then has a copy for every column of taps, since each
+ * pairs other pixels. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/conv.h"

@@ -59,6 +59,7 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
                WINOGRAD_PLACES * p.steps * p.columns * (int64_t)sizeof(float) > WEIGHT_BYTES;
     if (p.shared) {
         int64_t most = SHARED_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
+        most = most < BLOCK_TILES_UNIT ? BLOCK_TILES_UNIT : most;
         p.block = p.tiles < most ? p.tiles : most;
     }
     p.v_stride = p.block * p.steps + SKEW;

@@ -8,7 +8,9 @@
  * memory. The group is chosen so that the ring stays in the second-level cache.
  *
  * An element of a slot is an fp32 number or, where x is bf16, the pair (x[w], x[w+1]) of a pixel
- * and the next one, so that one instruction multiplies two taps of a row (vf_dot2). */
+ * and the next one, so that one instruction multiplies two taps of a row (vf_dot2).
+ * Behind the last tap of an odd row stands a weight of zero: an infinite pixel there makes a NaN.
+ */
 #ifndef DDPM_KERNELS_CPU_DEPTHWISE_H
 #define DDPM_KERNELS_CPU_DEPTHWISE_H
 
@@ -24,6 +26,9 @@
 /* Output pixels computed together: with a 7-tap row, 8 accumulators + 7 weights + 1 input are the
  * 16 registers of AVX2. */
 enum { DEPTHWISE_PIXELS = 8, DEPTHWISE_RING_BYTES = 256 << 10 };
+
+/* Cut the work at least so fine, for machines of many cores. */
+enum { DEPTHWISE_PIECES = 16 };
 
 /* Largest R. */
 enum { DEPTHWISE_ROWS = 31 };
@@ -55,10 +60,12 @@ static inline struct depthwise_cut depthwise_cut_of(const struct ddpm_call *call
     cut.vectors = (x->c + LANES - 1) / LANES;
     const int64_t vector_bytes = cut.rows * cut.slot_width * LANES * (int64_t)sizeof(float);
     const int64_t fit = DEPTHWISE_RING_BYTES / vector_bytes, most = fit < 1 ? 1 : fit;
+    cut.bands = (x->h + band - 1) / band;
     cut.groups = (cut.vectors + most - 1) / most;
+    const int64_t wanted = (DEPTHWISE_PIECES + x->n * cut.bands - 1) / (x->n * cut.bands);
+    cut.groups = cut.groups > wanted ? cut.groups : wanted < cut.vectors ? wanted : cut.vectors;
     cut.group = (cut.vectors + cut.groups - 1) / cut.groups;
     cut.groups = (cut.vectors + cut.group - 1) / cut.group;
-    cut.bands = (x->h + band - 1) / band;
     cut.slot = cut.group * cut.slot_width * LANES;
     return cut;
 }

@@ -6,9 +6,8 @@
  * For one channel vector, one row of dy and one filter row, the S sums stay in registers over the
  * whole row; eight pixels of dy are held at a time and each input vector loaded serves up to S of
  * them: 56 multiply-adds for 22 loads at S = 7, or 28 double ones for 17 loads of pairs of bf16
- * pixels. The row's sums are added to the piece's, and those
- * of the pieces (always cut alike) in fp64, so that the result does not depend on the number of
- * threads.
+ * pixels. The row's sums are added to the piece's, and those of the pieces (always cut alike) in
+ * fp64, so that the result does not depend on the number of threads.
  *
  * Scratch: fp32 [pieces][R·S + 1][group·LANES], the last row being Σ dy; then per thread a ring of
  * R unpacked rows of x and one of dy, see depthwise.h. */

@@ -49,11 +49,11 @@ ALWAYS_INLINE void rows_as(const struct ddpm_gemm_rows *g, const bool pairs,
     const float *b = g->b;
     int64_t depth = g->depth;
     for (int64_t segment = 0; segment < g->segments; ++segment) {
-        const float *row[GEMM_ROWS];
+        const char *row[GEMM_ROWS]; /* bf16 numbers need not lie at multiples of four bytes */
         UNROLL for (int m = 0; m < GEMM_ROWS; ++m) row[m] =
-            (const float *)g->a[segment * GEMM_ROWS + m] + g->a_offset;
+            (const char *)g->a[segment * GEMM_ROWS + m] + 4 * g->a_offset;
         for (int64_t k = 0; k < depth; ++k, b += GEMM_COLUMNS)
-            STEP(row[m] + k, b, pairs);
+            STEP(row[m] + 4 * k, b, pairs);
     }
 
     const float *bias = g->bias ? g->bias + g->offset : NULL;

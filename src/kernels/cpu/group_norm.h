@@ -39,7 +39,7 @@ static inline int64_t norm_wave_images(const struct ddpm_call *call, int tensors
     return bytes < NORM_WAVE_BYTES ? NORM_WAVE_BYTES / bytes : 1;
 }
 
-/* activation(x), as exact as numbers of `dtype` can tell. */
+/* activation(x); for bf16 a GELU with an absolute error of 8e-5. */
 ALWAYS_INLINE vf norm_value(vf x, const enum ddpm_activation activation,
                             const enum ddpm_dtype dtype)
 {

@@ -1,6 +1,6 @@
 /* What level avx512bf16 does with instructions that vector types cannot express; simd.h has the
- * same functions for the levels below. Subnormal bf16 numbers count as zero here, and sums of two
- * products are rounded once more than by fused multiply-adds. */
+ * same functions for the levels below. The processor takes subnormal bf16 numbers and sums for
+ * zero. */
 #ifndef DDPM_KERNELS_CPU_SIMD_AVX512BF16_H
 #define DDPM_KERNELS_CPU_SIMD_AVX512BF16_H
 

@@ -50,7 +50,8 @@ void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, void *v, in
                           void *copy);
 
 /* For the gradient of the weights: Bᵀ x B of `tile`, v[place·stride + c]; bf16: of `tile` and the
- * next one side by side, as pairs, if `tiles` is 2; with zeros if it is 1. */
+ * next one side by side, as pairs, if `tiles` is 2; with zeros if it is 1. `copy` holds `tiles`
+ * patches of 36·C elements, for a gradient of 16·K. */
 void SIMD(winograd_input_columns)(const struct ddpm_tensor *x, int64_t tile, int tiles, void *v,
                                   int64_t stride, void *copy);
 

@@ -92,8 +92,8 @@ static struct patch patch_at(const struct ddpm_tensor *t, int64_t n, int64_t h, 
         return (struct patch){data + corner * t->pixel_stride * element, t->w * t->pixel_stride,
                               t->pixel_stride};
     const size_t bytes = (size_t)(t->c * element);
-    for (int64_t i = 0; i < 6; ++i)
-        for (int64_t j = 0; j < 6; ++j) {
+    for (int64_t i = 0; i < size; ++i)
+        for (int64_t j = 0; j < size; ++j) {
             char *to = (char *)copy + (i * size + j) * t->c * element;
             if (h + i >= 0 && h + i < t->h && w + j >= 0 && w + j < t->w)
                 memcpy(to, data + (corner + i * t->w + j) * t->pixel_stride * element, bytes);
