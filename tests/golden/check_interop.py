@@ -53,7 +53,7 @@ def predict(ddpm, model, config, x, t, folder):
     names = {key: folder / f"{key}.npy" for key in ("x", "t", "eps")}
     np.save(names["x"], x.numpy())
     np.save(names["t"], t.numpy())
-    command = [ddpm, "predict", model, "--config", config, "--input", names["x"]]
+    command = [ddpm, "predict", model, "--config", config, "--precision", "fp32", "--input", names["x"]]
     command += ["--timesteps", names["t"], "--output", names["eps"]]
     subprocess.run(command, check=True)
     return torch.from_numpy(np.load(names["eps"]))
