@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "core/threads.h"
+
 ddpm_status ddpm_new_array(void **out, size_t count, size_t size, const char *what)
 {
     *out = calloc(count ? count : 1, size ? size : 1);
@@ -34,21 +36,33 @@ ddpm_status ddpm_grow_array(void **array, size_t *capacity, size_t need, size_t 
     return DDPM_OK;
 }
 
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* Huge pages [begin, end) of a buffer. Touching gigabytes for the first time costs seconds. */
+static void zero_pages(void *buffer, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    memset((char *)buffer + (size_t)begin * HUGE_PAGE, 0, (size_t)(end - begin) * HUGE_PAGE);
+}
+
 ddpm_status ddpm_new_aligned(void **out, size_t bytes, const char *what)
 {
-    const size_t huge_page = (size_t)2 << 20;
     size_t rounded = ddpm_align_up(bytes ? bytes : 1);
     *out = NULL;
     if (rounded < bytes)
         return ddpm_raise_memory(bytes, what);
-    size_t alignment = rounded >= huge_page ? huge_page : DDPM_ALIGNMENT;
+    size_t alignment = rounded >= HUGE_PAGE ? HUGE_PAGE : DDPM_ALIGNMENT;
     rounded = (rounded + alignment - 1) & ~(alignment - 1);
     void *buffer = aligned_alloc(alignment, rounded);
     if (!buffer)
         return ddpm_raise_memory(bytes, what);
-    if (alignment == huge_page)
+    if (alignment == HUGE_PAGE) {
         (void)madvise(buffer, rounded, MADV_HUGEPAGE); /* a wish: the run is right without it */
-    memset(buffer, 0, rounded);
+        ddpm_parallel_for(ddpm_processor_count(), (int64_t)(rounded / HUGE_PAGE), 4, zero_pages,
+                          buffer);
+    } else {
+        memset(buffer, 0, rounded);
+    }
     *out = buffer;
     return DDPM_OK;
 }

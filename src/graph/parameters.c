@@ -6,6 +6,7 @@
 
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/threads.h"
 
 size_t ddpm_parameters_find(const struct ddpm_parameters *parameters, const char *name)
 {
@@ -80,13 +81,36 @@ void ddpm_parameter_from_slab(const struct ddpm_parameter *parameter, const floa
         dense[torch] = from[place];
 }
 
-static float initial_value(const struct ddpm_parameter *parameter, float bound, uint64_t seed,
-                           uint32_t sample, int64_t i)
+struct initialization {
+    const struct ddpm_parameter *parameter;
+    float *to, bound;
+    uint64_t seed;
+    uint32_t sample;
+};
+
+/* Element i in PyTorch's order. */
+static float initial_value(const struct initialization *init, int64_t i)
 {
-    if (parameter->initial != DDPM_INITIAL_UNIFORM)
-        return parameter->initial == DDPM_INITIAL_ONE ? 1.0f : 0.0f;
-    struct ddpm_random4 r = ddpm_philox(seed, (uint32_t)(i / 4), sample, 0, DDPM_STREAM_WEIGHTS);
-    return (2.0f * ddpm_uniform(r.v[i % 4]) - 1.0f) * bound;
+    const struct ddpm_parameter *p = init->parameter;
+    if (p->initial != DDPM_INITIAL_UNIFORM)
+        return p->initial == DDPM_INITIAL_ONE ? 1.0f : 0.0f;
+    struct ddpm_random4 r =
+        ddpm_philox(init->seed, (uint32_t)(i / 4), init->sample, 0, DDPM_STREAM_WEIGHTS);
+    return (2.0f * ddpm_uniform(r.v[i % 4]) - 1.0f) * init->bound;
+}
+
+/* Output channels [begin, end) of a parameter. */
+static void initialize_channels(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct initialization *init = context;
+    const struct ddpm_parameter *p = init->parameter;
+    const int64_t taps = p->r * p->s;
+    for (int64_t k = begin; k < end; ++k)
+        for (int64_t c = 0; c < p->c; ++c)
+            for (int64_t tap = 0; tap < taps; ++tap)
+                init->to[(k * taps + tap) * p->c + c] =
+                    initial_value(init, (k * p->c + c) * taps + tap);
 }
 
 void ddpm_parameters_initialize(const struct ddpm_parameters *parameters, uint64_t seed,
@@ -94,11 +118,12 @@ void ddpm_parameters_initialize(const struct ddpm_parameters *parameters, uint64
 {
     for (size_t i = 0; i < parameters->count; ++i) {
         const struct ddpm_parameter *p = &parameters->items[i];
-        float bound = 1.0f / sqrtf((float)(p->fan_in > 0 ? p->fan_in : 1));
-        uint32_t sample = ddpm_hash_name(p->name);
-        float *to = slab + p->offset;
-        FOR_EACH_ELEMENT (p, torch, place)
-            to[place] = initial_value(p, bound, seed, sample, torch);
+        struct initialization init = {.parameter = p,
+                                      .to = slab + p->offset,
+                                      .bound = 1.0f / sqrtf((float)(p->fan_in > 0 ? p->fan_in : 1)),
+                                      .seed = seed,
+                                      .sample = ddpm_hash_name(p->name)};
+        ddpm_parallel_for(ddpm_processor_count(), p->k, 8, initialize_channels, &init);
     }
 }
 

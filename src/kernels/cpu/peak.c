@@ -9,7 +9,8 @@
 
 #define TRIES 5
 #define PEAK_TRIES 20
-#define PEAK_CHUNKS 8 /* of each thread, so that one that wakes late still gets some */
+#define PEAK_SECONDS 0.3 /* at least: until threads lie on processors of their own */
+#define PEAK_CHUNKS 8    /* of each thread, so that one that wakes late still gets some */
 #define TRIAD_COUNT ((int64_t)16 << 20) /* three arrays of 64 MiB: past every cache */
 
 static double now(void)
@@ -68,7 +69,8 @@ ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dt
     const int chunks = PEAK_CHUNKS * (device->threads < 256 ? device->threads : 256);
     const struct ddpm_peak *peak = peaks[((struct ddpm_cpu_device *)device)->level];
     const bool bf16 = dtype == DDPM_BF16 && peak->range_bf16;
-    for (int i = 0; i < PEAK_TRIES; ++i) {
+    const double start = now();
+    for (int i = 0; i < PEAK_TRIES || now() - start < PEAK_SECONDS; ++i) {
         double begin = now();
         ddpm_parallel_for(device->threads, chunks, 1, bf16 ? peak->range_bf16 : peak->range_f32,
                           results);
