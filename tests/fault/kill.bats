@@ -5,12 +5,17 @@ load "$DDPM_SUPPORT"
     cd "$BATS_TEST_TMPDIR"
     make_pictures pictures
     make_run run pictures 1
-    last=1
+    # How long this machine takes to start and save once: kills come from a little before that on.
+    begin=$(date +%s%N)
+    run "$DDPM" train --resume --out run --steps 2
+    succeeds
+    start=$((($(date +%s%N) - begin) / 1000000)) # ms
+    last=2
     for k in $(seq 50); do
         # Nearly all of the time goes into checkpoints: a tiny step, then a save.
         "$DDPM" train --resume --out run --steps 100000000 --save-every 1 --keep 2 2> errors &
         pid=$!
-        sleep "0.$((RANDOM % 30 + 5))"
+        sleep "$(printf '%d.%03d' $((wait = start / 2 + RANDOM % (300 + start), wait / 1000)) $((wait % 1000)))"
         kill -KILL "$pid"
         wait "$pid" || true
         # Resuming checks every byte of every file against the sums of state.json.
