@@ -4,7 +4,7 @@
 set -eu -o pipefail
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libwebp-dev libtiff-dev"
-test_packages="g++ make bats libcmocka-dev clang libclang-rt-14-dev clang-format"
+test_packages="g++ make bats libcmocka-dev clang libclang-rt-dev clang-format"
 
 case ${1:-} in
   build) packages=$build_packages ;;
