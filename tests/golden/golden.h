@@ -39,9 +39,8 @@ float *golden_values(const struct golden *golden, const char *name, int64_t *cou
 int64_t *golden_integers(const struct golden *golden, const char *name, int64_t *count);
 
 /* The configuration of a file's "config" (network, batch, picture size) over the defaults; *batch
- * may be NULL. The device is DDPM_TEST_DEVICE or the CPU, the precision DDPM_TEST_PRECISION or
- * fp32.
- */
+ * may be NULL. The device is DDPM_TEST_DEVICE or the CPU; the precision is DDPM_TEST_PRECISION or
+ * fp32. */
 void golden_config(const struct golden *golden, struct ddpm_config *config, int64_t *batch);
 
 /* The bound of an error in the precision that is tested. */
