@@ -47,6 +47,14 @@ static bool same_row(const struct bench *bench, const struct row *row, const str
            (!bench->by_shape || ddpm_tensor_same_shape(&row->shape, &call->in[0]));
 }
 
+static ddpm_status append_row(struct bench *bench, struct row row)
+{
+    DDPM_TRY(ddpm_grow_array((void **)&bench->rows, &bench->row_capacity, bench->row_count + 1,
+                             sizeof *bench->rows, "a table"));
+    bench->rows[bench->row_count++] = row;
+    return DDPM_OK;
+}
+
 static bool is_convolution(enum ddpm_op op)
 {
     switch (op) {
@@ -68,12 +76,10 @@ static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, d
     size_t i = 0;
     while (i < bench->row_count && !same_row(bench, &bench->rows[i], call))
         ++i;
-    if (i == bench->row_count) {
-        DDPM_TRY(ddpm_grow_array((void **)&bench->rows, &bench->row_capacity, i + 1,
-                                 sizeof *bench->rows, "a table"));
-        bench->rows[bench->row_count++] = (struct row){
-            .op = ddpm_op_info[call->op].name, .kernel = call->kernel->name, .shape = call->in[0]};
-    }
+    if (i == bench->row_count)
+        DDPM_TRY(append_row(bench, (struct row){.op = ddpm_op_info[call->op].name,
+                                                .kernel = call->kernel->name,
+                                                .shape = call->in[0]}));
     struct row *row = &bench->rows[i];
     double flops = (double)times * ddpm_call_flops(call);
     double bytes = (double)times * ddpm_call_bytes(call);
@@ -143,10 +149,7 @@ static ddpm_status profile_packing(struct bench *bench)
     if (row.calls == 0)
         return DDPM_OK;
     row.bound = bench->peak_bytes > 0 ? row.bytes / bench->peak_bytes : 0;
-    DDPM_TRY(ddpm_grow_array((void **)&bench->rows, &bench->row_capacity, bench->row_count + 1,
-                             sizeof *bench->rows, "a table"));
-    bench->rows[bench->row_count++] = row;
-    return DDPM_OK;
+    return append_row(bench, row);
 }
 
 static int by_falling_time(const void *a, const void *b)
@@ -284,8 +287,10 @@ static ddpm_status measure(struct bench *bench)
     if (backend->measure_peak) {
         DDPM_TRY(backend->measure_peak(bench->network->device, DDPM_F32, &bench->peak_f32,
                                        &bench->peak_bytes));
-        DDPM_TRY(backend->measure_peak(bench->network->device, bench->network->dtype,
-                                       &bench->peak_flops, &bench->peak_bytes));
+        bench->peak_flops = bench->peak_f32;
+        if (bench->network->dtype != DDPM_F32)
+            DDPM_TRY(backend->measure_peak(bench->network->device, bench->network->dtype,
+                                           &bench->peak_flops, &bench->peak_bytes));
     }
     DDPM_TRY(time_steps(bench));
     bench->graph = bench->trainer ? bench->trainer->graph : bench->network->forward.graph;

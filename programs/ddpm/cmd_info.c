@@ -89,12 +89,9 @@ static ddpm_status print_memory(const char *path)
     if (status != DDPM_OK) {
         printf("memory      not known here: %s\n", ddpm_error_message());
     } else {
-        char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], c[DDPM_TEXT_BYTES], d[DDPM_TEXT_BYTES];
-        printf("memory      %s to train on %s: activations %s, weights %s, packed weights %s\n",
-               ddpm_bytes_text(a, (double)(memory.activations + memory.weights + memory.packed)),
-               ddpm_network_device(network), ddpm_bytes_text(b, (double)memory.activations),
-               ddpm_bytes_text(c, (double)memory.weights),
-               ddpm_bytes_text(d, (double)memory.packed));
+        char what[200], text[DDPM_MEMORY_TEXT_BYTES];
+        snprintf(what, sizeof what, "to train on %s", ddpm_network_device(network));
+        printf("memory      %s\n", ddpm_memory_text(text, &memory, what));
     }
     ddpm_network_destroy(&network);
     ddpm_config_destroy(&config);
@@ -126,8 +123,9 @@ static ddpm_status print_checkpoint(const char *path)
     return in_folder(path, "ema.safetensors", ddpm_print_weights);
 }
 
-/* `checkpoints/latest` may move while a run goes on: everything is read from where it led first. */
-static ddpm_status print_latest(const char *path)
+/* A checkpoint and its checksums. `checkpoints/latest` may move while a run goes on: everything is
+ * read from where it led first. */
+static ddpm_status print_checked(const char *path)
 {
     char *folder = realpath(path, NULL);
     if (!folder)
@@ -174,7 +172,7 @@ static ddpm_status print_folder(const char *path)
         DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
     /* damage does not keep the rest from being told */
     ddpm_status status =
-        is_run ? in_folder(path, "checkpoints/latest", print_latest) : print_latest(path);
+        is_run ? in_folder(path, "checkpoints/latest", print_checked) : print_checked(path);
     char reason[1024];
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
     DDPM_TRY(in_folder(path, "config.json", print_memory));

@@ -154,7 +154,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
 
 static void describe(const struct run *run)
 {
-    char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], c[DDPM_TEXT_BYTES], d[DDPM_TEXT_BYTES];
+    char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], planned[DDPM_MEMORY_TEXT_BYTES];
     char network[64] = "", size[64] = "";
     struct ddpm_memory_plan memory = ddpm_trainer_memory(run->trainer);
     (void)ddpm_config_get(run->config, "network", network, sizeof network);
@@ -162,11 +162,7 @@ static void describe(const struct run *run)
     ddpm_progress_remark("network   %s, %s parameters", network,
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
-    ddpm_progress_remark(
-        "memory    %s planned: activations %s, weights %s, packed weights %s",
-        ddpm_bytes_text(a, (double)(memory.activations + memory.weights + memory.packed)),
-        ddpm_bytes_text(b, (double)memory.activations), ddpm_bytes_text(c, (double)memory.weights),
-        ddpm_bytes_text(d, (double)memory.packed));
+    ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
     ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step",
                          ddpm_count_text(a, ddpm_data_count(run->data)), size,
                          run->pictures_per_step);

@@ -8,6 +8,7 @@
 
 #include <ddpm/config.h>
 #include <ddpm/network.h>
+#include <ddpm/trainer.h>
 
 #include "core/error.h"
 
@@ -84,6 +85,11 @@ ddpm_status ddpm_config_size(const struct ddpm_config *config, const char *name,
 /* "1.5 GB". Written to `buffer`, which is returned. */
 #define DDPM_TEXT_BYTES 64
 const char *ddpm_bytes_text(char buffer[DDPM_TEXT_BYTES], double bytes);
+
+/* "4.64 GB planned: activations 2.42 GB, weights …", with `what` for "planned". */
+#define DDPM_MEMORY_TEXT_BYTES 512
+const char *ddpm_memory_text(char buffer[DDPM_MEMORY_TEXT_BYTES],
+                             const struct ddpm_memory_plan *memory, const char *what);
 
 /* "1:02:03" or "02:03". */
 const char *ddpm_time_text(char buffer[DDPM_TEXT_BYTES], double seconds);

@@ -170,3 +170,17 @@ ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *
         out->step = ddpm_step_of(path);
     return status;
 }
+
+const char *ddpm_memory_text(char buffer[DDPM_MEMORY_TEXT_BYTES],
+                             const struct ddpm_memory_plan *memory, const char *what)
+{
+    char whole[DDPM_TEXT_BYTES], activations[DDPM_TEXT_BYTES], weights[DDPM_TEXT_BYTES];
+    char packed[DDPM_TEXT_BYTES];
+    snprintf(
+        buffer, DDPM_MEMORY_TEXT_BYTES, "%s %s: activations %s, weights %s, packed weights %s",
+        ddpm_bytes_text(whole, (double)(memory->activations + memory->weights + memory->packed)),
+        what, ddpm_bytes_text(activations, (double)memory->activations),
+        ddpm_bytes_text(weights, (double)memory->weights),
+        ddpm_bytes_text(packed, (double)memory->packed));
+    return buffer;
+}

@@ -93,10 +93,17 @@ static inline vf vf_gelu_with_slope(vf x, vf *slope)
     return vf_relu(x) - (u * factor) * exponential;
 }
 
-static inline vf vf_gelu_bf16(vf x)
+/* u, x within ±4.5; *t = 2u²/4.5² - 1. */
+static inline vf vf_gelu_argument(vf x, vf *t)
 {
     vf u = vf_max(vf_min(x, vf_set(4.5f)), vf_set(-4.5f));
-    vf t = u * u * vf_set(2 / (4.5f * 4.5f)) - 1.0f;
+    *t = u * u * vf_set(2 / (4.5f * 4.5f)) - 1.0f;
+    return u;
+}
+
+static inline vf vf_gelu_bf16(vf x)
+{
+    vf t, u = vf_gelu_argument(x, &t);
     vf p = vf_set(0.00412155511f);
     p = p * t + vf_set(-0.0100396422f);
     p = p * t + vf_set(0.011125202f);
@@ -111,8 +118,7 @@ static inline vf vf_gelu_bf16(vf x)
 
 static inline vf vf_gelu_slope_bf16(vf x)
 {
-    vf u = vf_max(vf_min(x, vf_set(4.5f)), vf_set(-4.5f));
-    vf t = u * u * vf_set(2 / (4.5f * 4.5f)) - 1.0f;
+    vf t, u = vf_gelu_argument(x, &t);
     vf p = vf_set(-0.0274321496f);
     p = p * t + vf_set(0.0581600107f);
     p = p * t + vf_set(-0.0408352338f);
