@@ -146,16 +146,18 @@ static void copy_row(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t 
     }
 }
 
-/* Pairs of pixels of one row, w and w + stride, w + 2·stride and …, channel by channel. */
-static void copy_pairs(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w, int64_t stride,
-                       int64_t pairs, int64_t channel, int64_t count, float *to, int64_t step)
+/* Pairs of pixels of one row, w and w + stride, w + 2·stride and …, channel by channel; from column
+ * `end` on zeros. */
+static void copy_pairs(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w, int64_t end,
+                       int64_t stride, int64_t pairs, int64_t channel, int64_t count, float *to,
+                       int64_t step)
 {
     const int64_t first = (n * t->h + h) * t->w;
     const bool inside = h >= 0 && h < t->h;
     for (int64_t i = 0; i < pairs; ++i, to += step) {
         const int64_t low = w + 2 * i * stride, high = low + stride;
-        const bool has_low = inside && low >= 0 && low < t->w;
-        const bool has_high = inside && high >= 0 && high < t->w;
+        const bool has_low = inside && low >= 0 && low < end;
+        const bool has_high = inside && high >= 0 && high < end;
         const int64_t at_low = (first + low) * t->pixel_stride + channel;
         const int64_t at_high = (first + high) * t->pixel_stride + channel;
         for (int64_t c = 0; c < count; c += LANES) {
@@ -219,22 +221,13 @@ static void copy_block_pairs(const struct weight *p, int64_t n, int64_t h, int64
         if (p->few)
             copy_window_pairs(p, n, h0 + i, w0, dy + p->dy_copy, to);
         for (int s = 0; s < p->taps_w && !p->few; ++s)
-            copy_pairs(&p->x, n, h0 + i, w0 + s, p->stride, p->steps, c0, c_count,
+            copy_pairs(&p->x, n, h0 + i, w0 + s, p->x.w, p->stride, p->steps, c0, c_count,
                        to + s * p->x_rows * p->x_cols * p->x_step, p->x_step);
     }
-    for (int64_t i = 0; i < p->rows; ++i) {
-        float *to = dy + i * p->steps * p->dy_step;
-        copy_pairs(&p->dy, n, h + i, w, 1, p->steps, k0, k_count, to, p->dy_step);
-        if (p->cols % 2 == 0)
-            continue;
-        to += (p->steps - 1) * p->dy_step; /* the last pair's second pixel is the next block's */
-        for (int64_t k = 0; k < k_count; ++k) {
-            uint32_t bits;
-            memcpy(&bits, to + k, sizeof bits);
-            bits &= 0xffff;
-            memcpy(to + k, &bits, sizeof bits);
-        }
-    }
+    const int64_t end = w + p->cols < p->dy.w ? w + p->cols : p->dy.w;
+    for (int64_t i = 0; i < p->rows; ++i)
+        copy_pairs(&p->dy, n, h + i, w, end, 1, p->steps, k0, k_count,
+                   dy + i * p->steps * p->dy_step, p->dy_step);
 }
 
 static void add_bias(const float *dy, int64_t step, int64_t steps, bool pairs, int64_t count,
