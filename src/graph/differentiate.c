@@ -3,7 +3,8 @@
  *
  * With recomputation, a block's nodes are first appended again, as copies that write fresh values,
  * and the rules are given the copies: the first results then die in the forward pass, where only
- * the block's border was needed. */
+ * the block's border was needed. What costs no more than a pass over memory is computed again in
+ * any case (ddpm_graph_again). */
 #include <stdlib.h>
 
 #include "core/memory.h"
@@ -78,6 +79,40 @@ static void append_again(struct ddpm_graph *graph, const struct ddpm_node *node,
         names->old_values[names->count] = node->out[k];
         names->new_values[names->count++] = value;
     }
+}
+
+static bool cheap_to_repeat(enum ddpm_op op)
+{
+    switch (op) {
+    case DDPM_OP_DEPTHWISE_CONV2D:
+    case DDPM_OP_ADD_CHANNELS:
+    case DDPM_OP_GROUP_NORM:
+    case DDPM_OP_ACTIVATION:
+    case DDPM_OP_UPSAMPLE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value *value)
+{
+    struct ddpm_node *node = value->producer;
+    if (value->again)
+        return value->again;
+    if (!node || node->phase != DDPM_PHASE_FORWARD || !cheap_to_repeat(node->op))
+        return value;
+    struct ddpm_value *old_values[DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS];
+    struct ddpm_value *new_values[DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS];
+    struct renaming names = {old_values, new_values, 0};
+    for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+        if (node->in[k]) {
+            old_values[names.count] = node->in[k];
+            new_values[names.count++] = ddpm_graph_again(graph, node->in[k]);
+        }
+    append_again(graph, node, &names);
+    value->again = renamed(&names, value);
+    return value->again;
 }
 
 /* Differentiate nodes [begin, end), which are one block, with its results computed again. */

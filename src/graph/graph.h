@@ -40,6 +40,7 @@ struct ddpm_value {
     struct ddpm_node *producer; /* NULL for what is given */
     bool requires_gradient;
     struct ddpm_value *gradient; /* set by differentiate */
+    struct ddpm_value *again;    /* set by differentiate: see ddpm_graph_again() */
     size_t parameter;            /* PARAMETER, GRADIENT: index */
     struct ddpm_value *view_of;  /* VIEW, and what the plan put inside a concatenation */
     int64_t view_channel;
@@ -68,6 +69,7 @@ struct ddpm_graph {
     char scope[160];
     int block, block_count;
     bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
+    bool repack; /* weights change before every run: a packed form lives only while its call runs */
 
     struct ddpm_node **nodes;
     size_t node_count, node_capacity;
@@ -148,6 +150,11 @@ ddpm_status ddpm_graph_differentiate(struct ddpm_graph *graph, struct ddpm_value
 void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
                              struct ddpm_value *gradient);
 
+/* Used by gradient rules that read a result of the forward pass: `value`, or where it is cheap to
+ * compute, its equal that lives in the backward pass only: the producers up to it, one after the
+ * other, are appended once more, and the memory between is free for others. */
+struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value *value);
+
 /* Choose kernels, place every value, allocate the arena on the device. `weights` and `gradients`
  * are slabs on the device; gradients may be NULL when nothing was differentiated. Fails with
  * DDPM_ERROR_UNSUPPORTED naming the operation that has no kernel, or DDPM_ERROR_MEMORY saying how
@@ -173,9 +180,13 @@ ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, enum ddpm_phase pha
 ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, enum ddpm_phase phase, int repeats,
                                double *seconds);
 
-/* The weights slab has changed: pack again before the next run, or now. */
+/* The weights slab has changed: pack again before the next run, or now. With graph->repack every
+ * run does. */
 void ddpm_graph_weights_changed(struct ddpm_graph *graph);
 ddpm_status ddpm_graph_pack(struct ddpm_graph *graph);
+
+/* With graph->repack: what has to be done before the call is run. */
+ddpm_status ddpm_graph_pack_call(const struct ddpm_graph *graph, const struct ddpm_call *call);
 
 /* Copy between the host and a kept value (dense bytes). */
 ddpm_status ddpm_graph_write(struct ddpm_graph *graph, struct ddpm_value *value, const void *from);

@@ -15,8 +15,9 @@
 
 struct plan {
     struct ddpm_graph *graph;
-    struct ddpm_storage *storages; /* values' first, then one per node for scratch */
+    struct ddpm_storage *storages; /* values' first, then of every node its scratch and packed */
     int count;
+    int scratch, packed; /* where the nodes' begin */
 };
 
 /* The value whose storage a value lies in, through views and concatenations. */
@@ -183,7 +184,7 @@ static void assign_storages(struct plan *plan)
 }
 
 /* Step 4. */
-static void set_addresses(struct plan *plan, int scratch_begin, void *weights, void *gradients)
+static void set_addresses(struct plan *plan, void *weights, void *gradients)
 {
     struct ddpm_graph *graph = plan->graph;
     size_t element = ddpm_dtype_size(graph->parameter_dtype);
@@ -218,10 +219,15 @@ static void set_addresses(struct plan *plan, int scratch_begin, void *weights, v
             if (node->out[k])
                 call->out[k].data = node->out[k]->tensor.data;
         if (call->scratch_bytes)
-            call->scratch = (char *)graph->arena + plan->storages[scratch_begin + (int)i].offset;
-        if (call->packed_bytes)
+            call->scratch = (char *)graph->arena + plan->storages[plan->scratch + (int)i].offset;
+        if (!call->packed_bytes)
+            continue;
+        if (graph->repack) {
+            call->packed = (char *)graph->arena + plan->storages[plan->packed + (int)i].offset;
+        } else {
             call->packed = (char *)graph->packed + packed_offset;
-        packed_offset += ddpm_align_up(call->packed_bytes);
+            packed_offset += ddpm_align_up(call->packed_bytes);
+        }
     }
 }
 
@@ -251,7 +257,7 @@ static void find_phases(struct ddpm_graph *graph)
 }
 
 /* Steps 1 to 4 without memory. */
-static ddpm_status lay_out(struct plan *plan, int *scratch_begin)
+static ddpm_status lay_out(struct plan *plan)
 {
     struct ddpm_graph *graph = plan->graph;
     find_phases(graph);
@@ -261,15 +267,20 @@ static ddpm_status lay_out(struct plan *plan, int *scratch_begin)
     settle_views(graph);
     DDPM_TRY(prepare_calls(graph));
     find_lifetimes(graph);
-    DDPM_TRY(ddpm_new_array((void **)&plan->storages, graph->value_count + graph->node_count,
+    DDPM_TRY(ddpm_new_array((void **)&plan->storages, graph->value_count + 2 * graph->node_count,
                             sizeof *plan->storages, "the memory plan"));
     assign_storages(plan);
-    *scratch_begin = plan->count;
+    plan->scratch = plan->count;
+    plan->packed = plan->count + (int)graph->node_count;
+    plan->count += 2 * (int)graph->node_count;
     graph->packed_bytes = 0;
     for (size_t i = 0; i < graph->node_count; ++i) {
-        plan->storages[plan->count++] =
-            (struct ddpm_storage){graph->calls[i].scratch_bytes, (int)i, (int)i, 0};
-        graph->packed_bytes += ddpm_align_up(graph->calls[i].packed_bytes);
+        const struct ddpm_call *call = &graph->calls[i];
+        const size_t transient = graph->repack ? call->packed_bytes : 0;
+        plan->storages[plan->scratch + (int)i] =
+            (struct ddpm_storage){call->scratch_bytes, (int)i, (int)i, 0};
+        plan->storages[plan->packed + (int)i] = (struct ddpm_storage){transient, (int)i, (int)i, 0};
+        graph->packed_bytes += ddpm_align_up(call->packed_bytes - transient);
     }
     return ddpm_place_storages(plan->storages, (size_t)plan->count, &graph->arena_bytes);
 }
@@ -277,16 +288,15 @@ static ddpm_status lay_out(struct plan *plan, int *scratch_begin)
 ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
                             void *gradients)
 {
-    struct plan plan = {graph, NULL, 0};
-    int scratch_begin = 0;
+    struct plan plan = {.graph = graph};
     DDPM_TRY(graph->status);
     graph->device = device;
     graph->packed_stale = true;
-    ddpm_status status = lay_out(&plan, &scratch_begin);
+    ddpm_status status = lay_out(&plan);
     if (status == DDPM_OK)
         status = allocate(graph);
     if (status == DDPM_OK)
-        set_addresses(&plan, scratch_begin, weights, gradients);
+        set_addresses(&plan, weights, gradients);
     free(plan.storages);
     return status;
 }
@@ -294,11 +304,10 @@ ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device
 ddpm_status ddpm_graph_measure(struct ddpm_graph *graph, struct ddpm_device *device,
                                size_t *arena_bytes, size_t *packed_bytes)
 {
-    struct plan plan = {graph, NULL, 0};
-    int scratch_begin;
+    struct plan plan = {.graph = graph};
     DDPM_TRY(graph->status);
     graph->device = device;
-    ddpm_status status = lay_out(&plan, &scratch_begin);
+    ddpm_status status = lay_out(&plan);
     free(plan.storages);
     *arena_bytes = graph->arena_bytes;
     *packed_bytes = graph->packed_bytes;

@@ -31,8 +31,12 @@ ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, enum ddpm_phase phase, 
     for (int r = 0; r < repeats && status == DDPM_OK; ++r)
         for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
             const struct ddpm_call *call = &graph->calls[begin + i];
+            status = ddpm_graph_pack_call(graph, call);
+            if (status == DDPM_OK)
+                status = backend->synchronize(graph->device);
             double start = now();
-            status = call->kernel->run(call);
+            if (status == DDPM_OK)
+                status = call->kernel->run(call);
             if (status == DDPM_OK)
                 status = backend->synchronize(graph->device);
             times[i * (size_t)repeats + (size_t)r] = now() - start;

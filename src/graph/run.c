@@ -12,19 +12,26 @@ void ddpm_graph_weights_changed(struct ddpm_graph *graph)
 
 ddpm_status ddpm_graph_pack(struct ddpm_graph *graph)
 {
-    for (size_t i = 0; i < graph->node_count; ++i)
+    for (size_t i = 0; i < graph->node_count && !graph->repack; ++i)
         if (graph->calls[i].packed_bytes)
             DDPM_TRY(graph->calls[i].kernel->pack(&graph->calls[i]));
     graph->packed_stale = false;
     return DDPM_OK;
 }
 
+ddpm_status ddpm_graph_pack_call(const struct ddpm_graph *graph, const struct ddpm_call *call)
+{
+    return graph->repack && call->packed_bytes ? call->kernel->pack(call) : DDPM_OK;
+}
+
 ddpm_status ddpm_graph_run(struct ddpm_graph *graph, enum ddpm_phase phase)
 {
     if (graph->packed_stale)
         DDPM_TRY(ddpm_graph_pack(graph));
-    for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i)
+    for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i) {
+        DDPM_TRY(ddpm_graph_pack_call(graph, &graph->calls[i]));
         DDPM_TRY(graph->calls[i].kernel->run(&graph->calls[i]));
+    }
     return DDPM_OK;
 }
 
@@ -59,6 +66,7 @@ ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, enum ddpm_phase pha
         DDPM_TRY(ddpm_graph_pack(graph));
     for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i) {
         const struct ddpm_call *call = &graph->calls[i];
+        DDPM_TRY(ddpm_graph_pack_call(graph, call));
         DDPM_TRY(call->kernel->run(call));
         for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k) {
             DDPM_TRY(find_bad_image(graph->device, &call->out[k], image));

@@ -64,6 +64,7 @@ static ddpm_status build_graph(struct ddpm_trainer *trainer, int64_t batch, bool
     trainer->loss = ddpm_loss_per_image(g, prediction, trainer->noise, loss);
     ddpm_graph_fuse(g, ~0u);
     g->recompute = low_memory;
+    g->repack = config->training.accumulate == 1 || low_memory;
 
     g->phase = DDPM_PHASE_BACKWARD;
     struct ddpm_value *seed = ddpm_loss_gradient(g, prediction, trainer->noise, loss,

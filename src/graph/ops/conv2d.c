@@ -86,11 +86,12 @@ void ddpm_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_node *node
 {
     struct ddpm_value *x = node->in[0], *residual = node->in[3];
     struct ddpm_value *dy = node->out[0]->gradient;
+    struct ddpm_value *x_again = ddpm_graph_again(graph, x);
     struct ddpm_node *weight = ddpm_graph_node(graph, DDPM_OP_CONV2D_BACKWARD_WEIGHT, node->label);
     if (!weight)
         return;
     weight->attributes = node->attributes;
-    weight->in[0] = x;
+    weight->in[0] = x_again;
     weight->in[1] = dy;
     weight->out[0] = ddpm_graph_parameter_gradient(graph, node->in[1]);
     weight->out[1] = ddpm_graph_parameter_gradient(graph, node->in[2]);
