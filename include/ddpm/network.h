@@ -16,6 +16,15 @@
 extern "C" {
 #endif
 
+/* What training or drawing takes, in bytes. */
+struct ddpm_memory_plan {
+    uint64_t activations;  /* arena: activations, gradients of them, scratch */
+    uint64_t packed;       /* weights in the kernels' own forms, kept from step to step */
+    uint64_t weights;      /* weights, gradients, moments, EMA */
+    uint64_t available;    /* free on the device at that time; 0: not known */
+    double flops_per_step; /* counted directly, over the whole batch */
+};
+
 struct ddpm_network;
 
 /* Build the network that `config` describes and initialise its weights from its seed as PyTorch

@@ -43,6 +43,12 @@ struct ddpm_sample_options {
 DDPM_API ddpm_status ddpm_sample(struct ddpm_network *network,
                                  const struct ddpm_sample_options *options, uint8_t *pictures);
 
+/* What ddpm_sample() takes beyond the network while it draws (weights: 0; a step is one reverse
+ * step of a batch). *out is written on success only. */
+DDPM_API ddpm_status ddpm_sample_measure(struct ddpm_network *network,
+                                         const struct ddpm_sample_options *options,
+                                         struct ddpm_memory_plan *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -61,12 +61,7 @@ DDPM_API ddpm_status ddpm_trainer_gradient(const struct ddpm_trainer *trainer, c
 /* Steps done so far. */
 DDPM_API int64_t ddpm_trainer_steps_done(const struct ddpm_trainer *trainer);
 
-struct ddpm_memory_plan {
-    uint64_t activations;  /* arena: activations, gradients of them, scratch */
-    uint64_t packed;       /* weights in the kernels' own forms */
-    uint64_t weights;      /* weights, gradients, moments, EMA */
-    double flops_per_step; /* counted directly, over the whole batch */
-};
+/* Memory of a trainer, that of its network included. */
 DDPM_API struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer);
 
 /* What a trainer of `network` would plan; nothing is taken beyond what the network has already.

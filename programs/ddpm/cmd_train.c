@@ -36,6 +36,8 @@ struct run {
     struct ddpm_run_log log;
     struct ddpm_progress progress, sampling;
     int64_t steps, save_every, sample_every, num_samples, pictures_per_step;
+    struct ddpm_sample_options drawing;
+    struct ddpm_memory_plan sampling_memory;
     int64_t saved; /* step of the newest checkpoint; -1: none */
     double flushed;
 };
@@ -64,6 +66,36 @@ static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ru
     return ddpm_config_check(run->config);
 }
 
+static int after_sampling_step(void *user, const struct ddpm_sample_progress *progress)
+{
+    struct run *run = user;
+    run->sampling.total = progress->total;
+    ddpm_progress_bar(&run->sampling, "sampling", progress->done);
+    return ddpm_caught_signal();
+}
+
+/* How the pictures of a grid are drawn. */
+static ddpm_status read_drawing(struct run *run)
+{
+    int height, width;
+    int64_t seed;
+    char clip[8];
+    DDPM_TRY(ddpm_config_size(run->config, "image-size", &height, &width));
+    DDPM_TRY(ddpm_config_integer(run->config, "seed", &seed));
+    DDPM_TRY(ddpm_config_get(run->config, "clip", clip, sizeof clip));
+    run->drawing = (struct ddpm_sample_options){
+        .count = run->num_samples,
+        .height = height,
+        .width = width,
+        .seed = (uint64_t)seed,
+        .weights = DDPM_WEIGHTS_EMA,
+        .clip = clip[1] == 'n',
+        .callback = after_sampling_step,
+        .user = run,
+    };
+    return DDPM_OK;
+}
+
 static ddpm_status read_numbers(struct run *run)
 {
     int64_t batch, accumulate;
@@ -74,7 +106,7 @@ static ddpm_status read_numbers(struct run *run)
     DDPM_TRY(ddpm_config_integer(run->config, "sample-every", &run->sample_every));
     DDPM_TRY(ddpm_config_integer(run->config, "num-samples", &run->num_samples));
     run->pictures_per_step = batch * accumulate;
-    return DDPM_OK;
+    return read_drawing(run);
 }
 
 /* A folder with anything in it belongs to somebody. */
@@ -127,6 +159,28 @@ static ddpm_status write_config(const struct run *run)
     return status;
 }
 
+/* Samples are drawn while the trainer keeps its memory: better to know now that both fit. What does
+ * not fit at once is drawn in smaller batches, see ddpm_sample(). */
+static ddpm_status check_sampling_memory(struct run *run)
+{
+    struct ddpm_memory_plan *memory = &run->sampling_memory;
+    struct ddpm_sample_options options = run->drawing;
+    if (run->sample_every <= 0)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_sample_measure(run->network, &options, memory));
+    if (!memory->available || memory->activations + memory->packed <= memory->available)
+        return DDPM_OK;
+    options.batch = 1;
+    DDPM_TRY(ddpm_sample_measure(run->network, &options, memory));
+    if (memory->activations + memory->packed <= memory->available)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_MEMORY,
+                      "out of memory before any work: to draw samples besides training takes %.2f "
+                      "GB more, %.2f GB are free; with sample-every 0 there are none",
+                      (double)(memory->activations + memory->packed) / 1e9,
+                      (double)memory->available / 1e9);
+}
+
 /* Everything that can fail without a trace on disk, then the run's folder. */
 static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *run)
 {
@@ -140,6 +194,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     DDPM_TRY(ddpm_data_open(run->config, &run->data));
     DDPM_TRY(ddpm_network_create(run->config, &run->network));
     DDPM_TRY(ddpm_trainer_create(run->network, run->data, &run->trainer));
+    DDPM_TRY(check_sampling_memory(run));
     if (run->resume) {
         DDPM_TRY(ddpm_trainer_resume(run->trainer, run->path));
         run->saved = ddpm_trainer_steps_done(run->trainer);
@@ -163,6 +218,10 @@ static void describe(const struct run *run)
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
     ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
+    const uint64_t more = run->sampling_memory.activations + run->sampling_memory.packed;
+    if (more > 0)
+        ddpm_progress_remark("          %s more while samples are drawn",
+                             ddpm_bytes_text(a, (double)more));
     ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step",
                          ddpm_count_text(a, ddpm_data_count(run->data)), size,
                          run->pictures_per_step);
@@ -182,14 +241,6 @@ static ddpm_status save(struct run *run, bool wait)
         run->saved = step;
     }
     return wait ? ddpm_trainer_save_end(run->trainer) : DDPM_OK;
-}
-
-static int after_sampling_step(void *user, const struct ddpm_sample_progress *progress)
-{
-    struct run *run = user;
-    run->sampling.total = progress->total;
-    ddpm_progress_bar(&run->sampling, "sampling", progress->done);
-    return ddpm_caught_signal();
 }
 
 static ddpm_status write_grid(struct run *run, const struct ddpm_sample_options *options,
@@ -223,24 +274,11 @@ static ddpm_status write_grid(struct run *run, const struct ddpm_sample_options 
 /* Draw the grid of the current step, unless it is there already or cannot be drawn as a PNG. */
 static ddpm_status sample(struct run *run)
 {
-    int height, width;
-    int64_t channels, seed;
-    char *path, clip[8];
+    const struct ddpm_sample_options *options = &run->drawing;
+    int64_t channels;
+    char *path;
     uint8_t *pictures = NULL;
-    DDPM_TRY(ddpm_config_size(run->config, "image-size", &height, &width));
     DDPM_TRY(ddpm_config_integer(run->config, "channels", &channels));
-    DDPM_TRY(ddpm_config_integer(run->config, "seed", &seed));
-    DDPM_TRY(ddpm_config_get(run->config, "clip", clip, sizeof clip));
-    const struct ddpm_sample_options options = {
-        .count = run->num_samples,
-        .height = height,
-        .width = width,
-        .seed = (uint64_t)seed,
-        .weights = DDPM_WEIGHTS_EMA,
-        .clip = clip[1] == 'n',
-        .callback = after_sampling_step,
-        .user = run,
-    };
     DDPM_TRY(ddpm_format(&path, "%s/samples/step-%06" PRId64 ".png", run->path,
                          ddpm_trainer_steps_done(run->trainer)));
     ddpm_status status = DDPM_OK;
@@ -248,12 +286,12 @@ static ddpm_status sample(struct run *run)
     if (!ddpm_path_exists(path) && channels <= 4) {
         ddpm_progress_clear();
         ddpm_progress_start(&run->sampling, 0, 0);
-        status = ddpm_new_array((void **)&pictures, (size_t)run->num_samples,
-                                (size_t)(height * width * channels), "samples");
+        status = ddpm_new_array((void **)&pictures, (size_t)options->count,
+                                (size_t)(options->height * options->width * channels), "samples");
         if (status == DDPM_OK)
-            status = ddpm_sample(run->network, &options, pictures);
+            status = ddpm_sample(run->network, options, pictures);
         if (status == DDPM_OK)
-            status = write_grid(run, &options, pictures, channels, path);
+            status = write_grid(run, options, pictures, channels, path);
     }
     run->progress.paused += ddpm_clock() - begin;
     free(pictures);

@@ -2,12 +2,11 @@
 #include "core/memory.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#include "core/threads.h"
 
 ddpm_status ddpm_new_array(void **out, size_t count, size_t size, const char *what)
 {
@@ -38,38 +37,51 @@ ddpm_status ddpm_grow_array(void **array, size_t *capacity, size_t need, size_t 
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
-/* Huge pages [begin, end) of a buffer. Touching gigabytes for the first time costs seconds. */
-static void zero_pages(void *buffer, int64_t begin, int64_t end, int thread)
-{
-    (void)thread;
-    memset((char *)buffer + (size_t)begin * HUGE_PAGE, 0, (size_t)(end - begin) * HUGE_PAGE);
-}
+/* Lies right before an aligned buffer. */
+struct header {
+    void *block; /* to be freed */
+    size_t bytes;
+};
 
+static atomic_size_t aligned_bytes;
+
+/* calloc takes large blocks from the system,
+ * where they are zero without being touched: the threads that work in a page first also wait for
+ * it. */
 ddpm_status ddpm_new_aligned(void **out, size_t bytes, const char *what)
 {
-    size_t rounded = ddpm_align_up(bytes ? bytes : 1);
+    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : DDPM_ALIGNMENT;
+    const size_t room = alignment + sizeof(struct header);
     *out = NULL;
-    if (rounded < bytes)
+    if (bytes > SIZE_MAX - room)
         return ddpm_raise_memory(bytes, what);
-    size_t alignment = rounded >= HUGE_PAGE ? HUGE_PAGE : DDPM_ALIGNMENT;
-    rounded = (rounded + alignment - 1) & ~(alignment - 1);
-    void *buffer = aligned_alloc(alignment, rounded);
-    if (!buffer)
+    char *block = calloc(1, bytes + room);
+    if (!block)
         return ddpm_raise_memory(bytes, what);
-    if (alignment == HUGE_PAGE) {
-        (void)madvise(buffer, rounded, MADV_HUGEPAGE); /* a wish: the run is right without it */
-        ddpm_parallel_for(ddpm_processor_count(), (int64_t)(rounded / HUGE_PAGE), 4, zero_pages,
-                          buffer);
-    } else {
-        memset(buffer, 0, rounded);
-    }
+    const uintptr_t lowest = (uintptr_t)block + sizeof(struct header);
+    char *buffer = (char *)(block + sizeof(struct header) + (0 - lowest) % alignment);
+    const struct header header = {block, bytes};
+    memcpy(buffer - sizeof header, &header, sizeof header);
+    atomic_fetch_add(&aligned_bytes, bytes);
+    if (alignment == HUGE_PAGE) /* a wish: the run is right without it */
+        (void)madvise(buffer, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     *out = buffer;
     return DDPM_OK;
 }
 
 void ddpm_free_aligned(void *buffer)
 {
-    free(buffer);
+    struct header header;
+    if (!buffer)
+        return;
+    memcpy(&header, (char *)buffer - sizeof header, sizeof header);
+    atomic_fetch_sub(&aligned_bytes, header.bytes);
+    free(header.block);
+}
+
+size_t ddpm_aligned_bytes(void)
+{
+    return atomic_load(&aligned_bytes);
 }
 
 ddpm_status ddpm_copy_string(char **out, const char *text)

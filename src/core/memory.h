@@ -26,10 +26,13 @@ ddpm_status ddpm_new_array(void **out, size_t count, size_t size, const char *wh
 ddpm_status ddpm_grow_array(void **array, size_t *capacity, size_t need, size_t size,
                             const char *what);
 
-/* Large, aligned, zeroed buffer (huge pages where the system grants them). Free with
- * ddpm_free_aligned(). */
+/* Large, aligned, zeroed buffer (huge pages where the system grants them), whose pages the system
+ * hands out when they are first written. Free with ddpm_free_aligned(). */
 ddpm_status ddpm_new_aligned(void **out, size_t bytes, const char *what);
 void ddpm_free_aligned(void *buffer);
+
+/* Bytes of all such buffers, whether they have been written or not. */
+size_t ddpm_aligned_bytes(void);
 
 /* Copy of a string, or NULL text as NULL. */
 ddpm_status ddpm_copy_string(char **out, const char *text);

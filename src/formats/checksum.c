@@ -8,12 +8,20 @@
 #include "formats/file.h"
 #include "formats/json.h"
 
+#define PIECE ((size_t)16 << 20) /* so much of a file is in memory at once */
+
 ddpm_status ddpm_file_checksum(const char *path, struct ddpm_checksum *out)
 {
     struct ddpm_mapping mapping;
     DDPM_TRY(ddpm_mapping_open(&mapping, path));
+    uLong crc32 = 0;
+    for (size_t first = 0; first < mapping.bytes; first += PIECE) {
+        const size_t left = mapping.bytes - first, bytes = left < PIECE ? left : PIECE;
+        crc32 = crc32_z(crc32, mapping.data + first, bytes);
+        ddpm_mapping_forget(&mapping, first, bytes);
+    }
     out->bytes = mapping.bytes;
-    out->crc32 = (uint32_t)crc32_z(0, mapping.data, mapping.bytes);
+    out->crc32 = (uint32_t)crc32;
     ddpm_mapping_close(&mapping);
     return DDPM_OK;
 }

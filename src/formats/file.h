@@ -60,6 +60,10 @@ struct ddpm_mapping {
 };
 ddpm_status ddpm_mapping_open(struct ddpm_mapping *out, const char *path);
 
+/* Bytes [first, first + bytes) have been read: their memory may go. Reading them once more reads
+ * the file again. */
+void ddpm_mapping_forget(const struct ddpm_mapping *mapping, size_t first, size_t bytes);
+
 /* Unmap; a zeroed or closed mapping is fine. */
 void ddpm_mapping_close(struct ddpm_mapping *mapping);
 

@@ -94,6 +94,14 @@ ddpm_status ddpm_mapping_open(struct ddpm_mapping *out, const char *path)
     return status;
 }
 
+void ddpm_mapping_forget(const struct ddpm_mapping *mapping, size_t first, size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), before = first % page;
+    if (bytes)
+        (void)madvise((void *)(uintptr_t)(mapping->data + first - before), bytes + before,
+                      MADV_DONTNEED);
+}
+
 void ddpm_mapping_close(struct ddpm_mapping *mapping)
 {
     if (mapping->bytes)

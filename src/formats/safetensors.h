@@ -89,6 +89,10 @@ ddpm_status ddpm_safetensors_read_f32(const struct ddpm_safetensors_tensor *tens
 ddpm_status ddpm_safetensors_read_i64(const struct ddpm_safetensors_tensor *tensor, int64_t *out,
                                       int64_t count);
 
+/* The values of a tensor have been read: their memory may go. They can be read once more. */
+void ddpm_safetensors_forget(const struct ddpm_safetensors *file,
+                             const struct ddpm_safetensors_tensor *tensor);
+
 struct ddpm_safetensors_entry;
 
 /* Writes all values of `entry` to `file` with ddpm_file_write(), in any number of pieces. */

@@ -292,6 +292,15 @@ const struct ddpm_safetensors_tensor *ddpm_safetensors_find(const struct ddpm_sa
     return found ? *found : NULL;
 }
 
+void ddpm_safetensors_forget(const struct ddpm_safetensors *file,
+                             const struct ddpm_safetensors_tensor *tensor)
+{
+    if (file->mapping.bytes)
+        ddpm_mapping_forget(&file->mapping,
+                            (size_t)((const uint8_t *)tensor->data - file->mapping.data),
+                            tensor->bytes);
+}
+
 const char *ddpm_safetensors_metadata(const struct ddpm_safetensors *file, const char *key)
 {
     for (size_t i = 0; i < file->text_count; ++i)

@@ -235,7 +235,7 @@ static ddpm_status allocate(struct ddpm_graph *graph)
 {
     const struct ddpm_backend *backend = graph->device->backend;
     const size_t need = graph->arena_bytes + graph->packed_bytes;
-    const size_t available = backend->available ? backend->available(graph->device) : 0;
+    const size_t available = ddpm_device_available(graph->device);
     if (available && need > available)
         return ddpm_raise(DDPM_ERROR_MEMORY,
                           "out of memory before any work: the plan needs %.2f GB, %.2f GB are free",

@@ -73,6 +73,9 @@ ddpm_status ddpm_device_open(const char *name, const struct ddpm_device_options 
                              struct ddpm_device **out);
 void ddpm_device_close(struct ddpm_device **device);
 
+/* Bytes that can still be allocated; 0 when that is not known. */
+size_t ddpm_device_available(struct ddpm_device *device);
+
 /* A backend may live in a shared library of its own, loaded at run time (plugin.c): it exports
  * `ddpm_cuda_backend`, of type ddpm_plugin_backend, which returns NULL when `abi` is not the one it
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that

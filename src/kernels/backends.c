@@ -87,3 +87,8 @@ void ddpm_device_close(struct ddpm_device **device)
         (*device)->backend->close(*device);
     *device = NULL;
 }
+
+size_t ddpm_device_available(struct ddpm_device *device)
+{
+    return device->backend->available ? device->backend->available(device) : 0;
+}

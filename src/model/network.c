@@ -40,19 +40,22 @@ static ddpm_status describe_parameters(struct ddpm_network *network)
     return DDPM_OK;
 }
 
+/* Both slabs hold the same first weights. */
 static ddpm_status initialize_weights(struct ddpm_network *network)
 {
-    const struct ddpm_backend *backend = network->device->backend;
+    struct ddpm_device *device = network->device;
+    const struct ddpm_backend *backend = device->backend;
     const size_t bytes = ddpm_network_slab_bytes(network);
-    float *host;
-    DDPM_TRY(ddpm_new_aligned((void **)&host, bytes, "initial weights"));
-    ddpm_parameters_initialize(&network->parameters, network->config.training.seed, host);
+    void *host = NULL;
+    for (int i = 0; i < 2; ++i)
+        DDPM_TRY(backend->allocate(device, bytes, "weights", &network->slabs[i]));
+    if (!backend->host_memory)
+        DDPM_TRY(ddpm_new_aligned(&host, bytes, "initial weights"));
+    float *first = host ? host : network->slabs[0];
+    ddpm_parameters_initialize(&network->parameters, network->config.training.seed, first);
     ddpm_status status = DDPM_OK;
-    for (int i = 0; i < 2 && status == DDPM_OK; ++i) {
-        status = backend->allocate(network->device, bytes, "weights", &network->slabs[i]);
-        if (status == DDPM_OK)
-            status = backend->upload(network->device, network->slabs[i], host, bytes);
-    }
+    for (int i = host ? 0 : 1; i < 2 && status == DDPM_OK; ++i)
+        status = backend->upload(device, network->slabs[i], first, bytes);
     ddpm_free_aligned(host);
     return status;
 }

@@ -51,19 +51,27 @@ static ddpm_status build_graph(struct chain *chain, int64_t batch)
         ddpm_draw_normal(g, chain->counters, sizes->seed, DDPM_STREAM_SAMPLE_STEP, &shape);
     ddpm_reverse_step(g, chain->x, prediction, z, chain->t, chain->table, sizes->clip != 0);
     ddpm_graph_fuse(g, ~0u);
-    return ddpm_graph_plan(g, network->device, network->slabs[sizes->weights], NULL);
+    return g->status;
+}
+
+static ddpm_status plan_batch(struct chain *chain)
+{
+    struct ddpm_network *network = chain->network;
+    DDPM_TRY(build_graph(chain, chain->sizes.batch));
+    return ddpm_graph_plan(chain->graph, network->device, network->slabs[chain->sizes.weights],
+                           NULL);
 }
 
 /* The largest batch that fits in memory, at most what was asked for. */
 static ddpm_status plan_chain(struct chain *chain)
 {
-    ddpm_status status = build_graph(chain, chain->sizes.batch);
+    ddpm_status status = plan_batch(chain);
     while (status == DDPM_ERROR_MEMORY && chain->sizes.batch > 1 && chain->options->batch == 0) {
         ddpm_graph_destroy(&chain->graph);
         chain->sizes.batch = (chain->sizes.batch + 1) / 2;
         ddpm_log(DDPM_LOG_INFO, "not enough memory: drawing %lld pictures at once",
                  (long long)chain->sizes.batch);
-        status = build_graph(chain, chain->sizes.batch);
+        status = plan_batch(chain);
     }
     DDPM_TRY(status);
     return ddpm_graph_write(chain->graph, chain->table, chain->tables.reverse);
@@ -216,5 +224,28 @@ ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_o
     free(chain.host_counters);
     free(chain.host_x);
     free(chain.planar_x);
+    return status;
+}
+
+ddpm_status ddpm_sample_measure(struct ddpm_network *network,
+                                const struct ddpm_sample_options *options,
+                                struct ddpm_memory_plan *out)
+{
+    struct chain chain = {.network = network, .options = options};
+    size_t arena, packed;
+    DDPM_TRY(fill_in_defaults(&chain));
+    ddpm_status status = ddpm_diffusion_tables_create(&network->config.diffusion, &chain.tables);
+    if (status == DDPM_OK)
+        status = build_graph(&chain, chain.sizes.batch);
+    if (status == DDPM_OK)
+        status = ddpm_graph_measure(chain.graph, network->device, &arena, &packed);
+    if (status == DDPM_OK)
+        *out = (struct ddpm_memory_plan){.activations = arena,
+                                         .packed = packed,
+                                         .available = ddpm_device_available(network->device),
+                                         .flops_per_step =
+                                             ddpm_graph_flops(chain.graph, DDPM_PHASE_FORWARD)};
+    ddpm_graph_destroy(&chain.graph);
+    ddpm_diffusion_tables_clear(&chain.tables);
     return status;
 }

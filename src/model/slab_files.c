@@ -107,6 +107,7 @@ static ddpm_status read_one(const struct ddpm_parameter *p, const struct ddpm_sa
     if (status == DDPM_OK)
         ddpm_parameter_to_slab(p, dense, slab);
     free(dense);
+    ddpm_safetensors_forget(file, tensor);
     return status;
 }
 
@@ -160,6 +161,7 @@ static ddpm_status compare_one(const struct ddpm_parameter *p, const struct ddpm
     ddpm_parameter_from_slab(p, slab->slab, dense);
     bool same = memcmp(dense, tensor->data, count * sizeof *dense) == 0;
     free(dense);
+    ddpm_safetensors_forget(file, tensor);
     return same ? DDPM_OK
                 : ddpm_raise(DDPM_ERROR_IO, "%s: tensor %s does not read back as it was written",
                              path, name);

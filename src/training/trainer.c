@@ -93,7 +93,7 @@ static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memo
     if (status == DDPM_OK)
         status = ddpm_graph_measure(trainer->graph, device, &arena, &packed);
     ddpm_graph_destroy(&trainer->graph);
-    return status == DDPM_OK && arena + packed <= device->backend->available(device);
+    return status == DDPM_OK && arena + packed <= ddpm_device_available(device);
 }
 
 /* The plan does not fit: say what would. */
@@ -257,6 +257,7 @@ struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer)
         .activations = g->arena_bytes,
         .packed = g->packed_bytes,
         .weights = 5 * (uint64_t)ddpm_network_slab_bytes(trainer->network),
+        .available = ddpm_device_available(trainer->network->device),
         .flops_per_step = flops * (double)trainer->network->config.training.accumulate,
     };
 }
