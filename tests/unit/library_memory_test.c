@@ -53,6 +53,38 @@ static void planned_memory_is_real_memory(void **state)
     ddpm_network_destroy(&network);
 }
 
+static int keep_resident(void *user, const struct ddpm_sample_progress *progress)
+{
+    (void)progress;
+    *(double *)user = resident();
+    return 0;
+}
+
+static void sampling_takes_what_was_measured(void **state)
+{
+    (void)state;
+#ifdef SANITIZED
+    skip();
+#endif
+    struct ddpm_network *network =
+        tiny_network("threads=2 dim=32 dim-mults=1,2,4,8 image-size=32 timesteps=3");
+    double after = 0;
+    const struct ddpm_sample_options options = {
+        .count = 8, .clip = -1, .callback = keep_resident, .user = &after};
+    struct ddpm_memory_plan plan;
+    uint8_t *pictures = calloc(8, 3 * 32 * 32);
+    assert_ok(ddpm_sample_measure(network, &options, &plan));
+    const double planned = (double)(plan.activations + plan.packed), before = resident();
+    assert_ok(ddpm_sample(network, &options, pictures));
+    print_message("planned %.1f MB, resident memory grew by %.1f MB\n", planned / 1e6,
+                  (after - before) / 1e6);
+    assert_true(plan.packed > 0 && plan.flops_per_step > 1e8);
+    assert_true(plan.available == 0 || plan.available > plan.packed);
+    assert_true(fabs(after - before - planned) < 0.1 * planned);
+    free(pictures);
+    ddpm_network_destroy(&network);
+}
+
 static void a_second_forward_pass_allocates_nothing(void **state)
 {
     (void)state;
@@ -120,7 +152,7 @@ static void steps_from_data_allocate_nothing(void **state)
 struct stretch {
     const char *begin, *end;
     int first, last;
-    const struct ddpm_value *value; /* NULL: scratch of node `first` */
+    const struct ddpm_value *value; /* NULL: scratch or packed weights of node `first` */
 };
 
 static const struct ddpm_value *base_of(const struct ddpm_value *value)
@@ -169,7 +201,8 @@ static bool is_in_place(const struct ddpm_graph *graph, const struct stretch *a,
 
 static void check_plan(const struct ddpm_graph *graph)
 {
-    struct stretch *stretches = calloc(graph->value_count + graph->node_count, sizeof *stretches);
+    struct stretch *stretches =
+        calloc(graph->value_count + 2 * graph->node_count, sizeof *stretches);
     size_t count = 0, pairs = 0;
     for (size_t i = 0; i < graph->node_count; ++i) {
         for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
@@ -183,10 +216,14 @@ static void check_plan(const struct ddpm_graph *graph)
             stretches[i].last = (int)graph->node_count;
         }
     for (size_t i = 0; i < graph->node_count; ++i) {
-        const char *scratch = graph->calls[i].scratch;
-        if (graph->calls[i].scratch_bytes)
-            stretches[count++] = (struct stretch){scratch, scratch + graph->calls[i].scratch_bytes,
-                                                  (int)i, (int)i, NULL};
+        const struct ddpm_call *call = &graph->calls[i];
+        const char *scratch = call->scratch, *packed = call->packed;
+        if (call->scratch_bytes)
+            stretches[count++] =
+                (struct stretch){scratch, scratch + call->scratch_bytes, (int)i, (int)i, NULL};
+        if (graph->repack && call->packed_bytes)
+            stretches[count++] =
+                (struct stretch){packed, packed + call->packed_bytes, (int)i, (int)i, NULL};
     }
     const char *arena = graph->arena;
     for (size_t i = 0; i < count; ++i) {
@@ -209,9 +246,12 @@ static void check_plan(const struct ddpm_graph *graph)
 static void no_two_live_values_overlap(void **state)
 {
     (void)state;
-    static const char *const options[] = {
-        "network=OneResUNet dim-mults=1", "network=TwoResUNet dim-mults=1,2,4 image-size=32",
-        "network=AttentionUNet dim-mults=1,2,2,3 image-size=16", "norm=off mult=1 init-dim=12"};
+    static const char *const options[] = {"network=OneResUNet dim-mults=1",
+                                          "network=TwoResUNet dim-mults=1,2,4 image-size=32",
+                                          "network=AttentionUNet dim-mults=1,2,2,3 image-size=16",
+                                          "norm=off mult=1 init-dim=12",
+                                          "memory=low network=TwoResUNet",
+                                          "accumulate=2 network=TwoResUNet dim=16"};
     for (size_t i = 0; i < sizeof options / sizeof *options; ++i) {
         struct ddpm_network *network = tiny_network(options[i]);
         struct ddpm_trainer *trainer;
@@ -226,6 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(planned_memory_is_real_memory),
+        cmocka_unit_test(sampling_takes_what_was_measured),
         cmocka_unit_test(a_second_forward_pass_allocates_nothing),
         cmocka_unit_test(given_steps_allocate_nothing),
         cmocka_unit_test(steps_from_data_allocate_nothing),
