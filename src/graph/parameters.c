@@ -88,15 +88,15 @@ struct initialization {
     uint32_t sample;
 };
 
-/* Element i in PyTorch's order. */
-static float initial_value(const struct initialization *init, int64_t i)
+/* Element i in PyTorch's order, elements in a row: four of them share a block, *random. */
+static inline float initial_value(const struct initialization *init, int64_t i, bool first,
+                                  struct ddpm_random4 *random)
 {
-    const struct ddpm_parameter *p = init->parameter;
-    if (p->initial != DDPM_INITIAL_UNIFORM)
-        return p->initial == DDPM_INITIAL_ONE ? 1.0f : 0.0f;
-    struct ddpm_random4 r =
-        ddpm_philox(init->seed, (uint32_t)(i / 4), init->sample, 0, DDPM_STREAM_WEIGHTS);
-    return (2.0f * ddpm_uniform(r.v[i % 4]) - 1.0f) * init->bound;
+    if (init->parameter->initial != DDPM_INITIAL_UNIFORM)
+        return init->parameter->initial == DDPM_INITIAL_ONE ? 1.0f : 0.0f;
+    if (first || i % 4 == 0)
+        *random = ddpm_philox(init->seed, (uint32_t)(i / 4), init->sample, 0, DDPM_STREAM_WEIGHTS);
+    return (2.0f * ddpm_uniform(random->v[i % 4]) - 1.0f) * init->bound;
 }
 
 /* Output channels [begin, end) of a parameter. */
@@ -105,12 +105,13 @@ static void initialize_channels(void *context, int64_t begin, int64_t end, int t
     (void)thread;
     const struct initialization *init = context;
     const struct ddpm_parameter *p = init->parameter;
-    const int64_t taps = p->r * p->s;
+    const int64_t taps = p->r * p->s, first = begin * p->c * taps;
+    struct ddpm_random4 random = {{0}};
+    int64_t i = first;
     for (int64_t k = begin; k < end; ++k)
         for (int64_t c = 0; c < p->c; ++c)
-            for (int64_t tap = 0; tap < taps; ++tap)
-                init->to[(k * taps + tap) * p->c + c] =
-                    initial_value(init, (k * p->c + c) * taps + tap);
+            for (int64_t tap = 0; tap < taps; ++tap, ++i)
+                init->to[(k * taps + tap) * p->c + c] = initial_value(init, i, i == first, &random);
 }
 
 void ddpm_parameters_initialize(const struct ddpm_parameters *parameters, uint64_t seed,
