@@ -67,15 +67,15 @@ static inline void vf_store_part(float *p, vf v, int64_t count)
     memcpy(p, &v, (size_t)count * sizeof *p);
 }
 
+#if defined(__AVX512BF16__)
+/* vf_from_bf16, vf_dot2, vf_to_bf16, vf_to_bf16_pairs */
+#include "kernels/cpu/simd_avx512bf16.h"
+#else
 static inline vf vf_from_bf16(vh bits)
 {
     return (vf)(__builtin_convertvector(bits, vu) << 16);
 }
 
-#if defined(__AVX512BF16__)
-/* vf_dot2, vf_to_bf16, vf_to_bf16_pairs */
-#include "kernels/cpu/simd_avx512bf16.h"
-#else
 /* sum + a's low halves times b's + a's high halves times b's; the halves are bf16 numbers. */
 static inline vf vf_dot2(vf sum, vu a, vu b)
 {
