@@ -1,15 +1,16 @@
 /* What the depthwise kernels share: how the work is cut, and rows of a picture unpacked for them.
  *
- * A piece of work is one image × a band of output rows × a group of channel vectors. Each thread
- * holds the last R input rows of its group in a ring of slots, a slot being
+ * A piece of work is one image × a band of rows × a group of channel vectors. Each thread holds the
+ * rows of its group that are met several times in a ring of slots, a slot being
  * [vectors][margin + width + margin][LANES] with zeros in the margins and behind the last pixel and
  * channel. That makes borders, tails and strides a matter of the unpacking, which costs a few
  * percent of the R·S multiply-adds, and lets neighbouring loads of the inner loop be neighbours in
  * memory. The group is chosen so that the ring stays in the second-level cache.
  *
- * An element of a slot is an fp32 number or, where x is bf16, the pair (x[w], x[w+1]) of a pixel
- * and the next one, so that one instruction multiplies two taps of a row (vf_dot2).
- * Behind the last tap of an odd row stands a weight of zero: an infinite pixel there makes a NaN.
+ * A slot holds one row of fp32 numbers or, where x is bf16, two: an element is the pair
+ * (x[h,w], x[h+1,w]), so that one instruction multiplies two taps of a filter's column (vf_dot2).
+ * Where only one row of a pair is wanted, the other meets a zero: if it holds an infinite number,
+ * the sum becomes a NaN.
  */
 #ifndef DDPM_KERNELS_CPU_DEPTHWISE_H
 #define DDPM_KERNELS_CPU_DEPTHWISE_H
@@ -23,8 +24,7 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Output pixels computed together: with a 7-tap row, 8 accumulators + 7 weights + 1 input are the
- * 16 registers of AVX2. */
+/* A slot's width is a multiple of these pixels. */
 enum { DEPTHWISE_PIXELS = 8, DEPTHWISE_RING_BYTES = 256 << 10 };
 
 /* Cut the work at least so fine, for machines of many cores. */
@@ -41,24 +41,34 @@ struct depthwise_cut {
     int64_t vectors;    /* channel vectors of the tensor */
     int64_t group;      /* channel vectors of a group */
     int64_t groups;
-    int64_t band; /* output rows of a band */
+    int64_t together; /* rows of a slot */
+    int64_t band;     /* rows of a band */
     int64_t bands;
     int64_t slot; /* floats of a slot */
 };
 
+/* Rows that one multiply-add takes. */
+static inline int64_t depthwise_rows_together(enum ddpm_dtype dtype)
+{
+    return dtype == DDPM_BF16 ? 2 : 1;
+}
+
+/* A cut for a ring of `slots`. */
 static inline struct depthwise_cut depthwise_cut_of(const struct ddpm_call *call,
-                                                    const struct ddpm_tensor *x, int64_t band)
+                                                    const struct ddpm_tensor *x, int64_t band,
+                                                    int64_t slots)
 {
     const struct ddpm_attributes *a = &call->attributes;
     struct depthwise_cut cut = {.rows = a->kernel_h,
                                 .taps = a->kernel_w,
                                 .pad_h = a->padding,
                                 .pad_w = a->padding,
+                                .together = depthwise_rows_together(x->dtype),
                                 .band = band};
     cut.width = (x->w + DEPTHWISE_PIXELS - 1) / DEPTHWISE_PIXELS * DEPTHWISE_PIXELS;
     cut.slot_width = cut.width + cut.taps - 1;
     cut.vectors = (x->c + LANES - 1) / LANES;
-    const int64_t vector_bytes = cut.rows * cut.slot_width * LANES * (int64_t)sizeof(float);
+    const int64_t vector_bytes = slots * cut.slot_width * LANES * (int64_t)sizeof(float);
     const int64_t fit = DEPTHWISE_RING_BYTES / vector_bytes, most = fit < 1 ? 1 : fit;
     cut.bands = (x->h + band - 1) / band;
     cut.groups = (cut.vectors + most - 1) / most;
@@ -72,7 +82,7 @@ static inline struct depthwise_cut depthwise_cut_of(const struct ddpm_call *call
 
 struct depthwise_piece {
     int64_t image;
-    int64_t first_row, last_row; /* output rows [first, last) */
+    int64_t first_row, last_row; /* [first, last) */
     int64_t first_vector, vectors;
 };
 
@@ -91,15 +101,9 @@ static inline struct depthwise_piece depthwise_piece_of(const struct depthwise_c
     return piece;
 }
 
-/* Taps of a row that are multiplied at once, and how often that makes a row. */
-static inline int64_t depthwise_taps_together(enum ddpm_dtype dtype)
+ALWAYS_INLINE vf depthwise_multiply_add(vf sum, vf a, vf b, const enum ddpm_dtype dtype)
 {
-    return dtype == DDPM_BF16 ? 2 : 1;
-}
-
-static inline int64_t depthwise_tap_steps(const struct depthwise_cut *cut, enum ddpm_dtype dtype)
-{
-    return (cut->taps + depthwise_taps_together(dtype) - 1) / depthwise_taps_together(dtype);
+    return dtype == DDPM_BF16 ? vf_dot2(sum, (vu)a, (vu)b) : sum + a * b;
 }
 
 static inline void depthwise_unpack_f32(const struct ddpm_tensor *x, int64_t row,
@@ -108,6 +112,7 @@ static inline void depthwise_unpack_f32(const struct ddpm_tensor *x, int64_t row
 {
     const int64_t first = piece->first_vector * LANES, whole = (x->c - first) / LANES;
     const int64_t full = whole < piece->vectors ? whole : piece->vectors;
+    row += piece->image * x->h;
     for (int64_t w = 0; w < x->w; ++w) {
         const int64_t from = (row * x->w + w) * x->pixel_stride + first;
         float *to = slot + (margin + w) * LANES;
@@ -120,35 +125,41 @@ static inline void depthwise_unpack_f32(const struct ddpm_tensor *x, int64_t row
     }
 }
 
-static inline void depthwise_unpack_bf16(const struct ddpm_tensor *x, int64_t row,
-                                         const struct depthwise_piece *piece, int64_t margin,
-                                         int64_t slot_width, float *slot)
+/* Rows outside [begin, end) are zeros; one of the two is inside. */
+static inline void depthwise_unpack_bf16(const struct ddpm_tensor *x, int64_t row, int64_t begin,
+                                         int64_t end, const struct depthwise_piece *piece,
+                                         int64_t margin, int64_t slot_width, float *slot)
 {
-    const int64_t first = piece->first_vector * LANES;
-    for (int64_t w = margin > 0 ? -1 : 0; w < x->w; ++w) {
-        const int64_t from = (row * x->w + w) * x->pixel_stride + first;
+    const int64_t upper = row < begin ? begin : row, lower = row + 1 < end ? row + 1 : end - 1;
+    const vu keep_upper = (row == upper) * 0xffffu + (vu){0}; /* the low half */
+    const vu keep_lower = (row + 1 == lower) * 0xffff0000u + (vu){0};
+    const int64_t first = piece->first_vector * LANES, image = piece->image * x->h;
+    for (int64_t w = 0; w < x->w; ++w) {
+        const int64_t a = ((image + upper) * x->w + w) * x->pixel_stride + first;
+        const int64_t b = ((image + lower) * x->w + w) * x->pixel_stride + first;
         float *to = slot + (margin + w) * LANES;
-        for (int64_t v = 0; v < piece->vectors; ++v) {
-            const int64_t i = v * LANES, left = x->c - first - i;
-            vu low = {0}, high = {0}; /* bf16 numbers are the high halves of fp32 ones */
-            if (w >= 0)
-                low = (vu)vf_load_upto(x->data, from + i, left, DDPM_BF16) >> 16;
-            if (w + 1 < x->w)
-                high = (vu)vf_load_upto(x->data, from + x->pixel_stride + i, left, DDPM_BF16);
-            vf_store(to + i * slot_width, (vf)(low | high));
+        for (int64_t i = 0; i < piece->vectors * LANES; i += LANES) {
+            const int64_t left = x->c - first - i; /* bf16 is the high half of an fp32 number */
+            const vu low = (vu)vf_load_upto(x->data, a + i, left, DDPM_BF16) >> 16;
+            const vu high = (vu)vf_load_upto(x->data, b + i, left, DDPM_BF16);
+            vf_store(to + i * slot_width, (vf)((low & keep_upper) | (high & keep_lower)));
         }
     }
 }
 
-/* Put row `row` (counted over all images) of the piece's channels into a slot. */
-static inline void depthwise_unpack(const struct ddpm_tensor *x, int64_t row,
-                                    const struct depthwise_piece *piece, int64_t margin,
-                                    int64_t slot_width, float *slot)
+/* Put the picture's rows from `row` on into a slot, as many as it holds; those outside [begin, end)
+ * are zeros. Returns whether any is inside; if none is, the slot is left alone. */
+static inline bool depthwise_unpack(const struct ddpm_tensor *x, int64_t row, int64_t begin,
+                                    int64_t end, const struct depthwise_piece *piece,
+                                    int64_t margin, int64_t slot_width, float *slot)
 {
+    if (row >= end || row + depthwise_rows_together(x->dtype) <= begin)
+        return false;
     if (x->dtype == DDPM_F32)
         depthwise_unpack_f32(x, row, piece, margin, slot_width, slot);
     else
-        depthwise_unpack_bf16(x, row, piece, margin, slot_width, slot);
+        depthwise_unpack_bf16(x, row, begin, end, piece, margin, slot_width, slot);
+    return true;
 }
 
 /* Zero what depthwise_unpack() does not write. */

@@ -3,26 +3,30 @@
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c]
  *
- * Vectors run over channels. For one channel vector, eight neighbouring output pixels are kept in
- * registers over all R·S taps; of each filter row the S weights are in registers too, and each
- * input vector loaded serves up to S of the eight sums: 56 multiply-adds for 21 loads at S = 7, or
- * 32 double ones for 18 loads of pairs of bf16 numbers.
+ * Vectors run over channels. For one channel vector, a tile of two rows of neighbouring output
+ * pixels is kept in registers over all R·S taps, so that a vector of x, once loaded, serves up to
+ * 2·S sums. In bf16 it holds two rows besides (depthwise.h): 28 loads, weights included, for 112
+ * double multiply-adds at S = 7 and a tile of 2×8.
  *
- * Packed weights: [vectors][R][S][LANES], or [vectors][R][S/2 rounded up][LANES] pairs of bf16
- * taps, zeros behind the last channel and tap. Scratch: a ring of R unpacked rows per thread, see
- * depthwise.h. */
+ * Packed weights: [vectors][slots][2][S][LANES], the weights by which a slot of x counts for the
+ * upper and the lower row of a tile; zeros where it does not, and behind the last channel. Scratch:
+ * a ring of unpacked rows per thread, see depthwise.h. */
 #include "kernels/cpu/depthwise.h"
 
-enum { BAND = 16 };
+/* TILE_W divides DEPTHWISE_PIXELS. AVX-512 has 32 registers: 16 sums, 14 weights, 1 input. */
+enum { BAND = 16, TILE_H = 2, TILE_W = LANES == 16 ? 8 : 4 };
 
 struct job {
     const struct ddpm_call *call;
     struct depthwise_cut cut;
+    int64_t slots; /* that a tile's sums go over */
 };
 
 static struct job job_of(const struct ddpm_call *call)
 {
-    struct job job = {call, depthwise_cut_of(call, &call->in[0], BAND)};
+    const struct ddpm_tensor *x = &call->in[0];
+    const int64_t slots = call->attributes.kernel_h / depthwise_rows_together(x->dtype) + 1;
+    struct job job = {call, depthwise_cut_of(call, x, BAND, slots), slots};
     if (call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA) {
         job.cut.pad_h = job.cut.rows - 1 - job.cut.pad_h;
         job.cut.pad_w = job.cut.taps - 1 - job.cut.pad_w;
@@ -30,51 +34,33 @@ static struct job job_of(const struct ddpm_call *call)
     return job;
 }
 
-/* sums[p] += Σ_s x[p + s]·w[s]; `taps` is a constant where it is 7. */
-ALWAYS_INLINE void add_filter_row(vf sums[DEPTHWISE_PIXELS], const float *x, const float *w,
-                                  int64_t taps, const enum ddpm_dtype dtype)
+/* sums[o][p] += Σ_s x[p + s]·w[o][s] for the tile's rows o in [from, to); `taps` is a constant
+ * where it is 7. */
+ALWAYS_INLINE void add_slot(vf sums[TILE_H][TILE_W], const float *x, const float *w, int64_t taps,
+                            const int from, const int to, const enum ddpm_dtype dtype)
 {
-    if (taps == 7 && dtype == DDPM_BF16) {
-        vf weights[4];
+    if (taps == 7) {
         UNROLL
-        for (int s = 0; s < 4; ++s)
-            weights[s] = vf_load(w + s * LANES);
-        UNROLL
-        for (int j = 0; j < DEPTHWISE_PIXELS + 6; ++j) {
-            const vf input = vf_load(x + j * LANES);
-            UNROLL
-            for (int s = 0; s < 4; ++s)
-                if (j - 2 * s >= 0 && j - 2 * s < DEPTHWISE_PIXELS)
-                    sums[j - 2 * s] = vf_dot2(sums[j - 2 * s], (vu)input, (vu)weights[s]);
-        }
-    } else if (dtype == DDPM_BF16) {
-        for (int64_t s = 0; s < taps; s += 2) {
-            const vf weight = vf_load(w + s / 2 * LANES);
-            UNROLL
-            for (int p = 0; p < DEPTHWISE_PIXELS; ++p)
-                sums[p] = vf_dot2(sums[p], (vu)vf_load(x + (p + s) * LANES), (vu)weight);
-        }
-    } else if (taps == 7) {
-        vf weights[7];
-        UNROLL
-        for (int s = 0; s < 7; ++s)
-            weights[s] = vf_load(w + s * LANES);
-        UNROLL
-        for (int j = 0; j < DEPTHWISE_PIXELS + 6; ++j) {
+        for (int j = 0; j < TILE_W + 6; ++j) {
             const vf input = vf_load(x + j * LANES);
             UNROLL
             for (int s = 0; s < 7; ++s)
-                if (j - s >= 0 && j - s < DEPTHWISE_PIXELS)
-                    sums[j - s] += input * weights[s];
+                if (j - s >= 0 && j - s < TILE_W)
+                    UNROLL
+            for (int o = from; o < to; ++o)
+                sums[o][j - s] = depthwise_multiply_add(sums[o][j - s], input,
+                                                        vf_load(w + (o * 7 + s) * LANES), dtype);
         }
-    } else {
-        for (int64_t s = 0; s < taps; ++s) {
-            const vf weight = vf_load(w + s * LANES);
-            UNROLL
-            for (int p = 0; p < DEPTHWISE_PIXELS; ++p)
-                sums[p] += vf_load(x + (p + s) * LANES) * weight;
-        }
+        return;
     }
+    for (int64_t s = 0; s < taps; ++s)
+        for (int o = from; o < to; ++o) {
+            const vf weight = vf_load(w + (o * taps + s) * LANES);
+            UNROLL
+            for (int p = 0; p < TILE_W; ++p)
+                sums[o][p] =
+                    depthwise_multiply_add(sums[o][p], vf_load(x + (p + s) * LANES), weight, dtype);
+        }
 }
 
 /* Bias and time of the channels from c on. */
@@ -95,76 +81,98 @@ static vf start_of(const struct ddpm_call *call, int64_t image, int64_t c)
     return start;
 }
 
-/* One channel vector of one output row. rows[r]: the vector's slot for filter row r, NULL where it
- * lies outside of the picture. */
-ALWAYS_INLINE void output_row_as(const struct ddpm_call *call, const float *const *rows,
-                                 int64_t filter_rows, int64_t taps, const float *w, vf start,
-                                 int64_t row, int64_t c, const enum ddpm_dtype dtype)
+/* `count` pixels of one row of a tile. */
+ALWAYS_INLINE void store_row(const struct ddpm_tensor *y, int64_t pixel, int64_t count, int64_t c,
+                             const vf sums[TILE_W], const enum ddpm_dtype dtype)
 {
-    const struct ddpm_tensor *y = &call->out[0];
-    const int64_t together = depthwise_taps_together(dtype);
-    const int64_t row_weights = (taps + together - 1) / together * LANES;
-    for (int64_t first = 0; first < y->w; first += DEPTHWISE_PIXELS) {
-        vf sums[DEPTHWISE_PIXELS];
+    const int64_t to = pixel * y->pixel_stride + c, left = y->c - c;
+    if (count >= TILE_W && left >= LANES) {
         UNROLL
-        for (int p = 0; p < DEPTHWISE_PIXELS; ++p)
-            sums[p] = start;
-        for (int64_t r = 0; r < filter_rows; ++r)
-            if (rows[r])
-                add_filter_row(sums, rows[r] + first * LANES, w + r * row_weights, taps, dtype);
-        const int64_t to = (row * y->w + first) * y->pixel_stride + c, left = y->c - c;
-        if (first + DEPTHWISE_PIXELS <= y->w && left >= LANES) {
-            UNROLL
-            for (int p = 0; p < DEPTHWISE_PIXELS; ++p)
-                vf_store_as(y->data, to + p * y->pixel_stride, sums[p], dtype);
-        } else {
-            for (int p = 0; p < DEPTHWISE_PIXELS && first + p < y->w; ++p)
-                vf_store_upto(y->data, to + p * y->pixel_stride, sums[p], left, dtype);
-        }
+        for (int p = 0; p < TILE_W; ++p)
+            vf_store_as(y->data, to + p * y->pixel_stride, sums[p], dtype);
+    } else {
+        for (int p = 0; p < TILE_W && p < count; ++p)
+            vf_store_upto(y->data, to + p * y->pixel_stride, sums[p], left, dtype);
     }
 }
 
-static void output_row(const struct job *job, const float *const *rows, const float *w, vf start,
-                       int64_t row, int64_t c)
+/* One channel vector of `rows` output rows from `row` (counted over all images) on. slots[i]: the
+ * vector's part of the i-th slot, NULL where it lies outside of the picture. */
+ALWAYS_INLINE void output_rows_as(const struct job *job, const float *const *slots, int64_t taps,
+                                  const float *w, vf start, int64_t row, int64_t rows, int64_t c,
+                                  const enum ddpm_dtype dtype)
+{
+    const struct ddpm_tensor *y = &job->call->out[0];
+    const int64_t slot_weights = TILE_H * taps * LANES, last = job->slots - 1;
+    for (int64_t first = 0; first < y->w; first += TILE_W) {
+        vf sums[TILE_H][TILE_W];
+        UNROLL
+        for (int p = 0; p < TILE_W; ++p)
+            sums[0][p] = sums[1][p] = start;
+        for (int64_t i = 0; i <= last; ++i) {
+            if (!slots[i])
+                continue;
+            const float *x = slots[i] + first * LANES, *weights = w + i * slot_weights;
+            if (dtype == DDPM_F32 && i == 0)
+                add_slot(sums, x, weights, taps, 0, 1, dtype);
+            else if (dtype == DDPM_F32 && i == last)
+                add_slot(sums, x, weights, taps, 1, 2, dtype);
+            else
+                add_slot(sums, x, weights, taps, 0, 2, dtype);
+        }
+        for (int o = 0; o < rows; ++o)
+            store_row(y, (row + o) * y->w + first, y->w - first, c, sums[o], dtype);
+    }
+}
+
+static void output_rows(const struct job *job, const float *const *slots, const float *w, vf start,
+                        int64_t row, int64_t rows, int64_t c)
 {
     const struct depthwise_cut *cut = &job->cut;
     const bool seven = cut->taps == 7, single = job->call->out[0].dtype == DDPM_F32;
     if (seven && single)
-        output_row_as(job->call, rows, cut->rows, 7, w, start, row, c, DDPM_F32);
+        output_rows_as(job, slots, 7, w, start, row, rows, c, DDPM_F32);
     else if (seven)
-        output_row_as(job->call, rows, cut->rows, 7, w, start, row, c, DDPM_BF16);
+        output_rows_as(job, slots, 7, w, start, row, rows, c, DDPM_BF16);
     else if (single)
-        output_row_as(job->call, rows, cut->rows, cut->taps, w, start, row, c, DDPM_F32);
+        output_rows_as(job, slots, cut->taps, w, start, row, rows, c, DDPM_F32);
     else
-        output_row_as(job->call, rows, cut->rows, cut->taps, w, start, row, c, DDPM_BF16);
+        output_rows_as(job, slots, cut->taps, w, start, row, rows, c, DDPM_BF16);
+}
+
+static int64_t vector_weights(const struct job *job)
+{
+    return job->slots * TILE_H * job->cut.taps * LANES;
 }
 
 static void run_piece(const struct job *job, const struct depthwise_piece *piece, float *ring)
 {
     const struct depthwise_cut *cut = &job->cut;
     const struct ddpm_tensor *x = &job->call->in[0];
-    const float *rows[DEPTHWISE_ROWS];
-    int64_t next = piece->first_row - cut->pad_h; /* first input row not yet in the ring */
-    next = next < 0 ? 0 : next;
-    for (int64_t r = 0; r < cut->rows; ++r)
-        depthwise_clear_margins(ring + r * cut->slot, piece->vectors, cut->slot_width, cut->pad_w,
+    const float *slots[DEPTHWISE_ROWS + 1], *parts[DEPTHWISE_ROWS + 1];
+    int64_t next = 0; /* first slot not yet in the ring */
+    for (int64_t i = 0; i < job->slots; ++i)
+        depthwise_clear_margins(ring + i * cut->slot, piece->vectors, cut->slot_width, cut->pad_w,
                                 x->w);
-    for (int64_t h = piece->first_row; h < piece->last_row; ++h) {
-        for (; next < x->h && next < h - cut->pad_h + cut->rows; ++next)
-            depthwise_unpack(x, piece->image * x->h + next, piece, cut->pad_w, cut->slot_width,
-                             ring + next % cut->rows * cut->slot);
+    for (int64_t h = piece->first_row; h < piece->last_row; h += TILE_H) {
+        const int64_t rows = h + TILE_H <= piece->last_row ? TILE_H : 1;
+        const int64_t begin = (h - piece->first_row) / cut->together;
+        for (; next < begin + job->slots; ++next) {
+            float *slot = ring + next % job->slots * cut->slot;
+            const int64_t row = piece->first_row - cut->pad_h + next * cut->together;
+            const bool inside =
+                depthwise_unpack(x, row, 0, x->h, piece, cut->pad_w, cut->slot_width, slot);
+            slots[next % job->slots] = inside ? slot : NULL;
+        }
         for (int64_t v = 0; v < piece->vectors; ++v) {
             const int64_t vector = piece->first_vector + v;
-            for (int64_t r = 0; r < cut->rows; ++r) {
-                const int64_t from = h + r - cut->pad_h;
-                const float *slot = ring + (from + cut->rows) % cut->rows * cut->slot;
-                rows[r] = from >= 0 && from < x->h ? slot + v * cut->slot_width * LANES : NULL;
+            for (int64_t i = 0; i < job->slots; ++i) {
+                const float *slot = slots[(begin + i) % job->slots];
+                parts[i] = slot ? slot + v * cut->slot_width * LANES : NULL;
             }
-            output_row(job, rows,
-                       (const float *)job->call->packed +
-                           vector * cut->rows * depthwise_tap_steps(cut, x->dtype) * LANES,
-                       start_of(job->call, piece->image, vector * LANES), piece->image * x->h + h,
-                       vector * LANES);
+            output_rows(job, parts, (const float *)job->call->packed + vector * vector_weights(job),
+                        start_of(job->call, piece->image, vector * LANES), piece->image * x->h + h,
+                        rows, vector * LANES);
         }
     }
 }
@@ -172,7 +180,7 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
 static void pieces_range(void *context, int64_t begin, int64_t end, int thread)
 {
     const struct job *job = context;
-    float *ring = (float *)job->call->scratch + thread * job->cut.rows * job->cut.slot;
+    float *ring = (float *)job->call->scratch + thread * job->slots * job->cut.slot;
     for (int64_t i = begin; i < end; ++i) {
         const struct depthwise_piece piece = depthwise_piece_of(&job->cut, i, job->call->in[0].h);
         run_piece(job, &piece, ring);
@@ -189,21 +197,20 @@ static ddpm_status run(const struct ddpm_call *call)
 
 static ddpm_status prepare(struct ddpm_call *call)
 {
-    const struct depthwise_cut cut = job_of(call).cut;
-    call->packed_bytes =
-        (size_t)(cut.vectors * cut.rows * depthwise_tap_steps(&cut, call->in[0].dtype) * LANES) *
-        sizeof(float);
-    call->scratch_bytes = (size_t)(call->device->threads * cut.rows * cut.slot) * sizeof(float);
+    const struct job job = job_of(call);
+    call->packed_bytes = (size_t)(job.cut.vectors * vector_weights(&job)) * sizeof(float);
+    call->scratch_bytes =
+        (size_t)(call->device->threads * job.slots * job.cut.slot) * sizeof(float);
     return DDPM_OK;
 }
 
 /* Tap s of filter row r, LANES channels from c on; zero where there is none. */
-static vf tap_at(const struct ddpm_call *call, const struct depthwise_cut *cut, int64_t r,
-                 int64_t s, int64_t c)
+static vf tap_at(const struct job *job, int64_t r, int64_t s, int64_t c)
 {
-    const int64_t taps = cut->rows * cut->taps, tap = r * cut->taps + s;
+    const struct ddpm_call *call = job->call;
+    const int64_t taps = job->cut.rows * job->cut.taps, tap = r * job->cut.taps + s;
     const bool turned = call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA;
-    if (s >= cut->taps)
+    if (r < 0 || r >= job->cut.rows)
         return (vf){0};
     return vf_load_upto(call->in[1].data, (turned ? taps - 1 - tap : tap) * call->in[1].c + c,
                         call->in[1].c - c, DDPM_F32);
@@ -211,17 +218,18 @@ static vf tap_at(const struct ddpm_call *call, const struct depthwise_cut *cut, 
 
 static ddpm_status pack(const struct ddpm_call *call)
 {
-    const struct depthwise_cut cut = job_of(call).cut;
-    const int64_t together = depthwise_taps_together(call->in[0].dtype);
+    const struct job job = job_of(call);
     float *packed = call->packed;
-    for (int64_t v = 0; v < cut.vectors; ++v)
-        for (int64_t r = 0; r < cut.rows; ++r)
-            for (int64_t s = 0; s < cut.taps; s += together, packed += LANES) {
-                vf tap = tap_at(call, &cut, r, s, v * LANES);
-                if (together == 2)
-                    tap = (vf)vf_to_bf16_pairs(tap, tap_at(call, &cut, r, s + 1, v * LANES));
-                vf_store(packed, tap);
-            }
+    for (int64_t c = 0; c < job.cut.vectors * LANES; c += LANES)
+        for (int64_t i = 0; i < job.slots; ++i)
+            for (int64_t o = 0; o < TILE_H; ++o)
+                for (int64_t s = 0; s < job.cut.taps; ++s, packed += LANES) {
+                    const int64_t r = i * job.cut.together - o;
+                    vf tap = tap_at(&job, r, s, c);
+                    if (job.cut.together == 2)
+                        tap = (vf)vf_to_bf16_pairs(tap, tap_at(&job, r + 1, s, c));
+                    vf_store(packed, tap);
+                }
     return DDPM_OK;
 }
 

@@ -3,114 +3,130 @@
  *     dw[r,s,c] += Σ_{b,h,w} dy[b,h,w,c]·x[b,h+r-pad,w+s-pad,c]
  *     dtime[b,c] = Σ_{h,w} dy[b,h,w,c]      dbias[c] += Σ_b dtime[b,c]
  *
- * For one channel vector, one row of dy and one filter row, the S sums stay in registers over the
- * whole row; eight pixels of dy are held at a time and each input vector loaded serves up to S of
- * them: 56 multiply-adds for 22 loads at S = 7, or 28 double ones for 17 loads of pairs of bf16
- * pixels. The row's sums are added to the piece's, and those of the pieces (always cut alike) in
+ * For one channel vector and one slot of x (a row, or in bf16 a pair of rows, see depthwise.h), the
+ * 2·S sums of two filter rows stay in registers over the row's whole width; eight pixels of the
+ * two slots of dy that these meet are held at a time, and each vector of x loaded serves up to 2·S
+ * sums: 112 multiply-adds for 30 loads at S = 7. x is unpacked once and met at once by all filter
+ * rows, dy goes into the ring. In bf16 a pair of rows of x meets pairs of dy that begin at odd
+ * rows as well as at even ones, so that each row of dy begins a slot.
+ *
+ * The row's sums are added to the piece's, and those of the pieces (always cut alike) in
  * fp64, so that the result does not depend on the number of threads.
  *
  * Scratch: fp32 [pieces][R·S + 1][group·LANES], the last row being Σ dy; then per thread a ring of
- * R unpacked rows of x and one of dy, see depthwise.h. */
+ * R slots of dy and a slot of x. */
 #include "kernels/cpu/depthwise.h"
 
-enum { BAND = 32 };
+/* Filter rows at once; AVX-512 has registers for two: 14 sums, 16 pixels of dy, 1 of x. */
+enum { BAND = 32, ROWS = LANES == 16 ? 2 : 1 };
 
 struct job {
     const struct ddpm_call *call;
     struct depthwise_cut cut;
     int64_t pieces;
     int64_t partial;       /* floats of a piece's sums */
-    int64_t thread_floats; /* ring and row of dy */
+    int64_t thread_floats; /* ring of dy and slot of x */
     int64_t partial_floats;
 };
 
 static struct job job_of(const struct ddpm_call *call)
 {
-    struct job job = {call, depthwise_cut_of(call, &call->in[0], BAND), 0, 0, 0, 0};
+    struct job job = {
+        call, depthwise_cut_of(call, &call->in[0], BAND, call->attributes.kernel_h), 0, 0, 0, 0};
     job.pieces = call->in[0].n * job.cut.bands * job.cut.groups;
     job.partial = (job.cut.rows * job.cut.taps + 1) * job.cut.group * LANES;
-    job.thread_floats = job.cut.rows * job.cut.slot + job.cut.group * job.cut.width * LANES;
+    job.thread_floats = job.cut.slot + job.cut.rows * job.cut.group * job.cut.width * LANES;
     job.partial_floats = (job.pieces * job.partial + 15) / 16 * 16;
     return job;
 }
 
-/* sums[s·stride …] += Σ_w dy[w]·x[w + s] over a row of `width` pixels. */
-ALWAYS_INLINE void add_row_as(const float *x, const float *dy, int64_t width, int64_t taps,
-                              float *sums, int64_t stride, const enum ddpm_dtype dtype)
+/* For the filter rows k in [0, rows), of which the sums lie R·stride apart:
+ * sums[k][s·stride …] += Σ_w dy[k][w]·x[w + s] over a slot of `width` pixels. */
+ALWAYS_INLINE void add_rows_as(const float *x, const float *const *dy, const int rows,
+                               int64_t width, int64_t taps, float *sums, int64_t stride,
+                               const enum ddpm_dtype dtype)
 {
-    if (taps == 7 && dtype == DDPM_BF16) {
-        vf total[7] = {{0}};
+    if (taps == 7) {
+        vf total[ROWS][7] = {{{0}}};
         for (int64_t w = 0; w < width; w += DEPTHWISE_PIXELS) {
-            vf gradient[DEPTHWISE_PIXELS / 2]; /* of pixels (w, w+1), (w+2, w+3), … */
-            UNROLL
-            for (int p = 0; p < DEPTHWISE_PIXELS / 2; ++p)
-                gradient[p] = vf_load(dy + (w + 2 * p) * LANES);
-            UNROLL
-            for (int j = 0; j < DEPTHWISE_PIXELS + 5; ++j) {
-                const vf input = vf_load(x + (w + j) * LANES);
+            vf gradient[ROWS][DEPTHWISE_PIXELS];
+            for (int k = 0; k < rows; ++k)
                 UNROLL
-                for (int p = 0; p < DEPTHWISE_PIXELS / 2; ++p)
-                    if (j - 2 * p >= 0 && j - 2 * p < 7)
-                        total[j - 2 * p] = vf_dot2(total[j - 2 * p], (vu)input, (vu)gradient[p]);
-            }
-        }
-        UNROLL
-        for (int s = 0; s < 7; ++s)
-            vf_store(sums + s * stride, vf_load(sums + s * stride) + total[s]);
-    } else if (dtype == DDPM_BF16) {
-        for (int64_t s = 0; s < taps; ++s) {
-            vf total = {0};
-            for (int64_t w = 0; w < width; w += 2)
-                total =
-                    vf_dot2(total, (vu)vf_load(dy + w * LANES), (vu)vf_load(x + (w + s) * LANES));
-            vf_store(sums + s * stride, vf_load(sums + s * stride) + total);
-        }
-    } else if (taps == 7) {
-        vf total[7] = {{0}};
-        for (int64_t w = 0; w < width; w += DEPTHWISE_PIXELS) {
-            vf gradient[DEPTHWISE_PIXELS];
-            UNROLL
             for (int p = 0; p < DEPTHWISE_PIXELS; ++p)
-                gradient[p] = vf_load(dy + (w + p) * LANES);
+                gradient[k][p] = vf_load(dy[k] + (w + p) * LANES);
             UNROLL
             for (int j = 0; j < DEPTHWISE_PIXELS + 6; ++j) {
                 const vf input = vf_load(x + (w + j) * LANES);
                 UNROLL
                 for (int s = 0; s < 7; ++s)
                     if (j - s >= 0 && j - s < DEPTHWISE_PIXELS)
-                        total[s] += input * gradient[j - s];
+                        UNROLL
+                for (int k = 0; k < rows; ++k)
+                    total[k][s] =
+                        depthwise_multiply_add(total[k][s], input, gradient[k][j - s], dtype);
             }
         }
-        UNROLL
-        for (int s = 0; s < 7; ++s)
-            vf_store(sums + s * stride, vf_load(sums + s * stride) + total[s]);
-    } else {
+        for (int k = 0; k < rows; ++k)
+            UNROLL
+        for (int s = 0; s < 7; ++s) {
+            float *to = sums + (k * 7 + s) * stride;
+            vf_store(to, vf_load(to) + total[k][s]);
+        }
+        return;
+    }
+    for (int k = 0; k < rows; ++k)
         for (int64_t s = 0; s < taps; ++s) {
             vf total = {0};
             for (int64_t w = 0; w < width; ++w)
-                total += vf_load(dy + w * LANES) * vf_load(x + (w + s) * LANES);
-            vf_store(sums + s * stride, vf_load(sums + s * stride) + total);
+                total = depthwise_multiply_add(total, vf_load(dy[k] + w * LANES),
+                                               vf_load(x + (w + s) * LANES), dtype);
+            float *to = sums + (k * taps + s) * stride;
+            vf_store(to, vf_load(to) + total);
         }
-    }
 }
 
-static void add_row(const float *x, const float *dy, int64_t width, int64_t taps, float *sums,
-                    int64_t stride, enum ddpm_dtype dtype)
+static void add_rows(const float *x, const float *const *dy, int rows, int64_t width, int64_t taps,
+                     float *sums, int64_t stride, enum ddpm_dtype dtype)
 {
-    if (dtype == DDPM_F32)
-        add_row_as(x, dy, width, taps, sums, stride, DDPM_F32);
+    if (dtype == DDPM_F32 && rows == 1)
+        add_rows_as(x, dy, 1, width, taps, sums, stride, DDPM_F32);
+    else if (dtype == DDPM_F32)
+        add_rows_as(x, dy, ROWS, width, taps, sums, stride, DDPM_F32);
+    else if (rows == 1)
+        add_rows_as(x, dy, 1, width, taps, sums, stride, DDPM_BF16);
     else
-        add_row_as(x, dy, width, taps, sums, stride, DDPM_BF16);
+        add_rows_as(x, dy, ROWS, width, taps, sums, stride, DDPM_BF16);
 }
 
 static void add_gradient_row(const float *dy, int64_t width, float *sums, enum ddpm_dtype dtype)
 {
+    const vf one = dtype == DDPM_BF16 ? (vf)(0x3f803f80u + (vu){0}) : vf_set(1.0f);
     vf total = {0};
-    for (int64_t w = 0; w < width; ++w) {
-        vf value = vf_load(dy + w * LANES);
-        total += dtype == DDPM_F32 ? value : (vf)((vu)value << 16); /* a pair's first pixel */
-    }
+    for (int64_t w = 0; w < width; ++w)
+        total = depthwise_multiply_add(total, vf_load(dy + w * LANES), one, dtype);
     vf_store(sums, vf_load(sums) + total);
+}
+
+/* A slot of x, `at` slots from the piece's first, with the slots of dy that it meets. dy's row n
+ * of the piece begins slot n % R of the ring; in bf16, n = -1 begins one too. */
+static void add_slot(const struct job *job, const struct depthwise_piece *piece, int64_t at,
+                     const float *x, const float *ring, float *sums)
+{
+    const struct depthwise_cut *cut = &job->cut;
+    const int64_t stride = cut->group * LANES, first = at * cut->together;
+    /* filter rows r for which n = first - r is a slot of dy */
+    const int64_t beyond = first - (piece->last_row - piece->first_row - 1);
+    const int64_t end = first + cut->together < cut->rows ? first + cut->together : cut->rows;
+    for (int64_t v = 0; v < piece->vectors; ++v)
+        for (int64_t r = beyond < 0 ? 0 : beyond; r < end; r += ROWS) {
+            const float *dy[ROWS];
+            const int rows = r + ROWS <= end ? ROWS : 1;
+            for (int k = 0; k < rows; ++k)
+                dy[k] = ring + ((first - r - k + cut->rows) % cut->rows * cut->group + v) *
+                                   cut->width * LANES;
+            add_rows(x + v * cut->slot_width * LANES, dy, rows, cut->width, cut->taps,
+                     sums + r * cut->taps * stride + v * LANES, stride, job->call->in[0].dtype);
+        }
 }
 
 static void run_piece(const struct job *job, const struct depthwise_piece *piece, float *ring,
@@ -118,34 +134,28 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
 {
     const struct depthwise_cut *cut = &job->cut;
     const struct ddpm_tensor *x = &job->call->in[0], *dy = &job->call->in[1];
-    const int64_t stride = cut->group * LANES;
-    float *gradient = ring + cut->rows * cut->slot;
-    int64_t next = piece->first_row - cut->pad_h;
-    next = next < 0 ? 0 : next;
+    const int64_t dy_slot = cut->group * cut->width * LANES;
+    const int64_t last = piece->last_row + cut->rows - 1 - cut->pad_h; /* of x, not included */
+    float *x_slot = ring + cut->rows * dy_slot, *dy_sums = sums + job->partial - cut->group * LANES;
+    int64_t next = piece->first_row + 1 - cut->together; /* first row of dy not yet in the ring */
     memset(sums, 0, (size_t)job->partial * sizeof *sums);
+    depthwise_clear_margins(x_slot, piece->vectors, cut->slot_width, cut->pad_w, x->w);
     for (int64_t r = 0; r < cut->rows; ++r)
-        depthwise_clear_margins(ring + r * cut->slot, piece->vectors, cut->slot_width, cut->pad_w,
-                                x->w);
-    depthwise_clear_margins(gradient, piece->vectors, cut->width, 0, x->w);
-    for (int64_t h = piece->first_row; h < piece->last_row; ++h) {
-        for (; next < x->h && next < h - cut->pad_h + cut->rows; ++next)
-            depthwise_unpack(x, piece->image * x->h + next, piece, cut->pad_w, cut->slot_width,
-                             ring + next % cut->rows * cut->slot);
-        depthwise_unpack(dy, piece->image * x->h + h, piece, 0, cut->width, gradient);
-        for (int64_t v = 0; v < piece->vectors; ++v) {
-            const float *dy_row = gradient + v * cut->width * LANES;
-            float *to = sums + v * LANES;
-            for (int64_t r = 0; r < cut->rows; ++r) {
-                const int64_t from = h + r - cut->pad_h;
-                if (from < 0 || from >= x->h)
-                    continue;
-                const float *x_row =
-                    ring + from % cut->rows * cut->slot + v * cut->slot_width * LANES;
-                add_row(x_row, dy_row, cut->width, cut->taps, to + r * cut->taps * stride, stride,
-                        x->dtype);
-            }
-            add_gradient_row(dy_row, cut->width, to + cut->rows * cut->taps * stride, x->dtype);
+        depthwise_clear_margins(ring + r * dy_slot, piece->vectors, cut->width, 0, x->w);
+    for (int64_t at = 0, row; row = piece->first_row - cut->pad_h + at * cut->together, row < last;
+         ++at) {
+        for (; next < piece->last_row && next <= row + cut->pad_h; ++next) {
+            float *slot = ring + (next - piece->first_row + cut->rows) % cut->rows * dy_slot;
+            depthwise_unpack(dy, next, piece->first_row, piece->last_row, piece, 0, cut->width,
+                             slot);
+            if ((next - piece->first_row) % cut->together)
+                continue; /* these rows begin or end other slots */
+            for (int64_t v = 0; v < piece->vectors; ++v)
+                add_gradient_row(slot + v * cut->width * LANES, cut->width, dy_sums + v * LANES,
+                                 dy->dtype);
         }
+        if (depthwise_unpack(x, row, 0, x->h, piece, cut->pad_w, cut->slot_width, x_slot))
+            add_slot(job, piece, at, x_slot, ring, sums);
     }
 }
 

@@ -67,20 +67,37 @@ static inline void vf_store_part(float *p, vf v, int64_t count)
     memcpy(p, &v, (size_t)count * sizeof *p);
 }
 
-#if defined(__AVX512BF16__)
-/* vf_from_bf16, vf_dot2, vf_to_bf16, vf_to_bf16_pairs */
-#include "kernels/cpu/simd_avx512bf16.h"
-#else
-static inline vf vf_from_bf16(vh bits)
+/* Lane by lane: mask ? a : b, with mask all ones or all zeros. */
+static inline vf vf_select(vi mask, vf a, vf b)
 {
-    return (vf)(__builtin_convertvector(bits, vu) << 16);
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
 
+#if defined(__AVX512BF16__)
+/* vf_dot2, vf_max, vf_min, vf_from_bf16, vf_to_bf16, vf_to_bf16_pairs */
+#include "kernels/cpu/simd_avx512bf16.h"
+#else
 /* sum + a's low halves times b's + a's high halves times b's; the halves are bf16 numbers. */
 static inline vf vf_dot2(vf sum, vu a, vu b)
 {
     sum += (vf)(a << 16) * (vf)(b << 16);
     return sum + (vf)(a & 0xffff0000) * (vf)(b & 0xffff0000);
+}
+
+/* b where a or b is NaN. */
+static inline vf vf_max(vf a, vf b)
+{
+    return vf_select((vi)(a > b), a, b);
+}
+
+static inline vf vf_min(vf a, vf b)
+{
+    return vf_select((vi)(a < b), a, b);
+}
+
+static inline vf vf_from_bf16(vh bits)
+{
+    return (vf)(__builtin_convertvector(bits, vu) << 16);
 }
 
 /* The bits of a bf16 number in the low half. Round to nearest even; NaN stays NaN. */
@@ -124,22 +141,6 @@ static inline float vf_sum(vf v)
     for (int lane = 0; lane < LANES; ++lane)
         sum += v[lane];
     return sum;
-}
-
-/* Lane by lane: mask ? a : b, with mask all ones or all zeros. */
-static inline vf vf_select(vi mask, vf a, vf b)
-{
-    return (vf)((mask & (vi)a) | (~mask & (vi)b));
-}
-
-static inline vf vf_max(vf a, vf b)
-{
-    return vf_select((vi)(a > b), a, b);
-}
-
-static inline vf vf_min(vf a, vf b)
-{
-    return vf_select((vi)(a < b), a, b);
 }
 
 #endif
