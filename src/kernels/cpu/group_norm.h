@@ -32,7 +32,6 @@ static inline struct norm_cut norm_cut_of(const struct ddpm_tensor *x)
     return cut;
 }
 
-/* `tensors`: that both passes read. */
 static inline int64_t norm_wave_images(const struct ddpm_call *call, int tensors)
 {
     const struct ddpm_tensor *x = &call->in[0];
@@ -56,13 +55,16 @@ ALWAYS_INLINE vf norm_value(vf x, const enum ddpm_activation activation,
     }
 }
 
-/* The same and activation'(x); but for a GELU of bf16. */
+/* The same and activation'(x). */
 ALWAYS_INLINE vf norm_value_with_slope(vf x, vf *slope, const enum ddpm_activation activation,
                                        const enum ddpm_dtype dtype)
 {
     switch (activation) {
     case DDPM_GELU:
-        return vf_gelu_with_slope(x, slope);
+        if (dtype == DDPM_F32)
+            return vf_gelu_with_slope(x, slope);
+        *slope = vf_gelu_slope_bf16(x);
+        break;
     case DDPM_RELU:
         *slope = vf_relu_slope(x);
         break;

@@ -128,17 +128,17 @@ ALWAYS_INLINE void normalize(const struct ddpm_call *call, const struct ddpm_ten
                              int64_t pixel, int64_t pixels, const float *stats,
                              const enum ddpm_activation activation, const enum ddpm_dtype dtype)
 {
-    const struct ddpm_tensor x = *from, y = call->out[0]; /* copies, which no store can change */
+    const struct ddpm_tensor *y = &call->out[0];
     const float *w = call->in[1].data, *bias = call->in[2].data;
     const vf shift = vf_set(stats[0]), scale = vf_set(stats[1]);
     for (int64_t p = pixel; p < pixel + pixels; ++p)
-        for (int64_t c = 0; c < y.c; c += LANES) {
-            const int64_t left = y.c - c;
-            vf a = norm_value(vf_load_upto(x.data, p * x.pixel_stride + c, left, dtype), activation,
-                              dtype);
+        for (int64_t c = 0; c < y->c; c += LANES) {
+            const int64_t left = y->c - c;
+            vf a = norm_value(vf_load_upto(from->data, p * from->pixel_stride + c, left, dtype),
+                              activation, dtype);
             vf result = (a - shift) * (scale * vf_load_upto(w, c, left, DDPM_F32)) +
                         vf_load_upto(bias, c, left, DDPM_F32);
-            vf_store_upto(y.data, p * y.pixel_stride + c, result, left, dtype);
+            vf_store_upto(y->data, p * y->pixel_stride + c, result, left, dtype);
         }
 }
 
