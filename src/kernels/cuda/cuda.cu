@@ -81,6 +81,8 @@ static struct ddpm_backend make_backend(void)
     table.available = ddpm_cuda_available;
     table.upload = ddpm_cuda_upload;
     table.download = ddpm_cuda_download;
+    table.download_begin = ddpm_cuda_download_begin;
+    table.download_end = ddpm_cuda_download_end;
     table.copy = ddpm_cuda_copy;
     table.zero = ddpm_cuda_zero;
     table.synchronize = ddpm_cuda_synchronize;

@@ -37,6 +37,8 @@ struct ddpm_cuda_device {
     unsigned char *ring;
     cudaEvent_t arrived[DDPM_CUDA_SLOTS], consumed[DDPM_CUDA_SLOTS];
     unsigned next_slot;
+    cudaEvent_t downloaded[DDPM_LATE_DOWNLOADS];
+    unsigned downloads_begun, downloads_ended;
 };
 
 /* DDPM_OK, or DDPM_ERROR_DEVICE (DDPM_ERROR_MEMORY) with `what` and CUDA's text. */
