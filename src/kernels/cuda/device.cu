@@ -5,6 +5,7 @@
  * only until its own bytes have left, never for kernels, and pictures travel while the step before
  * still computes. */
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/choose.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,6 +91,8 @@ ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddp
     ddpm_status status = describe(device, &properties);
     if (status == DDPM_OK)
         status = make_streams(device);
+    if (status == DDPM_OK)
+        ddpm_cuda_choices_open(device, &properties);
     if (status != DDPM_OK) {
         ddpm_cuda_close(&device->base);
         return status;
@@ -106,6 +109,7 @@ void ddpm_cuda_close(struct ddpm_device *base)
     cudaSetDevice(device->index);
     if (device->compute)
         cudaStreamSynchronize(device->compute);
+    ddpm_cuda_choices_close(device);
     for (int slot = 0; slot < DDPM_CUDA_SLOTS; ++slot) {
         if (device->arrived[slot])
             cudaEventDestroy(device->arrived[slot]);
