@@ -13,6 +13,11 @@ function(ddpm_cuda_tests suffix plugin)
   list(APPEND names cuda_device${suffix} cuda_table${suffix})
   set_tests_properties(${names} PROPERTIES ENVIRONMENT DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>
                        SKIP_RETURN_CODE 77 LABELS cuda)
+  if(TARGET test_library_late) # not where the kernels are built alone
+    add_test(NAME library_late_cuda${suffix} COMMAND test_library_late)
+    set_tests_properties(library_late_cuda${suffix} PROPERTIES SKIP_RETURN_CODE 77 LABELS cuda ENVIRONMENT
+                         "DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>;DDPM_TEST_DEVICE=cuda")
+  endif()
 endfunction()
 
 if(TARGET ddpm_cuda)
