@@ -70,6 +70,9 @@ note "GPU" "$gpu"
 # ---- kernels against the reference ----
 check "kernels fp32" "$tests/test_kernel" --backend cuda --dtype fp32
 check "kernels bf16" "$tests/test_kernel" --backend cuda --dtype bf16
+check "convolutions by cuDNN fp32" env DDPM_CUDA_CONV=cudnn "$tests/test_kernel" --backend cuda --dtype fp32 --op "conv2d*"
+check "convolutions by cuDNN bf16" env DDPM_CUDA_CONV=cudnn "$tests/test_kernel" --backend cuda --dtype bf16 --op "conv2d*"
+check "convolutions by our own kernels" env DDPM_CUDA_CONV=own "$tests/test_kernel" --backend cuda --dtype bf16 --op "conv2d*"
 check "device, recording, same bits twice" "$tests/test_cuda_device"
 
 # ---- the whole program ----
@@ -95,6 +98,7 @@ if [ $whole = yes ]; then
   for name in networks training diffusion; do
     check "golden numbers, fp32: $name" env DDPM_TEST_DEVICE=cuda "$build/tests/golden/test_golden_$name"
   done
+  check "late results" env DDPM_TEST_DEVICE=cuda "$build/tests/unit/test_library_late"
   "$build/programs/ddpm/ddpm" synth --out "$work/data" --count 16 --size 32 >/dev/null
   check "resume, bit for bit, fp32" resume_is_exact fp32
   check "resume, bit for bit, bf16" resume_is_exact bf16

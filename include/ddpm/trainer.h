@@ -48,6 +48,18 @@ struct ddpm_step_result {
 DDPM_API ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer,
                                        struct ddpm_step_result *result);
 
+/* The same without waiting for an accelerator: queue one step and hand out the result of the step
+ * before it (`result->step` says which; 0: there is none yet), so that the device never waits for
+ * the host. Where the device is the CPU, the result is the step's own. A failure is that of the
+ * step before; the step just queued is then dropped. ddpm_trainer_flush() takes the last result
+ * (`result->step` 0 where all have been taken). Until then this trainer's other steps, gradient and
+ * checkpoints are DDPM_ERROR_ARGUMENT, ddpm_trainer_steps_done() does not count the queued step,
+ * and the network's weights are those after it. */
+DDPM_API ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer,
+                                            struct ddpm_step_result *result);
+DDPM_API ddpm_status ddpm_trainer_flush(struct ddpm_trainer *trainer,
+                                        struct ddpm_step_result *result);
+
 /* One optimizer step on given values: pictures and noise fp32 [accumulate·batch, C, H, W] with
  * pictures in [-1,1], timesteps int64 [accumulate·batch]. */
 DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer, const float *pictures,

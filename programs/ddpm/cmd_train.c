@@ -40,6 +40,7 @@ struct run {
     struct ddpm_memory_plan sampling_memory;
     int64_t saved; /* step of the newest checkpoint; -1: none */
     double flushed;
+    double unlogged; /* seconds of steps since the last row of the log */
 };
 
 /* Defaults, or the options of the run that goes on; then --config; then the command line. */
@@ -308,20 +309,41 @@ static void estimate(const struct run *run, int64_t step)
             ddpm_time_text(all, ddpm_progress_left(&run->progress, step)), run->steps - step);
 }
 
-static ddpm_status one_step(struct run *run)
+/* Log and show a step whose numbers have come. */
+static ddpm_status account(struct run *run, const struct ddpm_step_result *result)
+{
+    if (result->step == 0)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_run_log_append(&run->log, result, run->pictures_per_step, run->unlogged));
+    run->unlogged = 0;
+    if (ddpm_clock() - run->flushed > FLUSH_SECONDS) {
+        DDPM_TRY(ddpm_run_log_flush(&run->log));
+        run->flushed = ddpm_clock();
+    }
+    ddpm_progress_train(&run->progress, result->step, result->loss, run->pictures_per_step);
+    estimate(run, result->step);
+    return DDPM_OK;
+}
+
+static ddpm_status flush(struct run *run)
 {
     struct ddpm_step_result result;
     double begin = ddpm_clock();
-    DDPM_TRY(ddpm_trainer_step(run->trainer, &result));
-    double end = ddpm_clock();
-    DDPM_TRY(ddpm_run_log_append(&run->log, &result, run->pictures_per_step, end - begin));
-    if (end - run->flushed > FLUSH_SECONDS) {
-        DDPM_TRY(ddpm_run_log_flush(&run->log));
-        run->flushed = end;
-    }
-    ddpm_progress_train(&run->progress, result.step, result.loss, run->pictures_per_step);
-    estimate(run, result.step);
-    return DDPM_OK;
+    DDPM_TRY(ddpm_trainer_flush(run->trainer, &result));
+    run->unlogged += ddpm_clock() - begin;
+    return account(run, &result);
+}
+
+/* Queue a step; the numbers that come back may be those of the step before. With `all`, wait for
+ * its own too: for checkpoints, samples and the end. */
+static ddpm_status one_step(struct run *run, bool all)
+{
+    struct ddpm_step_result result;
+    double begin = ddpm_clock();
+    DDPM_TRY(ddpm_trainer_step_late(run->trainer, &result));
+    run->unlogged += ddpm_clock() - begin;
+    DDPM_TRY(account(run, &result));
+    return all ? flush(run) : DDPM_OK;
 }
 
 static bool due(int64_t every, int64_t step)
@@ -337,8 +359,9 @@ static ddpm_status train(struct run *run)
     /* A run that was stopped between a checkpoint and its grid. */
     ddpm_status status = due(run->sample_every, step) ? sample(run) : DDPM_OK;
     while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal()) {
-        DDPM_TRY(one_step(run));
-        step = ddpm_trainer_steps_done(run->trainer);
+        ++step;
+        DDPM_TRY(one_step(run, step == run->steps || due(run->save_every, step) ||
+                                   due(run->sample_every, step)));
         if (due(run->save_every, step))
             DDPM_TRY(save(run, false));
         if (due(run->sample_every, step))
@@ -346,6 +369,7 @@ static ddpm_status train(struct run *run)
     }
     if (status != DDPM_OK && status != DDPM_STOPPED)
         return status;
+    DDPM_TRY(flush(run)); /* a signal came between two steps */
     DDPM_TRY(save(run, true));
     DDPM_TRY(ddpm_check_signal());
     return run->sample_every > 0 && step == run->steps ? sample(run) : DDPM_OK;

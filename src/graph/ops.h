@@ -65,7 +65,8 @@ struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_valu
 struct ddpm_value *ddpm_reverse_step(struct ddpm_graph *graph, struct ddpm_value *x,
                                      struct ddpm_value *prediction, struct ddpm_value *noise,
                                      struct ddpm_value *t, struct ddpm_value *table, bool clip);
-struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients);
+struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
+                                      struct ddpm_value *losses);
 void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
                 struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
                 struct ddpm_value *v, struct ddpm_value *ema);

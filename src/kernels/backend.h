@@ -4,6 +4,8 @@
 
 #include "kernels/kernels.h"
 
+#define DDPM_LATE_DOWNLOADS 4
+
 struct ddpm_device_options {
     int threads;       /* 0: all processors */
     int index;         /* which accelerator */
@@ -39,6 +41,12 @@ struct ddpm_backend {
      * `from`; download waits. */
     ddpm_status (*upload)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
     ddpm_status (*download)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
+    /* download in two halves, so that the host need not wait: begin queues the copy into `to`,
+     * memory of allocate_host(), and returns; end waits for the oldest copy begun and not ended. At
+     * most DDPM_LATE_DOWNLOADS are under way. NULL where download() does not wait for anything. */
+    ddpm_status (*download_begin)(struct ddpm_device *device, void *to, const void *from,
+                                  size_t bytes);
+    ddpm_status (*download_end)(struct ddpm_device *device);
     ddpm_status (*copy)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
     ddpm_status (*zero)(struct ddpm_device *device, void *to, size_t bytes);
     ddpm_status (*synchronize)(struct ddpm_device *device);
@@ -81,7 +89,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 #define DDPM_PLUGIN_ABI                                                                            \
-    4u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
+    5u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
         */
 
 struct ddpm_host {

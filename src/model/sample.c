@@ -12,6 +12,7 @@
 #include "core/memory.h"
 #include "core/random.h"
 #include "diffusion/schedule.h"
+#include "graph/recording.h"
 #include "model/model.h"
 #include "nets/nets.h"
 
@@ -24,9 +25,10 @@ struct chain {
     struct ddpm_diffusion_tables tables;
     struct ddpm_graph *graph;
     struct ddpm_value *x, *t, *counters, *table;
-    int32_t *host_counters; /* [batch][2], then t [batch] */
-    float *host_x;          /* [batch,H,W,C] as it comes from the device */
-    float *planar_x;        /* [batch,C,H,W] for the callback */
+    struct ddpm_recording step; /* one turn of the chain, the same for every timestep */
+    int32_t *host_counters;     /* [batch][2], then t [batch] */
+    float *host_x;              /* [batch,H,W,C] as it comes from the device */
+    float *planar_x;            /* [batch,C,H,W] for the callback */
 };
 
 static ddpm_status build_graph(struct chain *chain, int64_t batch)
@@ -100,6 +102,12 @@ static ddpm_status set_step(struct chain *chain, int64_t first, int32_t step)
     return ddpm_graph_write(chain->graph, chain->t, t);
 }
 
+static ddpm_status submit_step(void *user)
+{
+    struct chain *chain = user;
+    return ddpm_graph_run(chain->graph, DDPM_PHASE_FORWARD);
+}
+
 static void make_planar(struct chain *chain)
 {
     const struct ddpm_tensor *x = &chain->x->tensor;
@@ -164,7 +172,7 @@ static ddpm_status run_batch(struct chain *chain, int64_t offset, uint8_t *pictu
     DDPM_TRY(ddpm_graph_run(chain->graph, DDPM_PHASE_DRAW));
     for (int64_t t = steps - 1; t >= 0; --t) {
         DDPM_TRY(set_step(chain, first, (int32_t)t));
-        DDPM_TRY(ddpm_graph_run(chain->graph, DDPM_PHASE_FORWARD));
+        DDPM_TRY(ddpm_recording_run(&chain->step, chain->network->device, submit_step, chain));
         DDPM_TRY(report(chain, t, offset, count, offset / batch * steps + steps - t));
     }
     DDPM_TRY(ddpm_graph_read(chain->graph, chain->x, chain->host_x));
@@ -219,6 +227,7 @@ ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_o
     for (int64_t offset = 0; status == DDPM_OK && offset < options->count;
          offset += chain.sizes.batch)
         status = run_batch(&chain, offset, pictures);
+    ddpm_recording_release(&chain.step, network->device);
     ddpm_graph_destroy(&chain.graph);
     ddpm_diffusion_tables_clear(&chain.tables);
     free(chain.host_counters);

@@ -82,6 +82,7 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
 
 ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run)
 {
+    DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a checkpoint is written"));
     DDPM_TRY(ddpm_trainer_save_end(trainer));
     if (!trainer->network->device->backend->host_memory)
         return write_in_background(trainer, run);

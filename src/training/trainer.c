@@ -75,7 +75,12 @@ static ddpm_status build_graph(struct ddpm_trainer *trainer, int64_t batch, bool
     g->phase = DDPM_PHASE_UPDATE;
     struct ddpm_value *gradients = slab_value(trainer, trainer->gradients);
     trainer->hyper = ddpm_graph_input(g, DDPM_F32, 1, 1, 1, DDPM_HYPER_COUNT);
-    trainer->norm = ddpm_gradient_norm(g, gradients);
+    /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
+    trainer->losses = trainer->loss;
+    if (config->training.accumulate > 1)
+        trainer->losses =
+            ddpm_graph_input(g, DDPM_F32, batch * config->training.accumulate, 1, 1, 1);
+    trainer->norm = ddpm_gradient_norm(g, gradients, trainer->losses);
     ddpm_adamw(g, gradients, trainer->norm, trainer->hyper,
                slab_value(trainer, network->slabs[DDPM_WEIGHTS_MODEL]),
                slab_value(trainer, trainer->m), slab_value(trainer, trainer->v),
@@ -142,12 +147,30 @@ static ddpm_status allocate_slabs(struct ddpm_trainer *trainer)
 
 static ddpm_status allocate_host(struct ddpm_trainer *trainer)
 {
-    size_t batch = (size_t)trainer->network->config.training.batch_size;
+    const struct ddpm_training_config *config = &trainer->network->config.training;
+    struct ddpm_device *device = trainer->network->device;
+    size_t batch = (size_t)config->batch_size;
+    size_t numbers = batch * (size_t)config->accumulate + 1;
     size_t count = (size_t)ddpm_tensor_count(&trainer->x0->tensor);
-    DDPM_TRY(ddpm_new_array((void **)&trainer->host_loss, batch, sizeof(float), "losses"));
+    if (device->backend->download_begin)
+        DDPM_TRY(device->backend->allocate_host(device, numbers * sizeof(float),
+                                                (void **)&trainer->host_loss));
+    else
+        DDPM_TRY(ddpm_new_array((void **)&trainer->host_loss, numbers, sizeof(float), "losses"));
     DDPM_TRY(
         ddpm_new_array((void **)&trainer->host_counters, 2 * batch, sizeof(int32_t), "counters"));
     return ddpm_new_array((void **)&trainer->host_values, count, sizeof(float), "a batch");
+}
+
+static void release_host(struct ddpm_trainer *trainer)
+{
+    struct ddpm_device *device = trainer->network->device;
+    if (device->backend->download_begin)
+        device->backend->release_host(device, trainer->host_loss);
+    else
+        free(trainer->host_loss);
+    free(trainer->host_counters);
+    free(trainer->host_values);
 }
 
 static ddpm_status check_config(const struct ddpm_config *config, const struct ddpm_data *data)
@@ -204,18 +227,17 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
         return;
     struct ddpm_device *device = t->network->device;
     (void)ddpm_trainer_save_end(t); /* whoever wants to know has asked before */
+    if (t->pending)                 /* its numbers are on their way into memory that goes now */
+        (void)device->backend->synchronize(device);
     ddpm_prefetch_destroy(&t->prefetch);
     for (int part = 0; part < DDPM_PART_COUNT; ++part)
-        if (t->recordings[part])
-            device->backend->release_recording(device, t->recordings[part]);
+        ddpm_recording_release(&t->recordings[part], device);
     ddpm_graph_destroy(&t->graph);
     device->backend->release(device, t->gradients);
     device->backend->release(device, t->m);
     device->backend->release(device, t->v);
     ddpm_diffusion_tables_clear(&t->tables);
-    free(t->host_loss);
-    free(t->host_counters);
-    free(t->host_values);
+    release_host(t);
     free(t);
     *trainer = NULL;
 }
@@ -226,6 +248,7 @@ ddpm_status ddpm_trainer_gradient(const struct ddpm_trainer *trainer, const char
     const struct ddpm_parameters *parameters = &trainer->network->parameters;
     struct ddpm_device *device = trainer->network->device;
     size_t index = ddpm_parameters_find(parameters, name);
+    DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a gradient is read"));
     if (index == parameters->count)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the network has no parameter %s", name);
     struct ddpm_parameter parameter = parameters->items[index];

@@ -9,6 +9,7 @@
 #include "data/prefetch.h"
 #include "data/source.h"
 #include "diffusion/schedule.h"
+#include "graph/recording.h"
 #include "model/model.h"
 #include "training/checkpoint.h"
 
@@ -17,8 +18,7 @@ struct ddpm_data {
     struct ddpm_config config;
 };
 
-/* The three things a step is made of. On a device that can record, each is recorded at its second
- * turn and replayed from then on with one submission. */
+/* The three things a step is made of. Each is recorded and replayed (graph/recording.h). */
 enum ddpm_step_part {
     DDPM_PART_BEGIN,  /* gradients to zero, weights packed */
     DDPM_PART_MICRO,  /* draw, forward, backward of one micro-batch */
@@ -48,16 +48,18 @@ struct ddpm_trainer {
     struct ddpm_value *pictures, *flips, *counters; /* what draw reads */
     struct ddpm_value *x0, *t, *noise;              /* what draw makes, or the caller gives */
     struct ddpm_value *table, *loss, *norm, *hyper;
+    struct ddpm_value *losses; /* of all micro-batches of the step */
 
     /* Slabs on the device; weights and EMA are the network's. */
     void *gradients, *m, *v;
 
-    bool had_turn[DDPM_PART_COUNT];
-    void *recordings[DDPM_PART_COUNT];
+    struct ddpm_recording recordings[DDPM_PART_COUNT];
     struct ddpm_saver saver;
 
-    int64_t step; /* done so far */
-    float *host_loss;
+    int64_t step;                         /* done so far, as far as the host knows */
+    bool pending;                         /* one more is queued, its numbers not read yet */
+    struct ddpm_step_result pending_step; /* what is known of it */
+    float *host_loss;                     /* `losses`, then `norm` */
     int32_t *host_counters;
     float *host_values; /* one micro-batch in NHWC, for given pictures and noise */
 };
@@ -66,8 +68,12 @@ struct ddpm_trainer {
 double ddpm_learning_rate(const struct ddpm_training_config *config, int64_t done);
 double ddpm_ema_decay(const struct ddpm_training_config *config, int64_t done);
 
-/* A loss or gradient was not finite in this step: find where it began. `items` are the data
- * source's items of the whole step, or NULL when pictures were given. Always returns a failure. */
+/* Fails while a queued step's result has not been handed out. */
+ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, const char *before);
+
+/* A loss or gradient was not finite in this step, and the values of the micro-batch are in
+ * place: find where it began. `items` are the data source's items of the whole step, or NULL when
+ * pictures were given. Always returns a failure. */
 ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_batch, double loss,
                                   double norm, const int64_t *items);
 

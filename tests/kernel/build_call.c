@@ -178,6 +178,7 @@ static void build_optimizer(struct case_state *state, const struct parts *parts)
     struct case_tensor norm = make(ROLE_NORM, DDPM_F32, 1, 1, 1, 1);
     state->in[0] = parts->data;
     if (state->test.op == DDPM_OP_GRADIENT_NORM) {
+        state->in[1] = state->test.absent ? parts->none : make(ROLE_LOSS, DDPM_F32, 5, 1, 1, 1);
         state->out[0] = norm;
         return;
     }

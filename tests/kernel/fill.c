@@ -115,6 +115,8 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
         if (test->op == DDPM_OP_GRADIENT_NORM && test->option == 1 && c == test->shape.c / 2)
             return (double)INFINITY;
         return activation_value(test, r);
+    case ROLE_LOSS: /* GRADIENT_NORM's option 2: one loss that is not finite */
+        return test->option == 2 && p == 3 ? (double)INFINITY : 0.5;
     case ROLE_PARAMETER:
         return 0.2 * (double)normal[0];
     case ROLE_SQUARES:

@@ -39,6 +39,7 @@ struct kernel_case {
 enum case_role {
     ROLE_ACTIVATION,
     ROLE_DATA, /* like an activation, but fp32 and always dense: pictures, noise, slabs */
+    ROLE_LOSS,
     ROLE_PARAMETER,
     ROLE_STATS, /* of group norm, computed from input 0 */
     ROLE_SQUARES,

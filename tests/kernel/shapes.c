@@ -124,13 +124,13 @@ int case_options(enum ddpm_op op)
         return 4;
     case DDPM_OP_ACTIVATION:
     case DDPM_OP_ACTIVATION_BACKWARD:
+    case DDPM_OP_GRADIENT_NORM:
         return 3;
     case DDPM_OP_CONV2D:
     case DDPM_OP_DRAW_TIMESTEPS:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
     case DDPM_OP_REVERSE_STEP:
-    case DDPM_OP_GRADIENT_NORM:
         return 2;
     default:
         return 1;
@@ -156,7 +156,8 @@ bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
 static bool has_optional(enum ddpm_op op)
 {
     return op == DDPM_OP_CONV2D || op == DDPM_OP_CONV2D_BACKWARD_WEIGHT ||
-           op == DDPM_OP_DEPTHWISE_CONV2D || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT;
+           op == DDPM_OP_DEPTHWISE_CONV2D || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT ||
+           op == DDPM_OP_GRADIENT_NORM;
 }
 
 /* A large shape takes only the plain variant, the wide one and the one without options. */

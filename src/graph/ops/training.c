@@ -118,11 +118,12 @@ struct ddpm_value *ddpm_reverse_step(struct ddpm_graph *graph, struct ddpm_value
     return x;
 }
 
-struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients)
+struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
+                                      struct ddpm_value *losses)
 {
     struct ddpm_node *node =
         ddpm_simple_node(graph, DDPM_OP_GRADIENT_NORM, "gradient_norm",
-                         ddpm_tensor_make(DDPM_F32, 1, 1, 1, 1), DDPM_INPUTS(gradients));
+                         ddpm_tensor_make(DDPM_F32, 1, 1, 1, 1), DDPM_INPUTS(gradients, losses));
     if (!node)
         return NULL;
     ddpm_graph_keep(node->out[0]);

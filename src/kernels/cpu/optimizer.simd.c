@@ -43,13 +43,20 @@ static ddpm_status gradient_norm_run(const struct ddpm_call *call)
     double sum = 0;
     for (int64_t i = 0; i < pieces_of(&call->in[0]); ++i)
         sum += ((const double *)call->scratch)[i];
+    const float *loss = call->in[1].data;
+    for (int64_t b = 0; b < ddpm_tensor_pixels(&call->in[1]); ++b)
+        if (!isfinite(loss[b]))
+            sum = NAN;
     *(float *)call->out[0].data = (float)sqrt(sum);
     return DDPM_OK;
 }
 
 static bool gradient_norm_supports(const struct ddpm_call *call)
 {
-    return call->in[0].dtype == DDPM_F32 && call->out[0].dtype == DDPM_F32;
+    const struct ddpm_tensor *loss = &call->in[1];
+    return call->in[0].dtype == DDPM_F32 && call->out[0].dtype == DDPM_F32 &&
+           (!ddpm_tensor_present(loss) ||
+            (loss->dtype == DDPM_F32 && loss->c == 1 && loss->pixel_stride == 1));
 }
 
 const struct ddpm_kernel SIMD(gradient_norm) = {.name = SIMD_NAME("gradient_norm"),

@@ -1,4 +1,5 @@
 /* The table of the CUDA backend, and the plug-in's one exported function. */
+#include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -6,7 +7,8 @@ extern "C" {
 #include "kernels/cuda/host.h"
 }
 
-/* Rows of an operation are tried from top to bottom. */
+/* Rows of an operation are tried from top to bottom. The rows of cuDNN's convolutions are not here:
+ * whether they serve a call is a choice of its own (choose.cuh). */
 static const struct {
     enum ddpm_op op;
     const struct ddpm_kernel *kernel;
@@ -51,11 +53,15 @@ static const struct {
 static const struct ddpm_kernel *find_kernel(struct ddpm_device *device,
                                              const struct ddpm_call *call)
 {
-    (void)device;
+    const bool convolution = call->op == DDPM_OP_CONV2D ||
+                             call->op == DDPM_OP_CONV2D_BACKWARD_DATA ||
+                             call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         const struct ddpm_kernel *kernel = rows[i].kernel;
         if (rows[i].op == call->op && (!kernel->supports || kernel->supports(call)))
-            return kernel;
+            return convolution
+                       ? ddpm_cuda_choose((struct ddpm_cuda_device *)device, call, kernel)
+                       : kernel;
     }
     return NULL;
 }
@@ -81,6 +87,8 @@ static struct ddpm_backend make_backend(void)
     table.available = ddpm_cuda_available;
     table.upload = ddpm_cuda_upload;
     table.download = ddpm_cuda_download;
+    table.download_begin = ddpm_cuda_download_begin;
+    table.download_end = ddpm_cuda_download_end;
     table.copy = ddpm_cuda_copy;
     table.zero = ddpm_cuda_zero;
     table.synchronize = ddpm_cuda_synchronize;

@@ -28,6 +28,8 @@ typedef __nv_bfloat16 bf16;
 #define DDPM_CUDA_SLOTS 16
 #define DDPM_CUDA_SLOT_BYTES ((size_t)4 << 20)
 
+struct ddpm_cuda_choices;
+
 struct ddpm_cuda_device {
     struct ddpm_device base;
     int index;
@@ -37,6 +39,9 @@ struct ddpm_cuda_device {
     unsigned char *ring;
     cudaEvent_t arrived[DDPM_CUDA_SLOTS], consumed[DDPM_CUDA_SLOTS];
     unsigned next_slot;
+    cudaEvent_t downloaded[DDPM_LATE_DOWNLOADS];
+    unsigned downloads_begun, downloads_ended;
+    struct ddpm_cuda_choices *choices; /* of convolution kernels, see choose.cuh */
 };
 
 /* DDPM_OK, or DDPM_ERROR_DEVICE (DDPM_ERROR_MEMORY) with `what` and CUDA's text. */

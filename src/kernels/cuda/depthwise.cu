@@ -14,6 +14,7 @@ struct depthwise_shape {
     int height, width, channels, tiles_w, pad_h, pad_w;
     int taps_h, taps_w;
     bool turned, vector;
+    bool pairs; /* two channels of y at once */
 };
 
 /* grid: (tiles, ceil(C/64), B); shared: the input tile, then the weights [49][64] in fp32. */
@@ -69,7 +70,11 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     T *to = y.data + (image + (int64_t)h * s.width + w0) * y.stride + c;
 #pragma unroll
     for (int o = 0; o < TILE_W; ++o) {
-        if (h < s.height && w0 + o < s.width)
+        if (h >= s.height || w0 + o >= s.width)
+            continue;
+        if (s.pairs && here == 2)
+            store_pair(to + o * y.stride, sum[o]);
+        else
             for (int k = 0; k < here; ++k)
                 from_float(to + o * y.stride + k, sum[o][k]);
     }
@@ -122,7 +127,7 @@ static bool depthwise7_supports(const struct ddpm_call *call)
 static struct depthwise_shape shape_of(const struct ddpm_call *call)
 {
     const struct ddpm_attributes *a = &call->attributes;
-    const struct ddpm_tensor *x = &call->in[0];
+    const struct ddpm_tensor *x = &call->in[0], *y = &call->out[0];
     bool turned = call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA;
     struct depthwise_shape s = {};
     s.height = (int)x->h;
@@ -135,6 +140,7 @@ static struct depthwise_shape shape_of(const struct ddpm_call *call)
     s.taps_w = a->kernel_w;
     s.turned = turned;
     s.vector = ddpm_cuda_vector(&x, 1);
+    s.pairs = ddpm_cuda_vector(&y, 1);
     return s;
 }
 

@@ -26,6 +26,16 @@ static __device__ inline void load_pair(const bf16 *p, float x[2])
     unpack_bf16(*(const uint32_t *)p, &x[0], &x[1]);
 }
 
+static __device__ inline void store_pair(float *p, const float x[2])
+{
+    *(float2 *)p = make_float2(x[0], x[1]);
+}
+
+static __device__ inline void store_pair(bf16 *p, const float x[2])
+{
+    *(uint32_t *)p = pack_bf16(x[0], x[1]);
+}
+
 /* Fill tile [rows][columns][64] from image rows h0.., columns w0.., channels c0..; zeros outside.
  * `vector`: 16 bytes at a time (C a multiple of 8, addresses aligned). */
 template <class T>

@@ -108,7 +108,7 @@ static __global__ void __launch_bounds__(32 * COLUMN_ROWS)
         else if (h >= 0 && h < s.height && w >= 0 && w < s.width)
             sum += g * to_float(x.data[(image + (int64_t)h * s.width + w) * x.stride + c]);
     }
-    sum = add_rows(sum);
+    sum = add_rows<COLUMN_ROWS>(sum);
     if (threadIdx.y > 0 || c >= s.channels)
         return;
     if (tap == count)

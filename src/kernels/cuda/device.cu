@@ -5,6 +5,7 @@
  * only until its own bytes have left, never for kernels, and pictures travel while the step before
  * still computes. */
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/choose.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,10 +44,10 @@ static ddpm_status choose_device(int index)
     return DDPM_OK;
 }
 
-static ddpm_status describe(struct ddpm_cuda_device *device)
+static ddpm_status describe(struct ddpm_cuda_device *device, struct cudaDeviceProp *all)
 {
-    struct cudaDeviceProp properties;
-    DDPM_CUDA_TRY(cudaGetDeviceProperties(&properties, device->index));
+    DDPM_CUDA_TRY(cudaGetDeviceProperties(all, device->index));
+    const struct cudaDeviceProp &properties = *all;
     if (properties.major < 8)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
                           "CUDA device %d (%s) has compute capability %d.%d, want 8.0 or later",
@@ -65,6 +66,8 @@ static ddpm_status make_streams(struct ddpm_cuda_device *device)
         DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->arrived[slot], cudaEventDisableTiming));
         DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->consumed[slot], cudaEventDisableTiming));
     }
+    for (int i = 0; i < DDPM_LATE_DOWNLOADS; ++i)
+        DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->downloaded[i], cudaEventDisableTiming));
     void *ring = NULL;
     DDPM_TRY(ddpm_cuda_allocate(&device->base, DDPM_CUDA_SLOTS * DDPM_CUDA_SLOT_BYTES,
                                 "the ring of uploads", &ring));
@@ -84,9 +87,12 @@ ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddp
     device->base.threads = 1;
     device->base.preferred = DDPM_BF16;
     device->base.direct = options && options->direct;
-    ddpm_status status = describe(device);
+    struct cudaDeviceProp properties;
+    ddpm_status status = describe(device, &properties);
     if (status == DDPM_OK)
         status = make_streams(device);
+    if (status == DDPM_OK)
+        ddpm_cuda_choices_open(device, &properties);
     if (status != DDPM_OK) {
         ddpm_cuda_close(&device->base);
         return status;
@@ -103,12 +109,16 @@ void ddpm_cuda_close(struct ddpm_device *base)
     cudaSetDevice(device->index);
     if (device->compute)
         cudaStreamSynchronize(device->compute);
+    ddpm_cuda_choices_close(device);
     for (int slot = 0; slot < DDPM_CUDA_SLOTS; ++slot) {
         if (device->arrived[slot])
             cudaEventDestroy(device->arrived[slot]);
         if (device->consumed[slot])
             cudaEventDestroy(device->consumed[slot]);
     }
+    for (int i = 0; i < DDPM_LATE_DOWNLOADS; ++i)
+        if (device->downloaded[i])
+            cudaEventDestroy(device->downloaded[i]);
     if (device->ring)
         cudaFree(device->ring);
     if (device->copy)
@@ -204,6 +214,32 @@ ddpm_status ddpm_cuda_download(struct ddpm_device *base, void *to, const void *f
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
     DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
     return ddpm_cuda_synchronize(base);
+}
+
+ddpm_status ddpm_cuda_download_begin(struct ddpm_device *base, void *to, const void *from,
+                                     size_t bytes)
+{
+    struct ddpm_cuda_device *device = own(base);
+    DDPM_TRY(refuse_recording(device, "download"));
+    if (device->downloads_begun - device->downloads_ended == DDPM_LATE_DOWNLOADS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "%d downloads are under way, want one ended first",
+                          DDPM_LATE_DOWNLOADS);
+    cudaEvent_t event = device->downloaded[device->downloads_begun % DDPM_LATE_DOWNLOADS];
+    DDPM_CUDA_TRY(cudaSetDevice(device->index));
+    DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
+    DDPM_CUDA_TRY(cudaEventRecord(event, device->compute));
+    ++device->downloads_begun;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_cuda_download_end(struct ddpm_device *base)
+{
+    struct ddpm_cuda_device *device = own(base);
+    if (device->downloads_begun == device->downloads_ended)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "the end of a download that was not begun");
+    cudaEvent_t event = device->downloaded[device->downloads_ended++ % DDPM_LATE_DOWNLOADS];
+    DDPM_CUDA_TRY(cudaSetDevice(device->index));
+    return ddpm_cuda_check(cudaEventSynchronize(event), "the kernels before");
 }
 
 ddpm_status ddpm_cuda_copy(struct ddpm_device *base, void *to, const void *from, size_t bytes)

@@ -69,12 +69,11 @@ static __global__ void __launch_bounds__(NORM_THREADS)
     __shared__ double warps[NORM_THREADS / 32];
     double sum1 = 0.0, sum2 = 0.0;
     int64_t image = (int64_t)blockIdx.x * chunks * channels;
-    for (int c = (int)threadIdx.x; c < channels; c += NORM_THREADS) {
-        for (int z = 0; z < chunks; ++z) {
-            int64_t at = image + (int64_t)z * channels + c;
-            sum1 += (double)w[c] * s1[at];
-            sum2 += (double)w[c] * s2[at];
-        }
+#pragma unroll 4
+    for (int i = (int)threadIdx.x; i < chunks * channels; i += NORM_THREADS) {
+        double weight = w[i % channels];
+        sum1 += weight * s1[image + i];
+        sum2 += weight * s2[image + i];
     }
     sum1 = block_sum(sum1, warps, (int)threadIdx.x, NORM_THREADS / 32);
     sum2 = block_sum(sum2, warps, (int)threadIdx.x, NORM_THREADS / 32);

@@ -25,14 +25,16 @@ static __global__ void __launch_bounds__(SLAB_THREADS)
         partial[blockIdx.x] = sum;
 }
 
-/* norm = √Σ partial. One block. */
+/* norm = √Σ partial; losses that are not finite make it NaN: x - x is 0 or NaN. One block. */
 static __global__ void __launch_bounds__(SLAB_THREADS)
-    norm_finish(const double *partial, int count, float *norm)
+    norm_finish(const double *partial, int count, const float *loss, int losses, float *norm)
 {
     __shared__ double warps[SLAB_THREADS / 32];
     double sum = 0.0;
     for (int i = (int)threadIdx.x; i < count; i += SLAB_THREADS)
         sum += partial[i];
+    for (int b = (int)threadIdx.x; b < losses; b += SLAB_THREADS)
+        sum += (double)(loss[b] - loss[b]);
     sum = block_sum(sum, warps, (int)threadIdx.x, SLAB_THREADS / 32);
     if (threadIdx.x == 0)
         norm[0] = (float)sqrt(sum);
@@ -52,7 +54,10 @@ static bool is_slab(const struct ddpm_tensor *t)
 
 static bool norm_supports(const struct ddpm_call *call)
 {
-    return is_slab(&call->in[0]) && call->out[0].dtype == DDPM_F32;
+    const struct ddpm_tensor *loss = &call->in[1];
+    return is_slab(&call->in[0]) && call->out[0].dtype == DDPM_F32 &&
+           (!ddpm_tensor_present(loss) ||
+            (loss->dtype == DDPM_F32 && loss->c == 1 && loss->pixel_stride == 1));
 }
 
 static ddpm_status norm_prepare(struct ddpm_call *call)
@@ -69,7 +74,8 @@ static ddpm_status norm_run(const struct ddpm_call *call)
     DDPM_TRY(ddpm_cuda_launch(call, norm_partial, dim3((unsigned)blocks), dim3(SLAB_THREADS), 0,
                               (const float *)g->data, g->c, partial));
     return ddpm_cuda_launch(call, norm_finish, dim3(1), dim3(SLAB_THREADS), 0,
-                            (const double *)partial, blocks, (float *)call->out[0].data);
+                            (const double *)partial, blocks, (const float *)call->in[1].data,
+                            (int)ddpm_tensor_pixels(&call->in[1]), (float *)call->out[0].data);
 }
 
 struct adamw_factors {

@@ -1,50 +1,78 @@
 /* Sums with a fixed order: over the pixels of a tensor, and over partial results.
  *
- * Both use blocks of 32 columns × 8 rows of threads: a row of threads reads 32 neighbouring
- * columns, each thread adds every eighth row, and the eight are added in order. */
+ * Both use blocks of rows of 32 threads: a row of threads reads neighbouring columns, each thread
+ * adds every 8th (32nd) row, and what the rows of threads have is added in order. Partial results
+ * are few and their loads wait for memory one after another, so there the rows are 32. */
 #ifndef DDPM_KERNELS_CUDA_REDUCE_CUH
 #define DDPM_KERNELS_CUDA_REDUCE_CUH
 
 #include "kernels/cuda/numeric.cuh"
 
 #define COLUMN_ROWS 8
+#define PARTIAL_ROWS 32
 
-/* Add the eight values of each column; valid in row 0. Called by all threads of the block. */
-static __device__ inline float add_rows(float x)
+/* Add the `ROWS` values of each column; valid in row 0. Called by all threads of the block. */
+template <int ROWS> static __device__ inline float add_rows(float x)
 {
-    __shared__ float rows[COLUMN_ROWS][32];
+    __shared__ float rows[ROWS][32];
     __syncthreads();
     rows[threadIdx.y][threadIdx.x] = x;
     __syncthreads();
     float sum = 0.0f;
     if (threadIdx.y == 0)
-        for (int row = 0; row < COLUMN_ROWS; ++row)
+        for (int row = 0; row < ROWS; ++row)
             sum += rows[row][threadIdx.x];
     return sum;
 }
 
-/* partial[g][z][c] = Σ x[p][c] over the pixels p of chunk z of group g.
- * grid: (ceil(C/32), chunks, groups); group g is pixels [g·pixels, (g+1)·pixels). */
-template <class T>
+/* V neighbouring channels: one access where V is 2. */
+template <int V> static __device__ inline void load_few(const float *p, float x[V])
+{
+    if constexpr (V == 2) {
+        float2 v = *(const float2 *)p;
+        x[0] = v.x, x[1] = v.y;
+    } else {
+        x[0] = p[0];
+    }
+}
+
+template <int V> static __device__ inline void load_few(const bf16 *p, float x[V])
+{
+    if constexpr (V == 2)
+        unpack_bf16(*(const uint32_t *)p, &x[0], &x[1]);
+    else
+        x[0] = to_float(p[0]);
+}
+
+/* partial[g][z][c] = Σ x[p][c] over the pixels p of chunk z of group g, V channels per thread.
+ * grid: (ceil(C/32V), chunks, groups); group g is pixels [g·pixels, (g+1)·pixels). */
+template <class T, int V>
 static __global__ void __launch_bounds__(32 * COLUMN_ROWS)
     column_sums(struct plane<T> x, int pixels, int chunk, int channels, float *partial)
 {
-    int c = (int)(blockIdx.x * 32 + threadIdx.x);
+    int c = (int)(blockIdx.x * 32 + threadIdx.x) * V;
     int begin = (int)blockIdx.y * chunk, end = min(begin + chunk, pixels);
-    float sum = 0.0f;
+    float sum[V] = {};
     if (c < channels) {
         const T *from = x.data + (int64_t)blockIdx.z * pixels * x.stride + c;
-        for (int p = begin + (int)threadIdx.y; p < end; p += COLUMN_ROWS)
-            sum += to_float(from[p * x.stride]);
+#pragma unroll 4
+        for (int p = begin + (int)threadIdx.y; p < end; p += COLUMN_ROWS) {
+            float v[V];
+            load_few<V>(from + p * x.stride, v);
+            for (int k = 0; k < V; ++k)
+                sum[k] += v[k];
+        }
     }
-    sum = add_rows(sum);
-    if (threadIdx.y == 0 && c < channels)
-        partial[((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * channels + c] = sum;
+    for (int k = 0; k < V; ++k) {
+        float total = add_rows<COLUMN_ROWS>(sum[k]);
+        if (threadIdx.y == 0 && c < channels)
+            partial[((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * channels + c + k] = total;
+    }
 }
 
 /* out[g][n] (+)= Σ_z partial[g][z][n]. grid: (ceil(N/32), groups). */
 template <class T>
-static __global__ void __launch_bounds__(32 * COLUMN_ROWS)
+static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     sum_partials(const float *partial, int count, int64_t columns, struct plane<T> out,
                  bool accumulate)
 {
@@ -52,10 +80,11 @@ static __global__ void __launch_bounds__(32 * COLUMN_ROWS)
     float sum = 0.0f;
     if (n < columns) {
         const float *from = partial + (int64_t)blockIdx.y * count * columns + n;
-        for (int z = (int)threadIdx.y; z < count; z += COLUMN_ROWS)
+#pragma unroll 4
+        for (int z = (int)threadIdx.y; z < count; z += PARTIAL_ROWS)
             sum += from[z * columns];
     }
-    sum = add_rows(sum);
+    sum = add_rows<PARTIAL_ROWS>(sum);
     if (threadIdx.y == 0 && n < columns) {
         T *to = out.data + blockIdx.y * out.stride + n;
         from_float(to, accumulate ? to_float(*to) + sum : sum);
@@ -75,20 +104,29 @@ static inline size_t ddpm_cuda_column_sum_bytes(const struct ddpm_tensor *x, int
     return (size_t)(ddpm_cuda_column_chunks(x, groups) * groups * x->c) * sizeof(float);
 }
 
+template <class T, int V>
+static ddpm_status ddpm_cuda_column_sum_typed(const struct ddpm_call *call,
+                                              const struct ddpm_tensor *x, int groups,
+                                              float *partial)
+{
+    int pixels = (int)(ddpm_tensor_pixels(x) / groups), chunks = ddpm_cuda_column_chunks(x, groups);
+    int chunk = (int)ddpm_ceil_div(pixels, chunks);
+    dim3 grid((unsigned)ddpm_ceil_div(x->c, 32 * V), (unsigned)chunks, (unsigned)groups);
+    return ddpm_cuda_launch(call, column_sums<T, V>, grid, dim3(32, COLUMN_ROWS), 0,
+                            ddpm_plane<T>(x), pixels, chunk, (int)x->c, partial);
+}
+
 /* partial [groups][chunks][C] of x. */
 static inline ddpm_status ddpm_cuda_column_sum_partial(const struct ddpm_call *call,
                                                        const struct ddpm_tensor *x, int groups,
                                                        float *partial)
 {
-    int pixels = (int)(ddpm_tensor_pixels(x) / groups), chunks = ddpm_cuda_column_chunks(x, groups);
-    int chunk = (int)ddpm_ceil_div(pixels, chunks);
-    dim3 grid((unsigned)ddpm_ceil_div(x->c, 32), (unsigned)chunks, (unsigned)groups);
-    dim3 block(32, COLUMN_ROWS);
+    bool pairs = ddpm_cuda_vector(&x, 1);
     if (x->dtype == DDPM_F32)
-        return ddpm_cuda_launch(call, column_sums<float>, grid, block, 0, ddpm_plane<float>(x),
-                                pixels, chunk, (int)x->c, partial);
-    return ddpm_cuda_launch(call, column_sums<bf16>, grid, block, 0, ddpm_plane<bf16>(x), pixels,
-                            chunk, (int)x->c, partial);
+        return pairs ? ddpm_cuda_column_sum_typed<float, 2>(call, x, groups, partial)
+                     : ddpm_cuda_column_sum_typed<float, 1>(call, x, groups, partial);
+    return pairs ? ddpm_cuda_column_sum_typed<bf16, 2>(call, x, groups, partial)
+                 : ddpm_cuda_column_sum_typed<bf16, 1>(call, x, groups, partial);
 }
 
 /* out[g] (+)= the sum of group g's `count` rows of `columns` floats. */
@@ -98,7 +136,7 @@ static ddpm_status ddpm_cuda_sum_partials(const struct ddpm_call *call, const fl
                                           struct plane<T> out, bool accumulate)
 {
     dim3 grid((unsigned)ddpm_ceil_div(columns, 32), (unsigned)groups);
-    return ddpm_cuda_launch(call, sum_partials<T>, grid, dim3(32, COLUMN_ROWS), 0, partial, count,
+    return ddpm_cuda_launch(call, sum_partials<T>, grid, dim3(32, PARTIAL_ROWS), 0, partial, count,
                             columns, out, accumulate);
 }
 

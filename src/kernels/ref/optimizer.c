@@ -4,13 +4,17 @@
 
 #include "kernels/ref/ref.h"
 
-/* norm = √Σg². in: g [1,1,1,N]; out: norm [1,1,1,1] */
+/* norm = √Σg², NaN where a loss is not finite. in: g [1,1,1,N], loss [B,1,1,1] or absent; out: norm
+ * [1,1,1,1] */
 ddpm_status ddpm_ref_gradient_norm(const struct ddpm_call *call)
 {
-    const struct ddpm_tensor *g = &call->in[0];
+    const struct ddpm_tensor *g = &call->in[0], *loss = &call->in[1];
     double squares = 0;
     for (int64_t i = 0; i < g->c; ++i)
         squares += ref_get(g, 0, i) * ref_get(g, 0, i);
+    for (int64_t b = 0; b < ddpm_tensor_pixels(loss); ++b)
+        if (!isfinite(ref_get(loss, b, 0)))
+            squares = NAN;
     ref_set(&call->out[0], 0, 0, sqrt(squares));
     return DDPM_OK;
 }

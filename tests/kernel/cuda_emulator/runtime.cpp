@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <vector>
 
@@ -11,7 +12,7 @@ struct emulator_stream {
 };
 
 struct emulator_event {
-    int unused;
+    double seconds;
 };
 
 struct emulator_graph {
@@ -178,8 +179,29 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
 {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    event->seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end)
+{
+    *milliseconds = (float)(1e3 * (end->seconds - begin->seconds));
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 0;
     return cudaSuccess;
 }
 

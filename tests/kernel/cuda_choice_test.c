@@ -1,0 +1,161 @@
+/* Convolutions between our own kernels and cuDNN's on the emulated device, with the emulator's
+ * stand-in for cuDNN (DDPM_CUDNN names it): choices are made by measuring, kept, found again, and
+ * made anew where what is kept makes no sense. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "kernels/backend.h"
+
+enum { EXIT_SKIPPED = 77 };
+
+static char folder[64];
+
+static int make_folder(void **unused)
+{
+    (void)unused;
+    snprintf(folder, sizeof folder, "/tmp/ddpm-choice-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(setenv("DDPM_CUDA_CONV", "auto", 1), 0);
+    return setenv("XDG_CACHE_HOME", folder, 1);
+}
+
+static int remove_folder(void **unused)
+{
+    char command[512];
+    (void)unused;
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+/* A convolution of every direction, in `call[op]`. */
+static const struct ddpm_kernel *row(enum ddpm_op op, enum ddpm_dtype dtype, int64_t channels)
+{
+    struct ddpm_device *device;
+    struct ddpm_call call = {
+        .op = op, .attributes = {.kernel_h = 3, .kernel_w = 3, .stride = 1, .padding = 1}};
+    struct ddpm_tensor x = ddpm_tensor_make(dtype, 1, 4, 4, channels);
+    struct ddpm_tensor y = ddpm_tensor_make(dtype, 1, 4, 4, 16);
+    struct ddpm_tensor w = ddpm_tensor_make(DDPM_F32, 16, 3, 3, channels);
+    struct ddpm_tensor bias = ddpm_tensor_make(DDPM_F32, 1, 1, 1, 16);
+    if (op == DDPM_OP_CONV2D) {
+        call.in[0] = x, call.in[1] = w, call.in[2] = bias, call.in[3] = y, call.out[0] = y;
+    } else if (op == DDPM_OP_CONV2D_BACKWARD_DATA) {
+        call.in[0] = y, call.in[1] = w, call.out[0] = x;
+    } else {
+        call.in[0] = x, call.in[1] = y, call.out[0] = w, call.out[1] = bias;
+    }
+    assert_int_equal(ddpm_device_open("cuda", &(struct ddpm_device_options){0}, &device), DDPM_OK);
+    call.device = device;
+    const struct ddpm_kernel *kernel = device->backend->find_kernel(device, &call);
+    assert_non_null(kernel);
+    call.kernel = kernel;
+    assert_int_equal(kernel->prepare ? kernel->prepare(&call) : DDPM_OK, DDPM_OK);
+    ddpm_device_close(&device);
+    return kernel;
+}
+
+/* The text of the one file of choices. */
+static void read_choices(char *path, size_t path_bytes, char *text, size_t text_bytes)
+{
+    char command[512];
+    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plans", folder);
+    FILE *list = popen(command, "r");
+    assert_non_null(list);
+    assert_non_null(fgets(path, (int)path_bytes, list));
+    pclose(list);
+    path[strcspn(path, "\n")] = '\0';
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, text_bytes - 1, file)] = '\0';
+    fclose(file);
+}
+
+static void choices_are_measured_and_kept(void **unused)
+{
+    (void)unused;
+    static const char *const chosen[] = {"\tfused2_2=7\n", "\tdata2_2=7\n", "\tweight2_2=7\n"};
+    char path[512], text[8192], again[8192];
+    for (int i = 0; i < 3; ++i) {
+        enum ddpm_op op = (enum ddpm_op)(DDPM_OP_CONV2D + i);
+        const struct ddpm_kernel *kernel = row(op, DDPM_BF16, 8);
+        read_choices(path, sizeof path, text, sizeof text);
+        /* The stand-in's plain loops beat the emulated kernel, but what is fast here is not the
+         * point: the file says what was taken, and engine 1, which is wrong, was not. */
+        assert_int_equal(strstr(kernel->name, "_cudnn") != NULL, strstr(text, chosen[i]) != NULL);
+        assert_null(strstr(text, "1_2=7"));
+        assert_null(strstr(text, "0_2=7"));
+        assert_ptr_equal(row(op, DDPM_BF16, 8), kernel);
+        read_choices(path, sizeof path, again, sizeof again);
+        assert_string_equal(text, again);
+    }
+}
+
+/* Replace the first choice by another text. */
+static void rewrite(const char *value)
+{
+    char path[512], text[8192];
+    read_choices(path, sizeof path, text, sizeof text);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "%.*s\t%s\n", (int)strcspn(text, "\t"), text, value);
+    fclose(file);
+}
+
+static void what_is_kept_is_obeyed(void **unused)
+{
+    (void)unused;
+    char path[512], text[8192];
+    row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_F32, 8);
+    rewrite("own");
+    assert_null(strstr(row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_F32, 8)->name, "_cudnn"));
+    rewrite("data2_2=7");
+    assert_non_null(strstr(row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_F32, 8)->name, "_cudnn"));
+    rewrite("an engine that is no more");
+    row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_F32, 8);
+    read_choices(path, sizeof path, text, sizeof text);
+    assert_null(strstr(text, "no more"));
+}
+
+static void odd_channels_and_own_mode_keep_our_kernels(void **unused)
+{
+    (void)unused;
+    assert_null(strstr(row(DDPM_OP_CONV2D, DDPM_BF16, 3)->name, "_cudnn"));
+    assert_int_equal(setenv("DDPM_CUDA_CONV", "own", 1), 0);
+    assert_null(strstr(row(DDPM_OP_CONV2D, DDPM_BF16, 8)->name, "_cudnn"));
+    assert_int_equal(setenv("DDPM_CUDA_CONV", "cudnn", 1), 0);
+    assert_non_null(strstr(row(DDPM_OP_CONV2D, DDPM_BF16, 8)->name, "_cudnn"));
+}
+
+static void without_a_place_cudnn_s_own_guess_serves(void **unused)
+{
+    (void)unused;
+    assert_int_equal(setenv("XDG_CACHE_HOME", "/proc/no/such/place", 1), 0);
+    assert_non_null(strstr(row(DDPM_OP_CONV2D, DDPM_BF16, 8)->name, "_cudnn"));
+}
+
+int main(void)
+{
+    struct ddpm_device *device;
+    if (!getenv("DDPM_CUDNN") ||
+        ddpm_device_open("cuda", &(struct ddpm_device_options){0}, &device) != DDPM_OK) {
+        fprintf(stderr, "test_cuda_choice: %s\n", ddpm_error_message());
+        return EXIT_SKIPPED;
+    }
+    ddpm_device_close(&device);
+#define CASE(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+    const struct CMUnitTest tests[] = {
+        CASE(choices_are_measured_and_kept),
+        CASE(what_is_kept_is_obeyed),
+        CASE(odd_channels_and_own_mode_keep_our_kernels),
+        CASE(without_a_place_cudnn_s_own_guess_serves),
+    };
+    return cmocka_run_group_tests_name("CUDA choice", tests, NULL, NULL);
+}

@@ -1,0 +1,375 @@
+/* A stand-in for cuDNN on the emulated device: as much of its graph interface as src/kernels/cuda/
+ * cudnn.c uses, computed by plain loops over the strides that the tensors state.
+ *
+ * Its heuristics propose three engines: one that says it is not deterministic and must not be
+ * taken, one whose results are wrong and must be found out, and a right one, which says of graphs
+ * of several operations that it compiles. Executing waits for nothing and cannot be recorded. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cudnn.h>
+
+enum { MAX_ATTRIBUTES = 16, MAX_PACK = 8, WORKSPACE = 512 };
+enum { ENGINE_NONDETERMINISTIC, ENGINE_WRONG, ENGINE_RIGHT, ENGINES };
+
+struct attribute {
+    cudnnBackendAttributeName_t name;
+    int64_t count;
+    void *values;
+};
+
+/* cudnnBackendDescriptor_t points to one of these. */
+struct descriptor {
+    cudnnBackendDescriptorType_t type;
+    struct attribute attributes[MAX_ATTRIBUTES];
+    int count;
+    struct descriptor *graph; /* of a configuration */
+    int engine;               /* of a configuration or engine */
+};
+
+#define EXPORT __attribute__((visibility("default")))
+
+static size_t size_of(cudnnBackendAttributeType_t type)
+{
+    switch (type) {
+    case CUDNN_TYPE_INT64:
+    case CUDNN_TYPE_VOID_PTR:
+    case CUDNN_TYPE_HANDLE:
+    case CUDNN_TYPE_BACKEND_DESCRIPTOR:
+        return 8;
+    case CUDNN_TYPE_BOOLEAN:
+    case CUDNN_TYPE_CHAR:
+        return 1;
+    default: /* enumerations and fp32 */
+        return 4;
+    }
+}
+
+static const struct attribute *find(const struct descriptor *d, cudnnBackendAttributeName_t name)
+{
+    for (int i = 0; i < d->count; ++i)
+        if (d->attributes[i].name == name)
+            return &d->attributes[i];
+    return NULL;
+}
+
+static struct descriptor *child(const struct descriptor *d, cudnnBackendAttributeName_t name,
+                                int64_t index)
+{
+    const struct attribute *a = find(d, name);
+    return a && index < a->count ? ((struct descriptor **)a->values)[index] : NULL;
+}
+
+static int64_t number(const struct descriptor *d, cudnnBackendAttributeName_t name, int index)
+{
+    return ((const int64_t *)find(d, name)->values)[index];
+}
+
+static int enumerator(const struct descriptor *d, cudnnBackendAttributeName_t name)
+{
+    return *(const int *)find(d, name)->values;
+}
+
+/* ---- the interface ---- */
+
+EXPORT size_t cudnnGetVersion(void)
+{
+    return 91000;
+}
+
+EXPORT const char *cudnnGetErrorString(cudnnStatus_t status)
+{
+    return status == CUDNN_STATUS_SUCCESS ? "no error" : "error of the fake cuDNN";
+}
+
+EXPORT cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
+{
+    *handle = calloc(1, 1);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+EXPORT cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)
+{
+    free(handle);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+EXPORT cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
+{
+    return handle && stream ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
+}
+
+EXPORT cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+                                                  cudnnBackendDescriptor_t *out)
+{
+    struct descriptor *d = calloc(1, sizeof *d);
+    d->type = type;
+    *out = d;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+EXPORT cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t descriptor)
+{
+    struct descriptor *d = descriptor;
+    for (int i = 0; i < d->count; ++i)
+        free(d->attributes[i].values);
+    free(d);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+EXPORT cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t descriptor,
+                                              cudnnBackendAttributeName_t name,
+                                              cudnnBackendAttributeType_t type, int64_t count,
+                                              const void *values)
+{
+    struct descriptor *d = descriptor;
+    if (d->count == MAX_ATTRIBUTES || count < 1 || find(d, name))
+        return CUDNN_STATUS_BAD_PARAM;
+    struct attribute *a = &d->attributes[d->count++];
+    a->name = name;
+    a->count = count;
+    a->values = malloc((size_t)count * size_of(type));
+    memcpy(a->values, values, (size_t)count * size_of(type));
+    return CUDNN_STATUS_SUCCESS;
+}
+
+EXPORT cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t descriptor)
+{
+    const struct descriptor *d = descriptor;
+    if (d->type != CUDNN_BACKEND_TENSOR_DESCRIPTOR)
+        return CUDNN_STATUS_SUCCESS;
+    bool dense = number(d, CUDNN_ATTR_TENSOR_STRIDES, 1) == 1;
+    return dense && number(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 0) == 16 ? CUDNN_STATUS_SUCCESS
+                                                                         : CUDNN_STATUS_BAD_PARAM;
+}
+
+static int64_t op_count(const struct descriptor *graph)
+{
+    return find(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS)->count;
+}
+
+EXPORT cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const descriptor,
+                                              cudnnBackendAttributeName_t name,
+                                              cudnnBackendAttributeType_t type, int64_t room,
+                                              int64_t *count, void *values)
+{
+    struct descriptor *d = descriptor;
+    (void)type;
+    *count = 1;
+    switch (name) {
+    case CUDNN_ATTR_ENGINEHEUR_RESULTS:
+        *count = 0;
+        if (enumerator(d, CUDNN_ATTR_ENGINEHEUR_MODE) != CUDNN_HEUR_MODE_A)
+            return CUDNN_STATUS_SUCCESS;
+        for (; *count < ENGINES && *count < room; ++*count) {
+            struct descriptor *config = ((struct descriptor **)values)[*count];
+            config->graph = child(d, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, 0);
+            config->engine = (int)*count;
+        }
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINECFG_ENGINE: {
+        struct descriptor *engine = *(struct descriptor **)values;
+        engine->engine = d->engine;
+        engine->graph = d->graph;
+        return CUDNN_STATUS_SUCCESS;
+    }
+    case CUDNN_ATTR_ENGINECFG_KNOB_CHOICES:
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE:
+        *(int *)values = CUDNN_KNOB_TYPE_TILE_SIZE;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE:
+        *(int64_t *)values = 7;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINE_GLOBAL_INDEX:
+        *(int64_t *)values = d->engine;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
+        *count = d->engine == ENGINE_NONDETERMINISTIC;
+        *(int *)values = CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE:
+        *count = op_count(d->graph) > 1;
+        *(int *)values = CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
+        *(int64_t *)values = WORKSPACE;
+        return CUDNN_STATUS_SUCCESS;
+    default:
+        return CUDNN_STATUS_BAD_PARAM;
+    }
+}
+
+/* ---- executing ---- */
+
+/* A tensor with its memory: the caller's, or our own where it is virtual. */
+struct operand {
+    const struct descriptor *tensor;
+    void *data;
+};
+
+struct execution {
+    const struct descriptor *pack;
+    struct operand virtuals[MAX_PACK];
+    int virtual_count;
+};
+
+static int64_t dimension(const struct operand *o, int index)
+{
+    return number(o->tensor, CUDNN_ATTR_TENSOR_DIMENSIONS, index);
+}
+
+static int64_t stride_of(const struct operand *o, int index)
+{
+    return number(o->tensor, CUDNN_ATTR_TENSOR_STRIDES, index);
+}
+
+static struct operand operand(struct execution *e, const struct descriptor *tensor)
+{
+    struct operand o = {tensor, NULL};
+    const int64_t uid = number(tensor, CUDNN_ATTR_TENSOR_UNIQUE_ID, 0);
+    const struct attribute *uids = find(e->pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
+    const struct attribute *places = find(e->pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
+    for (int64_t i = 0; i < uids->count; ++i)
+        if (((const int64_t *)uids->values)[i] == uid)
+            o.data = ((void **)places->values)[i];
+    for (int i = 0; i < e->virtual_count; ++i)
+        if (e->virtuals[i].tensor == tensor)
+            o.data = e->virtuals[i].data;
+    if (!o.data) {
+        o.data = calloc((size_t)(dimension(&o, 0) * stride_of(&o, 0)), sizeof(float));
+        e->virtuals[e->virtual_count++] = o;
+    }
+    return o;
+}
+
+static int64_t place(const struct operand *o, int64_t n, int64_t c, int64_t h, int64_t w)
+{
+    /* Sizes of 1 are repeated, for biases. */
+    return (dimension(o, 0) > 1 ? n * stride_of(o, 0) : 0) + c * stride_of(o, 1) +
+           (dimension(o, 2) > 1 ? h * stride_of(o, 2) : 0) +
+           (dimension(o, 3) > 1 ? w * stride_of(o, 3) : 0);
+}
+
+static bool is_bf16(const struct operand *o)
+{
+    return enumerator(o->tensor, CUDNN_ATTR_TENSOR_DATA_TYPE) == CUDNN_DATA_BFLOAT16;
+}
+
+static float get(const struct operand *o, int64_t at)
+{
+    if (!is_bf16(o))
+        return ((const float *)o->data)[at];
+    uint32_t word = (uint32_t)((const uint16_t *)o->data)[at] << 16;
+    float value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+
+static void put(const struct operand *o, int64_t at, float value)
+{
+    uint32_t word;
+    if (!is_bf16(o)) {
+        ((float *)o->data)[at] = value;
+        return;
+    }
+    memcpy(&word, &value, sizeof word);
+    word += 0x7fff + (word >> 16 & 1); /* to nearest even */
+    ((uint16_t *)o->data)[at] = (uint16_t)(word >> 16);
+}
+
+/* The three directions are one sum: over everything that is not the output's own index. */
+static void convolve(struct execution *e, const struct descriptor *op, const int names[4],
+                     int output, float wrong)
+{
+    struct operand t[3]; /* x, w, y */
+    const struct descriptor *geometry = child(op, (cudnnBackendAttributeName_t)names[3], 0);
+    const int64_t stride = number(geometry, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, 0);
+    const int64_t padding = number(geometry, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 0);
+    for (int i = 0; i < 3; ++i)
+        t[i] = operand(e, child(op, (cudnnBackendAttributeName_t)names[i], 0));
+    const struct operand *out = &t[output];
+    double *sums = calloc((size_t)(dimension(out, 0) * stride_of(out, 0)), sizeof *sums);
+    for (int64_t n = 0; n < dimension(&t[2], 0); ++n)
+        for (int64_t oh = 0; oh < dimension(&t[2], 2); ++oh)
+            for (int64_t ow = 0; ow < dimension(&t[2], 3); ++ow)
+                for (int64_t k = 0; k < dimension(&t[2], 1); ++k)
+                    for (int64_t r = 0; r < dimension(&t[1], 2); ++r)
+                        for (int64_t s = 0; s < dimension(&t[1], 3); ++s) {
+                            const int64_t h = oh * stride + r - padding;
+                            const int64_t w = ow * stride + s - padding;
+                            if (h < 0 || w < 0 || h >= dimension(&t[0], 2) ||
+                                w >= dimension(&t[0], 3))
+                                continue;
+                            for (int64_t c = 0; c < dimension(&t[0], 1); ++c) {
+                                const int64_t at[3] = {place(&t[0], n, c, h, w),
+                                                       place(&t[1], k, c, r, s),
+                                                       place(&t[2], n, k, oh, ow)};
+                                const int a = output == 0 ? 1 : 0, b = output == 2 ? 1 : 2;
+                                sums[at[output]] +=
+                                    (double)get(&t[a], at[a]) * (double)get(&t[b], at[b]);
+                            }
+                        }
+    for (int64_t n = 0; n < dimension(out, 0); ++n)
+        for (int64_t c = 0; c < dimension(out, 1); ++c)
+            for (int64_t h = 0; h < dimension(out, 2); ++h)
+                for (int64_t w = 0; w < dimension(out, 3); ++w)
+                    put(out, place(out, n, c, h, w), (float)sums[place(out, n, c, h, w)] + wrong);
+    free(sums);
+}
+
+static void pointwise(struct execution *e, const struct descriptor *op)
+{
+    const struct descriptor *b = child(op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, 0);
+    struct operand x = operand(e, child(op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, 0));
+    struct operand y = operand(e, child(op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, 0));
+    struct operand second = x;
+    if (b)
+        second = operand(e, b);
+    for (int64_t n = 0; n < dimension(&y, 0); ++n)
+        for (int64_t c = 0; c < dimension(&y, 1); ++c)
+            for (int64_t h = 0; h < dimension(&y, 2); ++h)
+                for (int64_t w = 0; w < dimension(&y, 3); ++w)
+                    put(&y, place(&y, n, c, h, w),
+                        get(&x, place(&x, n, c, h, w)) +
+                            (b ? get(&second, place(&second, n, c, h, w)) : 0.0f));
+}
+
+EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
+                                         cudnnBackendDescriptor_t pack)
+{
+    static const int names[3][4] = {
+        {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+         CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+         CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC},
+        {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC},
+        {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC}};
+    struct execution e = {.pack = pack};
+    const struct descriptor *config = child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0);
+    const float wrong = config->engine == ENGINE_WRONG ? 1.0f : 0.0f;
+    void *workspace = *(void **)find(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values;
+    if (!handle || config->engine == ENGINE_NONDETERMINISTIC || !workspace)
+        return CUDNN_STATUS_BAD_PARAM;
+    memset(workspace, 0xff, WORKSPACE);
+    for (int64_t i = 0; i < op_count(config->graph); ++i) {
+        const struct descriptor *op = child(config->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, i);
+        if (op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR)
+            convolve(&e, op, names[0], 2, wrong);
+        else if (op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR)
+            convolve(&e, op, names[1], 0, wrong);
+        else if (op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)
+            convolve(&e, op, names[2], 1, wrong);
+        else
+            pointwise(&e, op);
+    }
+    for (int i = 0; i < e.virtual_count; ++i)
+        free(e.virtuals[i].data);
+    return CUDNN_STATUS_SUCCESS;
+}

@@ -1,0 +1,124 @@
+/* The graphs of cudnn.c against NVIDIA's real library, without a GPU: cuDNN makes plans for a
+ * device that it is described (H100 and A100 here), which shows that it understands and supports
+ * every graph, though not that it computes what is meant. Skipped (77) where cuDNN is not
+ * installed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <dlfcn.h>
+
+#include "kernels/cuda/cudnn.h"
+
+enum { EXIT_SKIPPED = 77, MOST = 4 };
+
+/* What cuDNN's own description of such a device holds. */
+#define DEVICE(name, version, multiprocessors, l2, shared)                                         \
+    "{\"deviceName\":\"" name "\",\"deviceVer\":" version                                          \
+    ",\"multiProcessorCount\":" multiprocessors ",\"l2CacheSize\":" l2                             \
+    ",\"maxSharedMemoryPerBlockOptin\":" shared                                                    \
+    ",\"maxGridSize\":[2147483647,65535,65535],\"maxBlockSize\":[1024,1024,64],"                   \
+    "\"cudaDeviceId\":0,\"driverVer\":13000,\"regsPerBlock\":65536,\"smClockRateKHz\":1700000,"    \
+    "\"memClockRateKHz\":2000000,\"warpSize\":32,\"maxSharedMemoryPerBlock\":49152,"               \
+    "\"reservedSharedMemoryPerBlock\":1024,\"maxRegistersPerSM\":65536,\"pciDeviceId\":0,"         \
+    "\"maxCtasPerSM\":32,\"maxThreadsPerBlock\":1024,\"maxThreadsPerSM\":2048,"                    \
+    "\"isTccDriver\":0,\"supportCoopLaunch\":1,\"totalGlobalMem\":80000000000}"
+
+static const char *const devices[] = {
+    DEVICE("NVIDIA H100 80GB HBM3", "900", "132", "52428800", "232448"),
+    DEVICE("NVIDIA A100-SXM4-80GB", "800", "108", "41943040", "166912"),
+};
+
+static struct ddpm_cudnn_convolution layer(enum ddpm_cudnn_form form, enum ddpm_dtype dtype,
+                                           int64_t size, int64_t c, int64_t k, int kernel,
+                                           int stride, int padding)
+{
+    const int64_t out = (size + 2 * padding - kernel) / stride + 1;
+    return (struct ddpm_cudnn_convolution){.form = form,
+                                           .dtype = dtype,
+                                           .n = 16,
+                                           .h = size,
+                                           .w = size,
+                                           .c = c,
+                                           .out_h = out,
+                                           .out_w = out,
+                                           .k = k,
+                                           .kernel_h = kernel,
+                                           .kernel_w = kernel,
+                                           .stride = stride,
+                                           .padding = padding,
+                                           .x_stride = c,
+                                           .y_stride = k};
+}
+
+/* Plans of a kind are there, their names are different, and each is found by its name. */
+static void expect_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *c)
+{
+    struct ddpm_cudnn_plan *plans[MOST], *named[MOST];
+    int count = ddpm_cudnn_plans(cudnn, c, NULL, MOST, 0, plans);
+    if (count == 0)
+        fail_msg("form %d, %s, %lldx%lld, %lld to %lld channels: no plan", (int)c->form,
+                 ddpm_dtype_name(c->dtype), (long long)c->h, (long long)c->w, (long long)c->c,
+                 (long long)c->k);
+    for (int i = 0; i < count; ++i) {
+        for (int j = 0; j < i; ++j)
+            assert_string_not_equal(plans[i]->name, plans[j]->name);
+        assert_int_equal(ddpm_cudnn_plans(cudnn, c, plans[i]->name, MOST, 0, named), 1);
+        assert_string_equal(named[0]->name, plans[i]->name);
+        assert_true(named[0]->workspace_bytes == plans[i]->workspace_bytes);
+    }
+    print_message("%lldx%lld %lld to %lld: %d plans, first %s, workspace %zu\n", (long long)c->h,
+                  (long long)c->w, (long long)c->c, (long long)c->k, count, plans[0]->name,
+                  plans[0]->workspace_bytes);
+}
+
+static void convolutions_have_plans(void **unused)
+{
+    (void)unused;
+    for (size_t d = 0; d < sizeof devices / sizeof *devices; ++d) {
+        struct ddpm_cudnn *cudnn;
+        ddpm_cudnn_open_deviceless(devices[d], &cudnn);
+        assert_non_null(cudnn);
+        for (int dtype = DDPM_F32; dtype <= DDPM_BF16; ++dtype)
+            for (int form = DDPM_CUDNN_PLAIN; form <= DDPM_CUDNN_WEIGHT; ++form) {
+                enum ddpm_dtype type = (enum ddpm_dtype)dtype;
+                /* Fused plans and fp32 gradients of bf16 are compiled, which wants a driver. */
+                if (form == DDPM_CUDNN_FUSED || (form == DDPM_CUDNN_WEIGHT && type == DDPM_BF16))
+                    continue;
+                enum ddpm_cudnn_form f = (enum ddpm_cudnn_form)form;
+                struct ddpm_cudnn_convolution c = layer(f, type, 128, 64, 64, 3, 1, 1);
+                expect_plans(cudnn, &c);
+                c = layer(f, type, 16, 1024, 512, 3, 1, 1);
+                expect_plans(cudnn, &c);
+                c = layer(f, type, 64, 128, 256, 2, 2, 0);
+                expect_plans(cudnn, &c);
+                c = layer(f, type, 32, 256, 128, 1, 1, 0);
+                c.x_stride = 512;
+                expect_plans(cudnn, &c);
+            }
+        ddpm_cudnn_close(&cudnn);
+    }
+}
+
+int main(void)
+{
+    if (!dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL)) {
+        fprintf(stderr, "test_cudnn_plans: %s\n", dlerror());
+        return EXIT_SKIPPED;
+    }
+    struct ddpm_cudnn *cudnn;
+    ddpm_cudnn_open_deviceless(devices[0], &cudnn);
+    if (!cudnn) {
+        fprintf(stderr, "test_cudnn_plans: this cuDNN makes no plans without a device\n");
+        return EXIT_SKIPPED;
+    }
+    ddpm_cudnn_close(&cudnn);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(convolutions_have_plans)};
+    return cmocka_run_group_tests_name("cuDNN's plans", tests, NULL, NULL);
+}

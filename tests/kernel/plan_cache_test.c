@@ -1,0 +1,205 @@
+/* The file that keeps measured choices of kernels: what it keeps, and that nothing about it can be
+ * wrong enough to matter. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kernels/cuda/plan_cache.h"
+
+static char folder[64];
+
+/* The one file of choices in the folder. */
+static void find_file(char path[512])
+{
+    char command[512];
+    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plans", folder);
+    FILE *list = popen(command, "r");
+    assert_non_null(list);
+    assert_non_null(fgets(path, 512, list));
+    pclose(list);
+    path[strcspn(path, "\n")] = '\0';
+}
+
+static struct ddpm_plan_cache *open_locked(const char *identity)
+{
+    struct ddpm_plan_cache *cache;
+    ddpm_plan_cache_open(identity, &cache);
+    assert_non_null(cache);
+    ddpm_plan_cache_lock(cache);
+    return cache;
+}
+
+static int make_folder(void **unused)
+{
+    (void)unused;
+    snprintf(folder, sizeof folder, "/tmp/ddpm-plans-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    return setenv("XDG_CACHE_HOME", folder, 1);
+}
+
+static int remove_folder(void **unused)
+{
+    char command[512];
+    (void)unused;
+    snprintf(command, sizeof command, "chmod -R u+w %s && rm -r %s", folder, folder);
+    return system(command);
+}
+
+static void choices_outlive_the_process_that_made_them(void **unused)
+{
+    (void)unused;
+    struct ddpm_plan_cache *cache = open_locked("device A");
+    assert_null(ddpm_plan_cache_get(cache, "conv 1"));
+    assert_true(ddpm_plan_cache_put(cache, "conv 1", "own"));
+    assert_true(ddpm_plan_cache_put(cache, "conv 2", "plain62_2=7"));
+    assert_true(ddpm_plan_cache_put(cache, "conv 1", "data7"));
+    ddpm_plan_cache_close(&cache);
+    assert_null(cache);
+    cache = open_locked("device A");
+    assert_string_equal(ddpm_plan_cache_get(cache, "conv 1"), "data7");
+    assert_string_equal(ddpm_plan_cache_get(cache, "conv 2"), "plain62_2=7");
+    ddpm_plan_cache_close(&cache);
+    cache = open_locked("device B");
+    assert_null(ddpm_plan_cache_get(cache, "conv 1"));
+    ddpm_plan_cache_close(&cache);
+}
+
+static void another_process_s_choice_is_taken(void **unused)
+{
+    (void)unused;
+    struct ddpm_plan_cache *first = open_locked("device A"), *second;
+    ddpm_plan_cache_unlock(first);
+    second = open_locked("device A");
+    assert_true(ddpm_plan_cache_put(second, "conv", "theirs"));
+    ddpm_plan_cache_unlock(second);
+    ddpm_plan_cache_lock(first);
+    assert_string_equal(ddpm_plan_cache_get(first, "conv"), "theirs");
+    assert_true(ddpm_plan_cache_put(first, "another", "ours"));
+    ddpm_plan_cache_unlock(first);
+    ddpm_plan_cache_lock(second);
+    assert_string_equal(ddpm_plan_cache_get(second, "another"), "ours");
+    assert_string_equal(ddpm_plan_cache_get(second, "conv"), "theirs");
+    ddpm_plan_cache_close(&first);
+    ddpm_plan_cache_close(&second);
+}
+
+static void damage_is_read_as_nothing(void **unused)
+{
+    (void)unused;
+    static const char *const contents[] = {"",
+                                           "\n",
+                                           "device A",
+                                           "device B\nconv\tother\n",
+                                           "\x80\xff\x00\x01",
+                                           "device A\nconv\n",
+                                           "device A\n\tvalue\nconv\t\n",
+                                           "device A\nconv\tvalue without an end"};
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; ++i) {
+        char path[512];
+        struct ddpm_plan_cache *cache = open_locked("device A");
+        assert_true(ddpm_plan_cache_put(cache, "first", "own"));
+        ddpm_plan_cache_close(&cache);
+        find_file(path);
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(contents[i], file);
+        fclose(file);
+        cache = open_locked("device A");
+        assert_null(ddpm_plan_cache_get(cache, "first"));
+        assert_null(ddpm_plan_cache_get(cache, "conv"));
+        assert_true(ddpm_plan_cache_put(cache, "conv", "good again"));
+        ddpm_plan_cache_close(&cache);
+        cache = open_locked("device A");
+        assert_string_equal(ddpm_plan_cache_get(cache, "conv"), "good again");
+        ddpm_plan_cache_close(&cache);
+        assert_int_equal(remove(path), 0);
+    }
+}
+
+static void good_lines_between_damaged_ones_count(void **unused)
+{
+    (void)unused;
+    char path[512];
+    struct ddpm_plan_cache *cache = open_locked("device A");
+    assert_true(ddpm_plan_cache_put(cache, "first", "own"));
+    ddpm_plan_cache_close(&cache);
+    find_file(path);
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    fputs("no tab here\n", file);
+    for (int i = 0; i < 5000; ++i)
+        fputc('x', file);
+    fputs("\nlast\town\n", file);
+    fclose(file);
+    cache = open_locked("device A");
+    assert_string_equal(ddpm_plan_cache_get(cache, "first"), "own");
+    assert_string_equal(ddpm_plan_cache_get(cache, "last"), "own");
+    ddpm_plan_cache_close(&cache);
+}
+
+static void text_that_would_break_the_file_is_refused(void **unused)
+{
+    (void)unused;
+    char long_text[600];
+    memset(long_text, 'x', sizeof long_text - 1);
+    long_text[sizeof long_text - 1] = '\0';
+    struct ddpm_plan_cache *cache = open_locked("device A");
+    assert_false(ddpm_plan_cache_put(cache, "a\tb", "own"));
+    assert_false(ddpm_plan_cache_put(cache, "a", "o\nwn"));
+    assert_false(ddpm_plan_cache_put(cache, "", "own"));
+    assert_false(ddpm_plan_cache_put(cache, long_text, "own"));
+    assert_null(ddpm_plan_cache_get(cache, "a"));
+    ddpm_plan_cache_close(&cache);
+}
+
+static void without_a_place_there_is_no_cache(void **unused)
+{
+    (void)unused;
+    struct ddpm_plan_cache *cache;
+    assert_int_equal(setenv("XDG_CACHE_HOME", "/proc/no/such/place", 1), 0);
+    ddpm_plan_cache_open("device A", &cache);
+    assert_null(cache);
+    assert_int_equal(setenv("XDG_CACHE_HOME", "relative", 1), 0);
+    assert_int_equal(unsetenv("HOME"), 0);
+    ddpm_plan_cache_open("device A", &cache);
+    assert_null(cache);
+    ddpm_plan_cache_close(&cache);
+}
+
+static void a_file_that_cannot_be_written_keeps_choices_for_the_process(void **unused)
+{
+    (void)unused;
+    char path[512];
+    struct ddpm_plan_cache *cache = open_locked("device A");
+    assert_true(ddpm_plan_cache_put(cache, "first", "own"));
+    find_file(path);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed to this, by root neither */
+    assert_false(ddpm_plan_cache_put(cache, "second", "own"));
+    assert_string_equal(ddpm_plan_cache_get(cache, "second"), "own");
+    ddpm_plan_cache_close(&cache);
+    assert_int_equal(rmdir(path), 0);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+    const struct CMUnitTest tests[] = {
+        CASE(choices_outlive_the_process_that_made_them),
+        CASE(another_process_s_choice_is_taken),
+        CASE(damage_is_read_as_nothing),
+        CASE(good_lines_between_damaged_ones_count),
+        CASE(text_that_would_break_the_file_is_refused),
+        CASE(a_file_that_cannot_be_written_keeps_choices_for_the_process),
+        CASE(without_a_place_there_is_no_cache),
+    };
+    return cmocka_run_group_tests_name("plan cache", tests, NULL, NULL);
+}

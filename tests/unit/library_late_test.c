@@ -1,0 +1,180 @@
+/* Steps whose results are read late, on the device that DDPM_TEST_DEVICE names (cpu, where nothing
+ * is late; cuda, emulated or not): the same steps, and a bad one stops the run all the same. */
+#include "library_support.h"
+
+enum { STEPS = 5, EXIT_SKIPPED = 77 };
+
+static const char *device_name(void)
+{
+    const char *device = getenv("DDPM_TEST_DEVICE");
+    return device && *device ? device : "cpu";
+}
+
+static bool is_late(void)
+{
+    return strcmp(device_name(), "cpu") != 0;
+}
+
+struct run {
+    struct ddpm_config *config;
+    struct ddpm_network *network;
+    struct ddpm_data *data;
+    struct ddpm_trainer *trainer;
+};
+
+static struct run open_run(const char *pictures)
+{
+    struct run run;
+    run.config = tiny_config("batch-size=2 accumulate=2 precision=fp32");
+    assert_ok(ddpm_config_set(run.config, "data", pictures));
+    assert_ok(ddpm_config_set(run.config, "device", device_name()));
+    assert_ok(ddpm_network_create(run.config, &run.network));
+    assert_ok(ddpm_data_open(run.config, &run.data));
+    assert_ok(ddpm_trainer_create(run.network, run.data, &run.trainer));
+    return run;
+}
+
+static void close_run(struct run *run)
+{
+    ddpm_trainer_destroy(&run->trainer);
+    ddpm_data_close(&run->data);
+    ddpm_network_destroy(&run->network);
+    ddpm_config_destroy(&run->config);
+}
+
+/* Late steps until `results` holds those up to `last`, with the last one flushed. */
+static void late_steps(struct run *run, int64_t last, struct ddpm_step_result *results)
+{
+    struct ddpm_step_result result;
+    int64_t expected = ddpm_trainer_steps_done(run->trainer) + (is_late() ? 0 : 1);
+    const int64_t first = ddpm_trainer_steps_done(run->trainer);
+    for (int64_t step = first; step < last; ++step, ++expected) {
+        assert_ok(ddpm_trainer_step_late(run->trainer, &result));
+        assert_int_equal(result.step, expected == first ? 0 : expected);
+        if (result.step > 0)
+            results[result.step - 1] = result;
+    }
+    assert_ok(ddpm_trainer_flush(run->trainer, &result));
+    assert_int_equal(result.step, is_late() ? last : 0);
+    if (result.step > 0)
+        results[result.step - 1] = result;
+    assert_ok(ddpm_trainer_flush(run->trainer, &result));
+    assert_int_equal(result.step, 0);
+    assert_int_equal(ddpm_trainer_steps_done(run->trainer), last);
+}
+
+static void assert_same_results(const struct ddpm_step_result *a, const struct ddpm_step_result *b)
+{
+    assert_int_equal(a->step, b->step);
+    assert_true(a->loss == b->loss && a->grad_norm == b->grad_norm && a->lr == b->lr);
+}
+
+static void late_steps_are_the_same_steps(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 9, 8);
+    struct run waiting = open_run(in_folder(folder, "p.npy"));
+    struct run late = open_run(in_folder(folder, "p.npy"));
+    struct ddpm_step_result wanted[STEPS], got[STEPS];
+    for (int i = 0; i < STEPS; ++i)
+        assert_ok(ddpm_trainer_step(waiting.trainer, &wanted[i]));
+    late_steps(&late, 3, got); /* flushed in between */
+    late_steps(&late, STEPS, got);
+    for (int i = 0; i < STEPS; ++i)
+        assert_same_results(&got[i], &wanted[i]);
+    assert_same_weights(late.network, waiting.network, DDPM_WEIGHTS_MODEL);
+    assert_same_weights(late.network, waiting.network, DDPM_WEIGHTS_EMA);
+    close_run(&late);
+    close_run(&waiting);
+    remove_folder(folder);
+}
+
+/* 1e25: the loss overflows, but its gradient is finite; AdamW must refuse it all the same. */
+static void a_bad_step_changes_nothing_and_is_told(void **state)
+{
+    (void)state;
+    static const float sick[2][3] = {{NAN, 0, 0}, {1e25f, 1e25f, 1e25f}};
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 9, 8);
+    struct run calm = open_run(in_folder(folder, "p.npy"));
+    struct ddpm_step_result wanted[STEPS], got[STEPS], result;
+    for (int i = 0; i < STEPS; ++i)
+        assert_ok(ddpm_trainer_step(calm.trainer, &wanted[i]));
+    for (int i = 0; i < 2; ++i) {
+        struct run run = open_run(in_folder(folder, "p.npy"));
+        float bias[3];
+        late_steps(&run, 2, got);
+        assert_ok(ddpm_network_get(run.network, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
+        assert_ok(ddpm_network_set(run.network, DDPM_WEIGHTS_MODEL, "final_conv.bias", sick[i], 3));
+        float *before = all_weights(run.network, DDPM_WEIGHTS_MODEL);
+        if (is_late())
+            assert_ok(ddpm_trainer_step_late(run.trainer, &result));
+        assert_error(ddpm_trainer_step_late(run.trainer, &result), DDPM_ERROR_NOT_FINITE,
+                     "step 3: the loss is");
+        assert_non_null(strstr(ddpm_error_message(), "picture"));
+        assert_non_null(strstr(ddpm_error_message(), "the weights are those of step 2"));
+        float *after = all_weights(run.network, DDPM_WEIGHTS_MODEL);
+        assert_memory_equal(before, after,
+                            (size_t)ddpm_network_weight_count(run.network) * sizeof *before);
+        assert_int_equal(ddpm_trainer_steps_done(run.trainer), 2);
+        free(before);
+        free(after);
+        /* The run goes on as if nothing had been. */
+        assert_ok(ddpm_network_set(run.network, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
+        late_steps(&run, STEPS, got);
+        for (int k = 0; k < STEPS; ++k)
+            assert_same_results(&got[k], &wanted[k]);
+        close_run(&run);
+    }
+    close_run(&calm);
+    remove_folder(folder);
+}
+
+static void what_needs_the_result_is_refused_until_it_is_taken(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 9, 8);
+    struct run run = open_run(in_folder(folder, "p.npy"));
+    struct ddpm_step_result result;
+    float values[3];
+    assert_ok(ddpm_trainer_flush(run.trainer, &result));
+    assert_int_equal(result.step, 0);
+    assert_ok(ddpm_trainer_step_late(run.trainer, &result));
+    if (is_late()) {
+        assert_int_equal(ddpm_trainer_steps_done(run.trainer), 0);
+        assert_error(ddpm_trainer_step(run.trainer, &result), DDPM_ERROR_ARGUMENT, "step 1");
+        assert_error(ddpm_trainer_save(run.trainer, folder), DDPM_ERROR_ARGUMENT, "flush");
+        assert_error(ddpm_trainer_gradient(run.trainer, "final_conv.bias", values, 3),
+                     DDPM_ERROR_ARGUMENT, "flush");
+    }
+    assert_ok(ddpm_trainer_flush(run.trainer, &result));
+    assert_ok(ddpm_trainer_gradient(run.trainer, "final_conv.bias", values, 3));
+    assert_ok(ddpm_trainer_step(run.trainer, &result));
+    assert_int_equal(result.step, 2);
+    assert_ok(ddpm_trainer_step_late(run.trainer, &result)); /* and closed without a flush */
+    close_run(&run);
+    remove_folder(folder);
+}
+
+int main(void)
+{
+    struct ddpm_config *config = tiny_config(NULL);
+    struct ddpm_network *network = NULL;
+    ddpm_status status = ddpm_config_set(config, "device", device_name());
+    if (status == DDPM_OK)
+        status = ddpm_network_create(config, &network);
+    ddpm_network_destroy(&network);
+    ddpm_config_destroy(&config);
+    if (status == DDPM_ERROR_UNSUPPORTED) {
+        fprintf(stderr, "test_library_late: %s\n", ddpm_error_message());
+        return EXIT_SKIPPED;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(late_steps_are_the_same_steps),
+        cmocka_unit_test(a_bad_step_changes_nothing_and_is_told),
+        cmocka_unit_test(what_needs_the_result_is_refused_until_it_is_taken),
+    };
+    return cmocka_run_group_tests_name("late results", tests, NULL, NULL);
+}
