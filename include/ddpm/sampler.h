@@ -27,7 +27,8 @@ struct ddpm_sample_options {
     int64_t count;         /* pictures, at least 1 */
     int64_t batch;         /* at once; 0: as many as fit comfortably, at most 16 */
     int64_t height, width; /* 0: the configuration's */
-    uint64_t seed;         /* picture k depends on (seed, first + k) alone, not on the batch */
+    uint64_t seed;         /* picture k depends on (seed, first + k), not on the batch; on an
+                              accelerator, whose kernels differ by size, its last bits may */
     int64_t first;         /* number of the first picture */
     enum ddpm_weights weights;
     int clip;      /* clip predicted x_0: 1 yes, 0 no, -1 as configured */
