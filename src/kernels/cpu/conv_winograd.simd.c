@@ -22,6 +22,7 @@
 #define WEIGHT_BYTES ((int64_t)8 << 20)
 #define SHARED_BYTES ((int64_t)48 << 20)
 #define PANELS_TOGETHER 4 /* of a unit of step 2, shared */
+#define UNITS_TOGETHER 8  /* of packing */
 #define SKEW 16           /* elements between places, so that they fall into different cache sets */
 
 struct winograd {
@@ -208,31 +209,48 @@ static ddpm_status winograd_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step). */
+/* The nine taps of a unit (panel, step), the outputs of the panel side by side; in bf16 those of
+ * the step's two channels. */
+static void unit_taps(const struct ddpm_call *call, int64_t unit, float taps[2][9][GEMM_COLUMNS])
+{
+    const struct ddpm_tensor *w = &call->in[1];
+    const bool forward = call->op == DDPM_OP_CONV2D;
+    const int together = call->in[0].dtype == DDPM_BF16 ? 2 : 1; /* channels of a step */
+    const int64_t outputs = forward ? w->n : w->c, steps = ddpm_steps(&call->in[0]);
+    const int64_t first = unit / steps * GEMM_COLUMNS, columns = outputs - first;
+    for (int i = 0; i < together; ++i)
+        for (int tap = 0; tap < 9; ++tap) {
+            int64_t c = unit % steps * together + i;
+            const float *from = (const float *)w->data;
+            from += forward ? (first * 9 + tap) * w->c + c : (c * 9 + 8 - tap) * w->c + first;
+            int64_t step = forward ? 9 * w->c : 1;
+            for (int n = 0; n < GEMM_COLUMNS; ++n)
+                taps[i][tap][n] = n < columns ? from[n * step] : 0;
+        }
+}
+
+/* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step), neighbours in memory.
+ * Several are made in a buffer first: 36 streams of single units would wait for memory at each. */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *w = &call->in[1];
-    const bool forward = call->op == DDPM_OP_CONV2D;
-    const int together = call->in[0].dtype == DDPM_BF16 ? 2 : 1; /* channels of a step */
-    int64_t outputs = forward ? w->n : w->c, steps = ddpm_steps(&call->in[0]);
-    int64_t place_size = ddpm_ceil_div(outputs, GEMM_COLUMNS) * steps * GEMM_COLUMNS;
-    for (int64_t unit = begin; unit < end; ++unit) {
-        int64_t first = unit / steps * GEMM_COLUMNS, columns = outputs - first;
-        float taps[2][9][GEMM_COLUMNS] = {{{0}}};
-        for (int i = 0; i < together; ++i)
-            for (int tap = 0; tap < 9; ++tap) {
-                int64_t c = unit % steps * together + i;
-                const float *from = (const float *)w->data;
-                from += forward ? (first * 9 + tap) * w->c + c : (c * 9 + 8 - tap) * w->c + first;
-                int64_t step = forward ? 9 * w->c : 1;
-                for (int n = 0; n < GEMM_COLUMNS && n < columns; ++n)
-                    taps[i][tap][n] = from[n * step];
-            }
-        SIMD(winograd_weights)
-        (&taps[0][0][0], call->in[0].dtype, (float *)call->packed + unit * GEMM_COLUMNS,
-         place_size);
+    const int64_t outputs = call->op == DDPM_OP_CONV2D ? w->n : w->c;
+    const int64_t place_size =
+        ddpm_ceil_div(outputs, GEMM_COLUMNS) * ddpm_steps(&call->in[0]) * GEMM_COLUMNS;
+    for (int64_t unit = begin; unit < end; unit += UNITS_TOGETHER) {
+        float buffer[WINOGRAD_PLACES][UNITS_TOGETHER * GEMM_COLUMNS], taps[2][9][GEMM_COLUMNS];
+        const int64_t left = end - unit, count = left < UNITS_TOGETHER ? left : UNITS_TOGETHER;
+        for (int64_t i = 0; i < count; ++i) {
+            unit_taps(call, unit + i, taps);
+            SIMD(winograd_weights)
+            (&taps[0][0][0], call->in[0].dtype, &buffer[0][i * GEMM_COLUMNS],
+             UNITS_TOGETHER * GEMM_COLUMNS);
+        }
+        for (int64_t place = 0; place < WINOGRAD_PLACES; ++place)
+            memcpy((float *)call->packed + place * place_size + unit * GEMM_COLUMNS, buffer[place],
+                   (size_t)(count * GEMM_COLUMNS) * sizeof(float));
     }
 }
 
