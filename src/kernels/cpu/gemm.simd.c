@@ -100,6 +100,10 @@ ALWAYS_INLINE void outer_as(const struct ddpm_gemm_outer *g, const bool pairs)
 {
     tile sum = {0};
     int64_t a_step = g->a_step, b_step = g->b_step;
+    /* c lies far away, and is needed when the sums are done: soon, where products come in pairs. */
+    for (int m = 0; pairs && m < g->rows; ++m)
+        UNROLL for (int j = 0; j < GEMM_VECTORS; ++j)
+            __builtin_prefetch(g->c + m * g->c_stride + j * LANES, 1);
     for (int64_t segment = 0; segment < g->segments; ++segment) {
         const float *a = (const float *)g->a + segment * g->a_segment;
         const float *b = (const float *)g->b + segment * g->b_segment;
