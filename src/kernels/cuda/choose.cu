@@ -134,16 +134,6 @@ static void describe(const struct ddpm_call *call, char key[DDPM_PLAN_TEXT_BYTES
              (long long)(forward && ddpm_tensor_present(residual) ? residual->pixel_stride : 0));
 }
 
-static double flops_of(const struct ddpm_call *call)
-{
-    const bool weight = call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT;
-    const struct ddpm_tensor *pixels = call->op == DDPM_OP_CONV2D ? &call->out[0]
-                                       : weight                   ? &call->in[1]
-                                                                  : &call->in[0];
-    const struct ddpm_tensor *w = weight ? &call->out[0] : &call->in[1];
-    return 2.0 * (double)ddpm_tensor_pixels(pixels) * (double)ddpm_tensor_count(w);
-}
-
 static const struct ddpm_kernel *row_of(enum ddpm_op op)
 {
     return op == DDPM_OP_CONV2D                 ? &ddpm_cuda_conv2d_cudnn
@@ -485,7 +475,7 @@ const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,
     struct ddpm_cudnn_plan *plan = NULL;
     if (!choices || !choices->cudnn || choices->mode == MODE_OWN || !own ||
         !ddpm_cuda_cudnn_takes(call) ||
-        (choices->mode == MODE_AUTO && flops_of(call) < DDPM_CUDA_LEAST_FLOPS))
+        (choices->mode == MODE_AUTO && ddpm_call_flops(call) < DDPM_CUDA_LEAST_FLOPS))
         return own;
     describe(call, key);
     struct choice *known = find(choices, key);

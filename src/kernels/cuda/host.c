@@ -13,13 +13,6 @@ void ddpm_cuda_set_host(const struct ddpm_host *functions)
     host = functions;
 }
 
-const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT] = {
-#define OP(id, name, inputs, outputs, in_place, accumulates)                                       \
-    {name, inputs, outputs, in_place, accumulates},
-#include "kernels/ops.inc"
-#undef OP
-};
-
 ddpm_status ddpm_raise(ddpm_status status, const char *format, ...)
 {
     char text[1024];

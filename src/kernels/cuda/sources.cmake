@@ -3,6 +3,7 @@
 set(DDPM_CUDA_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/host.c
     ${CMAKE_CURRENT_LIST_DIR}/plan_cache.c
+    ${CMAKE_CURRENT_LIST_DIR}/../kernels.c
     ${CMAKE_CURRENT_LIST_DIR}/../../tensor/tensor.c)
 set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/choose.cu
