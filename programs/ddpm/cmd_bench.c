@@ -124,9 +124,7 @@ static ddpm_status time_packing(struct bench *bench, double *seconds)
     ddpm_status status = DDPM_OK;
     for (int64_t i = 0; i < bench->repeats && status == DDPM_OK; ++i) {
         double begin = ddpm_clock();
-        for (size_t k = 0; k < graph->node_count && status == DDPM_OK; ++k)
-            if (graph->calls[k].packed_bytes)
-                status = graph->calls[k].kernel->pack(&graph->calls[k]);
+        status = ddpm_graph_pack(graph);
         if (status == DDPM_OK)
             status = graph->device->backend->synchronize(graph->device);
         times[i] = ddpm_clock() - begin;

@@ -45,9 +45,8 @@ struct header {
 
 static atomic_size_t aligned_bytes;
 
-/* calloc takes large blocks from the system,
- * where they are zero without being touched: the threads that work in a page first also wait for
- * it. */
+/* calloc takes large blocks from the system, where they are zero without being touched: the threads
+ * that work in a page first also wait for it. */
 ddpm_status ddpm_new_aligned(void **out, size_t bytes, const char *what)
 {
     const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : DDPM_ALIGNMENT;

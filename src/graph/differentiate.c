@@ -3,8 +3,8 @@
  *
  * With recomputation, a block's nodes are first appended again, as copies that write fresh values,
  * and the rules are given the copies: the first results then die in the forward pass, where only
- * the block's border was needed. What costs no more than a pass over memory is computed again in
- * any case (ddpm_graph_again). */
+ * the block's border was needed. What costs little more than a pass over memory is computed
+ * again in any case (ddpm_graph_again). */
 #include <stdlib.h>
 
 #include "core/memory.h"

@@ -291,7 +291,7 @@ ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device
     struct plan plan = {.graph = graph};
     DDPM_TRY(graph->status);
     graph->device = device;
-    graph->packed_stale = true;
+    ddpm_graph_weights_changed(graph);
     ddpm_status status = lay_out(&plan);
     if (status == DDPM_OK)
         status = allocate(graph);

@@ -7,12 +7,12 @@
 
 void ddpm_graph_weights_changed(struct ddpm_graph *graph)
 {
-    graph->packed_stale = true;
+    graph->packed_stale = !graph->repack;
 }
 
 ddpm_status ddpm_graph_pack(struct ddpm_graph *graph)
 {
-    for (size_t i = 0; i < graph->node_count && !graph->repack; ++i)
+    for (size_t i = 0; i < graph->node_count; ++i)
         if (graph->calls[i].packed_bytes)
             DDPM_TRY(graph->calls[i].kernel->pack(&graph->calls[i]));
     graph->packed_stale = false;

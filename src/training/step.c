@@ -27,7 +27,7 @@ static ddpm_status submit_part(struct ddpm_trainer *trainer, enum ddpm_step_part
     case DDPM_PART_BEGIN:
         DDPM_TRY(device->backend->zero(device, trainer->gradients,
                                        ddpm_network_slab_bytes(trainer->network)));
-        return ddpm_graph_pack(trainer->graph);
+        return trainer->graph->repack ? DDPM_OK : ddpm_graph_pack(trainer->graph);
     case DDPM_PART_MICRO:
         if (draw)
             DDPM_TRY(ddpm_graph_run(trainer->graph, DDPM_PHASE_DRAW));
