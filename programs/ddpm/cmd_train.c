@@ -37,8 +37,8 @@ struct run {
     struct ddpm_progress progress, sampling;
     int64_t steps, save_every, sample_every, num_samples, pictures_per_step;
     struct ddpm_sample_options drawing;
-    struct ddpm_memory_plan sampling_memory;
-    int64_t saved; /* step of the newest checkpoint; -1: none */
+    uint64_t sampling_bytes; /* that drawing takes beside training */
+    int64_t saved;           /* step of the newest checkpoint; -1: none */
     double flushed;
     double unlogged; /* seconds of steps since the last row of the log */
 };
@@ -164,22 +164,20 @@ static ddpm_status write_config(const struct run *run)
  * not fit at once is drawn in smaller batches, see ddpm_sample(). */
 static ddpm_status check_sampling_memory(struct run *run)
 {
-    struct ddpm_memory_plan *memory = &run->sampling_memory;
+    struct ddpm_memory_plan memory;
     struct ddpm_sample_options options = run->drawing;
     if (run->sample_every <= 0)
         return DDPM_OK;
-    DDPM_TRY(ddpm_sample_measure(run->network, &options, memory));
-    if (!memory->available || memory->activations + memory->packed <= memory->available)
-        return DDPM_OK;
-    options.batch = 1;
-    DDPM_TRY(ddpm_sample_measure(run->network, &options, memory));
-    if (memory->activations + memory->packed <= memory->available)
-        return DDPM_OK;
+    for (options.batch = 0; options.batch <= 1; ++options.batch) { /* as many as usual; one */
+        DDPM_TRY(ddpm_sample_measure(run->network, &options, &memory));
+        run->sampling_bytes = memory.activations + memory.packed;
+        if (!memory.available || run->sampling_bytes <= memory.available)
+            return DDPM_OK;
+    }
     return ddpm_raise(DDPM_ERROR_MEMORY,
                       "out of memory before any work: to draw samples besides training takes %.2f "
                       "GB more, %.2f GB are free; with sample-every 0 there are none",
-                      (double)(memory->activations + memory->packed) / 1e9,
-                      (double)memory->available / 1e9);
+                      (double)run->sampling_bytes / 1e9, (double)memory.available / 1e9);
 }
 
 /* Everything that can fail without a trace on disk, then the run's folder. */
@@ -219,10 +217,9 @@ static void describe(const struct run *run)
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
     ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
-    const uint64_t more = run->sampling_memory.activations + run->sampling_memory.packed;
-    if (more > 0)
+    if (run->sampling_bytes > 0)
         ddpm_progress_remark("          %s more while samples are drawn",
-                             ddpm_bytes_text(a, (double)more));
+                             ddpm_bytes_text(a, (double)run->sampling_bytes));
     ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step",
                          ddpm_count_text(a, ddpm_data_count(run->data)), size,
                          run->pictures_per_step);
