@@ -91,6 +91,18 @@ static void another_process_s_choice_is_taken(void **unused)
     ddpm_plan_cache_close(&second);
 }
 
+/* A file that holds ("first", "own"), its path and a stream to it. */
+static FILE *open_file_of_one_choice(char path[512], const char *mode)
+{
+    struct ddpm_plan_cache *cache = open_locked("device A");
+    assert_true(ddpm_plan_cache_put(cache, "first", "own"));
+    ddpm_plan_cache_close(&cache);
+    find_file(path);
+    FILE *file = fopen(path, mode);
+    assert_non_null(file);
+    return file;
+}
+
 static void damage_is_read_as_nothing(void **unused)
 {
     (void)unused;
@@ -104,15 +116,10 @@ static void damage_is_read_as_nothing(void **unused)
                                            "device A\nconv\tvalue without an end"};
     for (size_t i = 0; i < sizeof contents / sizeof *contents; ++i) {
         char path[512];
-        struct ddpm_plan_cache *cache = open_locked("device A");
-        assert_true(ddpm_plan_cache_put(cache, "first", "own"));
-        ddpm_plan_cache_close(&cache);
-        find_file(path);
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
+        FILE *file = open_file_of_one_choice(path, "w");
         fputs(contents[i], file);
         fclose(file);
-        cache = open_locked("device A");
+        struct ddpm_plan_cache *cache = open_locked("device A");
         assert_null(ddpm_plan_cache_get(cache, "first"));
         assert_null(ddpm_plan_cache_get(cache, "conv"));
         assert_true(ddpm_plan_cache_put(cache, "conv", "good again"));
@@ -128,18 +135,13 @@ static void good_lines_between_damaged_ones_count(void **unused)
 {
     (void)unused;
     char path[512];
-    struct ddpm_plan_cache *cache = open_locked("device A");
-    assert_true(ddpm_plan_cache_put(cache, "first", "own"));
-    ddpm_plan_cache_close(&cache);
-    find_file(path);
-    FILE *file = fopen(path, "a");
-    assert_non_null(file);
+    FILE *file = open_file_of_one_choice(path, "a");
     fputs("no tab here\n", file);
     for (int i = 0; i < 5000; ++i)
         fputc('x', file);
     fputs("\nlast\town\n", file);
     fclose(file);
-    cache = open_locked("device A");
+    struct ddpm_plan_cache *cache = open_locked("device A");
     assert_string_equal(ddpm_plan_cache_get(cache, "first"), "own");
     assert_string_equal(ddpm_plan_cache_get(cache, "last"), "own");
     ddpm_plan_cache_close(&cache);
