@@ -5,12 +5,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512", "avx512bf16"};
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512", "avx512bf16",
+                                                        "amx"};
 
 const char *ddpm_cpu_level_name(enum ddpm_cpu_level level)
 {
     return names[level];
 }
+
+#if defined(__x86_64__)
+/* CPUID leaf 7: AMX-TILE and AMX-BF16. */
+static bool has_amx(void)
+{
+    const unsigned wanted = 1u << 24 | 1u << 22;
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & wanted) == wanted;
+}
+
+/* Linux saves the tiles (8 KB) only for processes that have asked for them. */
+static bool request_tiles(void)
+{
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    const long request_permission = 0x1023, tile_data = 18; /* asm/prctl.h, from Linux 5.16 on */
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return false;
+#endif
+}
+#endif
 
 bool ddpm_cpu_supports(enum ddpm_cpu_level level)
 {
@@ -26,6 +56,10 @@ bool ddpm_cpu_supports(enum ddpm_cpu_level level)
                __builtin_cpu_supports("avx512vl");
     case DDPM_CPU_AVX512BF16:
         return ddpm_cpu_supports(DDPM_CPU_AVX512) && __builtin_cpu_supports("avx512bf16");
+#endif
+#if defined(__x86_64__)
+    case DDPM_CPU_AMX:
+        return ddpm_cpu_supports(DDPM_CPU_AVX512BF16) && has_amx() && request_tiles();
 #endif
     default:
         return false;
@@ -59,6 +93,6 @@ ddpm_status ddpm_cpu_choose_level(const char *name, enum ddpm_cpu_level *out)
         *out = (enum ddpm_cpu_level)level;
         return DDPM_OK;
     }
-    return ddpm_raise(DDPM_ERROR_ARGUMENT, "%s is \"%s\", want generic, avx2, avx512 or avx512bf16",
-                      source, name);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "%s is \"%s\", want generic, avx2, avx512, avx512bf16 or amx", source, name);
 }

@@ -12,10 +12,11 @@ enum ddpm_cpu_level {
     DDPM_CPU_AVX2,    /* AVX2, FMA, F16C */
     DDPM_CPU_AVX512,  /* AVX-512 F, BW, DQ, VL */
     DDPM_CPU_AVX512BF16,
+    DDPM_CPU_AMX, /* avx512bf16, and matrix tiles of bf16 that the system has let us use */
     DDPM_CPU_LEVEL_COUNT,
 };
 
-/* "generic", "avx2", "avx512", "avx512bf16". */
+/* "generic", "avx2", "avx512", "avx512bf16", "amx". */
 const char *ddpm_cpu_level_name(enum ddpm_cpu_level level);
 
 /* Can this processor (and its operating system) run the level? */

@@ -22,4 +22,35 @@ static inline int64_t ddpm_padded_columns(int64_t n)
     return ddpm_ceil_div(n, GEMM_COLUMNS) * GEMM_COLUMNS;
 }
 
+/* Partial sums of gradients of weights: to[i] += Σ_group from[group·stride + i], i < count. */
+void SIMD(conv_add_groups)(int threads, const float *from, int64_t stride, int64_t groups,
+                           int64_t count, float *to);
+
+/* Gradient of the data: a convolution of dy (stride 1), or one product per tap? */
+static inline bool ddpm_conv_backward_suits(const struct ddpm_call *call)
+{
+    const struct ddpm_attributes *at = &call->attributes;
+    const struct ddpm_tensor *dy = &call->in[0], *dx = &call->out[0];
+    if (at->stride == 1)
+        return at->padding < at->kernel_h && at->padding < at->kernel_w;
+    return at->kernel_h == at->stride && at->kernel_w == at->stride && at->padding == 0 &&
+           dx->h / at->stride == dy->h && dx->w / at->stride == dy->w;
+}
+
+/* The gradient of pixels at the lower and right edge that no tap of a strided convolution
+ * reached. */
+static inline void ddpm_conv_zero_unreached(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *dx = &call->out[0], *dy = &call->in[0];
+    const int64_t reached_h = dy->h * call->attributes.stride;
+    const int64_t reached_w = dy->w * call->attributes.stride;
+    if (reached_h == dx->h && reached_w == dx->w)
+        return;
+    const size_t size = ddpm_dtype_size(dx->dtype);
+    for (int64_t pixel = 0; pixel < ddpm_tensor_pixels(dx); ++pixel)
+        if (pixel / dx->w % dx->h >= reached_h || pixel % dx->w >= reached_w)
+            memset((char *)dx->data + (size_t)(pixel * dx->pixel_stride) * size, 0,
+                   (size_t)dx->c * size);
+}
+
 #endif

@@ -396,15 +396,8 @@ static ddpm_status forward_run(const struct ddpm_call *call)
 
 static bool backward_supports(const struct ddpm_call *call)
 {
-    const struct ddpm_attributes *at = &call->attributes;
-    const struct ddpm_tensor *dy = &call->in[0], *dx = &call->out[0];
-    if (!is_activation_dtype(dy->dtype) || !is_activation_dtype(dx->dtype) ||
-        !ddpm_tensor_dense(&call->in[1]))
-        return false;
-    if (at->stride == 1)
-        return at->padding < at->kernel_h && at->padding < at->kernel_w;
-    return at->kernel_h == at->stride && at->kernel_w == at->stride && at->padding == 0 &&
-           dx->h / at->stride == dy->h && dx->w / at->stride == dy->w;
+    return is_activation_dtype(call->in[0].dtype) && is_activation_dtype(call->out[0].dtype) &&
+           ddpm_tensor_dense(&call->in[1]) && ddpm_conv_backward_suits(call);
 }
 
 static ddpm_status backward_prepare(struct ddpm_call *call)
@@ -443,21 +436,6 @@ static ddpm_status backward_pack(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* Pixels at the lower and right edge that no tap of a strided convolution reached. */
-static void zero_unreached(const struct ddpm_call *call)
-{
-    const struct ddpm_tensor *dx = &call->out[0], *dy = &call->in[0];
-    const int64_t reached_h = dy->h * call->attributes.stride;
-    const int64_t reached_w = dy->w * call->attributes.stride;
-    if (reached_h == dx->h && reached_w == dx->w)
-        return;
-    const size_t size = ddpm_dtype_size(dx->dtype);
-    for (int64_t pixel = 0; pixel < ddpm_tensor_pixels(dx); ++pixel)
-        if (pixel / dx->w % dx->h >= reached_h || pixel % dx->w >= reached_w)
-            memset((char *)dx->data + (size_t)(pixel * dx->pixel_stride) * size, 0,
-                   (size_t)dx->c * size);
-}
-
 static ddpm_status backward_run(const struct ddpm_call *call)
 {
     struct conv conv = conv_backward(call);
@@ -467,7 +445,7 @@ static ddpm_status backward_run(const struct ddpm_call *call)
         conv_run(&conv, call);
         return DDPM_OK;
     }
-    zero_unreached(call);
+    ddpm_conv_zero_unreached(call);
     for (int tap = 0; tap < stride * stride; ++tap) {
         conv.y_h0 = tap / stride;
         conv.y_w0 = tap % stride;

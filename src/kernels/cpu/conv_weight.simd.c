@@ -306,29 +306,30 @@ static void weight_units(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-struct sum {
+struct groups {
     const float *from;
     float *to;
-    int64_t groups, stride;
+    int64_t stride, count;
 };
 
 static void add_groups(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
-    const struct sum *sum = context;
-    int64_t i = begin;
-    for (; i + LANES <= end; i += LANES) {
+    const struct groups *groups = context;
+    for (int64_t i = begin; i < end; i += LANES) {
         vf total = {0};
-        for (int64_t group = 0; group < sum->groups; ++group)
-            total += vf_load(sum->from + group * sum->stride + i);
-        vf_store(sum->to + i, vf_load(sum->to + i) + total);
+        for (int64_t group = 0; group < groups->count; ++group)
+            total += vf_load_upto(groups->from, group * groups->stride + i, end - i, DDPM_F32);
+        vf_store_upto(groups->to, i, vf_load_upto(groups->to, i, end - i, DDPM_F32) + total,
+                      end - i, DDPM_F32);
     }
-    for (; i < end; ++i) {
-        float total = 0;
-        for (int64_t group = 0; group < sum->groups; ++group)
-            total += sum->from[group * sum->stride + i];
-        sum->to[i] += total;
-    }
+}
+
+void SIMD(conv_add_groups)(int threads, const float *from, int64_t stride, int64_t groups,
+                           int64_t count, float *to)
+{
+    struct groups context = {from, to, stride, groups};
+    ddpm_parallel_for(threads, count, 4096, add_groups, &context);
 }
 
 static ddpm_status weight_run(const struct ddpm_call *call)
@@ -348,12 +349,11 @@ static ddpm_status weight_run(const struct ddpm_call *call)
     p.dbias = bias ? p.dw + p.groups * p.group_dw : NULL;
     memset(p.dw, 0, (size_t)(p.groups * (p.group_dw + p.group_dbias)) * sizeof *p.dw);
     ddpm_parallel_for(threads, units, 1, weight_units, &p);
-    struct sum dw = {p.dw, call->out[0].data, p.groups, p.group_dw};
-    ddpm_parallel_for(threads, p.k_size * p.depth, 4096, add_groups, &dw);
-    if (bias) {
-        struct sum dbias = {p.dbias, call->out[1].data, p.groups, p.group_dbias};
-        ddpm_parallel_for(threads, p.k_size, 4096, add_groups, &dbias);
-    }
+    SIMD(conv_add_groups)
+    (threads, p.dw, p.group_dw, p.groups, p.k_size * p.depth, call->out[0].data);
+    if (bias)
+        SIMD(conv_add_groups)
+    (threads, p.dbias, p.group_dbias, p.groups, p.k_size, call->out[1].data);
     return DDPM_OK;
 }
 

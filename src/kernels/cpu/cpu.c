@@ -15,6 +15,9 @@ static const ddpm_cpu_table *const tables[DDPM_CPU_LEVEL_COUNT] = {
     [DDPM_CPU_AVX2] = &ddpm_cpu_table_avx2,
     [DDPM_CPU_AVX512] = &ddpm_cpu_table_avx512,
     [DDPM_CPU_AVX512BF16] = &ddpm_cpu_table_avx512bf16,
+#if defined(__x86_64__)
+    [DDPM_CPU_AMX] = &ddpm_cpu_table_amx,
+#endif
 #endif
 };
 
@@ -31,7 +34,7 @@ static ddpm_status cpu_open(const struct ddpm_device_options *options, struct dd
     device->base.backend = &ddpm_backend_cpu;
     device->base.threads = options->threads > 0 ? options->threads : ddpm_processor_count();
     device->base.direct = options->direct;
-    device->base.preferred = level == DDPM_CPU_AVX512BF16 ? DDPM_BF16 : DDPM_F32;
+    device->base.preferred = level >= DDPM_CPU_AVX512BF16 ? DDPM_BF16 : DDPM_F32;
     device->level = level;
     snprintf(device->base.description, sizeof device->base.description, "CPU, %s, %d thread%s",
              ddpm_cpu_level_name(level), device->base.threads,

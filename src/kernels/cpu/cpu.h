@@ -9,7 +9,7 @@
  * per level, from table.simd.c. */
 typedef const struct ddpm_kernel *const *ddpm_cpu_table[DDPM_OP_COUNT];
 extern ddpm_cpu_table const ddpm_cpu_table_generic, ddpm_cpu_table_avx2, ddpm_cpu_table_avx512,
-    ddpm_cpu_table_avx512bf16;
+    ddpm_cpu_table_avx512bf16, ddpm_cpu_table_amx;
 
 struct ddpm_cpu_device {
     struct ddpm_device base;

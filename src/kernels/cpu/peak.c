@@ -26,6 +26,9 @@ static const struct ddpm_peak *const peaks[DDPM_CPU_LEVEL_COUNT] = {
     [DDPM_CPU_AVX2] = &ddpm_peak_avx2,
     [DDPM_CPU_AVX512] = &ddpm_peak_avx512,
     [DDPM_CPU_AVX512BF16] = &ddpm_peak_avx512bf16,
+#if defined(__x86_64__)
+    [DDPM_CPU_AMX] = &ddpm_peak_amx,
+#endif
 #endif
 };
 
@@ -67,7 +70,10 @@ ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dt
     float results[256 * PEAK_CHUNKS];
     double best = 1e30;
     const int chunks = PEAK_CHUNKS * (device->threads < 256 ? device->threads : 256);
-    const struct ddpm_peak *peak = peaks[((struct ddpm_cpu_device *)device)->level];
+    const int level = (int)((struct ddpm_cpu_device *)device)->level;
+    const struct ddpm_peak *peak = peaks[level];
+    if (dtype == DDPM_F32 && !peak->range_f32)
+        peak = peaks[level - 1]; /* level amx adds to bf16 alone */
     const bool bf16 = dtype == DDPM_BF16 && peak->range_bf16;
     const double start = now();
     for (int i = 0; i < PEAK_TRIES || now() - start < PEAK_SECONDS; ++i) {

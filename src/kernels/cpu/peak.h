@@ -7,7 +7,7 @@
 /* Multiply-adds of every sum in one iteration of the loop. */
 #define DDPM_PEAK_STEPS 400000
 
-/* Of one level: fp32, and bf16 where the processor multiplies bf16 (else range_bf16 is NULL). */
+/* Of one level: fp32, and bf16 where the processor multiplies bf16; else NULL. */
 struct ddpm_peak {
     ddpm_range_function *range_f32, *range_bf16;
     double f32_flops_per_step, bf16_flops_per_step;
@@ -18,5 +18,6 @@ DDPM_PEAK_LEVEL(generic)
 DDPM_PEAK_LEVEL(avx2)
 DDPM_PEAK_LEVEL(avx512)
 DDPM_PEAK_LEVEL(avx512bf16)
+DDPM_PEAK_LEVEL(amx)
 
 #endif

@@ -23,4 +23,8 @@ extern const struct ddpm_kernel SIMD(depthwise_conv2d), SIMD(depthwise_conv2d_ba
     SIMD(concat), SIMD(upsample), SIMD(upsample_backward), SIMD(scale_pixels),
     SIMD(scale_pixels_backward), SIMD(convert), SIMD(gradient_norm), SIMD(adamw);
 
+/* Level amx has the rows of avx512bf16 and these before them. */
+extern const struct ddpm_kernel ddpm_conv2d_amx, ddpm_conv2d_backward_data_amx,
+    ddpm_conv2d_backward_weight_amx;
+
 #endif

@@ -7,13 +7,23 @@
 #define ROWS(...) (const struct ddpm_kernel *const[]){__VA_ARGS__, NULL}
 /* clang-format on */
 
-ddpm_cpu_table const SIMD(cpu_table) = {
-    [DDPM_OP_CONV2D] = ROWS(&SIMD(conv2d_winograd), &SIMD(conv2d_direct)),
-    [DDPM_OP_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(conv2d_backward_data_winograd),
-                                          &SIMD(conv2d_backward_data_direct),
-                                          &ddpm_cpu_conv2d_backward_data_rare),
-    [DDPM_OP_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(conv2d_backward_weight_winograd),
-                                            &SIMD(conv2d_backward_weight_direct)),
+/* Compiled once more, as avx512bf16 with AMX, for the table of level amx. */
+#if defined(__AMX_BF16__)
+#define TABLE ddpm_cpu_table_amx
+#define AMX_ROW(name) &ddpm_##name##_amx,
+#else
+#define TABLE SIMD(cpu_table)
+#define AMX_ROW(name)
+#endif
+
+ddpm_cpu_table const TABLE = {
+    [DDPM_OP_CONV2D] = ROWS(AMX_ROW(conv2d) & SIMD(conv2d_winograd), &SIMD(conv2d_direct)),
+    [DDPM_OP_CONV2D_BACKWARD_DATA] =
+        ROWS(AMX_ROW(conv2d_backward_data) & SIMD(conv2d_backward_data_winograd),
+             &SIMD(conv2d_backward_data_direct), &ddpm_cpu_conv2d_backward_data_rare),
+    [DDPM_OP_CONV2D_BACKWARD_WEIGHT] =
+        ROWS(AMX_ROW(conv2d_backward_weight) & SIMD(conv2d_backward_weight_winograd),
+             &SIMD(conv2d_backward_weight_direct)),
     [DDPM_OP_DEPTHWISE_CONV2D] = ROWS(&SIMD(depthwise_conv2d)),
     [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA] = ROWS(&SIMD(depthwise_conv2d_backward_data)),
     [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT] = ROWS(&SIMD(depthwise_conv2d_backward_weight)),

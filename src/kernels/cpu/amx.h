@@ -1,0 +1,130 @@
+/* Matrix tiles of AMX, for the files of level amx (conv_amx.c, conv_weight_amx.c).
+ *
+ * A tile register holds 16 rows of 64 bytes. One instruction adds a product of 16×32 by 32×16 bf16
+ * numbers to 16×16 fp32 sums:
+ *
+ *   sums[m][n] += Σ_i a[m][2i]·b[i][n][0] + a[m][2i+1]·b[i][n][1]     i = 0 … 15
+ *
+ * so the depth of b comes in pairs, as everywhere in these kernels (gemm.h). The block of 32×32
+ * sums below needs one load for each product: 4 registers of sums, 2 of a, 2 of b.
+ *
+ * The processor takes subnormal bf16 numbers and sums for zero. Whoever uses tiles calls
+ * amx_begin() first and amx_end() last, on the same thread; core/cpu_features.c has asked the
+ * system for them. */
+#ifndef DDPM_KERNELS_CPU_AMX_H
+#define DDPM_KERNELS_CPU_AMX_H
+
+#include <immintrin.h>
+
+#include "kernels/cpu/element.h"
+
+#define AMX_ROWS 16
+#define AMX_DEPTH 32                   /* bf16 numbers in a row of a */
+#define AMX_TILE 1024                  /* bytes */
+#define AMX_BLOCK 32                   /* rows and columns of a block of sums */
+#define AMX_BLOCK_BYTES (4 * AMX_TILE) /* of its sums */
+#define AMX_PANEL_STEP (2 * AMX_TILE)  /* bytes of b for one step of a block's depth */
+
+/* What ldtilecfg reads: palette 1, all registers of 16 rows of 64 bytes. */
+struct amx_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+static inline void amx_begin(void)
+{
+    struct amx_config config = {.palette = 1};
+    for (int i = 0; i < 8; ++i) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = AMX_ROWS;
+    }
+    _tile_loadconfig(&config);
+}
+
+static inline void amx_end(void)
+{
+    _tile_release();
+}
+
+/* Compilers do not see that tiles are loaded from memory and stored to it: between such and
+ * ordinary accesses to the same memory stands a fence. It costs no instruction. */
+ALWAYS_INLINE void amx_fence(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+ALWAYS_INLINE void amx_block_zero(void)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
+/* One step of the depth: rows of a `stride` bytes apart, b two tiles side by side. */
+ALWAYS_INLINE void amx_block_step(const char *low, const char *high, int64_t stride, const char *b,
+                                  int64_t b_stride, int64_t b_tile)
+{
+    _tile_loadd(6, b, b_stride);
+    _tile_loadd(4, low, stride);
+    _tile_loadd(7, b + b_tile, b_stride);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, high, stride);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+}
+
+/* The sums as four tiles, one after the other: rows 0–15 and columns 0–15, columns 16–31, … */
+ALWAYS_INLINE void amx_block_load(const float *sums)
+{
+    _tile_loadd(0, sums, 64);
+    _tile_loadd(1, sums + 256, 64);
+    _tile_loadd(2, sums + 512, 64);
+    _tile_loadd(3, sums + 768, 64);
+}
+
+ALWAYS_INLINE void amx_block_store(float *sums)
+{
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + 256, 64);
+    _tile_stored(2, sums + 512, 64);
+    _tile_stored(3, sums + 768, 64);
+}
+
+/* Columns [0, 16) and [16, 32) of row m of stored sums. */
+ALWAYS_INLINE const float *amx_block_row(const float *sums, int64_t m)
+{
+    return sums + (m / AMX_ROWS * 2 * AMX_ROWS + m % AMX_ROWS) * 16;
+}
+
+/* v[j] lane i ↔ v[i] lane j, numbers of four bytes. */
+ALWAYS_INLINE void amx_transpose(__m512i v[16])
+{
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 2) { /* pairs of rows: lanes 0,1 and 2,3 of every quarter */
+        t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) { /* groups of four rows: v[i+j] has lane j of every quarter */
+        v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int j = 0; j < 4; ++j) { /* quarters */
+        t[j] = _mm512_shuffle_i32x4(v[j], v[4 + j], 0x88);
+        t[4 + j] = _mm512_shuffle_i32x4(v[j], v[4 + j], 0xdd);
+        t[8 + j] = _mm512_shuffle_i32x4(v[8 + j], v[12 + j], 0x88);
+        t[12 + j] = _mm512_shuffle_i32x4(v[8 + j], v[12 + j], 0xdd);
+    }
+    for (int j = 0; j < 4; ++j) {
+        v[j] = _mm512_shuffle_i32x4(t[j], t[8 + j], 0x88);
+        v[4 + j] = _mm512_shuffle_i32x4(t[4 + j], t[12 + j], 0x88);
+        v[8 + j] = _mm512_shuffle_i32x4(t[j], t[8 + j], 0xdd);
+        v[12 + j] = _mm512_shuffle_i32x4(t[4 + j], t[12 + j], 0xdd);
+    }
+}
+
+#endif
