@@ -93,6 +93,16 @@ ALWAYS_INLINE void amx_block_store(float *sums)
     _tile_stored(3, sums + 768, 64);
 }
 
+/* On Granite Rapids a store of a tile costs 1,000 cycles if the last one was more than about 2,000
+ * cycles ago, 70 else: a block of 36 steps took 1.4 times as long (docs/speed-log.md). So long
+ * depths store a tile now and then, one that is not being summed up. */
+#define AMX_STEPS_PER_STORE 9
+
+ALWAYS_INLINE void amx_store_spare(float *spare)
+{
+    _tile_stored(4, spare, 64);
+}
+
 /* Columns [0, 16) and [16, 32) of row m of stored sums. */
 ALWAYS_INLINE const float *amx_block_row(const float *sums, int64_t m)
 {

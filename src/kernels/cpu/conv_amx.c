@@ -201,6 +201,7 @@ static void put_tile(const struct conv *conv, struct unit *unit, int64_t n, cons
                      int64_t first_h, int64_t h, int64_t w)
 {
     const int64_t step = conv->stride * conv->pixel;
+    const int64_t end_h = smaller(conv->grid_h, first_h + conv->unit_rows);
     int64_t *pixels = unit->pixels + unit->count * AMX_ROWS, skipped = 0;
     if (!conv->copied) {
         int64_t left = conv->grid_pixels - (n * conv->grid_h + h) * conv->grid_w - w;
@@ -209,17 +210,13 @@ static void put_tile(const struct conv *conv, struct unit *unit, int64_t n, cons
     }
     unit->tiles[unit->count++] =
         rows + (h - first_h) * conv->stride * conv->row + (w - skipped) * step;
-    for (int64_t m = 0; m < AMX_ROWS; ++m) {
+    for (int64_t m = 0; m < skipped; ++m)
         pixels[m] = -1;
-        if (m < skipped)
-            continue;
-        if (w < conv->grid_w && h < conv->grid_h && h < first_h + conv->unit_rows)
-            pixels[m] = (n * conv->y.h + h * conv->y_step + conv->y_h0) * conv->y.w +
-                        w * conv->y_step + conv->y_w0;
-        if (++w == conv->width) {
-            w = 0;
-            ++h;
-        }
+    for (int64_t m = skipped; m < AMX_ROWS; ++h, w = 0) {
+        const int64_t row =
+            (n * conv->y.h + h * conv->y_step + conv->y_h0) * conv->y.w + conv->y_w0;
+        for (; m < AMX_ROWS && w < conv->width; ++m, ++w)
+            pixels[m] = w < conv->grid_w && h < end_h ? row + w * conv->y_step : -1;
     }
 }
 
@@ -256,52 +253,90 @@ static void fill_unit(const struct conv *conv, int64_t block, struct unit *unit)
     }
 }
 
-/* y of a block whose sums are made. */
-ALWAYS_INLINE void put_block(const struct conv *conv, const float *sums, const int64_t *pixels,
-                             int64_t n, const enum ddpm_dtype dtype)
+/* A block whose sums are made, on its way to y. */
+struct put {
+    const float *sums, *bias; /* bias[AMX_BLOCK] */
+    const int64_t *pixels;
+    int64_t n;    /* first output */
+    int64_t left; /* rows to put down: the last ones */
+};
+
+/* The next `rows` rows of a block; `whole`: all its outputs exist. */
+ALWAYS_INLINE void put_rows(const struct conv *conv, struct put *put, int64_t rows,
+                            const enum ddpm_dtype dtype, const bool whole)
 {
     const struct ddpm_tensor *y = &conv->y, *residual = &conv->residual;
-    const bool add = ddpm_tensor_present(residual);
-    for (int64_t half = 0; half < AMX_BLOCK; half += LANES) {
-        const int64_t left = y->c - n - half;
-        if (left <= 0)
-            return;
-        vf bias = {0};
-        if (conv->bias)
-            bias = vf_load_upto(conv->bias, n + half, left, DDPM_F32);
-        for (int64_t m = 0; m < AMX_BLOCK; ++m) {
-            if (pixels[m] < 0)
-                continue;
-            vf value = vf_load(amx_block_row(sums, m) + half / LANES * 256) + bias;
-            if (add)
-                value += vf_load_upto(residual->data, pixels[m] * residual->pixel_stride + n + half,
-                                      left, dtype);
-            vf_store_upto(y->data, pixels[m] * y->pixel_stride + n + half, value, left, dtype);
+    const int64_t low_count = whole ? LANES : y->c - put->n, high_count = low_count - LANES;
+    const bool has_high = whole || high_count > 0;
+    for (; rows > 0 && put->left > 0; --rows, --put->left) {
+        const int64_t m = AMX_BLOCK - put->left, pixel = put->pixels[m];
+        if (pixel < 0)
+            continue;
+        const float *sums = amx_block_row(put->sums, m);
+        vf low = vf_load(sums) + vf_load(put->bias);
+        vf high = vf_load(sums + AMX_TILE / sizeof *sums) + vf_load(put->bias + LANES);
+        if (ddpm_tensor_present(residual)) {
+            const int64_t from = pixel * residual->pixel_stride + put->n;
+            low += vf_load_upto(residual->data, from, low_count, dtype);
+            if (has_high)
+                high +=
+                    vf_load_upto(residual->data, from + LANES, whole ? LANES : high_count, dtype);
         }
+        const int64_t to = pixel * y->pixel_stride + put->n;
+        vf_store_upto(y->data, to, low, low_count, dtype);
+        if (has_high)
+            vf_store_upto(y->data, to + LANES, high, whole ? LANES : high_count, dtype);
     }
 }
 
-static void conv_unit(const struct conv *conv, const struct unit *unit, int64_t panel)
+/* One panel of outputs. While a block's products are made, the block before is put down. */
+ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *unit, int64_t panel,
+                                 const enum ddpm_dtype dtype, const bool whole)
 {
-    float sums[AMX_BLOCK_BYTES / sizeof(float)] __attribute__((aligned(64)));
+    float sums[2][AMX_BLOCK_BYTES / sizeof(float)] __attribute__((aligned(64)));
+    float spare[AMX_TILE / sizeof(float)] __attribute__((aligned(64))), bias[AMX_BLOCK] = {0};
     const int64_t taps = conv_taps(conv), step = conv->stride * conv->pixel;
     const char *packed = conv->packed + panel * conv->chunks * taps * AMX_PANEL_STEP;
+    struct put put = {.bias = bias, .n = panel * AMX_BLOCK};
+    if (conv->bias)
+        memcpy(bias, conv->bias + put.n,
+               (size_t)smaller(AMX_BLOCK, conv->y.c - put.n) * sizeof *bias);
     for (int64_t tile = 0; tile < unit->count; tile += 2) {
         const char *low = unit->tiles[tile], *high = unit->tiles[tile + 1], *b = packed;
+        float *block = sums[tile / 2 % 2];
+        int64_t since_store = 0;
         amx_block_zero();
-        for (int64_t chunk = 0; chunk < conv->chunks; ++chunk, low += 64, high += 64)
+        for (int64_t chunk = 0; chunk < conv->chunks; ++chunk, low += 64, high += 64) {
             for (int64_t r = 0; r < conv->taps_h; ++r)
                 for (int64_t s = 0; s < conv->taps_w; ++s, b += AMX_PANEL_STEP) {
                     const int64_t at = r * conv->row + s * conv->pixel;
                     amx_block_step(low + at, high + at, step, b, 64, AMX_TILE);
+                    put_rows(conv, &put, 2, dtype, whole);
                 }
-        amx_block_store(sums);
+            since_store += taps;
+            if (since_store >= AMX_STEPS_PER_STORE) {
+                since_store = 0;
+                amx_store_spare(spare);
+            }
+        }
+        put_rows(conv, &put, AMX_BLOCK, dtype, whole);
+        put.sums = block;
+        put.pixels = unit->pixels + tile * AMX_ROWS;
+        put.left = AMX_BLOCK;
+        amx_block_store(block);
         amx_fence();
-        if (conv->y.dtype == DDPM_F32)
-            put_block(conv, sums, unit->pixels + tile * AMX_ROWS, panel * AMX_BLOCK, DDPM_F32);
-        else
-            put_block(conv, sums, unit->pixels + tile * AMX_ROWS, panel * AMX_BLOCK, DDPM_BF16);
     }
+    put_rows(conv, &put, AMX_BLOCK, dtype, whole);
+}
+
+static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t panel)
+{
+    if (conv->y.dtype == DDPM_F32)
+        conv_panel_as(conv, unit, panel, DDPM_F32, false);
+    else if ((panel + 1) * AMX_BLOCK > conv->y.c)
+        conv_panel_as(conv, unit, panel, DDPM_BF16, false);
+    else
+        conv_panel_as(conv, unit, panel, DDPM_BF16, true);
 }
 
 static void conv_units(void *context, int64_t begin, int64_t end, int thread)
@@ -317,7 +352,7 @@ static void conv_units(void *context, int64_t begin, int64_t end, int thread)
         fill_unit(conv, i / conv->groups, &unit);
         amx_fence();
         for (int64_t panel = group * conv->panels / conv->groups; panel < last; ++panel)
-            conv_unit(conv, &unit, panel);
+            conv_panel(conv, &unit, panel);
     }
     amx_end();
 }
