@@ -32,13 +32,15 @@ struct amx_config {
     uint8_t rows[16];
 };
 
+#define AMX_EIGHT(x)                                                                               \
+    {                                                                                              \
+        x, x, x, x, x, x, x, x                                                                     \
+    }
+
 static inline void amx_begin(void)
 {
-    struct amx_config config = {.palette = 1};
-    for (int i = 0; i < 8; ++i) {
-        config.row_bytes[i] = 64;
-        config.rows[i] = AMX_ROWS;
-    }
+    static const struct amx_config config = {
+        .palette = 1, .row_bytes = AMX_EIGHT(64), .rows = AMX_EIGHT(AMX_ROWS)};
     _tile_loadconfig(&config);
 }
 

@@ -39,6 +39,8 @@ struct weight {
     int64_t x_bytes, dy_bytes, sum_bytes, thread_bytes;
     float *dw, *dbias;             /* of group 0; group g's are g·stride further */
     int64_t group_dw, group_dbias; /* elements; 0 when there is one group */
+    int64_t pixel_count;           /* pointers to pixels of a row of x, or of dy's block */
+    const uint16_t **pixels;
     char *memory;
 };
 
@@ -101,7 +103,11 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.x_bytes = (int64_t)ddpm_align_up((size_t)(p.copies * p.x_copy));
     p.dy_bytes = p.k_block * p.dy_row;
     p.sum_bytes = p.k_block * p.c_block * p.taps_h * p.taps_w * (int64_t)sizeof(float);
-    p.thread_bytes = p.x_bytes + p.dy_bytes + p.sum_bytes;
+    p.pixel_count = p.pictures * p.steps * AMX_DEPTH;
+    int64_t width = (p.pitch - 1) * p.stride + p.taps_w;
+    p.pixel_count = p.pixel_count > width ? p.pixel_count : width;
+    p.thread_bytes = p.x_bytes + p.dy_bytes + p.sum_bytes +
+                     (int64_t)ddpm_align_up((size_t)p.pixel_count * sizeof(void *));
     if (p.groups > 1) {
         p.group_dw = ddpm_ceil_div(p.k_size * p.taps_h * p.taps_w * p.c_size, LANES) * LANES;
         p.group_dbias = ddpm_ceil_div(p.k_size, LANES) * LANES;
@@ -123,104 +129,83 @@ static ddpm_status weight_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* The first `count` ≤ 32 bf16 numbers; the others are 0. */
-ALWAYS_INLINE __m512i load_upto(const uint16_t *from, int64_t count)
+/* Where a row's pixels begin: `step` pixels apart from w on, zeros where there is none. */
+static void fill_pixels(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w, int64_t step,
+                        int64_t count, int64_t end_h, int64_t end_w, int64_t channel,
+                        const uint16_t **pixels)
 {
-    return _mm512_maskz_loadu_epi16(count >= 32 ? ~0u : (1u << count) - 1, from);
+    static const uint16_t zeros[BLOCK_CHANNELS_1X1] __attribute__((aligned(64)));
+    const bool inside = n < t->n && h >= 0 && h < end_h;
+    const uint16_t *row = (const uint16_t *)t->data + channel;
+    for (int64_t i = 0; i < count; ++i, w += step)
+        pixels[i] = inside && w >= 0 && w < end_w
+                        ? row + ((n * t->h + h) * t->w + w) * t->pixel_stride
+                        : zeros;
 }
 
-/* Pixels of x in pairs under a row of a block: those at w, w + stride, …, `count` of them, at
- * channels [c, c + left); zeros where there is no pixel, and up to the block's channels. */
-static void pair_row(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t count,
-                     int64_t c, int64_t left, char *to)
+/* Two pixels' channels as pairs: 0–15 in *low, 16–31 in *high; the first `left` of them exist. */
+ALWAYS_INLINE void load_pairs(const uint16_t *even, const uint16_t *odd, int64_t left, __m512i *low,
+                              __m512i *high)
 {
     const __m512i low_half =
         _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
                          37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     const __m512i high_half = _mm512_add_epi16(low_half, _mm512_set1_epi16(16));
-    const struct ddpm_tensor *x = &p->x;
-    const bool inside = h >= 0 && h < x->h;
-    const uint16_t *row = (const uint16_t *)x->data + (n * x->h + h) * x->w * x->pixel_stride + c;
-    for (int64_t i = 0; i < p->pitch; i += 2, w += 2 * p->stride, to += p->pair) {
-        const bool has_low = inside && i < count && w >= 0 && w < x->w;
-        const bool has_high = inside && i + 1 < count && w + p->stride >= 0 && w + p->stride < x->w;
-        const uint16_t *low = row + w * x->pixel_stride, *high = low + p->stride * x->pixel_stride;
-        for (int64_t at = 0; at < p->c_block; at += 32) {
-            __m512i a = _mm512_setzero_si512(), b = a;
-            if (has_low && at < left)
-                a = load_upto(low + at, left - at);
-            if (has_high && at < left)
-                b = load_upto(high + at, left - at);
-            _mm512_storeu_si512(to + at * 4, _mm512_permutex2var_epi16(a, low_half, b));
-            _mm512_storeu_si512(to + at * 4 + 64, _mm512_permutex2var_epi16(a, high_half, b));
-        }
-    }
+    const __mmask32 mask = left >= 32 ? ~0u : left > 0 ? (1u << left) - 1 : 0;
+    const __m512i a = _mm512_maskz_loadu_epi16(mask, even), b = _mm512_maskz_loadu_epi16(mask, odd);
+    *low = _mm512_permutex2var_epi16(a, low_half, b);
+    *high = _mm512_permutex2var_epi16(a, high_half, b);
 }
 
 /* The copies of x for a block whose first pixel of dy is (n, h, w). */
 static void copy_x(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t c0, char *to)
 {
-    const int64_t left = p->c_size - c0, count = smaller(p->columns, p->dy.w - w);
-    for (int64_t copy = 0; copy < p->copies; ++copy) {
-        const int64_t r = copy / p->taps_w, s = copy % p->taps_w;
-        for (int64_t i = 0; i < p->pictures; ++i) {
-            char *picture = to + copy * p->x_copy + i * p->x_picture;
-            const int64_t end = p->x_rows * p->pitch / 2 * p->pair;
-            for (int64_t row = 0; row < p->x_rows && n + i < p->x.n; ++row)
-                pair_row(p, n + i, (h + row) * p->stride + r - p->padding,
-                         w * p->stride + s - p->padding, count, c0, left,
-                         picture + row * (p->pitch / 2) * p->pair);
-            if (n + i >= p->x.n)
-                memset(picture, 0, (size_t)p->x_picture);
-            else
-                memset(picture + end, 0, (size_t)(p->x_picture - end));
+    const struct ddpm_tensor *x = &p->x;
+    const int64_t left = p->c_size - c0, row_bytes = p->pitch / 2 * p->pair;
+    const int64_t end = p->x_rows * row_bytes, width = (p->pitch - 1) * p->stride + p->taps_w;
+    for (int64_t i = 0; i < p->copies * p->pictures; ++i)
+        memset(to + i * p->x_picture + end, 0, (size_t)(p->x_picture - end));
+    for (int64_t r = 0; r < p->copies / p->taps_w; ++r, to += p->taps_w * p->x_copy)
+        for (int64_t line = 0; line < p->pictures * p->x_rows; ++line) {
+            const int64_t i = line / p->x_rows, row = line % p->x_rows;
+            char *pairs = to + i * p->x_picture + row * row_bytes;
+            fill_pixels(x, n + i, (h + row) * p->stride + r - p->padding,
+                        w * p->stride - p->padding, 1, width, x->h, x->w, c0, p->pixels);
+            for (int64_t j = 0; j < p->pitch; j += 2, pairs += p->pair)
+                for (int64_t c = 0; c < p->c_block; c += 32)
+                    for (int64_t s = 0; s < p->taps_w; ++s) {
+                        const uint16_t *const *pixel = p->pixels + j * p->stride + s;
+                        __m512i low, high;
+                        load_pairs(pixel[0] + c, pixel[p->stride] + c, left - c, &low, &high);
+                        char *out = pairs + s * p->x_copy + c * 4;
+                        _mm512_storeu_si512(out, low);
+                        _mm512_storeu_si512(out + 64, high);
+                    }
         }
-    }
 }
 
-/* dy's pixels [pixel, pixel + AMX_DEPTH) of one picture's part of a block, 16 channels from k on,
- * as 16 rows of AMX_DEPTH pixels. */
-static void turn(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t pixel, int64_t k,
-                 char *to)
-{
-    const struct ddpm_tensor *dy = &p->dy;
-    const int64_t left = p->k_size - k, rows = smaller(p->rows, dy->h - h);
-    const int64_t columns = smaller(p->columns, dy->w - w);
-    const __mmask16 mask = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
-    __m512i pairs[16];
-    int64_t i = pixel / p->pitch, j = pixel % p->pitch;
-    for (int pair = 0; pair < 16; ++pair) {
-        __m256i half[2];
-        for (int odd = 0; odd < 2; ++odd) {
-            half[odd] = _mm256_setzero_si256();
-            if (i < rows && j < columns)
-                half[odd] = _mm256_maskz_loadu_epi16(
-                    mask, (const uint16_t *)dy->data +
-                              ((n * dy->h + h + i) * dy->w + w + j) * dy->pixel_stride + k);
-            if (++j == p->pitch) {
-                j = 0;
-                ++i;
-            }
-        }
-        pairs[pair] = _mm512_or_si512(_mm512_cvtepu16_epi32(half[0]),
-                                      _mm512_slli_epi32(_mm512_cvtepu16_epi32(half[1]), 16));
-    }
-    amx_transpose(pairs);
-    for (int row = 0; row < 16; ++row)
-        _mm512_storeu_si512(to + row * p->dy_row, pairs[row]);
-}
-
+/* The copy of dy: [k][pixel], AMX_DEPTH pixels at a time. */
 static void copy_dy(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t k0, char *to)
 {
+    const int64_t steps = p->pictures * p->steps, row_pixels = p->steps * AMX_DEPTH;
     for (int64_t i = 0; i < p->pictures; ++i)
-        for (int64_t step = 0; step < p->steps; ++step) {
-            char *column = to + (i * p->steps + step) * 64;
-            for (int64_t k = 0; k < p->k_block; k += 16) {
-                if (n + i < p->dy.n)
-                    turn(p, n + i, h, w, step * AMX_DEPTH, k0 + k, column + k * p->dy_row);
-                else
-                    for (int row = 0; row < 16; ++row)
-                        memset(column + (k + row) * p->dy_row, 0, 64);
+        for (int64_t j = 0; j < row_pixels; j += p->pitch) /* the last may be cut */
+            fill_pixels(&p->dy, n + i, h + j / p->pitch, w, 1, smaller(p->pitch, row_pixels - j),
+                        j / p->pitch < p->rows ? p->dy.h : 0, smaller(w + p->columns, p->dy.w), k0,
+                        p->pixels + i * row_pixels + j);
+    for (int64_t step = 0; step < steps; ++step)
+        for (int64_t k = 0; k < p->k_block; k += 32) {
+            const uint16_t *const *pixel = p->pixels + step * AMX_DEPTH;
+            __m512i low[16], high[16];
+            for (int i = 0; i < 16; ++i)
+                load_pairs(pixel[2 * i] + k, pixel[2 * i + 1] + k, p->k_size - k0 - k, &low[i],
+                           &high[i]);
+            amx_transpose(low);
+            amx_transpose(high);
+            char *out = to + step * 64 + k * p->dy_row;
+            for (int i = 0; i < 16; ++i) {
+                _mm512_storeu_si512(out + i * p->dy_row, low[i]);
+                _mm512_storeu_si512(out + (16 + i) * p->dy_row, high[i]);
             }
         }
 }
@@ -291,10 +276,13 @@ static void put_sums(const struct weight *p, const float *sums, int64_t k0, int6
                     }
 }
 
-static void weight_unit(const struct weight *p, int64_t group, int64_t k0, int64_t c0, char *memory)
+static void weight_unit(const struct weight *shared, int64_t group, int64_t k0, int64_t c0,
+                        char *memory)
 {
+    struct weight own = *shared, *p = &own;
     char *x = memory, *dy = x + p->x_bytes;
     float *sums = (float *)(void *)(dy + p->dy_bytes);
+    p->pixels = (const uint16_t **)(void *)((char *)sums + p->sum_bytes);
     float *dbias = p->dbias && c0 == 0 ? p->dbias + group * p->group_dbias : NULL;
     const int64_t begin = group * p->blocks / p->groups, end = (group + 1) * p->blocks / p->groups;
     for (int64_t block = begin; block < end; ++block) {
