@@ -10,6 +10,11 @@ static inline int64_t ddpm_ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+static inline int64_t ddpm_smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* The channels of a pixel in steps of four bytes, see gemm.h; bf16: their number is even. */
 static inline int64_t ddpm_steps(const struct ddpm_tensor *t)
 {

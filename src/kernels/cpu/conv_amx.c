@@ -47,11 +47,6 @@ static int64_t conv_taps(const struct conv *conv)
     return (int64_t)conv->taps_h * conv->taps_w;
 }
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* A 1×1 convolution of stride 1 sees no rows: all pixels are dealt into rows of FLAT_WIDTH. */
 static void flatten(struct conv *conv)
 {
@@ -82,7 +77,8 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
         conv->row = conv->x.w * conv->pixel;
         conv->picture = conv->x.h * conv->row;
         conv->unit_pictures = 1;
-        conv->unit_rows = smaller(ddpm_ceil_div(UNIT_TILES * AMX_ROWS, conv->width), conv->grid_h);
+        conv->unit_rows =
+            ddpm_smaller(ddpm_ceil_div(UNIT_TILES * AMX_ROWS, conv->width), conv->grid_h);
     } else {
         int64_t columns = (conv->grid_w - 1) * stride + conv->taps_w;
         conv->pixel = conv->chunks * AMX_DEPTH * (int64_t)sizeof(uint16_t) + SKEW;
@@ -90,20 +86,21 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
         if (stride == 1 && columns < conv->width)
             conv->width = columns; /* tiles run over the border */
         int64_t rows = (BUFFER_BYTES / conv->row - taps_h) / stride + 1;
-        rows = smaller(rows < 1 ? 1 : rows, conv->grid_h);
+        rows = ddpm_smaller(rows < 1 ? 1 : rows, conv->grid_h);
         conv->unit_rows = ddpm_ceil_div(conv->grid_h, ddpm_ceil_div(conv->grid_h, rows));
         conv->picture = ((conv->unit_rows - 1) * stride + taps_h) * conv->row;
         conv->unit_pictures = 1;
         if (conv->unit_rows == conv->grid_h) {
-            int64_t most = smaller(BUFFER_BYTES / conv->picture, pictures / wanted);
+            int64_t most = ddpm_smaller(BUFFER_BYTES / conv->picture, pictures / wanted);
             conv->unit_pictures = most < 1 ? 1 : most;
         }
     }
     conv->picture_tiles = ddpm_ceil_div(
-        (conv->unit_rows - 1) * conv->width + smaller(conv->grid_w, conv->width), AMX_ROWS);
+        (conv->unit_rows - 1) * conv->width + ddpm_smaller(conv->grid_w, conv->width), AMX_ROWS);
     conv->blocks_n = ddpm_ceil_div(pictures, conv->unit_pictures);
     conv->blocks_h = ddpm_ceil_div(conv->grid_h, conv->unit_rows);
-    conv->groups = smaller(ddpm_ceil_div(wanted, conv->blocks_n * conv->blocks_h), conv->panels);
+    conv->groups =
+        ddpm_smaller(ddpm_ceil_div(wanted, conv->blocks_n * conv->blocks_h), conv->panels);
     conv->copy_bytes = 0;
     if (conv->copied) /* the last tile reads behind the last row, for sums that nobody takes */
         conv->copy_bytes = (int64_t)ddpm_align_up(
@@ -201,11 +198,11 @@ static void put_tile(const struct conv *conv, struct unit *unit, int64_t n, cons
                      int64_t first_h, int64_t h, int64_t w)
 {
     const int64_t step = conv->stride * conv->pixel;
-    const int64_t end_h = smaller(conv->grid_h, first_h + conv->unit_rows);
+    const int64_t end_h = ddpm_smaller(conv->grid_h, first_h + conv->unit_rows);
     int64_t *pixels = unit->pixels + unit->count * AMX_ROWS, skipped = 0;
     if (!conv->copied) {
         int64_t left = conv->grid_pixels - (n * conv->grid_h + h) * conv->grid_w - w;
-        left = smaller(left, conv->grid_w - w);
+        left = ddpm_smaller(left, conv->grid_w - w);
         skipped = left < AMX_ROWS ? AMX_ROWS - left : 0;
     }
     unit->tiles[unit->count++] =
@@ -224,7 +221,7 @@ static void fill_unit(const struct conv *conv, int64_t block, struct unit *unit)
 {
     const int64_t first_n = block / conv->blocks_h * conv->unit_pictures;
     const int64_t first_h = block % conv->blocks_h * conv->unit_rows;
-    const int64_t end_n = smaller(conv->x.n, first_n + conv->unit_pictures);
+    const int64_t end_n = ddpm_smaller(conv->x.n, first_n + conv->unit_pictures);
     unit->count = 0;
     for (int64_t n = first_n; n < end_n; ++n) {
         const char *rows;
@@ -300,7 +297,7 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
     struct put put = {.bias = bias, .n = panel * AMX_BLOCK};
     if (conv->bias)
         memcpy(bias, conv->bias + put.n,
-               (size_t)smaller(AMX_BLOCK, conv->y.c - put.n) * sizeof *bias);
+               (size_t)ddpm_smaller(AMX_BLOCK, conv->y.c - put.n) * sizeof *bias);
     for (int64_t tile = 0; tile < unit->count; tile += 2) {
         const char *low = unit->tiles[tile], *high = unit->tiles[tile + 1], *b = packed;
         float *block = sums[tile / 2 % 2];

@@ -5,8 +5,9 @@
  *
  * The depth runs over pixels, so dy is turned round, [k][pixel], and x is laid in pairs of pixels,
  * [pair][c][2], once for every column of taps, shifted by it (the pairs differ); the rows of taps
- * then are offsets of whole rows. Pixels of a block of rows follow each other without a border,
- * and the tiles run over the ends of rows.
+ * then are offsets of whole rows. Pixels of a block of rows follow each other without a border, and
+ * tiles run over the ends of rows. Both copies lie by groups of 16 channels, so that every tile is
+ * 1 KB in a row: operands are taken from L2, and prefetchers follow such loads only.
  *
  * A unit is (group of blocks, block of k, block of c). For each block it makes its copies, in L2,
  * and adds all taps' products to sums of its own. Groups of blocks have sums of their own, added up
@@ -17,12 +18,13 @@
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv.h"
 
-#define BLOCK_PIXELS 512
+#define BLOCK_PIXELS 256
 #define BLOCK_CHANNELS 128     /* of k and of c */
 #define BLOCK_CHANNELS_1X1 256 /* fewer products per number copied: copy each less often */
 #define UNITS 32               /* cut the work at least so fine, for machines of many cores, but */
-#define BLOCKS_PER_GROUP 8     /* sums of a group must be worth adding up */
-#define SKEW 64                /* bytes between rows: they fall into different cache sets */
+#define BLOCKS_PER_GROUP 16    /* sums of a group must be worth adding up */
+#define PAIR 64                /* bytes of a pair of pixels, 16 channels */
+#define SKEW 64 /* bytes between groups of channels: they fall into other cache sets */
 
 struct weight {
     struct ddpm_tensor x, dy;
@@ -34,8 +36,8 @@ struct weight {
     int64_t blocks_h, blocks_w, blocks_n, blocks, groups;
     int64_t steps;          /* of the depth of one picture of a block, AMX_DEPTH pixels each */
     int64_t x_rows, copies; /* rows in a copy of x; copies */
-    int64_t pair, x_picture, x_copy; /* bytes between pairs, pictures, copies of x */
-    int64_t dy_row;                  /* bytes between rows of dy's copy, of one k each */
+    int64_t x_picture, x_group, x_copy; /* bytes between pictures, 16 channels, copies of x */
+    int64_t dy_group;                   /* bytes between 16 channels in the copy of dy */
     int64_t x_bytes, dy_bytes, sum_bytes, thread_bytes;
     float *dw, *dbias;             /* of group 0; group g's are g·stride further */
     int64_t group_dw, group_dbias; /* elements; 0 when there is one group */
@@ -43,11 +45,6 @@ struct weight {
     const uint16_t **pixels;
     char *memory;
 };
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* Blocks of `limit` at most, as even as multiples of `unit` allow. */
 static int64_t even_block(int64_t size, int64_t limit, int64_t unit)
@@ -78,7 +75,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.rows = even_block(p.dy.h, p.rows < 1 ? 1 : p.rows, 1);
     p.pictures = p.rows < p.dy.h || p.columns < p.dy.w
                      ? 1
-                     : smaller(ddpm_ceil_div(BLOCK_PIXELS, p.rows * p.pitch), p.dy.n);
+                     : ddpm_smaller(ddpm_ceil_div(BLOCK_PIXELS, p.rows * p.pitch), p.dy.n);
     p.blocks_h = ddpm_ceil_div(p.dy.h, p.rows);
     p.blocks_w = ddpm_ceil_div(p.dy.w, p.columns);
     p.blocks_n = ddpm_ceil_div(p.dy.n, p.pictures);
@@ -91,17 +88,17 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.k_blocks = ddpm_ceil_div(p.k_size, p.k_block);
     p.c_blocks = ddpm_ceil_div(p.c_size, p.c_block);
     p.groups = ddpm_ceil_div(UNITS, p.k_blocks * p.c_blocks);
-    p.groups = smaller(p.groups, ddpm_ceil_div(p.blocks, BLOCKS_PER_GROUP));
+    p.groups = ddpm_smaller(p.groups, ddpm_ceil_div(p.blocks, BLOCKS_PER_GROUP));
 
     /* a stride leaves rows between those of one tap: every tap has a copy */
     p.x_rows = p.stride == 1 ? p.rows + p.taps_h - 1 : p.rows;
     p.copies = p.stride == 1 ? p.taps_w : p.taps_h * p.taps_w;
-    p.pair = p.c_block * (int64_t)sizeof(float) + SKEW;
-    p.x_picture = (p.x_rows * p.pitch / 2 + AMX_DEPTH / 2) * p.pair; /* steps may end behind it */
-    p.x_copy = p.pictures * p.x_picture;
-    p.dy_row = p.pictures * p.steps * AMX_DEPTH * (int64_t)sizeof(uint16_t) + SKEW;
+    p.x_picture = (p.x_rows * p.pitch / 2 + AMX_DEPTH / 2) * PAIR; /* steps may end behind it */
+    p.x_group = p.pictures * p.x_picture + SKEW;
+    p.x_copy = p.c_block / 16 * p.x_group;
+    p.dy_group = p.pictures * p.steps * AMX_TILE + SKEW;
     p.x_bytes = (int64_t)ddpm_align_up((size_t)(p.copies * p.x_copy));
-    p.dy_bytes = p.k_block * p.dy_row;
+    p.dy_bytes = p.k_block / 16 * p.dy_group;
     p.sum_bytes = p.k_block * p.c_block * p.taps_h * p.taps_w * (int64_t)sizeof(float);
     p.pixel_count = p.pictures * p.steps * AMX_DEPTH;
     int64_t width = (p.pitch - 1) * p.stride + p.taps_w;
@@ -157,55 +154,61 @@ ALWAYS_INLINE void load_pairs(const uint16_t *even, const uint16_t *odd, int64_t
     *high = _mm512_permutex2var_epi16(a, high_half, b);
 }
 
-/* The copies of x for a block whose first pixel of dy is (n, h, w). */
+/* The copies of x for a block whose first pixel of dy is (n, h, w): [copy][16 channels][pair]. */
 static void copy_x(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t c0, char *to)
 {
     const struct ddpm_tensor *x = &p->x;
-    const int64_t left = p->c_size - c0, row_bytes = p->pitch / 2 * p->pair;
+    const int64_t left = p->c_size - c0, row_bytes = p->pitch / 2 * PAIR;
     const int64_t end = p->x_rows * row_bytes, width = (p->pitch - 1) * p->stride + p->taps_w;
-    for (int64_t i = 0; i < p->copies * p->pictures; ++i)
-        memset(to + i * p->x_picture + end, 0, (size_t)(p->x_picture - end));
+    for (int64_t i = 0; i < p->copies * p->c_block / 16 * p->pictures; ++i)
+        memset(to + i / p->pictures * p->x_group + i % p->pictures * p->x_picture + end, 0,
+               (size_t)(p->x_picture - end));
     for (int64_t r = 0; r < p->copies / p->taps_w; ++r, to += p->taps_w * p->x_copy)
         for (int64_t line = 0; line < p->pictures * p->x_rows; ++line) {
             const int64_t i = line / p->x_rows, row = line % p->x_rows;
             char *pairs = to + i * p->x_picture + row * row_bytes;
             fill_pixels(x, n + i, (h + row) * p->stride + r - p->padding,
                         w * p->stride - p->padding, 1, width, x->h, x->w, c0, p->pixels);
-            for (int64_t j = 0; j < p->pitch; j += 2, pairs += p->pair)
+            for (int64_t j = 0; j < p->pitch; j += 2, pairs += PAIR)
                 for (int64_t c = 0; c < p->c_block; c += 32)
                     for (int64_t s = 0; s < p->taps_w; ++s) {
                         const uint16_t *const *pixel = p->pixels + j * p->stride + s;
                         __m512i low, high;
                         load_pairs(pixel[0] + c, pixel[p->stride] + c, left - c, &low, &high);
-                        char *out = pairs + s * p->x_copy + c * 4;
+                        char *out = pairs + s * p->x_copy + c / 16 * p->x_group;
                         _mm512_storeu_si512(out, low);
-                        _mm512_storeu_si512(out + 64, high);
+                        _mm512_storeu_si512(out + p->x_group, high);
                     }
         }
 }
 
-/* The copy of dy: [k][pixel], AMX_DEPTH pixels at a time. */
+/* The copy of dy: [16 channels][step], tiles of AMX_DEPTH pixels for each channel. */
 static void copy_dy(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t k0, char *to)
 {
     const int64_t steps = p->pictures * p->steps, row_pixels = p->steps * AMX_DEPTH;
     for (int64_t i = 0; i < p->pictures; ++i)
         for (int64_t j = 0; j < row_pixels; j += p->pitch) /* the last may be cut */
-            fill_pixels(&p->dy, n + i, h + j / p->pitch, w, 1, smaller(p->pitch, row_pixels - j),
-                        j / p->pitch < p->rows ? p->dy.h : 0, smaller(w + p->columns, p->dy.w), k0,
-                        p->pixels + i * row_pixels + j);
+            fill_pixels(&p->dy, n + i, h + j / p->pitch, w, 1,
+                        ddpm_smaller(p->pitch, row_pixels - j),
+                        j / p->pitch < p->rows ? p->dy.h : 0, ddpm_smaller(w + p->columns, p->dy.w),
+                        k0, p->pixels + i * row_pixels + j);
     for (int64_t step = 0; step < steps; ++step)
         for (int64_t k = 0; k < p->k_block; k += 32) {
             const uint16_t *const *pixel = p->pixels + step * AMX_DEPTH;
+            const int64_t ahead = step + 1 < steps ? AMX_DEPTH : 0; /* columns defeat prefetchers */
             __m512i low[16], high[16];
-            for (int i = 0; i < 16; ++i)
+            for (int i = 0; i < 16; ++i) {
+                _mm_prefetch(pixel[ahead + 2 * i] + k, _MM_HINT_T0);
+                _mm_prefetch(pixel[ahead + 2 * i + 1] + k, _MM_HINT_T0);
                 load_pairs(pixel[2 * i] + k, pixel[2 * i + 1] + k, p->k_size - k0 - k, &low[i],
                            &high[i]);
+            }
             amx_transpose(low);
             amx_transpose(high);
-            char *out = to + step * 64 + k * p->dy_row;
+            char *out = to + step * AMX_TILE + k / 16 * p->dy_group;
             for (int i = 0; i < 16; ++i) {
-                _mm512_storeu_si512(out + i * p->dy_row, low[i]);
-                _mm512_storeu_si512(out + (16 + i) * p->dy_row, high[i]);
+                _mm512_storeu_si512(out + i * 64, low[i]);
+                _mm512_storeu_si512(out + p->dy_group + i * 64, high[i]);
             }
         }
 }
@@ -215,9 +218,10 @@ static void add_bias(const struct weight *p, int64_t n, int64_t h, int64_t w, in
                      float *dbias)
 {
     const struct ddpm_tensor *dy = &p->dy;
-    const int64_t end_n = smaller(n + p->pictures, dy->n), end_h = smaller(h + p->rows, dy->h);
-    const int64_t end_w = smaller(w + p->columns, dy->w);
-    const int64_t end_k = smaller(k0 + p->k_block, p->k_size);
+    const int64_t end_n = ddpm_smaller(n + p->pictures, dy->n),
+                  end_h = ddpm_smaller(h + p->rows, dy->h);
+    const int64_t end_w = ddpm_smaller(w + p->columns, dy->w);
+    const int64_t end_k = ddpm_smaller(k0 + p->k_block, p->k_size);
     for (int64_t k = k0; k < end_k; k += LANES) {
         vf sum = {0};
         for (int64_t i = n; i < end_n; ++i)
@@ -231,30 +235,31 @@ static void add_bias(const struct weight *p, int64_t n, int64_t h, int64_t w, in
     }
 }
 
-/* The products of all taps of a block whose copies are made: sums[c][tap][k], blocks of 32×32. */
+/* The products of all taps of a block whose copies are made: sums[c][k][tap], blocks of 32×32. */
 static void weight_block(const struct weight *p, const char *x, const char *dy, bool first,
                          float *sums)
 {
-    const int64_t row = p->pitch / 2 * p->pair; /* a row of taps further */
+    const int64_t row = p->pitch / 2 * PAIR; /* a row of taps further */
+    const int64_t taps = (int64_t)p->taps_h * p->taps_w;
     for (int64_t c = 0; c < p->c_block; c += AMX_BLOCK)
-        for (int64_t tap = 0; tap < (int64_t)p->taps_h * p->taps_w; ++tap) {
-            const int64_t r = tap / p->taps_w, s = tap % p->taps_w;
-            const char *b =
-                x + c * 4 + (p->stride == 1 ? s * p->x_copy + r * row : tap * p->x_copy);
-            for (int64_t k = 0; k < p->k_block; k += AMX_BLOCK, sums += AMX_BLOCK * AMX_BLOCK) {
-                const char *low = dy + k * p->dy_row, *high = low + AMX_ROWS * p->dy_row;
+        for (int64_t k = 0; k < p->k_block; k += AMX_BLOCK)
+            for (int64_t tap = 0; tap < taps; ++tap, sums += AMX_BLOCK * AMX_BLOCK) {
+                const int64_t r = tap / p->taps_w, s = tap % p->taps_w;
+                const char *b = x + c / 16 * p->x_group;
+                b += p->stride == 1 ? s * p->x_copy + r * row : tap * p->x_copy;
+                const char *low = dy + k / 16 * p->dy_group, *high = low + p->dy_group;
                 if (first)
                     amx_block_zero();
                 else
                     amx_block_load(sums);
-                for (int64_t i = 0; i < p->pictures; ++i)
-                    for (int64_t step = 0; step < p->steps; ++step, low += 64, high += 64)
-                        amx_block_step(low, high, p->dy_row,
-                                       b + i * p->x_picture + step * (AMX_DEPTH / 2) * p->pair,
-                                       p->pair, 64);
+                for (int64_t i = 0; i < p->pictures; ++i, b += p->x_picture)
+                    for (int64_t step = 0; step < p->steps; ++step) {
+                        amx_block_step(low, high, 64, b + step * AMX_TILE, 64, p->x_group);
+                        low += AMX_TILE;
+                        high += AMX_TILE;
+                    }
                 amx_block_store(sums);
             }
-        }
     amx_fence();
 }
 
@@ -263,14 +268,13 @@ static void put_sums(const struct weight *p, const float *sums, int64_t k0, int6
 {
     const int64_t taps = (int64_t)p->taps_h * p->taps_w;
     for (int64_t c = c0; c < c0 + p->c_block; c += AMX_BLOCK)
-        for (int64_t tap = 0; tap < taps; ++tap)
-            for (int64_t k = k0; k < k0 + p->k_block; k += AMX_BLOCK, sums += AMX_BLOCK * AMX_BLOCK)
+        for (int64_t k = k0; k < k0 + p->k_block; k += AMX_BLOCK)
+            for (int64_t tap = 0; tap < taps; ++tap, sums += AMX_BLOCK * AMX_BLOCK)
                 for (int64_t m = 0; m < AMX_BLOCK && k + m < p->k_size; ++m)
-                    for (int64_t half = 0; half < AMX_BLOCK && c + half < p->c_size;
-                         half += LANES) {
-                        float *to = dw + ((k + m) * taps + tap) * p->c_size + c + half;
-                        const int64_t left = p->c_size - c - half;
-                        vf sum = vf_load(amx_block_row(sums, m) + half / LANES * 256);
+                    for (int64_t i = 0; i < AMX_BLOCK && c + i < p->c_size; i += LANES) {
+                        float *to = dw + ((k + m) * taps + tap) * p->c_size + c + i;
+                        const int64_t left = p->c_size - c - i;
+                        vf sum = vf_load(amx_block_row(sums, m) + i / LANES * 256);
                         vf_store_upto(to, 0, vf_load_upto(to, 0, left, DDPM_F32) + sum, left,
                                       DDPM_F32);
                     }
