@@ -14,6 +14,10 @@
  * a gradient near zero moves a weight as far as a large gradient would. */
 #define LOSS_TOLERANCE golden_tolerance(1e-4, 1e-2)
 #define TOLERANCE golden_tolerance(1e-4, 1e-1)
+/* AdamW's first steps are nearly the signs of the gradients, and rounding turns around those of the
+ * smallest: in bf16 the norms of later steps wander by 6 to 10 % in the attention network, by the
+ * order of sums alone, while those of the first step agree within 0.3 %. */
+#define NORM_TOLERANCE golden_tolerance(1e-4, 1.5e-1)
 
 static void fill_network(struct ddpm_network *network)
 {
@@ -106,7 +110,7 @@ static void run_training(const char *name)
     printf("%-26s loss %.1e, gradient norm %.1e, weights %.1e, EMA %.1e\n", name, worst_loss,
            worst_norm, weight, ema);
     assert_true(worst_loss <= LOSS_TOLERANCE);
-    assert_true(worst_norm <= TOLERANCE);
+    assert_true(worst_norm <= NORM_TOLERANCE);
     assert_true(weight <= TOLERANCE);
     assert_true(ema <= TOLERANCE);
     free(t);
