@@ -7,8 +7,8 @@
 #define ROWS(...) (const struct ddpm_kernel *const[]){__VA_ARGS__, NULL}
 /* clang-format on */
 
-/* Compiled once more, as avx512bf16 with AMX, for the table of level amx. */
-#if defined(__AMX_BF16__)
+/* Compiled once more, as avx512bf16 with DDPM_AMX, for the table of level amx. */
+#if defined(DDPM_AMX)
 #define TABLE ddpm_cpu_table_amx
 #define AMX_ROW(name) &ddpm_##name##_amx,
 #else
