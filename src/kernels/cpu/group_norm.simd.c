@@ -74,8 +74,11 @@ ALWAYS_INLINE void add_block(const struct ddpm_tensor *x, int64_t pixel, int64_t
         for (; i + 4 * LANES <= count; i += 4 * LANES)
             _Pragma("GCC unroll 4") for (int k = 0; k < 4; ++k)
             {
+                fetch_ahead(x->data, at + i + k * LANES, dtype);
                 vf a =
                     norm_value(vf_load_as(x->data, at + i + k * LANES, dtype), activation, dtype);
+                if (keep)
+                    fetch_ahead(keep, p * x->c + i + k * LANES, dtype);
                 if (keep)
                     vf_store_as(keep, p * x->c + i + k * LANES, a, dtype);
                 add_vector(&sums, k, a - shift, dtype);
@@ -134,6 +137,7 @@ ALWAYS_INLINE void normalize(const struct ddpm_call *call, const struct ddpm_ten
     for (int64_t p = pixel; p < pixel + pixels; ++p)
         for (int64_t c = 0; c < y->c; c += LANES) {
             const int64_t left = y->c - c;
+            fetch_ahead(from->data, p * from->pixel_stride + c, dtype);
             vf a = norm_value(vf_load_upto(from->data, p * from->pixel_stride + c, left, dtype),
                               activation, dtype);
             vf result = (a - shift) * (scale * vf_load_upto(w, c, left, DDPM_F32)) +

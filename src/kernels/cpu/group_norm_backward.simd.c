@@ -52,6 +52,8 @@ ALWAYS_INLINE void add_block(const struct ddpm_call *call, int64_t pixel, int64_
             const int64_t left = channels - c;
             vf sum = {0}, product = {0};
             for (int64_t row = p; row < p + rows; ++row) {
+                fetch_ahead(dy->data, row * dy->pixel_stride + c, dtype);
+                fetch_ahead(x->data, row * x->pixel_stride + c, dtype);
                 vf gradient = vf_load_upto(dy->data, row * dy->pixel_stride + c, left, dtype);
                 vf a = norm_value(vf_load_upto(x->data, row * x->pixel_stride + c, left, dtype),
                                   activation, dtype);
@@ -120,6 +122,9 @@ ALWAYS_INLINE void write_block(const struct norm_wave *wave, int64_t image, int6
     for (int64_t p = pixel; p < pixel + pixels; ++p)
         for (int64_t c = 0; c < dx->c; c += LANES) {
             const int64_t left = dx->c - c;
+            fetch_ahead(x->data, p * x->pixel_stride + c, dtype);
+            fetch_ahead(dy->data, p * dy->pixel_stride + c, dtype);
+            fetch_ahead(dx->data, p * dx->pixel_stride + c, dtype);
             vf slope, a = norm_value_with_slope(
                           vf_load_upto(x->data, p * x->pixel_stride + c, left, dtype), &slope,
                           activation, dtype);
