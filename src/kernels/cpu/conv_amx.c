@@ -181,8 +181,10 @@ static void copy_picture(const struct conv *conv, int64_t n, int64_t h, char *to
                 continue;
             }
             int64_t at = 0;
-            for (; at + 64 <= bytes; at += 64)
+            for (; at + 64 <= bytes; at += 64) {
+                fetch_ahead(from + x_w * from_pixel + at, 0, DDPM_BF16);
                 memcpy(pixel + at, from + x_w * from_pixel + at, 64);
+            }
             if (at < bytes) {
                 memset(pixel + at, 0, 64);
                 memcpy(pixel + at, from + x_w * from_pixel + at, (size_t)(bytes - at));

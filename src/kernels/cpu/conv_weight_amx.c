@@ -170,7 +170,9 @@ static void copy_x(const struct weight *p, int64_t n, int64_t h, int64_t w, int6
             fill_pixels(x, n + i, (h + row) * p->stride + r - p->padding,
                         w * p->stride - p->padding, 1, width, x->h, x->w, c0, p->pixels);
             for (int64_t j = 0; j < p->pitch; j += 2, pairs += PAIR)
-                for (int64_t c = 0; c < p->c_block; c += 32)
+                for (int64_t c = 0; c < p->c_block; c += 32) {
+                    fetch_ahead(p->pixels[j * p->stride], c, DDPM_BF16);
+                    fetch_ahead(p->pixels[(j + 1) * p->stride], c, DDPM_BF16);
                     for (int64_t s = 0; s < p->taps_w; ++s) {
                         const uint16_t *const *pixel = p->pixels + j * p->stride + s;
                         __m512i low, high;
@@ -179,6 +181,7 @@ static void copy_x(const struct weight *p, int64_t n, int64_t h, int64_t w, int6
                         _mm512_storeu_si512(out, low);
                         _mm512_storeu_si512(out + p->x_group, high);
                     }
+                }
         }
 }
 

@@ -108,6 +108,10 @@ ALWAYS_INLINE void map_as(const struct ddpm_call *call, int64_t begin, int64_t e
                       ib = pixel * b->pixel_stride;
         int64_t i = 0;
         for (; i + LANES <= length; i += LANES) {
+            fetch_ahead(a->data, ia + i, dtype);
+            if (inputs > 1)
+                fetch_ahead(b->data, ib + i, dtype);
+            fetch_ahead(y->data, iy + i, dtype);
             vf va = vf_load_as(a->data, ia + i, dtype);
             vf vb = inputs > 1 ? vf_load_as(b->data, ib + i, dtype) : va;
             vf_store_as(y->data, iy + i, f(va, vb), dtype);
