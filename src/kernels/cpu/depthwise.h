@@ -7,10 +7,10 @@
  * percent of the R·S multiply-adds, and lets neighbouring loads of the inner loop be neighbours in
  * memory. The group is chosen so that the ring stays in the second-level cache.
  *
- * A slot holds one row of fp32 numbers or, where x is bf16, two: an element is the pair
- * (x[h,w], x[h+1,w]), so that one instruction multiplies two taps of a filter's column (vf_dot2).
- * Where only one row of a pair is wanted, the other meets a zero: if it holds an infinite number,
- * the sum becomes a NaN.
+ * A slot holds one row of fp32 numbers or, where x is bf16 (not at level amx), two: an element is
+ * the pair (x[h,w], x[h+1,w]), so that one instruction multiplies two taps of a filter's column
+ * (vf_dot2). Where only one row of a pair is wanted, the other meets a zero: if it holds an
+ * infinite number, the sum becomes a NaN.
  */
 #ifndef DDPM_KERNELS_CPU_DEPTHWISE_H
 #define DDPM_KERNELS_CPU_DEPTHWISE_H
@@ -47,10 +47,22 @@ struct depthwise_cut {
     int64_t slot; /* floats of a slot */
 };
 
+/* What a slot holds for activations of `dtype`: numbers of fp32, or pairs of bf16. Processors with
+ * AMX multiply pairs by vectors at half the speed of fp32 numbers, so level amx unpacks all. */
+ALWAYS_INLINE enum ddpm_dtype depthwise_slot_dtype(const enum ddpm_dtype dtype)
+{
+#if defined(DDPM_AMX)
+    (void)dtype;
+    return DDPM_F32;
+#else
+    return dtype;
+#endif
+}
+
 /* Rows that one multiply-add takes. */
 static inline int64_t depthwise_rows_together(enum ddpm_dtype dtype)
 {
-    return dtype == DDPM_BF16 ? 2 : 1;
+    return depthwise_slot_dtype(dtype) == DDPM_BF16 ? 2 : 1;
 }
 
 /* A cut for a ring of `slots`. */
@@ -103,12 +115,13 @@ static inline struct depthwise_piece depthwise_piece_of(const struct depthwise_c
 
 ALWAYS_INLINE vf depthwise_multiply_add(vf sum, vf a, vf b, const enum ddpm_dtype dtype)
 {
-    return dtype == DDPM_BF16 ? vf_dot2(sum, (vu)a, (vu)b) : sum + a * b;
+    return depthwise_slot_dtype(dtype) == DDPM_BF16 ? vf_dot2(sum, (vu)a, (vu)b) : sum + a * b;
 }
 
-static inline void depthwise_unpack_f32(const struct ddpm_tensor *x, int64_t row,
+ALWAYS_INLINE void depthwise_unpack_f32(const struct ddpm_tensor *x, int64_t row,
                                         const struct depthwise_piece *piece, int64_t margin,
-                                        int64_t slot_width, float *slot)
+                                        int64_t slot_width, float *slot,
+                                        const enum ddpm_dtype dtype)
 {
     const int64_t first = piece->first_vector * LANES, whole = (x->c - first) / LANES;
     const int64_t full = whole < piece->vectors ? whole : piece->vectors;
@@ -117,11 +130,11 @@ static inline void depthwise_unpack_f32(const struct ddpm_tensor *x, int64_t row
         const int64_t from = (row * x->w + w) * x->pixel_stride + first;
         float *to = slot + (margin + w) * LANES;
         for (int64_t v = 0; v < full; ++v)
-            vf_store(to + v * slot_width * LANES, vf_load_as(x->data, from + v * LANES, DDPM_F32));
+            vf_store(to + v * slot_width * LANES, vf_load_as(x->data, from + v * LANES, dtype));
         if (full < piece->vectors)
-            vf_store(to + full * slot_width * LANES,
-                     vf_load_part_as(x->data, from + full * LANES, x->c - first - full * LANES,
-                                     DDPM_F32));
+            vf_store(
+                to + full * slot_width * LANES,
+                vf_load_part_as(x->data, from + full * LANES, x->c - first - full * LANES, dtype));
     }
 }
 
@@ -156,7 +169,9 @@ static inline bool depthwise_unpack(const struct ddpm_tensor *x, int64_t row, in
     if (row >= end || row + depthwise_rows_together(x->dtype) <= begin)
         return false;
     if (x->dtype == DDPM_F32)
-        depthwise_unpack_f32(x, row, piece, margin, slot_width, slot);
+        depthwise_unpack_f32(x, row, piece, margin, slot_width, slot, DDPM_F32);
+    else if (depthwise_slot_dtype(x->dtype) == DDPM_F32)
+        depthwise_unpack_f32(x, row, piece, margin, slot_width, slot, DDPM_BF16);
     else
         depthwise_unpack_bf16(x, row, begin, end, piece, margin, slot_width, slot);
     return true;

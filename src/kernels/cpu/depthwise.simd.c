@@ -113,9 +113,9 @@ ALWAYS_INLINE void output_rows_as(const struct job *job, const float *const *slo
             if (!slots[i])
                 continue;
             const float *x = slots[i] + first * LANES, *weights = w + i * slot_weights;
-            if (dtype == DDPM_F32 && i == 0)
+            if (depthwise_slot_dtype(dtype) == DDPM_F32 && i == 0)
                 add_slot(sums, x, weights, taps, 0, 1, dtype);
-            else if (dtype == DDPM_F32 && i == last)
+            else if (depthwise_slot_dtype(dtype) == DDPM_F32 && i == last)
                 add_slot(sums, x, weights, taps, 1, 2, dtype);
             else
                 add_slot(sums, x, weights, taps, 0, 2, dtype);

@@ -100,7 +100,8 @@ static void add_rows(const float *x, const float *const *dy, int rows, int64_t w
 
 static void add_gradient_row(const float *dy, int64_t width, float *sums, enum ddpm_dtype dtype)
 {
-    const vf one = dtype == DDPM_BF16 ? (vf)(0x3f803f80u + (vu){0}) : vf_set(1.0f);
+    const vf one =
+        depthwise_slot_dtype(dtype) == DDPM_BF16 ? (vf)(0x3f803f80u + (vu){0}) : vf_set(1.0f);
     vf total = {0};
     for (int64_t w = 0; w < width; ++w)
         total = depthwise_multiply_add(total, vf_load(dy + w * LANES), one, dtype);
