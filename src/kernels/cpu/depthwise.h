@@ -25,7 +25,14 @@
 #endif
 
 /* A slot's width is a multiple of these pixels. */
-enum { DEPTHWISE_PIXELS = 8, DEPTHWISE_RING_BYTES = 256 << 10 };
+enum { DEPTHWISE_PIXELS = 8 };
+
+/* Processors with AMX have 2 MB of L2 to each core. */
+#if defined(DDPM_AMX)
+enum { DEPTHWISE_RING_BYTES = 768 << 10 };
+#else
+enum { DEPTHWISE_RING_BYTES = 256 << 10 };
+#endif
 
 /* Cut the work at least so fine, for machines of many cores. */
 enum { DEPTHWISE_PIECES = 16 };
