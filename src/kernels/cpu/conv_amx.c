@@ -19,7 +19,8 @@
 #include "kernels/cpu/conv.h"
 
 #define BUFFER_BYTES ((int64_t)640 << 10) /* of x that a unit copies */
-#define UNIT_TILES 64                     /* of a unit that copies nothing */
+#define FEW_CHANNELS 8 /* with a kernel's row of pixels they fill a chunk better than alone */
+#define UNIT_TILES 64  /* of a unit that copies nothing */
 #define UNITS_PER_THREAD 4
 #define SKEW 64         /* bytes between pixels of the copy: they fall into different cache sets */
 #define FLAT_WIDTH 1024 /* of the rows that pixels are dealt into where neighbours don't matter */
@@ -29,6 +30,7 @@ struct conv {
     struct ddpm_tensor x, y, residual;
     const float *bias; /* or NULL */
     int taps_h, taps_w, stride, pad_h, pad_w;
+    int window; /* pixels of x that a pixel of the copy holds side by side; 1, or few channels' S */
     int64_t grid_h, grid_w, grid_pixels; /* grid_pixels: of all pictures */
     int y_step, y_h0, y_w0;
     const char *packed;
@@ -64,10 +66,10 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
 {
     conv->grid_pixels = conv->x.n * conv->grid_h * conv->grid_w;
     conv->packed = call->packed;
-    conv->chunks = ddpm_ceil_div(conv->x.c, AMX_DEPTH);
+    conv->chunks = ddpm_ceil_div(conv->window * conv->x.c, AMX_DEPTH);
     conv->panels = ddpm_ceil_div(conv->y.c, AMX_BLOCK);
-    conv->copied =
-        conv->pad_h > 0 || conv->pad_w > 0 || conv->x.c % AMX_DEPTH > 0 || conv->grid_w < AMX_ROWS;
+    conv->copied = conv->window > 1 || conv->pad_h > 0 || conv->pad_w > 0 ||
+                   conv->x.c % AMX_DEPTH > 0 || conv->grid_w < AMX_ROWS;
     flatten(conv);
     const int64_t pictures = conv->x.n, taps_h = conv->taps_h, stride = conv->stride;
     const int64_t wanted = UNITS_PER_THREAD * call->device->threads;
@@ -114,6 +116,11 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
                                sizeof(void *));
 }
 
+static bool few_channels(const struct ddpm_call *call)
+{
+    return call->in[0].c <= FEW_CHANNELS && call->attributes.kernel_w > 1;
+}
+
 static struct conv conv_forward(const struct ddpm_call *call)
 {
     const struct ddpm_attributes *at = &call->attributes;
@@ -128,7 +135,12 @@ static struct conv conv_forward(const struct ddpm_call *call)
                         .pad_w = at->padding,
                         .grid_h = call->out[0].h,
                         .grid_w = call->out[0].w,
+                        .window = 1,
                         .y_step = 1};
+    if (few_channels(call)) {
+        conv.window = conv.taps_w;
+        conv.taps_w = 1;
+    }
     conv_finish(&conv, call);
     return conv;
 }
@@ -146,6 +158,7 @@ static struct conv conv_backward(const struct ddpm_call *call)
                         .pad_w = strided ? 0 : at->kernel_w - 1 - at->padding,
                         .grid_h = strided ? call->in[0].h : call->out[0].h,
                         .grid_w = strided ? call->in[0].w : call->out[0].w,
+                        .window = 1,
                         .y_step = at->stride};
     conv_finish(&conv, call);
     return conv;
@@ -160,12 +173,27 @@ struct unit {
     int64_t count;
 };
 
+/* The first `bytes` of a pixel of the copy; zeros up to a whole chunk. */
+ALWAYS_INLINE void copy_pixel(char *to, const char *from, int64_t bytes)
+{
+    int64_t at = 0;
+    for (; at + 64 <= bytes; at += 64) {
+        fetch_ahead(from + at, 0, DDPM_BF16);
+        memcpy(to + at, from + at, 64);
+    }
+    if (at < bytes) {
+        memset(to + at, 0, 64);
+        memcpy(to + at, from + at, (size_t)(bytes - at));
+    }
+}
+
 /* Rows of x under rows [h, h + unit_rows) of the grid of one picture. */
 static void copy_picture(const struct conv *conv, int64_t n, int64_t h, char *to)
 {
     const struct ddpm_tensor *x = &conv->x;
     const int64_t rows = conv->picture / conv->row, columns = conv->row / conv->pixel;
     const int64_t bytes = x->c * (int64_t)sizeof(uint16_t), from_pixel = 2 * x->pixel_stride;
+    const int64_t together = conv->window > 1 && ddpm_tensor_dense(x) ? conv->window : 1;
     for (int64_t i = 0; i < rows; ++i, to += conv->row) {
         const int64_t x_h = h * conv->stride - conv->pad_h + i;
         if (x_h < 0 || x_h >= x->h) {
@@ -176,19 +204,14 @@ static void copy_picture(const struct conv *conv, int64_t n, int64_t h, char *to
         for (int64_t j = 0; j < columns; ++j) {
             const int64_t x_w = j - conv->pad_w;
             char *pixel = to + j * conv->pixel;
-            if (x_w < 0 || x_w >= x->w) {
-                memset(pixel, 0, (size_t)conv->pixel);
+            if (x_w >= 0 && x_w + conv->window <= x->w && together == conv->window) {
+                copy_pixel(pixel, from + x_w * from_pixel, together * bytes);
                 continue;
             }
-            int64_t at = 0;
-            for (; at + 64 <= bytes; at += 64) {
-                fetch_ahead(from + x_w * from_pixel + at, 0, DDPM_BF16);
-                memcpy(pixel + at, from + x_w * from_pixel + at, 64);
-            }
-            if (at < bytes) {
-                memset(pixel + at, 0, 64);
-                memcpy(pixel + at, from + x_w * from_pixel + at, (size_t)(bytes - at));
-            }
+            memset(pixel, 0, (size_t)conv->pixel);
+            for (int64_t s = 0; s < conv->window; ++s)
+                if (x_w + s >= 0 && x_w + s < x->w)
+                    memcpy(pixel + s * bytes, from + (x_w + s) * from_pixel, (size_t)bytes);
         }
     }
 }
@@ -374,7 +397,7 @@ static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_
 static bool forward_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *residual = &call->in[3], *x = &call->in[0];
-    return x->dtype == DDPM_BF16 && x->c >= AMX_DEPTH / 2 &&
+    return x->dtype == DDPM_BF16 && (x->c >= AMX_DEPTH / 2 || few_channels(call)) &&
            is_activation_dtype(call->out[0].dtype) &&
            (!ddpm_tensor_present(residual) || residual->dtype == call->out[0].dtype) &&
            ddpm_tensor_dense(&call->in[1]);
@@ -393,15 +416,17 @@ static void forward_pack_units(void *context, int64_t begin, int64_t end, int th
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *w = &call->in[1];
-    const int64_t chunks = ddpm_ceil_div(w->c, AMX_DEPTH), taps = w->h * w->w;
+    const int64_t window = few_channels(call) ? w->w : 1, channels = window * w->c;
+    const int64_t chunks = ddpm_ceil_div(channels, AMX_DEPTH), taps = w->h * w->w / window;
     for (int64_t unit = begin; unit < end; ++unit)
         for (int64_t tile = 0; tile < 2 * taps; ++tile) {
-            const int64_t c = unit % chunks * AMX_DEPTH, left = w->c - c;
+            const int64_t c = unit % chunks * AMX_DEPTH, left = channels - c;
             const int64_t n = unit / chunks * AMX_BLOCK + tile % 2 * AMX_ROWS;
             char *to = (char *)call->packed + (unit * 2 * taps + tile) * AMX_TILE;
             __m512i rows[AMX_ROWS];
             for (int64_t i = 0; i < AMX_ROWS; ++i) {
-                const float *from = (const float *)w->data + ((n + i) * taps + tile / 2) * w->c + c;
+                const float *from =
+                    (const float *)w->data + ((n + i) * taps + tile / 2) * channels + c;
                 vf a = {0}, b = {0};
                 if (n + i < w->n) {
                     a = vf_load_upto(from, 0, left, DDPM_F32);
@@ -423,7 +448,8 @@ static int64_t pack_units(int64_t depth, int64_t outputs)
 static ddpm_status forward_pack(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *w = &call->in[1];
-    ddpm_parallel_for(call->device->threads, pack_units(w->c, w->n), 4, forward_pack_units,
+    const int64_t channels = few_channels(call) ? w->w * w->c : w->c;
+    ddpm_parallel_for(call->device->threads, pack_units(channels, w->n), 4, forward_pack_units,
                       (void *)(uintptr_t)call);
     return DDPM_OK;
 }
