@@ -27,6 +27,13 @@ static inline int64_t ddpm_padded_columns(int64_t n)
     return ddpm_ceil_div(n, GEMM_COLUMNS) * GEMM_COLUMNS;
 }
 
+/* Pictures of few channels: the S·C numbers under a row of the kernel lie side by side, and are
+ * taken for the channels of a kernel one pixel wide. */
+static inline bool ddpm_few_channels(const struct ddpm_call *call)
+{
+    return call->in[0].c <= 8 && call->attributes.kernel_w > 1;
+}
+
 /* Partial sums of gradients of weights: to[i] += Σ_group from[group·stride + i], i < count. */
 void SIMD(conv_add_groups)(int threads, const float *from, int64_t stride, int64_t groups,
                            int64_t count, float *to);

@@ -19,8 +19,7 @@
 #include "kernels/cpu/conv.h"
 
 #define BUFFER_BYTES ((int64_t)640 << 10) /* of x that a unit copies */
-#define FEW_CHANNELS 8 /* with a kernel's row of pixels they fill a chunk better than alone */
-#define UNIT_TILES 64  /* of a unit that copies nothing */
+#define UNIT_TILES 64                     /* of a unit that copies nothing */
 #define UNITS_PER_THREAD 4
 #define SKEW 64         /* bytes between pixels of the copy: they fall into different cache sets */
 #define FLAT_WIDTH 1024 /* of the rows that pixels are dealt into where neighbours don't matter */
@@ -116,11 +115,6 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
                                sizeof(void *));
 }
 
-static bool few_channels(const struct ddpm_call *call)
-{
-    return call->in[0].c <= FEW_CHANNELS && call->attributes.kernel_w > 1;
-}
-
 static struct conv conv_forward(const struct ddpm_call *call)
 {
     const struct ddpm_attributes *at = &call->attributes;
@@ -137,7 +131,7 @@ static struct conv conv_forward(const struct ddpm_call *call)
                         .grid_w = call->out[0].w,
                         .window = 1,
                         .y_step = 1};
-    if (few_channels(call)) {
+    if (ddpm_few_channels(call)) {
         conv.window = conv.taps_w;
         conv.taps_w = 1;
     }
@@ -397,7 +391,7 @@ static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_
 static bool forward_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *residual = &call->in[3], *x = &call->in[0];
-    return x->dtype == DDPM_BF16 && (x->c >= AMX_DEPTH / 2 || few_channels(call)) &&
+    return x->dtype == DDPM_BF16 && (x->c >= AMX_DEPTH / 2 || ddpm_few_channels(call)) &&
            is_activation_dtype(call->out[0].dtype) &&
            (!ddpm_tensor_present(residual) || residual->dtype == call->out[0].dtype) &&
            ddpm_tensor_dense(&call->in[1]);
@@ -416,7 +410,7 @@ static void forward_pack_units(void *context, int64_t begin, int64_t end, int th
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *w = &call->in[1];
-    const int64_t window = few_channels(call) ? w->w : 1, channels = window * w->c;
+    const int64_t window = ddpm_few_channels(call) ? w->w : 1, channels = window * w->c;
     const int64_t chunks = ddpm_ceil_div(channels, AMX_DEPTH), taps = w->h * w->w / window;
     for (int64_t unit = begin; unit < end; ++unit)
         for (int64_t tile = 0; tile < 2 * taps; ++tile) {
@@ -448,7 +442,7 @@ static int64_t pack_units(int64_t depth, int64_t outputs)
 static ddpm_status forward_pack(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *w = &call->in[1];
-    const int64_t channels = few_channels(call) ? w->w * w->c : w->c;
+    const int64_t channels = ddpm_few_channels(call) ? w->w * w->c : w->c;
     ddpm_parallel_for(call->device->threads, pack_units(channels, w->n), 4, forward_pack_units,
                       (void *)(uintptr_t)call);
     return DDPM_OK;

@@ -23,7 +23,6 @@
 #include "kernels/cpu/element.h"
 
 #define BLOCK_PIXELS (96 / GEMM_ROWS * GEMM_ROWS)
-#define FEW_CHANNELS 8
 #define UNITS 64 /* cut the work at least so fine, for machines of many cores */
 
 /* y is computed on a grid of pixels; pixel (h,w) of it reads x[h·stride + r - pad_h, …] for every
@@ -88,7 +87,7 @@ static struct conv conv_forward(const struct ddpm_call *call)
                         .grid_w = call->out[0].w,
                         .y_step = 1,
                         .packed = call->packed};
-    if (conv.x.c <= FEW_CHANNELS && conv.taps_w > 1) {
+    if (ddpm_few_channels(call)) {
         conv.copied = true;
         conv.border = at->padding;
         conv.x.h += 2 * at->padding;

@@ -20,9 +20,8 @@
 
 #define BLOCK_PIXELS 128
 #define BLOCK_K 96
-#define BLOCK_C 64      /* with more than one tap */
-#define BLOCK_C_1X1 192 /* fewer products per number copied: copy each less often */
-#define FEW_CHANNELS 8
+#define BLOCK_C 64         /* with more than one tap */
+#define BLOCK_C_1X1 192    /* fewer products per number copied: copy each less often */
 #define UNITS 64           /* cut the work at least so fine, for machines of many cores, but */
 #define BLOCKS_PER_GROUP 8 /* sums of a group must be worth adding up */
 #define SKEW 16            /* elements between rows, so that rows fall into different cache sets */
@@ -85,7 +84,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.x_rows = (p.rows - 1) * p.stride + p.taps_h;
     p.steps = p.pairs ? ddpm_ceil_div(p.cols, 2) : p.cols;
     p.x_cols = p.pairs ? p.steps : (p.cols - 1) * p.stride + p.taps_w;
-    p.few = p.c_size <= FEW_CHANNELS && p.taps_w > 1;
+    p.few = ddpm_few_channels(call);
     if (p.few) {
         p.c_size *= p.taps_w;
         p.taps_w = 1;

@@ -9,6 +9,8 @@
  * tiles run over the ends of rows. Both copies lie by groups of 16 channels, so that every tile is
  * 1 KB in a row: operands are taken from L2, and prefetchers follow such loads only.
  *
+ * Pictures of few channels take the S·C numbers under a row of the kernel as their channels.
+ *
  * A unit is (group of blocks, block of k, block of c). For each block it makes its copies, in L2,
  * and adds all taps' products to sums of its own. Groups of blocks have sums of their own, added up
  * in order at the end; how many there are depends on the shapes only, so the result does not depend
@@ -43,6 +45,9 @@ struct weight {
     int64_t group_dw, group_dbias; /* elements; 0 when there is one group */
     int64_t pixel_count;           /* pointers to pixels of a row of x, or of dy's block */
     const uint16_t **pixels;
+    bool few;       /* channels: the S·C numbers under a kernel's row are the channels */
+    uint16_t *line; /* few: a row of x with its border */
+    int64_t line_bytes;
     char *memory;
 };
 
@@ -65,6 +70,11 @@ static struct weight weight_plan(const struct ddpm_call *call)
                        .k_size = call->in[1].c,
                        .c_size = call->in[0].c};
     const bool single = at->kernel_h == 1 && at->kernel_w == 1;
+    p.few = ddpm_few_channels(call);
+    if (p.few) {
+        p.c_size *= p.taps_w;
+        p.taps_w = 1;
+    }
     if (single && at->stride == 1 && at->padding == 0) {
         p.x.w = p.dy.w = ddpm_tensor_pixels(&p.x);
         p.x.n = p.x.h = p.dy.n = p.dy.h = 1;
@@ -103,8 +113,11 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.pixel_count = p.pictures * p.steps * AMX_DEPTH;
     int64_t width = (p.pitch - 1) * p.stride + p.taps_w;
     p.pixel_count = p.pixel_count > width ? p.pixel_count : width;
+    if (p.few)
+        p.line_bytes = ((width - 1) * p.x.c + p.c_size) * (int64_t)sizeof *p.line;
     p.thread_bytes = p.x_bytes + p.dy_bytes + p.sum_bytes +
-                     (int64_t)ddpm_align_up((size_t)p.pixel_count * sizeof(void *));
+                     (int64_t)ddpm_align_up((size_t)p.pixel_count * sizeof(void *)) +
+                     (int64_t)ddpm_align_up((size_t)p.line_bytes);
     if (p.groups > 1) {
         p.group_dw = ddpm_ceil_div(p.k_size * p.taps_h * p.taps_w * p.c_size, LANES) * LANES;
         p.group_dbias = ddpm_ceil_div(p.k_size, LANES) * LANES;
@@ -115,7 +128,8 @@ static struct weight weight_plan(const struct ddpm_call *call)
 static bool weight_supports(const struct ddpm_call *call)
 {
     return call->in[0].dtype == DDPM_BF16 && call->in[1].dtype == DDPM_BF16 &&
-           call->in[0].c >= AMX_DEPTH / 2 && call->in[1].c >= AMX_DEPTH / 2;
+           (call->in[0].c >= AMX_DEPTH / 2 || ddpm_few_channels(call)) &&
+           call->in[1].c >= AMX_DEPTH / 2;
 }
 
 static ddpm_status weight_prepare(struct ddpm_call *call)
@@ -138,6 +152,22 @@ static void fill_pixels(const struct ddpm_tensor *t, int64_t n, int64_t h, int64
         pixels[i] = inside && w >= 0 && w < end_w
                         ? row + ((n * t->h + h) * t->w + w) * t->pixel_stride
                         : zeros;
+}
+
+/* The same of windows of few channels, in a copy of the row with its border. */
+static void fill_windows(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t count,
+                         int64_t channel)
+{
+    const struct ddpm_tensor *x = &p->x;
+    const bool inside = n < x->n && h >= 0 && h < x->h;
+    const int64_t row = (n * x->h + h) * x->w;
+    memset(p->line, 0, (size_t)p->line_bytes);
+    for (int64_t i = 0; inside && i < count - 1 + p->c_size / x->c; ++i)
+        if (w + i >= 0 && w + i < x->w)
+            memcpy(p->line + i * x->c, (const uint16_t *)x->data + (row + w + i) * x->pixel_stride,
+                   (size_t)x->c * sizeof *p->line);
+    for (int64_t i = 0; i < count; ++i)
+        p->pixels[i] = p->line + i * x->c + channel;
 }
 
 /* Two pixels' channels as pairs: 0–15 in *low, 16–31 in *high; the first `left` of them exist. */
@@ -167,8 +197,12 @@ static void copy_x(const struct weight *p, int64_t n, int64_t h, int64_t w, int6
         for (int64_t line = 0; line < p->pictures * p->x_rows; ++line) {
             const int64_t i = line / p->x_rows, row = line % p->x_rows;
             char *pairs = to + i * p->x_picture + row * row_bytes;
-            fill_pixels(x, n + i, (h + row) * p->stride + r - p->padding,
-                        w * p->stride - p->padding, 1, width, x->h, x->w, c0, p->pixels);
+            const int64_t x_h = (h + row) * p->stride + r - p->padding;
+            const int64_t x_w = w * p->stride - p->padding;
+            if (p->few)
+                fill_windows(p, n + i, x_h, x_w, width, c0);
+            else
+                fill_pixels(x, n + i, x_h, x_w, 1, width, x->h, x->w, c0, p->pixels);
             for (int64_t j = 0; j < p->pitch; j += 2, pairs += PAIR)
                 for (int64_t c = 0; c < p->c_block; c += 32) {
                     fetch_ahead(p->pixels[j * p->stride], c, DDPM_BF16);
@@ -290,6 +324,8 @@ static void weight_unit(const struct weight *shared, int64_t group, int64_t k0, 
     char *x = memory, *dy = x + p->x_bytes;
     float *sums = (float *)(void *)(dy + p->dy_bytes);
     p->pixels = (const uint16_t **)(void *)((char *)sums + p->sum_bytes);
+    p->line = (uint16_t *)(void *)((char *)p->pixels +
+                                   ddpm_align_up((size_t)p->pixel_count * sizeof(void *)));
     float *dbias = p->dbias && c0 == 0 ? p->dbias + group * p->group_dbias : NULL;
     const int64_t begin = group * p->blocks / p->groups, end = (group + 1) * p->blocks / p->groups;
     for (int64_t block = begin; block < end; ++block) {
