@@ -1,10 +1,10 @@
 /* Convolutions of bf16 in matrix tiles (amx.h), forward and gradient of the data:
  *
- *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_chunks Σ_taps Σ_c x[pixel + tap][c] ·
- * packed[c][n]
+ *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_taps Σ_c x[pixel + tap][c] · w[n][tap][c]
  *
- * with channels c of a chunk of AMX_DEPTH. Products run at sixteen times the speed of vectors, so
- * direct convolution is faster here than Winograd's transforms alone would be.
+ * summed over chunks of AMX_DEPTH channels, the taps of each, and its channels. Products run at
+ * sixteen times the speed of vectors, so direct convolution is faster here than Winograd's
+ * transforms alone would be.
  *
  * A tile takes pixels that lie equally far apart. Each unit of work therefore copies the rows of x
  * that it reads, with a border of zeros and whole chunks of channels, into a buffer that stays in
@@ -48,12 +48,12 @@ static int64_t conv_taps(const struct conv *conv)
     return (int64_t)conv->taps_h * conv->taps_w;
 }
 
-/* A 1×1 convolution of stride 1 sees no rows: all pixels are dealt into rows of FLAT_WIDTH. */
+/* A 1×1 convolution of stride 1 sees no rows: all pixels are dealt into rows of FLAT_WIDTH, the
+ * last of which may not be whole. */
 static void flatten(struct conv *conv)
 {
     const int64_t pixels = conv->grid_pixels;
-    if (pixels < FLAT_WIDTH || conv_taps(conv) > 1 || conv->stride > 1 || conv->y_step > 1 ||
-        conv->pad_h > 0 || conv->pad_w > 0)
+    if (pixels < FLAT_WIDTH || conv_taps(conv) > 1 || conv->stride > 1 || conv->y_step > 1)
         return;
     conv->x.n = conv->y.n = 1;
     conv->x.h = conv->y.h = conv->grid_h = ddpm_ceil_div(pixels, FLAT_WIDTH);
@@ -67,9 +67,12 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
     conv->packed = call->packed;
     conv->chunks = ddpm_ceil_div(conv->window * conv->x.c, AMX_DEPTH);
     conv->panels = ddpm_ceil_div(conv->y.c, AMX_BLOCK);
-    conv->copied = conv->window > 1 || conv->pad_h > 0 || conv->pad_w > 0 ||
-                   conv->x.c % AMX_DEPTH > 0 || conv->grid_w < AMX_ROWS;
-    flatten(conv);
+    conv->copied =
+        conv->window > 1 || conv->pad_h > 0 || conv->pad_w > 0 || conv->x.c % AMX_DEPTH > 0;
+    if (!conv->copied)
+        flatten(conv);
+    if (conv->grid_w < AMX_ROWS)
+        conv->copied = true;
     const int64_t pictures = conv->x.n, taps_h = conv->taps_h, stride = conv->stride;
     const int64_t wanted = UNITS_PER_THREAD * call->device->threads;
     conv->width = ddpm_ceil_div(conv->grid_w, AMX_ROWS) * AMX_ROWS;
