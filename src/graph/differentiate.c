@@ -56,7 +56,15 @@ static struct ddpm_value *renamed(const struct renaming *names, struct ddpm_valu
     return value;
 }
 
-/* Append a copy of a node that reads and writes renamed values; outputs get new names. */
+/* The statistics that a node has found beside its result, or NULL. */
+static struct ddpm_value *statistics_of(const struct ddpm_node *node)
+{
+    const bool has = node->op == DDPM_OP_GROUP_NORM || node->op == DDPM_OP_DEPTHWISE_CONV2D;
+    return has ? node->out[1] : NULL;
+}
+
+/* Append a copy of a node that reads and writes renamed values; outputs get new names. Statistics
+ * are few numbers: they are kept, and the copy does not look for them again. */
 static void append_again(struct ddpm_graph *graph, const struct ddpm_node *node,
                          struct renaming *names)
 {
@@ -66,8 +74,10 @@ static void append_again(struct ddpm_graph *graph, const struct ddpm_node *node,
     copy->attributes = node->attributes;
     for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
         copy->in[k] = renamed(names, node->in[k]);
+    if (node->op == DDPM_OP_GROUP_NORM && !node->in[3])
+        copy->in[3] = node->out[1];
     for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k) {
-        if (!node->out[k])
+        if (!node->out[k] || node->out[k] == statistics_of(node))
             continue;
         struct ddpm_tensor shape = node->out[k]->tensor;
         struct ddpm_value *value = ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY, shape);
@@ -100,7 +110,8 @@ struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value 
     struct ddpm_node *node = value->producer;
     if (value->again)
         return value->again;
-    if (!node || node->phase != DDPM_PHASE_FORWARD || !cheap_to_repeat(node->op))
+    if (!node || node->phase != DDPM_PHASE_FORWARD || !cheap_to_repeat(node->op) ||
+        value == statistics_of(node))
         return value;
     struct ddpm_value *old_values[DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS];
     struct ddpm_value *new_values[DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS];

@@ -3,7 +3,8 @@
  *
  * A rule looks at one node and, where its pattern ends there, turns it into the fused operation and
  * names the producer that it has swallowed. A producer is swallowed only when nobody else reads its
- * output; the fused operation stands in the consumer's place, where all its inputs are ready. */
+ * output; the fused operation stands in the consumer's place, where all its inputs are ready. One
+ * rule swallows nothing: it lets the producer find what the consumer would have to look for. */
 #include <stdlib.h>
 
 #include "graph/graph.h"
@@ -52,6 +53,21 @@ static struct ddpm_node *fold_activation(struct ddpm_node *node)
     return producer;
 }
 
+/* depthwise_conv2d, group_norm → the statistics are taken while the convolution's sums are at hand
+ */
+static struct ddpm_node *move_statistics(struct ddpm_node *node)
+{
+    struct ddpm_node *producer = node->in[0] ? node->in[0]->producer : NULL;
+    if (node->op != DDPM_OP_GROUP_NORM || node->attributes.activation || node->in[3] || !producer ||
+        producer->op != DDPM_OP_DEPTHWISE_CONV2D || producer->out[1])
+        return NULL;
+    producer->attributes.eps = node->attributes.eps;
+    producer->out[1] = node->in[3] = node->out[1];
+    producer->out[1]->producer = producer;
+    node->out[1] = NULL;
+    return NULL;
+}
+
 /* conv2d, add → conv2d with a residual */
 static struct ddpm_node *fold_residual(struct ddpm_node *node)
 {
@@ -71,6 +87,7 @@ const struct ddpm_fusion_rule ddpm_fusion_rules[] = {
     {"depthwise_conv2d + add_channels", fold_time_bias},
     {"gelu + group_norm", fold_activation},
     {"conv2d + add", fold_residual},
+    {"depthwise_conv2d + statistics of group_norm", move_statistics},
 };
 const size_t ddpm_fusion_rule_count = sizeof ddpm_fusion_rules / sizeof *ddpm_fusion_rules;
 

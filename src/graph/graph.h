@@ -135,8 +135,8 @@ void ddpm_graph_keep(struct ddpm_value *value);
 void ddpm_graph_fuse(struct ddpm_graph *graph, unsigned rules);
 struct ddpm_fusion_rule {
     const char *name;
-    struct ddpm_node *(*fold)(
-        struct ddpm_node *node); /* the producer swallowed, or NULL: no match */
+    /* Change what ends in `node`; returns the producer that is swallowed, or NULL: none. */
+    struct ddpm_node *(*fold)(struct ddpm_node *node);
 };
 extern const struct ddpm_fusion_rule ddpm_fusion_rules[];
 extern const size_t ddpm_fusion_rule_count;

@@ -60,7 +60,7 @@ enum ddpm_hyper {
 struct ddpm_attributes {
     int kernel_h, kernel_w, stride, padding; /* convolutions */
     enum ddpm_activation activation;         /* activation; group_norm: applied before */
-    float eps;                               /* group_norm */
+    float eps;                               /* of statistics */
     double theta;                            /* timestep_embedding */
     enum ddpm_loss loss;
     float scale; /* loss_backward */

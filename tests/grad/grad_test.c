@@ -165,6 +165,8 @@ BUILDER(depthwise, ddpm_depthwise_conv2d(g, in[0], "c", 7))
 BUILDER(depthwise_time, ddpm_add_channels(g, ddpm_depthwise_conv2d(g, in[0], "c", 3), in[1]))
 BUILDER(norm, ddpm_group_norm(g, in[0], "n"))
 BUILDER(gelu_norm, ddpm_group_norm(g, ddpm_gelu(g, in[0]), "n"))
+BUILDER(depthwise_norm,
+        ddpm_group_norm(g, ddpm_depthwise_conv2d(g, in[0], "c", 3), "n")) /* statistics move */
 BUILDER(gelu, ddpm_gelu(g, in[0]))
 BUILDER(relu, ddpm_relu(g, in[0]))
 BUILDER(sigmoid, ddpm_sigmoid(g, in[0]))
@@ -190,6 +192,7 @@ static const struct layer layers[] = {
     {"depthwise + time", 2, {{2, 4, 3, 3}, {2, 1, 1, 3}}, depthwise_time},
     {"group_norm", 1, {{2, 3, 4, 3}}, norm},
     {"gelu + group_norm", 1, {{2, 3, 4, 3}}, gelu_norm},
+    {"depthwise + group_norm", 1, {{2, 3, 4, 3}}, depthwise_norm},
     {"gelu", 1, {{2, 3, 2, 3}}, gelu},
     {"relu", 1, {{2, 3, 2, 3}}, relu},
     {"sigmoid", 1, {{2, 3, 2, 3}}, sigmoid},

@@ -64,6 +64,7 @@ static void build_depthwise(struct case_state *state, const struct parts *parts)
     const struct case_shape *s = &test->shape;
     struct case_tensor w = make(ROLE_PARAMETER, DDPM_F32, 1, s->kernel, s->kernel, s->c);
     struct case_tensor time = test->absent ? parts->none : parts->vector;
+    struct case_tensor stats = make(ROLE_STATS, DDPM_F32, s->n, 1, 1, 2);
     state->in[0] = parts->x;
     state->out[0] = parts->x;
     if (test->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT) {
@@ -77,6 +78,8 @@ static void build_depthwise(struct case_state *state, const struct parts *parts)
     if (test->op == DDPM_OP_DEPTHWISE_CONV2D) {
         state->in[2] = parts->channels;
         state->in[3] = time;
+        state->out[1] = test->absent ? parts->none : stats;
+        state->call.attributes.eps = 1e-5f;
     }
 }
 
@@ -90,7 +93,7 @@ static void build_norm(struct case_state *state, const struct parts *parts)
     state->out[0] = parts->x;
     if (state->test.op == DDPM_OP_GROUP_NORM) {
         state->in[2] = parts->channels;
-        state->out[1] = stats;
+        *(state->test.absent ? &state->in[3] : &state->out[1]) = stats;
     } else {
         state->in[2] = stats;
         state->in[3] = parts->x;

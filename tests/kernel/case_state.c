@@ -140,10 +140,10 @@ static double input_rms(const struct case_state *state, int i)
     return sqrt(squares / (double)ddpm_tensor_count(view));
 }
 
-/* Of group norm's backward, whose input 2 are the statistics. */
-static double largest_rstd(const struct case_state *state)
+/* Of group norm, whose statistics are input `i`. */
+static double largest_rstd(const struct case_state *state, int i)
 {
-    const struct case_tensor *stats = &state->in[2];
+    const struct case_tensor *stats = &state->in[i];
     const unsigned char *data = state->buffers[stats->buffer].before + stats->offset;
     double largest = 0;
     for (int64_t n = 0; n < stats->view.n; ++n)
@@ -170,6 +170,8 @@ static double natural_size(const struct case_state *state, int o)
                          input_rms(state, 0) * input_rms(state, 1);
     case DDPM_OP_DEPTHWISE_CONV2D:
     case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA:
+        if (o == 1)
+            return 1 / state->want[1][1];
         return !bf16 ? 0
                      : sqrt((double)(state->in[1].view.h * state->in[1].view.w)) *
                            input_rms(state, 0) * input_rms(state, 1);
@@ -184,10 +186,10 @@ static double natural_size(const struct case_state *state, int o)
                    ? 0
                    : sqrt((double)state->in[1].view.c) * input_rms(state, 1) * input_rms(state, 2);
     case DDPM_OP_GROUP_NORM: /* an error of the mean counts in standard deviations */
-        rstd = state->want[1][1];
+        rstd = state->want[1] ? state->want[1][1] : largest_rstd(state, 3);
         return o == 1 ? 1 / rstd : input_rms(state, 1) * (1 + rstd * input_rms(state, 0));
     case DDPM_OP_GROUP_NORM_BACKWARD:
-        rstd = largest_rstd(state);
+        rstd = largest_rstd(state, 2);
         return input_rms(state, 3) * (1 + rstd * input_rms(state, 0)) *
                (o == 0 ? rstd * input_rms(state, 1) : sqrt(pixels));
     default:

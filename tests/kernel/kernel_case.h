@@ -29,7 +29,8 @@ struct kernel_case {
     struct case_shape shape;
     int option;   /* of the operation: which activation, loss, … 0 .. case_options(op)-1 */
     bool wide;    /* activations are ranges of channels of wider tensors */
-    bool absent;  /* optional tensors are not there */
+    bool absent;  /* optional tensors are not there; group norm finds no statistics, but is given
+                     them */
     int in_place; /* the input that output 0 overwrites, or -1 */
     enum case_values values;
     enum ddpm_dtype dtype; /* of the activations */

@@ -8,10 +8,14 @@
  * 2·S sums. In bf16 it holds two rows besides (depthwise.h): 28 loads, weights included, for 112
  * double multiply-adds at S = 7 and a tile of 2×8.
  *
+ * Statistics of y, where they are wanted, are taken from the sums: moments of every band and
+ * vector.
+ *
  * Packed weights: [vectors][slots][2][S][LANES], the weights by which a slot of x counts for the
  * upper and the lower row of a tile; zeros where it does not, and behind the last channel. Scratch:
- * a ring of unpacked rows per thread, see depthwise.h. */
+ * struct moments [B, bands, vectors], then a ring of unpacked rows per thread, see depthwise.h. */
 #include "kernels/cpu/depthwise.h"
+#include "kernels/cpu/moments.h"
 
 /* TILE_W divides DEPTHWISE_PIXELS. AVX-512 has 32 registers: 16 sums, 14 weights, 1 input. */
 enum { BAND = 16, TILE_H = 2, TILE_W = LANES == 16 ? 8 : 4 };
@@ -20,13 +24,29 @@ struct job {
     const struct ddpm_call *call;
     struct depthwise_cut cut;
     int64_t slots; /* that a tile's sums go over */
+    size_t moments_bytes;
 };
+
+/* Differences of y to a pivot, while rows are written. */
+struct row_moments {
+    struct moments *total; /* NULL: not wanted */
+    float pivot;
+    vf sum, squares;
+};
+
+static int64_t moments_per_image(const struct job *job)
+{
+    return job->cut.bands * job->cut.vectors;
+}
 
 static struct job job_of(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0];
     const int64_t slots = call->attributes.kernel_h / depthwise_rows_together(x->dtype) + 1;
-    struct job job = {call, depthwise_cut_of(call, x, BAND, slots), slots};
+    struct job job = {call, depthwise_cut_of(call, x, BAND, slots), slots, 0};
+    if (call->op == DDPM_OP_DEPTHWISE_CONV2D && ddpm_tensor_present(&call->out[1]))
+        job.moments_bytes =
+            ddpm_align_up((size_t)(x->n * moments_per_image(&job)) * sizeof(struct moments));
     if (call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA) {
         job.cut.pad_h = job.cut.rows - 1 - job.cut.pad_h;
         job.cut.pad_w = job.cut.taps - 1 - job.cut.pad_w;
@@ -96,13 +116,43 @@ ALWAYS_INLINE void store_row(const struct ddpm_tensor *y, int64_t pixel, int64_t
     }
 }
 
+/* `count` pixels of one row of a tile, of whose lanes the first `left` are channels. */
+ALWAYS_INLINE void add_moments(struct row_moments *moments, int64_t count, int64_t left,
+                               const vf sums[TILE_W])
+{
+    const vf pivot = vf_set(moments->pivot);
+    if (count >= TILE_W && left >= LANES) {
+        UNROLL
+        for (int p = 0; p < TILE_W; ++p) {
+            const vf d = sums[p] - pivot;
+            moments->sum += d;
+            moments->squares += d * d;
+        }
+        return;
+    }
+    for (int p = 0; p < TILE_W && p < count; ++p)
+        for (int64_t lane = 0; lane < LANES && lane < left; ++lane) {
+            const float d = sums[p][lane] - moments->pivot;
+            moments->sum[lane] += d;
+            moments->squares[lane] += d * d;
+        }
+}
+
+static void join_rows(const struct row_moments *rows, int64_t pixels, int64_t left)
+{
+    const double count = (double)(pixels * (left < LANES ? left : LANES));
+    moments_join(rows->total, moments_of_block(count, rows->pivot, (double)vf_sum(rows->sum),
+                                               (double)vf_sum(rows->squares)));
+}
+
 /* One channel vector of `rows` output rows from `row` (counted over all images) on. slots[i]: the
  * vector's part of the i-th slot, NULL where it lies outside of the picture. */
 ALWAYS_INLINE void output_rows_as(const struct job *job, const float *const *slots, int64_t taps,
                                   const float *w, vf start, int64_t row, int64_t rows, int64_t c,
-                                  const enum ddpm_dtype dtype)
+                                  struct moments *total, const enum ddpm_dtype dtype)
 {
     const struct ddpm_tensor *y = &job->call->out[0];
+    struct row_moments moments = {total, 0, {0}, {0}};
     const int64_t slot_weights = TILE_H * taps * LANES, last = job->slots - 1;
     for (int64_t first = 0; first < y->w; first += TILE_W) {
         vf sums[TILE_H][TILE_W];
@@ -120,24 +170,31 @@ ALWAYS_INLINE void output_rows_as(const struct job *job, const float *const *slo
             else
                 add_slot(sums, x, weights, taps, 0, 2, dtype);
         }
-        for (int o = 0; o < rows; ++o)
+        if (total && first == 0)
+            moments.pivot = moments_pivot(total->count > 0 ? (float)total->mean : sums[0][0][0]);
+        for (int o = 0; o < rows; ++o) {
             store_row(y, (row + o) * y->w + first, y->w - first, c, sums[o], dtype);
+            if (total)
+                add_moments(&moments, y->w - first, y->c - c, sums[o]);
+        }
     }
+    if (total)
+        join_rows(&moments, rows * y->w, y->c - c);
 }
 
 static void output_rows(const struct job *job, const float *const *slots, const float *w, vf start,
-                        int64_t row, int64_t rows, int64_t c)
+                        int64_t row, int64_t rows, int64_t c, struct moments *total)
 {
     const struct depthwise_cut *cut = &job->cut;
     const bool seven = cut->taps == 7, single = job->call->out[0].dtype == DDPM_F32;
     if (seven && single)
-        output_rows_as(job, slots, 7, w, start, row, rows, c, DDPM_F32);
+        output_rows_as(job, slots, 7, w, start, row, rows, c, total, DDPM_F32);
     else if (seven)
-        output_rows_as(job, slots, 7, w, start, row, rows, c, DDPM_BF16);
+        output_rows_as(job, slots, 7, w, start, row, rows, c, total, DDPM_BF16);
     else if (single)
-        output_rows_as(job, slots, cut->taps, w, start, row, rows, c, DDPM_F32);
+        output_rows_as(job, slots, cut->taps, w, start, row, rows, c, total, DDPM_F32);
     else
-        output_rows_as(job, slots, cut->taps, w, start, row, rows, c, DDPM_BF16);
+        output_rows_as(job, slots, cut->taps, w, start, row, rows, c, total, DDPM_BF16);
 }
 
 static int64_t vector_weights(const struct job *job)
@@ -150,7 +207,14 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
     const struct depthwise_cut *cut = &job->cut;
     const struct ddpm_tensor *x = &job->call->in[0];
     const float *slots[DEPTHWISE_ROWS + 1], *parts[DEPTHWISE_ROWS + 1];
-    int64_t next = 0; /* first slot not yet in the ring */
+    struct moments *totals = NULL; /* of the piece's vectors */
+    int64_t next = 0;              /* first slot not yet in the ring */
+    if (job->moments_bytes) {
+        totals = (struct moments *)job->call->scratch +
+                 (piece->image * cut->bands + piece->first_row / cut->band) * cut->vectors +
+                 piece->first_vector;
+        memset(totals, 0, (size_t)piece->vectors * sizeof *totals);
+    }
     for (int64_t i = 0; i < job->slots; ++i)
         depthwise_clear_margins(ring + i * cut->slot, piece->vectors, cut->slot_width, cut->pad_w,
                                 x->w);
@@ -172,7 +236,7 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
             }
             output_rows(job, parts, (const float *)job->call->packed + vector * vector_weights(job),
                         start_of(job->call, piece->image, vector * LANES), piece->image * x->h + h,
-                        rows, vector * LANES);
+                        rows, vector * LANES, totals ? totals + v : NULL);
         }
     }
 }
@@ -180,7 +244,8 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
 static void pieces_range(void *context, int64_t begin, int64_t end, int thread)
 {
     const struct job *job = context;
-    float *ring = (float *)job->call->scratch + thread * job->slots * job->cut.slot;
+    char *rings = (char *)job->call->scratch + job->moments_bytes;
+    float *ring = (float *)(void *)rings + thread * job->slots * job->cut.slot;
     for (int64_t i = begin; i < end; ++i) {
         const struct depthwise_piece piece = depthwise_piece_of(&job->cut, i, job->call->in[0].h);
         run_piece(job, &piece, ring);
@@ -192,6 +257,10 @@ static ddpm_status run(const struct ddpm_call *call)
     struct job job = job_of(call);
     ddpm_parallel_for(call->device->threads, call->in[0].n * job.cut.bands * job.cut.groups, 1,
                       pieces_range, &job);
+    for (int64_t image = 0; job.moments_bytes && image < call->in[0].n; ++image)
+        moments_finish((const struct moments *)call->scratch + image * moments_per_image(&job),
+                       moments_per_image(&job), call->attributes.eps,
+                       (float *)call->out[1].data + 2 * image);
     return DDPM_OK;
 }
 
@@ -200,6 +269,7 @@ static ddpm_status prepare(struct ddpm_call *call)
     const struct job job = job_of(call);
     call->packed_bytes = (size_t)(job.cut.vectors * vector_weights(&job)) * sizeof(float);
     call->scratch_bytes =
+        job.moments_bytes +
         (size_t)(call->device->threads * job.slots * job.cut.slot) * sizeof(float);
     return DDPM_OK;
 }
@@ -236,7 +306,8 @@ static ddpm_status pack(const struct ddpm_call *call)
 static bool supports(const struct ddpm_call *call)
 {
     return same_dtype(call, 1) && call->in[1].dtype == DDPM_F32 &&
-           call->attributes.kernel_h <= DEPTHWISE_ROWS;
+           call->attributes.kernel_h <= DEPTHWISE_ROWS &&
+           (!ddpm_tensor_present(&call->out[1]) || call->out[1].dtype == DDPM_F32);
 }
 
 const struct ddpm_kernel SIMD(depthwise_conv2d) = {.name = SIMD_NAME("depthwise_conv2d"),

@@ -1,42 +1,21 @@
 /* GroupNorm with one group (Wu & He 2018): y = (a - mean_b)·rstd_b·w[c] + bias[c], with
  * a = activation(x).
  *
- * Pass one gives every chunk its count, mean and M2 = Σ(a - mean)²: blocks in fp32, shifted by a
- * pivot near the mean so that nothing cancels, joined in fp64 by the formula of Chan, Golub &
- * LeVeque (1979). Pass two writes y. Where y is dense, pass one leaves a in it (rounded to bf16, if
- * y is); elsewhere pass two computes the activation again.
+ * Pass one finds every chunk's moments, pass two writes y. Where y is dense, pass one leaves a in
+ * it; elsewhere, and where the statistics are given and there is no pass one, pass two computes the
+ * activation. Either way a is rounded to y's dtype before it is normalised.
  *
- * Scratch: fp64 [B, chunks, 3]. */
-#include <math.h>
-
+ * Scratch: struct moments [B, chunks]. */
 #include "kernels/cpu/group_norm.h"
-
-struct moments {
-    double count, mean, m2;
-};
+#include "kernels/cpu/moments.h"
 
 struct norm_wave {
     const struct ddpm_call *call;
     struct norm_cut cut;
     int64_t first_image;
+    const float *stats;
     bool stored; /* pass one leaves the activated values in y */
 };
-
-static void join(struct moments *a, struct moments b)
-{
-    if (b.count <= 0)
-        return;
-    const double count = a->count + b.count, delta = b.mean - a->mean;
-    a->mean += delta * (b.count / count);
-    a->m2 += b.m2 + delta * delta * (a->count * b.count / count);
-    a->count = count;
-}
-
-/* With eight significant bits, the difference to numbers that are round themselves is exact. */
-static float pivot_near(float mean)
-{
-    return ddpm_bf16_to_float(ddpm_float_to_bf16(mean));
-}
 
 /* Sums of a block's differences to the pivot. */
 struct block_sums {
@@ -65,7 +44,7 @@ ALWAYS_INLINE void add_block(const struct ddpm_tensor *x, int64_t pixel, int64_t
     const int64_t step = ddpm_tensor_dense(x) ? pixels : 1, count = step * x->c;
     vf first =
         norm_value(vf_load_part_as(x->data, pixel * x->pixel_stride, 1, dtype), activation, dtype);
-    const float pivot = pivot_near(total->count > 0 ? (float)total->mean : first[0]);
+    const float pivot = moments_pivot(total->count > 0 ? (float)total->mean : first[0]);
     const vf shift = vf_set(pivot);
     struct block_sums sums = {0};
     for (int64_t p = 0; p < pixels; p += step) {
@@ -100,8 +79,7 @@ ALWAYS_INLINE void add_block(const struct ddpm_tensor *x, int64_t pixel, int64_t
         for (int lane = 0; lane < LANES; ++lane)
             s += (double)sums.sum[k][lane];
     q += (double)vf_sum((sums.squares[0] + sums.squares[1]) + (sums.squares[2] + sums.squares[3]));
-    const double m2 = q - s * s / n;
-    join(total, (struct moments){n, (double)pivot + s / n, m2 < 0 ? 0 : m2});
+    moments_join(total, moments_of_block(n, pivot, s, q));
 }
 
 static void statistics_range(void *context, int64_t begin, int64_t end, int thread)
@@ -140,6 +118,8 @@ ALWAYS_INLINE void normalize(const struct ddpm_call *call, const struct ddpm_ten
             fetch_ahead(from->data, p * from->pixel_stride + c, dtype);
             vf a = norm_value(vf_load_upto(from->data, p * from->pixel_stride + c, left, dtype),
                               activation, dtype);
+            if (activation != DDPM_NO_ACTIVATION && dtype == DDPM_BF16)
+                a = vf_from_bf16(vf_to_bf16(a));
             vf result = (a - shift) * (scale * vf_load_upto(w, c, left, DDPM_F32)) +
                         vf_load_upto(bias, c, left, DDPM_F32);
             vf_store_upto(y->data, p * y->pixel_stride + c, result, left, dtype);
@@ -157,7 +137,7 @@ static void write_range(void *context, int64_t begin, int64_t end, int thread)
         wave->stored ? DDPM_NO_ACTIVATION : call->attributes.activation;
     for (int64_t i = begin; i < end; ++i) {
         const int64_t image = wave->first_image + i / cut->chunks, chunk = i % cut->chunks;
-        const float *stats = (const float *)call->out[1].data + 2 * image;
+        const float *stats = wave->stats + 2 * image;
         int64_t last = (chunk + 1) * cut->chunk_pixels;
         last = last < cut->pixels ? last : cut->pixels;
         const int64_t pixel = chunk * cut->chunk_pixels;
@@ -170,12 +150,8 @@ static void join_chunks(const struct norm_wave *wave, int64_t image)
 {
     const struct moments *partial =
         (const struct moments *)wave->call->scratch + image * wave->cut.chunks;
-    struct moments total = {0, 0, 0};
-    for (int64_t chunk = 0; chunk < wave->cut.chunks; ++chunk)
-        join(&total, partial[chunk]);
-    float *stats = (float *)wave->call->out[1].data + 2 * image;
-    stats[0] = (float)total.mean;
-    stats[1] = (float)(1 / sqrt(total.m2 / total.count + (double)wave->call->attributes.eps));
+    moments_finish(partial, wave->cut.chunks, wave->call->attributes.eps,
+                   (float *)wave->call->out[1].data + 2 * image);
 }
 
 static ddpm_status run(const struct ddpm_call *call)
@@ -183,6 +159,12 @@ static ddpm_status run(const struct ddpm_call *call)
     struct norm_wave wave = {.call = call, .cut = norm_cut_of(&call->in[0])};
     const struct ddpm_tensor *y = &call->out[0];
     const int64_t images = call->in[0].n, most = norm_wave_images(call, 1);
+    if (ddpm_tensor_present(&call->in[3])) {
+        wave.stats = call->in[3].data;
+        ddpm_parallel_for(call->device->threads, images * wave.cut.chunks, 1, write_range, &wave);
+        return DDPM_OK;
+    }
+    wave.stats = call->out[1].data;
     wave.stored = call->attributes.activation != DDPM_NO_ACTIVATION && ddpm_tensor_dense(y);
     for (int64_t image = 0; image < images; image += most) {
         const int64_t count = images - image < most ? images - image : most;
@@ -206,7 +188,7 @@ static ddpm_status prepare(struct ddpm_call *call)
 static bool supports(const struct ddpm_call *call)
 {
     return same_dtype(call, 1) && call->in[1].dtype == DDPM_F32 && call->in[2].dtype == DDPM_F32 &&
-           call->out[1].dtype == DDPM_F32;
+           (call->in[3].dtype == DDPM_F32 || call->out[1].dtype == DDPM_F32);
 }
 
 const struct ddpm_kernel SIMD(group_norm) = {

@@ -4,9 +4,10 @@
  *
  * The gradient of x is the same sum over dy with the taps turned round and pad' = R-1-pad. The 7×7
  * kernel of the networks works on tiles in shared memory: a warp makes one row of 16 pixels, whose
- * sums stay in registers while the 22 inputs of each of seven rows pass by. Other sizes take a
- * plain kernel. */
+ * sums stay in registers while the 22 inputs of each of seven rows pass by; the statistics of y are
+ * taken from these sums. Other sizes take a plain kernel, and another pass for the statistics. */
 #include "kernels/cuda/depthwise.cuh"
+#include "kernels/cuda/group_norm.cuh"
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -17,12 +18,34 @@ struct depthwise_shape {
     bool pairs; /* two channels of y at once */
 };
 
-/* grid: (tiles, ceil(C/64), B); shared: the input tile, then the weights [49][64] in fp32. */
+/* Moments of a lane's sums of one row: of the first `pixels` of them, `channels` each. */
+static __device__ inline struct moments moments_of_sums(const float sum[TILE_W][2], int pixels,
+                                                        int channels)
+{
+    float total = 0.0f, squares = 0.0f, count = (float)(pixels * channels);
+#pragma unroll
+    for (int o = 0; o < TILE_W; ++o)
+        for (int k = 0; k < 2; ++k)
+            if (o < pixels && k < channels)
+                total += sum[o][k];
+    float mean = total / fmaxf(count, 1.0f);
+#pragma unroll
+    for (int o = 0; o < TILE_W; ++o)
+        for (int k = 0; k < 2; ++k)
+            if (o < pixels && k < channels)
+                squares += (sum[o][k] - mean) * (sum[o][k] - mean);
+    return {count, mean, squares};
+}
+
+/* grid: (tiles, ceil(C/64), B); shared: the input tile, then the weights [49][64] in fp32.
+ * partial: moments of every block's part of y, [B][ceil(C/64)][tiles], or NULL. */
 template <class T>
 static __global__ void __launch_bounds__(TILE_THREADS)
     depthwise7(struct plane<const T> x, const float *w, const float *bias,
-               struct plane<const T> time, struct plane<T> y, struct depthwise_shape s)
+               struct plane<const T> time, struct plane<T> y, struct depthwise_shape s,
+               struct moments *partial)
 {
+    __shared__ struct moments warps[TILE_THREADS / 32];
     T *tile = (T *)dynamic_shared();
     float *weights = (float *)(dynamic_shared() + BORDER_H * BORDER_W * TILE_C * sizeof(T));
     int c0 = (int)blockIdx.y * TILE_C, lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
@@ -78,6 +101,12 @@ static __global__ void __launch_bounds__(TILE_THREADS)
             for (int k = 0; k < here; ++k)
                 from_float(to + o * y.stride + k, sum[o][k]);
     }
+    if (partial) {
+        int pixels = h < s.height ? min(TILE_W, s.width - w0) : 0;
+        struct moments m = merge_block(moments_of_sums(sum, pixels, max(here, 0)), warps);
+        if (threadIdx.x == 0)
+            partial[((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x] = m;
+    }
 }
 
 /* Any size; one channel of one pixel per thread. */
@@ -114,7 +143,8 @@ static bool depthwise_supports(const struct ddpm_call *call)
            ddpm_cuda_takes(y, x->dtype) && call->in[1].dtype == DDPM_F32 &&
            ddpm_tensor_same_shape(x, y) && call->attributes.stride == 1 &&
            (!forward ||
-            (ddpm_cuda_takes(&call->in[2], DDPM_F32) && ddpm_cuda_takes(&call->in[3], x->dtype)));
+            (ddpm_cuda_takes(&call->in[2], DDPM_F32) && ddpm_cuda_takes(&call->in[3], x->dtype) &&
+             (!ddpm_tensor_present(&call->out[1]) || (call->out[1].dtype == DDPM_F32 && x->n <= 65535))));
 }
 
 static bool depthwise7_supports(const struct ddpm_call *call)
@@ -144,9 +174,22 @@ static struct depthwise_shape shape_of(const struct ddpm_call *call)
     return s;
 }
 
+static dim3 tiles_of(const struct ddpm_tensor *x)
+{
+    return dim3((unsigned)(ddpm_ceil_div(x->h, TILE_H) * ddpm_ceil_div(x->w, TILE_W)),
+                (unsigned)ddpm_ceil_div(x->c, TILE_C), (unsigned)x->n);
+}
+
+static bool wants_statistics(const struct ddpm_call *call)
+{
+    return call->op == DDPM_OP_DEPTHWISE_CONV2D && ddpm_tensor_present(&call->out[1]);
+}
+
 template <class T> static ddpm_status depthwise_typed(const struct ddpm_call *call, bool tiled)
 {
     const struct ddpm_tensor *x = &call->in[0];
+    const bool statistics = wants_statistics(call);
+    struct moments *partial = statistics ? (struct moments *)call->scratch : NULL;
     struct depthwise_shape s = shape_of(call);
     bool forward = !s.turned;
     const float *w = (const float *)call->in[1].data, *bias = NULL;
@@ -156,14 +199,34 @@ template <class T> static ddpm_status depthwise_typed(const struct ddpm_call *ca
         bias = (const float *)call->in[2].data;
     if (forward && ddpm_tensor_present(&call->in[3]))
         time = ddpm_plane<const T>(&call->in[3]);
-    if (!tiled)
-        return ddpm_cuda_map(call, depthwise_map<T>{from, w, bias, time, to, s},
-                             ddpm_tensor_pixels(x), x->c, 1);
+    if (!tiled) {
+        DDPM_TRY(ddpm_cuda_map(call, depthwise_map<T>{from, w, bias, time, to, s},
+                               ddpm_tensor_pixels(x), x->c, 1));
+        return statistics ? ddpm_cuda_statistics(call, &call->out[0], call->scratch, &call->out[1])
+                          : DDPM_OK;
+    }
     size_t shared = BORDER_H * BORDER_W * TILE_C * sizeof(T) + TAPS * TAPS * TILE_C * sizeof(float);
-    dim3 grid((unsigned)(ddpm_ceil_div(x->h, TILE_H) * s.tiles_w),
-              (unsigned)ddpm_ceil_div(x->c, TILE_C), (unsigned)x->n);
-    return ddpm_cuda_launch(call, depthwise7<T>, grid, dim3(TILE_THREADS), shared, from, w, bias,
-                            time, to, s);
+    dim3 grid = tiles_of(x);
+    DDPM_TRY(ddpm_cuda_launch(call, depthwise7<T>, grid, dim3(TILE_THREADS), shared, from, w, bias,
+                              time, to, s, partial));
+    return statistics ? ddpm_cuda_finish_statistics(call, partial, (int64_t)grid.x * grid.y,
+                                                    &call->out[1])
+                      : DDPM_OK;
+}
+
+static ddpm_status depthwise_prepare(struct ddpm_call *call)
+{
+    if (wants_statistics(call))
+        call->scratch_bytes = ddpm_cuda_statistics_bytes(&call->in[0]);
+    return DDPM_OK;
+}
+
+static ddpm_status depthwise7_prepare(struct ddpm_call *call)
+{
+    dim3 grid = tiles_of(&call->in[0]);
+    if (wants_statistics(call))
+        call->scratch_bytes = (size_t)grid.x * grid.y * grid.z * sizeof(struct moments);
+    return DDPM_OK;
 }
 
 static ddpm_status depthwise_run(const struct ddpm_call *call)
@@ -179,7 +242,7 @@ static ddpm_status depthwise7_run(const struct ddpm_call *call)
 }
 
 const struct ddpm_kernel ddpm_cuda_depthwise7 = {
-    "depthwise_conv2d_7x7_cuda", depthwise7_supports, NULL, NULL, depthwise7_run, NULL};
+    "depthwise_conv2d_7x7_cuda", depthwise7_supports, depthwise7_prepare, NULL, depthwise7_run, NULL};
 const struct ddpm_kernel ddpm_cuda_depthwise7_backward_data = {
     "depthwise_conv2d_7x7_backward_data_cuda",
     depthwise7_supports,
@@ -188,6 +251,6 @@ const struct ddpm_kernel ddpm_cuda_depthwise7_backward_data = {
     depthwise7_run,
     NULL};
 const struct ddpm_kernel ddpm_cuda_depthwise = {
-    "depthwise_conv2d_cuda", depthwise_supports, NULL, NULL, depthwise_run, NULL};
+    "depthwise_conv2d_cuda", depthwise_supports, depthwise_prepare, NULL, depthwise_run, NULL};
 const struct ddpm_kernel ddpm_cuda_depthwise_backward_data = {
     "depthwise_conv2d_backward_data_cuda", depthwise_supports, NULL, NULL, depthwise_run, NULL};

@@ -1,4 +1,5 @@
-/* Moments that can be merged (Chan, Golub & LeVeque 1979), shared by the group norm's kernels. */
+/* Moments that can be merged (Chan, Golub & LeVeque 1979), shared by the group norm's kernels and
+ * those that find its statistics on their way. */
 #ifndef DDPM_KERNELS_CUDA_GROUP_NORM_CUH
 #define DDPM_KERNELS_CUDA_GROUP_NORM_CUH
 
@@ -45,5 +46,29 @@ static __device__ inline struct moments merge_warp(struct moments m)
     }
     return m;
 }
+
+/* The same of a block of whole warps, at most 32; valid in thread 0. `warps`: shared, one each. */
+static __device__ inline struct moments merge_block(struct moments m, struct moments *warps)
+{
+    m = merge_warp(m);
+    if (threadIdx.x % 32 == 0)
+        warps[threadIdx.x / 32] = m;
+    __syncthreads();
+    for (unsigned warp = 1; threadIdx.x == 0 && warp < blockDim.x / 32; ++warp)
+        m = merge(m, warps[warp]);
+    return m;
+}
+
+/* Scratch of ddpm_cuda_statistics(). */
+size_t ddpm_cuda_statistics_bytes(const struct ddpm_tensor *x);
+
+/* stats [B,1,1,2] = (mean, 1/√(var + eps)) of x, an activation; eps is the call's. */
+ddpm_status ddpm_cuda_statistics(const struct ddpm_call *call, const struct ddpm_tensor *x,
+                                 void *scratch, const struct ddpm_tensor *stats);
+
+/* The same from partial moments [B][count]. */
+ddpm_status ddpm_cuda_finish_statistics(const struct ddpm_call *call,
+                                        const struct moments *partial, int64_t count,
+                                        const struct ddpm_tensor *stats);
 
 #endif

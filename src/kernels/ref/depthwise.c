@@ -3,7 +3,8 @@
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c] */
 #include "kernels/ref/ref.h"
 
-/* in: x [B,H,W,C], w [1,R,S,C], bias [1,1,1,C], time [B,1,1,C]?; out: y [B,H,W,C] */
+/* in: x [B,H,W,C], w [1,R,S,C], bias [1,1,1,C], time [B,1,1,C]?; out: y [B,H,W,C],
+ * stats [B,1,1,2]? */
 ddpm_status ddpm_ref_depthwise_conv2d(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0], *weight = &call->in[1], *bias = &call->in[2],
@@ -23,6 +24,8 @@ ddpm_status ddpm_ref_depthwise_conv2d(const struct ddpm_call *call)
             ref_set(y, p, c, sum);
         }
     }
+    if (ddpm_tensor_present(&call->out[1]))
+        ddpm_ref_statistics(y, DDPM_NO_ACTIVATION, call->attributes.eps, &call->out[1]);
     return DDPM_OK;
 }
 

@@ -6,13 +6,9 @@
 
 #include "kernels/ref/ref.h"
 
-/* in: x [B,H,W,C], w, bias [1,1,1,C]; out: y [B,H,W,C] (may be x), stats [B,1,1,2] = (mean, rstd)
- */
-ddpm_status ddpm_ref_group_norm(const struct ddpm_call *call)
+void ddpm_ref_statistics(const struct ddpm_tensor *x, enum ddpm_activation f, float eps,
+                         const struct ddpm_tensor *stats)
 {
-    const struct ddpm_tensor *x = &call->in[0], *weight = &call->in[1], *bias = &call->in[2],
-                             *y = &call->out[0], *stats = &call->out[1];
-    const enum ddpm_activation f = call->attributes.activation;
     const int64_t image = x->h * x->w;
     const double count = (double)(image * x->c);
     for (int64_t n = 0; n < x->n; ++n) {
@@ -27,15 +23,31 @@ ddpm_status ddpm_ref_group_norm(const struct ddpm_call *call)
                 squares += centred * centred;
             }
         }
-        const double rstd = 1 / sqrt(squares / count + (double)call->attributes.eps);
+        ref_set(stats, n, 0, mean);
+        ref_set(stats, n, 1, 1 / sqrt(squares / count + (double)eps));
+    }
+}
+
+/* in: x [B,H,W,C], w, bias [1,1,1,C], stats [B,1,1,2] = (mean, rstd)?; out: y [B,H,W,C] (may be x),
+ * stats? */
+ddpm_status ddpm_ref_group_norm(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0], *weight = &call->in[1], *bias = &call->in[2],
+                             *stats = &call->in[3], *y = &call->out[0];
+    const enum ddpm_activation f = call->attributes.activation;
+    const int64_t image = x->h * x->w;
+    if (!ddpm_tensor_present(stats)) {
+        stats = &call->out[1];
+        ddpm_ref_statistics(x, f, call->attributes.eps, stats);
+    }
+    for (int64_t n = 0; n < x->n; ++n) {
+        const double mean = ref_get(stats, n, 0), rstd = ref_get(stats, n, 1);
         for (int64_t p = n * image; p < (n + 1) * image; ++p) {
             for (int64_t c = 0; c < x->c; ++c) {
                 double a = ddpm_ref_activate(f, ref_get(x, p, c));
                 ref_set(y, p, c, (a - mean) * rstd * ref_get(weight, 0, c) + ref_get(bias, 0, c));
             }
         }
-        ref_set(stats, n, 0, mean);
-        ref_set(stats, n, 1, rstd);
     }
     return DDPM_OK;
 }

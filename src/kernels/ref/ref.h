@@ -40,6 +40,10 @@ static inline bool ref_inside(const struct ddpm_tensor *t, int64_t h, int64_t w)
 double ddpm_ref_activate(enum ddpm_activation activation, double x);
 double ddpm_ref_activate_derivative(enum ddpm_activation activation, double x);
 
+/* stats [B,1,1,2] = (mean, 1/√(var + eps)) of f(x), per image. */
+void ddpm_ref_statistics(const struct ddpm_tensor *x, enum ddpm_activation f, float eps,
+                         const struct ddpm_tensor *stats);
+
 ddpm_status ddpm_ref_conv2d(const struct ddpm_call *call);
 ddpm_status ddpm_ref_conv2d_backward_data(const struct ddpm_call *call);
 ddpm_status ddpm_ref_conv2d_backward_weight(const struct ddpm_call *call);
