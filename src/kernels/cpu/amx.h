@@ -111,6 +111,24 @@ ALWAYS_INLINE const float *amx_block_row(const float *sums, int64_t m)
     return sums + (m / AMX_ROWS * 2 * AMX_ROWS + m % AMX_ROWS) * 16;
 }
 
+/* Results are written past the caches where 32 channels of bf16 are a whole line of them: a line
+ * that is written in the usual way is read from memory first. */
+static inline bool amx_has_lines(const struct ddpm_tensor *y)
+{
+    return y->dtype == DDPM_BF16 && (uintptr_t)y->data % 64 == 0 && 2 * y->pixel_stride % 64 == 0;
+}
+
+ALWAYS_INLINE void amx_write_line(void *to, __m512i line)
+{
+    _mm512_stream_si512(to, line);
+}
+
+/* To be called by whoever has written lines, before others are told that they are there. */
+static inline void amx_lines_end(void)
+{
+    _mm_sfence();
+}
+
 /* v[j] lane i ↔ v[i] lane j, numbers of four bytes. */
 ALWAYS_INLINE void amx_transpose(__m512i v[16])
 {

@@ -34,7 +34,7 @@ struct conv {
     int y_step, y_h0, y_w0;
     const char *packed;
     int64_t chunks, panels;
-    bool copied;
+    bool copied, lines;          /* lines: of y, see amx_has_lines() */
     int64_t pixel, row, picture; /* bytes between them in the copy, or in x */
     int64_t width;               /* pixels of a row's tiles */
     int64_t picture_tiles;       /* tiles of a unit in one picture */
@@ -302,6 +302,11 @@ ALWAYS_INLINE void put_rows(const struct conv *conv, struct put *put, int64_t ro
                     vf_load_upto(residual->data, from + LANES, whole ? LANES : high_count, dtype);
         }
         const int64_t to = pixel * y->pixel_stride + put->n;
+        if (whole && dtype == DDPM_BF16 && conv->lines) {
+            amx_write_line((uint16_t *)y->data + to,
+                           (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+            continue;
+        }
         vf_store_upto(y->data, to, low, low_count, dtype);
         if (has_high)
             vf_store_upto(y->data, to + LANES, high, whole ? LANES : high_count, dtype);
@@ -373,12 +378,14 @@ static void conv_units(void *context, int64_t begin, int64_t end, int thread)
         for (int64_t panel = group * conv->panels / conv->groups; panel < last; ++panel)
             conv_panel(conv, &unit, panel);
     }
+    amx_lines_end();
     amx_end();
 }
 
 static void conv_run(struct conv *conv, const struct ddpm_call *call)
 {
     conv->buffers = call->scratch;
+    conv->lines = amx_has_lines(&conv->y);
     ddpm_parallel_for(call->device->threads, conv->blocks_n * conv->blocks_h * conv->groups, 1,
                       conv_units, conv);
 }

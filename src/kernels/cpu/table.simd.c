@@ -24,9 +24,11 @@ ddpm_cpu_table const TABLE = {
     [DDPM_OP_CONV2D_BACKWARD_WEIGHT] =
         ROWS(AMX_ROW(conv2d_backward_weight) & SIMD(conv2d_backward_weight_winograd),
              &SIMD(conv2d_backward_weight_direct)),
-    [DDPM_OP_DEPTHWISE_CONV2D] = ROWS(AMX_ROW(depthwise_conv2d) & SIMD(depthwise_conv2d)),
+    [DDPM_OP_DEPTHWISE_CONV2D] =
+        ROWS(AMX_ROW(depthwise_conv2d_tiles) AMX_ROW(depthwise_conv2d) & SIMD(depthwise_conv2d)),
     [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA] =
-        ROWS(AMX_ROW(depthwise_conv2d_backward_data) & SIMD(depthwise_conv2d_backward_data)),
+        ROWS(AMX_ROW(depthwise_conv2d_backward_data_tiles) AMX_ROW(depthwise_conv2d_backward_data) &
+             SIMD(depthwise_conv2d_backward_data)),
     [DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT] =
         ROWS(AMX_ROW(depthwise_conv2d_backward_weight) & SIMD(depthwise_conv2d_backward_weight)),
     [DDPM_OP_GROUP_NORM] = ROWS(&SIMD(group_norm)),
