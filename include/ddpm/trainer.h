@@ -89,8 +89,9 @@ DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
 /* The same in two: begin copies what is to be written and, where the device's memory is not the
- * host's, writes it while training goes on; end waits and says how it went. One at a time: begin
- * ends the one before first. */
+ * host's, writes it while training goes on; end waits and says how it went. What is written is the
+ * state of the moment of begin, though on CUDA it is still on its way to the host when that
+ * returns. One at a time: begin ends the one before first. */
 DDPM_API ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run);
 DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
 

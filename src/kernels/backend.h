@@ -47,6 +47,18 @@ struct ddpm_backend {
     ddpm_status (*download_begin)(struct ddpm_device *device, void *to, const void *from,
                                   size_t bytes);
     ddpm_status (*download_end)(struct ddpm_device *device);
+    /* Copy much out while later calls run. begin: `count` pieces of `bytes` each, as they are after
+     * the calls queued so far, begin their way into `to`, memory of allocate_host(), by way of a
+     * copy on the device, and it returns without waiting; what is queued from now on may overwrite
+     * them. Called by the thread that uses the device, not while recording; one snapshot at a time.
+     * DDPM_ERROR_MEMORY where the device has no room for the copy: nothing has happened, download()
+     * serves. The room is kept for the next snapshot; available() counts it as free, and an
+     * allocation that needs it gets it.
+     * end: waits until `to` is whole. Called by any one thread, whatever others do with the device.
+     * NULL where download() does not wait for anything. */
+    ddpm_status (*snapshot_begin)(struct ddpm_device *device, void *const to[], void *const from[],
+                                  int count, size_t bytes);
+    ddpm_status (*snapshot_end)(struct ddpm_device *device);
     ddpm_status (*copy)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
     ddpm_status (*zero)(struct ddpm_device *device, void *to, size_t bytes);
     ddpm_status (*synchronize)(struct ddpm_device *device);
@@ -62,7 +74,7 @@ struct ddpm_backend {
     ddpm_status (*replay)(struct ddpm_device *device, void *recording);
     void (*release_recording)(struct ddpm_device *device, void *recording);
 
-    /* Host memory from which uploads are fast (pinned). NULL: ordinary memory serves. */
+    /* Host memory from and to which copies are fast (pinned). NULL: ordinary memory serves. */
     ddpm_status (*allocate_host)(struct ddpm_device *device, size_t bytes, void **out);
     void (*release_host)(struct ddpm_device *device, void *memory);
 

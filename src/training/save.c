@@ -1,7 +1,9 @@
 /* A trainer's checkpoints: the state out of the device and into a checkpoint, and back.
  *
  * Where tensors lie in host memory the slabs are written as they stand, without a copy. Elsewhere
- * they are copied out and written by a thread while training goes on. */
+ * they are copied out and written by a thread while training goes on. With a device that takes
+ * snapshots (kernels/backend.h) the copying, too, goes on beside the next steps; training waits for
+ * it where there is no room on the device or no pinned memory. */
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,32 +53,79 @@ static ddpm_status allocate_slabs(const struct ddpm_trainer *trainer,
 static void *write_snapshot(void *argument)
 {
     struct ddpm_saver *saver = argument;
-    saver->status = ddpm_checkpoint_write(&saver->snapshot, saver->run);
+    struct ddpm_device *device = saver->device;
+    saver->status = saver->arriving ? device->backend->snapshot_end(device) : DDPM_OK;
+    if (saver->status == DDPM_OK)
+        saver->status = ddpm_checkpoint_write(&saver->snapshot, saver->run);
     snprintf(saver->message, sizeof saver->message, "%s", ddpm_error_message());
     return NULL;
+}
+
+/* Host memory for the saver's slabs: pinned, kept for the next checkpoint, where the device takes
+ * snapshots; else, and where that cannot be had, ordinary memory. */
+static ddpm_status provide_slabs(struct ddpm_trainer *trainer)
+{
+    struct ddpm_saver *saver = &trainer->saver;
+    const struct ddpm_backend *backend = saver->device->backend;
+    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
+    if (backend->snapshot_begin && !saver->pinned &&
+        backend->allocate_host(saver->device, DDPM_SLAB_COUNT * bytes, &saver->pinned) != DDPM_OK)
+        ddpm_log(DDPM_LOG_INFO, "training waits while a checkpoint is copied out: %s",
+                 ddpm_error_message());
+    if (!saver->pinned)
+        return allocate_slabs(trainer, &saver->snapshot);
+    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        saver->snapshot.slabs[i] = (float *)((char *)saver->pinned + (size_t)i * bytes);
+    return DDPM_OK;
+}
+
+static void release_slabs(struct ddpm_saver *saver)
+{
+    if (!saver->pinned)
+        free_slabs(&saver->snapshot);
+}
+
+/* Copy the slabs out, or begin to. */
+static ddpm_status copy_out(struct ddpm_trainer *trainer)
+{
+    struct ddpm_saver *saver = &trainer->saver;
+    struct ddpm_device *device = saver->device;
+    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
+    void *from[DDPM_SLAB_COUNT], *to[DDPM_SLAB_COUNT];
+    device_slabs(trainer, from);
+    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        to[i] = saver->snapshot.slabs[i];
+    saver->arriving = false;
+    if (saver->pinned) {
+        ddpm_status status =
+            device->backend->snapshot_begin(device, to, from, DDPM_SLAB_COUNT, bytes);
+        saver->arriving = status == DDPM_OK;
+        if (status != DDPM_ERROR_MEMORY)
+            return status;
+        ddpm_log(DDPM_LOG_INFO, "training waits while a checkpoint is copied out: %s",
+                 ddpm_error_message());
+    }
+    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        DDPM_TRY(device->backend->download(device, to[i], from[i], bytes));
+    return DDPM_OK;
 }
 
 /* Copy the state out and start the thread that writes it. */
 static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char *run)
 {
     struct ddpm_saver *saver = &trainer->saver;
-    struct ddpm_device *device = trainer->network->device;
-    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
-    void *from[DDPM_SLAB_COUNT];
-    device_slabs(trainer, from);
+    saver->device = trainer->network->device;
     saver->snapshot = describe(trainer);
     if (snprintf(saver->run, sizeof saver->run, "%s", run) >= (int)sizeof saver->run)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the path of the run is too long: %s", run);
-    DDPM_TRY(allocate_slabs(trainer, &saver->snapshot));
-    ddpm_status status = DDPM_OK;
-    for (int i = 0; i < DDPM_SLAB_COUNT && status == DDPM_OK; ++i)
-        status = device->backend->download(device, saver->snapshot.slabs[i], from[i], bytes);
+    DDPM_TRY(provide_slabs(trainer));
+    ddpm_status status = copy_out(trainer);
     if (status == DDPM_OK && pthread_create(&saver->thread, NULL, write_snapshot, saver) != 0)
         write_snapshot(saver); /* no thread to be had: write it now */
     else
         saver->running = status == DDPM_OK;
     if (!saver->running)
-        free_slabs(&saver->snapshot);
+        release_slabs(saver);
     return status;
 }
 
@@ -100,11 +149,20 @@ ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer)
     if (saver->running) {
         pthread_join(saver->thread, NULL);
         saver->running = false;
-        free_slabs(&saver->snapshot);
+        release_slabs(saver);
     }
     ddpm_status status = saver->status;
     saver->status = DDPM_OK;
     return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", saver->message);
+}
+
+void ddpm_trainer_close_saver(struct ddpm_trainer *trainer)
+{
+    struct ddpm_saver *saver = &trainer->saver;
+    (void)ddpm_trainer_save_end(trainer); /* whoever wants to know has asked before */
+    if (saver->pinned)
+        saver->device->backend->release_host(saver->device, saver->pinned);
+    saver->pinned = NULL;
 }
 
 ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run)

@@ -226,8 +226,8 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     if (!t)
         return;
     struct ddpm_device *device = t->network->device;
-    (void)ddpm_trainer_save_end(t); /* whoever wants to know has asked before */
-    if (t->pending)                 /* its numbers are on their way into memory that goes now */
+    ddpm_trainer_close_saver(t);
+    if (t->pending) /* its numbers are on their way into memory that goes now */
         (void)device->backend->synchronize(device);
     ddpm_prefetch_destroy(&t->prefetch);
     for (int part = 0; part < DDPM_PART_COUNT; ++part)

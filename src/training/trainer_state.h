@@ -30,6 +30,9 @@ enum ddpm_step_part {
 struct ddpm_saver {
     pthread_t thread;
     bool running;
+    struct ddpm_device *device;
+    bool arriving; /* the slabs are still on their way from the device */
+    void *pinned;  /* host memory of the slabs, kept between checkpoints; NULL: none */
     struct ddpm_snapshot snapshot;
     char run[DDPM_MAX_PATH];
     ddpm_status status;
@@ -67,6 +70,9 @@ struct ddpm_trainer {
 /* Learning rate and EMA decay of the step after `done` steps; see docs/model.md. */
 double ddpm_learning_rate(const struct ddpm_training_config *config, int64_t done);
 double ddpm_ema_decay(const struct ddpm_training_config *config, int64_t done);
+
+/* End a checkpoint under way and release what is kept for the next. */
+void ddpm_trainer_close_saver(struct ddpm_trainer *trainer);
 
 /* Fails while a queued step's result has not been handed out. */
 ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, const char *before);

@@ -1,6 +1,7 @@
-/* The CUDA device beside its kernels: copies of all sizes, pinned memory, recording and replay, the
- * text of an allocation that does not fit, and that every kernel gives the same bits twice. Runs on
- * a GPU or on the emulated device; skipped (77) where there is neither. */
+/* The CUDA device beside its kernels: copies of all sizes, pinned memory, snapshots, recording and
+ * replay, the text of an allocation that does not fit, and that every kernel gives the same bits
+ * twice. Runs on a GPU or on the emulated device; skipped (77) where there is neither. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,6 +76,129 @@ static void too_much_memory_says_what_is_free(void **unused)
     assert_null(memory);
     assert_non_null(strstr(ddpm_error_message(), "activations: needs 16777216 MiB"));
     assert_non_null(strstr(ddpm_error_message(), "are free"));
+}
+
+/* Two pieces of device memory and of pinned memory. */
+struct pieces {
+    void *device[2];
+    unsigned char *host[2];
+    size_t bytes;
+};
+
+static struct pieces make_pieces(size_t bytes)
+{
+    struct pieces pieces = {.bytes = bytes};
+    for (int i = 0; i < 2; ++i) {
+        void *pinned;
+        pieces.device[i] = device_memory(bytes);
+        assert_int_equal(device->backend->allocate_host(device, bytes, &pinned), DDPM_OK);
+        pieces.host[i] = pinned;
+    }
+    return pieces;
+}
+
+static void release_pieces(struct pieces *pieces)
+{
+    for (int i = 0; i < 2; ++i) {
+        device->backend->release(device, pieces->device[i]);
+        device->backend->release_host(device, pieces->host[i]);
+    }
+}
+
+static void set_pieces(const struct pieces *pieces, int value)
+{
+    for (int i = 0; i < 2; ++i) {
+        memset(pieces->host[i], value + i, pieces->bytes);
+        assert_int_equal(
+            device->backend->upload(device, pieces->device[i], pieces->host[i], pieces->bytes),
+            DDPM_OK);
+        memset(pieces->host[i], 0, pieces->bytes);
+    }
+}
+
+static void begin_snapshot(const struct pieces *pieces)
+{
+    void *to[2] = {pieces->host[0], pieces->host[1]};
+    assert_int_equal(device->backend->snapshot_begin(device, to, pieces->device, 2, pieces->bytes),
+                     DDPM_OK);
+}
+
+static void overwrite(const struct pieces *pieces)
+{
+    for (int i = 0; i < 2; ++i)
+        assert_int_equal(device->backend->zero(device, pieces->device[i], pieces->bytes), DDPM_OK);
+}
+
+static void assert_snapshot(const struct pieces *pieces, int value)
+{
+    for (int i = 0; i < 2; ++i)
+        for (size_t k = 0; k < pieces->bytes; ++k)
+            if (pieces->host[i][k] != value + i)
+                fail_msg("byte %zu of piece %d: got %d, want %d", k, i, pieces->host[i][k],
+                         value + i);
+}
+
+static void *end_snapshot(void *status)
+{
+    *(ddpm_status *)status = device->backend->snapshot_end(device);
+    return NULL;
+}
+
+/* What lies there when it is begun, whatever is queued afterwards; waited for by another thread. */
+static void snapshots_are_of_their_moment(void **unused)
+{
+    (void)unused;
+    static const size_t sizes[] = {3u << 20, 5u << 20, 1000}; /* the staging memory grows, stays */
+    for (int i = 0; i < 3; ++i) {
+        struct pieces pieces = make_pieces(sizes[i]);
+        pthread_t thread;
+        ddpm_status status;
+        set_pieces(&pieces, 10 * i + 1);
+        begin_snapshot(&pieces);
+        overwrite(&pieces);
+        assert_int_equal(pthread_create(&thread, NULL, end_snapshot, &status), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(status, DDPM_OK);
+        assert_snapshot(&pieces, 10 * i + 1);
+        release_pieces(&pieces);
+    }
+}
+
+static void snapshots_want_room_to_spare(void **unused)
+{
+    (void)unused;
+    const struct ddpm_backend *b = device->backend;
+    const size_t bytes = b->available(device);
+    void *nowhere = NULL, *recording;
+    assert_int_equal(b->snapshot_begin(device, &nowhere, &nowhere, 1, bytes), DDPM_ERROR_MEMORY);
+    assert_non_null(strstr(ddpm_error_message(), "to spare"));
+    assert_int_equal(b->record_begin(device), DDPM_OK);
+    assert_int_equal(b->snapshot_begin(device, &nowhere, &nowhere, 1, 1), DDPM_ERROR_ARGUMENT);
+    assert_int_equal(b->record_end(device, &recording), DDPM_OK);
+    b->release_recording(device, recording);
+}
+
+/* On the emulated device only: a GPU's memory is too large, and not ours alone. */
+static void an_allocation_gets_the_room_of_a_snapshot(void **unused)
+{
+    (void)unused;
+    const struct ddpm_backend *b = device->backend;
+    const size_t limit = (size_t)500 << 20, step = 1u << 20;
+    assert_int_equal(setenv("DDPM_EMULATED_MEMORY", "524288000", 1), 0);
+    if (b->available(device) <= limit) {
+        struct pieces pieces = make_pieces(16 * step);
+        set_pieces(&pieces, 5);
+        const size_t before = b->available(device);
+        begin_snapshot(&pieces);
+        assert_true(b->available(device) + step > before);
+        void *memory = device_memory(before - step); /* while the snapshot is under way */
+        overwrite(&pieces);
+        assert_int_equal(b->snapshot_end(device), DDPM_OK);
+        assert_snapshot(&pieces, 5);
+        b->release(device, memory);
+        release_pieces(&pieces);
+    }
+    assert_int_equal(unsetenv("DDPM_EMULATED_MEMORY"), 0);
 }
 
 /* y = 2·y by y = y + y, recorded once and played three times. */
@@ -160,6 +284,9 @@ int main(void)
         cmocka_unit_test(uploads_arrive_whole),
         cmocka_unit_test(memory_starts_at_zero_and_copies),
         cmocka_unit_test(too_much_memory_says_what_is_free),
+        cmocka_unit_test(snapshots_are_of_their_moment),
+        cmocka_unit_test(snapshots_want_room_to_spare),
+        cmocka_unit_test(an_allocation_gets_the_room_of_a_snapshot),
         cmocka_unit_test(recordings_play_again),
         cmocka_unit_test(the_same_bits_twice),
     };

@@ -10,6 +10,7 @@ ddpm_test(library library_test.c training)
 ddpm_test(library_training library_training_test.c training)
 ddpm_test(library_late library_late_test.c training)
 ddpm_test(library_checkpoint library_checkpoint_test.c training)
+ddpm_test(library_checkpoint_late library_checkpoint_late_test.c training)
 ddpm_test(library_memory library_memory_test.c training)
 ddpm_wrap_allocations(test_library_memory)
 

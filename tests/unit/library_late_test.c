@@ -1,5 +1,6 @@
 /* Steps whose results are read late, on the device that DDPM_TEST_DEVICE names (cpu, where nothing
- * is late; cuda, emulated or not): the same steps, and a bad one stops the run all the same. */
+ * is late; cuda, emulated or not): the same steps, and a bad one stops the run all the same. And
+ * checkpoints that are copied out while the next steps run. */
 #include "library_support.h"
 
 enum { STEPS = 5, EXIT_SKIPPED = 77 };
@@ -158,6 +159,84 @@ static void what_needs_the_result_is_refused_until_it_is_taken(void **state)
     remove_folder(folder);
 }
 
+static void assert_same_checkpoint(const char *folder, const char *a, const char *b)
+{
+    static const char *const files[] = {"model", "ema", "optimizer"};
+    for (int i = 0; i < 3; ++i) {
+        char path[2][128];
+        void *bytes[2];
+        size_t size[2];
+        snprintf(path[0], sizeof path[0], "%s/checkpoints/latest/%s.safetensors", a, files[i]);
+        snprintf(path[1], sizeof path[1], "%s/checkpoints/latest/%s.safetensors", b, files[i]);
+        for (int k = 0; k < 2; ++k)
+            assert_ok(ddpm_file_read_whole(&bytes[k], &size[k], in_folder(folder, path[k]),
+                                           (size_t)1 << 30));
+        assert_int_equal(size[0], size[1]);
+        assert_memory_equal(bytes[0], bytes[1], size[0]);
+        free(bytes[0]);
+        free(bytes[1]);
+    }
+}
+
+static char last_remark[300];
+
+static void keep_remark(void *user, ddpm_log_level level, const char *text)
+{
+    (void)user, (void)level;
+    snprintf(last_remark, sizeof last_remark, "%s", text);
+}
+
+/* So little that a checkpoint cannot be copied on the device, if that is the emulated one. */
+static void leave_no_room(const struct run *run)
+{
+    char bytes[32];
+    const uint64_t all = (uint64_t)8 << 30;
+    const uint64_t available = ddpm_trainer_memory(run->trainer).available;
+    if (!strstr(ddpm_network_device(run->network), "emulated"))
+        return;
+    snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)(all - available + (64 << 20)));
+    assert_int_equal(setenv("DDPM_EMULATED_MEMORY", bytes, 1), 0);
+}
+
+/* Steps queued while a checkpoint is on its way change nothing in it, with room on the device and
+ * without. */
+static void checkpoints_are_of_their_step(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 9, 8);
+    struct run waiting = open_run(in_folder(folder, "p.npy"));
+    struct run late = open_run(in_folder(folder, "p.npy"));
+    struct ddpm_step_result results[STEPS];
+    for (int i = 0; i < 3; ++i)
+        assert_ok(ddpm_trainer_step(waiting.trainer, &results[i]));
+    assert_ok(ddpm_trainer_save(waiting.trainer, in_folder(folder, "waiting")));
+    late_steps(&late, 3, results);
+    ddpm_set_log_callback(keep_remark, NULL);
+    for (int crowded = 0; crowded < 2; ++crowded) {
+        const char *name = crowded ? "crowded" : "late";
+        if (crowded) {
+            late = open_run(in_folder(folder, "p.npy"));
+            assert_ok(ddpm_trainer_resume(late.trainer, in_folder(folder, "late")));
+            leave_no_room(&late);
+        }
+        last_remark[0] = '\0';
+        assert_ok(ddpm_trainer_save_begin(late.trainer, in_folder(folder, name)));
+        if (getenv("DDPM_EMULATED_MEMORY"))
+            assert_non_null(strstr(last_remark, "training waits while a checkpoint"));
+        else
+            assert_string_equal(last_remark, "");
+        late_steps(&late, STEPS, results);
+        assert_ok(ddpm_trainer_save_end(late.trainer));
+        assert_same_checkpoint(folder, "waiting", name);
+        close_run(&late);
+    }
+    ddpm_set_log_callback(NULL, NULL);
+    assert_int_equal(unsetenv("DDPM_EMULATED_MEMORY"), 0);
+    close_run(&waiting);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     struct ddpm_config *config = tiny_config(NULL);
@@ -175,6 +254,7 @@ int main(void)
         cmocka_unit_test(late_steps_are_the_same_steps),
         cmocka_unit_test(a_bad_step_changes_nothing_and_is_told),
         cmocka_unit_test(what_needs_the_result_is_refused_until_it_is_taken),
+        cmocka_unit_test(checkpoints_are_of_their_step),
     };
     return cmocka_run_group_tests_name("late results", tests, NULL, NULL);
 }

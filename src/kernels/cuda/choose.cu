@@ -266,7 +266,7 @@ static ddpm_status open_trial(struct trial *trial, struct ddpm_cuda_device *devi
         out[o] = take(&used, ddpm_tensor_bytes(&c->out[o]));
     size_t reference = take(&used, ddpm_tensor_bytes(&c->out[0]));
     size_t norms = take(&used, 2 * NORM_BLOCKS * sizeof(double));
-    DDPM_CUDA_TRY(cudaMalloc((void **)&trial->memory, used));
+    DDPM_CUDA_TRY(ddpm_cuda_malloc(device, (void **)&trial->memory, used));
     for (int i = 0; i < 4; ++i)
         if (ddpm_tensor_present(&c->in[i]))
             c->in[i].data = trial->memory + (i == 3 && in_place ? out[0] : in[i]);
@@ -380,7 +380,8 @@ static ddpm_status try_candidate(const struct trial *trial, const struct ddpm_ke
     call.state = (void *)plan;
     if (row->prepare)
         DDPM_TRY(row->prepare(&call));
-    DDPM_CUDA_TRY(cudaMalloc((void **)&memory, call.scratch_bytes + call.packed_bytes + 512));
+    DDPM_CUDA_TRY(ddpm_cuda_malloc(ddpm_cuda_device_of(&call), (void **)&memory,
+                                   call.scratch_bytes + call.packed_bytes + 512));
     ddpm_status status = run_candidate(trial, &call, memory, good, milliseconds);
     if (status != DDPM_OK)
         *good = false;

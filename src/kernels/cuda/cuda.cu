@@ -89,6 +89,8 @@ static struct ddpm_backend make_backend(void)
     table.download = ddpm_cuda_download;
     table.download_begin = ddpm_cuda_download_begin;
     table.download_end = ddpm_cuda_download_end;
+    table.snapshot_begin = ddpm_cuda_snapshot_begin;
+    table.snapshot_end = ddpm_cuda_snapshot_end;
     table.copy = ddpm_cuda_copy;
     table.zero = ddpm_cuda_zero;
     table.synchronize = ddpm_cuda_synchronize;

@@ -28,6 +28,10 @@ typedef __nv_bfloat16 bf16;
 #define DDPM_CUDA_SLOTS 16
 #define DDPM_CUDA_SLOT_BYTES ((size_t)4 << 20)
 
+/* What a snapshot leaves free on the device: CUDA takes memory of its own, for kernels and graphs
+ * loaded later, and does not know that ours could be had. */
+#define DDPM_CUDA_SPARE_BYTES ((size_t)256 << 20)
+
 struct ddpm_cuda_choices;
 
 struct ddpm_cuda_device {
@@ -35,17 +39,23 @@ struct ddpm_cuda_device {
     int index;
     int multiprocessors;
     bool recording;
-    cudaStream_t compute, copy;
+    cudaStream_t compute, copy, snapshot;
     unsigned char *ring;
     cudaEvent_t arrived[DDPM_CUDA_SLOTS], consumed[DDPM_CUDA_SLOTS];
     unsigned next_slot;
     cudaEvent_t downloaded[DDPM_LATE_DOWNLOADS];
     unsigned downloads_begun, downloads_ended;
+    unsigned char *staging; /* of snapshots; NULL: none yet, or given to an allocation */
+    size_t staging_bytes;
+    cudaEvent_t staged, taken; /* staging holds the snapshot; it has left */
     struct ddpm_cuda_choices *choices; /* of convolution kernels, see choose.cuh */
 };
 
 /* DDPM_OK, or DDPM_ERROR_DEVICE (DDPM_ERROR_MEMORY) with `what` and CUDA's text. */
 ddpm_status ddpm_cuda_check(cudaError_t error, const char *what);
+
+/* cudaMalloc on this device, which gives up the staging memory of snapshots where it must. */
+cudaError_t ddpm_cuda_malloc(struct ddpm_cuda_device *device, void **out, size_t bytes);
 
 #define DDPM_CUDA_TRY(expression) DDPM_TRY(ddpm_cuda_check((expression), #expression))
 

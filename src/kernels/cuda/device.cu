@@ -1,9 +1,11 @@
 /* The CUDA device: opening, memory, copies, streams, and recording through CUDA graphs.
  *
- * Two streams. `compute` runs kernels and everything ordered with them. Uploads run on `copy` into
- * a slot of a ring in device memory, and from there to their place on `compute`: so the host waits
- * only until its own bytes have left, never for kernels, and pictures travel while the step before
- * still computes. */
+ * Three streams. `compute` runs kernels and everything ordered with them. Uploads run on `copy`
+ * into a slot of a ring in device memory, and from there to their place on `compute`: so the host
+ * waits only until its own bytes have left, never for kernels, and pictures travel while the step
+ * before still computes. A snapshot is the way back: on `compute` into staging memory, which takes
+ * milliseconds, and from there to the host on `snapshot`, while `compute` goes on and uploads have
+ * `copy` to themselves. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/choose.cuh"
 
@@ -62,12 +64,15 @@ static ddpm_status make_streams(struct ddpm_cuda_device *device)
 {
     DDPM_CUDA_TRY(cudaStreamCreateWithFlags(&device->compute, cudaStreamNonBlocking));
     DDPM_CUDA_TRY(cudaStreamCreateWithFlags(&device->copy, cudaStreamNonBlocking));
+    DDPM_CUDA_TRY(cudaStreamCreateWithFlags(&device->snapshot, cudaStreamNonBlocking));
     for (int slot = 0; slot < DDPM_CUDA_SLOTS; ++slot) {
         DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->arrived[slot], cudaEventDisableTiming));
         DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->consumed[slot], cudaEventDisableTiming));
     }
     for (int i = 0; i < DDPM_LATE_DOWNLOADS; ++i)
         DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->downloaded[i], cudaEventDisableTiming));
+    DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->staged, cudaEventDisableTiming));
+    DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->taken, cudaEventDisableTiming));
     void *ring = NULL;
     DDPM_TRY(ddpm_cuda_allocate(&device->base, DDPM_CUDA_SLOTS * DDPM_CUDA_SLOT_BYTES,
                                 "the ring of uploads", &ring));
@@ -109,6 +114,8 @@ void ddpm_cuda_close(struct ddpm_device *base)
     cudaSetDevice(device->index);
     if (device->compute)
         cudaStreamSynchronize(device->compute);
+    if (device->snapshot)
+        cudaStreamSynchronize(device->snapshot);
     ddpm_cuda_choices_close(device);
     for (int slot = 0; slot < DDPM_CUDA_SLOTS; ++slot) {
         if (device->arrived[slot])
@@ -119,13 +126,40 @@ void ddpm_cuda_close(struct ddpm_device *base)
     for (int i = 0; i < DDPM_LATE_DOWNLOADS; ++i)
         if (device->downloaded[i])
             cudaEventDestroy(device->downloaded[i]);
+    if (device->staged)
+        cudaEventDestroy(device->staged);
+    if (device->taken)
+        cudaEventDestroy(device->taken);
     if (device->ring)
         cudaFree(device->ring);
+    if (device->staging)
+        cudaFree(device->staging);
     if (device->copy)
         cudaStreamDestroy(device->copy);
+    if (device->snapshot)
+        cudaStreamDestroy(device->snapshot);
     if (device->compute)
         cudaStreamDestroy(device->compute);
     free(device);
+}
+
+/* Give up the staging memory, which must have been read to its end first. */
+static void drop_staging(struct ddpm_cuda_device *device)
+{
+    cudaEventSynchronize(device->taken);
+    cudaFree(device->staging);
+    device->staging = NULL;
+    device->staging_bytes = 0;
+}
+
+cudaError_t ddpm_cuda_malloc(struct ddpm_cuda_device *device, void **out, size_t bytes)
+{
+    cudaError_t error = cudaMalloc(out, bytes);
+    if (error != cudaErrorMemoryAllocation || !device->staging)
+        return error;
+    (void)cudaGetLastError();
+    drop_staging(device);
+    return cudaMalloc(out, bytes);
 }
 
 ddpm_status ddpm_cuda_allocate(struct ddpm_device *base, size_t bytes, const char *what, void **out)
@@ -134,7 +168,7 @@ ddpm_status ddpm_cuda_allocate(struct ddpm_device *base, size_t bytes, const cha
     *out = NULL;
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
     void *memory = NULL;
-    cudaError_t error = cudaMalloc(&memory, bytes ? bytes : 1);
+    cudaError_t error = ddpm_cuda_malloc(device, &memory, bytes ? bytes : 1);
     if (error == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
         return ddpm_raise(DDPM_ERROR_MEMORY,
@@ -167,7 +201,7 @@ size_t ddpm_cuda_available(struct ddpm_device *device)
     if (cudaSetDevice(own(device)->index) != cudaSuccess ||
         cudaMemGetInfo(&available, &total) != cudaSuccess)
         return 0;
-    return available;
+    return available + own(device)->staging_bytes;
 }
 
 static ddpm_status upload_slot(struct ddpm_cuda_device *device, unsigned slot, void *to,
@@ -240,6 +274,54 @@ ddpm_status ddpm_cuda_download_end(struct ddpm_device *base)
     cudaEvent_t event = device->downloaded[device->downloads_ended++ % DDPM_LATE_DOWNLOADS];
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
     return ddpm_cuda_check(cudaEventSynchronize(event), "the kernels before");
+}
+
+/* Staging memory of at least so many bytes: that of the snapshot before, or new. */
+static ddpm_status reserve_staging(struct ddpm_cuda_device *device, size_t bytes)
+{
+    void *memory = NULL;
+    if (device->staging && device->staging_bytes >= bytes)
+        return DDPM_OK;
+    if (device->staging)
+        drop_staging(device);
+    size_t available = ddpm_cuda_available(&device->base);
+    if (available < bytes || available - bytes < DDPM_CUDA_SPARE_BYTES)
+        return ddpm_raise(DDPM_ERROR_MEMORY,
+                          "a copy on the device: needs %.0f MiB and %.0f MiB to spare, %.0f MiB "
+                          "are free",
+                          MIB(bytes), MIB(DDPM_CUDA_SPARE_BYTES), MIB(available));
+    DDPM_CUDA_TRY(cudaMalloc(&memory, bytes));
+    device->staging = (unsigned char *)memory;
+    device->staging_bytes = bytes;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *base, void *const to[],
+                                     void *const from[], int count, size_t bytes)
+{
+    struct ddpm_cuda_device *device = own(base);
+    DDPM_TRY(refuse_recording(device, "snapshot"));
+    DDPM_CUDA_TRY(cudaSetDevice(device->index));
+    DDPM_TRY(reserve_staging(device, (size_t)count * bytes));
+    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->compute, device->taken, 0));
+    for (int i = 0; i < count; ++i)
+        DDPM_CUDA_TRY(cudaMemcpyAsync(device->staging + (size_t)i * bytes, from[i], bytes,
+                                      cudaMemcpyDeviceToDevice, device->compute));
+    DDPM_CUDA_TRY(cudaEventRecord(device->staged, device->compute));
+    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->snapshot, device->staged, 0));
+    for (int i = 0; i < count; ++i)
+        DDPM_CUDA_TRY(cudaMemcpyAsync(to[i], device->staging + (size_t)i * bytes, bytes,
+                                      cudaMemcpyDeviceToHost, device->snapshot));
+    DDPM_CUDA_TRY(cudaEventRecord(device->taken, device->snapshot));
+    return DDPM_OK;
+}
+
+/* Changes nothing in the device: another thread is at work with it. */
+ddpm_status ddpm_cuda_snapshot_end(struct ddpm_device *base)
+{
+    struct ddpm_cuda_device *device = own(base);
+    DDPM_CUDA_TRY(cudaSetDevice(device->index));
+    return ddpm_cuda_check(cudaEventSynchronize(device->taken), "a copy to the host");
 }
 
 ddpm_status ddpm_cuda_copy(struct ddpm_device *base, void *to, const void *from, size_t bytes)

@@ -18,6 +18,9 @@ ddpm_status ddpm_cuda_download(struct ddpm_device *device, void *to, const void 
 ddpm_status ddpm_cuda_download_begin(struct ddpm_device *device, void *to, const void *from,
                                      size_t bytes);
 ddpm_status ddpm_cuda_download_end(struct ddpm_device *device);
+ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *device, void *const to[],
+                                     void *const from[], int count, size_t bytes);
+ddpm_status ddpm_cuda_snapshot_end(struct ddpm_device *device);
 ddpm_status ddpm_cuda_copy(struct ddpm_device *device, void *to, const void *from, size_t bytes);
 ddpm_status ddpm_cuda_zero(struct ddpm_device *device, void *to, size_t bytes);
 ddpm_status ddpm_cuda_synchronize(struct ddpm_device *device);

@@ -3,9 +3,10 @@
  * The .cu files are compiled by a C++ compiler against this header. A block's threads are fibers
  * that run one after another, in an order that changes at every barrier, so that a missing barrier
  * shows; shuffles and tensor-core instructions wait for their whole warp; cp.async copies as late
- * as it may. Streams run at once; a captured stream is a list of closures. Nothing here says
- * anything about speed, about races between blocks, or about what a real device rounds differently.
- */
+ * as it may. Streams run at once, but for copies to the host, which run as late as they may; a
+ * captured stream is a list of closures. Nothing here says anything about speed, about races
+ * between blocks, or about what a real device rounds differently. DDPM_EMULATED_MEMORY: bytes of
+ * device memory, instead of 8 GiB; looked at whenever memory is asked for. */
 #ifndef DDPM_EMULATOR_CUDA_RUNTIME_H
 #define DDPM_EMULATOR_CUDA_RUNTIME_H
 

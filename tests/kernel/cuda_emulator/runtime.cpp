@@ -1,18 +1,23 @@
-/* The emulated runtime: memory is host memory, streams run at once, a capture is a list. */
+/* The emulated runtime: memory is host memory, streams run at once, a capture is a list. Copies to
+ * the host wait until something is waited for, or more is put into their stream: what they read may
+ * have been overwritten by then, as on a device whose streams were not ordered. */
 #include "block.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include <mutex>
 #include <vector>
 
 struct emulator_stream {
-    bool capturing;
+    std::vector<std::function<cudaError_t()>> late;
 };
 
 struct emulator_event {
     double seconds;
+    emulator_stream *stream; /* that it was recorded in last */
 };
 
 struct emulator_graph {
@@ -22,11 +27,25 @@ struct emulator_graph {
 static emulator_stream *captured;
 static emulator_graph *capture;
 
+/* Of `late` and `used`: copies to the host are waited for by threads that are not the device's. */
+static std::mutex lock;
+
+static void run_late(emulator_stream *stream)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    for (const std::function<cudaError_t()> &work : stream->late)
+        work();
+    stream->late.clear();
+}
+
 /* Now, or later if the stream is being captured. */
 static cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work)
 {
-    if (!stream || stream != captured)
+    if (!stream || stream != captured) {
+        if (stream)
+            run_late(stream);
         return work();
+    }
     capture->work.push_back(work);
     return cudaSuccess;
 }
@@ -75,10 +94,39 @@ const char *cudaGetErrorName(cudaError_t error)
     return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
 }
 
+static size_t used;
+
+static size_t memory_of_device(void)
+{
+    const char *bytes = getenv("DDPM_EMULATED_MEMORY");
+    return bytes ? (size_t)strtoull(bytes, NULL, 10) : (size_t)8 << 30;
+}
+
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
-    if (bytes > (size_t)8 << 30)
+    std::lock_guard<std::mutex> guard(lock);
+    bytes = (bytes + 255) / 256 * 256;
+    if (bytes > memory_of_device() || used > memory_of_device() - bytes)
         return cudaErrorMemoryAllocation;
+    *out = aligned_alloc(256, bytes);
+    if (!*out)
+        return cudaErrorMemoryAllocation;
+    memset(*out, 0xff, bytes);
+    used += malloc_usable_size(*out);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *memory)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    if (memory)
+        used -= malloc_usable_size(memory);
+    free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **out, size_t bytes)
+{
     bytes = (bytes + 255) / 256 * 256;
     *out = aligned_alloc(256, bytes);
     if (!*out)
@@ -87,35 +135,32 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     return cudaSuccess;
 }
 
-cudaError_t cudaFree(void *memory)
+cudaError_t cudaFreeHost(void *memory)
 {
     free(memory);
     return cudaSuccess;
 }
 
-cudaError_t cudaMallocHost(void **out, size_t bytes)
-{
-    return cudaMalloc(out, bytes);
-}
-
-cudaError_t cudaFreeHost(void *memory)
-{
-    return cudaFree(memory);
-}
-
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
-    *available = *total = (size_t)8 << 30;
+    std::lock_guard<std::mutex> guard(lock);
+    *total = memory_of_device();
+    *available = used < *total ? *total - used : 0;
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
-    return submit(stream, [=] {
+    const auto work = [=] {
         memcpy(to, from, bytes);
         return cudaSuccess;
-    });
+    };
+    if (kind != cudaMemcpyDeviceToHost || !stream || stream == captured)
+        return submit(stream, work);
+    std::lock_guard<std::mutex> guard(lock);
+    stream->late.push_back(work);
+    return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
@@ -140,12 +185,15 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    return stream == captured && captured ? cudaErrorInvalidValue : cudaSuccess;
+    if (captured && stream == captured)
+        return cudaErrorInvalidValue;
+    run_late(stream);
+    return cudaSuccess;
 }
 
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned)
 {
-    return cudaSuccess;
+    return cudaEventSynchronize(event);
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
@@ -179,9 +227,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     struct timespec time;
+    event->stream = stream;
     clock_gettime(CLOCK_MONOTONIC, &time);
     event->seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
     return cudaSuccess;
@@ -205,8 +254,11 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t)
+/* More than what was there when it was recorded, but a device may be as fast. */
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    if (event->stream)
+        run_late(event->stream);
     return cudaSuccess;
 }
 
@@ -228,8 +280,9 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
     return cudaSuccess;
 }
 
-cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t)
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 {
+    run_late(stream);
     for (const std::function<cudaError_t()> &work : graph->work) {
         cudaError_t error = work();
         if (error != cudaSuccess)
