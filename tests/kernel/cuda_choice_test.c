@@ -1,6 +1,6 @@
 /* Convolutions between our own kernels and cuDNN's on the emulated device, with the emulator's
  * stand-in for cuDNN (DDPM_CUDNN names it): choices are made by measuring, kept, found again, and
- * made anew where what is kept makes no sense. */
+ * made anew where what is kept makes no sense; what was compiled is not compiled again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 
 #include <cmocka.h>
+
+#include <dlfcn.h>
 
 #include "kernels/backend.h"
 
@@ -124,6 +126,85 @@ static void what_is_kept_is_obeyed(void **unused)
     assert_null(strstr(text, "no more"));
 }
 
+/* A number that the stand-in counts. */
+static int *counter(const char *name)
+{
+    void *library = dlopen(getenv("DDPM_CUDNN"), RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(library);
+    int *number = dlsym(library, name);
+    assert_non_null(number);
+    return number;
+}
+
+/* Find the row of a convolution whose plan is compiled, and expect so many to be compiled and
+ * loaded for that. */
+static void expect_fused(int compiled, int loaded)
+{
+    const int *all_compiled = counter("fake_cudnn_compiled");
+    const int *all_loaded = counter("fake_cudnn_loaded");
+    const int compiled_before = *all_compiled, loaded_before = *all_loaded;
+    assert_non_null(strstr(row(DDPM_OP_CONV2D, DDPM_BF16, 8)->name, "_cudnn"));
+    assert_int_equal(*all_compiled - compiled_before, compiled);
+    assert_int_equal(*all_loaded - loaded_before, loaded);
+}
+
+/* Put something behind what is in the file of the plan ("a"), or in its place ("w"). */
+static void damage_plan(const char *mode, const char *text)
+{
+    char command[512], path[512];
+    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plan", folder);
+    FILE *list = popen(command, "r");
+    assert_non_null(list);
+    assert_non_null(fgets(path, sizeof path, list));
+    pclose(list);
+    path[strcspn(path, "\n")] = '\0';
+    FILE *file = fopen(path, mode);
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void what_was_compiled_is_not_compiled_again(void **unused)
+{
+    (void)unused;
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    rewrite("fused2_2=7"); /* whatever was faster; a plan of it is there or not */
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    expect_fused(0, 1);
+    expect_fused(0, 1);
+    damage_plan("a", "}");
+    expect_fused(1, 0);
+    expect_fused(0, 1);
+    damage_plan("w", "");
+    expect_fused(1, 0);
+    expect_fused(0, 1);
+}
+
+/* A file that is whole, but of a plan that cuDNN does not take any more. */
+static void what_cudnn_refuses_is_compiled_again(void **unused)
+{
+    (void)unused;
+    int *refuses = counter("fake_cudnn_refuses");
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    rewrite("fused2_2=7");
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    *refuses = 1;
+    expect_fused(1, 0);
+    *refuses = 0;
+    expect_fused(0, 1);
+}
+
+static void what_is_not_compiled_is_not_kept(void **unused)
+{
+    (void)unused;
+    char command[512];
+    row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
+    rewrite("data2_2=7");
+    row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
+    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plan 2>/dev/null", folder);
+    assert_int_not_equal(system(command), 0);
+}
+
 static void odd_channels_and_own_mode_keep_our_kernels(void **unused)
 {
     (void)unused;
@@ -154,6 +235,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(choices_are_measured_and_kept),
         CASE(what_is_kept_is_obeyed),
+        CASE(what_was_compiled_is_not_compiled_again),
+        CASE(what_cudnn_refuses_is_compiled_again),
+        CASE(what_is_not_compiled_is_not_kept),
         CASE(odd_channels_and_own_mode_keep_our_kernels),
         CASE(without_a_place_cudnn_s_own_guess_serves),
     };

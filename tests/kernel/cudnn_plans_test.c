@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -106,6 +107,48 @@ static void convolutions_have_plans(void **unused)
     }
 }
 
+/* A plan is the same plan after a detour through its text, and cuDNN refuses a text that is cut
+ * off, of another device, or none. */
+static void plans_come_back_from_their_text(void **unused)
+{
+    (void)unused;
+    struct ddpm_cudnn *cudnn, *other;
+    ddpm_cudnn_open_deviceless(devices[0], &cudnn);
+    ddpm_cudnn_open_deviceless(devices[1], &other);
+    assert_non_null(cudnn);
+    assert_non_null(other);
+    for (int form = DDPM_CUDNN_PLAIN; form <= DDPM_CUDNN_WEIGHT; ++form) {
+        struct ddpm_cudnn_plan *plans[MOST];
+        enum ddpm_cudnn_form f = (enum ddpm_cudnn_form)form;
+        struct ddpm_cudnn_convolution c = layer(f, DDPM_F32, 32, 64, 64, 3, 1, 1);
+        int count = ddpm_cudnn_plans(cudnn, &c, NULL, MOST, 0, plans);
+        assert_true(count > 0 || f == DDPM_CUDNN_FUSED);
+        for (int i = 0; i < count; ++i) {
+            size_t bytes, again_bytes;
+            char *text = ddpm_cudnn_print_plan(cudnn, plans[i], &bytes);
+            assert_non_null(text);
+            assert_int_equal(strlen(text), bytes);
+            struct ddpm_cudnn_plan *loaded =
+                ddpm_cudnn_load_plan(cudnn, plans[i]->name, f, text, bytes);
+            assert_non_null(loaded);
+            assert_string_equal(loaded->name, plans[i]->name);
+            assert_int_equal(loaded->form, f);
+            assert_true(loaded->workspace_bytes == plans[i]->workspace_bytes);
+            char *again = ddpm_cudnn_print_plan(cudnn, loaded, &again_bytes);
+            assert_non_null(again);
+            assert_string_equal(again, text);
+            assert_null(ddpm_cudnn_load_plan(cudnn, "cut off", f, text, bytes - 1));
+            assert_null(ddpm_cudnn_load_plan(cudnn, "half", f, text, bytes / 2));
+            assert_null(ddpm_cudnn_load_plan(cudnn, "no text", f, "{}", 2));
+            assert_null(ddpm_cudnn_load_plan(other, "another device", f, text, bytes));
+            free(text);
+            free(again);
+        }
+    }
+    ddpm_cudnn_close(&cudnn);
+    ddpm_cudnn_close(&other);
+}
+
 int main(void)
 {
     if (!dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL)) {
@@ -119,6 +162,9 @@ int main(void)
         return EXIT_SKIPPED;
     }
     ddpm_cudnn_close(&cudnn);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(convolutions_have_plans)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions_have_plans),
+        cmocka_unit_test(plans_come_back_from_their_text),
+    };
     return cmocka_run_group_tests_name("cuDNN's plans", tests, NULL, NULL);
 }

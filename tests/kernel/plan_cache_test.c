@@ -1,5 +1,5 @@
-/* The file that keeps measured choices of kernels: what it keeps, and that nothing about it can be
- * wrong enough to matter. */
+/* The files that keep measured choices of kernels, and compiled plans: what they keep, and that
+ * nothing about them can be wrong enough to matter. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -191,6 +191,131 @@ static void a_file_that_cannot_be_written_keeps_choices_for_the_process(void **u
     assert_int_equal(rmdir(path), 0);
 }
 
+/* ---- plans ---- */
+
+static const char *const plan_text = "{\"plan\":\n\"of\ttwo lines\"}";
+
+static void write_plan(const char *identity, const char *key, const char *value)
+{
+    struct ddpm_plan_cache *cache = open_locked(identity);
+    assert_true(ddpm_plan_cache_write_plan(cache, key, value, plan_text, strlen(plan_text)));
+    ddpm_plan_cache_close(&cache);
+}
+
+static void expect_plan(const char *identity, const char *key, const char *value, const char *text)
+{
+    struct ddpm_plan_cache *cache = open_locked(identity);
+    size_t bytes = 0;
+    char *plan = ddpm_plan_cache_read_plan(cache, key, value, &bytes);
+    if (text) {
+        assert_non_null(plan);
+        assert_int_equal(bytes, strlen(text));
+        assert_memory_equal(plan, text, bytes);
+    } else {
+        assert_null(plan);
+    }
+    free(plan);
+    ddpm_plan_cache_close(&cache);
+}
+
+/* The one file of a plan in the folder. */
+static void find_plan(char path[512])
+{
+    char command[512];
+    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plan", folder);
+    FILE *list = popen(command, "r");
+    assert_non_null(list);
+    assert_non_null(fgets(path, 512, list));
+    pclose(list);
+    path[strcspn(path, "\n")] = '\0';
+}
+
+static void plans_are_kept_for_what_was_chosen(void **unused)
+{
+    (void)unused;
+    expect_plan("device A", "conv", "fused2", NULL);
+    write_plan("device A", "conv", "fused2");
+    expect_plan("device A", "conv", "fused2", plan_text);
+    expect_plan("device A", "conv", "fused3", NULL); /* another choice */
+    expect_plan("device A", "con", "fused2", NULL);
+    expect_plan("device B", "conv", "fused2", NULL);
+    write_plan("device A", "conv", "fused3");
+    expect_plan("device A", "conv", "fused2", NULL); /* replaced */
+    expect_plan("device A", "conv", "fused3", plan_text);
+}
+
+/* As two keys of one hash would find each other's file. */
+static void a_plan_of_another_key_is_refused(void **unused)
+{
+    (void)unused;
+    char path[512], other[512], command[1200];
+    write_plan("device A", "one", "fused2");
+    find_plan(path);
+    snprintf(command, sizeof command, "mv %s %s.kept", path, path);
+    assert_int_equal(system(command), 0);
+    write_plan("device A", "two", "fused2");
+    find_plan(other);
+    snprintf(command, sizeof command, "mv %s.kept %s", path, other);
+    assert_int_equal(system(command), 0);
+    expect_plan("device A", "two", "fused2", NULL);
+    write_plan("device A", "two", "fused2");
+    expect_plan("device A", "two", "fused2", plan_text);
+}
+
+/* Every byte of the file missing, flipped, and one too many. */
+static void damaged_plans_are_no_plans(void **unused)
+{
+    (void)unused;
+    char path[512], whole[512];
+    write_plan("device A", "conv", "fused2");
+    find_plan(path);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    const size_t bytes = fread(whole, 1, sizeof whole - 1, file);
+    fclose(file);
+    for (size_t i = 0; i < 2 * bytes + 1; ++i) {
+        file = fopen(path, "w");
+        assert_non_null(file);
+        if (i < bytes) {
+            assert_int_equal(fwrite(whole, 1, i, file), i);
+        } else {
+            const size_t at = i - bytes;
+            whole[at] ^= at < bytes ? 1 : 0;
+            assert_int_equal(fwrite(whole, 1, bytes + (at == bytes), file), bytes + (at == bytes));
+            whole[at] ^= at < bytes ? 1 : 0;
+        }
+        fclose(file);
+        expect_plan("device A", "conv", "fused2", NULL);
+    }
+    write_plan("device A", "conv", "fused2");
+    expect_plan("device A", "conv", "fused2", plan_text);
+}
+
+static void plans_that_cannot_be_kept_are_not(void **unused)
+{
+    (void)unused;
+    char path[512], command[600];
+    const size_t huge = (size_t)17 << 20;
+    char *text = calloc(1, huge);
+    struct ddpm_plan_cache *cache = open_locked("device A");
+    assert_non_null(text);
+    assert_false(ddpm_plan_cache_write_plan(cache, "conv", "fused2", text, huge));
+    assert_false(ddpm_plan_cache_write_plan(cache, "conv", "fused2", text, 0));
+    assert_false(ddpm_plan_cache_write_plan(cache, "co\nnv", "fused2", text, 9));
+    assert_false(ddpm_plan_cache_write_plan(cache, "conv", "", text, 9));
+    assert_true(ddpm_plan_cache_write_plan(cache, "conv", "fused2", text, 9));
+    find_plan(path);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed to this, by root neither */
+    assert_false(ddpm_plan_cache_write_plan(cache, "conv", "fused2", text, 9));
+    ddpm_plan_cache_close(&cache);
+    expect_plan("device A", "conv", "fused2", NULL);
+    snprintf(command, sizeof command, "ls %s/ddpm/*.plan.* 2>/dev/null", folder);
+    assert_int_not_equal(system(command), 0); /* no half of a file is left */
+    assert_int_equal(rmdir(path), 0);
+    free(text);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
@@ -201,6 +326,10 @@ int main(void)
         CASE(good_lines_between_damaged_ones_count),
         CASE(text_that_would_break_the_file_is_refused),
         CASE(a_file_that_cannot_be_written_keeps_choices_for_the_process),
+        CASE(plans_are_kept_for_what_was_chosen),
+        CASE(a_plan_of_another_key_is_refused),
+        CASE(damaged_plans_are_no_plans),
+        CASE(plans_that_cannot_be_kept_are_not),
         CASE(without_a_place_there_is_no_cache),
     };
     return cmocka_run_group_tests_name("plan cache", tests, NULL, NULL);

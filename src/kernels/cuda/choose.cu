@@ -440,20 +440,57 @@ static struct choice *find(const struct ddpm_cuda_choices *choices, const char *
     return NULL;
 }
 
+static enum ddpm_cudnn_form form_of(const struct ddpm_call *call, const char *name)
+{
+    return call->op == DDPM_OP_CONV2D_BACKWARD_DATA     ? DDPM_CUDNN_DATA
+           : call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT ? DDPM_CUDNN_WEIGHT
+           : !strncmp(name, "fused", 5)                 ? DDPM_CUDNN_FUSED
+                                                        : DDPM_CUDNN_PLAIN;
+}
+
+/* Keep what was compiled; what cannot be kept is compiled again by the next process. */
+static void keep_plan(struct ddpm_cuda_choices *choices, const char *key,
+                      const struct ddpm_cudnn_plan *plan)
+{
+    size_t bytes = 0;
+    if (!plan || !plan->compiled)
+        return;
+    char *text = ddpm_cudnn_print_plan(choices->cudnn, plan, &bytes);
+    if (!text || !ddpm_plan_cache_write_plan(choices->cache, key, plan->name, text, bytes))
+        ddpm_log(DDPM_LOG_DEBUG, "cuDNN's %s could not be kept", plan->name);
+    free(text);
+}
+
+/* The plan of a name: compiled by an earlier process, or made now. NULL where cuDNN has none. */
+static struct ddpm_cudnn_plan *named_plan(struct ddpm_cuda_choices *choices,
+                                          const struct ddpm_call *call, const char *key,
+                                          const char *name)
+{
+    struct ddpm_cudnn_plan *plans[MOST_CANDIDATES], *plan = NULL;
+    size_t bytes = 0;
+    char *text = ddpm_plan_cache_read_plan(choices->cache, key, name, &bytes);
+    if (text)
+        plan = ddpm_cudnn_load_plan(choices->cudnn, name, form_of(call, name), text, bytes);
+    free(text);
+    if (plan || plans_of(choices, call, name, plans) == 0)
+        return plan;
+    keep_plan(choices, key, plans[0]);
+    return plans[0];
+}
+
 /* What the cache says, or a trial whose outcome it then keeps. False where neither could be had. */
 static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_call *call,
                             const struct ddpm_kernel *own, const char *key,
                             struct ddpm_cudnn_plan **plan)
 {
     struct ddpm_cuda_choices *choices = device->choices;
-    struct ddpm_cudnn_plan *named[MOST_CANDIDATES];
     bool known = true;
     *plan = NULL;
     ddpm_plan_cache_lock(choices->cache);
     const char *kept = ddpm_plan_cache_get(choices->cache, key);
-    if (kept && strcmp(kept, OWN) != 0 && plans_of(choices, call, kept, named) > 0)
-        *plan = named[0];
-    else if (!kept || strcmp(kept, OWN) != 0) {
+    if (kept && strcmp(kept, OWN) != 0)
+        *plan = named_plan(choices, call, key, kept);
+    if (!*plan && (!kept || strcmp(kept, OWN) != 0)) {
         if (!choices->said)
             ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for shapes that are new");
         choices->said = true;
@@ -462,6 +499,8 @@ static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_c
             !ddpm_plan_cache_put(choices->cache, key, *plan ? (*plan)->name : OWN))
             ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be kept: "
                                        "a resumed run may differ in the last bits");
+        if (known)
+            keep_plan(choices, key, *plan);
     }
     ddpm_plan_cache_unlock(choices->cache);
     return known;

@@ -1,5 +1,6 @@
 /* Which kernel serves a convolution: one of our own or a plan of cuDNN's. They are measured when a
- * call is planned, once for each shape, and the choice is kept on disk (plan_cache.h).
+ * call is planned, once for each shape, and the choice is kept on disk (plan_cache.h); so is the
+ * chosen plan, where cuDNN compiled it.
  *
  *     DDPM_CUDA_CONV=auto    as said; without a place to keep choices, as `cudnn`, because a choice
  *                            that the next run does not know would break bit-exact resuming

@@ -33,6 +33,7 @@ struct ddpm_cudnn_convolution {
 struct ddpm_cudnn_plan {
     char name[DDPM_CUDNN_NAME_BYTES]; /* engine and settings: the same in every process */
     enum ddpm_cudnn_form form;
+    bool compiled; /* for the purpose, which takes about a second: worth keeping as text */
     size_t workspace_bytes;
     void *descriptor; /* cuDNN's execution plan */
 };
@@ -58,6 +59,17 @@ size_t ddpm_cudnn_version(const struct ddpm_cudnn *cudnn);
  * how many; they live until close(). */
 int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *convolution,
                      const char *name, int most, int compiled, struct ddpm_cudnn_plan **plans);
+
+/* A plan as text, compiled kernels within it, and the plan of such a text without compiling. The
+ * text holds for this device and version of cuDNN; load gives NULL where cuDNN refuses it. What it
+ * is the text of only the caller knows: `name` and `form` are those of the plan that was printed,
+ * and bytes that were damaged must not come this far. print: free() the text; NULL where there is
+ * none. */
+char *ddpm_cudnn_print_plan(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_plan *plan,
+                            size_t *bytes);
+struct ddpm_cudnn_plan *ddpm_cudnn_load_plan(struct ddpm_cudnn *cudnn, const char *name,
+                                             enum ddpm_cudnn_form form, const char *text,
+                                             size_t bytes);
 
 ddpm_status ddpm_cudnn_run(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_plan *plan,
                            const struct ddpm_cudnn_pointers *pointers);

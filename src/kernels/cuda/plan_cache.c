@@ -1,4 +1,4 @@
-/* The file of measured choices, see plan_cache.h. */
+/* The files of measured choices and of plans, see plan_cache.h. */
 #include "kernels/cuda/plan_cache.h"
 
 #include <errno.h>
@@ -12,13 +12,15 @@
 #include <unistd.h>
 
 enum { PATH_BYTES = 4096, LINE_BYTES = 2 * DDPM_PLAN_TEXT_BYTES + 2, MOST_ENTRIES = 65536 };
+enum { HEAD_BYTES = 2 * LINE_BYTES + 64, MOST_PLAN_BYTES = 16 << 20 };
 
 struct entry {
     char key[DDPM_PLAN_TEXT_BYTES], value[DDPM_PLAN_TEXT_BYTES];
 };
 
 struct ddpm_plan_cache {
-    char path[PATH_BYTES], lock_path[PATH_BYTES + 8];
+    char stem[PATH_BYTES]; /* of all paths: folder/cuda-<hash> */
+    char path[PATH_BYTES + 8], lock_path[PATH_BYTES + 16];
     char identity[LINE_BYTES];
     int lock; /* file descriptor, -1: none */
     struct entry *entries;
@@ -44,11 +46,11 @@ static bool find_folder(char folder[PATH_BYTES])
 }
 
 /* FNV-1a. */
-static uint64_t hash_text(const char *text)
+static uint64_t hash_bytes(const char *bytes, size_t count)
 {
     uint64_t hash = 1469598103934665603u;
-    for (; *text; ++text)
-        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+    for (size_t i = 0; i < count; ++i)
+        hash = (hash ^ (unsigned char)bytes[i]) * 1099511628211u;
     return hash;
 }
 
@@ -109,23 +111,40 @@ static void read_file(struct ddpm_plan_cache *cache)
     fclose(file);
 }
 
+/* A file that gets its name only when it is whole. */
+struct draft {
+    char path[PATH_BYTES + 64], temporary[PATH_BYTES + 96];
+    FILE *file;
+};
+
+static bool open_draft(struct draft *draft, const char *path)
+{
+    snprintf(draft->path, sizeof draft->path, "%s", path);
+    snprintf(draft->temporary, sizeof draft->temporary, "%s.%ld", path, (long)getpid());
+    draft->file = fopen(draft->temporary, "w");
+    return draft->file != NULL;
+}
+
+static bool commit(struct draft *draft, bool good)
+{
+    good = fflush(draft->file) == 0 && fsync(fileno(draft->file)) == 0 && good;
+    good = fclose(draft->file) == 0 && good;
+    good = good && rename(draft->temporary, draft->path) == 0;
+    if (!good)
+        (void)remove(draft->temporary);
+    return good;
+}
+
 static bool write_file(const struct ddpm_plan_cache *cache)
 {
-    char temporary[PATH_BYTES + 32];
-    snprintf(temporary, sizeof temporary, "%s.%ld", cache->path, (long)getpid());
-    FILE *file = fopen(temporary, "w");
-    if (!file)
+    struct draft draft;
+    if (!open_draft(&draft, cache->path))
         return false;
-    bool good = fputs(cache->identity, file) >= 0;
+    bool good = fputs(cache->identity, draft.file) >= 0;
     for (size_t i = 0; i < cache->count; ++i)
-        good =
-            good && fprintf(file, "%s\t%s\n", cache->entries[i].key, cache->entries[i].value) > 0;
-    good = fflush(file) == 0 && fsync(fileno(file)) == 0 && good;
-    good = fclose(file) == 0 && good;
-    good = good && rename(temporary, cache->path) == 0;
-    if (!good)
-        (void)remove(temporary);
-    return good;
+        good = good &&
+               fprintf(draft.file, "%s\t%s\n", cache->entries[i].key, cache->entries[i].value) > 0;
+    return commit(&draft, good);
 }
 
 void ddpm_plan_cache_open(const char *identity, struct ddpm_plan_cache **out)
@@ -139,8 +158,9 @@ void ddpm_plan_cache_open(const char *identity, struct ddpm_plan_cache **out)
         return;
     cache->lock = -1;
     snprintf(cache->identity, sizeof cache->identity, "%.*s\n", LINE_BYTES - 2, identity);
-    snprintf(cache->path, sizeof cache->path, "%.*s/cuda-%016llx.plans", PATH_BYTES - 64, folder,
-             (unsigned long long)hash_text(cache->identity));
+    snprintf(cache->stem, sizeof cache->stem, "%.*s/cuda-%016llx", PATH_BYTES - 64, folder,
+             (unsigned long long)hash_bytes(cache->identity, strlen(cache->identity)));
+    snprintf(cache->path, sizeof cache->path, "%s.plans", cache->stem);
     snprintf(cache->lock_path, sizeof cache->lock_path, "%s.lock", cache->path);
     /* Whether anything can be kept is asked now: a choice that the next process would not know is
      * not worth measuring. */
@@ -184,4 +204,71 @@ const char *ddpm_plan_cache_get(const struct ddpm_plan_cache *cache, const char 
 bool ddpm_plan_cache_put(struct ddpm_plan_cache *cache, const char *key, const char *value)
 {
     return is_text(key) && is_text(value) && keep(cache, key, value) && write_file(cache);
+}
+
+/* ---- plans ---- */
+
+static void plan_path(const struct ddpm_plan_cache *cache, const char *key,
+                      char path[PATH_BYTES + 32])
+{
+    snprintf(path, PATH_BYTES + 32, "%s-%016llx.plan", cache->stem,
+             (unsigned long long)hash_bytes(key, strlen(key)));
+}
+
+/* What the first line begins with: by it a file is known to be the one that is looked for. */
+static int print_head(const struct ddpm_plan_cache *cache, const char *key, const char *value,
+                      char head[HEAD_BYTES])
+{
+    const int identity = (int)strcspn(cache->identity, "\n");
+    return snprintf(head, HEAD_BYTES, "%.*s\t%s\t%s\t", identity, cache->identity, key, value);
+}
+
+/* The plan behind the first line, if it is as long as that says and has its checksum. The checksum
+ * is looked at because cuDNN does not notice a flipped bit in a kernel's code. */
+static char *read_body(FILE *file, size_t bytes, uint64_t checksum)
+{
+    char *plan = bytes > 0 && bytes <= MOST_PLAN_BYTES ? malloc(bytes + 1) : NULL;
+    if (!plan)
+        return NULL;
+    plan[bytes] = '\0';
+    if (fread(plan, 1, bytes, file) == bytes && fgetc(file) == EOF &&
+        hash_bytes(plan, bytes) == checksum)
+        return plan;
+    free(plan);
+    return NULL;
+}
+
+char *ddpm_plan_cache_read_plan(const struct ddpm_plan_cache *cache, const char *key,
+                                const char *value, size_t *bytes)
+{
+    char path[PATH_BYTES + 32], head[HEAD_BYTES], line[HEAD_BYTES];
+    unsigned long long count, checksum;
+    char *plan = NULL;
+    plan_path(cache, key, path);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return NULL;
+    const size_t length = (size_t)print_head(cache, key, value, head);
+    if (fgets(line, sizeof line, file) && !strncmp(line, head, length) &&
+        sscanf(line + length, "%llu\t%llx", &count, &checksum) == 2) {
+        plan = read_body(file, (size_t)count, checksum);
+        *bytes = (size_t)count;
+    }
+    fclose(file);
+    return plan;
+}
+
+bool ddpm_plan_cache_write_plan(const struct ddpm_plan_cache *cache, const char *key,
+                                const char *value, const char *plan, size_t bytes)
+{
+    char path[PATH_BYTES + 32], head[HEAD_BYTES];
+    struct draft draft;
+    plan_path(cache, key, path);
+    if (!is_text(key) || !is_text(value) || bytes == 0 || bytes > MOST_PLAN_BYTES ||
+        !open_draft(&draft, path))
+        return false;
+    print_head(cache, key, value, head);
+    bool good = fprintf(draft.file, "%s%zu\t%016llx\n", head, bytes,
+                        (unsigned long long)hash_bytes(plan, bytes)) > 0;
+    return commit(&draft, good && fwrite(plan, 1, bytes, draft.file) == bytes);
 }

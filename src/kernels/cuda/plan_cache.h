@@ -1,10 +1,14 @@
-/* Choices of kernels that were measured, kept on disk: "for this convolution take that".
+/* Choices of kernels that were measured, kept on disk: "for this convolution take that"; and what
+ * was chosen, where it took long to make.
  *
  *     $XDG_CACHE_HOME/ddpm/cuda-<hash of the identity>.plans      (or ~/.cache/ddpm/…)
+ *     $XDG_CACHE_HOME/ddpm/cuda-<hash of the identity>-<hash of the key>.plan
  *
- * A text file: a first line with the identity (device, driver, versions), then one line per choice,
- * key and value with a tab between. The file appears whole or not at all. One that is missing,
- * damaged or of another identity is an empty one; no failure here is an error of the program.
+ * The first is a text file: a first line with the identity (device, driver, versions), then one
+ * line per choice, key and value with a tab between. The second holds the text of one compiled
+ * plan behind a first line of identity, key, value, the number of bytes and their checksum. A file
+ * appears whole or not at all. One that is missing, damaged or of another identity is an empty one;
+ * no failure here is an error of the program.
  *
  * What is in the file stays: a process that has measured the same convolution at the same time
  * takes what the file says, so that a run that is resumed computes the same bits. */
@@ -33,5 +37,13 @@ const char *ddpm_plan_cache_get(const struct ddpm_plan_cache *cache, const char 
 /* Keep a value, replacing one that turned out to be of no use. False where the file could not be
  * written: the value is then known to this process alone. */
 bool ddpm_plan_cache_put(struct ddpm_plan_cache *cache, const char *key, const char *value);
+
+/* The plan kept for a key whose value is `value`, or NULL; free() it. */
+char *ddpm_plan_cache_read_plan(const struct ddpm_plan_cache *cache, const char *key,
+                                const char *value, size_t *bytes);
+
+/* Keep a plan, replacing that of the key; false where it could not be written. */
+bool ddpm_plan_cache_write_plan(const struct ddpm_plan_cache *cache, const char *key,
+                                const char *value, const char *plan, size_t bytes);
 
 #endif

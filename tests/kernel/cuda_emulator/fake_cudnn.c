@@ -3,19 +3,23 @@
  *
  * Its heuristics propose three engines: one that says it is not deterministic and must not be
  * taken, one whose results are wrong and must be found out, and a right one, which says of graphs
- * of several operations that it compiles. Executing waits for nothing and cannot be recorded. */
+ * of several operations that it compiles. Executing waits for nothing and cannot be recorded.
+ *
+ * The text of a plan names a configuration that this process remembers. */
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cudnn.h>
 
-enum { MAX_ATTRIBUTES = 16, MAX_PACK = 8, WORKSPACE = 512 };
+enum { MAX_ATTRIBUTES = 16, MAX_PACK = 8, MAX_REMEMBERED = 256, WORKSPACE = 512 };
 enum { ENGINE_NONDETERMINISTIC, ENGINE_WRONG, ENGINE_RIGHT, ENGINES };
 
 struct attribute {
     cudnnBackendAttributeName_t name;
+    cudnnBackendAttributeType_t type;
     int64_t count;
     void *values;
 };
@@ -27,9 +31,16 @@ struct descriptor {
     int count;
     struct descriptor *graph; /* of a configuration */
     int engine;               /* of a configuration or engine */
+    bool remembered;          /* outlives its owner */
 };
 
 #define EXPORT __attribute__((visibility("default")))
+
+/* For tests: how many plans were compiled, and how many came from texts; are texts refused? */
+EXPORT int fake_cudnn_compiled, fake_cudnn_loaded, fake_cudnn_refuses;
+
+static struct descriptor *remembered[MAX_REMEMBERED]; /* configurations */
+static int remembered_count;
 
 static size_t size_of(cudnnBackendAttributeType_t type)
 {
@@ -113,6 +124,8 @@ EXPORT cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t t
 EXPORT cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t descriptor)
 {
     struct descriptor *d = descriptor;
+    if (d->remembered)
+        return CUDNN_STATUS_SUCCESS;
     for (int i = 0; i < d->count; ++i)
         free(d->attributes[i].values);
     free(d);
@@ -129,25 +142,87 @@ EXPORT cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t descripto
         return CUDNN_STATUS_BAD_PARAM;
     struct attribute *a = &d->attributes[d->count++];
     a->name = name;
+    a->type = type;
     a->count = count;
     a->values = malloc((size_t)count * size_of(type));
     memcpy(a->values, values, (size_t)count * size_of(type));
     return CUDNN_STATUS_SUCCESS;
 }
 
+static int64_t op_count(const struct descriptor *graph)
+{
+    return find(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS)->count;
+}
+
+/* With all that it refers to. */
+static void remember(struct descriptor *d)
+{
+    d->remembered = true;
+    for (int i = 0; i < d->count; ++i)
+        for (int64_t k = 0; k < d->attributes[i].count; ++k)
+            if (d->attributes[i].type == CUDNN_TYPE_BACKEND_DESCRIPTOR)
+                remember(((struct descriptor **)d->attributes[i].values)[k]);
+    if (d->graph)
+        remember(d->graph);
+}
+
+#define PLAN_TEXT "{\"fake\":%3d,\"engine\":%d}"
+enum { PLAN_TEXT_BYTES = 23 };
+
+/* The plan's text, or only how long it is. */
+static void print_plan(const struct descriptor *plan, int64_t room, int64_t *count, char *text)
+{
+    char whole[64];
+    struct descriptor *config = child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0);
+    *count = PLAN_TEXT_BYTES;
+    if (room < PLAN_TEXT_BYTES || remembered_count == MAX_REMEMBERED)
+        return;
+    remember(config);
+    snprintf(whole, sizeof whole, PLAN_TEXT, remembered_count, config->engine);
+    memcpy(text, whole, PLAN_TEXT_BYTES);
+    remembered[remembered_count++] = config;
+}
+
+/* Give a plan that has a text the configuration that this means. */
+static cudnnStatus_t load_plan(struct descriptor *plan, const struct attribute *text)
+{
+    char whole[64] = "", again[64] = "";
+    int index = -1, engine = -1;
+    if (text->count == PLAN_TEXT_BYTES)
+        memcpy(whole, text->values, PLAN_TEXT_BYTES);
+    if (sscanf(whole, PLAN_TEXT, &index, &engine) == 2)
+        snprintf(again, sizeof again, PLAN_TEXT, index, engine);
+    if (fake_cudnn_refuses || index < 0 || index >= remembered_count || strcmp(whole, again) != 0 ||
+        remembered[index]->engine != engine)
+        return CUDNN_STATUS_BAD_PARAM;
+    ++fake_cudnn_loaded;
+    return cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
+                                    CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &remembered[index]);
+}
+
+/* Like cuDNN, it wants to know the device before it reads a text. */
+static cudnnStatus_t finalize_plan(struct descriptor *plan)
+{
+    const struct attribute *text = find(plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION);
+    if (!find(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE))
+        return CUDNN_STATUS_BAD_PARAM;
+    if (text)
+        return load_plan(plan, text);
+    fake_cudnn_compiled +=
+        op_count(child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0)->graph) > 1;
+    return CUDNN_STATUS_SUCCESS;
+}
+
 EXPORT cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t descriptor)
 {
-    const struct descriptor *d = descriptor;
+    struct descriptor *d = descriptor;
+    if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)
+        return finalize_plan(d);
     if (d->type != CUDNN_BACKEND_TENSOR_DESCRIPTOR)
         return CUDNN_STATUS_SUCCESS;
     bool dense = number(d, CUDNN_ATTR_TENSOR_STRIDES, 1) == 1;
     return dense && number(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 0) == 16 ? CUDNN_STATUS_SUCCESS
                                                                          : CUDNN_STATUS_BAD_PARAM;
-}
-
-static int64_t op_count(const struct descriptor *graph)
-{
-    return find(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS)->count;
 }
 
 EXPORT cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const descriptor,
@@ -196,6 +271,9 @@ EXPORT cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const des
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
         *(int64_t *)values = WORKSPACE;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION:
+        print_plan(d, room, count, values);
         return CUDNN_STATUS_SUCCESS;
     default:
         return CUDNN_STATUS_BAD_PARAM;
