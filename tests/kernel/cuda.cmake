@@ -40,6 +40,9 @@ if(TARGET ddpm_cudnn)
   ddpm_link_rooms(test_cudnn_plans kernels)
   add_test(NAME cudnn_plans COMMAND test_cudnn_plans)
   set_tests_properties(cudnn_plans PROPERTIES SKIP_RETURN_CODE 77 LABELS cuda)
+  if(TARGET ddpm_fake_driver)
+    set_tests_properties(cudnn_plans PROPERTIES ENVIRONMENT DDPM_TEST_DRIVER=$<TARGET_FILE:ddpm_fake_driver>)
+  endif()
 endif()
 
 # The rows of cuDNN's convolutions on the emulated device, with a stand-in for cuDNN.

@@ -1,8 +1,8 @@
 /* The graphs of cudnn.c against NVIDIA's real library, without a GPU: cuDNN makes plans for a
  * device that it is described (H100 and A100 here), which shows that it understands and supports
  * every graph, though not that it computes what is meant. Skipped (77) where cuDNN is not
- * installed.
- */
+ * installed. Plans that are compiled want a driver to give the code to; DDPM_TEST_DRIVER names one
+ * that takes it (cuda_emulator/fake_driver.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -79,6 +80,12 @@ static void expect_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convo
                   plans[0]->workspace_bytes);
 }
 
+/* Compiled ones: fused, and fp32 gradients of bf16 weights. */
+static bool is_compiled(enum ddpm_cudnn_form form, enum ddpm_dtype dtype)
+{
+    return form == DDPM_CUDNN_FUSED || (form == DDPM_CUDNN_WEIGHT && dtype == DDPM_BF16);
+}
+
 static void convolutions_have_plans(void **unused)
 {
     (void)unused;
@@ -89,10 +96,9 @@ static void convolutions_have_plans(void **unused)
         for (int dtype = DDPM_F32; dtype <= DDPM_BF16; ++dtype)
             for (int form = DDPM_CUDNN_PLAIN; form <= DDPM_CUDNN_WEIGHT; ++form) {
                 enum ddpm_dtype type = (enum ddpm_dtype)dtype;
-                /* Fused plans and fp32 gradients of bf16 are compiled, which wants a driver. */
-                if (form == DDPM_CUDNN_FUSED || (form == DDPM_CUDNN_WEIGHT && type == DDPM_BF16))
-                    continue;
                 enum ddpm_cudnn_form f = (enum ddpm_cudnn_form)form;
+                if (is_compiled(f, type))
+                    continue;
                 struct ddpm_cudnn_convolution c = layer(f, type, 128, 64, 64, 3, 1, 1);
                 expect_plans(cudnn, &c);
                 c = layer(f, type, 16, 1024, 512, 3, 1, 1);
@@ -109,41 +115,91 @@ static void convolutions_have_plans(void **unused)
 
 /* A plan is the same plan after a detour through its text, and cuDNN refuses a text that is cut
  * off, of another device, or none. */
+static void expect_same_from_text(struct ddpm_cudnn *cudnn, struct ddpm_cudnn *other,
+                                  const struct ddpm_cudnn_plan *plan)
+{
+    size_t bytes, again_bytes;
+    char *text = ddpm_cudnn_print_plan(cudnn, plan, &bytes);
+    assert_non_null(text);
+    assert_int_equal(strlen(text), bytes);
+    struct ddpm_cudnn_plan *loaded =
+        ddpm_cudnn_load_plan(cudnn, plan->name, plan->form, text, bytes);
+    assert_non_null(loaded);
+    assert_string_equal(loaded->name, plan->name);
+    assert_int_equal(loaded->form, plan->form);
+    assert_true(loaded->workspace_bytes == plan->workspace_bytes);
+    char *again = ddpm_cudnn_print_plan(cudnn, loaded, &again_bytes);
+    assert_non_null(again);
+    assert_string_equal(again, text);
+    assert_null(ddpm_cudnn_load_plan(cudnn, "cut off", plan->form, text, bytes - 1));
+    assert_null(ddpm_cudnn_load_plan(cudnn, "half", plan->form, text, bytes / 2));
+    assert_null(ddpm_cudnn_load_plan(cudnn, "no text", plan->form, "{}", 2));
+    assert_null(ddpm_cudnn_load_plan(other, "another device", plan->form, text, bytes));
+    free(text);
+    free(again);
+}
+
+static void open_both(struct ddpm_cudnn **cudnn, struct ddpm_cudnn **other)
+{
+    ddpm_cudnn_open_deviceless(devices[0], cudnn);
+    ddpm_cudnn_open_deviceless(devices[1], other);
+    assert_non_null(*cudnn);
+    assert_non_null(*other);
+}
+
 static void plans_come_back_from_their_text(void **unused)
 {
     (void)unused;
     struct ddpm_cudnn *cudnn, *other;
-    ddpm_cudnn_open_deviceless(devices[0], &cudnn);
-    ddpm_cudnn_open_deviceless(devices[1], &other);
-    assert_non_null(cudnn);
-    assert_non_null(other);
+    open_both(&cudnn, &other);
     for (int form = DDPM_CUDNN_PLAIN; form <= DDPM_CUDNN_WEIGHT; ++form) {
         struct ddpm_cudnn_plan *plans[MOST];
         enum ddpm_cudnn_form f = (enum ddpm_cudnn_form)form;
         struct ddpm_cudnn_convolution c = layer(f, DDPM_F32, 32, 64, 64, 3, 1, 1);
         int count = ddpm_cudnn_plans(cudnn, &c, NULL, MOST, 0, plans);
         assert_true(count > 0 || f == DDPM_CUDNN_FUSED);
-        for (int i = 0; i < count; ++i) {
-            size_t bytes, again_bytes;
-            char *text = ddpm_cudnn_print_plan(cudnn, plans[i], &bytes);
-            assert_non_null(text);
-            assert_int_equal(strlen(text), bytes);
-            struct ddpm_cudnn_plan *loaded =
-                ddpm_cudnn_load_plan(cudnn, plans[i]->name, f, text, bytes);
-            assert_non_null(loaded);
-            assert_string_equal(loaded->name, plans[i]->name);
-            assert_int_equal(loaded->form, f);
-            assert_true(loaded->workspace_bytes == plans[i]->workspace_bytes);
-            char *again = ddpm_cudnn_print_plan(cudnn, loaded, &again_bytes);
-            assert_non_null(again);
-            assert_string_equal(again, text);
-            assert_null(ddpm_cudnn_load_plan(cudnn, "cut off", f, text, bytes - 1));
-            assert_null(ddpm_cudnn_load_plan(cudnn, "half", f, text, bytes / 2));
-            assert_null(ddpm_cudnn_load_plan(cudnn, "no text", f, "{}", 2));
-            assert_null(ddpm_cudnn_load_plan(other, "another device", f, text, bytes));
-            free(text);
-            free(again);
+        for (int i = 0; i < count; ++i)
+            expect_same_from_text(cudnn, other, plans[i]);
+    }
+    ddpm_cudnn_close(&cudnn);
+    ddpm_cudnn_close(&other);
+}
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void compiled_plans_hold_their_code(void **unused)
+{
+    (void)unused;
+    struct ddpm_cudnn *cudnn, *other;
+    const char *driver = getenv("DDPM_TEST_DRIVER");
+    void *library = driver ? dlopen(driver, RTLD_NOW | RTLD_LOCAL) : NULL;
+    int *codes = library ? dlsym(library, "fake_driver_libraries") : NULL;
+    if (!codes)
+        skip();
+    open_both(&cudnn, &other);
+    /* A bias; a bias and a residual; the gradient. */
+    for (int i = 0; i < 3; ++i) {
+        enum ddpm_cudnn_form form = i < 2 ? DDPM_CUDNN_FUSED : DDPM_CUDNN_WEIGHT;
+        struct ddpm_cudnn_convolution c = layer(form, DDPM_BF16, 32, 64, 64, 3, 1, 1);
+        struct ddpm_cudnn_plan *plan;
+        c.residual_stride = i == 1 ? 64 : 0;
+        const double begin = now();
+        if (ddpm_cudnn_plans(cudnn, &c, NULL, 1, 1, &plan) == 0) {
+            print_message("this cuDNN does not compile with the stand-in for the driver\n");
+            break;
         }
+        const double made = now();
+        const int taken = *codes;
+        assert_true(taken > 0 && plan->compiled);
+        expect_same_from_text(cudnn, other, plan);
+        print_message("%s: compiled and more in %.2f s, read back and more in %.3f s\n", plan->name,
+                      made - begin, now() - made);
+        assert_true(*codes > taken);
     }
     ddpm_cudnn_close(&cudnn);
     ddpm_cudnn_close(&other);
@@ -165,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_have_plans),
         cmocka_unit_test(plans_come_back_from_their_text),
+        cmocka_unit_test(compiled_plans_hold_their_code),
     };
     return cmocka_run_group_tests_name("cuDNN's plans", tests, NULL, NULL);
 }
