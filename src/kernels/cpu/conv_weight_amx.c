@@ -280,16 +280,16 @@ static void weight_block(const struct weight *p, const char *x, const char *dy, 
     const int64_t taps = (int64_t)p->taps_h * p->taps_w;
     for (int64_t c = 0; c < p->c_block; c += AMX_BLOCK)
         for (int64_t k = 0; k < p->k_block; k += AMX_BLOCK)
-            for (int64_t tap = 0; tap < taps; ++tap, sums += AMX_BLOCK * AMX_BLOCK) {
-                const int64_t r = tap / p->taps_w, s = tap % p->taps_w;
+            for (int64_t i = 0; i < taps; ++i, sums += AMX_BLOCK * AMX_BLOCK) {
+                const int64_t s = i / p->taps_h, r = i % p->taps_h;
                 const char *b = x + c / 16 * p->x_group;
-                b += p->stride == 1 ? s * p->x_copy + r * row : tap * p->x_copy;
+                b += p->stride == 1 ? s * p->x_copy + r * row : (r * p->taps_w + s) * p->x_copy;
                 const char *low = dy + k / 16 * p->dy_group, *high = low + p->dy_group;
                 if (first)
                     amx_block_zero();
                 else
                     amx_block_load(sums);
-                for (int64_t i = 0; i < p->pictures; ++i, b += p->x_picture)
+                for (int64_t n = 0; n < p->pictures; ++n, b += p->x_picture)
                     for (int64_t step = 0; step < p->steps; ++step) {
                         amx_block_step(low, high, 64, b + step * AMX_TILE, 64, p->x_group);
                         low += AMX_TILE;
@@ -306,12 +306,13 @@ static void put_sums(const struct weight *p, const float *sums, int64_t k0, int6
     const int64_t taps = (int64_t)p->taps_h * p->taps_w;
     for (int64_t c = c0; c < c0 + p->c_block; c += AMX_BLOCK)
         for (int64_t k = k0; k < k0 + p->k_block; k += AMX_BLOCK)
-            for (int64_t tap = 0; tap < taps; ++tap, sums += AMX_BLOCK * AMX_BLOCK)
+            for (int64_t i = 0; i < taps; ++i, sums += AMX_BLOCK * AMX_BLOCK)
                 for (int64_t m = 0; m < AMX_BLOCK && k + m < p->k_size; ++m)
-                    for (int64_t i = 0; i < AMX_BLOCK && c + i < p->c_size; i += LANES) {
-                        float *to = dw + ((k + m) * taps + tap) * p->c_size + c + i;
-                        const int64_t left = p->c_size - c - i;
-                        vf sum = vf_load(amx_block_row(sums, m) + i / LANES * 256);
+                    for (int64_t j = 0; j < AMX_BLOCK && c + j < p->c_size; j += LANES) {
+                        const int64_t tap = i % p->taps_h * p->taps_w + i / p->taps_h;
+                        float *to = dw + ((k + m) * taps + tap) * p->c_size + c + j;
+                        const int64_t left = p->c_size - c - j;
+                        vf sum = vf_load(amx_block_row(sums, m) + j / LANES * 256);
                         vf_store_upto(to, 0, vf_load_upto(to, 0, left, DDPM_F32) + sum, left,
                                       DDPM_F32);
                     }
