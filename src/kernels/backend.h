@@ -27,7 +27,8 @@ struct ddpm_device {
 struct ddpm_backend {
     const char *name;
     const char *help;
-    bool host_memory; /* tensors lie in memory that the host reads and writes */
+    bool host_memory;        /* tensors lie in memory that the host reads and writes */
+    bool reads_bf16_weights; /* bf16 convolutions gain by a bf16 copy of their weights (ops.inc) */
     ddpm_status (*open)(const struct ddpm_device_options *options, struct ddpm_device **out);
     void (*close)(struct ddpm_device *device);
 
@@ -101,7 +102,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 #define DDPM_PLUGIN_ABI                                                                            \
-    7u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
+    8u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
         */
 
 struct ddpm_host {

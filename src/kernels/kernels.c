@@ -78,6 +78,14 @@ double ddpm_call_flops(const struct ddpm_call *call)
     return (double)largest * flops_per_element(call);
 }
 
+const struct ddpm_tensor *ddpm_call_copy(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *copy = call->op == DDPM_OP_CONV2D                 ? &call->in[4]
+                                     : call->op == DDPM_OP_CONV2D_BACKWARD_DATA ? &call->in[2]
+                                                                                : NULL;
+    return copy && ddpm_tensor_present(copy) ? copy : NULL;
+}
+
 static double tensor_bytes(const struct ddpm_tensor *t)
 {
     return (double)ddpm_tensor_count(t) * (double)ddpm_dtype_size(t->dtype);
@@ -88,7 +96,8 @@ double ddpm_call_bytes(const struct ddpm_call *call)
     const struct ddpm_op_info *info = &ddpm_op_info[call->op];
     double bytes = 0;
     for (int i = 0; i < info->inputs; ++i)
-        bytes += tensor_bytes(&call->in[i]);
+        if (i != 1 || !ddpm_call_copy(call)) /* it is read in the place of the weights */
+            bytes += tensor_bytes(&call->in[i]);
     for (int o = 0; o < info->outputs; ++o)
         bytes += tensor_bytes(&call->out[o]) * (info->accumulates >> o & 1 ? 2 : 1);
     return bytes;

@@ -18,7 +18,7 @@
 #include "tensor/tensor.h"
 
 #define DDPM_MAX_INPUTS 8
-#define DDPM_MAX_OUTPUTS 4
+#define DDPM_MAX_OUTPUTS 5
 
 enum ddpm_op {
 #define OP(id, name, inputs, outputs, in_place, accumulates) DDPM_OP_##id,
@@ -114,6 +114,9 @@ struct ddpm_op_info {
 };
 
 extern const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT];
+
+/* The bf16 copy of a convolution's weights; NULL where there is none. */
+const struct ddpm_tensor *ddpm_call_copy(const struct ddpm_call *call);
 
 /* Multiply-adds ×2 of a call, counted directly (no Winograd discount), and the bytes it must move
  * at least; for ddpm bench and the plan's summary. */

@@ -37,18 +37,24 @@ static void build_convolution(struct case_state *state, const struct parts *part
     struct case_tensor y = make(ROLE_ACTIVATION, test->dtype, s->n, high, wide, s->k);
     struct case_tensor w = make(ROLE_PARAMETER, DDPM_F32, s->k, s->kernel, s->kernel, s->c);
     struct case_tensor bias = make(ROLE_PARAMETER, DDPM_F32, 1, 1, 1, s->k);
+    /* In the wide and the absent variants the kernels round for themselves. */
+    const bool copied = test->dtype == DDPM_BF16 && !test->absent && !test->wide;
+    struct case_tensor copy =
+        copied ? make(ROLE_COPY, DDPM_BF16, s->k, s->kernel, s->kernel, s->c) : parts->none;
     if (test->op == DDPM_OP_CONV2D) {
         bool widened = test->option == 1;
         state->in[0] = parts->x;
         state->in[1] = w;
         state->in[2] = test->absent ? parts->none : bias;
         state->in[3] = (test->absent && test->in_place != 3) || widened ? parts->none : y;
+        state->in[4] = copy;
         state->out[0] = y;
         if (widened)
             state->out[0].view.dtype = DDPM_F32;
     } else if (test->op == DDPM_OP_CONV2D_BACKWARD_DATA) {
         state->in[0] = y;
         state->in[1] = w;
+        state->in[2] = copy;
         state->out[0] = parts->x;
     } else {
         state->in[0] = parts->x;
@@ -190,6 +196,10 @@ static void build_optimizer(struct case_state *state, const struct parts *parts)
     for (int o = 0; o < 4; ++o)
         state->out[o] = parts->data;
     state->out[2].role = ROLE_SQUARES;
+    if (!state->test.absent) {
+        state->out[4] = parts->data;
+        state->out[4].view.dtype = DDPM_BF16;
+    }
 }
 
 static void build_elementwise(struct case_state *state, const struct parts *parts)

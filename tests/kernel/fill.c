@@ -138,6 +138,7 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
     case ROLE_HYPER:
         return hyper_value(test, c);
     case ROLE_STATS:
+    case ROLE_COPY:
         break;
     }
     return 0;
@@ -178,6 +179,15 @@ static void fill_stats(struct case_state *state, const struct case_tensor *stats
     }
 }
 
+static void fill_copy(struct case_state *state, const struct case_tensor *copy)
+{
+    const struct case_tensor *from = &state->in[1];
+    const unsigned char *values = state->buffers[from->buffer].before + from->offset;
+    unsigned char *to = state->buffers[copy->buffer].before + copy->offset;
+    for (int64_t i = 0; i < ddpm_tensor_count(&copy->view); ++i)
+        ddpm_store(to, copy->view.dtype, i, ddpm_load(values, from->view.dtype, i));
+}
+
 void case_fill(struct case_state *state)
 {
     const struct ddpm_op_info *info = &ddpm_op_info[state->test.op];
@@ -187,6 +197,8 @@ void case_fill(struct case_state *state)
             continue;
         if (state->in[i].role == ROLE_STATS)
             fill_stats(state, &state->in[i]);
+        else if (state->in[i].role == ROLE_COPY)
+            fill_copy(state, &state->in[i]);
         else
             fill_tensor(state, &state->in[i], (uint32_t)i);
     }

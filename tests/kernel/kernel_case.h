@@ -42,6 +42,7 @@ enum case_role {
     ROLE_DATA, /* like an activation, but fp32 and always dense: pictures, noise, slabs */
     ROLE_LOSS,
     ROLE_PARAMETER,
+    ROLE_COPY,  /* input 1, rounded */
     ROLE_STATS, /* of group norm, computed from input 0 */
     ROLE_SQUARES,
     ROLE_PICTURE,

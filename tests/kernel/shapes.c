@@ -159,7 +159,7 @@ static bool has_optional(enum ddpm_op op)
 {
     return op == DDPM_OP_CONV2D || op == DDPM_OP_CONV2D_BACKWARD_WEIGHT ||
            op == DDPM_OP_DEPTHWISE_CONV2D || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT ||
-           op == DDPM_OP_GROUP_NORM || op == DDPM_OP_GRADIENT_NORM;
+           op == DDPM_OP_GROUP_NORM || op == DDPM_OP_GRADIENT_NORM || op == DDPM_OP_ADAMW;
 }
 
 /* A large shape takes only the plain variant, the wide one and the one without options. */

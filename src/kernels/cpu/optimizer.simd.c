@@ -1,5 +1,6 @@
 /* The optimizer's flat loops over the slabs: √Σg² and AdamW with clipping and EMA in one pass.
- * Bound by memory: 28 bytes per parameter, 36 on the steps that move the EMA. */
+ * Bound by memory: 28 bytes per parameter, 36 on the steps that move the EMA, 2 more for a copy in
+ * bf16. */
 #include <math.h>
 
 #include "kernels/cpu/element.h"
@@ -90,6 +91,15 @@ static void ema_piece(float d, int64_t count, const float *restrict w, float *re
         ema[i] = d * ema[i] + rest * w[i];
 }
 
+static void copy_piece(int64_t count, const float *restrict w, uint16_t *restrict copy)
+{
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        vf_store_bf16(copy + i, vf_load(w + i));
+    for (; i < count; ++i)
+        copy[i] = ddpm_float_to_bf16(w[i]);
+}
+
 static void adamw_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -97,7 +107,8 @@ static void adamw_range(void *context, int64_t begin, int64_t end, int thread)
     const float *g = a->call->in[0].data;
     float *w = a->call->out[0].data, *m = a->call->out[1].data, *v = a->call->out[2].data,
           *ema = a->call->out[3].data;
-    /* Short enough that the weights are still in the first-level cache for the EMA. */
+    uint16_t *copy = ddpm_tensor_present(&a->call->out[4]) ? a->call->out[4].data : NULL;
+    /* Short enough that the weights are still in the first-level cache for the EMA and the copy. */
     enum { BLOCK = 1024 };
     for (int64_t i = begin; i < end; i += BLOCK) {
         const int64_t count = end - i < BLOCK ? end - i : BLOCK;
@@ -106,6 +117,8 @@ static void adamw_range(void *context, int64_t begin, int64_t end, int thread)
             memcpy(ema + i, w + i, (size_t)count * sizeof *w);
         else if (a->ema < 1)
             ema_piece(a->ema, count, w + i, ema + i);
+        if (copy)
+            copy_piece(count, w + i, copy + i);
     }
 }
 
@@ -140,7 +153,7 @@ static bool adamw_supports(const struct ddpm_call *call)
     for (int i = 0; i < 4; ++i)
         if (call->out[i].dtype != DDPM_F32 || (i < 3 && call->in[i].dtype != DDPM_F32))
             return false;
-    return true;
+    return !ddpm_tensor_present(&call->out[4]) || call->out[4].dtype == DDPM_BF16;
 }
 
 const struct ddpm_kernel SIMD(adamw) = {

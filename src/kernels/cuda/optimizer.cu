@@ -1,4 +1,5 @@
-/* The global norm of the gradient, and AdamW with clipping and EMA in one pass over the slabs.
+/* The global norm of the gradient, and AdamW with clipping, EMA and the weights' bf16 copy in one
+ * pass over the slabs.
  * Formulas are in kernels/ops.inc. */
 #include "kernels/cuda/numeric.cuh"
 #include "kernels/cuda/rows.cuh"
@@ -113,7 +114,7 @@ static __device__ inline void adamw_one(const struct adamw_factors *f, float g, 
  * where d = 1: most steps leave it as it is. */
 static __global__ void __launch_bounds__(SLAB_THREADS)
     adamw(const float *g, const float *norm, const float *hyper, float *w, float *m, float *v,
-          float *ema, int64_t count)
+          float *ema, bf16 *copy, int64_t count)
 {
     if (!isfinite(norm[0]))
         return;
@@ -128,6 +129,8 @@ static __global__ void __launch_bounds__(SLAB_THREADS)
             adamw_one(&f, g[i], w + i, m + i, v + i, &average);
             if (averaging)
                 ema[i] = average;
+            if (copy)
+                from_float(copy + i, w[i]);
         }
         return;
     }
@@ -144,6 +147,8 @@ static __global__ void __launch_bounds__(SLAB_THREADS)
     *(float4 *)(v + i) = v4;
     if (averaging)
         *(float4 *)(ema + i) = e4;
+    if (copy)
+        *(uint2 *)(copy + i) = make_uint2(pack_bf16(w4.x, w4.y), pack_bf16(w4.z, w4.w));
 }
 
 static bool adamw_supports(const struct ddpm_call *call)
@@ -151,7 +156,8 @@ static bool adamw_supports(const struct ddpm_call *call)
     for (int o = 0; o < 4; ++o)
         if (!is_slab(&call->out[o]))
             return false;
-    return is_slab(&call->in[0]) && is_slab(&call->in[1]) && is_slab(&call->in[2]);
+    return is_slab(&call->in[0]) && is_slab(&call->in[1]) && is_slab(&call->in[2]) &&
+           ddpm_cuda_takes(&call->out[4], DDPM_BF16);
 }
 
 static ddpm_status adamw_run(const struct ddpm_call *call)
@@ -161,7 +167,8 @@ static ddpm_status adamw_run(const struct ddpm_call *call)
     return ddpm_cuda_launch(call, adamw, grid, dim3(SLAB_THREADS), 0, (const float *)g->data,
                             (const float *)call->in[1].data, (const float *)call->in[2].data,
                             (float *)call->out[0].data, (float *)call->out[1].data,
-                            (float *)call->out[2].data, (float *)call->out[3].data, g->c);
+                            (float *)call->out[2].data, (float *)call->out[3].data,
+                            (bf16 *)call->out[4].data, g->c);
 }
 
 const struct ddpm_kernel ddpm_cuda_gradient_norm = {

@@ -24,11 +24,11 @@ ddpm_status ddpm_ref_gradient_norm(const struct ddpm_call *call)
  *   ema = d·ema + (1-d)·w
  * Nothing at all where norm is not finite.
  * in: g [1,1,1,N], norm [1,1,1,1], hyper [1,1,1,DDPM_HYPER_COUNT]; out: w, m, v, ema [1,1,1,N],
- * read and written */
+ * read and written, copy [1,1,1,N] or absent: w in its dtype */
 ddpm_status ddpm_ref_adamw(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *g = &call->in[0], *w = &call->out[0], *m = &call->out[1],
-                             *v = &call->out[2], *ema = &call->out[3];
+                             *v = &call->out[2], *ema = &call->out[3], *copy = &call->out[4];
     const double norm = ref_get(&call->in[1], 0, 0);
     double h[DDPM_HYPER_COUNT];
     if (!isfinite(norm))
@@ -48,6 +48,8 @@ ddpm_status ddpm_ref_adamw(const struct ddpm_call *call)
         ref_set(m, 0, i, moment);
         ref_set(v, 0, i, square);
         ref_set(w, 0, i, weight);
+        if (ddpm_tensor_present(copy))
+            ref_set(copy, 0, i, weight);
         ref_set(ema, 0, i, decay * ref_get(ema, 0, i) + (1 - decay) * weight);
     }
     return DDPM_OK;
