@@ -37,8 +37,10 @@ static int remove_folder(void **unused)
     return system(command);
 }
 
-/* A convolution of every direction, in `call[op]`. */
-static const struct ddpm_kernel *row(enum ddpm_op op, enum ddpm_dtype dtype, int64_t channels)
+/* The row that serves a convolution; `copied`: with a bf16 copy of its weights. *packed_bytes: what
+ * it packs. */
+static const struct ddpm_kernel *prepared_row(enum ddpm_op op, enum ddpm_dtype dtype,
+                                              int64_t channels, bool copied, size_t *packed_bytes)
 {
     struct ddpm_device *device;
     struct ddpm_call call = {
@@ -54,6 +56,8 @@ static const struct ddpm_kernel *row(enum ddpm_op op, enum ddpm_dtype dtype, int
     } else {
         call.in[0] = x, call.in[1] = y, call.out[0] = w, call.out[1] = bias;
     }
+    if (copied)
+        call.in[op == DDPM_OP_CONV2D ? 4 : 2] = ddpm_tensor_make(DDPM_BF16, 16, 3, 3, channels);
     assert_int_equal(ddpm_device_open("cuda", &(struct ddpm_device_options){0}, &device), DDPM_OK);
     call.device = device;
     const struct ddpm_kernel *kernel = device->backend->find_kernel(device, &call);
@@ -61,7 +65,14 @@ static const struct ddpm_kernel *row(enum ddpm_op op, enum ddpm_dtype dtype, int
     call.kernel = kernel;
     assert_int_equal(kernel->prepare ? kernel->prepare(&call) : DDPM_OK, DDPM_OK);
     ddpm_device_close(&device);
+    *packed_bytes = call.packed_bytes;
     return kernel;
+}
+
+static const struct ddpm_kernel *row(enum ddpm_op op, enum ddpm_dtype dtype, int64_t channels)
+{
+    size_t ignored;
+    return prepared_row(op, dtype, channels, false, &ignored);
 }
 
 /* The text of the one file of choices. */
@@ -124,6 +135,27 @@ static void what_is_kept_is_obeyed(void **unused)
     row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_F32, 8);
     read_choices(path, sizeof path, text, sizeof text);
     assert_null(strstr(text, "no more"));
+}
+
+static void a_copy_of_the_weights_is_measured_apart_and_not_packed(void **unused)
+{
+    (void)unused;
+    static const enum ddpm_op ops[] = {DDPM_OP_CONV2D, DDPM_OP_CONV2D_BACKWARD_DATA};
+    static const char *const plans[] = {"fused2_2=7", "data2_2=7"};
+    char path[512], text[8192];
+    size_t packed;
+    for (int i = 0; i < 2; ++i) {
+        prepared_row(ops[i], DDPM_BF16, 8, true, &packed);
+        read_choices(path, sizeof path, text, sizeof text);
+        assert_non_null(strstr(text, " copy\t"));
+        rewrite(plans[i]);
+        assert_non_null(strstr(prepared_row(ops[i], DDPM_BF16, 8, true, &packed)->name, "_cudnn"));
+        assert_int_equal(packed, 0);
+        rewrite("own");
+        assert_null(strstr(prepared_row(ops[i], DDPM_BF16, 8, true, &packed)->name, "_cudnn"));
+        assert_int_equal(packed != 0, ops[i] == DDPM_OP_CONV2D_BACKWARD_DATA);
+        assert_int_equal(remove(path), 0);
+    }
 }
 
 /* A number that the stand-in counts. */
@@ -235,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(choices_are_measured_and_kept),
         CASE(what_is_kept_is_obeyed),
+        CASE(a_copy_of_the_weights_is_measured_apart_and_not_packed),
         CASE(what_was_compiled_is_not_compiled_again),
         CASE(what_cudnn_refuses_is_compiled_again),
         CASE(what_is_not_compiled_is_not_kept),

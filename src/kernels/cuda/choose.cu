@@ -29,6 +29,7 @@ extern "C" {
 #define RUNS 5            /* between two events; the best of ROUNDS counts */
 #define ROUNDS 4
 #define MOST_CANDIDATES 6
+#define MOST_INPUTS 5 /* of a convolution */
 #define FILL_THREADS 256
 #define NORM_BLOCKS 256
 
@@ -124,14 +125,15 @@ static void describe(const struct ddpm_call *call, char key[DDPM_PLAN_TEXT_BYTES
     const struct ddpm_attributes *a = &call->attributes;
     const bool forward = call->op == DDPM_OP_CONV2D;
     snprintf(key, DDPM_PLAN_TEXT_BYTES,
-             "%s %s %lldx%lldx%lldx%lld/%lld %s %lldx%lldx%lld/%lld k%dx%d s%d p%d%s r%lld",
+             "%s %s %lldx%lldx%lldx%lld/%lld %s %lldx%lldx%lld/%lld k%dx%d s%d p%d%s r%lld%s",
              ddpm_op_info[call->op].name, ddpm_dtype_name(first->dtype), (long long)first->n,
              (long long)first->h, (long long)first->w, (long long)first->c,
              (long long)first->pixel_stride, ddpm_dtype_name(last->dtype), (long long)last->h,
              (long long)last->w, (long long)last->c, (long long)last->pixel_stride, a->kernel_h,
              a->kernel_w, a->stride, a->padding,
              forward && ddpm_tensor_present(&call->in[2]) ? " bias" : "",
-             (long long)(forward && ddpm_tensor_present(residual) ? residual->pixel_stride : 0));
+             (long long)(forward && ddpm_tensor_present(residual) ? residual->pixel_stride : 0),
+             ddpm_call_copy(call) ? " copy" : "");
 }
 
 static const struct ddpm_kernel *row_of(enum ddpm_op op)
@@ -232,6 +234,26 @@ static ddpm_status fill_tensor(const struct trial *trial, const struct ddpm_tens
                             scale);
 }
 
+static __global__ void __launch_bounds__(FILL_THREADS)
+    round_weights(const float *w, bf16 *copy, int64_t count)
+{
+    int64_t i = (int64_t)blockIdx.x * FILL_THREADS + threadIdx.x;
+    if (i < count)
+        from_float(copy + i, w[i]);
+}
+
+/* Give the weights' copy, where the call has one, the values of the weights. */
+static ddpm_status fill_copy(const struct trial *trial)
+{
+    const struct ddpm_tensor *copy = ddpm_call_copy(&trial->call);
+    if (!copy)
+        return DDPM_OK;
+    dim3 grid((unsigned)ddpm_ceil_div(elements(copy), FILL_THREADS));
+    return ddpm_cuda_launch(&trial->call, round_weights, grid, dim3(FILL_THREADS), 0,
+                            (const float *)trial->call.in[1].data, (bf16 *)copy->data,
+                            elements(copy));
+}
+
 /* Output 0 as it is before every first run: a residual in the same place, or a sum of gradients. */
 static ddpm_status reset(const struct trial *trial)
 {
@@ -252,7 +274,7 @@ static size_t take(size_t *used, size_t bytes)
 static ddpm_status open_trial(struct trial *trial, struct ddpm_cuda_device *device,
                               const struct ddpm_call *call)
 {
-    size_t used = 0, in[4] = {}, out[2] = {};
+    size_t used = 0, in[MOST_INPUTS] = {}, out[2] = {};
     *trial = {};
     trial->call = *call;
     trial->call.device = &device->base;
@@ -260,14 +282,14 @@ static ddpm_status open_trial(struct trial *trial, struct ddpm_cuda_device *devi
     /* In place of the residual where the planner might do it. */
     const bool in_place = call->op == DDPM_OP_CONV2D && ddpm_tensor_present(&c->in[3]) &&
                           c->in[3].pixel_stride == c->out[0].pixel_stride;
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < MOST_INPUTS; ++i)
         in[i] = take(&used, ddpm_tensor_bytes(&c->in[i]));
     for (int o = 0; o < 2; ++o)
         out[o] = take(&used, ddpm_tensor_bytes(&c->out[o]));
     size_t reference = take(&used, ddpm_tensor_bytes(&c->out[0]));
     size_t norms = take(&used, 2 * NORM_BLOCKS * sizeof(double));
     DDPM_CUDA_TRY(ddpm_cuda_malloc(device, (void **)&trial->memory, used));
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < MOST_INPUTS; ++i)
         if (ddpm_tensor_present(&c->in[i]))
             c->in[i].data = trial->memory + (i == 3 && in_place ? out[0] : in[i]);
     for (int o = 0; o < 2; ++o)
@@ -278,7 +300,7 @@ static ddpm_status open_trial(struct trial *trial, struct ddpm_cuda_device *devi
     DDPM_CUDA_TRY(cudaEventCreateWithFlags(&trial->begin, cudaEventDefault));
     DDPM_CUDA_TRY(cudaEventCreateWithFlags(&trial->end, cudaEventDefault));
     const bool weight = call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT;
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < MOST_INPUTS; ++i) {
         bool is_weight = i == 1 && !weight;
         float scale = is_weight ? 3.0f / sqrtf((float)ddpm_tensor_count(&c->in[1]) /
                                                (float)c->in[1].n)
@@ -286,6 +308,7 @@ static ddpm_status open_trial(struct trial *trial, struct ddpm_cuda_device *devi
         if (ddpm_tensor_present(&c->in[i]))
             DDPM_TRY(fill_tensor(trial, &c->in[i], (uint32_t)i + 1, scale));
     }
+    DDPM_TRY(fill_copy(trial));
     return reset(trial);
 }
 

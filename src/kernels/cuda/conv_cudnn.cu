@@ -75,7 +75,7 @@ struct ddpm_cudnn_convolution ddpm_cuda_cudnn_convolution(const struct ddpm_call
 
 /* ---- weights ---- */
 
-/* packed = w in bf16, in the same order. */
+/* packed = w in bf16, in the same order: what the caller's copy is, where there is one. */
 static __global__ void __launch_bounds__(MAP_THREADS)
     pack_weights(const float *w, bf16 *packed, int64_t count)
 {
@@ -108,7 +108,7 @@ static ddpm_status cudnn_prepare(struct ddpm_call *call)
                           call->label ? call->label : "?");
     call->state = (void *)plan;
     call->scratch_bytes = plan->workspace_bytes;
-    if (x_of(call)->dtype == DDPM_BF16)
+    if (x_of(call)->dtype == DDPM_BF16 && !ddpm_call_copy(call))
         call->packed_bytes = (size_t)ddpm_tensor_count(w_of(call)) * sizeof(bf16);
     return DDPM_OK;
 }
@@ -139,10 +139,11 @@ static ddpm_status cudnn_run(const struct ddpm_call *call)
 {
     const struct ddpm_cudnn_plan *plan = (const struct ddpm_cudnn_plan *)call->state;
     const bool forward = call->op == DDPM_OP_CONV2D;
+    const struct ddpm_tensor *copy = ddpm_call_copy(call);
     struct ddpm_cudnn_pointers at = {};
     at.x = x_of(call)->data;
     at.y = y_of(call)->data;
-    at.w = call->packed_bytes ? call->packed : call->in[1].data;
+    at.w = call->packed_bytes ? call->packed : copy ? copy->data : call->in[1].data;
     if (forward && plan->form == DDPM_CUDNN_FUSED) {
         at.bias = call->in[2].data;
         at.residual = call->in[3].data;

@@ -3,7 +3,8 @@
  * Implicit matrix product (conv.cuh): a block of eight warps makes 128 pixels × 64 or 128 channels
  * of the result, 32 columns of depth at a time, four steps in flight through cp.async. A warp owns
  * 32 channels of 64 (of 32, for 64 channels) pixels. pack() writes the bf16 copy of the fp32
- * masters, [columns][depth], for backward data turned round and transposed. */
+ * masters, [columns][depth], for backward data turned round and transposed. A forward pass whose
+ * caller keeps such a copy reads that, if its rows begin where 16 bytes can be read at once. */
 #include "kernels/cuda/conv_mma.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -14,6 +15,13 @@
 static int64_t packed_depth(const struct conv_shape *s)
 {
     return ddpm_ceil_div(s->depth, 8) * 8;
+}
+
+/* The caller's copy where it serves as it is, or NULL. */
+static const struct ddpm_tensor *usable_copy(const struct ddpm_call *call,
+                                             const struct conv_shape *s)
+{
+    return s->turned || s->depth % 8 != 0 ? NULL : ddpm_call_copy(call);
 }
 
 /* packed[n][k] = w[n][k], zeros from `depth` on. grid: (ceil(packed depth/256), columns) */
@@ -213,7 +221,8 @@ static bool mma_supports(const struct ddpm_call *call)
 static ddpm_status mma_prepare(struct ddpm_call *call)
 {
     struct conv_shape s = ddpm_conv_shape(call);
-    call->packed_bytes = (size_t)(s.columns * packed_depth(&s)) * sizeof(bf16);
+    if (!usable_copy(call, &s))
+        call->packed_bytes = (size_t)(s.columns * packed_depth(&s)) * sizeof(bf16);
     return DDPM_OK;
 }
 
@@ -226,14 +235,15 @@ static bool pairs_of(const struct ddpm_tensor *y)
 template <class TY, int COLUMNS> static ddpm_status mma_typed(const struct ddpm_call *call)
 {
     struct conv_shape s = ddpm_conv_shape(call);
-    const struct ddpm_tensor *x = &call->in[0];
+    const struct ddpm_tensor *x = &call->in[0], *copy = usable_copy(call, &s);
     bool vector = ddpm_cuda_vector(&x, 1);
     auto kernel = vector ? conv_mma<TY, COLUMNS, true> : conv_mma<TY, COLUMNS, false>;
     dim3 grid((unsigned)(ddpm_ceil_div(s.rows, ROWS) * ddpm_ceil_div(s.columns, COLUMNS)));
     return ddpm_cuda_launch(call, kernel, grid, dim3(MMA_THREADS),
                             MMA_STAGES * sizeof(struct conv_stage<COLUMNS>), (const bf16 *)x->data,
-                            (const bf16 *)call->packed, ddpm_conv_epilogue<TY>(call), s,
-                            (int)packed_depth(&s), pairs_of(&call->out[0]));
+                            (const bf16 *)(copy ? copy->data : call->packed),
+                            ddpm_conv_epilogue<TY>(call), s, (int)packed_depth(&s),
+                            pairs_of(&call->out[0]));
 }
 
 static ddpm_status mma_run(const struct ddpm_call *call)

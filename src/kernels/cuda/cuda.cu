@@ -87,6 +87,7 @@ static struct ddpm_backend make_backend(void)
     table.available = ddpm_cuda_available;
     table.upload = ddpm_cuda_upload;
     table.download = ddpm_cuda_download;
+    table.reads_bf16_weights = true;
     table.download_begin = ddpm_cuda_download_begin;
     table.download_end = ddpm_cuda_download_end;
     table.snapshot_begin = ddpm_cuda_snapshot_begin;
