@@ -188,6 +188,17 @@ struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
     return value;
 }
 
+struct ddpm_value *ddpm_graph_parameter_copy(struct ddpm_graph *graph,
+                                             const struct ddpm_value *parameter)
+{
+    struct ddpm_tensor tensor = parameter->tensor;
+    tensor.dtype = DDPM_BF16;
+    struct ddpm_value *value = ddpm_graph_value(graph, DDPM_VALUE_COPY, tensor);
+    if (value)
+        value->parameter = parameter->parameter;
+    return value;
+}
+
 struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, const char *label)
 {
     if (graph->status != DDPM_OK)

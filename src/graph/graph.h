@@ -16,6 +16,7 @@
 /* Parts of a graph that are run on their own. Nodes belong to the phase that is set while they are
  * built. */
 enum ddpm_phase {
+    DDPM_PHASE_COPY,     /* the weights' bf16 copy, where others than AdamW have changed them */
     DDPM_PHASE_DRAW,     /* pictures, timesteps, noise */
     DDPM_PHASE_FORWARD,  /* network and loss */
     DDPM_PHASE_BACKWARD, /* gradients, added to the gradient slab */
@@ -28,6 +29,7 @@ enum ddpm_value_kind {
     DDPM_VALUE_KEPT, /* lives in the arena always: inputs, constants, results that the host reads */
     DDPM_VALUE_PARAMETER, /* in the weights slab */
     DDPM_VALUE_GRADIENT,  /* in the gradients slab */
+    DDPM_VALUE_COPY,      /* a parameter in bf16, in the copies slab */
     DDPM_VALUE_EXTERNAL,  /* somebody else's memory */
     DDPM_VALUE_VIEW,      /* a range of channels of another value */
 };
@@ -41,7 +43,7 @@ struct ddpm_value {
     bool requires_gradient;
     struct ddpm_value *gradient; /* set by differentiate */
     struct ddpm_value *again;    /* set by differentiate: see ddpm_graph_again() */
-    size_t parameter;            /* PARAMETER, GRADIENT: index */
+    size_t parameter;            /* PARAMETER, GRADIENT, COPY: index */
     struct ddpm_value *view_of;  /* VIEW, and what the plan put inside a concatenation */
     int64_t view_channel;
 
@@ -68,7 +70,8 @@ struct ddpm_graph {
     enum ddpm_phase phase;
     char scope[160];
     int block, block_count;
-    bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
+    bool reads_copies; /* convolutions built from now on are given a bf16 copy of their weights */
+    bool recompute;    /* keep what crosses a block's border, compute the rest again in backward */
     bool repack; /* weights change before every run: a packed form lives only while its call runs */
 
     struct ddpm_node **nodes;
@@ -124,6 +127,10 @@ struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *na
 struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
                                                  const struct ddpm_value *parameter);
 
+/* The place of a parameter's bf16 copy in the copies slab. */
+struct ddpm_value *ddpm_graph_parameter_copy(struct ddpm_graph *graph,
+                                             const struct ddpm_value *parameter);
+
 /* Append a node; its outputs are made by the caller. NULL after a failure. */
 struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, const char *label);
 
@@ -155,12 +162,13 @@ void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
  * other, are appended once more, and the memory between is free for others. */
 struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value *value);
 
-/* Choose kernels, place every value, allocate the arena on the device. `weights` and `gradients`
- * are slabs on the device; gradients may be NULL when nothing was differentiated. Fails with
+/* Choose kernels, place every value, allocate the arena on the device. `weights`, `gradients` and
+ * `copies` are slabs on the device; gradients may be NULL when nothing was differentiated, copies
+ * when none are read. What fills the copies is the caller's part. Fails with
  * DDPM_ERROR_UNSUPPORTED naming the operation that has no kernel, or DDPM_ERROR_MEMORY saying how
  * much is needed. */
 ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
-                            void *gradients);
+                            void *gradients, void *copies);
 
 /* What ddpm_graph_plan() would allocate, without doing it. The graph cannot be planned afterwards.
  */

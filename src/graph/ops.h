@@ -67,9 +67,13 @@ struct ddpm_value *ddpm_reverse_step(struct ddpm_graph *graph, struct ddpm_value
                                      struct ddpm_value *t, struct ddpm_value *table, bool clip);
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
                                       struct ddpm_value *losses);
+/* copies: the weights in bf16, or NULL: none are kept. */
 void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
                 struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
-                struct ddpm_value *v, struct ddpm_value *ema);
+                struct ddpm_value *v, struct ddpm_value *ema, struct ddpm_value *copies);
+/* copies = weights, rounded to bf16 as adamw does. */
+void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,
+                       struct ddpm_value *copies);
 
 /* Gradient rules, by operation; NULL where an operation is not differentiated. Called with a node
  * whose output 0 has a gradient; the rule appends the backward nodes and hands gradients on with

@@ -184,16 +184,32 @@ static void assign_storages(struct plan *plan)
 }
 
 /* Step 4. */
-static void set_addresses(struct plan *plan, void *weights, void *gradients)
+struct slabs {
+    void *weights, *gradients, *copies;
+};
+
+static bool in_slab(const struct ddpm_value *value)
+{
+    return value->kind == DDPM_VALUE_PARAMETER || value->kind == DDPM_VALUE_GRADIENT ||
+           value->kind == DDPM_VALUE_COPY;
+}
+
+static char *slab_of(const struct slabs *slabs, const struct ddpm_value *value)
+{
+    return value->kind == DDPM_VALUE_PARAMETER  ? slabs->weights
+           : value->kind == DDPM_VALUE_GRADIENT ? slabs->gradients
+                                                : slabs->copies;
+}
+
+static void set_addresses(struct plan *plan, const struct slabs *slabs)
 {
     struct ddpm_graph *graph = plan->graph;
-    size_t element = ddpm_dtype_size(graph->parameter_dtype);
     for (size_t i = 0; i < graph->value_count; ++i) {
         struct ddpm_value *value = graph->values[i];
-        if (value->kind == DDPM_VALUE_PARAMETER || value->kind == DDPM_VALUE_GRADIENT) {
-            char *slab = value->kind == DDPM_VALUE_PARAMETER ? weights : gradients;
+        if (in_slab(value)) {
+            char *slab = slab_of(slabs, value);
             size_t offset = (size_t)graph->parameters->items[value->parameter].offset;
-            value->tensor.data = slab ? slab + offset * element : NULL;
+            value->tensor.data = slab ? slab + offset * ddpm_dtype_size(value->tensor.dtype) : NULL;
         } else if (in_arena(value) && !value->view_of && value->storage >= 0) {
             value->tensor.data = (char *)graph->arena + plan->storages[value->storage].offset;
         }
@@ -286,8 +302,9 @@ static ddpm_status lay_out(struct plan *plan)
 }
 
 ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
-                            void *gradients)
+                            void *gradients, void *copies)
 {
+    const struct slabs slabs = {weights, gradients, copies};
     struct plan plan = {.graph = graph};
     DDPM_TRY(graph->status);
     graph->device = device;
@@ -296,7 +313,7 @@ ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device
     if (status == DDPM_OK)
         status = allocate(graph);
     if (status == DDPM_OK)
-        set_addresses(&plan, weights, gradients);
+        set_addresses(&plan, &slabs);
     free(plan.storages);
     return status;
 }

@@ -23,11 +23,12 @@ struct ddpm_network {
     struct ddpm_device *device;
     enum ddpm_dtype dtype; /* of activations */
     char description[256];
-    void *slabs[2]; /* weights, EMA: fp32 on the device, by enum ddpm_weights */
+    void *slabs[2];  /* weights, EMA: fp32 on the device, by enum ddpm_weights */
+    int64_t changes; /* how often either has changed */
     struct ddpm_forward_plan forward;
 };
 
-/* Tell the network's own plans that a slab has changed. */
+/* Tell the network's own plans, and whoever looks at `changes`, that a slab has changed. */
 void ddpm_network_weights_changed(struct ddpm_network *network);
 
 /* Bytes of one fp32 slab. */

@@ -129,6 +129,7 @@ int64_t ddpm_network_weight_count(const struct ddpm_network *network)
 
 void ddpm_network_weights_changed(struct ddpm_network *network)
 {
+    ++network->changes;
     if (network->forward.graph)
         ddpm_graph_weights_changed(network->forward.graph);
 }
@@ -210,7 +211,7 @@ static ddpm_status plan_forward(struct ddpm_network *network, enum ddpm_weights 
     plan->which = which;
     ddpm_graph_keep(plan->y);
     ddpm_graph_fuse(graph, ~0u);
-    ddpm_status status = ddpm_graph_plan(graph, network->device, network->slabs[which], NULL);
+    ddpm_status status = ddpm_graph_plan(graph, network->device, network->slabs[which], NULL, NULL);
     if (status == DDPM_OK)
         status = allocate_staging(plan);
     if (status != DDPM_OK)

@@ -61,7 +61,7 @@ static ddpm_status plan_batch(struct chain *chain)
     struct ddpm_network *network = chain->network;
     DDPM_TRY(build_graph(chain, chain->sizes.batch));
     return ddpm_graph_plan(chain->graph, network->device, network->slabs[chain->sizes.weights],
-                           NULL);
+                           NULL, NULL);
 }
 
 /* The largest batch that fits in memory, at most what was asked for. */

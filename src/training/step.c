@@ -67,6 +67,16 @@ static int64_t steps_queued(const struct ddpm_trainer *trainer)
     return trainer->step + trainer->pending;
 }
 
+/* AdamW keeps the copies up to date; weights that were loaded or set are copied here. */
+static ddpm_status refresh_copies(struct ddpm_trainer *trainer)
+{
+    if (!trainer->copies || trainer->copied_changes == trainer->network->changes)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_graph_run(trainer->graph, DDPM_PHASE_COPY));
+    trainer->copied_changes = trainer->network->changes;
+    return DDPM_OK;
+}
+
 /* What is the same for every micro-batch of a step, before the first. */
 static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
 {
@@ -87,6 +97,7 @@ static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_res
         [DDPM_HYPER_EMA_DECAY] = (float)ddpm_ema_decay(config, done),
     };
     DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->hyper, hyper));
+    DDPM_TRY(refresh_copies(trainer));
     return run_part(trainer, DDPM_PART_BEGIN, true);
 }
 
@@ -203,6 +214,7 @@ static ddpm_status queue_update(struct ddpm_trainer *trainer, const struct ddpm_
     float *host_norm = trainer->host_loss + ddpm_tensor_count(losses);
     DDPM_TRY(run_part(trainer, DDPM_PART_UPDATE, true));
     ddpm_network_weights_changed(trainer->network);
+    trainer->copied_changes = trainer->network->changes;
     if (device->backend->download_begin) {
         DDPM_TRY(device->backend->download_begin(device, trainer->host_loss, losses->data,
                                                  ddpm_tensor_bytes(losses)));

@@ -16,12 +16,34 @@
 #include "nets/nets.h"
 #include "training/trainer_state.h"
 
-static struct ddpm_value *slab_value(struct ddpm_trainer *trainer, void *slab)
+static struct ddpm_value *slab_value(struct ddpm_trainer *trainer, enum ddpm_dtype dtype,
+                                     void *slab)
 {
     struct ddpm_tensor tensor =
-        ddpm_tensor_make(DDPM_F32, 1, 1, 1, trainer->network->parameters.slab_count);
+        ddpm_tensor_make(dtype, 1, 1, 1, trainer->network->parameters.slab_count);
     tensor.data = slab;
     return ddpm_graph_external(trainer->graph, tensor);
+}
+
+/* Bytes of the slab of copies; 0 where convolutions have no use for it. */
+static size_t copies_bytes(const struct ddpm_network *network)
+{
+    const bool read = network->dtype == DDPM_BF16 && network->device->backend->reads_bf16_weights;
+    return read ? (size_t)network->parameters.slab_count * ddpm_dtype_size(DDPM_BF16) : 0;
+}
+
+/* Returns the copies as a value, or NULL where there are none. */
+static struct ddpm_value *build_copy(struct ddpm_trainer *trainer)
+{
+    struct ddpm_graph *g = trainer->graph;
+    g->reads_copies = copies_bytes(trainer->network) > 0;
+    if (!g->reads_copies)
+        return NULL;
+    g->phase = DDPM_PHASE_COPY;
+    struct ddpm_value *copies = slab_value(trainer, DDPM_BF16, trainer->copies);
+    ddpm_copy_weights(g, slab_value(trainer, DDPM_F32, trainer->network->slabs[DDPM_WEIGHTS_MODEL]),
+                      copies);
+    return copies;
 }
 
 static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
@@ -55,6 +77,7 @@ static ddpm_status build_graph(struct ddpm_trainer *trainer, int64_t batch, bool
     DDPM_TRY(ddpm_graph_create(&network->parameters, network->dtype, &trainer->graph));
     struct ddpm_graph *g = trainer->graph;
 
+    struct ddpm_value *copies = build_copy(trainer);
     build_draw(trainer, batch);
 
     g->phase = DDPM_PHASE_FORWARD;
@@ -73,7 +96,7 @@ static ddpm_status build_graph(struct ddpm_trainer *trainer, int64_t batch, bool
         DDPM_TRY(ddpm_graph_differentiate(g, prediction, seed));
 
     g->phase = DDPM_PHASE_UPDATE;
-    struct ddpm_value *gradients = slab_value(trainer, trainer->gradients);
+    struct ddpm_value *gradients = slab_value(trainer, DDPM_F32, trainer->gradients);
     trainer->hyper = ddpm_graph_input(g, DDPM_F32, 1, 1, 1, DDPM_HYPER_COUNT);
     /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
     trainer->losses = trainer->loss;
@@ -82,9 +105,9 @@ static ddpm_status build_graph(struct ddpm_trainer *trainer, int64_t batch, bool
             ddpm_graph_input(g, DDPM_F32, batch * config->training.accumulate, 1, 1, 1);
     trainer->norm = ddpm_gradient_norm(g, gradients, trainer->losses);
     ddpm_adamw(g, gradients, trainer->norm, trainer->hyper,
-               slab_value(trainer, network->slabs[DDPM_WEIGHTS_MODEL]),
-               slab_value(trainer, trainer->m), slab_value(trainer, trainer->v),
-               slab_value(trainer, network->slabs[DDPM_WEIGHTS_EMA]));
+               slab_value(trainer, DDPM_F32, network->slabs[DDPM_WEIGHTS_MODEL]),
+               slab_value(trainer, DDPM_F32, trainer->m), slab_value(trainer, DDPM_F32, trainer->v),
+               slab_value(trainer, DDPM_F32, network->slabs[DDPM_WEIGHTS_EMA]), copies);
     return g->status;
 }
 
@@ -128,8 +151,9 @@ static ddpm_status plan_graph(struct ddpm_trainer *trainer)
     struct ddpm_network *network = trainer->network;
     const struct ddpm_config *config = &network->config;
     DDPM_TRY(build_graph(trainer, config->training.batch_size, config->run.low_memory));
-    ddpm_status status = ddpm_graph_plan(trainer->graph, network->device,
-                                         network->slabs[DDPM_WEIGHTS_MODEL], trainer->gradients);
+    ddpm_status status =
+        ddpm_graph_plan(trainer->graph, network->device, network->slabs[DDPM_WEIGHTS_MODEL],
+                        trainer->gradients, trainer->copies);
     if (status == DDPM_ERROR_MEMORY)
         return suggest_smaller(trainer);
     DDPM_TRY(status);
@@ -140,6 +164,9 @@ static ddpm_status allocate_slabs(struct ddpm_trainer *trainer)
 {
     struct ddpm_device *device = trainer->network->device;
     const size_t bytes = ddpm_network_slab_bytes(trainer->network);
+    const size_t copies = copies_bytes(trainer->network);
+    if (copies)
+        DDPM_TRY(device->backend->allocate(device, copies, "weights in bf16", &trainer->copies));
     DDPM_TRY(device->backend->allocate(device, bytes, "gradients", &trainer->gradients));
     DDPM_TRY(device->backend->allocate(device, bytes, "AdamW's first moments", &trainer->m));
     return device->backend->allocate(device, bytes, "AdamW's second moments", &trainer->v);
@@ -207,6 +234,7 @@ ddpm_status ddpm_trainer_create(struct ddpm_network *network, struct ddpm_data *
     DDPM_TRY(DDPM_NEW(&trainer, "a trainer"));
     trainer->network = network;
     trainer->data = data;
+    trainer->copied_changes = -1;
     ddpm_status status = ddpm_diffusion_tables_create(&network->config.diffusion, &trainer->tables);
     if (status == DDPM_OK)
         status = allocate_slabs(trainer);
@@ -236,6 +264,7 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     device->backend->release(device, t->gradients);
     device->backend->release(device, t->m);
     device->backend->release(device, t->v);
+    device->backend->release(device, t->copies);
     ddpm_diffusion_tables_clear(&t->tables);
     release_host(t);
     free(t);
@@ -279,7 +308,8 @@ struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer)
     return (struct ddpm_memory_plan){
         .activations = g->arena_bytes,
         .packed = g->packed_bytes,
-        .weights = 5 * (uint64_t)ddpm_network_slab_bytes(trainer->network),
+        .weights = 5 * (uint64_t)ddpm_network_slab_bytes(trainer->network) +
+                   copies_bytes(trainer->network),
         .available = ddpm_device_available(trainer->network->device),
         .flops_per_step = flops * (double)trainer->network->config.training.accumulate,
     };

@@ -46,7 +46,8 @@ struct ddpm_trainer {
     int64_t next_batch;             /* the step whose batch it hands out next */
     struct ddpm_diffusion_tables tables;
 
-    /* The step: phases draw, forward, backward for every micro-batch, then update. */
+    /* The step: phases draw, forward, backward for every micro-batch, then update; before it copy,
+     * where weights have been loaded or set. */
     struct ddpm_graph *graph;
     struct ddpm_value *pictures, *flips, *counters; /* what draw reads */
     struct ddpm_value *x0, *t, *noise;              /* what draw makes, or the caller gives */
@@ -55,6 +56,8 @@ struct ddpm_trainer {
 
     /* Slabs on the device; weights and EMA are the network's. */
     void *gradients, *m, *v;
+    void *copies;           /* the weights in bf16, or NULL: convolutions read none */
+    int64_t copied_changes; /* the network's `changes` that the copies know of */
 
     struct ddpm_recording recordings[DDPM_PART_COUNT];
     struct ddpm_saver saver;

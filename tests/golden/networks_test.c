@@ -65,7 +65,7 @@ static void build(struct pass *pass, const struct ddpm_config *config, unsigned 
     g->phase = DDPM_PHASE_BACKWARD;
     struct ddpm_value *seed = ddpm_loss_gradient(g, pass->y, pass->target, DDPM_LOSS_L2, 1);
     assert_ok(ddpm_graph_differentiate(g, pass->y, seed));
-    assert_ok(ddpm_graph_plan(g, pass->device, pass->device_weights, pass->device_gradients));
+    assert_ok(ddpm_graph_plan(g, pass->device, pass->device_weights, pass->device_gradients, NULL));
 }
 
 /* Exchange [B,C,H,W] for [B,H,W,C] or back. */

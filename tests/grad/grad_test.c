@@ -74,7 +74,7 @@ static void set_up(struct check *check, const struct layer *layer)
     fill(check->weights, check->parameters.slab_count, 1);
     for (int i = 0; i < layer->inputs; ++i)
         ddpm_graph_keep(check->in[i]->gradient);
-    assert_ok(ddpm_graph_plan(g, check->device, check->weights, check->gradients));
+    assert_ok(ddpm_graph_plan(g, check->device, check->weights, check->gradients, NULL));
     for (int i = 0; i < layer->inputs; ++i)
         fill(check->in[i]->tensor.data, ddpm_tensor_count(&check->in[i]->tensor), 10 + (uint32_t)i);
     fill(check->direction->tensor.data, ddpm_tensor_count(&check->y->tensor), 2);
@@ -226,7 +226,7 @@ static void check_loss(enum ddpm_loss loss)
     struct ddpm_value *value = ddpm_loss_per_image(g, p, target, loss);
     struct ddpm_value *gradient = ddpm_loss_gradient(g, p, target, loss, 1);
     ddpm_graph_keep(gradient);
-    assert_ok(ddpm_graph_plan(g, device, NULL, NULL));
+    assert_ok(ddpm_graph_plan(g, device, NULL, NULL, NULL));
     const int64_t count = ddpm_tensor_count(&p->tensor);
     double *x = p->tensor.data, *per_image = value->tensor.data, *got = gradient->tensor.data;
     fill(x, count, 1);

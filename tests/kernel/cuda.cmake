@@ -13,11 +13,13 @@ function(ddpm_cuda_tests suffix plugin)
   list(APPEND names cuda_device${suffix} cuda_table${suffix})
   set_tests_properties(${names} PROPERTIES ENVIRONMENT DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>
                        SKIP_RETURN_CODE 77 LABELS cuda)
-  if(TARGET test_library_late) # not where the kernels are built alone
-    add_test(NAME library_late_cuda${suffix} COMMAND test_library_late)
-    set_tests_properties(library_late_cuda${suffix} PROPERTIES SKIP_RETURN_CODE 77 LABELS cuda ENVIRONMENT
-                         "DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>;DDPM_TEST_DEVICE=cuda")
-  endif()
+  foreach(test late copies)
+    if(TARGET test_library_${test}) # not where the kernels are built alone
+      add_test(NAME library_${test}_cuda${suffix} COMMAND test_library_${test})
+      set_tests_properties(library_${test}_cuda${suffix} PROPERTIES SKIP_RETURN_CODE 77 LABELS cuda ENVIRONMENT
+                           "DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>;DDPM_TEST_DEVICE=cuda")
+    endif()
+  endforeach()
 endfunction()
 
 if(TARGET ddpm_cuda)
@@ -58,4 +60,9 @@ if(TARGET ddpm_fake_cudnn)
       set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment};DDPM_CUDA_CONV=cudnn" LABELS cuda)
     endforeach()
   endforeach()
+  if(TARGET test_library_copies)
+    add_test(NAME library_copies_cuda_emulated_cudnn COMMAND test_library_copies)
+    set_tests_properties(library_copies_cuda_emulated_cudnn PROPERTIES LABELS cuda ENVIRONMENT
+                         "${environment};DDPM_CUDA_CONV=cudnn;DDPM_TEST_DEVICE=cuda")
+  endif()
 endif()

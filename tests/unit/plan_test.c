@@ -40,7 +40,7 @@ static void run_residual_of_itself(bool keep_input, float y[VALUES])
     assert_ok(ddpm_new_aligned((void **)&weights, (size_t)parameters.slab_count * sizeof *weights,
                                "weights"));
     ddpm_parameters_initialize(&parameters, 1, weights);
-    assert_ok(ddpm_graph_plan(g, device, weights, NULL));
+    assert_ok(ddpm_graph_plan(g, device, weights, NULL, NULL));
     ddpm_fill_normal(x, (int64_t)VALUES, 1, DDPM_STREAM_BENCH, 0, 0);
     assert_ok(ddpm_graph_write(g, in, x));
     assert_ok(ddpm_graph_run(g, DDPM_PHASE_FORWARD));

@@ -39,6 +39,8 @@ static struct ddpm_value *convolution(struct ddpm_graph *graph, struct ddpm_valu
     node->in[0] = x;
     node->in[1] = w;
     node->in[2] = b;
+    if (graph->reads_copies)
+        node->in[4] = ddpm_graph_parameter_copy(graph, w);
     node->out[0] = y;
     y->producer = node;
     y->requires_gradient = true;
@@ -108,6 +110,7 @@ void ddpm_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_node *node
     data->attributes = node->attributes;
     data->in[0] = dy;
     data->in[1] = node->in[1];
+    data->in[2] = node->in[4];
     data->out[0] = dx;
     dx->producer = data;
     ddpm_graph_add_gradient(graph, x, dx);

@@ -132,7 +132,7 @@ struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_valu
 
 void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
                 struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
-                struct ddpm_value *v, struct ddpm_value *ema)
+                struct ddpm_value *v, struct ddpm_value *ema, struct ddpm_value *copies)
 {
     struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_ADAMW, "adamw");
     if (!node || !gradients || !norm || !hyper || !weights || !m || !v || !ema)
@@ -144,4 +144,15 @@ void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct d
     node->out[1] = m;
     node->out[2] = v;
     node->out[3] = ema;
+    node->out[4] = copies;
+}
+
+void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,
+                       struct ddpm_value *copies)
+{
+    struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_CONVERT, "weights");
+    if (!node || !weights || !copies)
+        return;
+    node->in[0] = weights;
+    node->out[0] = copies;
 }
