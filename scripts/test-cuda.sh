@@ -99,6 +99,7 @@ if [ $whole = yes ]; then
     check "golden numbers, fp32: $name" env DDPM_TEST_DEVICE=cuda "$build/tests/golden/test_golden_$name"
   done
   check "late results" env DDPM_TEST_DEVICE=cuda "$build/tests/unit/test_library_late"
+  check "bf16 copies of weights" env DDPM_TEST_DEVICE=cuda "$build/tests/unit/test_library_copies"
   "$build/programs/ddpm/ddpm" synth --out "$work/data" --count 16 --size 32 >/dev/null
   check "resume, bit for bit, fp32" resume_is_exact fp32
   check "resume, bit for bit, bf16" resume_is_exact bf16
