@@ -313,13 +313,26 @@ ALWAYS_INLINE void put_rows(const struct conv *conv, struct put *put, int64_t ro
     }
 }
 
-/* One panel of outputs. While a block's products are made, the block before is put down. */
+/* Ask for the residual of `rows` pixels: what a load that misses holds up is the products. */
+ALWAYS_INLINE void fetch_residual(const struct conv *conv, const int64_t *pixels, int64_t n,
+                                  int rows)
+{
+    const struct ddpm_tensor *residual = &conv->residual;
+    const int64_t size = residual->dtype == DDPM_F32 ? 4 : 2;
+    for (int m = 0; m < rows; ++m)
+        __builtin_prefetch((const char *)residual->data +
+                           ((pixels[m] < 0 ? 0 : pixels[m]) * residual->pixel_stride + n) * size);
+}
+
+/* One panel of outputs. While a block's products are made, the block before is put down, and the
+ * residual of this one is on its way. */
 ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *unit, int64_t panel,
                                  const enum ddpm_dtype dtype, const bool whole)
 {
     float sums[2][AMX_BLOCK_BYTES / sizeof(float)] __attribute__((aligned(64)));
     float spare[AMX_TILE / sizeof(float)] __attribute__((aligned(64))), bias[AMX_BLOCK] = {0};
     const int64_t taps = conv_taps(conv), step = conv->stride * conv->pixel;
+    const bool has_residual = ddpm_tensor_present(&conv->residual);
     const char *packed = conv->packed + panel * conv->chunks * taps * AMX_PANEL_STEP;
     struct put put = {.bias = bias, .n = panel * AMX_BLOCK};
     if (conv->bias)
@@ -327,8 +340,9 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
                (size_t)ddpm_smaller(AMX_BLOCK, conv->y.c - put.n) * sizeof *bias);
     for (int64_t tile = 0; tile < unit->count; tile += 2) {
         const char *low = unit->tiles[tile], *high = unit->tiles[tile + 1], *b = packed;
+        const int64_t *pixels = unit->pixels + tile * AMX_ROWS;
         float *block = sums[tile / 2 % 2];
-        int64_t since_store = 0;
+        int64_t since_store = 0, fetched = has_residual ? 0 : AMX_BLOCK;
         amx_block_zero();
         for (int64_t chunk = 0; chunk < conv->chunks; ++chunk, low += 64, high += 64) {
             for (int64_t r = 0; r < conv->taps_h; ++r)
@@ -336,6 +350,9 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
                     const int64_t at = r * conv->row + s * conv->pixel;
                     amx_block_step(low + at, high + at, step, b, 64, AMX_TILE);
                     put_rows(conv, &put, 2, dtype, whole);
+                    if (fetched < AMX_BLOCK)
+                        fetch_residual(conv, pixels + fetched, put.n, 2);
+                    fetched += 2;
                 }
             since_store += taps;
             if (since_store >= AMX_STEPS_PER_STORE) {
@@ -345,7 +362,7 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
         }
         put_rows(conv, &put, AMX_BLOCK, dtype, whole);
         put.sums = block;
-        put.pixels = unit->pixels + tile * AMX_ROWS;
+        put.pixels = pixels;
         put.left = AMX_BLOCK;
         amx_block_store(block);
         amx_fence();
@@ -385,7 +402,7 @@ static void conv_units(void *context, int64_t begin, int64_t end, int thread)
 static void conv_run(struct conv *conv, const struct ddpm_call *call)
 {
     conv->buffers = call->scratch;
-    conv->lines = amx_has_lines(&conv->y);
+    conv->lines = amx_has_lines(&conv->y) && conv->residual.data != conv->y.data;
     ddpm_parallel_for(call->device->threads, conv->blocks_n * conv->blocks_h * conv->groups, 1,
                       conv_units, conv);
 }
