@@ -352,18 +352,20 @@ static void run_batch(const struct depthwise *p, struct batch *batch, int64_t co
     }
 }
 
-/* First picture, row, column and channel of a unit. */
+/* First picture, row, column and channel of a unit. Units go by channels first: they share pages.
+ */
 struct origin {
     int64_t n, h, w, c;
 };
 
 static struct origin origin_of(const struct depthwise *p, int64_t unit)
 {
-    const int64_t line = unit / p->blocks_w, block = line / p->blocks_h;
-    return (struct origin){.n = block % p->blocks_n * p->pictures,
+    const int64_t group = unit % p->groups, column = unit / p->groups;
+    const int64_t line = column / p->blocks_w;
+    return (struct origin){.n = line / p->blocks_h * p->pictures,
                            .h = line % p->blocks_h * p->block_h,
-                           .w = unit % p->blocks_w * p->block_w,
-                           .c = block / p->blocks_n * p->channels};
+                           .w = column % p->blocks_w * p->block_w,
+                           .c = group * p->channels};
 }
 
 /* The pixels that a unit will copy, where they follow each other. */
@@ -373,7 +375,7 @@ static struct fetch fetch_of(const struct depthwise *p, int64_t unit)
     const struct ddpm_tensor *x = &p->x;
     const int64_t first = from.h - p->pad_h < 0 ? 0 : from.h - p->pad_h;
     const int64_t end = ddpm_smaller(x->h, from.h - p->pad_h + p->block_h + p->rows - 1);
-    if (from.c >= x->c || p->blocks_w > 1)
+    if (from.n >= x->n || p->blocks_w > 1)
         return (struct fetch){.left = 0};
     const int64_t pixel = (from.n * x->h + first) * x->w;
     return (struct fetch){.at = (const char *)x->data + 2 * (pixel * x->pixel_stride + from.c),
