@@ -18,7 +18,7 @@
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv.h"
 
-#define BUFFER_BYTES ((int64_t)640 << 10) /* of x that a unit copies */
+#define BUFFER_BYTES ((int64_t)768 << 10) /* of x that a unit copies */
 #define UNIT_TILES 64                     /* of a unit that copies nothing */
 #define UNITS_PER_THREAD 4
 #define SKEW 64         /* bytes between pixels of the copy: they fall into different cache sets */
