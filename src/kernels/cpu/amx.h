@@ -111,11 +111,15 @@ ALWAYS_INLINE const float *amx_block_row(const float *sums, int64_t m)
     return sums + (m / AMX_ROWS * 2 * AMX_ROWS + m % AMX_ROWS) * 16;
 }
 
-/* Results are written past the caches where 32 channels of bf16 are a whole line of them: a line
- * that is written in the usual way is read from memory first. */
+/* Results that no cache will hold until they are read are written past the caches, where 32
+ * channels of bf16 are a whole line of them: a line that is written in the usual way is read from
+ * memory first. */
+#define AMX_PAST_BYTES ((int64_t)12 << 20)
+
 static inline bool amx_has_lines(const struct ddpm_tensor *y)
 {
-    return y->dtype == DDPM_BF16 && (uintptr_t)y->data % 64 == 0 && 2 * y->pixel_stride % 64 == 0;
+    return y->dtype == DDPM_BF16 && 2 * ddpm_tensor_count(y) >= AMX_PAST_BYTES &&
+           (uintptr_t)y->data % 64 == 0 && 2 * y->pixel_stride % 64 == 0;
 }
 
 ALWAYS_INLINE void amx_write_line(void *to, __m512i line)

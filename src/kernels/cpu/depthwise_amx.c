@@ -473,11 +473,12 @@ static ddpm_status depthwise_pack(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
+/* Where a row is one tile, half of its window is border: vectors are faster there. */
 static bool depthwise_supports(const struct ddpm_call *call)
 {
     return same_dtype(call, 1) && call->in[0].dtype == DDPM_BF16 && call->in[0].c >= AMX_ROWS &&
-           call->in[1].dtype == DDPM_F32 && call->attributes.kernel_h <= DEPTHWISE_ROWS &&
-           call->attributes.kernel_w <= MOST_TAPS &&
+           call->in[0].w >= 2 * TILE && call->in[1].dtype == DDPM_F32 &&
+           call->attributes.kernel_h <= DEPTHWISE_ROWS && call->attributes.kernel_w <= MOST_TAPS &&
            (call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA ||
             ((!ddpm_tensor_present(&call->in[3]) || call->in[3].dtype == DDPM_BF16) &&
              (!ddpm_tensor_present(&call->out[1]) || call->out[1].dtype == DDPM_F32)));
