@@ -195,4 +195,22 @@ static inline void depthwise_clear_margins(float *slot, int64_t vectors, int64_t
     }
 }
 
+/* What the sums of LANES channels of y from c on begin with: bias and time; zero for a gradient. */
+static inline vf depthwise_start(const struct ddpm_call *call, int64_t image, int64_t c)
+{
+    const struct ddpm_tensor *bias = &call->in[2], *time = &call->in[3];
+    const int64_t left = call->out[0].c - c;
+    vf start = {0};
+    if (call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA)
+        return start;
+    if (ddpm_tensor_present(bias))
+        start += vf_load_upto(bias->data, c, left, DDPM_F32);
+    if (ddpm_tensor_present(time)) {
+        const int64_t i = image * time->pixel_stride + c;
+        start += time->dtype == DDPM_F32 ? vf_load_upto(time->data, i, left, DDPM_F32)
+                                         : vf_load_upto(time->data, i, left, DDPM_BF16);
+    }
+    return start;
+}
+
 #endif

@@ -83,24 +83,6 @@ ALWAYS_INLINE void add_slot(vf sums[TILE_H][TILE_W], const float *x, const float
         }
 }
 
-/* Bias and time of the channels from c on. */
-static vf start_of(const struct ddpm_call *call, int64_t image, int64_t c)
-{
-    const struct ddpm_tensor *bias = &call->in[2], *time = &call->in[3];
-    const int64_t left = call->out[0].c - c;
-    vf start = {0};
-    if (call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA)
-        return start;
-    if (ddpm_tensor_present(bias))
-        start += vf_load_upto(bias->data, c, left, DDPM_F32);
-    if (ddpm_tensor_present(time)) {
-        const int64_t i = image * time->pixel_stride + c;
-        start += time->dtype == DDPM_F32 ? vf_load_upto(time->data, i, left, DDPM_F32)
-                                         : vf_load_upto(time->data, i, left, DDPM_BF16);
-    }
-    return start;
-}
-
 /* `count` pixels of one row of a tile. */
 ALWAYS_INLINE void store_row(const struct ddpm_tensor *y, int64_t pixel, int64_t count, int64_t c,
                              const vf sums[TILE_W], const enum ddpm_dtype dtype)
@@ -235,8 +217,8 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
                 parts[i] = slot ? slot + v * cut->slot_width * LANES : NULL;
             }
             output_rows(job, parts, (const float *)job->call->packed + vector * vector_weights(job),
-                        start_of(job->call, piece->image, vector * LANES), piece->image * x->h + h,
-                        rows, vector * LANES, totals ? totals + v : NULL);
+                        depthwise_start(job->call, piece->image, vector * LANES),
+                        piece->image * x->h + h, rows, vector * LANES, totals ? totals + v : NULL);
         }
     }
 }
@@ -257,10 +239,8 @@ static ddpm_status run(const struct ddpm_call *call)
     struct job job = job_of(call);
     ddpm_parallel_for(call->device->threads, call->in[0].n * job.cut.bands * job.cut.groups, 1,
                       pieces_range, &job);
-    for (int64_t image = 0; job.moments_bytes && image < call->in[0].n; ++image)
-        moments_finish((const struct moments *)call->scratch + image * moments_per_image(&job),
-                       moments_per_image(&job), call->attributes.eps,
-                       (float *)call->out[1].data + 2 * image);
+    if (job.moments_bytes)
+        moments_finish_images(call, moments_per_image(&job), &call->out[1]);
     return DDPM_OK;
 }
 

@@ -179,7 +179,7 @@ ALWAYS_INLINE void put_part_as(struct batch *batch, const struct put *put, int64
     const int64_t tile = part / (TILE / PART), first = part % (TILE / PART) * PART;
     const struct place *place = &batch->places[tile];
     const float *low_sums = put->sums + part * PART * TILE;
-    const float *high_sums = low_sums + BATCH * TILE * TILE;
+    const float *high_sums = low_sums + SUM_FLOATS;
     uint32_t *pairs = put->pairs + part * PART * TILE;
     const vf low_start = vf_set(batch->start[tile][put->c]);
     const vf high_start = vf_set(batch->start[tile][put->c + 1]);
@@ -299,21 +299,6 @@ static void put_moments(const struct depthwise *p, const struct batch *batch, in
                          (double)vf_sum(batch->sum[tile]), (double)vf_sum(batch->squares[tile]));
 }
 
-/* Bias and time of CHANNELS channels of picture n from c on. */
-static void fill_start(const struct depthwise *p, int64_t n, int64_t c, float *start)
-{
-    const struct ddpm_tensor *bias = &p->call->in[2], *time = &p->call->in[3];
-    for (int64_t i = 0; i < CHANNELS; i += LANES) {
-        const int64_t left = p->y.c - c - i;
-        vf v = {0};
-        if (left > 0 && ddpm_tensor_present(bias))
-            v += vf_load_upto(bias->data, c + i, left, DDPM_F32);
-        if (left > 0 && ddpm_tensor_present(time))
-            v += vf_load_upto(time->data, n * time->pixel_stride + c + i, left, DDPM_BF16);
-        vf_store(start + i, v);
-    }
-}
-
 /* CHANNELS channels from c on of the batch's tiles, of which the first `count` are to be written.
  */
 static void run_batch(const struct depthwise *p, struct batch *batch, int64_t count, int64_t c,
@@ -323,14 +308,14 @@ static void run_batch(const struct depthwise *p, struct batch *batch, int64_t co
     uint32_t *pairs = (uint32_t *)(void *)(buffers + SUMS_BYTES);
     const int64_t line_bytes = p->rows * LINE * 4;
     struct put put = {.part = PARTS};
-    const bool forward = p->call->op == DDPM_OP_DEPTHWISE_CONV2D;
     batch->statistics = p->moments_bytes > 0;
     batch->channels = ddpm_smaller(CHANNELS, p->y.c - c);
     for (int i = 0; i < BATCH; ++i) {
         batch->sum[i] = batch->squares[i] = (vf){0};
-        memset(batch->start[i], 0, sizeof batch->start[i]);
-        if (forward)
-            fill_start(p, batch->places[i].n, c, batch->start[i]);
+        for (int64_t k = 0; k < CHANNELS; k += LANES)
+            vf_store(batch->start[i] + k, c + k < p->y.c
+                                              ? depthwise_start(p->call, batch->places[i].n, c + k)
+                                              : (vf){0});
     }
     for (int64_t i = 0; i < CHANNELS; ++i) {
         multiply(p, batch, &put, planes + i * p->plane,
@@ -432,16 +417,14 @@ static void run_units(void *context, int64_t begin, int64_t end, int thread)
 static ddpm_status depthwise_run(const struct ddpm_call *call)
 {
     struct depthwise p = depthwise_plan(call);
-    const int64_t parts = p.tiles_h * p.tiles_w * p.halves;
     const int64_t units = p.groups * p.blocks_n * p.blocks_h * p.blocks_w;
     const int64_t at_once = units / (UNITS_AT_ONCE * call->device->threads);
     p.memory = (char *)call->scratch + p.moments_bytes;
     p.lines = amx_has_lines(&p.y);
     ddpm_parallel_for(call->device->threads, units,
                       at_once < 1 ? 1 : ddpm_smaller(at_once, UNITS_AT_ONCE), run_units, &p);
-    for (int64_t n = 0; p.moments_bytes && n < p.x.n; ++n)
-        moments_finish((const struct moments *)call->scratch + n * parts, parts,
-                       call->attributes.eps, (float *)call->out[1].data + 2 * n);
+    if (p.moments_bytes)
+        moments_finish_images(call, p.tiles_h * p.tiles_w * p.halves, &call->out[1]);
     return DDPM_OK;
 }
 

@@ -187,8 +187,9 @@ static ddpm_status prepare(struct ddpm_call *call)
 
 static bool supports(const struct ddpm_call *call)
 {
+    const bool given = ddpm_tensor_present(&call->in[3]);
     return same_dtype(call, 1) && call->in[1].dtype == DDPM_F32 && call->in[2].dtype == DDPM_F32 &&
-           (call->in[3].dtype == DDPM_F32 || call->out[1].dtype == DDPM_F32);
+           (given ? &call->in[3] : &call->out[1])->dtype == DDPM_F32;
 }
 
 const struct ddpm_kernel SIMD(group_norm) = {

@@ -46,4 +46,14 @@ static inline void moments_finish(const struct moments *parts, int64_t count, fl
     stats[1] = (float)(1 / sqrt(total.m2 / total.count + (double)eps));
 }
 
+/* The same for every image of a call, whose scratch begins with [B][count] parts. */
+static inline void moments_finish_images(const struct ddpm_call *call, int64_t count,
+                                         const struct ddpm_tensor *stats)
+{
+    const struct moments *parts = call->scratch;
+    for (int64_t n = 0; n < stats->n; ++n)
+        moments_finish(parts + n * count, count, call->attributes.eps,
+                       (float *)stats->data + 2 * n);
+}
+
 #endif

@@ -105,7 +105,7 @@ static bool group_norm_supports(const struct ddpm_call *call)
     return ddpm_cuda_is_activation(x) && ddpm_cuda_takes(x, x->dtype) && x->n <= 65535 &&
            ddpm_cuda_takes(&call->out[0], x->dtype) && call->in[1].dtype == DDPM_F32 &&
            call->in[2].dtype == DDPM_F32 &&
-           (call->in[3].dtype == DDPM_F32 || call->out[1].dtype == DDPM_F32);
+           (ddpm_tensor_present(&call->in[3]) ? &call->in[3] : &call->out[1])->dtype == DDPM_F32;
 }
 
 /* At most this many; scratch is sized before it is known whether vectors can be used. */
