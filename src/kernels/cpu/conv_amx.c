@@ -350,9 +350,10 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
                     const int64_t at = r * conv->row + s * conv->pixel;
                     amx_block_step(low + at, high + at, step, b, 64, AMX_TILE);
                     put_rows(conv, &put, 2, dtype, whole);
-                    if (fetched < AMX_BLOCK)
+                    if (fetched < AMX_BLOCK) {
                         fetch_residual(conv, pixels + fetched, put.n, 2);
-                    fetched += 2;
+                        fetched += 2;
+                    }
                 }
             since_store += taps;
             if (since_store >= AMX_STEPS_PER_STORE) {

@@ -511,9 +511,10 @@ static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_c
     *plan = NULL;
     ddpm_plan_cache_lock(choices->cache);
     const char *kept = ddpm_plan_cache_get(choices->cache, key);
-    if (kept && strcmp(kept, OWN) != 0)
+    const bool ours = kept && !strcmp(kept, OWN);
+    if (kept && !ours)
         *plan = named_plan(choices, call, key, kept);
-    if (!*plan && (!kept || strcmp(kept, OWN) != 0)) {
+    if (!*plan && !ours) {
         if (!choices->said)
             ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for shapes that are new");
         choices->said = true;

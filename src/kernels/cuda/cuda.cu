@@ -78,6 +78,7 @@ static ddpm_status open_device(const struct ddpm_device_options *options, struct
 static struct ddpm_backend make_backend(void)
 {
     struct ddpm_backend table = {};
+    table.reads_bf16_weights = true;
     table.name = "cuda";
     table.help = "NVIDIA GPUs from compute capability 8.0";
     table.open = open_device;
@@ -87,7 +88,6 @@ static struct ddpm_backend make_backend(void)
     table.available = ddpm_cuda_available;
     table.upload = ddpm_cuda_upload;
     table.download = ddpm_cuda_download;
-    table.reads_bf16_weights = true;
     table.download_begin = ddpm_cuda_download_begin;
     table.download_end = ddpm_cuda_download_end;
     table.snapshot_begin = ddpm_cuda_snapshot_begin;
