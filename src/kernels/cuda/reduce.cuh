@@ -2,7 +2,8 @@
  *
  * Both use blocks of rows of 32 threads: a row of threads reads neighbouring columns, each thread
  * adds every 8th (32nd) row, and what the rows of threads have is added in order. Partial results
- * are few and their loads wait for memory one after another, so there the rows are 32. */
+ * are few and their loads wait for memory one after another, so there the rows are 32; where even
+ * these are more than the partial results, each thread has columns of its own. */
 #ifndef DDPM_KERNELS_CUDA_REDUCE_CUH
 #define DDPM_KERNELS_CUDA_REDUCE_CUH
 
@@ -10,6 +11,7 @@
 
 #define COLUMN_ROWS 8
 #define PARTIAL_ROWS 32
+#define FEW_THREADS 256
 
 /* Add the `ROWS` values of each column; valid in row 0. Called by all threads of the block. */
 template <int ROWS> static __device__ inline float add_rows(float x)
@@ -70,6 +72,20 @@ static __global__ void __launch_bounds__(32 * COLUMN_ROWS)
     }
 }
 
+/* Σ_z partial[z][n] of column n, valid in row 0. Called by all threads of the block. */
+static __device__ inline float add_partials(const float *partial, int count, int64_t columns,
+                                            int64_t n)
+{
+    float sum = 0.0f;
+    if (n < columns) {
+        const float *from = partial + n;
+#pragma unroll 4
+        for (int z = (int)threadIdx.y; z < count; z += PARTIAL_ROWS)
+            sum += from[z * columns];
+    }
+    return add_rows<PARTIAL_ROWS>(sum);
+}
+
 /* out[g][n] (+)= Σ_z partial[g][z][n]. grid: (ceil(N/32), groups). */
 template <class T>
 static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
@@ -77,18 +93,39 @@ static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
                  bool accumulate)
 {
     int64_t n = (int64_t)blockIdx.x * 32 + threadIdx.x;
-    float sum = 0.0f;
-    if (n < columns) {
-        const float *from = partial + (int64_t)blockIdx.y * count * columns + n;
-#pragma unroll 4
-        for (int z = (int)threadIdx.y; z < count; z += PARTIAL_ROWS)
-            sum += from[z * columns];
-    }
-    sum = add_rows<PARTIAL_ROWS>(sum);
+    float sum = add_partials(partial + (int64_t)blockIdx.y * count * columns, count, columns, n);
     if (threadIdx.y == 0 && n < columns) {
         T *to = out.data + blockIdx.y * out.stride + n;
         from_float(to, accumulate ? to_float(*to) + sum : sum);
     }
+}
+
+/* The same where there are fewer partial results than rows of threads, most of which would have
+ * nothing to do: V columns per thread, the same sums in the same order.
+ * grid: (ceil(N/256V), groups). */
+template <class T, int V>
+static __global__ void __launch_bounds__(FEW_THREADS)
+    sum_few_partials(const float *partial, int count, int64_t columns, struct plane<T> out,
+                     bool accumulate)
+{
+    int64_t n = ((int64_t)blockIdx.x * FEW_THREADS + threadIdx.x) * V;
+    if (n >= columns)
+        return;
+    const float *from = partial + (int64_t)blockIdx.y * count * columns + n;
+    T *to = out.data + blockIdx.y * out.stride + n;
+    float sum[V] = {}, before[V] = {};
+    if (accumulate)
+        load<V>(to, before);
+#pragma unroll 4
+    for (int z = 0; z < count; ++z) {
+        float v[V];
+        load<V>(from + z * columns, v);
+        for (int k = 0; k < V; ++k)
+            sum[k] += v[k];
+    }
+    for (int k = 0; k < V; ++k)
+        sum[k] += before[k];
+    store<V>(to, sum);
 }
 
 /* Chunks of pixels that a sum over each of `groups` equal parts of x is cut into. */
@@ -129,12 +166,31 @@ static inline ddpm_status ddpm_cuda_column_sum_partial(const struct ddpm_call *c
                  : ddpm_cuda_column_sum_typed<bf16, 1>(call, x, groups, partial);
 }
 
-/* out[g] (+)= the sum of group g's `count` rows of `columns` floats. */
+template <class T, int V>
+static ddpm_status ddpm_cuda_sum_few(const struct ddpm_call *call, const float *partial, int count,
+                                     int64_t columns, int groups, struct plane<T> out,
+                                     bool accumulate)
+{
+    dim3 grid((unsigned)ddpm_ceil_div(columns, FEW_THREADS * V), (unsigned)groups);
+    return ddpm_cuda_launch(call, sum_few_partials<T, V>, grid, dim3(FEW_THREADS), 0, partial,
+                            count, columns, out, accumulate);
+}
+
+/* out[g] (+)= the sum of group g's `count` rows of `columns` floats. Long rows come from gradients
+ * of weights: tens of millions of columns in a step, with one partial result each by cuDNN. */
 template <class T>
 static ddpm_status ddpm_cuda_sum_partials(const struct ddpm_call *call, const float *partial,
                                           int count, int64_t columns, int groups,
                                           struct plane<T> out, bool accumulate)
 {
+    if (count <= 4 || (count < PARTIAL_ROWS && columns >= 8192)) {
+        bool vector = columns >= 32768 && columns % 8 == 0 && out.stride % 8 == 0 &&
+                      (uintptr_t)out.data % 16 == 0 && (uintptr_t)partial % 16 == 0;
+        return vector
+                   ? ddpm_cuda_sum_few<T, 8>(call, partial, count, columns, groups, out, accumulate)
+                   : ddpm_cuda_sum_few<T, 1>(call, partial, count, columns, groups, out,
+                                             accumulate);
+    }
     dim3 grid((unsigned)ddpm_ceil_div(columns, 32), (unsigned)groups);
     return ddpm_cuda_launch(call, sum_partials<T>, grid, dim3(32, PARTIAL_ROWS), 0, partial, count,
                             columns, out, accumulate);
