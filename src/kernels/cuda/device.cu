@@ -77,7 +77,8 @@ static ddpm_status make_streams(struct ddpm_cuda_device *device)
     DDPM_TRY(ddpm_cuda_allocate(&device->base, DDPM_CUDA_SLOTS * DDPM_CUDA_SLOT_BYTES,
                                 "the ring of uploads", &ring));
     device->ring = (unsigned char *)ring;
-    return DDPM_OK;
+    /* Zeroed on `compute`, written by `copy`, which does not wait for that. */
+    return ddpm_cuda_synchronize(&device->base);
 }
 
 ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddpm_device **out)
