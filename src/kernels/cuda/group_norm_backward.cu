@@ -6,8 +6,8 @@
  *     m1[b] = Σ_c w·S1 / N,  m2[b] = Σ_c w·S2 / N,  N = H·W·C
  *     dx = rstd·(w·dy - m1 - x̂·m2)·f'(x)
  *
- * One kernel leaves S1 and S2 per chunk of pixels in scratch, three small ones add them up, the
- * last writes dx. Scratch: S1 [B][chunks][C], S2 likewise, means [B][2]. */
+ * One kernel leaves S1 and S2 per chunk of pixels in scratch, a small one adds them up, the last
+ * writes dx. Scratch: S1 [B][chunks][C], S2 likewise, means [B][2]. */
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/group_norm.cuh"
 #include "kernels/cuda/map.cuh"
@@ -61,26 +61,40 @@ static __global__ void __launch_bounds__(NORM_THREADS)
     }
 }
 
-/* means[b] = (m1, m2). One block per image. */
-static __global__ void __launch_bounds__(NORM_THREADS)
-    norm_backward_means(const float *s1, const float *s2, const float *w, int chunks, int channels,
-                        double count, float *means)
+/* What is left of the sums: means[b] = (m1, m2), by one block per image; then dbias += Σ S1 and dw +=
+ * Σ S2 (NULL: not wanted), by one block per 32 channels each. One launch, because each part alone is
+ * a few blocks that wait for memory. grid: (B + 2·ceil(C/32)) */
+static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
+    norm_backward_finish(const float *s1, const float *s2, const float *w, int images, int chunks,
+                         int channels, double count, float *means, float *dbias, float *dw)
 {
-    __shared__ double warps[NORM_THREADS / 32];
-    double sum1 = 0.0, sum2 = 0.0;
-    int64_t image = (int64_t)blockIdx.x * chunks * channels;
+    int block = (int)blockIdx.x, thread = (int)(threadIdx.y * 32 + threadIdx.x);
+    if (block < images) {
+        __shared__ double warps[PARTIAL_ROWS];
+        double sum1 = 0.0, sum2 = 0.0;
+        int64_t image = (int64_t)block * chunks * channels;
 #pragma unroll 4
-    for (int i = (int)threadIdx.x; i < chunks * channels; i += NORM_THREADS) {
-        double weight = w[i % channels];
-        sum1 += weight * s1[image + i];
-        sum2 += weight * s2[image + i];
+        for (int i = thread; i < chunks * channels; i += 32 * PARTIAL_ROWS) {
+            double weight = w[i % channels];
+            sum1 += weight * s1[image + i];
+            sum2 += weight * s2[image + i];
+        }
+        sum1 = block_sum(sum1, warps, thread, PARTIAL_ROWS);
+        sum2 = block_sum(sum2, warps, thread, PARTIAL_ROWS);
+        if (thread == 0) {
+            means[2 * block] = (float)(sum1 / count);
+            means[2 * block + 1] = (float)(sum2 / count);
+        }
+        return;
     }
-    sum1 = block_sum(sum1, warps, (int)threadIdx.x, NORM_THREADS / 32);
-    sum2 = block_sum(sum2, warps, (int)threadIdx.x, NORM_THREADS / 32);
-    if (threadIdx.x == 0) {
-        means[2 * blockIdx.x] = (float)(sum1 / count);
-        means[2 * blockIdx.x + 1] = (float)(sum2 / count);
-    }
+    int tiles = (channels + 31) / 32, tile = block - images;
+    float *to = tile < tiles ? dbias : dw;
+    if (!to)
+        return;
+    int c = tile % tiles * 32 + (int)threadIdx.x;
+    float sum = add_partials(tile < tiles ? s1 : s2, images * chunks, channels, c);
+    if (threadIdx.y == 0 && c < channels)
+        to[c] += sum;
 }
 
 template <class T, int V> struct norm_backward_map {
@@ -99,8 +113,8 @@ template <class T, int V> struct norm_backward_map {
         load<V>(dy.data + at.p * dy.stride + at.c, g);
         load<V>(w + at.c, weight);
         for (int i = 0; i < V; ++i) {
-            float normal = (activate(f, u[i]) - mean) * rstd;
-            g[i] = rstd * (weight[i] * g[i] - m1 - normal * m2) * activate_slope(f, u[i]);
+            float slope, normal = (activate_with_slope(f, u[i], &slope) - mean) * rstd;
+            g[i] = rstd * (weight[i] * g[i] - m1 - normal * m2) * slope;
         }
         store<V>(dx.data + at.p * dx.stride + at.c, g);
     }
@@ -142,16 +156,13 @@ template <class T, int V> static ddpm_status norm_backward_typed(const struct dd
                               ddpm_plane<T>(x), ddpm_plane<T>(&call->in[3]),
                               ddpm_plane<float>(&call->in[2]), call->attributes.activation,
                               channels, pixels, chunk, s1, s2));
-    DDPM_TRY(ddpm_cuda_launch(call, norm_backward_means, dim3((unsigned)images), dim3(NORM_THREADS),
-                              0, (const float *)s1, (const float *)s2, w, chunks, channels,
-                              (double)pixels * channels, means));
     const struct ddpm_tensor *dw = &call->out[1], *dbias = &call->out[2];
-    if (ddpm_tensor_present(dw))
-        DDPM_TRY(ddpm_cuda_sum_partials(call, s2, images * chunks, channels, 1,
-                                        ddpm_plane<float>(dw), true));
-    if (ddpm_tensor_present(dbias))
-        DDPM_TRY(ddpm_cuda_sum_partials(call, s1, images * chunks, channels, 1,
-                                        ddpm_plane<float>(dbias), true));
+    unsigned blocks = (unsigned)(images + 2 * ddpm_ceil_div(channels, 32));
+    DDPM_TRY(ddpm_cuda_launch(
+        call, norm_backward_finish, dim3(blocks), dim3(32, PARTIAL_ROWS), 0, (const float *)s1,
+        (const float *)s2, w, images, chunks, channels, (double)pixels * channels, means,
+        ddpm_tensor_present(dbias) ? (float *)dbias->data : NULL,
+        ddpm_tensor_present(dw) ? (float *)dw->data : NULL));
     struct norm_backward_map<T, V> f = {
         ddpm_plane<T>(x), ddpm_plane<T>(&call->in[3]), ddpm_plane<T>(dx), w,
             ddpm_plane<float>(&call->in[2]), means, call->attributes.activation, (unsigned)pixels
