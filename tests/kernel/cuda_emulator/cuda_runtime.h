@@ -34,7 +34,7 @@ struct dim3 {
     }
 };
 
-struct float2 {
+struct __attribute__((aligned(8))) float2 {
     float x, y;
 };
 struct __attribute__((aligned(16))) float4 {
