@@ -38,7 +38,7 @@ static void build_convolution(struct case_state *state, const struct parts *part
     struct case_tensor w = make(ROLE_PARAMETER, DDPM_F32, s->k, s->kernel, s->kernel, s->c);
     struct case_tensor bias = make(ROLE_PARAMETER, DDPM_F32, 1, 1, 1, s->k);
     /* In the wide and the absent variants the kernels round for themselves. */
-    const bool copied = test->dtype == DDPM_BF16 && !test->absent && !test->wide;
+    const bool copied = test->dtype == DDPM_BF16 && !test->absent && (!test->wide || test->eights);
     struct case_tensor copy =
         copied ? make(ROLE_COPY, DDPM_BF16, s->k, s->kernel, s->kernel, s->c) : parts->none;
     if (test->op == DDPM_OP_CONV2D) {

@@ -8,8 +8,8 @@
 #include "kernel_case.h"
 #include "kernels/ref/ref.h"
 
-/* Wide tensors have LEAD strange channels before theirs and TRAIL behind. */
-enum { LEAD = 3, TRAIL = 4, GUARD_BYTES = 256 };
+/* Wide tensors have LEAD strange channels before theirs and TRAIL behind, or eights of them. */
+enum { LEAD = 3, TRAIL = 4, LEAD_EIGHTS = 8, TRAIL_EIGHTS = 16, GUARD_BYTES = 256 };
 
 /* Give the tensor a buffer of its own, all NaN. */
 static void place(struct case_state *state, struct case_tensor *tensor)
@@ -19,8 +19,10 @@ static void place(struct case_state *state, struct case_tensor *tensor)
         return;
     const size_t size = ddpm_dtype_size(view->dtype);
     const bool wide = state->test.wide && tensor->role == ROLE_ACTIVATION;
-    view->pixel_stride = wide ? view->c + LEAD + TRAIL : view->c;
-    tensor->offset = GUARD_BYTES + (wide ? LEAD * size : 0);
+    const size_t lead = !wide ? 0 : state->test.eights ? LEAD_EIGHTS : LEAD;
+    const size_t trail = !wide ? 0 : state->test.eights ? TRAIL_EIGHTS : TRAIL;
+    view->pixel_stride = view->c + (int64_t)(lead + trail);
+    tensor->offset = GUARD_BYTES + lead * size;
     tensor->buffer = state->buffer_count++;
     struct case_buffer *buffer = &state->buffers[tensor->buffer];
     buffer->bytes = ddpm_align_up(tensor->offset + ddpm_tensor_bytes(view) + GUARD_BYTES);

@@ -29,6 +29,7 @@ struct kernel_case {
     struct case_shape shape;
     int option;   /* of the operation: which activation, loss, … 0 .. case_options(op)-1 */
     bool wide;    /* activations are ranges of channels of wider tensors */
+    bool eights;  /* … that begin and end at multiples of 8, like those of the networks */
     bool absent;  /* optional tensors are not there; group norm finds no statistics, but is given
                      them */
     int in_place; /* the input that output 0 overwrites, or -1 */

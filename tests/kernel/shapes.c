@@ -162,7 +162,7 @@ static bool has_optional(enum ddpm_op op)
            op == DDPM_OP_GROUP_NORM || op == DDPM_OP_GRADIENT_NORM || op == DDPM_OP_ADAMW;
 }
 
-/* A large shape takes only the plain variant, the wide one and the one without options. */
+/* A large shape takes only the plain variant, the wide ones and the one without options. */
 static bool is_large(const struct case_shape *s)
 {
     int64_t work = s->n * s->h * s->w * s->c * (s->k ? s->k : 1);
@@ -170,9 +170,10 @@ static bool is_large(const struct case_shape *s)
     return work > 500000;
 }
 
-/* Variants in order: values, then wide / absent / each input in place with dense and wide tensors.
+/* Variants in order: values, then wide / wide by eights / absent / each input in place with dense
+ * and wide tensors.
  */
-enum { VARIANT_WIDE = VALUES_COUNT, VARIANT_ABSENT, VARIANT_IN_PLACE };
+enum { VARIANT_WIDE = VALUES_COUNT, VARIANT_EIGHTS, VARIANT_ABSENT, VARIANT_IN_PLACE };
 enum { VARIANTS = VARIANT_IN_PLACE + 2 * DDPM_MAX_INPUTS };
 
 /* Fill in variant number `variant`; false when it does not apply. */
@@ -190,6 +191,10 @@ static bool apply_variant(struct kernel_case *test, int variant)
     if (variant == VARIANT_WIDE) {
         test->wide = true;
         return true;
+    }
+    if (variant == VARIANT_EIGHTS) {
+        test->wide = test->eights = true;
+        return test->shape.c % 8 == 0;
     }
     if (variant == VARIANT_ABSENT) {
         test->absent = true;
@@ -240,7 +245,10 @@ void case_describe(const struct kernel_case *test, char *text, size_t bytes)
         used += snprintf(text + used, bytes - (size_t)used, " k%d s%d p%d", s->kernel, s->stride,
                          s->padding);
     used += snprintf(text + used, bytes - (size_t)used, " option %d, %s%s%s", test->option,
-                     values[test->values], test->wide ? ", wide" : "",
+                     values[test->values],
+                     test->eights ? ", wide by eights"
+                     : test->wide ? ", wide"
+                                  : "",
                      test->absent ? ", options absent" : "");
     if (test->in_place >= 0)
         snprintf(text + used, bytes - (size_t)used, ", in place of input %d", test->in_place);
