@@ -36,27 +36,40 @@ static __device__ inline void store_pair(bf16 *p, const float x[2])
     *(uint32_t *)p = pack_bf16(x[0], x[1]);
 }
 
-/* Fill tile [rows][columns][64] from image rows h0.., columns w0.., channels c0..; zeros outside.
- * `vector`: 16 bytes at a time (C a multiple of 8, addresses aligned). */
-template <class T>
-static __device__ inline void fill_tile(T *tile, struct plane<const T> x, int64_t image_pixel,
-                                        int height, int width, int channels, int h0, int w0, int c0,
-                                        int rows, int columns, bool vector)
+/* Fill tile [rows][columns][64] from image rows h0.., columns w0.., channels c0..; zeros outside. WIDE
+ * elements at a time: a constant, as rows and columns are, so that nothing is divided by variables. */
+template <int WIDE, class T>
+static __device__ inline void fill_tile_by(T *tile, struct plane<const T> x, int64_t image_pixel,
+                                           int height, int width, int channels, int h0, int w0,
+                                           int c0, int rows, int columns)
 {
-    const int wide = vector ? 16 / (int)sizeof(T) : 1, per_pixel = TILE_C / wide;
+    constexpr int per_pixel = TILE_C / WIDE;
     for (int i = (int)threadIdx.x; i < rows * columns * per_pixel; i += TILE_THREADS) {
-        int pixel = i / per_pixel, c = (i % per_pixel) * wide;
+        int pixel = i / per_pixel, c = (i % per_pixel) * WIDE;
         int h = h0 + pixel / columns, w = w0 + pixel % columns;
         bool inside = h >= 0 && h < height && w >= 0 && w < width && c0 + c < channels;
         const T *from = x.data + (image_pixel + (int64_t)h * width + w) * x.stride + c0 + c;
         T *to = tile + pixel * TILE_C + c;
-        if (vector)
+        if constexpr (WIDE > 1)
             *(uint4 *)to = inside ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
         else if (inside)
             *to = *from;
         else
             from_float(to, 0.0f);
     }
+}
+
+/* `vector`: 16 bytes at a time (C a multiple of 8, addresses aligned). */
+template <class T>
+static __device__ inline void fill_tile(T *tile, struct plane<const T> x, int64_t image_pixel,
+                                        int height, int width, int channels, int h0, int w0, int c0,
+                                        int rows, int columns, bool vector)
+{
+    if (vector)
+        fill_tile_by<16 / (int)sizeof(T)>(tile, x, image_pixel, height, width, channels, h0, w0, c0,
+                                          rows, columns);
+    else
+        fill_tile_by<1>(tile, x, image_pixel, height, width, channels, h0, w0, c0, rows, columns);
 }
 
 #endif
