@@ -10,6 +10,8 @@
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
+/* Of cuDNN's workspace, as in memory that cudaMalloc gives, which is what plans are tried with; the
+ * memory plan promises less for scratch. */
 #define WORKSPACE_ALIGNMENT ((size_t)256)
 
 static const struct ddpm_tensor *x_of(const struct ddpm_call *call)
@@ -95,6 +97,12 @@ static ddpm_status cudnn_pack(const struct ddpm_call *call)
 
 /* ---- running ---- */
 
+static void *workspace_from(void *place)
+{
+    uintptr_t address = (uintptr_t)place + WORKSPACE_ALIGNMENT - 1;
+    return (void *)(address / WORKSPACE_ALIGNMENT * WORKSPACE_ALIGNMENT);
+}
+
 static bool aligned(const void *place)
 {
     return (uintptr_t)place % 16 == 0;
@@ -107,7 +115,8 @@ static ddpm_status cudnn_prepare(struct ddpm_call *call)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%s: no plan of cuDNN's was chosen",
                           call->label ? call->label : "?");
     call->state = (void *)plan;
-    call->scratch_bytes = plan->workspace_bytes;
+    call->scratch_bytes =
+        plan->workspace_bytes ? plan->workspace_bytes + WORKSPACE_ALIGNMENT : 0;
     if (x_of(call)->dtype == DDPM_BF16 && !ddpm_call_copy(call))
         call->packed_bytes = (size_t)ddpm_tensor_count(w_of(call)) * sizeof(bf16);
     return DDPM_OK;
@@ -148,7 +157,7 @@ static ddpm_status cudnn_run(const struct ddpm_call *call)
         at.bias = call->in[2].data;
         at.residual = call->in[3].data;
     }
-    at.workspace = call->scratch;
+    at.workspace = plan->workspace_bytes ? workspace_from(call->scratch) : NULL;
     if (!aligned(at.x) || !aligned(at.y) || !aligned(at.w) || !aligned(at.bias) ||
         !aligned(at.residual))
         return forward ? ddpm_cuda_conv2d_simt.run(call)
@@ -164,8 +173,7 @@ static ddpm_status cudnn_run(const struct ddpm_call *call)
  * wants. */
 static size_t gradient_bytes(const struct ddpm_call *call)
 {
-    size_t bytes = (size_t)ddpm_tensor_count(&call->out[0]) * sizeof(float);
-    return (bytes + WORKSPACE_ALIGNMENT - 1) / WORKSPACE_ALIGNMENT * WORKSPACE_ALIGNMENT;
+    return (size_t)ddpm_tensor_count(&call->out[0]) * sizeof(float);
 }
 
 static ddpm_status weight_prepare(struct ddpm_call *call)
@@ -190,7 +198,8 @@ static ddpm_status weight_run(const struct ddpm_call *call)
     at.x = call->in[0].data;
     at.y = call->in[1].data;
     at.w = call->scratch;
-    at.workspace = (char *)call->scratch + gradient_bytes(call);
+    at.workspace =
+        plan->workspace_bytes ? workspace_from((char *)call->scratch + gradient_bytes(call)) : NULL;
     if (!aligned(at.x) || !aligned(at.y))
         return ddpm_cuda_conv2d_backward_weight_simt.run(call);
     DDPM_CUDA_TRY(cudaSetDevice(ddpm_cuda_device_of(call)->index));

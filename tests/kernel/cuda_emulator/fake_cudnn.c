@@ -433,7 +433,8 @@ EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescr
     const struct descriptor *config = child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0);
     const float wrong = config->engine == ENGINE_WRONG ? 1.0f : 0.0f;
     void *workspace = *(void **)find(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values;
-    if (!handle || config->engine == ENGINE_NONDETERMINISTIC || !workspace)
+    if (!handle || config->engine == ENGINE_NONDETERMINISTIC || !workspace ||
+        (uintptr_t)workspace % 256 != 0)
         return CUDNN_STATUS_BAD_PARAM;
     memset(workspace, 0xff, WORKSPACE);
     for (int64_t i = 0; i < op_count(config->graph); ++i) {
