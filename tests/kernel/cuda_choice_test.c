@@ -226,6 +226,20 @@ static void what_cudnn_refuses_is_compiled_again(void **unused)
     expect_fused(0, 1);
 }
 
+/* One that cuDNN takes, but that does not run. */
+static void what_does_not_run_is_compiled_again(void **unused)
+{
+    (void)unused;
+    int *stalls = counter("fake_cudnn_stalls");
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    rewrite("fused2_2=7");
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    *stalls = 1;
+    expect_fused(1, 1);
+    *stalls = 0;
+    expect_fused(0, 1);
+}
+
 static void what_is_not_compiled_is_not_kept(void **unused)
 {
     (void)unused;
@@ -270,6 +284,7 @@ int main(void)
         CASE(a_copy_of_the_weights_is_measured_apart_and_not_packed),
         CASE(what_was_compiled_is_not_compiled_again),
         CASE(what_cudnn_refuses_is_compiled_again),
+        CASE(what_does_not_run_is_compiled_again),
         CASE(what_is_not_compiled_is_not_kept),
         CASE(odd_channels_and_own_mode_keep_our_kernels),
         CASE(without_a_place_cudnn_s_own_guess_serves),

@@ -419,16 +419,14 @@ static ddpm_status try_candidate(const struct trial *trial, const struct ddpm_ke
     return status;
 }
 
-/* The best plan, or NULL for our own kernel. `measure` false: the first that is right. */
+/* The best of these plans, or NULL for our own kernel. `measure` false: the first that is right. */
 static ddpm_status hold_trial(struct ddpm_cuda_device *device, const struct ddpm_call *call,
-                              const struct ddpm_kernel *own, bool measure,
-                              struct ddpm_cudnn_plan **best)
+                              const struct ddpm_kernel *own, struct ddpm_cudnn_plan *const *plans,
+                              int count, bool measure, struct ddpm_cudnn_plan **best)
 {
-    struct ddpm_cudnn_plan *plans[MOST_CANDIDATES];
     struct trial trial;
     bool good;
     float own_time = 0.0f, best_time = 0.0f;
-    int count = plans_of(device->choices, call, NULL, plans);
     *best = NULL;
     ddpm_status status = open_trial(&trial, device, call);
     if (status == DDPM_OK)
@@ -457,6 +455,16 @@ static ddpm_status hold_trial(struct ddpm_cuda_device *device, const struct ddpm
     }
     close_trial(&trial);
     return status;
+}
+
+/* The same of all plans that cuDNN has. */
+static ddpm_status try_all(struct ddpm_cuda_device *device, const struct ddpm_call *call,
+                           const struct ddpm_kernel *own, bool measure,
+                           struct ddpm_cudnn_plan **best)
+{
+    struct ddpm_cudnn_plan *plans[MOST_CANDIDATES];
+    int count = plans_of(device->choices, call, NULL, plans);
+    return hold_trial(device, call, own, plans, count, measure, best);
 }
 
 /* ---- choices ---- */
@@ -490,17 +498,34 @@ static void keep_plan(struct ddpm_cuda_choices *choices, const char *key,
     free(text);
 }
 
-/* The plan of a name: compiled by an earlier process, or made now. NULL where cuDNN has none. */
-static struct ddpm_cudnn_plan *named_plan(struct ddpm_cuda_choices *choices,
-                                          const struct ddpm_call *call, const char *key,
-                                          const char *name)
+/* A plan that an earlier process compiled, if it computes what our own kernel does: cuDNN takes a
+ * text without running it. Where there is no memory to try, it is believed. */
+static struct ddpm_cudnn_plan *kept_plan(struct ddpm_cuda_device *device,
+                                         const struct ddpm_call *call,
+                                         const struct ddpm_kernel *own, const char *key,
+                                         const char *name)
 {
-    struct ddpm_cudnn_plan *plans[MOST_CANDIDATES], *plan = NULL;
+    struct ddpm_cuda_choices *choices = device->choices;
+    struct ddpm_cudnn_plan *plan = NULL, *right = NULL;
     size_t bytes = 0;
     char *text = ddpm_plan_cache_read_plan(choices->cache, key, name, &bytes);
     if (text)
         plan = ddpm_cudnn_load_plan(choices->cudnn, name, form_of(call, name), text, bytes);
     free(text);
+    if (!plan || hold_trial(device, call, own, &plan, 1, false, &right) != DDPM_OK)
+        return plan;
+    return right;
+}
+
+/* The plan of a name: compiled by an earlier process, or made now. NULL where cuDNN has none. */
+static struct ddpm_cudnn_plan *named_plan(struct ddpm_cuda_device *device,
+                                          const struct ddpm_call *call,
+                                          const struct ddpm_kernel *own, const char *key,
+                                          const char *name)
+{
+    struct ddpm_cuda_choices *choices = device->choices;
+    struct ddpm_cudnn_plan *plans[MOST_CANDIDATES];
+    struct ddpm_cudnn_plan *plan = kept_plan(device, call, own, key, name);
     if (plan || plans_of(choices, call, name, plans) == 0)
         return plan;
     keep_plan(choices, key, plans[0]);
@@ -519,12 +544,12 @@ static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_c
     const char *kept = ddpm_plan_cache_get(choices->cache, key);
     const bool ours = kept && !strcmp(kept, OWN);
     if (kept && !ours)
-        *plan = named_plan(choices, call, key, kept);
+        *plan = named_plan(device, call, own, key, kept);
     if (!*plan && !ours) {
         if (!choices->said)
             ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for shapes that are new");
         choices->said = true;
-        known = hold_trial(device, call, own, true, plan) == DDPM_OK;
+        known = try_all(device, call, own, true, plan) == DDPM_OK;
         if (known &&
             !ddpm_plan_cache_put(choices->cache, key, *plan ? (*plan)->name : OWN))
             ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be kept: "
@@ -554,7 +579,7 @@ const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,
     /* Where there is no memory for a trial our own kernel serves, until the next time. */
     bool good = choices->mode == MODE_AUTO
                     ? measured_choice(device, call, own, key, &plan)
-                    : hold_trial(device, call, own, false, &plan) == DDPM_OK;
+                    : try_all(device, call, own, false, &plan) == DDPM_OK;
     struct choice *choice = good ? (struct choice *)calloc(1, sizeof *choice) : NULL;
     if (!choice)
         return own;

@@ -36,8 +36,9 @@ struct descriptor {
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* For tests: how many plans were compiled, and how many came from texts; are texts refused? */
-EXPORT int fake_cudnn_compiled, fake_cudnn_loaded, fake_cudnn_refuses;
+/* For tests: how many plans were compiled, and how many came from texts; are texts refused, or do
+ * their plans not run? */
+EXPORT int fake_cudnn_compiled, fake_cudnn_loaded, fake_cudnn_refuses, fake_cudnn_stalls;
 
 static struct descriptor *remembered[MAX_REMEMBERED]; /* configurations */
 static int remembered_count;
@@ -434,7 +435,8 @@ EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescr
     const float wrong = config->engine == ENGINE_WRONG ? 1.0f : 0.0f;
     void *workspace = *(void **)find(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values;
     if (!handle || config->engine == ENGINE_NONDETERMINISTIC || !workspace ||
-        (uintptr_t)workspace % 256 != 0)
+        (uintptr_t)workspace % 256 != 0 ||
+        (fake_cudnn_stalls && find(plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)))
         return CUDNN_STATUS_BAD_PARAM;
     memset(workspace, 0xff, WORKSPACE);
     for (int64_t i = 0; i < op_count(config->graph); ++i) {
