@@ -117,6 +117,38 @@ static __global__ void __launch_bounds__(32 * COLUMN_ROWS)
         taps[((int64_t)blockIdx.z * count + tap) * s.channels + c] = sum;
 }
 
+/* dw += Σ taps, dbias += Σ sums (NULL: not wanted) and dtime[b] = Σ of image b's sums, a block per 32
+ * columns of each: one launch, because the last two are a few blocks that wait for memory.
+ * grid: (ceil(R·S·C/32) + ceil(C/32)·(1, or 1+B with dtime)) */
+template <class T>
+static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
+    depthwise_weight_finish(const float *taps, const float *sums, int images, int chunks,
+                            int64_t columns, int channels, float *dw, float *dbias,
+                            struct plane<T> dtime)
+{
+    int tap_tiles = (int)((columns + 31) / 32), tiles = (channels + 31) / 32;
+    int block = (int)blockIdx.x, lane = (int)threadIdx.x;
+    if (block < tap_tiles) {
+        int64_t n = (int64_t)block * 32 + lane;
+        float sum = add_partials(taps, images * chunks, columns, n);
+        if (threadIdx.y == 0 && n < columns)
+            dw[n] += sum;
+        return;
+    }
+    block -= tap_tiles;
+    int c = block % tiles * 32 + lane, image = block / tiles - 1;
+    if (image >= 0) {
+        const float *from = sums + (int64_t)image * chunks * channels;
+        float sum = add_partials(from, chunks, channels, c);
+        if (threadIdx.y == 0 && c < channels)
+            from_float(dtime.data + image * dtime.stride + c, sum);
+    } else if (dbias) {
+        float sum = add_partials(sums, images * chunks, channels, c);
+        if (threadIdx.y == 0 && c < channels)
+            dbias[c] += sum;
+    }
+}
+
 static bool weight_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0], *dy = &call->in[1];
@@ -201,15 +233,14 @@ template <class T> static ddpm_status weight_typed(const struct ddpm_call *call)
                                   dy, s, taps, sums));
     }
     const struct ddpm_tensor *dbias = &call->out[1], *dtime = &call->out[2];
-    struct plane<float> dw = ddpm_plane<float>(&call->out[0]);
-    DDPM_TRY(ddpm_cuda_sum_partials(call, taps, parts, columns, 1, dw, true));
-    if (ddpm_tensor_present(dbias))
-        DDPM_TRY(
-            ddpm_cuda_sum_partials(call, sums, parts, x->c, 1, ddpm_plane<float>(dbias), true));
-    if (!ddpm_tensor_present(dtime))
-        return DDPM_OK;
-    return ddpm_cuda_sum_partials(call, sums, parts / images, x->c, images, ddpm_plane<T>(dtime),
-                                  false);
+    int64_t sum_tiles = ddpm_ceil_div(x->c, 32) * (ddpm_tensor_present(dtime) ? 1 + x->n : 1);
+    return ddpm_cuda_launch(call, depthwise_weight_finish<T>,
+                            dim3((unsigned)(ddpm_ceil_div(columns, 32) + sum_tiles)),
+                            dim3(32, PARTIAL_ROWS), 0, (const float *)taps, (const float *)sums,
+                            images, parts / images, columns, (int)x->c,
+                            (float *)call->out[0].data,
+                            ddpm_tensor_present(dbias) ? (float *)dbias->data : NULL,
+                            ddpm_plane<T>(dtime));
 }
 
 static ddpm_status weight_run(const struct ddpm_call *call)
