@@ -8,6 +8,12 @@
  * so the depth of b comes in pairs, as everywhere in these kernels (gemm.h). The block of 32×32
  * sums below needs one load for each product: 4 registers of sums, 2 of a, 2 of b.
  *
+ * fp32 numbers are multiplied as sums of three bf16 numbers of eight significant bits each,
+ * x = x0 + x1 + x2, exactly: of the nine products of parts the six largest are added, the small
+ * ones first. What is left out is below 2^-24 of |x·y|, so the sums are as exact as those of fp32
+ * numbers (Henry, Tang & Heinecke 2019, "Leveraging the bfloat16 artificial intelligence datatype
+ * for higher-precision computations").
+ *
  * The processor takes subnormal bf16 numbers and sums for zero. Whoever uses tiles calls
  * amx_begin() first and amx_end() last, on the same thread; core/cpu_features.c has asked the
  * system for them. */
@@ -21,6 +27,7 @@
 #define AMX_ROWS 16
 #define AMX_DEPTH 32                   /* bf16 numbers in a row of a */
 #define AMX_TILE 1024                  /* bytes */
+#define AMX_PARTS 3                    /* of an fp32 number */
 #define AMX_BLOCK 32                   /* rows and columns of a block of sums */
 #define AMX_BLOCK_BYTES (4 * AMX_TILE) /* of its sums */
 #define AMX_PANEL_STEP (2 * AMX_TILE)  /* bytes of b for one step of a block's depth */
@@ -78,6 +85,58 @@ ALWAYS_INLINE void amx_block_step(const char *low, const char *high, int64_t str
     _tile_dpbf16ps(3, 5, 7);
 }
 
+/* The same of fp32 numbers: the parts of a lie a row of a tile apart, those of b a step. */
+ALWAYS_INLINE void amx_block_step_split(const char *low, const char *high, int64_t stride,
+                                        const char *b)
+{
+#define LOAD_A(part)                                                                               \
+    _tile_loadd(4, low + (part)*64, stride);                                                       \
+    _tile_loadd(5, high + (part)*64, stride)
+#define LOAD_B(part)                                                                               \
+    _tile_loadd(6, b + (part)*AMX_PANEL_STEP, 64);                                                 \
+    _tile_loadd(7, b + (part)*AMX_PANEL_STEP + AMX_TILE, 64)
+#define MULTIPLY                                                                                   \
+    _tile_dpbf16ps(0, 4, 6);                                                                       \
+    _tile_dpbf16ps(1, 4, 7);                                                                       \
+    _tile_dpbf16ps(2, 5, 6);                                                                       \
+    _tile_dpbf16ps(3, 5, 7)
+    LOAD_A(0);
+    LOAD_B(2);
+    MULTIPLY;
+    LOAD_B(1);
+    MULTIPLY;
+    LOAD_A(1);
+    MULTIPLY;
+    LOAD_B(0);
+    MULTIPLY;
+    LOAD_A(2);
+    MULTIPLY;
+    LOAD_A(0);
+    MULTIPLY;
+#undef LOAD_A
+#undef LOAD_B
+#undef MULTIPLY
+}
+
+/* The parts of fp32 numbers, from the largest on; the lower halves of their bits are zeros.
+ * Rounding to the nearest keeps each below 2^-8 of the one before. NaN stays NaN, in the last part
+ * at least; infinities become NaN. */
+ALWAYS_INLINE void amx_split(vf x, vf parts[AMX_PARTS])
+{
+    const vu half = 0x8000 + (vu){0}, upper = 0xffff0000 + (vu){0};
+    parts[0] = (vf)(((vu)x + half) & upper);
+    const vf rest = x - parts[0];
+    parts[1] = (vf)(((vu)rest + half) & upper);
+    parts[2] = rest - parts[1];
+}
+
+ALWAYS_INLINE vf amx_part(vf x, int64_t part)
+{
+    vf parts[AMX_PARTS];
+    amx_split(x, parts);
+    return parts[part];
+}
+
 /* The sums as four tiles, one after the other: rows 0–15 and columns 0–15, columns 16–31, … */
 ALWAYS_INLINE void amx_block_load(const float *sums)
 {
@@ -112,14 +171,15 @@ ALWAYS_INLINE const float *amx_block_row(const float *sums, int64_t m)
 }
 
 /* Results that no cache will hold until they are read are written past the caches, where 32
- * channels of bf16 are a whole line of them: a line that is written in the usual way is read from
- * memory first. */
+ * channels of bf16 or 16 of fp32 are a whole line of them: a line that is written in the usual way
+ * is read from memory first. */
 #define AMX_PAST_BYTES ((int64_t)12 << 20)
 
 static inline bool amx_has_lines(const struct ddpm_tensor *y)
 {
-    return y->dtype == DDPM_BF16 && 2 * ddpm_tensor_count(y) >= AMX_PAST_BYTES &&
-           (uintptr_t)y->data % 64 == 0 && 2 * y->pixel_stride % 64 == 0;
+    const int64_t size = (int64_t)ddpm_dtype_size(y->dtype);
+    return is_activation_dtype(y->dtype) && size * ddpm_tensor_count(y) >= AMX_PAST_BYTES &&
+           (uintptr_t)y->data % 64 == 0 && size * y->pixel_stride % 64 == 0;
 }
 
 ALWAYS_INLINE void amx_write_line(void *to, __m512i line)

@@ -1,4 +1,5 @@
-/* Convolutions of bf16 in matrix tiles (amx.h), forward and gradient of the data:
+/* Convolutions in matrix tiles (amx.h), of bf16 or of fp32 in parts, forward and gradient of the
+ * data:
  *
  *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_taps Σ_c x[pixel + tap][c] · w[n][tap][c]
  *
@@ -10,7 +11,8 @@
  * that it reads, with a border of zeros and whole chunks of channels, into a buffer that stays in
  * L2; there a tap is only an offset. Rows of many pixels are cut into tiles; the rows of small
  * pictures follow each other in tiles that run over the border, whose sums are thrown away. Where
- * there is no border to add and channels fill chunks, tiles are taken from x itself.
+ * there is no border to add and channels fill chunks, tiles are taken from x itself. fp32 is split
+ * on its way into the copy, chunk by chunk.
  *
  * A unit computes blocks of 32 pixels × 32 outputs: for a panel of outputs all its pixels, so that
  * the panel's weights stay in cache. Every sum is made in the same order whatever the threads. */
@@ -18,11 +20,13 @@
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv.h"
 
-#define BUFFER_BYTES ((int64_t)768 << 10) /* of x that a unit copies */
-#define UNIT_TILES 64                     /* of a unit that copies nothing */
+#define BUFFER_BYTES ((int64_t)768 << 10) /* of x that a unit copies, */
+#define BUFFER_BYTES_SPLIT ((int64_t)960 << 10)
+#define UNIT_TILES 64 /* of a unit that copies nothing */
 #define UNITS_PER_THREAD 4
 #define SKEW 64         /* bytes between pixels of the copy: they fall into different cache sets */
 #define FLAT_WIDTH 1024 /* of the rows that pixels are dealt into where neighbours don't matter */
+#define MOST_WINDOW 256 /* numbers under a row of the kernel, of fp32 */
 
 /* y is computed on a grid of pixels, see conv_direct.simd.c. */
 struct conv {
@@ -33,11 +37,12 @@ struct conv {
     int64_t grid_h, grid_w, grid_pixels; /* grid_pixels: of all pictures */
     int y_step, y_h0, y_w0;
     const char *packed;
-    int64_t chunks, panels;
-    bool copied, lines;          /* lines: of y, see amx_has_lines() */
-    int64_t pixel, row, picture; /* bytes between them in the copy, or in x */
-    int64_t width;               /* pixels of a row's tiles */
-    int64_t picture_tiles;       /* tiles of a unit in one picture */
+    bool split;                                      /* x and weights are fp32, in parts */
+    int64_t chunks, panels, chunk_bytes, step_bytes; /* of a pixel's chunk; of a step's weights */
+    bool copied, lines;                              /* lines: of y, see amx_has_lines() */
+    int64_t pixel, row, picture;                     /* bytes between them in the copy, or in x */
+    int64_t width;                                   /* pixels of a row's tiles */
+    int64_t picture_tiles;                           /* tiles of a unit in one picture */
     int64_t unit_pictures, unit_rows, blocks_n, blocks_h, groups;
     char *buffers;
     int64_t copy_bytes, unit_bytes;
@@ -65,10 +70,13 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
 {
     conv->grid_pixels = conv->x.n * conv->grid_h * conv->grid_w;
     conv->packed = call->packed;
+    conv->split = conv->x.dtype == DDPM_F32;
+    conv->chunk_bytes = AMX_DEPTH * (int64_t)sizeof(uint16_t) * (conv->split ? AMX_PARTS : 1);
+    conv->step_bytes = AMX_PANEL_STEP * (conv->split ? AMX_PARTS : 1);
     conv->chunks = ddpm_ceil_div(conv->window * conv->x.c, AMX_DEPTH);
     conv->panels = ddpm_ceil_div(conv->y.c, AMX_BLOCK);
-    conv->copied =
-        conv->window > 1 || conv->pad_h > 0 || conv->pad_w > 0 || conv->x.c % AMX_DEPTH > 0;
+    conv->copied = conv->split || conv->window > 1 || conv->pad_h > 0 || conv->pad_w > 0 ||
+                   conv->x.c % AMX_DEPTH > 0;
     if (!conv->copied)
         flatten(conv);
     if (conv->grid_w < AMX_ROWS)
@@ -84,18 +92,19 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
         conv->unit_rows =
             ddpm_smaller(ddpm_ceil_div(UNIT_TILES * AMX_ROWS, conv->width), conv->grid_h);
     } else {
+        const int64_t buffer_bytes = conv->split ? BUFFER_BYTES_SPLIT : BUFFER_BYTES;
         int64_t columns = (conv->grid_w - 1) * stride + conv->taps_w;
-        conv->pixel = conv->chunks * AMX_DEPTH * (int64_t)sizeof(uint16_t) + SKEW;
+        conv->pixel = conv->chunks * conv->chunk_bytes + SKEW;
         conv->row = columns * conv->pixel;
         if (stride == 1 && columns < conv->width)
             conv->width = columns; /* tiles run over the border */
-        int64_t rows = (BUFFER_BYTES / conv->row - taps_h) / stride + 1;
+        int64_t rows = (buffer_bytes / conv->row - taps_h) / stride + 1;
         rows = ddpm_smaller(rows < 1 ? 1 : rows, conv->grid_h);
         conv->unit_rows = ddpm_ceil_div(conv->grid_h, ddpm_ceil_div(conv->grid_h, rows));
         conv->picture = ((conv->unit_rows - 1) * stride + taps_h) * conv->row;
         conv->unit_pictures = 1;
         if (conv->unit_rows == conv->grid_h) {
-            int64_t most = ddpm_smaller(BUFFER_BYTES / conv->picture, pictures / wanted);
+            int64_t most = ddpm_smaller(buffer_bytes / conv->picture, pictures / wanted);
             conv->unit_pictures = most < 1 ? 1 : most;
         }
     }
@@ -184,13 +193,52 @@ ALWAYS_INLINE void copy_pixel(char *to, const char *from, int64_t bytes)
     }
 }
 
+/* The same of `count` fp32 numbers, in parts. */
+ALWAYS_INLINE void copy_pixel_split(char *to, const float *from, int64_t count)
+{
+    for (int64_t c = 0; c < count; c += AMX_DEPTH) {
+        const int64_t left = count - c;
+        vf low[AMX_PARTS], high[AMX_PARTS];
+        fetch_ahead(from, c, DDPM_F32);
+        fetch_ahead(from, c + LANES, DDPM_F32);
+        amx_split(vf_load_upto(from, c, left, DDPM_F32), low);
+        amx_split(left > LANES ? vf_load_upto(from, c + LANES, left - LANES, DDPM_F32) : (vf){0},
+                  high);
+        for (int i = 0; i < AMX_PARTS; ++i, to += sizeof(vf)) {
+            const __m512bh part = _mm512_cvtne2ps_pbh((__m512)high[i], (__m512)low[i]);
+            memcpy(to, &part, sizeof part);
+        }
+    }
+}
+
+/* Numbers that lie side by side, as many as a pixel of the copy takes. */
+static void copy_numbers(const struct conv *conv, char *to, const char *from)
+{
+    if (conv->split)
+        copy_pixel_split(to, (const float *)(const void *)from, conv->window * conv->x.c);
+    else
+        copy_pixel(to, from, conv->window * conv->x.c * (int64_t)sizeof(uint16_t));
+}
+
+/* A pixel whose window begins at column w of x: some of it lies outside, or not side by side. */
+static void copy_window(const struct conv *conv, char *to, const char *row, int64_t w)
+{
+    const struct ddpm_tensor *x = &conv->x;
+    const int64_t size = (int64_t)ddpm_dtype_size(x->dtype), bytes = x->c * size;
+    char numbers[MOST_WINDOW * sizeof(float)] = {0};
+    for (int64_t s = 0; s < conv->window; ++s)
+        if (w + s >= 0 && w + s < x->w)
+            memcpy(numbers + s * bytes, row + (w + s) * x->pixel_stride * size, (size_t)bytes);
+    copy_numbers(conv, to, numbers);
+}
+
 /* Rows of x under rows [h, h + unit_rows) of the grid of one picture. */
 static void copy_picture(const struct conv *conv, int64_t n, int64_t h, char *to)
 {
     const struct ddpm_tensor *x = &conv->x;
     const int64_t rows = conv->picture / conv->row, columns = conv->row / conv->pixel;
-    const int64_t bytes = x->c * (int64_t)sizeof(uint16_t), from_pixel = 2 * x->pixel_stride;
-    const int64_t together = conv->window > 1 && ddpm_tensor_dense(x) ? conv->window : 1;
+    const int64_t from_pixel = x->pixel_stride * (int64_t)ddpm_dtype_size(x->dtype);
+    const bool together = conv->window == 1 || ddpm_tensor_dense(x);
     for (int64_t i = 0; i < rows; ++i, to += conv->row) {
         const int64_t x_h = h * conv->stride - conv->pad_h + i;
         if (x_h < 0 || x_h >= x->h) {
@@ -201,14 +249,12 @@ static void copy_picture(const struct conv *conv, int64_t n, int64_t h, char *to
         for (int64_t j = 0; j < columns; ++j) {
             const int64_t x_w = j - conv->pad_w;
             char *pixel = to + j * conv->pixel;
-            if (x_w >= 0 && x_w + conv->window <= x->w && together == conv->window) {
-                copy_pixel(pixel, from + x_w * from_pixel, together * bytes);
-                continue;
-            }
-            memset(pixel, 0, (size_t)conv->pixel);
-            for (int64_t s = 0; s < conv->window; ++s)
-                if (x_w + s >= 0 && x_w + s < x->w)
-                    memcpy(pixel + s * bytes, from + (x_w + s) * from_pixel, (size_t)bytes);
+            if (x_w >= 0 && x_w + conv->window <= x->w && together)
+                copy_numbers(conv, pixel, from + x_w * from_pixel);
+            else if (conv->window > 1)
+                copy_window(conv, pixel, from, x_w);
+            else
+                memset(pixel, 0, (size_t)conv->pixel);
         }
     }
 }
@@ -307,6 +353,11 @@ ALWAYS_INLINE void put_rows(const struct conv *conv, struct put *put, int64_t ro
                            (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
             continue;
         }
+        if (whole && dtype == DDPM_F32 && conv->lines) {
+            amx_write_line((float *)y->data + to, (__m512i)low);
+            amx_write_line((float *)y->data + to + LANES, (__m512i)high);
+            continue;
+        }
         vf_store_upto(y->data, to, low, low_count, dtype);
         if (has_high)
             vf_store_upto(y->data, to + LANES, high, whole ? LANES : high_count, dtype);
@@ -327,13 +378,16 @@ ALWAYS_INLINE void fetch_residual(const struct conv *conv, const int64_t *pixels
 /* One panel of outputs. While a block's products are made, the block before is put down, and the
  * residual of this one is on its way. */
 ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *unit, int64_t panel,
-                                 const enum ddpm_dtype dtype, const bool whole)
+                                 const enum ddpm_dtype dtype, const bool whole, const bool split)
 {
     float sums[2][AMX_BLOCK_BYTES / sizeof(float)] __attribute__((aligned(64)));
     float spare[AMX_TILE / sizeof(float)] __attribute__((aligned(64))), bias[AMX_BLOCK] = {0};
     const int64_t taps = conv_taps(conv), step = conv->stride * conv->pixel;
     const bool has_residual = ddpm_tensor_present(&conv->residual);
-    const char *packed = conv->packed + panel * conv->chunks * taps * AMX_PANEL_STEP;
+    const int64_t parts = split ? AMX_PARTS : 1;
+    const int64_t chunk_bytes = parts * AMX_DEPTH * (int64_t)sizeof(uint16_t);
+    const int64_t step_bytes = parts * AMX_PANEL_STEP;
+    const char *packed = conv->packed + panel * conv->chunks * taps * step_bytes;
     struct put put = {.bias = bias, .n = panel * AMX_BLOCK};
     if (conv->bias)
         memcpy(bias, conv->bias + put.n,
@@ -344,23 +398,27 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
         float *block = sums[tile / 2 % 2];
         int64_t since_store = 0, fetched = has_residual ? 0 : AMX_BLOCK;
         amx_block_zero();
-        for (int64_t chunk = 0; chunk < conv->chunks; ++chunk, low += 64, high += 64) {
-            for (int64_t r = 0; r < conv->taps_h; ++r)
-                for (int64_t s = 0; s < conv->taps_w; ++s, b += AMX_PANEL_STEP) {
+        for (int64_t chunk = 0; chunk < conv->chunks;
+             ++chunk, low += chunk_bytes, high += chunk_bytes)
+            for (int64_t r = 0; r < conv->taps_h; ++r) {
+                for (int64_t s = 0; s < conv->taps_w; ++s, b += step_bytes) {
                     const int64_t at = r * conv->row + s * conv->pixel;
-                    amx_block_step(low + at, high + at, step, b, 64, AMX_TILE);
+                    if (split)
+                        amx_block_step_split(low + at, high + at, step, b);
+                    else
+                        amx_block_step(low + at, high + at, step, b, 64, AMX_TILE);
                     put_rows(conv, &put, 2, dtype, whole);
                     if (fetched < AMX_BLOCK) {
                         fetch_residual(conv, pixels + fetched, put.n, 2);
                         fetched += 2;
                     }
                 }
-            since_store += taps;
-            if (since_store >= AMX_STEPS_PER_STORE) {
-                since_store = 0;
-                amx_store_spare(spare);
+                since_store += conv->taps_w * (split ? 6 : 1);
+                if (since_store >= AMX_STEPS_PER_STORE) {
+                    since_store = 0;
+                    amx_store_spare(spare);
+                }
             }
-        }
         put_rows(conv, &put, AMX_BLOCK, dtype, whole);
         put.sums = block;
         put.pixels = pixels;
@@ -373,12 +431,17 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
 
 static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t panel)
 {
-    if (conv->y.dtype == DDPM_F32)
-        conv_panel_as(conv, unit, panel, DDPM_F32, false);
-    else if ((panel + 1) * AMX_BLOCK > conv->y.c)
-        conv_panel_as(conv, unit, panel, DDPM_BF16, false);
+    const bool whole = (panel + 1) * AMX_BLOCK <= conv->y.c;
+    if (conv->split && whole)
+        conv_panel_as(conv, unit, panel, DDPM_F32, true, true);
+    else if (conv->split)
+        conv_panel_as(conv, unit, panel, DDPM_F32, false, true);
+    else if (conv->y.dtype == DDPM_F32)
+        conv_panel_as(conv, unit, panel, DDPM_F32, false, false);
+    else if (whole)
+        conv_panel_as(conv, unit, panel, DDPM_BF16, true, false);
     else
-        conv_panel_as(conv, unit, panel, DDPM_BF16, true);
+        conv_panel_as(conv, unit, panel, DDPM_BF16, false, false);
 }
 
 static void conv_units(void *context, int64_t begin, int64_t end, int thread)
@@ -410,8 +473,16 @@ static void conv_run(struct conv *conv, const struct ddpm_call *call)
 
 static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_t taps)
 {
-    call->packed_bytes = (size_t)(conv->panels * conv->chunks * taps * AMX_PANEL_STEP);
+    call->packed_bytes = (size_t)(conv->panels * conv->chunks * taps * conv->step_bytes);
     call->scratch_bytes = (size_t)(call->device->threads * conv->unit_bytes);
+}
+
+/* bf16; or fp32, unless it is to be multiplied as it is. */
+static bool suits(const struct ddpm_call *call)
+{
+    const enum ddpm_dtype x = call->in[0].dtype, y = call->out[0].dtype;
+    return x == DDPM_BF16 ? is_activation_dtype(y)
+                          : x == DDPM_F32 && y == DDPM_F32 && !call->device->direct;
 }
 
 /* --- forward --- */
@@ -419,8 +490,8 @@ static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_
 static bool forward_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *residual = &call->in[3], *x = &call->in[0];
-    return x->dtype == DDPM_BF16 && (x->c >= AMX_DEPTH / 2 || ddpm_few_channels(call)) &&
-           is_activation_dtype(call->out[0].dtype) &&
+    const bool few = ddpm_few_channels(call) && call->attributes.kernel_w * x->c <= MOST_WINDOW;
+    return suits(call) && (x->c >= AMX_DEPTH / 2 || few) &&
            (!ddpm_tensor_present(residual) || residual->dtype == call->out[0].dtype) &&
            ddpm_tensor_dense(&call->in[1]);
 }
@@ -432,7 +503,8 @@ static ddpm_status forward_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* packed[panel][chunk][tap]: two tiles of [pair of channels][output]; units are (panel, chunk). */
+/* packed[panel][chunk][tap][part]: two tiles of [pair of channels][output]; units are (panel,
+ * chunk). */
 static void forward_pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -440,20 +512,25 @@ static void forward_pack_units(void *context, int64_t begin, int64_t end, int th
     const struct ddpm_tensor *w = &call->in[1];
     const int64_t window = ddpm_few_channels(call) ? w->w : 1, channels = window * w->c;
     const int64_t chunks = ddpm_ceil_div(channels, AMX_DEPTH), taps = w->h * w->w / window;
+    const int64_t parts = call->in[0].dtype == DDPM_F32 ? AMX_PARTS : 1;
     for (int64_t unit = begin; unit < end; ++unit)
-        for (int64_t tile = 0; tile < 2 * taps; ++tile) {
+        for (int64_t tile = 0; tile < 2 * parts * taps; ++tile) {
             const int64_t c = unit % chunks * AMX_DEPTH, left = channels - c;
             const int64_t n = unit / chunks * AMX_BLOCK + tile % 2 * AMX_ROWS;
-            char *to = (char *)call->packed + (unit * 2 * taps + tile) * AMX_TILE;
+            const int64_t tap = tile / 2 / parts, part = tile / 2 % parts;
+            char *to = (char *)call->packed + (unit * 2 * parts * taps + tile) * AMX_TILE;
             __m512i rows[AMX_ROWS];
             for (int64_t i = 0; i < AMX_ROWS; ++i) {
-                const float *from =
-                    (const float *)w->data + ((n + i) * taps + tile / 2) * channels + c;
+                const float *from = (const float *)w->data + ((n + i) * taps + tap) * channels + c;
                 vf a = {0}, b = {0};
                 if (n + i < w->n) {
                     a = vf_load_upto(from, 0, left, DDPM_F32);
                     if (left > LANES)
                         b = vf_load_upto(from, LANES, left - LANES, DDPM_F32);
+                }
+                if (parts > 1) {
+                    a = amx_part(a, part);
+                    b = amx_part(b, part);
                 }
                 rows[i] = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
             }
@@ -487,8 +564,7 @@ static ddpm_status forward_run(const struct ddpm_call *call)
 
 static bool backward_supports(const struct ddpm_call *call)
 {
-    return call->in[0].dtype == DDPM_BF16 && call->in[0].c >= AMX_DEPTH / 2 &&
-           is_activation_dtype(call->out[0].dtype) && ddpm_tensor_dense(&call->in[1]) &&
+    return suits(call) && call->in[0].c >= AMX_DEPTH / 2 && ddpm_tensor_dense(&call->in[1]) &&
            ddpm_conv_backward_suits(call);
 }
 
@@ -499,8 +575,8 @@ static ddpm_status backward_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* The depth is k: packed[panel][chunk][tap] with the taps turned round; strided
- * [tap][panel][chunk]. */
+/* The depth is k: packed[panel][chunk][tap][part] with the taps turned round; strided
+ * [tap][panel][chunk][part]. */
 static void backward_pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -509,10 +585,12 @@ static void backward_pack_units(void *context, int64_t begin, int64_t end, int t
     const bool strided = call->attributes.stride > 1;
     const int64_t chunks = ddpm_ceil_div(w->n, AMX_DEPTH), taps = w->h * w->w;
     const int64_t units = pack_units(w->n, w->c), row = taps * w->c;
+    const int64_t parts = call->in[0].dtype == DDPM_F32 ? AMX_PARTS : 1;
     for (int64_t unit = begin; unit < end; ++unit)
-        for (int64_t tap = 0; tap < taps; ++tap) {
+        for (int64_t tile = 0; tile < taps * parts; ++tile) {
+            const int64_t tap = tile / parts, part = tile % parts;
             const int64_t step = strided ? tap * units + unit : unit * taps + taps - 1 - tap;
-            char *to = (char *)call->packed + step * AMX_PANEL_STEP;
+            char *to = (char *)call->packed + (step * parts + part) * AMX_PANEL_STEP;
             const int64_t k0 = unit % chunks * AMX_DEPTH, c0 = unit / chunks * AMX_BLOCK;
             for (int64_t i = 0; i < 2 * AMX_ROWS; ++i, to += sizeof(vu)) {
                 const int64_t k = k0 + i % AMX_ROWS * 2, c = c0 + i / AMX_ROWS * LANES;
@@ -522,6 +600,10 @@ static void backward_pack_units(void *context, int64_t begin, int64_t end, int t
                     low = vf_load_upto(from, 0, w->c - c, DDPM_F32);
                 if (c < w->c && k + 1 < w->n)
                     high = vf_load_upto(from, row, w->c - c, DDPM_F32);
+                if (parts > 1) {
+                    low = amx_part(low, part);
+                    high = amx_part(high, part);
+                }
                 const vu pairs = vf_to_bf16_pairs(low, high);
                 memcpy(to, &pairs, sizeof pairs);
             }
@@ -549,7 +631,7 @@ static ddpm_status backward_run(const struct ddpm_call *call)
         conv.y_h0 = tap / stride;
         conv.y_w0 = tap % stride;
         conv_run(&conv, call);
-        conv.packed += conv.panels * conv.chunks * AMX_PANEL_STEP;
+        conv.packed += conv.panels * conv.chunks * conv.step_bytes;
     }
     return DDPM_OK;
 }
