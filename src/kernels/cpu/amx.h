@@ -85,16 +85,17 @@ ALWAYS_INLINE void amx_block_step(const char *low, const char *high, int64_t str
     _tile_dpbf16ps(3, 5, 7);
 }
 
-/* The same of fp32 numbers: the parts of a lie a row of a tile apart, those of b a step. */
+/* The same of fp32 numbers: the parts of a lie a_part bytes apart, those of b b_part. */
 ALWAYS_INLINE void amx_block_step_split(const char *low, const char *high, int64_t stride,
-                                        const char *b)
+                                        int64_t a_part, const char *b, int64_t b_part,
+                                        int64_t b_tile)
 {
 #define LOAD_A(part)                                                                               \
-    _tile_loadd(4, low + (part)*64, stride);                                                       \
-    _tile_loadd(5, high + (part)*64, stride)
+    _tile_loadd(4, low + (part)*a_part, stride);                                                   \
+    _tile_loadd(5, high + (part)*a_part, stride)
 #define LOAD_B(part)                                                                               \
-    _tile_loadd(6, b + (part)*AMX_PANEL_STEP, 64);                                                 \
-    _tile_loadd(7, b + (part)*AMX_PANEL_STEP + AMX_TILE, 64)
+    _tile_loadd(6, b + (part)*b_part, 64);                                                         \
+    _tile_loadd(7, b + (part)*b_part + b_tile, 64)
 #define MULTIPLY                                                                                   \
     _tile_dpbf16ps(0, 4, 6);                                                                       \
     _tile_dpbf16ps(1, 4, 7);                                                                       \

@@ -404,7 +404,8 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
                 for (int64_t s = 0; s < conv->taps_w; ++s, b += step_bytes) {
                     const int64_t at = r * conv->row + s * conv->pixel;
                     if (split)
-                        amx_block_step_split(low + at, high + at, step, b);
+                        amx_block_step_split(low + at, high + at, step, 64, b, AMX_PANEL_STEP,
+                                             AMX_TILE);
                     else
                         amx_block_step(low + at, high + at, step, b, 64, AMX_TILE);
                     put_rows(conv, &put, 2, dtype, whole);

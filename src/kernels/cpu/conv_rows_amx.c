@@ -235,7 +235,8 @@ static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t
             for (int64_t chunk = 0; chunk < conv->chunks * CHUNK_BYTES; chunk += CHUNK_BYTES)
                 for (int r = 0; r < TAPS; ++r, b += STEP_BYTES) {
                     const int64_t from = chunk + r * conv->row;
-                    amx_block_step_split(low + from, high + from, conv->tile, b);
+                    amx_block_step_split(low + from, high + from, conv->tile, 64, b, AMX_PANEL_STEP,
+                                         AMX_TILE);
                     put_tiles(conv, before, 1);
                     if (fetched < AMX_BLOCK)
                         fetch_residual(conv, put->pixels[fetched++], n);

@@ -24,7 +24,8 @@ ddpm_cpu_table const TABLE = {
                  SIMD(conv2d_backward_data_winograd),
              &SIMD(conv2d_backward_data_direct), &ddpm_cpu_conv2d_backward_data_rare),
     [DDPM_OP_CONV2D_BACKWARD_WEIGHT] =
-        ROWS(AMX_ROW(conv2d_backward_weight) & SIMD(conv2d_backward_weight_winograd),
+        ROWS(AMX_ROW(conv2d_backward_weight_rows) AMX_ROW(conv2d_backward_weight) &
+                 SIMD(conv2d_backward_weight_winograd),
              &SIMD(conv2d_backward_weight_direct)),
     [DDPM_OP_DEPTHWISE_CONV2D] =
         ROWS(AMX_ROW(depthwise_conv2d_tiles) AMX_ROW(depthwise_conv2d) & SIMD(depthwise_conv2d)),
