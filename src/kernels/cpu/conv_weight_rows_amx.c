@@ -123,15 +123,18 @@ ALWAYS_INLINE void put_pairs(const vf even[PLACES], const vf odd[PLACES], char *
     }
 }
 
-/* `count` pixels of a row from column w on, 16 channels; zeros where there is none. */
+/* `count` pixels of a row from column w on, 16 channels; zeros where there is none. The pixels of
+ * the next pair of tiles are asked for: rows of a block are too short for the processor to guess.
+ */
 ALWAYS_INLINE void load_pixels(const struct ddpm_tensor *t, const float *row, int64_t w, int count,
                                const bool inside, vf *d)
 {
     for (int j = 0; j < count; ++j) {
+        const float *pixel = row + (w + j) * t->pixel_stride;
         const bool there = inside || (w + j >= 0 && w + j < t->w);
         if (inside)
-            fetch_ahead(row, (w + j) * t->pixel_stride, DDPM_F32);
-        d[j] = there ? vf_load(row + (w + j) * t->pixel_stride) : (vf){0};
+            __builtin_prefetch(pixel + 2 * PIXELS * t->pixel_stride);
+        d[j] = there ? vf_load(pixel) : (vf){0};
     }
 }
 
@@ -176,54 +179,51 @@ static void transform_x(const struct weight *p, int64_t n, int64_t h, int64_t w,
     }
 }
 
-/* 32 tiles of dy from tile `first` of a block on, 16 channels: the rows of a for each place and
- * part. Returns the sum of the pixels. */
-ALWAYS_INLINE vf transform_dy_step(const struct weight *p, int64_t n, int64_t h, int64_t w,
+/* The pair of tiles of dy from tile `first` of a block on, 16 channels. Returns the sum of the
+ * pixels. */
+ALWAYS_INLINE vf transform_dy_pair(const struct weight *p, int64_t n, int64_t h, int64_t w,
                                    int64_t k, int64_t first, char *to)
 {
     const struct ddpm_tensor *dy = &p->dy;
-    const int64_t stride = p->k_block / 16 * AMX_PARTS * p->dy_plane;
-    vf sum = {0};
-    for (int64_t i = 0; i < AMX_ROWS; ++i) {
-        const int64_t tile = first + 2 * i, row = tile / p->unit_columns;
-        const int64_t at = (w + tile % p->unit_columns) * PIXELS;
-        vf d[2 * PIXELS] = {{0}}, even[PLACES], odd[PLACES];
-        if (k < p->k_size && n < dy->n && row < p->rows && h + row < dy->h) {
-            const float *from = (const float *)dy->data + k;
-            from += (n * dy->h + h + row) * dy->w * dy->pixel_stride;
-            if (at + 2 * PIXELS <= dy->w)
-                load_pixels(dy, from, at, 2 * PIXELS, true, d);
-            else
-                load_pixels(dy, from, at, 2 * PIXELS, false, d);
-        }
-        for (int j = 0; j < 2 * PIXELS; ++j)
-            sum += d[j];
-        gradient_1d(d, even);
-        gradient_1d(d + PIXELS, odd);
-        put_pairs(even, odd, to + i * PAIR, stride, p->dy_plane);
+    const int64_t row = first / p->unit_columns, at = (w + first % p->unit_columns) * PIXELS;
+    vf d[2 * PIXELS] = {{0}}, even[PLACES], odd[PLACES], sum = {0};
+    if (k < p->k_size && n < dy->n && row < p->rows && h + row < dy->h) {
+        const float *from = (const float *)dy->data + k;
+        from += (n * dy->h + h + row) * dy->w * dy->pixel_stride;
+        if (at + 2 * PIXELS <= dy->w)
+            load_pixels(dy, from, at, 2 * PIXELS, true, d);
+        else
+            load_pixels(dy, from, at, 2 * PIXELS, false, d);
     }
-    for (int64_t plane = 0; plane < PLACES * AMX_PARTS; ++plane) {
-        char *tile = to + plane / AMX_PARTS * stride + plane % AMX_PARTS * p->dy_plane;
-        __m512i rows[AMX_ROWS];
-        memcpy(rows, tile, AMX_TILE);
-        amx_transpose(rows);
-        memcpy(tile, rows, AMX_TILE);
-    }
+    for (int j = 0; j < 2 * PIXELS; ++j)
+        sum += d[j];
+    gradient_1d(d, even);
+    gradient_1d(d + PIXELS, odd);
+    put_pairs(even, odd, to, p->k_block / 16 * AMX_PARTS * p->dy_plane, p->dy_plane);
     return sum;
 }
 
-/* d of a block of pixels, channels from k0 on: [place][16 channels][part][picture][step]. */
+/* d of a block of pixels, channels from k0 on: [place][16 channels][part][picture][step]. 32 tiles,
+ * for all channels, are put down as pairs, then turned round. */
 static void transform_dy(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t k0,
                          char *d, float *dbias)
 {
-    for (int64_t k = 0; k < p->k_block; k += 16) {
-        vf sum = {0};
-        for (int64_t i = 0; i < p->pictures * p->steps; ++i)
-            sum += transform_dy_step(p, n + i / p->steps, h, w, k0 + k, i % p->steps * AMX_DEPTH,
-                                     d + k / 16 * AMX_PARTS * p->dy_plane + i * AMX_TILE);
-        if (dbias && k0 + k < p->k_size)
-            vf_store(dbias + k0 + k, vf_load(dbias + k0 + k) + sum);
+    vf sums[BLOCK_K / LANES] = {{0}};
+    for (int64_t i = 0; i < p->pictures * p->steps; ++i, d += AMX_TILE) {
+        for (int64_t pair = 0; pair < AMX_ROWS; ++pair)
+            for (int64_t k = 0; k < p->k_block; k += LANES)
+                sums[k / LANES] += transform_dy_pair(
+                    p, n + i / p->steps, h, w, k0 + k, i % p->steps * AMX_DEPTH + 2 * pair,
+                    d + k / 16 * AMX_PARTS * p->dy_plane + pair * PAIR);
+        for (int64_t plane = 0; plane < PLACES * AMX_PARTS * p->k_block / 16; ++plane) {
+            __m512i rows[AMX_ROWS];
+            memcpy(rows, d + plane * p->dy_plane, AMX_TILE);
+            amx_transpose(rows);
+            memcpy(d + plane * p->dy_plane, rows, AMX_TILE);
+        }
     }
+    for (int64_t k = 0; dbias && k < p->k_block && k0 + k < p->k_size; k += LANES)
+        vf_store(dbias + k0 + k, vf_load(dbias + k0 + k) + sums[k / LANES]);
 }
 
 /* The products of a block of pixels: sums[c][k][place][r], blocks of 32×32. */
