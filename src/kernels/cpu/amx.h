@@ -8,12 +8,6 @@
  * so the depth of b comes in pairs, as everywhere in these kernels (gemm.h). The block of 32×32
  * sums below needs one load for each product: 4 registers of sums, 2 of a, 2 of b.
  *
- * fp32 numbers are multiplied as sums of three bf16 numbers of eight significant bits each,
- * x = x0 + x1 + x2, exactly: of the nine products of parts the six largest are added, the small
- * ones first. What is left out is below 2^-24 of |x·y|, so the sums are as exact as those of fp32
- * numbers (Henry, Tang & Heinecke 2019, "Leveraging the bfloat16 artificial intelligence datatype
- * for higher-precision computations").
- *
  * The processor takes subnormal bf16 numbers and sums for zero. Whoever uses tiles calls
  * amx_begin() first and amx_end() last, on the same thread; core/cpu_features.c has asked the
  * system for them. */
@@ -22,15 +16,7 @@
 
 #include <immintrin.h>
 
-#include "kernels/cpu/element.h"
-
-#define AMX_ROWS 16
-#define AMX_DEPTH 32                   /* bf16 numbers in a row of a */
-#define AMX_TILE 1024                  /* bytes */
-#define AMX_PARTS 3                    /* of an fp32 number */
-#define AMX_BLOCK 32                   /* rows and columns of a block of sums */
-#define AMX_BLOCK_BYTES (4 * AMX_TILE) /* of its sums */
-#define AMX_PANEL_STEP (2 * AMX_TILE)  /* bytes of b for one step of a block's depth */
+#include "kernels/cpu/amx_layout.h"
 
 /* What ldtilecfg reads: palette 1, all registers of 16 rows of 64 bytes. */
 struct amx_config {
@@ -85,7 +71,8 @@ ALWAYS_INLINE void amx_block_step(const char *low, const char *high, int64_t str
     _tile_dpbf16ps(3, 5, 7);
 }
 
-/* The same of fp32 numbers: the parts of a lie a_part bytes apart, those of b b_part. */
+/* The same of fp32 numbers, in parts (amx_layout.h): those of a lie a_part bytes apart, of b
+ * b_part. */
 ALWAYS_INLINE void amx_block_step_split(const char *low, const char *high, int64_t stride,
                                         int64_t a_part, const char *b, int64_t b_part,
                                         int64_t b_tile)
@@ -117,25 +104,6 @@ ALWAYS_INLINE void amx_block_step_split(const char *low, const char *high, int64
 #undef LOAD_A
 #undef LOAD_B
 #undef MULTIPLY
-}
-
-/* The parts of fp32 numbers, from the largest on; the lower halves of their bits are zeros.
- * Rounding to the nearest keeps each below 2^-8 of the one before. NaN stays NaN, in the last part
- * at least; infinities become NaN. */
-ALWAYS_INLINE void amx_split(vf x, vf parts[AMX_PARTS])
-{
-    const vu half = 0x8000 + (vu){0}, upper = 0xffff0000 + (vu){0};
-    parts[0] = (vf)(((vu)x + half) & upper);
-    const vf rest = x - parts[0];
-    parts[1] = (vf)(((vu)rest + half) & upper);
-    parts[2] = rest - parts[1];
-}
-
-ALWAYS_INLINE vf amx_part(vf x, int64_t part)
-{
-    vf parts[AMX_PARTS];
-    amx_split(x, parts);
-    return parts[part];
 }
 
 /* The sums as four tiles, one after the other: rows 0–15 and columns 0–15, columns 16–31, … */

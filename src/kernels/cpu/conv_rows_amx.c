@@ -24,6 +24,8 @@
 #define BUFFER_BYTES ((int64_t)1040 << 10) /* of v */
 #define UNIT_COLUMNS 8                     /* tiles of a row in a unit, at most */
 #define UNITS_PER_THREAD 4
+#define MOST_CHANNELS 256        /* of x; more, or */
+#define MOST_WEIGHTS (256 * 256) /* so many of them are left to F(4×4,3×3): each unit reads all */
 #define CHUNK_BYTES (AMX_PARTS * 64) /* of AMX_DEPTH channels */
 #define STEP_BYTES (AMX_PARTS * AMX_PANEL_STEP)
 #define SKEW 64 /* bytes between tiles of v: they fall into different cache sets */
@@ -384,7 +386,8 @@ static bool conv_supports(const struct ddpm_call *call)
     return !call->device->direct && x->dtype == DDPM_F32 && y->dtype == DDPM_F32 &&
            (!residual || call->in[3].dtype == DDPM_F32) && at->kernel_h == TAPS &&
            at->kernel_w == TAPS && at->stride == 1 && at->padding == 1 && x->c % LANES == 0 &&
-           y->c % LANES == 0 && 2 * columns * PIXELS <= 3 * x->w && columns * x->h >= AMX_ROWS;
+           y->c % LANES == 0 && x->c <= MOST_CHANNELS && x->c * y->c < MOST_WEIGHTS &&
+           2 * columns * PIXELS <= 3 * x->w && columns * x->h >= AMX_ROWS;
 }
 
 const struct ddpm_kernel ddpm_conv2d_rows_amx = {.name = "conv2d_rows_amx",

@@ -25,9 +25,11 @@ extern const struct ddpm_kernel SIMD(depthwise_conv2d), SIMD(depthwise_conv2d_ba
 
 /* Level amx has the rows of avx512bf16 and these before them. */
 extern const struct ddpm_kernel ddpm_conv2d_amx, ddpm_conv2d_backward_data_amx,
-    ddpm_conv2d_backward_weight_amx, ddpm_conv2d_rows_amx, ddpm_conv2d_backward_data_rows_amx,
-    ddpm_conv2d_backward_weight_rows_amx, ddpm_depthwise_conv2d_tiles_amx,
-    ddpm_depthwise_conv2d_backward_data_tiles_amx, ddpm_depthwise_conv2d_amx,
-    ddpm_depthwise_conv2d_backward_data_amx, ddpm_depthwise_conv2d_backward_weight_amx;
+    ddpm_conv2d_backward_weight_amx, ddpm_conv2d_winograd_amx,
+    ddpm_conv2d_backward_data_winograd_amx, ddpm_conv2d_rows_amx,
+    ddpm_conv2d_backward_data_rows_amx, ddpm_conv2d_backward_weight_rows_amx,
+    ddpm_depthwise_conv2d_tiles_amx, ddpm_depthwise_conv2d_backward_data_tiles_amx,
+    ddpm_depthwise_conv2d_amx, ddpm_depthwise_conv2d_backward_data_amx,
+    ddpm_depthwise_conv2d_backward_weight_amx;
 
 #endif

@@ -18,9 +18,11 @@
 
 ddpm_cpu_table const TABLE = {
     [DDPM_OP_CONV2D] =
-        ROWS(AMX_ROW(conv2d_rows) AMX_ROW(conv2d) & SIMD(conv2d_winograd), &SIMD(conv2d_direct)),
+        ROWS(AMX_ROW(conv2d_rows) AMX_ROW(conv2d_winograd) AMX_ROW(conv2d) & SIMD(conv2d_winograd),
+             &SIMD(conv2d_direct)),
     [DDPM_OP_CONV2D_BACKWARD_DATA] =
-        ROWS(AMX_ROW(conv2d_backward_data_rows) AMX_ROW(conv2d_backward_data) &
+        ROWS(AMX_ROW(conv2d_backward_data_rows) AMX_ROW(conv2d_backward_data_winograd)
+                     AMX_ROW(conv2d_backward_data) &
                  SIMD(conv2d_backward_data_winograd),
              &SIMD(conv2d_backward_data_direct), &ddpm_cpu_conv2d_backward_data_rare),
     [DDPM_OP_CONV2D_BACKWARD_WEIGHT] =

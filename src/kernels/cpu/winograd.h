@@ -29,6 +29,13 @@
 #define WINOGRAD_PLACES 36
 #define WINOGRAD_CHANNELS 16 /* the channels of all tensors are multiples of it, at every level */
 
+/* Level amx multiplies fp32 in matrix tiles, as parts in bf16 (amx_layout.h), and nothing else. */
+#if defined(DDPM_AMX)
+#define WINOGRAD_SPLIT 1
+#else
+#define WINOGRAD_SPLIT 0
+#endif
+
 /* The pictures of x or y cut into tiles of 4×4 pixels. */
 struct ddpm_tiles {
     int64_t high, wide, count; /* tiles of a picture, and of all */

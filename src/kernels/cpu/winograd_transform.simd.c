@@ -3,7 +3,7 @@
  * Each is its one-dimensional form on the columns, then on the rows; even and odd powers of ±a and
  * ±b are computed once for both signs. The dtype is a constant wherever a function of this file is
  * inlined. */
-#include "kernels/cpu/element.h"
+#include "kernels/cpu/amx_layout.h"
 #include "kernels/cpu/winograd.h"
 #include "kernels/cpu/winograd_1d.h"
 
@@ -50,7 +50,29 @@ enum form {
     FORM_BF16,   /* rounded to bf16 */
     FORM_FIRST,  /* kept in `first`, for */
     FORM_SECOND, /* the next tile, which makes pairs of both */
+    FORM_SPLIT,  /* fp32 in three parts: rows of matrix tiles */
+    FORM_PAIRS,  /* fp32 in three parts: pairs with those of `first` */
 };
+
+/* Rows of a: the parts of 16 channels are half a row of AMX_PARTS tiles that follow one another. */
+ALWAYS_INLINE void put_split(char *v, int64_t c, vf value)
+{
+    vf parts[AMX_PARTS];
+    amx_split(value, parts);
+    v += c / AMX_DEPTH * AMX_PARTS * AMX_TILE + c % AMX_DEPTH * 2;
+    for (int i = 0; i < AMX_PARTS; ++i)
+        vf_store_bf16((uint16_t *)(void *)(v + i * AMX_TILE), parts[i]);
+}
+
+/* Rows of b: the same channel of two values side by side, the parts `stride` bytes apart. */
+ALWAYS_INLINE void put_pairs(char *v, int64_t stride, vf even, vf odd)
+{
+    vf first[AMX_PARTS], second[AMX_PARTS];
+    amx_split(even, first);
+    amx_split(odd, second);
+    for (int i = 0; i < AMX_PARTS; ++i)
+        vf_store((float *)(void *)(v + i * stride), (vf)vf_to_bf16_pairs(first[i], second[i]));
+}
 
 ALWAYS_INLINE void put(void *v, int64_t stride, int64_t c, int place, vf value,
                        const enum form form, vf *first)
@@ -61,6 +83,11 @@ ALWAYS_INLINE void put(void *v, int64_t stride, int64_t c, int place, vf value,
         vf_store_bf16((uint16_t *)v + 2 * place * stride + c, value);
     else if (form == FORM_FIRST)
         first[place] = value;
+    else if (form == FORM_SPLIT)
+        put_split((char *)((float *)v + place * stride), c, value);
+    else if (form == FORM_PAIRS)
+        put_pairs((char *)((float *)v + place * stride) + c * stride * 4 / (AMX_PARTS * AMX_BLOCK),
+                  stride * 4 / AMX_PARTS, first[place], value);
     else
         vf_store((float *)v + place * stride + c, (vf)vf_to_bf16_pairs(first[place], value));
 }
@@ -73,8 +100,13 @@ ALWAYS_INLINE void input_2d(const struct patch *patch, const enum ddpm_dtype dty
     UNROLL for (int j = 0; j < 6; ++j)
     {
         vf d[6], t[6];
-        UNROLL for (int i = 0; i < 6; ++i) d[i] =
-            vf_load_as(patch->from, i * patch->row + j * patch->pixel + c, dtype);
+        UNROLL for (int i = 0; i < 6; ++i)
+        {
+            const int64_t at = i * patch->row + j * patch->pixel + c;
+            if (form == FORM_SPLIT && j >= 2)
+                __builtin_prefetch((const float *)patch->from + at + 4 * patch->pixel);
+            d[i] = vf_load_as(patch->from, at, dtype);
+        }
         input_1d(d, t);
         UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = t[i];
     }
@@ -90,12 +122,18 @@ void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, void *v, in
                           void *copy)
 {
     struct patch patch = patch_of_tile(x, 1, tile, copy);
-    if (x->dtype == DDPM_F32)
+    if (WINOGRAD_SPLIT && x->dtype == DDPM_F32) {
+        for (int64_t c = 0; c < x->c; c += LANES)
+            input_2d(&patch, DDPM_F32, v, stride, c, FORM_SPLIT, NULL);
+        for (int place = 0; x->c % AMX_DEPTH && place < WINOGRAD_PLACES; ++place)
+            put(v, stride, x->c, place, (vf){0}, FORM_SPLIT, NULL);
+    } else if (x->dtype == DDPM_F32) {
         for (int64_t c = 0; c < x->c; c += LANES)
             input_2d(&patch, DDPM_F32, v, stride, c, FORM_F32, NULL);
-    else
+    } else {
         for (int64_t c = 0; c < x->c; c += LANES)
             input_2d(&patch, DDPM_BF16, v, stride, c, FORM_BF16, NULL);
+    }
 }
 
 void SIMD(winograd_input_columns)(const struct ddpm_tensor *x, int64_t tile, int tiles, void *v,
@@ -234,20 +272,23 @@ ALWAYS_INLINE void weights_2d(const float *w, void *u, int64_t stride, int64_t n
     }
 }
 
-ALWAYS_INLINE void weight_pairs(const float *w, void *u, int64_t stride, int64_t n)
+ALWAYS_INLINE void weight_pairs(const float *w, void *u, int64_t stride, int64_t n,
+                                const enum form form)
 {
     vf first[WINOGRAD_PLACES];
     weights_2d(w, u, stride, n, FORM_FIRST, first);
-    weights_2d(w + 9 * GEMM_COLUMNS, u, stride, n, FORM_SECOND, first);
+    weights_2d(w + 9 * GEMM_COLUMNS, u, stride, n, form, first);
 }
 
 void SIMD(winograd_weights)(const float *w, enum ddpm_dtype dtype, void *u, int64_t stride)
 {
     for (int n = 0; n < GEMM_COLUMNS; n += LANES) {
-        if (dtype == DDPM_F32)
-            weights_2d(w, u, stride, n, FORM_F32, NULL);
+        if (dtype == DDPM_BF16)
+            weight_pairs(w, u, stride, n, FORM_SECOND);
+        else if (WINOGRAD_SPLIT)
+            weight_pairs(w, u, stride, n, FORM_PAIRS);
         else
-            weight_pairs(w, u, stride, n);
+            weights_2d(w, u, stride, n, FORM_F32, NULL);
     }
 }
 
