@@ -25,7 +25,7 @@
 #define PIXELS 4 /* of a tile */
 #define PAIR 64  /* bytes of a pair of tiles, 16 channels */
 #define BLOCK_K 128
-#define BLOCK_C 64
+#define BLOCK_C 128
 #define BLOCK_TILES 128 /* of pixels, in v and d at once */
 #define UNIT_COLUMNS 8  /* tiles of a row of those, at most */
 #define UNITS 32        /* of work, at least, if groups are large enough */
