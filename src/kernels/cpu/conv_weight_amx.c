@@ -1,4 +1,4 @@
-/* Gradient of convolution weights, of bf16 in matrix tiles (amx.h):
+/* Gradient of convolution weights, of bf16 or of fp32 in parts, in matrix tiles (amx.h):
  *
  *   dw[k][r][s][c] += Σ_pixels dy[pixel][k] · x[pixel·stride + (r,s) - padding][c]
  *   dbias[k]       += Σ_pixels dy[pixel][k]
@@ -7,7 +7,8 @@
  * [pair][c][2], once for every column of taps, shifted by it (the pairs differ); the rows of taps
  * then are offsets of whole rows. Pixels of a block of rows follow each other without a border, and
  * tiles run over the ends of rows. Both copies lie by groups of 16 channels, so that every tile is
- * 1 KB in a row: operands are taken from L2, and prefetchers follow such loads only.
+ * 1 KB in a row: operands are taken from L2, and prefetchers follow such loads only. Of fp32, the
+ * parts of 16 channels follow each other.
  *
  * Pictures of few channels take the S·C numbers under a row of the kernel as their channels.
  *
@@ -38,15 +39,18 @@ struct weight {
     int64_t blocks_h, blocks_w, blocks_n, blocks, groups;
     int64_t steps;          /* of the depth of one picture of a block, AMX_DEPTH pixels each */
     int64_t x_rows, copies; /* rows in a copy of x; copies */
-    int64_t x_picture, x_group, x_copy; /* bytes between pictures, 16 channels, copies of x */
-    int64_t dy_group;                   /* bytes between 16 channels in the copy of dy */
+    bool split;             /* x and dy are fp32, in parts */
+    int64_t parts, size;    /* of a number; bytes of an element */
+    int64_t x_picture, x_part, x_group,
+        x_copy;                /* bytes between pictures, parts, 16 channels, copies of x */
+    int64_t dy_part, dy_group; /* bytes between parts, 16 channels in the copy of dy */
     int64_t x_bytes, dy_bytes, sum_bytes, thread_bytes;
     float *dw, *dbias;             /* of group 0; group g's are g·stride further */
     int64_t group_dw, group_dbias; /* elements; 0 when there is one group */
     int64_t pixel_count;           /* pointers to pixels of a row of x, or of dy's block */
-    const uint16_t **pixels;
-    bool few;       /* channels: the S·C numbers under a kernel's row are the channels */
-    uint16_t *line; /* few: a row of x with its border */
+    const char **pixels;
+    bool few;   /* channels: the S·C numbers under a kernel's row are the channels */
+    char *line; /* few: a row of x with its border */
     int64_t line_bytes;
     char *memory;
 };
@@ -70,6 +74,9 @@ static struct weight weight_plan(const struct ddpm_call *call)
                        .k_size = call->in[1].c,
                        .c_size = call->in[0].c};
     const bool single = at->kernel_h == 1 && at->kernel_w == 1;
+    p.split = p.x.dtype == DDPM_F32;
+    p.parts = p.split ? AMX_PARTS : 1;
+    p.size = (int64_t)ddpm_dtype_size(p.x.dtype);
     p.few = ddpm_few_channels(call);
     if (p.few) {
         p.c_size *= p.taps_w;
@@ -104,9 +111,11 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.x_rows = p.stride == 1 ? p.rows + p.taps_h - 1 : p.rows;
     p.copies = p.stride == 1 ? p.taps_w : p.taps_h * p.taps_w;
     p.x_picture = (p.x_rows * p.pitch / 2 + AMX_DEPTH / 2) * PAIR; /* steps may end behind it */
-    p.x_group = p.pictures * p.x_picture + SKEW;
+    p.x_part = p.pictures * p.x_picture + SKEW;
+    p.x_group = p.parts * p.x_part;
     p.x_copy = p.c_block / 16 * p.x_group;
-    p.dy_group = p.pictures * p.steps * AMX_TILE + SKEW;
+    p.dy_part = p.pictures * p.steps * AMX_TILE + SKEW;
+    p.dy_group = p.parts * p.dy_part;
     p.x_bytes = (int64_t)ddpm_align_up((size_t)(p.copies * p.x_copy));
     p.dy_bytes = p.k_block / 16 * p.dy_group;
     p.sum_bytes = p.k_block * p.c_block * p.taps_h * p.taps_w * (int64_t)sizeof(float);
@@ -114,7 +123,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
     int64_t width = (p.pitch - 1) * p.stride + p.taps_w;
     p.pixel_count = p.pixel_count > width ? p.pixel_count : width;
     if (p.few)
-        p.line_bytes = ((width - 1) * p.x.c + p.c_size) * (int64_t)sizeof *p.line;
+        p.line_bytes = ((width - 1) * p.x.c + p.c_size) * p.size;
     p.thread_bytes = p.x_bytes + p.dy_bytes + p.sum_bytes +
                      (int64_t)ddpm_align_up((size_t)p.pixel_count * sizeof(void *)) +
                      (int64_t)ddpm_align_up((size_t)p.line_bytes);
@@ -127,7 +136,9 @@ static struct weight weight_plan(const struct ddpm_call *call)
 
 static bool weight_supports(const struct ddpm_call *call)
 {
-    return call->in[0].dtype == DDPM_BF16 && call->in[1].dtype == DDPM_BF16 &&
+    const enum ddpm_dtype dtype = call->in[0].dtype;
+    return dtype == call->in[1].dtype &&
+           (dtype == DDPM_BF16 || (dtype == DDPM_F32 && !call->device->direct)) &&
            (call->in[0].c >= AMX_DEPTH / 2 || ddpm_few_channels(call)) &&
            call->in[1].c >= AMX_DEPTH / 2;
 }
@@ -143,15 +154,16 @@ static ddpm_status weight_prepare(struct ddpm_call *call)
 /* Where a row's pixels begin: `step` pixels apart from w on, zeros where there is none. */
 static void fill_pixels(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w, int64_t step,
                         int64_t count, int64_t end_h, int64_t end_w, int64_t channel,
-                        const uint16_t **pixels)
+                        const char **pixels)
 {
-    static const uint16_t zeros[BLOCK_CHANNELS_1X1] __attribute__((aligned(64)));
+    static const float zeros[BLOCK_CHANNELS_1X1] __attribute__((aligned(64)));
     const bool inside = n < t->n && h >= 0 && h < end_h;
-    const uint16_t *row = (const uint16_t *)t->data + channel;
-    for (int64_t i = 0; i < count; ++i, w += step)
-        pixels[i] = inside && w >= 0 && w < end_w
-                        ? row + ((n * t->h + h) * t->w + w) * t->pixel_stride
-                        : zeros;
+    const int64_t size = (int64_t)ddpm_dtype_size(t->dtype);
+    for (int64_t i = 0; i < count; ++i, w += step) {
+        const int64_t at = ((n * t->h + h) * t->w + w) * t->pixel_stride + channel;
+        pixels[i] =
+            inside && w >= 0 && w < end_w ? (const char *)t->data + at * size : (const char *)zeros;
+    }
 }
 
 /* The same of windows of few channels, in a copy of the row with its border. */
@@ -160,38 +172,73 @@ static void fill_windows(const struct weight *p, int64_t n, int64_t h, int64_t w
 {
     const struct ddpm_tensor *x = &p->x;
     const bool inside = n < x->n && h >= 0 && h < x->h;
-    const int64_t row = (n * x->h + h) * x->w;
+    const int64_t row = (n * x->h + h) * x->w, pixel = x->c * p->size;
     memset(p->line, 0, (size_t)p->line_bytes);
     for (int64_t i = 0; inside && i < count - 1 + p->c_size / x->c; ++i)
         if (w + i >= 0 && w + i < x->w)
-            memcpy(p->line + i * x->c, (const uint16_t *)x->data + (row + w + i) * x->pixel_stride,
-                   (size_t)x->c * sizeof *p->line);
+            memcpy(p->line + i * pixel,
+                   (const char *)x->data + (row + w + i) * x->pixel_stride * p->size,
+                   (size_t)pixel);
     for (int64_t i = 0; i < count; ++i)
-        p->pixels[i] = p->line + i * x->c + channel;
+        p->pixels[i] = p->line + i * pixel + channel * p->size;
 }
 
-/* Two pixels' channels as pairs: 0–15 in *low, 16–31 in *high; the first `left` of them exist. */
-ALWAYS_INLINE void load_pairs(const uint16_t *even, const uint16_t *odd, int64_t left, __m512i *low,
-                              __m512i *high)
+/* Two pixels' channels from c on as pairs: 0–15 in *low, 16–31 in *high; the first `left` of them
+ * exist. */
+ALWAYS_INLINE void load_pairs(const char *even, const char *odd, int64_t c, int64_t left,
+                              __m512i *low, __m512i *high)
 {
     const __m512i low_half =
         _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
                          37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     const __m512i high_half = _mm512_add_epi16(low_half, _mm512_set1_epi16(16));
     const __mmask32 mask = left >= 32 ? ~0u : left > 0 ? (1u << left) - 1 : 0;
-    const __m512i a = _mm512_maskz_loadu_epi16(mask, even), b = _mm512_maskz_loadu_epi16(mask, odd);
+    const __m512i a = _mm512_maskz_loadu_epi16(mask, even + 2 * c);
+    const __m512i b = _mm512_maskz_loadu_epi16(mask, odd + 2 * c);
     *low = _mm512_permutex2var_epi16(a, low_half, b);
     *high = _mm512_permutex2var_epi16(a, high_half, b);
 }
 
-/* The copies of x for a block whose first pixel of dy is (n, h, w): [copy][16 channels][pair]. */
-static void copy_x(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t c0, char *to)
+/* The same of 16 channels of fp32, in parts. */
+ALWAYS_INLINE void load_pairs_split(const char *even, const char *odd, int64_t c, int64_t left,
+                                    __m512i pairs[AMX_PARTS])
+{
+    const __mmask16 mask = (__mmask16)(left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
+    vf a[AMX_PARTS], b[AMX_PARTS];
+    amx_split((vf)_mm512_maskz_loadu_ps(mask, even + 4 * c), a);
+    amx_split((vf)_mm512_maskz_loadu_ps(mask, odd + 4 * c), b);
+    for (int part = 0; part < AMX_PARTS; ++part)
+        pairs[part] = (__m512i)vf_to_bf16_pairs(a[part], b[part]);
+}
+
+/* Two pixels of x, 32 channels from c on, into the copy. */
+ALWAYS_INLINE void put_pairs(const struct weight *p, const char *even, const char *odd, int64_t c,
+                             int64_t left, char *to, const bool split)
+{
+    for (int64_t half = 0; half < 2; ++half, to += p->x_group) {
+        __m512i pairs[AMX_PARTS], both[2];
+        if (split) {
+            load_pairs_split(even, odd, c + half * 16, left - half * 16, pairs);
+        } else {
+            load_pairs(even, odd, c, left, &both[0], &both[1]);
+            pairs[0] = both[half];
+        }
+        for (int64_t part = 0; part < (split ? AMX_PARTS : 1); ++part)
+            _mm512_storeu_si512(to + part * p->x_part, pairs[part]);
+    }
+}
+
+/* The copies of x for a block whose first pixel of dy is (n, h, w): [copy][16
+ * channels][part][pair].
+ */
+ALWAYS_INLINE void copy_x_as(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t c0,
+                             char *to, const bool split)
 {
     const struct ddpm_tensor *x = &p->x;
     const int64_t left = p->c_size - c0, row_bytes = p->pitch / 2 * PAIR;
     const int64_t end = p->x_rows * row_bytes, width = (p->pitch - 1) * p->stride + p->taps_w;
-    for (int64_t i = 0; i < p->copies * p->c_block / 16 * p->pictures; ++i)
-        memset(to + i / p->pictures * p->x_group + i % p->pictures * p->x_picture + end, 0,
+    for (int64_t i = 0; i < p->copies * p->c_block / 16 * p->parts * p->pictures; ++i)
+        memset(to + i / p->pictures * p->x_part + i % p->pictures * p->x_picture + end, 0,
                (size_t)(p->x_picture - end));
     for (int64_t r = 0; r < p->copies / p->taps_w; ++r, to += p->taps_w * p->x_copy)
         for (int64_t line = 0; line < p->pictures * p->x_rows; ++line) {
@@ -205,21 +252,66 @@ static void copy_x(const struct weight *p, int64_t n, int64_t h, int64_t w, int6
                 fill_pixels(x, n + i, x_h, x_w, 1, width, x->h, x->w, c0, p->pixels);
             for (int64_t j = 0; j < p->pitch; j += 2, pairs += PAIR)
                 for (int64_t c = 0; c < p->c_block; c += 32) {
-                    fetch_ahead(p->pixels[j * p->stride], c, DDPM_BF16);
-                    fetch_ahead(p->pixels[(j + 1) * p->stride], c, DDPM_BF16);
+                    fetch_ahead(p->pixels[j * p->stride], c, x->dtype);
+                    fetch_ahead(p->pixels[(j + 1) * p->stride], c, x->dtype);
                     for (int64_t s = 0; s < p->taps_w; ++s) {
-                        const uint16_t *const *pixel = p->pixels + j * p->stride + s;
-                        __m512i low, high;
-                        load_pairs(pixel[0] + c, pixel[p->stride] + c, left - c, &low, &high);
-                        char *out = pairs + s * p->x_copy + c / 16 * p->x_group;
-                        _mm512_storeu_si512(out, low);
-                        _mm512_storeu_si512(out + p->x_group, high);
+                        const char *const *pixel = p->pixels + j * p->stride + s;
+                        put_pairs(p, pixel[0], pixel[p->stride], c, left - c,
+                                  pairs + s * p->x_copy + c / 16 * p->x_group, split);
                     }
                 }
         }
 }
 
-/* The copy of dy: [16 channels][step], tiles of AMX_DEPTH pixels for each channel. */
+static void copy_x(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t c0, char *to)
+{
+    if (p->split)
+        copy_x_as(p, n, h, w, c0, to, true);
+    else
+        copy_x_as(p, n, h, w, c0, to, false);
+}
+
+/* A tile of dy: 16 pairs of pixels, turned round. */
+ALWAYS_INLINE void put_tile(__m512i pairs[AMX_ROWS], char *to)
+{
+    amx_transpose(pairs);
+    for (int i = 0; i < AMX_ROWS; ++i)
+        _mm512_storeu_si512(to + i * 64, pairs[i]);
+}
+
+/* 32 pixels of dy, 32 channels from k on; `ahead` pixels further lie the next ones. */
+static void copy_dy_step(const struct weight *p, const char *const *pixel, int64_t ahead, int64_t k,
+                         int64_t left, char *to)
+{
+    __m512i low[AMX_ROWS], high[AMX_ROWS];
+    for (int i = 0; i < AMX_ROWS; ++i) {
+        _mm_prefetch(pixel[ahead + 2 * i] + 2 * k, _MM_HINT_T0);
+        _mm_prefetch(pixel[ahead + 2 * i + 1] + 2 * k, _MM_HINT_T0);
+        load_pairs(pixel[2 * i], pixel[2 * i + 1], k, left, &low[i], &high[i]);
+    }
+    put_tile(low, to);
+    put_tile(high, to + p->dy_group);
+}
+
+static void copy_dy_step_split(const struct weight *p, const char *const *pixel, int64_t ahead,
+                               int64_t k, int64_t left, char *to)
+{
+    for (int half = 0; half < 2; ++half, k += 16, left -= 16, to += p->dy_group) {
+        __m512i tiles[AMX_PARTS][AMX_ROWS];
+        for (int i = 0; i < AMX_ROWS; ++i) {
+            __m512i pairs[AMX_PARTS];
+            _mm_prefetch(pixel[ahead + 2 * i] + 4 * k, _MM_HINT_T0);
+            _mm_prefetch(pixel[ahead + 2 * i + 1] + 4 * k, _MM_HINT_T0);
+            load_pairs_split(pixel[2 * i], pixel[2 * i + 1], k, left, pairs);
+            for (int part = 0; part < AMX_PARTS; ++part)
+                tiles[part][i] = pairs[part];
+        }
+        for (int part = 0; part < AMX_PARTS; ++part)
+            put_tile(tiles[part], to + part * p->dy_part);
+    }
+}
+
+/* The copy of dy: [16 channels][part][step], tiles of AMX_DEPTH pixels for each channel. */
 static void copy_dy(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t k0, char *to)
 {
     const int64_t steps = p->pictures * p->steps, row_pixels = p->steps * AMX_DEPTH;
@@ -231,22 +323,14 @@ static void copy_dy(const struct weight *p, int64_t n, int64_t h, int64_t w, int
                         k0, p->pixels + i * row_pixels + j);
     for (int64_t step = 0; step < steps; ++step)
         for (int64_t k = 0; k < p->k_block; k += 32) {
-            const uint16_t *const *pixel = p->pixels + step * AMX_DEPTH;
+            const char *const *pixel = p->pixels + step * AMX_DEPTH;
             const int64_t ahead = step + 1 < steps ? AMX_DEPTH : 0; /* columns defeat prefetchers */
-            __m512i low[16], high[16];
-            for (int i = 0; i < 16; ++i) {
-                _mm_prefetch(pixel[ahead + 2 * i] + k, _MM_HINT_T0);
-                _mm_prefetch(pixel[ahead + 2 * i + 1] + k, _MM_HINT_T0);
-                load_pairs(pixel[2 * i] + k, pixel[2 * i + 1] + k, p->k_size - k0 - k, &low[i],
-                           &high[i]);
-            }
-            amx_transpose(low);
-            amx_transpose(high);
+            const int64_t left = p->k_size - k0 - k;
             char *out = to + step * AMX_TILE + k / 16 * p->dy_group;
-            for (int i = 0; i < 16; ++i) {
-                _mm512_storeu_si512(out + i * 64, low[i]);
-                _mm512_storeu_si512(out + p->dy_group + i * 64, high[i]);
-            }
+            if (p->split)
+                copy_dy_step_split(p, pixel, ahead, k, left, out);
+            else
+                copy_dy_step(p, pixel, ahead, k, left, out);
         }
 }
 
@@ -266,7 +350,7 @@ static void add_bias(const struct weight *p, int64_t n, int64_t h, int64_t w, in
                 for (int64_t z = w; z < end_w; ++z)
                     sum +=
                         vf_load_upto(dy->data, ((i * dy->h + y) * dy->w + z) * dy->pixel_stride + k,
-                                     end_k - k, DDPM_BF16);
+                                     end_k - k, dy->dtype);
         vf_store_upto(dbias, k, vf_load_upto(dbias, k, end_k - k, DDPM_F32) + sum, end_k - k,
                       DDPM_F32);
     }
@@ -291,7 +375,11 @@ static void weight_block(const struct weight *p, const char *x, const char *dy, 
                     amx_block_load(sums);
                 for (int64_t n = 0; n < p->pictures; ++n, b += p->x_picture)
                     for (int64_t step = 0; step < p->steps; ++step) {
-                        amx_block_step(low, high, 64, b + step * AMX_TILE, 64, p->x_group);
+                        if (p->split)
+                            amx_block_step_split(low, high, 64, p->dy_part, b + step * AMX_TILE,
+                                                 p->x_part, p->x_group);
+                        else
+                            amx_block_step(low, high, 64, b + step * AMX_TILE, 64, p->x_group);
                         low += AMX_TILE;
                         high += AMX_TILE;
                     }
@@ -324,9 +412,8 @@ static void weight_unit(const struct weight *shared, int64_t group, int64_t k0, 
     struct weight own = *shared, *p = &own;
     char *x = memory, *dy = x + p->x_bytes;
     float *sums = (float *)(void *)(dy + p->dy_bytes);
-    p->pixels = (const uint16_t **)(void *)((char *)sums + p->sum_bytes);
-    p->line = (uint16_t *)(void *)((char *)p->pixels +
-                                   ddpm_align_up((size_t)p->pixel_count * sizeof(void *)));
+    p->pixels = (const char **)(void *)((char *)sums + p->sum_bytes);
+    p->line = (char *)p->pixels + ddpm_align_up((size_t)p->pixel_count * sizeof(void *));
     float *dbias = p->dbias && c0 == 0 ? p->dbias + group * p->group_dbias : NULL;
     const int64_t begin = group * p->blocks / p->groups, end = (group + 1) * p->blocks / p->groups;
     for (int64_t block = begin; block < end; ++block) {
