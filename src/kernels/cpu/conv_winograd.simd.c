@@ -297,6 +297,22 @@ static void unit_taps(const struct ddpm_call *call, int64_t panel, int64_t c,
         }
 }
 
+/* In parts, packed weights are larger than the caches: they are written past them. */
+#if WINOGRAD_SPLIT
+#define PACKED_END amx_lines_end
+static void put_packed(float *to, const float *from, int64_t count)
+{
+    for (int64_t i = 0; i < count; i += LANES)
+        amx_write_line(to + i, _mm512_loadu_si512(from + i));
+}
+#else
+#define PACKED_END() ((void)0)
+static void put_packed(float *to, const float *from, int64_t count)
+{
+    memcpy(to, from, (size_t)count * sizeof *to);
+}
+#endif
+
 /* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step), neighbours in memory.
  * Several are made in a buffer first: 36 streams of single units would wait for memory at each.
  * In parts, units are rows of the AMX_PARTS · 2 tiles of packed[place][panel][AMX_DEPTH channels].
@@ -324,10 +340,10 @@ static void pack_units(void *context, int64_t begin, int64_t end, int thread)
             WINOGRAD_SPLIT ? unit / 16 * 16 * UNIT_FLOATS + unit % 16 * piece : unit * piece;
         for (int64_t place = 0; place < WINOGRAD_PLACES; ++place)
             for (int64_t i = 0; i < pieces; ++i)
-                memcpy((float *)call->packed + place * place_size + first + i * 16 * piece,
-                       &buffer[place][i * UNITS_TOGETHER * piece],
-                       (size_t)(count * piece) * sizeof(float));
+                put_packed((float *)call->packed + place * place_size + first + i * 16 * piece,
+                           &buffer[place][i * UNITS_TOGETHER * piece], count * piece);
     }
+    PACKED_END();
 }
 
 static ddpm_status winograd_pack(const struct ddpm_call *call)
