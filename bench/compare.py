@@ -11,6 +11,7 @@ ddpm's training step is that of a run, pictures read ahead. PyTorch is for measu
 
 import argparse
 import json
+import os
 import pathlib
 import resource
 import statistics
@@ -26,7 +27,10 @@ class DeviceMemory:
 
     def __init__(self, device):
         name, _, index = device.partition(":")
-        self.command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", index or "0"]
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # nvidia-smi counts the others too
+        index = int(index or 0)
+        gpu = visible[index] if index < len(visible) and visible[index] else str(index)
+        self.command = ["nvidia-smi", "-i", gpu, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
         self.wanted, self.bytes = name == "cuda", None
 
     def __enter__(self):

@@ -47,8 +47,10 @@ out=$(cd "$out" && pwd)
 work=$out/work
 mkdir -p "$work"
 model=(--dim "$dim" --image-size "$size" --timesteps "$timesteps" --precision "$precision" --device "$device")
-gpu=() # which one nvidia-smi is asked about
-case $device in cuda:*) gpu=(-i "${device#cuda:}") ;; esac
+IFS=, read -r -a visible <<<"${CUDA_VISIBLE_DEVICES:-}" # nvidia-smi counts the others too
+gpu=0
+case $device in cuda:*) gpu=${device#cuda:} ;; esac
+gpu=${visible[gpu]:-$gpu}
 
 # ---- the figures: KEY, when, figure, verdict, in DIR/figures.tsv ----
 put() { # put KEY FIGURE VERDICT
@@ -64,7 +66,11 @@ missed() { # missed REASON KEY…
 untried() { # untried REASON KEY…: the same, but figures of an earlier time stay
   local key
   for key in "${@:2}"; do
-    grep -q "^$key"$'\t[^\t]*\t[^\t]' "$out/figures.tsv" 2>/dev/null || missed "$1" "$key"
+    if grep -q "^$key"$'\t[^\t]*\t[^\t]' "$out/figures.tsv" 2>/dev/null; then
+      echo "== $key: the figure there is stays; $1"
+    else
+      missed "$1" "$key"
+    fi
   done
 }
 last_line() { tail -n 1 "$1" 2>/dev/null | tr '\t' ' ' | cut -c 1-200; }
@@ -226,7 +232,7 @@ collect() { # collect RUN: the loss curve and four of the grids
     cp "$1/samples/$mark" "$out/$mark" 2>>"$work/plot.log" && grids=$((grids + 1))
   done
   "$python" "$here/plot_loss.py" "$1" --labels "$precision" --out "$out/loss.png" >"$work/plot.log" 2>&1 ||
-    curve="loss.csv; no loss.png: $(last_line "$work/plot.log")"
+    curve="loss.csv (no loss.png, which wants matplotlib)"
   put results "$curve; $grids grids" "$(judge "$grids == 4")"
 }
 
@@ -260,8 +266,11 @@ part_run() {
   cp "$run/log.csv" "$out/loss.csv" 2>>"$work/plot.log"
   last=$(tail -n 1 "$run/log.csv" 2>/dev/null)
   done_steps=${last%%,*} spent=${last##*,}
-  if [ "$done_steps" != "$steps" ]; then
-    missed "at step ${done_steps:-0} of $steps; --resume goes on ($(
+  if [ ! -e "$run/checkpoints/latest" ]; then
+    missed "$(last_line <(grep -v '^measure.sh' "$out/run.log"))" train results drawn
+    return
+  elif [ "$done_steps" != "$steps" ]; then
+    missed "at step $done_steps of $steps; --resume goes on ($(
       last_line <(grep -v '^measure.sh' "$out/run.log")))" train results drawn
     return
   fi
@@ -271,7 +280,7 @@ part_run() {
 }
 
 # ---- busy ----
-ask_gpu() { nvidia-smi "${gpu[@]}" --query-gpu="$1" --format=csv,noheader,nounits "${@:2}"; }
+ask_gpu() { nvidia-smi -i "$gpu" --query-gpu="$1" --format=csv,noheader,nounits; }
 rows_of() { if [ -f "$1" ]; then echo $(($(wc -l <"$1") - 1)); else echo 0; fi; }
 
 part_busy() {
@@ -294,7 +303,8 @@ part_busy() {
     waited=$((waited + 1))
   done
   if [ "$(rows_of "$run/log.csv")" -ge 50 ] && kill -0 $trainer 2>/dev/null; then
-    ask_gpu timestamp,utilization.gpu,memory.used -lms 200 >"$out/busy.csv" 2>&1 &
+    nvidia-smi -i "$gpu" --query-gpu=timestamp,utilization.gpu,memory.used --format=csv,noheader,nounits -lms 200 \
+      >"$out/busy.csv" 2>&1 & # itself, not in a function, whose shell would be killed in its place
     asking=$!
     sleep "$seconds"
     kill $asking 2>/dev/null
