@@ -52,6 +52,8 @@ enum { STANDALONE_FAILED = 1, STANDALONE_SKIPPED = 2 };
 #define assert_int_equal(a, b) assert_true((a) == (b))
 #define assert_int_not_equal(a, b) assert_true((a) != (b))
 #define assert_string_equal(a, b) assert_true(strcmp((a), (b)) == 0)
+#define assert_string_not_equal(a, b) assert_true(strcmp((a), (b)) != 0)
+#define assert_ptr_equal(a, b) assert_true((a) == (b))
 #define assert_memory_equal(a, b, bytes) assert_true(memcmp((a), (b), (bytes)) == 0)
 
 static inline void cmocka_set_test_filter(const char *name)
