@@ -3,19 +3,54 @@
     python bench/compare.py --ddpm build/programs/ddpm/ddpm --size 128 --batch 16 --rounds 3
 
 First every PyTorch configuration (pytorch_bench.py) is timed once; then, round by round, the fastest one and ddpm in turn,
-so that both meet the same state of the machine. Prints medians over the rounds, their ratio (above 1: ddpm is faster), and
-the peak resident memory of both as the system counted it. PyTorch is for measuring only: ddpm needs no Python.
+so that both meet the same state of the machine. Prints medians over the rounds, their ratio (above 1: ddpm is faster),
+and the peak memory of both: resident, as the system counted it; on a GPU what nvidia-smi saw more in use than before (other
+users of the GPU would count too), or, where it cannot tell, what ddpm planned and what PyTorch's allocator reserved. With --data (a folder or a packed file)
+ddpm's training step is that of a run, pictures read ahead. PyTorch is for measuring only: ddpm needs no Python.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+
+
+class DeviceMemory:
+    """The most memory in use on the GPU while the block runs, less what was before; `bytes` None: not known."""
+
+    def __init__(self, device):
+        name, _, index = device.partition(":")
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # nvidia-smi counts the others too
+        index = int(index or 0)
+        gpu = visible[index] if index < len(visible) and visible[index] else str(index)
+        self.command = ["nvidia-smi", "-i", gpu, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        self.wanted, self.bytes = name == "cuda", None
+
+    def __enter__(self):
+        if self.wanted:
+            try:
+                before = subprocess.run(self.command, check=True, capture_output=True, text=True).stdout
+                self.before = int(before.split()[0])
+                self.output = tempfile.TemporaryFile("w+")
+                self.process = subprocess.Popen([*self.command, "-lms", "50"], stdout=self.output)
+            except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
+                self.wanted = False
+        return self
+
+    def __exit__(self, *error):
+        if self.wanted:
+            self.process.terminate()
+            self.process.wait()
+            self.output.seek(0)
+            used = [int(line) for line in self.output if line.strip().isdigit()]
+            self.bytes = (max(used) - self.before) * 2**20 if used else None
 
 
 def run_pytorch(options, configuration, part):
@@ -25,8 +60,26 @@ def run_pytorch(options, configuration, part):
                str(options.threads)]
     command += ["--configuration", configuration] if configuration else []
     command += ["--skip-compile"] if options.skip_compile else []
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(output)
+    with DeviceMemory(options.device) as memory:
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output) | {"device_bytes": memory.bytes}
+
+
+def survey_pytorch(options, part):
+    """Every configuration once: its results, and the name of the fastest. One that cannot run is left out."""
+    if not options.configurations:
+        found = run_pytorch(options, None, part)
+        return found["results"], found["fastest"][part]
+    results = {}
+    for configuration in options.configurations:
+        try:
+            results[configuration] = run_pytorch(options, configuration, part)["results"][configuration]
+        except subprocess.CalledProcessError as error:
+            results[configuration] = {"error": f"exit code {error.returncode}"}
+    able = [name for name in results if f"{part}_s" in results[name]]
+    if not able:
+        raise SystemExit(f"PyTorch ran in none of {', '.join(results)}")
+    return results, min(able, key=lambda name: results[name][f"{part}_s"])
 
 
 def run_ddpm(options, part):
@@ -34,13 +87,15 @@ def run_ddpm(options, part):
                "--image-size", str(options.size), "--batch-size", str(options.batch), "--device",
                options.device, "--repeats", str(options.repeats), "--threads", str(options.threads),
                "--precision", options.precision, "--conv", options.conv]
-    command += ["--sampling"] if part == "sample" else []
+    command += ["--sampling"] if part == "sample" else ["--data", options.data] if options.data else []
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    with DeviceMemory(options.device) as memory:
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     result = json.loads(output)
     # The children's high-water mark only rises; it is ddpm's own when it rose.
     after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    result["peak_bytes"] = after * 1024 if after > before else None
+    result["resident_bytes"] = after * 1024 if after > before else None
+    result["device_bytes"] = memory.bytes
     return result
 
 
@@ -48,23 +103,35 @@ def seconds_of(result, configuration, part):
     return result["results"][configuration][f"{part}_s"]
 
 
+def compare_memory(options, part, ours, theirs, configuration):
+    """Peak bytes of both, counted alike, and ours over theirs; None where one is not known."""
+    result = theirs["results"][configuration]
+    if not options.device.startswith("cuda"):
+        what, pair = "resident", (ours["resident_bytes"], result[f"{part}_peak_bytes"])
+    elif ours["device_bytes"] and theirs["device_bytes"]:
+        what, pair = "on the device, by nvidia-smi", (ours["device_bytes"], theirs["device_bytes"])
+    else:
+        what, pair = "planned, reserved", (ours["planned_bytes"], result[f"{part}_reserved_bytes"])
+    ratio = pair[0] / pair[1] if all(pair) else None
+    return {"what": what, "ddpm": pair[0], "pytorch": pair[1], "ratio": ratio, "ddpm_planned": ours["planned_bytes"]}
+
+
 def compare(options, part):
     ours = [run_ddpm(options, part)]  # first, while the children's high-water mark is still its own
-    survey = run_pytorch(options, None, part)
-    fastest = survey["fastest"][part]
+    surveyed, fastest = survey_pytorch(options, part)
     theirs = []
     for _ in range(options.rounds):
-        theirs.append(seconds_of(run_pytorch(options, fastest, part), fastest, part))
+        theirs.append(run_pytorch(options, fastest, part))
         ours.append(run_ddpm(options, part))
     our_seconds = statistics.median(result["step_seconds"] for result in ours)
-    their_seconds = statistics.median(theirs)
+    their_seconds = statistics.median(seconds_of(result, fastest, part) for result in theirs)
     return {
         "part": part,
-        "ddpm": {"seconds": our_seconds, "device": ours[0]["device"], "peak_bytes": ours[0]["peak_bytes"],
+        "ddpm": {"seconds": our_seconds, "device": ours[0]["device"],
                  "of_peak": ours[0]["step_flops"] / our_seconds / ours[0]["peak_flops"]
                  if ours[0]["peak_flops"] else None},
-        "pytorch": {"seconds": their_seconds, "configuration": fastest,
-                    "all": survey["results"]},
+        "pytorch": {"seconds": their_seconds, "configuration": fastest, "all": surveyed},
+        "memory": compare_memory(options, part, ours[0], theirs[0], fastest),
         "ratio": their_seconds / our_seconds,
     }
 
@@ -83,6 +150,8 @@ def parse_arguments():
     parser.add_argument("--part", default="both", choices=("train", "sample", "both"))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", help="pictures for ddpm's training step")
+    parser.add_argument("--configurations", nargs="+", help="PyTorch's that are tried; all of pytorch_bench.py's")
     parser.add_argument("--skip-compile", action="store_true")
     return parser.parse_args()
 

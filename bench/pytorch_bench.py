@@ -12,7 +12,7 @@ minutes.
 
 Prints one JSON object: for each configuration the median seconds of one training step and one
 sampling step, the single times, and the peak memory in bytes of each (resident set on the CPU,
-allocated on a GPU); `fastest` names the best configuration of each.
+allocated and reserved on a GPU); `fastest` names the best configuration of each.
 """
 
 import argparse
@@ -130,10 +130,12 @@ class Bench:
         if self.on_gpu:
             torch.cuda.synchronize(self.device)
 
-    def peak_bytes(self):
-        if self.on_gpu:
-            return torch.cuda.max_memory_allocated(self.device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    def peak_bytes(self, part):
+        """Resident on the CPU; on a GPU what tensors took, and what the allocator reserved for them."""
+        if not self.on_gpu:
+            return {f"{part}_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+        return {f"{part}_peak_bytes": torch.cuda.max_memory_allocated(self.device),
+                f"{part}_reserved_bytes": torch.cuda.max_memory_reserved(self.device)}
 
 
 def run_one(options):
@@ -143,11 +145,11 @@ def run_one(options):
     if options.part != "train":
         times = bench.measure(bench.sample_step())
         result |= {"sample_s": statistics.median(times), "sample_times_s": times}
-        result["sample_peak_bytes"] = bench.peak_bytes()
+        result |= bench.peak_bytes("sample")
     if options.part != "sample":
         times = bench.measure(bench.train_step())
         result |= {"train_s": statistics.median(times), "train_times_s": times}
-        result["train_peak_bytes"] = bench.peak_bytes()
+        result |= bench.peak_bytes("train")
     return result
 
 

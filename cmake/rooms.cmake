@@ -22,12 +22,15 @@ endif()
 
 set(DDPM_ROOMS "")
 
-# ddpm_room(NAME [USES rooms…] [LINK libraries…]): the sources are listed in src/NAME/CMakeLists.txt.
+# ddpm_room(NAME [USES rooms…] [LINK libraries…]): the sources are listed in src/NAME/CMakeLists.txt. A room sees the
+# headers of the libraries that the rooms it uses link.
 function(ddpm_room name)
   cmake_parse_arguments(ROOM "" "" "USES;LINK" ${ARGN})
   add_library(ddpm_${name} OBJECT)
   target_include_directories(ddpm_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
-  target_link_libraries(ddpm_${name} PUBLIC ddpm_flags ${ROOM_LINK})
+  set(used ${ROOM_USES})
+  list(TRANSFORM used PREPEND ddpm_)
+  target_link_libraries(ddpm_${name} PUBLIC ddpm_flags ${used} ${ROOM_LINK})
   add_subdirectory(${PROJECT_SOURCE_DIR}/src/${name})
   set_property(GLOBAL PROPERTY DDPM_USES_${name} "${ROOM_USES}")
   set_property(GLOBAL APPEND PROPERTY DDPM_ROOMS ${name})
@@ -57,7 +60,7 @@ function(ddpm_outside_libraries variable)
     get_target_property(linked ddpm_${room} LINK_LIBRARIES)
     list(APPEND libraries ${linked})
   endforeach()
-  list(REMOVE_ITEM libraries ddpm_flags)
+  list(FILTER libraries EXCLUDE REGEX "^ddpm_") # flags and rooms
   list(FILTER libraries EXCLUDE REGEX "^::@") # CMake's marks of the folder that added a library
   list(REMOVE_DUPLICATES libraries)
   set(${variable} ${libraries} PARENT_SCOPE)

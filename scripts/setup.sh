@@ -1,15 +1,98 @@
 #!/usr/bin/env bash
 # setup.sh build|test: install what building (and testing) needs, on Debian or Ubuntu, as root or with sudo.
 # Does nothing when everything is there. docs/dependencies.md says what each package is for.
+#
+# setup.sh libraries DIR: the required libraries and pkg-config into DIR instead, about 3 MB and without root, for
+# machines where nothing can be installed. Debian's or Ubuntu's packages are downloaded and unpacked; DIR may then be
+# moved or copied to a machine of the same architecture with a C library no older than this one's. Building there:
+#
+#     cmake -S . -B build -C DIR/ddpm.cmake
 set -eu -o pipefail
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libwebp-dev libtiff-dev"
 test_packages="g++ make bats libcmocka-dev clang libclang-rt-dev clang-format"
 
+unpacked_packages="libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libcmocka-dev pkg-config"
+
+# Links become files and paths relative ones, so that any way of copying keeps the folder whole.
+unpack() { # unpack DIR
+  local into=$1 work apt packages deb
+  if [ -e "$into" ] && [ -n "$(ls -A "$into")" ]; then
+    echo "setup.sh: $into: got a folder that is not empty, want a new one" >&2
+    exit 1
+  fi
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+    echo "setup.sh: libraries DIR needs apt-get and dpkg-deb; run it on a Debian or Ubuntu machine and copy DIR" >&2
+    exit 1
+  fi
+  work=$(mktemp -d)
+  # shellcheck disable=SC2064 # this folder, and now
+  trap "rm -rf '$work'" EXIT
+  mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root" "$into"
+  apt=(-qq -o "Dir::Cache=$work/cache")
+  [ "$(id -u)" != 0 ] || apt+=(-o APT::Sandbox::User=root)
+  if ! apt-get download --print-uris libjansson-dev >/dev/null 2>&1; then # no lists of packages here
+    apt+=(-o "Dir::State::lists=$work/lists")
+    apt-get "${apt[@]}" update
+  fi
+  # shellcheck disable=SC2086 # a list of words
+  packages=$(apt-cache "${apt[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+    --no-replaces --no-enhances $unpacked_packages |
+    grep -E '^(lib(jansson|png|jpeg|turbojpeg|cmocka|pkgconf)[a-z0-9.-]*|zlib1g(-dev)?|pkgconf(-bin)?|pkg-config)$' | sort -u)
+  # shellcheck disable=SC2086
+  (cd "$work" && apt-get "${apt[@]}" download $packages)
+  for deb in "$work"/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
+  gather "$work/root" "$into"
+  (cd "$work" && printf '%s\n' *.deb) >"$into/packages.txt"
+  echo "$into: $(du -sh "$into" | cut -f 1), for cmake -C $into/ddpm.cmake"
+}
+
+# gather ROOT DIR: headers, libraries, .pc files and pkg-config of an unpacked system, laid out flat.
+gather() {
+  local root=$1 into=$2 folder link target
+  # what the links name is looked up inside ROOT
+  find "$root" -type l | while read -r link; do
+    target=$(readlink "$link")
+    case $target in /*) ln -sfn "$root$target" "$link" ;; esac
+  done
+  mkdir -p "$into/bin" "$into/include" "$into/lib/pkgconfig"
+  cp -RL "$root"/usr/include/. "$into/include"
+  for folder in "$into"/include/*-linux-gnu*; do # compilers look here only in their own system
+    [ ! -d "$folder" ] || { cp -R "$folder"/. "$into/include" && rm -rf "$folder"; }
+  done
+  for folder in "$root"/usr/lib/*-linux-gnu* "$root"/lib/*-linux-gnu*; do
+    [ -d "$folder" ] || continue
+    find "$folder" -maxdepth 1 -name '*.so*' -exec cp -L {} "$into/lib" \;
+    [ ! -d "$folder/pkgconfig" ] || cp -L "$folder"/pkgconfig/*.pc "$into/lib/pkgconfig"
+  done
+  find "$root/usr/bin" \( -name pkgconf -o -name pkg-config \) -exec cp -L {} "$into/bin/pkgconf" \;
+  # shellcheck disable=SC2016 # pkg-config's variable
+  sed -i -E -e 's#/[a-z0-9_]+-linux-gnu[a-z0-9]*##g' -e 's#(=|-I|-L)/usr\>#\1${pcfiledir}/../..#g' "$into"/lib/pkgconfig/*.pc
+  cat >"$into/bin/pkg-config" <<'END'
+#!/bin/sh
+# Finds the libraries of this folder, wherever it was moved to.
+here=$(cd "$(dirname "$0")/.." && pwd)
+export PKG_CONFIG_LIBDIR="$here/lib/pkgconfig" LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+exec "$here/bin/pkgconf" "$@"
+END
+  chmod +x "$into/bin/pkg-config" "$into/bin/pkgconf"
+  cat >"$into/ddpm.cmake" <<'END'
+# cmake -S . -B build -C THIS: build with the libraries beside this file, and run with them.
+set(PKG_CONFIG_EXECUTABLE ${CMAKE_CURRENT_LIST_DIR}/bin/pkg-config CACHE FILEPATH "")
+set(CMAKE_BUILD_RPATH ${CMAKE_CURRENT_LIST_DIR}/lib CACHE STRING "")
+set(CMAKE_INSTALL_RPATH ${CMAKE_CURRENT_LIST_DIR}/lib CACHE STRING "")
+END
+}
+
 case ${1:-} in
   build) packages=$build_packages ;;
   test) packages="$build_packages $test_packages" ;;
-  *) echo "setup.sh: got \"${1:-}\", want build or test" >&2; exit 2 ;;
+  libraries)
+    [ -n "${2:-}" ] || { echo "setup.sh: libraries wants a folder to write into" >&2; exit 2; }
+    unpack "$2"
+    exit
+    ;;
+  *) echo "setup.sh: got \"${1:-}\", want build, test or libraries DIR" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then

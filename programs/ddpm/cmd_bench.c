@@ -31,6 +31,7 @@ struct row {
 struct bench {
     struct ddpm_network *network;
     struct ddpm_trainer *trainer; /* NULL when sampling is measured */
+    struct ddpm_data *data;       /* NULL: numbers that do not matter */
     struct ddpm_graph *graph;
     int64_t repeats;
     bool by_shape, json;
@@ -38,6 +39,7 @@ struct bench {
     struct row *rows;
     size_t row_count, row_capacity;
     double step_seconds, step_flops;
+    uint64_t planned_bytes; /* of the device's memory; sampling's is that of its forward pass */
 };
 
 static bool same_row(const struct bench *bench, const struct row *row, const struct ddpm_call *call)
@@ -176,6 +178,20 @@ static int64_t pictures_of_step(const struct bench *bench)
     return config->batch_size * (bench->trainer ? config->accumulate : 1);
 }
 
+/* One whole step. With pictures it is training's own: drawn on the device and recorded, the numbers
+ * of the step before read while this one computes. */
+static ddpm_status one_step(struct bench *bench, const float *x, const int64_t *t, float *y)
+{
+    const struct ddpm_diffusion_config *size = &ddpm_network_config(bench->network)->diffusion;
+    struct ddpm_step_result result;
+    if (bench->data)
+        return ddpm_trainer_step_late(bench->trainer, &result);
+    if (bench->trainer)
+        return ddpm_trainer_step_given(bench->trainer, x, t, x, &result);
+    return ddpm_network_forward(bench->network, DDPM_WEIGHTS_EMA, x, t, pictures_of_step(bench),
+                                size->image_height, size->image_width, y);
+}
+
 /* The median of whole steps, uninterrupted. */
 static ddpm_status time_steps(struct bench *bench)
 {
@@ -195,14 +211,14 @@ static ddpm_status time_steps(struct bench *bench)
     if (status == DDPM_OK)
         status = ddpm_new_array((void **)&times, (size_t)bench->repeats, sizeof *times, "timings");
     for (int64_t i = -2; i < bench->repeats && status == DDPM_OK; ++i) { /* two to warm up */
-        struct ddpm_step_result result;
         double begin = ddpm_clock();
-        status = bench->trainer ? ddpm_trainer_step_given(bench->trainer, x, t, x, &result)
-                                : ddpm_network_forward(bench->network, DDPM_WEIGHTS_EMA, x, t,
-                                                       pictures, height, width, y);
+        status = one_step(bench, x, t, y);
         if (i >= 0)
             times[i] = ddpm_clock() - begin;
     }
+    struct ddpm_step_result last;
+    if (status == DDPM_OK && bench->data)
+        status = ddpm_trainer_flush(bench->trainer, &last);
     if (status == DDPM_OK) {
         qsort(times, (size_t)bench->repeats, sizeof *times, by_value);
         bench->step_seconds = times[bench->repeats / 2];
@@ -229,6 +245,7 @@ static void shape_text(const struct bench *bench, const struct row *row, char te
 
 static void print_table(const struct bench *bench, int64_t pictures, double sum)
 {
+    char planned[DDPM_TEXT_BYTES];
     printf("%-46s%6s%10s%7s%9s%8s%7s  %s\n", "kernel", "calls", "ms", "share", "GFLOP/s", "GB/s",
            "bound", bench->by_shape ? "first input" : "");
     for (size_t i = 0; i < bench->row_count; ++i) {
@@ -243,6 +260,7 @@ static void print_table(const struct bench *bench, int64_t pictures, double sum)
     printf("whole step         %.3f s, %.2f img/s, %.1f GFLOP counted directly, %.1f GFLOP/s\n",
            bench->step_seconds, (double)pictures / bench->step_seconds, bench->step_flops / 1e9,
            bench->step_flops / bench->step_seconds / 1e9);
+    printf("planned memory     %s\n", ddpm_bytes_text(planned, (double)bench->planned_bytes));
     if (bench->peak_flops > 0)
         printf(
             "this machine       %.1f GFLOP/s and %.1f GB/s measured; the step runs at %.2f of the "
@@ -265,11 +283,12 @@ static ddpm_status print_json(const struct bench *bench, int64_t pictures, doubl
                                         row->bytes, "bound_seconds", row->bound));
     }
     json_t *json = json_pack(
-        "{s:s,s:s,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "step",
+        "{s:s,s:s,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:o}", "step",
         bench->trainer ? "training" : "sampling", "device", ddpm_network_device(bench->network),
         "pictures", (json_int_t)pictures, "step_seconds", bench->step_seconds, "step_flops",
         bench->step_flops, "calls_seconds", sum, "peak_flops", bench->peak_flops, "peak_fp32_flops",
-        bench->peak_f32, "peak_bytes_per_second", bench->peak_bytes, "rows", rows);
+        bench->peak_f32, "peak_bytes_per_second", bench->peak_bytes, "planned_bytes",
+        (json_int_t)bench->planned_bytes, "rows", rows);
     char *text;
     if (!json)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for the table as JSON");
@@ -279,6 +298,15 @@ static ddpm_status print_json(const struct bench *bench, int64_t pictures, doubl
     fputs(text, stdout);
     free(text);
     return DDPM_OK;
+}
+
+static uint64_t planned_bytes(const struct bench *bench)
+{
+    if (!bench->trainer) /* raw and EMA weights */
+        return bench->graph->arena_bytes + bench->graph->packed_bytes +
+               2 * (uint64_t)ddpm_network_slab_bytes(bench->network);
+    const struct ddpm_memory_plan memory = ddpm_trainer_memory(bench->trainer);
+    return memory.activations + memory.packed + memory.weights;
 }
 
 static ddpm_status measure(struct bench *bench)
@@ -294,6 +322,7 @@ static ddpm_status measure(struct bench *bench)
     }
     DDPM_TRY(time_steps(bench));
     bench->graph = bench->trainer ? bench->trainer->graph : bench->network->forward.graph;
+    bench->planned_bytes = planned_bytes(bench);
     const int64_t batches =
         bench->trainer ? ddpm_network_config(bench->network)->training.accumulate : 1;
     if (bench->trainer) {
@@ -323,8 +352,11 @@ static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct 
         status = ddpm_arguments_apply(arguments, NULL, config);
     if (status == DDPM_OK)
         status = ddpm_network_create(config, &bench->network);
-    if (status == DDPM_OK && !ddpm_arguments_get(arguments, "sampling"))
-        status = ddpm_trainer_create(bench->network, NULL, &bench->trainer);
+    const bool sampling = ddpm_arguments_get(arguments, "sampling") != NULL;
+    if (status == DDPM_OK && !sampling && ddpm_arguments_has_setting(arguments, "data"))
+        status = ddpm_data_open(config, &bench->data);
+    if (status == DDPM_OK && !sampling)
+        status = ddpm_trainer_create(bench->network, bench->data, &bench->trainer);
     ddpm_config_destroy(&config);
     if (status == DDPM_OK)
         status = measure(bench);
@@ -347,6 +379,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_status status = bench_network(arguments, &bench);
     ddpm_trainer_destroy(&bench.trainer);
     ddpm_network_destroy(&bench.network);
+    ddpm_data_close(&bench.data);
     free(bench.rows);
     return status;
 }

@@ -6,6 +6,7 @@
 #include <ddpm/sampler.h>
 
 #include "core/memory.h"
+#include "data/picture_kind.h"
 #include "formats/file.h"
 #include "formats/grid.h"
 #include "metadata.h"
@@ -31,6 +32,8 @@ struct drawing {
     uint8_t *pictures;   /* [chunk, H, W, C] */
     uint8_t *grid_cells; /* [grid_count, H, W, C], the first pictures */
     int64_t grid_count;
+    int64_t kinds[DDPM_PICTURE_KINDS]; /* how many pictures of each */
+    double seconds;                    /* of drawing alone */
 };
 
 static size_t picture_bytes(const struct drawing *drawing)
@@ -127,12 +130,17 @@ static ddpm_status draw_chunk(struct drawing *drawing)
     chunk.first += drawing->done;
     chunk.count = drawing->chunk;
     chunk.every = drawing->trajectory.path && drawing->done == 0 ? chunk.every : 0;
+    const int64_t pixels = chunk.height * chunk.width;
+    const double begin = ddpm_clock();
     ddpm_status status = ddpm_sample(drawing->model.network, &chunk, drawing->pictures);
+    drawing->seconds += ddpm_clock() - begin;
     if (status != DDPM_OK && drawing->status != DDPM_OK)
         return ddpm_raise(drawing->status, "%s", drawing->reason);
     DDPM_TRY(status);
     for (int64_t i = 0; i < chunk.count; ++i) {
         DDPM_TRY(write_picture(drawing, i));
+        ++drawing->kinds[ddpm_picture_kind(drawing->pictures + (size_t)i * picture_bytes(drawing),
+                                           pixels, (int)drawing->channels)];
         if (drawing->done + i < drawing->grid_count)
             for (size_t k = 0; k < picture_bytes(drawing); ++k)
                 drawing->grid_cells[(size_t)(drawing->done + i) * picture_bytes(drawing) + k] =
@@ -191,6 +199,17 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct drawin
                           picture_bytes(drawing), "pictures");
 }
 
+static void say_what_was_drawn(const struct drawing *drawing)
+{
+    const int64_t *kinds = drawing->kinds;
+    ddpm_progress_clear();
+    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %" PRId64 " black, %" PRId64
+                         " white, %" PRId64 " of one colour, %" PRId64 " saturated",
+                         drawing->done, drawing->seconds, kinds[DDPM_PICTURE_BLACK],
+                         kinds[DDPM_PICTURE_WHITE], kinds[DDPM_PICTURE_ONE_COLOUR],
+                         kinds[DDPM_PICTURE_SATURATED]);
+}
+
 static ddpm_status draw(const struct ddpm_arguments *arguments, struct drawing *drawing)
 {
     char step[DDPM_TEXT_BYTES];
@@ -212,7 +231,9 @@ static ddpm_status draw(const struct ddpm_arguments *arguments, struct drawing *
         DDPM_TRY(draw_chunk(drawing));
     }
     DDPM_TRY(ddpm_trajectory_finish(&drawing->trajectory));
-    return write_grid(drawing);
+    DDPM_TRY(write_grid(drawing));
+    say_what_was_drawn(drawing);
+    return DDPM_OK;
 }
 
 static ddpm_status run(const struct ddpm_arguments *arguments)

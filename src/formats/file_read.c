@@ -51,7 +51,7 @@ static ddpm_status read_all(int descriptor, uint8_t *buffer, size_t bytes, size_
 ddpm_status ddpm_file_read_whole(void **data, size_t *bytes, const char *path, size_t limit)
 {
     int descriptor;
-    size_t size;
+    size_t size = 0;
     uint8_t *buffer = NULL;
     *data = NULL;
     *bytes = 0;
@@ -76,7 +76,7 @@ ddpm_status ddpm_mapping_open(struct ddpm_mapping *out, const char *path)
 {
     static const uint8_t nothing[1];
     int descriptor;
-    size_t bytes;
+    size_t bytes = 0;
     *out = (struct ddpm_mapping){0};
     DDPM_TRY(open_regular(&descriptor, &bytes, path));
     if (bytes == 0) {

@@ -15,12 +15,22 @@ setup() {
 @test "pictures, a grid and what is needed to draw them again" {
     run "$DDPM" sample "$model" --out drawn -n 3 --seed 5
     succeeds
+    says "drew 3 pictures in " " s: 0 black, 0 white, 0 of one colour, "
     [ "$(ls drawn | tr '\n' ' ')" = "0000.png 0001.png 0002.png grid.png " ]
     run "$DDPM" info drawn/0002.png
     says "ddpm:picture: 2" "ddpm:seed: 5" "ddpm:step: 200" "ddpm:weights: ema" "ddpm:clip: on" "ddpm:config:" "ddpm:model:"
     run "$DDPM" sample "$model" --out again -n 1 --first 2 --seed 5
     succeeds
     cmp drawn/0002.png again/0002.png
+}
+
+@test "pictures that show nothing are counted" {
+    # Weights that one step of lr 100 has thrown far off: what they predict is clipped at its ends.
+    make_run run "$BATS_FILE_TMPDIR/pictures" 1 --lr 100
+    run "$DDPM" sample run --out drawn -n 20 --weights model
+    succeeds
+    says "drew 20 pictures in "
+    [[ "$output" != *" 0 black, 0 white, 0 of one colour, 0 saturated"* ]]
 }
 
 @test "a picture is the same in whatever batch" {

@@ -1,4 +1,5 @@
 ddpm_test(data_picture data_picture_test.c data)
+ddpm_test(data_picture_kind data_picture_kind_test.c data)
 ddpm_test(data_resize data_resize_test.c data)
 ddpm_test(data_folder data_folder_test.c data)
 ddpm_test(data_source data_source_test.c data)

@@ -27,6 +27,10 @@ enum { STANDALONE_FAILED = 1, STANDALONE_SKIPPED = 2 };
     {                                                                                              \
 #function, function, NULL, NULL, NULL                                                      \
     }
+#define cmocka_unit_test_setup_teardown(function, setup, teardown)                                 \
+    {                                                                                              \
+#function, function, setup, teardown, NULL                                                 \
+    }
 #define print_message(...) ((void)printf(__VA_ARGS__), (void)fflush(stdout))
 #define print_error(...) ((void)fprintf(stderr, __VA_ARGS__))
 #define skip() longjmp(standalone_return, STANDALONE_SKIPPED)
@@ -42,10 +46,14 @@ enum { STANDALONE_FAILED = 1, STANDALONE_SKIPPED = 2 };
         if (!(condition))                                                                          \
             fail_msg("not so: %s", #condition);                                                    \
     } while (0)
+#define assert_false(condition) assert_true(!(condition))
 #define assert_null(pointer) assert_true((pointer) == NULL)
 #define assert_non_null(pointer) assert_true((pointer) != NULL)
 #define assert_int_equal(a, b) assert_true((a) == (b))
+#define assert_int_not_equal(a, b) assert_true((a) != (b))
 #define assert_string_equal(a, b) assert_true(strcmp((a), (b)) == 0)
+#define assert_string_not_equal(a, b) assert_true(strcmp((a), (b)) != 0)
+#define assert_ptr_equal(a, b) assert_true((a) == (b))
 #define assert_memory_equal(a, b, bytes) assert_true(memcmp((a), (b), (bytes)) == 0)
 
 static inline void cmocka_set_test_filter(const char *name)
@@ -58,8 +66,13 @@ static inline int standalone_run_one(const struct CMUnitTest *test)
     void *state = test->initial_state;
     printf("[ RUN      ] %s\n", test->name);
     int result = setjmp(standalone_return);
-    if (result == 0)
+    if (result == 0) {
+        if (test->setup_func && test->setup_func(&state) != 0)
+            fail_msg("the test's setup failed");
         test->test_func(&state);
+    }
+    if (test->teardown_func)
+        (void)test->teardown_func(&state);
     printf("[ %s ] %s\n",
            result == STANDALONE_FAILED    ? " FAILED "
            : result == STANDALONE_SKIPPED ? "SKIPPED "
