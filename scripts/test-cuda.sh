@@ -132,8 +132,13 @@ check_program() {
     note "golden numbers, resume" "skipped: they need the whole program"
     return
   fi
+  local name precision
   for name in networks training diffusion; do
-    check "golden numbers, fp32: $name" env DDPM_TEST_DEVICE=cuda "$build/tests/golden/test_golden_$name"
+    for precision in fp32 bf16; do
+      [ "$name $precision" != "diffusion bf16" ] || continue # its tables and draws are fp32
+      check "golden numbers, $precision: $name" env DDPM_TEST_DEVICE=cuda DDPM_TEST_PRECISION="$precision" \
+        "$build/tests/golden/test_golden_$name"
+    done
   done
   check "late results" env DDPM_TEST_DEVICE=cuda "$build/tests/unit/test_library_late"
   check "bf16 copies of weights" env DDPM_TEST_DEVICE=cuda "$build/tests/unit/test_library_copies"
