@@ -128,9 +128,23 @@ ALWAYS_INLINE void amx_block_store(float *sums)
  * depths store a tile now and then, one that is not being summed up. */
 #define AMX_STEPS_PER_STORE 9
 
+/* The same in steps of fp32 products. */
+#define AMX_SPLIT_STEPS_PER_STORE 2
+
 ALWAYS_INLINE void amx_store_spare(float *spare)
 {
     _tile_stored(4, spare, 64);
+}
+
+/* 32 fp32 numbers in parts, as rows of a `part_bytes` apart. */
+ALWAYS_INLINE void amx_put_split(char *to, int64_t part_bytes, vf low, vf high)
+{
+    vf first[AMX_PARTS], second[AMX_PARTS];
+    amx_split(low, first);
+    amx_split(high, second);
+    for (int part = 0; part < AMX_PARTS; ++part)
+        _mm512_storeu_si512(to + part * part_bytes, (__m512i)_mm512_cvtne2ps_pbh(
+                                                        (__m512)second[part], (__m512)first[part]));
 }
 
 /* Columns [0, 16) and [16, 32) of row m of stored sums. */

@@ -3,9 +3,9 @@
  *
  *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_taps Σ_c x[pixel + tap][c] · w[n][tap][c]
  *
- * summed over chunks of AMX_DEPTH channels, the taps of each, and its channels. Products run at
- * sixteen times the speed of vectors, so direct convolution is faster here than Winograd's
- * transforms alone would be.
+ * summed over chunks of AMX_DEPTH channels, the taps of each, and its channels. Products of bf16
+ * run at sixteen times the speed of vectors, so direct convolution is faster here than Winograd's
+ * transforms alone would be. Of fp32 this computes what is no 3×3 convolution (conv_rows_amx.c).
  *
  * A tile takes pixels that lie equally far apart. Each unit of work therefore copies the rows of x
  * that it reads, with a border of zeros and whole chunks of channels, into a buffer that stays in
@@ -20,9 +20,9 @@
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv.h"
 
-#define BUFFER_BYTES ((int64_t)768 << 10) /* of x that a unit copies, */
-#define BUFFER_BYTES_SPLIT ((int64_t)960 << 10)
-#define UNIT_TILES 64 /* of a unit that copies nothing */
+#define BUFFER_BYTES ((int64_t)768 << 10)       /* of x that a unit copies */
+#define BUFFER_BYTES_SPLIT ((int64_t)960 << 10) /* the same in parts */
+#define UNIT_TILES 64                           /* of a unit that copies nothing */
 #define UNITS_PER_THREAD 4
 #define SKEW 64         /* bytes between pixels of the copy: they fall into different cache sets */
 #define FLAT_WIDTH 1024 /* of the rows that pixels are dealt into where neighbours don't matter */
@@ -54,15 +54,16 @@ static int64_t conv_taps(const struct conv *conv)
 }
 
 /* A 1×1 convolution of stride 1 sees no rows: all pixels are dealt into rows of FLAT_WIDTH, the
- * last of which may not be whole. */
+ * last of which may not be whole, or into one. A copy takes whole rows. */
 static void flatten(struct conv *conv)
 {
-    const int64_t pixels = conv->grid_pixels;
-    if (pixels < FLAT_WIDTH || conv_taps(conv) > 1 || conv->stride > 1 || conv->y_step > 1)
+    const int64_t pixels = conv->grid_pixels, width = ddpm_smaller(pixels, FLAT_WIDTH);
+    if (conv_taps(conv) > 1 || conv->window > 1 || conv->stride > 1 || conv->y_step > 1 ||
+        conv->pad_h > 0 || conv->pad_w > 0 || (conv->copied && pixels > FLAT_WIDTH))
         return;
     conv->x.n = conv->y.n = 1;
-    conv->x.h = conv->y.h = conv->grid_h = ddpm_ceil_div(pixels, FLAT_WIDTH);
-    conv->x.w = conv->y.w = conv->grid_w = FLAT_WIDTH;
+    conv->x.h = conv->y.h = conv->grid_h = ddpm_ceil_div(pixels, width);
+    conv->x.w = conv->y.w = conv->grid_w = width;
 }
 
 /* How units are cut, from the shapes. */
@@ -77,8 +78,7 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
     conv->panels = ddpm_ceil_div(conv->y.c, AMX_BLOCK);
     conv->copied = conv->split || conv->window > 1 || conv->pad_h > 0 || conv->pad_w > 0 ||
                    conv->x.c % AMX_DEPTH > 0;
-    if (!conv->copied)
-        flatten(conv);
+    flatten(conv);
     if (conv->grid_w < AMX_ROWS)
         conv->copied = true;
     const int64_t pictures = conv->x.n, taps_h = conv->taps_h, stride = conv->stride;
@@ -198,16 +198,12 @@ ALWAYS_INLINE void copy_pixel_split(char *to, const float *from, int64_t count)
 {
     for (int64_t c = 0; c < count; c += AMX_DEPTH) {
         const int64_t left = count - c;
-        vf low[AMX_PARTS], high[AMX_PARTS];
         fetch_ahead(from, c, DDPM_F32);
         fetch_ahead(from, c + LANES, DDPM_F32);
-        amx_split(vf_load_upto(from, c, left, DDPM_F32), low);
-        amx_split(left > LANES ? vf_load_upto(from, c + LANES, left - LANES, DDPM_F32) : (vf){0},
-                  high);
-        for (int i = 0; i < AMX_PARTS; ++i, to += sizeof(vf)) {
-            const __m512bh part = _mm512_cvtne2ps_pbh((__m512)high[i], (__m512)low[i]);
-            memcpy(to, &part, sizeof part);
-        }
+        const vf high =
+            left > LANES ? vf_load_upto(from, c + LANES, left - LANES, DDPM_F32) : (vf){0};
+        amx_put_split(to, AMX_ROW_BYTES, vf_load_upto(from, c, left, DDPM_F32), high);
+        to += AMX_PARTS * AMX_ROW_BYTES;
     }
 }
 
@@ -370,9 +366,13 @@ ALWAYS_INLINE void fetch_residual(const struct conv *conv, const int64_t *pixels
 {
     const struct ddpm_tensor *residual = &conv->residual;
     const int64_t size = residual->dtype == DDPM_F32 ? 4 : 2;
-    for (int m = 0; m < rows; ++m)
-        __builtin_prefetch((const char *)residual->data +
-                           ((pixels[m] < 0 ? 0 : pixels[m]) * residual->pixel_stride + n) * size);
+    for (int m = 0; m < rows; ++m) {
+        const int64_t pixel = pixels[m] < 0 ? 0 : pixels[m];
+        const char *from =
+            (const char *)residual->data + (pixel * residual->pixel_stride + n) * size;
+        for (int64_t line = 0; line < AMX_BLOCK * size; line += 64)
+            __builtin_prefetch(from + line);
+    }
 }
 
 /* One panel of outputs. While a block's products are made, the block before is put down, and the
@@ -404,8 +404,8 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
                 for (int64_t s = 0; s < conv->taps_w; ++s, b += step_bytes) {
                     const int64_t at = r * conv->row + s * conv->pixel;
                     if (split)
-                        amx_block_step_split(low + at, high + at, step, 64, b, AMX_PANEL_STEP,
-                                             AMX_TILE);
+                        amx_block_step_split(low + at, high + at, step, AMX_ROW_BYTES, b,
+                                             AMX_PANEL_STEP, AMX_TILE);
                     else
                         amx_block_step(low + at, high + at, step, b, 64, AMX_TILE);
                     put_rows(conv, &put, 2, dtype, whole);
@@ -414,7 +414,7 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
                         fetched += 2;
                     }
                 }
-                since_store += conv->taps_w * (split ? 6 : 1);
+                since_store += conv->taps_w * (split ? AMX_PRODUCTS : 1);
                 if (since_store >= AMX_STEPS_PER_STORE) {
                     since_store = 0;
                     amx_store_spare(spare);
@@ -565,7 +565,10 @@ static ddpm_status forward_run(const struct ddpm_call *call)
 
 static bool backward_supports(const struct ddpm_call *call)
 {
-    return suits(call) && call->in[0].c >= AMX_DEPTH / 2 && ddpm_tensor_dense(&call->in[1]) &&
+    /* of a stride, every tap would copy and split dy again */
+    const bool split = call->in[0].dtype == DDPM_F32;
+    return suits(call) && !(split && call->attributes.stride > 1) &&
+           call->in[0].c >= AMX_DEPTH / 2 && ddpm_tensor_dense(&call->in[1]) &&
            ddpm_conv_backward_suits(call);
 }
 

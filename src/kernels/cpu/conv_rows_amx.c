@@ -26,7 +26,7 @@
 #define UNITS_PER_THREAD 4
 #define MOST_CHANNELS 256        /* of x; more, or */
 #define MOST_WEIGHTS (256 * 256) /* so many of them are left to F(4×4,3×3): each unit reads all */
-#define CHUNK_BYTES (AMX_PARTS * 64) /* of AMX_DEPTH channels */
+#define CHUNK_BYTES (AMX_PARTS * AMX_ROW_BYTES) /* of AMX_DEPTH channels */
 #define STEP_BYTES (AMX_PARTS * AMX_PANEL_STEP)
 #define SKEW 64 /* bytes between tiles of v: they fall into different cache sets */
 #define SUMS (AMX_BLOCK * AMX_BLOCK)
@@ -105,14 +105,8 @@ ALWAYS_INLINE void transform_chunk(const struct conv *conv, const float *row, in
         }
         input_1d(d, v[half]);
     }
-    for (int place = 0; place < PLACES; ++place, to += conv->plane) {
-        vf low[AMX_PARTS], high[AMX_PARTS];
-        amx_split(v[0][place], low);
-        amx_split(v[1][place], high);
-        for (int i = 0; i < AMX_PARTS; ++i)
-            _mm512_storeu_si512(to + i * 64,
-                                (__m512i)_mm512_cvtne2ps_pbh((__m512)high[i], (__m512)low[i]));
-    }
+    for (int place = 0; place < PLACES; ++place, to += conv->plane)
+        amx_put_split(to, AMX_ROW_BYTES, v[0][place], v[1][place]);
 }
 
 /* v of a unit. */
@@ -214,7 +208,6 @@ static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t
 {
     float sums[2][PLACES * SUMS] __attribute__((aligned(64)));
     float spare[AMX_TILE / sizeof(float)] __attribute__((aligned(64))), bias[AMX_BLOCK] = {0};
-    enum { STEPS_PER_STORE = 2 }; /* see amx_store_spare() */
     const bool has_residual = ddpm_tensor_present(&conv->residual);
     const int64_t tiles = (unit->n_end - unit->n) * conv->picture_tiles;
     struct put puts[2] = {{.bias = bias, .n = panel * AMX_BLOCK},
@@ -237,12 +230,12 @@ static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t
             for (int64_t chunk = 0; chunk < conv->chunks * CHUNK_BYTES; chunk += CHUNK_BYTES)
                 for (int r = 0; r < TAPS; ++r, b += STEP_BYTES) {
                     const int64_t from = chunk + r * conv->row;
-                    amx_block_step_split(low + from, high + from, conv->tile, 64, b, AMX_PANEL_STEP,
-                                         AMX_TILE);
+                    amx_block_step_split(low + from, high + from, conv->tile, AMX_ROW_BYTES, b,
+                                         AMX_PANEL_STEP, AMX_TILE);
                     put_tiles(conv, before, 1);
                     if (fetched < AMX_BLOCK)
                         fetch_residual(conv, put->pixels[fetched++], n);
-                    if (++steps % STEPS_PER_STORE == 0)
+                    if (++steps % AMX_SPLIT_STEPS_PER_STORE == 0)
                         amx_store_spare(spare);
                 }
             amx_block_store(sums[at / 2 % 2] + place * SUMS);
@@ -318,28 +311,28 @@ static void pack_rows(const struct ddpm_call *call, int64_t depth, int64_t n, in
     const int64_t outputs = forward ? w->n : w->c, channels = forward ? w->c : w->n;
     const float *weights = w->data;
     for (int64_t i = 0; i < AMX_ROWS; ++i) {
-        vf even[PLACES] = {{0}},
-           odd[PLACES] = {{0}}; /* forward: the first 16 channels, the others */
+        vf first[PLACES] = {{0}}, second[PLACES] = {{0}}, pairs[AMX_PARTS];
         if (forward && n + i < outputs) {
             const float *from = weights + ((n + i) * TAPS + r) * TAPS * w->c + depth;
-            transform_weights(from, w->c, even);
+            transform_weights(from, w->c, first);
             if (depth + LANES < channels)
-                transform_weights(from + LANES, w->c, odd);
+                transform_weights(from + LANES, w->c, second);
         } else if (!forward && n < outputs) {
             const int64_t k = depth + 2 * i, last = TAPS * TAPS - 1 - r * TAPS;
             if (k < channels)
-                transform_weights(weights + (k * TAPS * TAPS + last) * w->c + n, -w->c, even);
+                transform_weights(weights + (k * TAPS * TAPS + last) * w->c + n, -w->c, first);
             if (k + 1 < channels)
-                transform_weights(weights + ((k + 1) * TAPS * TAPS + last) * w->c + n, -w->c, odd);
+                transform_weights(weights + ((k + 1) * TAPS * TAPS + last) * w->c + n, -w->c,
+                                  second);
         }
         for (int place = 0; place < PLACES; ++place) {
-            vf low[AMX_PARTS], high[AMX_PARTS];
-            amx_split(even[place], low);
-            amx_split(odd[place], high);
-            for (int part = 0; part < AMX_PARTS; ++part)
-                rows[place][part][i] =
-                    forward ? (vf)_mm512_cvtne2ps_pbh((__m512)high[part], (__m512)low[part])
-                            : (vf)vf_to_bf16_pairs(low[part], high[part]);
+            if (forward)
+                amx_put_split((char *)&rows[place][0][i], sizeof rows[place][0], first[place],
+                              second[place]);
+            else
+                amx_split_pairs(first[place], second[place], pairs);
+            for (int part = 0; !forward && part < AMX_PARTS; ++part)
+                rows[place][part][i] = pairs[part];
         }
     }
 }

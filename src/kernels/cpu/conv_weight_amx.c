@@ -20,14 +20,16 @@
 #include "core/threads.h"
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv.h"
+#include "kernels/cpu/winograd.h"
 
 #define BLOCK_PIXELS 256
 #define BLOCK_CHANNELS 128     /* of k and of c */
 #define BLOCK_CHANNELS_1X1 256 /* fewer products per number copied: copy each less often */
-#define UNITS 32               /* cut the work at least so fine, for machines of many cores, but */
-#define BLOCKS_PER_GROUP 16    /* sums of a group must be worth adding up */
-#define PAIR 64                /* bytes of a pair of pixels, 16 channels */
-#define SKEW 64 /* bytes between groups of channels: they fall into other cache sets */
+#define LEAST_PIXELS_SPLIT 64
+#define UNITS 32            /* cut the work at least so fine, for machines of many cores, but */
+#define BLOCKS_PER_GROUP 16 /* sums of a group must be worth adding up */
+#define PAIR 64             /* bytes of a pair of pixels, 16 channels */
+#define SKEW 64             /* bytes between groups of channels: they fall into other cache sets */
 
 struct weight {
     struct ddpm_tensor x, dy;
@@ -134,11 +136,19 @@ static struct weight weight_plan(const struct ddpm_call *call)
     return p;
 }
 
+/* fp32 by vectors is faster where Winograd suits pictures too small for conv_weight_rows_amx.c, or
+ * where sums pass through memory for few pixels. */
+static bool split_pays(const struct ddpm_call *call)
+{
+    return !call->device->direct && ddpm_tensor_pixels(&call->in[1]) >= LEAST_PIXELS_SPLIT &&
+           !SIMD(winograd_suits)(call, &call->in[0], &call->in[1]);
+}
+
 static bool weight_supports(const struct ddpm_call *call)
 {
     const enum ddpm_dtype dtype = call->in[0].dtype;
     return dtype == call->in[1].dtype &&
-           (dtype == DDPM_BF16 || (dtype == DDPM_F32 && !call->device->direct)) &&
+           (dtype == DDPM_BF16 || (dtype == DDPM_F32 && split_pays(call))) &&
            (call->in[0].c >= AMX_DEPTH / 2 || ddpm_few_channels(call)) &&
            call->in[1].c >= AMX_DEPTH / 2;
 }
@@ -201,14 +211,11 @@ ALWAYS_INLINE void load_pairs(const char *even, const char *odd, int64_t c, int6
 
 /* The same of 16 channels of fp32, in parts. */
 ALWAYS_INLINE void load_pairs_split(const char *even, const char *odd, int64_t c, int64_t left,
-                                    __m512i pairs[AMX_PARTS])
+                                    vf pairs[AMX_PARTS])
 {
     const __mmask16 mask = (__mmask16)(left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
-    vf a[AMX_PARTS], b[AMX_PARTS];
-    amx_split((vf)_mm512_maskz_loadu_ps(mask, even + 4 * c), a);
-    amx_split((vf)_mm512_maskz_loadu_ps(mask, odd + 4 * c), b);
-    for (int part = 0; part < AMX_PARTS; ++part)
-        pairs[part] = (__m512i)vf_to_bf16_pairs(a[part], b[part]);
+    amx_split_pairs((vf)_mm512_maskz_loadu_ps(mask, even + 4 * c),
+                    (vf)_mm512_maskz_loadu_ps(mask, odd + 4 * c), pairs);
 }
 
 /* Two pixels of x, 32 channels from c on, into the copy. */
@@ -216,15 +223,16 @@ ALWAYS_INLINE void put_pairs(const struct weight *p, const char *even, const cha
                              int64_t left, char *to, const bool split)
 {
     for (int64_t half = 0; half < 2; ++half, to += p->x_group) {
-        __m512i pairs[AMX_PARTS], both[2];
+        vf pairs[AMX_PARTS];
+        __m512i both[2];
         if (split) {
             load_pairs_split(even, odd, c + half * 16, left - half * 16, pairs);
         } else {
             load_pairs(even, odd, c, left, &both[0], &both[1]);
-            pairs[0] = both[half];
+            pairs[0] = (vf)both[half];
         }
         for (int64_t part = 0; part < (split ? AMX_PARTS : 1); ++part)
-            _mm512_storeu_si512(to + part * p->x_part, pairs[part]);
+            vf_store((float *)(void *)(to + part * p->x_part), pairs[part]);
     }
 }
 
@@ -299,12 +307,12 @@ static void copy_dy_step_split(const struct weight *p, const char *const *pixel,
     for (int half = 0; half < 2; ++half, k += 16, left -= 16, to += p->dy_group) {
         __m512i tiles[AMX_PARTS][AMX_ROWS];
         for (int i = 0; i < AMX_ROWS; ++i) {
-            __m512i pairs[AMX_PARTS];
+            vf pairs[AMX_PARTS];
             _mm_prefetch(pixel[ahead + 2 * i] + 4 * k, _MM_HINT_T0);
             _mm_prefetch(pixel[ahead + 2 * i + 1] + 4 * k, _MM_HINT_T0);
             load_pairs_split(pixel[2 * i], pixel[2 * i + 1], k, left, pairs);
             for (int part = 0; part < AMX_PARTS; ++part)
-                tiles[part][i] = pairs[part];
+                tiles[part][i] = (__m512i)pairs[part];
         }
         for (int part = 0; part < AMX_PARTS; ++part)
             put_tile(tiles[part], to + part * p->dy_part);

@@ -114,12 +114,10 @@ ALWAYS_INLINE void put_pairs(const vf even[PLACES], const vf odd[PLACES], char *
                              int64_t plane)
 {
     for (int place = 0; place < PLACES; ++place, to += stride) {
-        vf low[AMX_PARTS], high[AMX_PARTS];
-        amx_split(even[place], low);
-        amx_split(odd[place], high);
+        vf pairs[AMX_PARTS];
+        amx_split_pairs(even[place], odd[place], pairs);
         for (int part = 0; part < AMX_PARTS; ++part)
-            vf_store((float *)(void *)(to + part * plane),
-                     (vf)vf_to_bf16_pairs(low[part], high[part]));
+            vf_store((float *)(void *)(to + part * plane), pairs[part]);
     }
 }
 

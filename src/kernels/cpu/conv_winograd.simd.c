@@ -5,11 +5,12 @@
  *   2. p[place][tile][n] = Σ_c v[place][tile][c] · packed[place][c][n]     gemm_rows
  *   3. y = bias + residual + Aᵀ p A                  per tile
  *
- * v and packed are of the activations' dtype, p is fp32. The gradient of the data is the same
- * convolution of dy with the weights turned round and k and c exchanged. Where there are many
- * tiles, every thread takes blocks of them through the three steps, so that v and p stay in its
- * caches; where there are few, or many weights, all threads share the tiles and each step is a loop
- * of its own. Both do the same sums in the same order. */
+ * v and packed are of the activations' dtype, p is fp32. At level amx, v and packed are fp32 in
+ * three parts of bf16, in tiles as multiply() takes them, and all threads always share the tiles.
+ * The gradient of the data is the same convolution of dy with the weights turned round and k and c
+ * exchanged. Where there are many tiles, every thread takes blocks of them through the three steps,
+ * so that v and p stay in its caches; where there are few, or many weights, all threads share the
+ * tiles and each step is a loop of its own. Both do the same sums in the same order. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/amx_layout.h"
@@ -122,8 +123,7 @@ static void fill_rows(const struct winograd *p, int64_t count, float *v, const v
 static void multiply(const struct winograd *p, int64_t count, const void *const *rows,
                      int64_t place, int64_t panel, int64_t end)
 {
-    enum { STEPS_PER_STORE = 2 }; /* see amx_store_spare: a step here takes six times as long */
-    float spare[AMX_TILE / sizeof(float)];
+    float spare[AMX_TILE / sizeof(float)] __attribute__((aligned(64)));
     const char *a = (const char *)(p->v + place * p->v_stride);
     float *sums = p->v + WINOGRAD_PLACES * p->v_stride + place * p->p_stride;
     const int64_t group = AMX_ROWS * p->steps * (int64_t)sizeof(float);
@@ -138,7 +138,7 @@ static void multiply(const struct winograd *p, int64_t count, const void *const 
             for (int64_t c = 0; c < group; c += step) {
                 amx_block_step_split(low + c, low + group + c, 64, AMX_TILE, b + 2 * c,
                                      AMX_PANEL_STEP, AMX_TILE);
-                if (c / step % STEPS_PER_STORE == STEPS_PER_STORE - 1)
+                if (c / step % AMX_SPLIT_STEPS_PER_STORE == 0)
                     amx_store_spare(spare);
             }
             float *to = sums + i * p->row + at * AMX_BLOCK;

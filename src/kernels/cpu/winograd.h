@@ -52,7 +52,8 @@ bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor
                           const struct ddpm_tensor *y);
 
 /* Bᵀ x B of a tile: v[place·stride + step], each pixel's channels as they are, in fp32 or rounded
- * to bf16, as x is. `copy` holds 36·C elements of x. */
+ * to bf16, as x is; split: a row of AMX_PARTS tiles for every AMX_DEPTH channels. `copy` holds 36·C
+ * elements of x. */
 void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, void *v, int64_t stride,
                           void *copy);
 
@@ -72,7 +73,8 @@ void SIMD(winograd_output)(const float *p, int64_t stride, const float *bias,
                            int64_t tile);
 
 /* G w Gᵀ for GEMM_COLUMNS weights at once: w[9][GEMM_COLUMNS] → u[place·stride + column]; bf16:
- * w[2][9][GEMM_COLUMNS], of two neighbouring channels, which become pairs. */
+ * w[2][9][GEMM_COLUMNS], of two neighbouring channels, which become pairs; split: the same, the
+ * parts stride / AMX_PARTS apart, and half of that between the halves of the columns. */
 void SIMD(winograd_weights)(const float *w, enum ddpm_dtype dtype, void *u, int64_t stride);
 
 /* dw[(3r+s)·C + c] += (Gᵀ p G)[r][s], p[place·stride + c]. */

@@ -64,14 +64,13 @@ ALWAYS_INLINE void put_split(char *v, int64_t c, vf value)
         vf_store_bf16((uint16_t *)(void *)(v + i * AMX_TILE), parts[i]);
 }
 
-/* Rows of b: the same channel of two values side by side, the parts `stride` bytes apart. */
-ALWAYS_INLINE void put_pairs(char *v, int64_t stride, vf even, vf odd)
+/* Rows of b: the same channel of two values side by side, the parts `stride` numbers apart. */
+ALWAYS_INLINE void put_pairs(float *v, int64_t stride, vf even, vf odd)
 {
-    vf first[AMX_PARTS], second[AMX_PARTS];
-    amx_split(even, first);
-    amx_split(odd, second);
+    vf pairs[AMX_PARTS];
+    amx_split_pairs(even, odd, pairs);
     for (int i = 0; i < AMX_PARTS; ++i)
-        vf_store((float *)(void *)(v + i * stride), (vf)vf_to_bf16_pairs(first[i], second[i]));
+        vf_store(v + i * stride, pairs[i]);
 }
 
 ALWAYS_INLINE void put(void *v, int64_t stride, int64_t c, int place, vf value,
@@ -86,8 +85,8 @@ ALWAYS_INLINE void put(void *v, int64_t stride, int64_t c, int place, vf value,
     else if (form == FORM_SPLIT)
         put_split((char *)((float *)v + place * stride), c, value);
     else if (form == FORM_PAIRS)
-        put_pairs((char *)((float *)v + place * stride) + c * stride * 4 / (AMX_PARTS * AMX_BLOCK),
-                  stride * 4 / AMX_PARTS, first[place], value);
+        put_pairs((float *)v + place * stride + c / AMX_ROWS * stride / AMX_PARTS / 2,
+                  stride / AMX_PARTS, first[place], value);
     else
         vf_store((float *)v + place * stride + c, (vf)vf_to_bf16_pairs(first[place], value));
 }
