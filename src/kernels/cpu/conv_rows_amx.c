@@ -7,7 +7,7 @@
  *
  * That is half of the products of direct convolution. F(4×4,3×3) saves another half, but its 36
  * places pass through the caches, and tiles wait for those: here the three rows of taps are added
- * up in the tiles. v and u are fp32 in three parts of bf16 (amx.h).
+ * up in the tiles. v and u are fp32 in three parts of bf16 (amx_layout.h).
  *
  * Each unit of work makes v of some rows, some columns of tiles, in a buffer that stays in L2, with
  * a border of zeros above and below each picture, in one plane for each place; there a row of taps
@@ -86,8 +86,7 @@ struct unit {
     int64_t n, h, w, n_end, h_end, w_end;
 };
 
-/* The six places of a tile whose first pixel is at column w of a row of x, 32 channels from c on.
- */
+/* The places of a tile whose first pixel is at column w of a row of x, 32 channels from c on. */
 ALWAYS_INLINE void transform_chunk(const struct conv *conv, const float *row, int64_t w, int64_t c,
                                    char *to, const bool inside)
 {

@@ -236,8 +236,8 @@ ALWAYS_INLINE void put_pairs(const struct weight *p, const char *even, const cha
     }
 }
 
-/* The copies of x for a block whose first pixel of dy is (n, h, w): [copy][16
- * channels][part][pair].
+/* The copies of x for a block whose first pixel of dy is (n, h, w):
+ * [copy][16 channels][part][pair].
  */
 ALWAYS_INLINE void copy_x_as(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t c0,
                              char *to, const bool split)

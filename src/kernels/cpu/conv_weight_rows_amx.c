@@ -1,15 +1,14 @@
 /* Gradient of 3×3 convolution weights of stride 1, of fp32, in matrix tiles with Winograd's F(4,3)
  * along the rows, see conv_rows_amx.c:
  *
- *   1. v[place][row][tile][c] = Bᵀ x,  d[place][row][tile][k] = A dy        6 places, 4 pixels a
- * tile
+ *   1. v[place][row][tile][c] = Bᵀ x,  d[place][row][tile][k] = A dy
  *   2. m[place][r][k][c] += Σ_row Σ_tile d[place][row][tile][k] · v[place][row + r - 1][tile][c]
  *   3. dw[k][r] += Gᵀ m[r][k]
  *
  * Tiles of a picture are the depth of the products: v lies in pairs of neighbouring tiles, channel
  * by channel, as rows of b; d is turned round, an output's 32 tiles in a row of a. A row of taps is
  * an offset in v, whose rows follow one another, with one more above and below. Both are fp32 in
- * three parts of bf16 (amx.h).
+ * three parts of bf16 (amx_layout.h).
  *
  * A unit of work takes a block of k and of c through a group of blocks of pixels, with d, v and m
  * in its own buffers; partial sums of groups are added up in order. So the result does not depend

@@ -14,8 +14,6 @@
 #define P_INVERSE (1.0f / (2.0f * A2 * (A2 - B2)))
 #define Q_INVERSE (1.0f / (2.0f * B2 * (B2 - A2)))
 
-#define UNROLL _Pragma("GCC unroll 6")
-
 /* t = Bᵀ d */
 ALWAYS_INLINE void input_1d(const vf d[6], vf t[6])
 {
@@ -74,5 +72,14 @@ ALWAYS_INLINE void weight_gradient_1d(const vf p[6], vf w[3])
     w[1] = odd_a + odd_b;
     w[2] = A2 * even_a + B2 * even_b + p[5];
 }
+
+#undef A1
+#undef A2
+#undef A3
+#undef B1
+#undef B2
+#undef B3
+#undef P_INVERSE
+#undef Q_INVERSE
 
 #endif

@@ -7,6 +7,8 @@
 #include "kernels/cpu/winograd.h"
 #include "kernels/cpu/winograd_1d.h"
 
+#define UNROLL _Pragma("GCC unroll 6")
+
 /* A square of pixels: where it lies, or, if it hangs over the picture's edge, a copy filled up with
  * zeros. Strides are in elements. */
 struct patch {
