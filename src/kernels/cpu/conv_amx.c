@@ -483,7 +483,7 @@ static bool suits(const struct ddpm_call *call)
 {
     const enum ddpm_dtype x = call->in[0].dtype, y = call->out[0].dtype;
     return x == DDPM_BF16 ? is_activation_dtype(y)
-                          : x == DDPM_F32 && y == DDPM_F32 && !call->device->direct;
+                          : x == DDPM_F32 && y == DDPM_F32;
 }
 
 /* --- forward --- */

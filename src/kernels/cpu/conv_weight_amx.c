@@ -140,7 +140,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
  * where sums pass through memory for few pixels. */
 static bool split_pays(const struct ddpm_call *call)
 {
-    return !call->device->direct && ddpm_tensor_pixels(&call->in[1]) >= LEAST_PIXELS_SPLIT &&
+    return ddpm_tensor_pixels(&call->in[1]) >= LEAST_PIXELS_SPLIT &&
            !SIMD(winograd_suits)(call, &call->in[0], &call->in[1]);
 }
 
