@@ -482,8 +482,7 @@ static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_
 static bool suits(const struct ddpm_call *call)
 {
     const enum ddpm_dtype x = call->in[0].dtype, y = call->out[0].dtype;
-    return x == DDPM_BF16 ? is_activation_dtype(y)
-                          : x == DDPM_F32 && y == DDPM_F32;
+    return x == DDPM_BF16 ? is_activation_dtype(y) : x == DDPM_F32 && y == DDPM_F32;
 }
 
 /* --- forward --- */

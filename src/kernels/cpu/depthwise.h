@@ -136,8 +136,10 @@ ALWAYS_INLINE void depthwise_unpack_f32(const struct ddpm_tensor *x, int64_t row
     for (int64_t w = 0; w < x->w; ++w) {
         const int64_t from = (row * x->w + w) * x->pixel_stride + first;
         float *to = slot + (margin + w) * LANES;
-        for (int64_t v = 0; v < full; ++v)
+        for (int64_t v = 0; v < full; ++v) {
+            fetch_ahead(x->data, from + v * LANES, dtype);
             vf_store(to + v * slot_width * LANES, vf_load_as(x->data, from + v * LANES, dtype));
+        }
         if (full < piece->vectors)
             vf_store(
                 to + full * slot_width * LANES,

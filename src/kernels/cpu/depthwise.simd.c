@@ -17,6 +17,10 @@
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/moments.h"
 
+#if defined(DDPM_AMX)
+#include "kernels/cpu/amx.h"
+#endif
+
 /* TILE_W divides DEPTHWISE_PIXELS. AVX-512 has 32 registers: 16 sums, 14 weights, 1 input. */
 enum { BAND = 16, TILE_H = 2, TILE_W = LANES == 16 ? 8 : 4 };
 
@@ -25,7 +29,28 @@ struct job {
     struct depthwise_cut cut;
     int64_t slots; /* that a tile's sums go over */
     size_t moments_bytes;
+    bool lines; /* of y are written past the caches */
 };
+
+/* Where amx_has_lines() says so. */
+static bool has_lines(const struct ddpm_tensor *y)
+{
+#if defined(DDPM_AMX)
+    return y->dtype == DDPM_F32 && y->c % LANES == 0 && amx_has_lines(y);
+#else
+    (void)y;
+    return false;
+#endif
+}
+
+ALWAYS_INLINE void write_line(float *to, vf line)
+{
+#if defined(DDPM_AMX)
+    amx_write_line(to, (__m512i)line);
+#else
+    vf_store(to, line);
+#endif
+}
 
 /* Differences of y to a pivot, while rows are written. */
 struct row_moments {
@@ -43,7 +68,8 @@ static struct job job_of(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0];
     const int64_t slots = call->attributes.kernel_h / depthwise_rows_together(x->dtype) + 1;
-    struct job job = {call, depthwise_cut_of(call, x, BAND, slots), slots, 0};
+    struct job job = {call, depthwise_cut_of(call, x, BAND, slots), slots, 0,
+                      has_lines(&call->out[0])};
     if (call->op == DDPM_OP_DEPTHWISE_CONV2D && ddpm_tensor_present(&call->out[1]))
         job.moments_bytes =
             ddpm_align_up((size_t)(x->n * moments_per_image(&job)) * sizeof(struct moments));
@@ -85,10 +111,14 @@ ALWAYS_INLINE void add_slot(vf sums[TILE_H][TILE_W], const float *x, const float
 
 /* `count` pixels of one row of a tile. */
 ALWAYS_INLINE void store_row(const struct ddpm_tensor *y, int64_t pixel, int64_t count, int64_t c,
-                             const vf sums[TILE_W], const enum ddpm_dtype dtype)
+                             const bool lines, const vf sums[TILE_W], const enum ddpm_dtype dtype)
 {
     const int64_t to = pixel * y->pixel_stride + c, left = y->c - c;
-    if (count >= TILE_W && left >= LANES) {
+    if (lines && count >= TILE_W) {
+        UNROLL
+        for (int p = 0; p < TILE_W; ++p)
+            write_line((float *)y->data + to + p * y->pixel_stride, sums[p]);
+    } else if (count >= TILE_W && left >= LANES) {
         UNROLL
         for (int p = 0; p < TILE_W; ++p)
             vf_store_as(y->data, to + p * y->pixel_stride, sums[p], dtype);
@@ -155,7 +185,7 @@ ALWAYS_INLINE void output_rows_as(const struct job *job, const float *const *slo
         if (total && first == 0)
             moments.pivot = moments_pivot(total->count > 0 ? (float)total->mean : sums[0][0][0]);
         for (int o = 0; o < rows; ++o) {
-            store_row(y, (row + o) * y->w + first, y->w - first, c, sums[o], dtype);
+            store_row(y, (row + o) * y->w + first, y->w - first, c, job->lines, sums[o], dtype);
             if (total)
                 add_moments(&moments, y->w - first, y->c - c, sums[o]);
         }
@@ -232,6 +262,9 @@ static void pieces_range(void *context, int64_t begin, int64_t end, int thread)
         const struct depthwise_piece piece = depthwise_piece_of(&job->cut, i, job->call->in[0].h);
         run_piece(job, &piece, ring);
     }
+#if defined(DDPM_AMX)
+    amx_lines_end();
+#endif
 }
 
 static ddpm_status run(const struct ddpm_call *call)
