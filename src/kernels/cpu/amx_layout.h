@@ -41,7 +41,7 @@ ALWAYS_INLINE void amx_split_pairs(vf even, vf odd, vf pairs[AMX_PARTS])
     amx_split(even, low);
     amx_split(odd, high);
     for (int part = 0; part < AMX_PARTS; ++part)
-        pairs[part] = (vf)vf_to_bf16_pairs(low[part], high[part]);
+        pairs[part] = (vf)((vu)high[part] | (vu)low[part] >> 16);
 }
 
 ALWAYS_INLINE vf amx_part(vf x, int64_t part)

@@ -34,10 +34,6 @@ static inline bool ddpm_few_channels(const struct ddpm_call *call)
     return call->in[0].c <= 8 && call->attributes.kernel_w > 1;
 }
 
-/* Partial sums of gradients of weights: to[i] += Σ_group from[group·stride + i], i < count. */
-void SIMD(conv_add_groups)(int threads, const float *from, int64_t stride, int64_t groups,
-                           int64_t count, float *to);
-
 /* Gradient of the data: a convolution of dy (stride 1), or one product per tap? */
 static inline bool ddpm_conv_backward_suits(const struct ddpm_call *call)
 {

@@ -13,10 +13,8 @@
  * Where an activation is bf16, the copies hold pairs of neighbouring pixels of dy, and of x under
  * them, channel by channel, see gemm.h; x then has a copy for every column of taps, since each
  * pairs other pixels. */
+#include "kernels/cpu/conv_weight.h"
 #include "core/memory.h"
-#include "core/threads.h"
-#include "kernels/cpu/conv.h"
-#include "kernels/cpu/element.h"
 
 #define BLOCK_PIXELS 128
 #define BLOCK_K 96
@@ -31,31 +29,21 @@ struct weight {
     int taps_h, taps_w, stride, padding;
     bool pairs, few;
     int64_t depth; /* R·S·C */
-    int64_t k_size, c_size;
-    int64_t rows, cols;                 /* of a pixel block */
-    int64_t blocks_h, blocks_w, blocks; /* pixel blocks */
-    int64_t k_block, c_block, k_blocks, c_blocks, groups;
-    int64_t steps;                 /* of the depth in a row of a block: its pixels, or pairs */
-    int64_t x_rows, x_cols;        /* pixels of x under a block; pairs: steps of one copy's row */
-    int64_t x_step, dy_step;       /* between pixels or pairs in the copies, in units of 4 bytes */
-    int64_t x_copy, dy_copy;       /* units of 4 bytes */
-    int64_t row_copy;              /* the same, of copy_window_pairs */
-    float *dw, *dbias;             /* of group 0; group g's are g·stride further */
-    int64_t group_dw, group_dbias; /* elements; 0 when there is one group */
+    struct weight_cut cut;
+    int64_t rows, cols;         /* of a pixel block */
+    int64_t blocks_h, blocks_w; /* pixel blocks of a picture */
+    int64_t steps;              /* of the depth in a row of a block: its pixels, or pairs */
+    int64_t x_rows, x_cols;     /* pixels of x under a block; pairs: steps of one copy's row */
+    int64_t x_step, dy_step;    /* between pixels or pairs in the copies, in units of 4 bytes */
+    int64_t x_copy, dy_copy;    /* units of 4 bytes */
+    int64_t row_copy;           /* the same, of copy_window_pairs */
     float *copies;
 };
 
 /* Pixels of x under a row of a block, the second one of the last pair included. */
 static int64_t few_row_pixels(const struct weight *p)
 {
-    return (2 * p->steps - 1) * p->stride + p->c_size / p->x.c;
-}
-
-/* One block of `limit` at most, as even as multiples of `unit` allow. */
-static int64_t even_block(int64_t size, int64_t limit, int64_t unit)
-{
-    int64_t block = ddpm_ceil_div(size, ddpm_ceil_div(size, limit));
-    return ddpm_ceil_div(block, unit) * unit;
+    return (2 * p->steps - 1) * p->stride + p->cut.c_size / p->x.c;
 }
 
 static struct weight weight_plan(const struct ddpm_call *call)
@@ -67,48 +55,40 @@ static struct weight weight_plan(const struct ddpm_call *call)
                        .taps_w = at->kernel_w,
                        .stride = at->stride,
                        .padding = at->padding,
-                       .k_size = call->in[1].c,
-                       .c_size = call->in[0].c};
+                       .cut = {.k_size = call->in[1].c, .c_size = call->in[0].c}};
     p.pairs = p.x.dtype == DDPM_BF16 || p.dy.dtype == DDPM_BF16;
     if (at->kernel_h == 1 && at->kernel_w == 1 && at->stride == 1 && at->padding == 0) {
         p.x.w = p.dy.w = ddpm_tensor_pixels(&p.x);
         p.x.n = p.x.h = p.dy.n = p.dy.h = 1;
     }
-    p.depth = (int64_t)p.taps_h * p.taps_w * p.c_size;
-    p.cols = even_block(p.dy.w, BLOCK_PIXELS, 1);
+    p.depth = (int64_t)p.taps_h * p.taps_w * p.cut.c_size;
+    p.cols = weight_even_block(p.dy.w, BLOCK_PIXELS, 1);
     p.rows = BLOCK_PIXELS / p.cols;
     p.rows = p.rows < p.dy.h ? p.rows : p.dy.h;
     p.blocks_h = ddpm_ceil_div(p.dy.h, p.rows);
     p.blocks_w = ddpm_ceil_div(p.dy.w, p.cols);
-    p.blocks = p.dy.n * p.blocks_h * p.blocks_w;
+    p.cut.blocks = p.dy.n * p.blocks_h * p.blocks_w;
     p.x_rows = (p.rows - 1) * p.stride + p.taps_h;
     p.steps = p.pairs ? ddpm_ceil_div(p.cols, 2) : p.cols;
     p.x_cols = p.pairs ? p.steps : (p.cols - 1) * p.stride + p.taps_w;
     p.few = ddpm_few_channels(call);
     if (p.few) {
-        p.c_size *= p.taps_w;
+        p.cut.c_size *= p.taps_w;
         p.taps_w = 1;
-        p.c_block = ddpm_ceil_div(p.c_size, GEMM_COLUMNS) * GEMM_COLUMNS;
+        p.cut.c_block = ddpm_ceil_div(p.cut.c_size, GEMM_COLUMNS) * GEMM_COLUMNS;
     } else {
-        p.c_block = even_block(p.c_size, p.depth > p.c_size ? BLOCK_C : BLOCK_C_1X1, GEMM_COLUMNS);
+        p.cut.c_block = weight_even_block(
+            p.cut.c_size, p.depth > p.cut.c_size ? BLOCK_C : BLOCK_C_1X1, GEMM_COLUMNS);
     }
     /* windows of few channels overlap in the copy, but as pairs they cannot */
-    p.x_step = p.few && !p.pairs ? p.x.c : p.c_block + SKEW;
-    p.k_block = even_block(p.k_size, BLOCK_K, GEMM_ROWS);
-    p.k_blocks = ddpm_ceil_div(p.k_size, p.k_block);
-    p.c_blocks = ddpm_ceil_div(p.c_size, p.c_block);
-    p.dy_step = ddpm_ceil_div(p.k_block, SKEW) * SKEW + SKEW;
-    p.groups = ddpm_ceil_div(UNITS, p.k_blocks * p.c_blocks);
-    int64_t most = ddpm_ceil_div(p.blocks, BLOCKS_PER_GROUP);
-    p.groups = p.groups < most ? p.groups : most;
-    p.x_copy = (p.pairs ? p.taps_w : 1) * p.x_rows * p.x_cols * p.x_step + p.c_block;
+    p.x_step = p.few && !p.pairs ? p.x.c : p.cut.c_block + SKEW;
+    p.cut.k_block = weight_even_block(p.cut.k_size, BLOCK_K, GEMM_ROWS);
+    p.dy_step = ddpm_ceil_div(p.cut.k_block, SKEW) * SKEW + SKEW;
+    p.x_copy = (p.pairs ? p.taps_w : 1) * p.x_rows * p.x_cols * p.x_step + p.cut.c_block;
     p.dy_copy = p.rows * p.steps * p.dy_step;
     if (p.few && p.pairs) /* the last vector reads past the end */
         p.row_copy = few_row_pixels(&p) * p.x.c + LANES;
-    if (p.groups > 1) {
-        p.group_dw = ddpm_ceil_div(p.k_size * p.depth, SKEW) * SKEW;
-        p.group_dbias = ddpm_ceil_div(p.k_size, SKEW) * SKEW;
-    }
+    weight_cut_finish(&p.cut, p.depth, UNITS, BLOCKS_PER_GROUP);
     return p;
 }
 
@@ -125,8 +105,8 @@ static bool weight_supports(const struct ddpm_call *call)
 static ddpm_status weight_prepare(struct ddpm_call *call)
 {
     struct weight p = weight_plan(call);
-    size_t sums = (size_t)(p.groups * (p.group_dw + p.group_dbias)) * sizeof(float);
-    call->scratch_bytes = (size_t)call->device->threads * thread_bytes(&p) + sums;
+    call->scratch_bytes =
+        (size_t)call->device->threads * thread_bytes(&p) + weight_sums_bytes(&p.cut);
     return DDPM_OK;
 }
 
@@ -204,7 +184,7 @@ static void copy_window_pairs(const struct weight *p, int64_t n, int64_t h, int6
     }
     const int64_t step = p->stride * channels;
     for (int64_t i = 0; i < p->steps; ++i, to += p->x_step)
-        for (int64_t c = 0; c < p->c_size; c += LANES) {
+        for (int64_t c = 0; c < p->cut.c_size; c += LANES) {
             const float *low = row + 2 * i * step + c;
             vf_store(to + c, (vf)vf_to_bf16_pairs(vf_load(low), vf_load(low + step)));
         }
@@ -258,7 +238,7 @@ static void weight_block(const struct weight *p, const float *x, const float *dy
     for (int r = 0; r < p->taps_h; ++r)
         for (int s = 0; s < p->taps_w; ++s)
             for (int64_t c = 0; c < c_count; c += GEMM_COLUMNS) {
-                int64_t column = (r * p->taps_w + s) * p->c_size + c0 + c;
+                int64_t column = (r * p->taps_w + s) * p->cut.c_size + c0 + c;
                 g.b = x + r * p->x_cols * p->x_step + s * x_column + c;
                 g.columns = (int)(c_count - c < GEMM_COLUMNS ? c_count - c : GEMM_COLUMNS);
                 for (int64_t k = 0; k < k_count; k += GEMM_ROWS) {
@@ -273,24 +253,20 @@ static void weight_block(const struct weight *p, const float *x, const float *dy
             }
 }
 
-static void weight_unit(const struct weight *p, int64_t group, int64_t k0, int64_t c0, float *x,
-                        float *dy)
+static void run_unit(const struct weight *p, const struct weight_unit *unit, float *x, float *dy)
 {
-    int64_t k_count = p->k_size - k0 < p->k_block ? p->k_size - k0 : p->k_block;
-    int64_t c_count = p->c_size - c0 < p->c_block ? p->c_size - c0 : p->c_block;
-    float *dw = p->dw + group * p->group_dw;
-    float *dbias = p->dbias && c0 == 0 ? p->dbias + group * p->group_dbias : NULL;
-    int64_t end = (group + 1) * p->blocks / p->groups;
-    for (int64_t block = group * p->blocks / p->groups; block < end; ++block) {
+    const int64_t k_count = ddpm_smaller(p->cut.k_size - unit->k, p->cut.k_block);
+    const int64_t c_count = ddpm_smaller(p->cut.c_size - unit->c, p->cut.c_block);
+    for (int64_t block = unit->begin; block < unit->end; ++block) {
         int64_t w = block % p->blocks_w * p->cols, row = block / p->blocks_w;
         int64_t h = row % p->blocks_h * p->rows, n = row / p->blocks_h;
         if (p->pairs)
-            copy_block_pairs(p, n, h, w, k0, k_count, c0, c_count, x, dy);
+            copy_block_pairs(p, n, h, w, unit->k, k_count, unit->c, c_count, x, dy);
         else
-            copy_block(p, n, h, w, k0, k_count, c0, c_count, x, dy);
-        weight_block(p, x, dy, k0, k_count, c0, c_count, dw);
-        if (dbias)
-            add_bias(dy, p->dy_step, p->rows * p->steps, p->pairs, k_count, dbias + k0);
+            copy_block(p, n, h, w, unit->k, k_count, unit->c, c_count, x, dy);
+        weight_block(p, x, dy, unit->k, k_count, unit->c, c_count, unit->dw);
+        if (unit->dbias)
+            add_bias(dy, p->dy_step, p->rows * p->steps, p->pairs, k_count, unit->dbias + unit->k);
     }
 }
 
@@ -298,12 +274,22 @@ static void weight_units(void *context, int64_t begin, int64_t end, int thread)
 {
     const struct weight *p = context;
     float *x = p->copies + (size_t)thread * (thread_bytes(p) / sizeof(float));
-    for (int64_t unit = begin; unit < end; ++unit) {
-        int64_t c = unit % p->c_blocks, rest = unit / p->c_blocks;
-        int64_t k = rest % p->k_blocks, group = rest / p->k_blocks;
-        weight_unit(p, group, k * p->k_block, c * p->c_block, x, x + p->x_copy);
+    for (int64_t i = begin; i < end; ++i) {
+        const struct weight_unit unit = weight_unit_at(&p->cut, i);
+        run_unit(p, &unit, x, x + p->x_copy);
     }
 }
+
+static ddpm_status weight_run(const struct ddpm_call *call)
+{
+    struct weight p = weight_plan(call);
+    p.copies = call->scratch;
+    float *sums = p.copies + (size_t)call->device->threads * (thread_bytes(&p) / sizeof(float));
+    SIMD(weight_run_units)(call, &p.cut, sums, weight_units, &p);
+    return DDPM_OK;
+}
+
+/* --- what all gradients of weights use, see conv_weight.h --- */
 
 struct groups {
     const float *from;
@@ -311,7 +297,7 @@ struct groups {
     int64_t stride, count;
 };
 
-static void add_groups(void *context, int64_t begin, int64_t end, int thread)
+static void add_groups_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct groups *groups = context;
@@ -324,36 +310,29 @@ static void add_groups(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-void SIMD(conv_add_groups)(int threads, const float *from, int64_t stride, int64_t groups,
-                           int64_t count, float *to)
+/* to += Σ_group from[group]. */
+static void add_groups(int threads, const float *from, int64_t stride, int64_t groups,
+                       const struct ddpm_tensor *to)
 {
-    struct groups context = {from, to, stride, groups};
-    ddpm_parallel_for(threads, count, 4096, add_groups, &context);
+    struct groups context = {from, to->data, stride, groups};
+    ddpm_parallel_for(threads, ddpm_tensor_count(to), 4096, add_groups_range, &context);
 }
 
-static ddpm_status weight_run(const struct ddpm_call *call)
+void SIMD(weight_run_units)(const struct ddpm_call *call, struct weight_cut *cut, float *sums,
+                            ddpm_range_function *function, void *context)
 {
-    struct weight p = weight_plan(call);
-    int threads = call->device->threads;
-    bool bias = ddpm_tensor_present(&call->out[1]);
-    int64_t units = p.groups * p.k_blocks * p.c_blocks;
-    p.copies = call->scratch;
-    p.dw = call->out[0].data;
-    p.dbias = bias ? call->out[1].data : NULL;
-    if (p.groups == 1) {
-        ddpm_parallel_for(threads, units, 1, weight_units, &p);
-        return DDPM_OK;
-    }
-    p.dw = (float *)((char *)call->scratch + (size_t)threads * thread_bytes(&p));
-    p.dbias = bias ? p.dw + p.groups * p.group_dw : NULL;
-    memset(p.dw, 0, (size_t)(p.groups * (p.group_dw + p.group_dbias)) * sizeof *p.dw);
-    ddpm_parallel_for(threads, units, 1, weight_units, &p);
-    SIMD(conv_add_groups)
-    (threads, p.dw, p.group_dw, p.groups, p.k_size * p.depth, call->out[0].data);
-    if (bias)
-        SIMD(conv_add_groups)
-    (threads, p.dbias, p.group_dbias, p.groups, p.k_size, call->out[1].data);
-    return DDPM_OK;
+    const int threads = call->device->threads;
+    const struct ddpm_tensor *dw = &call->out[0], *dbias = &call->out[1];
+    const bool grouped = cut->groups > 1, bias = ddpm_tensor_present(dbias);
+    cut->dw = grouped ? sums : dw->data;
+    cut->dbias = !bias ? NULL : grouped ? sums + cut->groups * cut->group_dw : dbias->data;
+    if (grouped)
+        memset(sums, 0, weight_sums_bytes(cut));
+    ddpm_parallel_for(threads, cut->groups * cut->k_blocks * cut->c_blocks, 1, function, context);
+    if (grouped)
+        add_groups(threads, cut->dw, cut->group_dw, cut->groups, dw);
+    if (grouped && bias)
+        add_groups(threads, cut->dbias, cut->group_dbias, cut->groups, dbias);
 }
 
 const struct ddpm_kernel SIMD(conv2d_backward_weight_direct) = {
