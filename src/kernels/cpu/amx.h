@@ -136,15 +136,14 @@ ALWAYS_INLINE void amx_store_spare(float *spare)
     _tile_stored(4, spare, 64);
 }
 
-/* 32 fp32 numbers in parts, as rows of a `part_bytes` apart. */
+/* 32 fp32 numbers in parts, as rows of a `part_bytes` apart: low[i] and high[i] are pair i of the
+ * depth, as rows of b must have them too. */
 ALWAYS_INLINE void amx_put_split(char *to, int64_t part_bytes, vf low, vf high)
 {
-    vf first[AMX_PARTS], second[AMX_PARTS];
-    amx_split(low, first);
-    amx_split(high, second);
+    vf pairs[AMX_PARTS];
+    amx_split_pairs(low, high, pairs);
     for (int part = 0; part < AMX_PARTS; ++part)
-        _mm512_storeu_si512(to + part * part_bytes, (__m512i)_mm512_cvtne2ps_pbh(
-                                                        (__m512)second[part], (__m512)first[part]));
+        vf_store((float *)(void *)(to + part * part_bytes), pairs[part]);
 }
 
 /* Columns [0, 16) and [16, 32) of row m of stored sums. */

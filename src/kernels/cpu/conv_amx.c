@@ -528,11 +528,10 @@ static void forward_pack_units(void *context, int64_t begin, int64_t end, int th
                     if (left > LANES)
                         b = vf_load_upto(from, LANES, left - LANES, DDPM_F32);
                 }
-                if (parts > 1) {
-                    a = amx_part(a, part);
-                    b = amx_part(b, part);
-                }
-                rows[i] = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+                if (parts > 1) /* pairs as amx_put_split() makes them */
+                    rows[i] = (__m512i)vf_to_bf16_pairs(amx_part(a, part), amx_part(b, part));
+                else
+                    rows[i] = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
             }
             amx_transpose(rows);
             memcpy(to, rows, sizeof rows);
@@ -589,6 +588,7 @@ static void backward_pack_units(void *context, int64_t begin, int64_t end, int t
     const int64_t chunks = ddpm_ceil_div(w->n, AMX_DEPTH), taps = w->h * w->w;
     const int64_t units = pack_units(w->n, w->c), row = taps * w->c;
     const int64_t parts = call->in[0].dtype == DDPM_F32 ? AMX_PARTS : 1;
+    const int64_t apart = parts > 1 ? LANES : 1; /* the k of a pair, see amx_put_split() */
     for (int64_t unit = begin; unit < end; ++unit)
         for (int64_t tile = 0; tile < taps * parts; ++tile) {
             const int64_t tap = tile / parts, part = tile % parts;
@@ -596,13 +596,14 @@ static void backward_pack_units(void *context, int64_t begin, int64_t end, int t
             char *to = (char *)call->packed + (step * parts + part) * AMX_PANEL_STEP;
             const int64_t k0 = unit % chunks * AMX_DEPTH, c0 = unit / chunks * AMX_BLOCK;
             for (int64_t i = 0; i < 2 * AMX_ROWS; ++i, to += sizeof(vu)) {
-                const int64_t k = k0 + i % AMX_ROWS * 2, c = c0 + i / AMX_ROWS * LANES;
+                const int64_t k = k0 + i % AMX_ROWS * (parts > 1 ? 1 : 2);
+                const int64_t c = c0 + i / AMX_ROWS * LANES;
                 const float *from = (const float *)w->data + k * row + tap * w->c + c;
                 vf low = {0}, high = {0};
                 if (c < w->c && k < w->n)
                     low = vf_load_upto(from, 0, w->c - c, DDPM_F32);
-                if (c < w->c && k + 1 < w->n)
-                    high = vf_load_upto(from, row, w->c - c, DDPM_F32);
+                if (c < w->c && k + apart < w->n)
+                    high = vf_load_upto(from, apart * row, w->c - c, DDPM_F32);
                 if (parts > 1) {
                     low = amx_part(low, part);
                     high = amx_part(high, part);

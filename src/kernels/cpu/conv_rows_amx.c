@@ -301,7 +301,7 @@ ALWAYS_INLINE void transform_weights(const float *from, int64_t step, vf u[PLACE
 }
 
 /* Rows of one tile of b for each place and part: forward, row i is output n + i with its pairs of
- * channels, still to be turned round; of the gradient, row i is the pair of channels of dy 2i. */
+ * channels, still to be turned round; of the gradient, row i is the i-th pair of channels of dy. */
 static void pack_rows(const struct ddpm_call *call, int64_t depth, int64_t n, int r,
                       vf rows[PLACES][AMX_PARTS][AMX_ROWS])
 {
@@ -310,29 +310,23 @@ static void pack_rows(const struct ddpm_call *call, int64_t depth, int64_t n, in
     const int64_t outputs = forward ? w->n : w->c, channels = forward ? w->c : w->n;
     const float *weights = w->data;
     for (int64_t i = 0; i < AMX_ROWS; ++i) {
-        vf first[PLACES] = {{0}}, second[PLACES] = {{0}}, pairs[AMX_PARTS];
+        vf first[PLACES] = {{0}}, second[PLACES] = {{0}};
         if (forward && n + i < outputs) {
             const float *from = weights + ((n + i) * TAPS + r) * TAPS * w->c + depth;
             transform_weights(from, w->c, first);
             if (depth + LANES < channels)
                 transform_weights(from + LANES, w->c, second);
         } else if (!forward && n < outputs) {
-            const int64_t k = depth + 2 * i, last = TAPS * TAPS - 1 - r * TAPS;
+            const int64_t k = depth + i, last = TAPS * TAPS - 1 - r * TAPS;
             if (k < channels)
                 transform_weights(weights + (k * TAPS * TAPS + last) * w->c + n, -w->c, first);
-            if (k + 1 < channels)
-                transform_weights(weights + ((k + 1) * TAPS * TAPS + last) * w->c + n, -w->c,
+            if (k + LANES < channels)
+                transform_weights(weights + ((k + LANES) * TAPS * TAPS + last) * w->c + n, -w->c,
                                   second);
         }
-        for (int place = 0; place < PLACES; ++place) {
-            if (forward)
-                amx_put_split((char *)&rows[place][0][i], sizeof rows[place][0], first[place],
-                              second[place]);
-            else
-                amx_split_pairs(first[place], second[place], pairs);
-            for (int part = 0; !forward && part < AMX_PARTS; ++part)
-                rows[place][part][i] = pairs[part];
-        }
+        for (int place = 0; place < PLACES; ++place)
+            amx_put_split((char *)&rows[place][0][i], sizeof rows[place][0], first[place],
+                          second[place]);
     }
 }
 
