@@ -50,24 +50,29 @@ static inline size_t weight_sums_bytes(const struct weight_cut *cut)
 struct weight_unit {
     int64_t k, c;       /* first channels */
     int64_t begin, end; /* blocks of pixels */
-    float *dw, *dbias;  /* sums to be added to; dbias is NULL where another unit sums it up */
+    float *dw, *dbias;  /* where its sums go; dbias is NULL where another unit sums it up */
+    bool fresh;         /* dw holds nothing yet, and is not to be added to but written */
 };
 
-static inline struct weight_unit weight_unit_at(const struct weight_cut *cut, int64_t i)
+static inline struct weight_unit weight_unit_begin(const struct weight_cut *cut, int64_t i)
 {
     const int64_t rest = i / cut->c_blocks, group = rest / cut->k_blocks;
     struct weight_unit unit = {.k = rest % cut->k_blocks * cut->k_block,
                                .c = i % cut->c_blocks * cut->c_block,
                                .begin = group * cut->blocks / cut->groups,
                                .end = (group + 1) * cut->blocks / cut->groups,
-                               .dw = cut->dw + group * cut->group_dw};
+                               .dw = cut->dw + group * cut->group_dw,
+                               .fresh = cut->groups > 1};
     if (cut->dbias && unit.c == 0)
         unit.dbias = cut->dbias + group * cut->group_dbias;
+    if (unit.dbias && unit.fresh)
+        memset(unit.dbias + unit.k, 0,
+               (size_t)ddpm_smaller(cut->k_block, cut->k_size - unit.k) * sizeof(float));
     return unit;
 }
 
-/* Add all units' sums to dw and dbias of the call. `function` takes units and finds `cut` in its
- * context; `sums`: weight_sums_bytes(). */
+/* Add all units' sums to dw and dbias of the call. `function` takes units, each of which it begins
+ * with weight_unit_begin(); it finds `cut` in its context. `sums`: weight_sums_bytes(). */
 void SIMD(weight_run_units)(const struct ddpm_call *call, struct weight_cut *cut, float *sums,
                             ddpm_range_function *function, void *context);
 

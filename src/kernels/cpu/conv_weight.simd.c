@@ -257,6 +257,9 @@ static void run_unit(const struct weight *p, const struct weight_unit *unit, flo
 {
     const int64_t k_count = ddpm_smaller(p->cut.k_size - unit->k, p->cut.k_block);
     const int64_t c_count = ddpm_smaller(p->cut.c_size - unit->c, p->cut.c_block);
+    const int64_t taps = (int64_t)p->taps_h * p->taps_w;
+    for (int64_t row = unit->k * taps; unit->fresh && row < (unit->k + k_count) * taps; ++row)
+        memset(unit->dw + row * p->cut.c_size + unit->c, 0, (size_t)c_count * sizeof *unit->dw);
     for (int64_t block = unit->begin; block < unit->end; ++block) {
         int64_t w = block % p->blocks_w * p->cols, row = block / p->blocks_w;
         int64_t h = row % p->blocks_h * p->rows, n = row / p->blocks_h;
@@ -275,7 +278,7 @@ static void weight_units(void *context, int64_t begin, int64_t end, int thread)
     const struct weight *p = context;
     float *x = p->copies + (size_t)thread * (thread_bytes(p) / sizeof(float));
     for (int64_t i = begin; i < end; ++i) {
-        const struct weight_unit unit = weight_unit_at(&p->cut, i);
+        const struct weight_unit unit = weight_unit_begin(&p->cut, i);
         run_unit(p, &unit, x, x + p->x_copy);
     }
 }
@@ -326,8 +329,6 @@ void SIMD(weight_run_units)(const struct ddpm_call *call, struct weight_cut *cut
     const bool grouped = cut->groups > 1, bias = ddpm_tensor_present(dbias);
     cut->dw = grouped ? sums : dw->data;
     cut->dbias = !bias ? NULL : grouped ? sums + cut->groups * cut->group_dw : dbias->data;
-    if (grouped)
-        memset(sums, 0, weight_sums_bytes(cut));
     ddpm_parallel_for(threads, cut->groups * cut->k_blocks * cut->c_blocks, 1, function, context);
     if (grouped)
         add_groups(threads, cut->dw, cut->group_dw, cut->groups, dw);

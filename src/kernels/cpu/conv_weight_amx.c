@@ -479,8 +479,9 @@ static void put_sums(const struct weight *p, const float *sums, const struct wei
                         float *to = unit->dw + ((k + m) * taps + tap) * p->cut.c_size + c + j;
                         const int64_t left = p->cut.c_size - c - j;
                         vf sum = vf_load(amx_block_row(sums, m) + j / LANES * 256);
-                        vf_store_upto(to, 0, vf_load_upto(to, 0, left, DDPM_F32) + sum, left,
-                                      DDPM_F32);
+                        if (!unit->fresh)
+                            sum += vf_load_upto(to, 0, left, DDPM_F32);
+                        vf_store_upto(to, 0, sum, left, DDPM_F32);
                     }
 }
 
@@ -514,7 +515,7 @@ static void weight_units(void *context, int64_t begin, int64_t end, int thread)
     const struct weight *p = context;
     amx_begin();
     for (int64_t i = begin; i < end; ++i) {
-        const struct weight_unit unit = weight_unit_at(&p->cut, i);
+        const struct weight_unit unit = weight_unit_begin(&p->cut, i);
         run_unit(p, &unit, p->memory + thread * p->thread_bytes);
     }
     amx_end();

@@ -312,7 +312,7 @@ static void put_sums(const struct weight *p, const float *sums, const struct wei
                                                 j / LANES * 256);
                     weight_gradient_1d(places, w);
                     for (int s = 0; s < TAPS; ++s, to += p->cut.c_size)
-                        vf_store(to, vf_load(to) + w[s]);
+                        vf_store(to, unit->fresh ? w[s] : vf_load(to) + w[s]);
                 }
 }
 
@@ -341,7 +341,7 @@ static void weight_units(void *context, int64_t begin, int64_t end, int thread)
     const struct weight *p = context;
     amx_begin();
     for (int64_t i = begin; i < end; ++i) {
-        const struct weight_unit unit = weight_unit_at(&p->cut, i);
+        const struct weight_unit unit = weight_unit_begin(&p->cut, i);
         run_unit(p, &unit, p->memory + thread * p->thread_bytes);
     }
     amx_end();
