@@ -194,6 +194,9 @@ static void input_tiles(const struct winograd *p, float *v, int64_t first, int64
     float *patch = p->patches + thread * p->patch;
     for (int64_t i = begin; i < end; ++i)
         SIMD(winograd_input)(&p->x, first + i, tile_at(p, v, i), p->v_stride, patch);
+#if WINOGRAD_SPLIT
+    amx_lines_end();
+#endif
 }
 
 static void output_tiles(const struct winograd *p, const float *v, int64_t first, int64_t begin,
@@ -287,7 +290,7 @@ static void unit_taps(const struct ddpm_call *call, int64_t panel, int64_t c,
     const bool forward = call->op == DDPM_OP_CONV2D;
     const int64_t channels = call->in[0].c, outputs = forward ? w->n : w->c;
     const int64_t first = panel * GEMM_COLUMNS, columns = outputs - first;
-    for (int i = 0; i < unit_channels(&call->in[0]); ++i, ++c)
+    for (int i = 0; i < unit_channels(&call->in[0]); ++i, c += WINOGRAD_SPLIT ? LANES : 1)
         for (int tap = 0; tap < 9; ++tap) {
             const float *from = (const float *)w->data;
             from += forward ? (first * 9 + tap) * w->c + c : (c * 9 + 8 - tap) * w->c + first;
@@ -331,7 +334,9 @@ static void pack_units(void *context, int64_t begin, int64_t end, int thread)
         float buffer[WINOGRAD_PLACES][UNITS_TOGETHER * UNIT_FLOATS], taps[2][9][GEMM_COLUMNS];
         count = ddpm_smaller(end - unit, UNITS_TOGETHER - unit % UNITS_TOGETHER);
         for (int64_t i = 0; i < count; ++i) {
-            unit_taps(call, (unit + i) / units, (unit + i) % units * channels, taps);
+            const int64_t at = (unit + i) % units;
+            unit_taps(call, (unit + i) / units,
+                      WINOGRAD_SPLIT ? at / LANES * AMX_DEPTH + at % LANES : at * channels, taps);
             SIMD(winograd_weights)
             (&taps[0][0][0], call->in[0].dtype, &buffer[0][i * piece],
              UNITS_TOGETHER * UNIT_FLOATS);

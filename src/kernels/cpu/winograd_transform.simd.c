@@ -7,7 +7,13 @@
 #include "kernels/cpu/winograd.h"
 #include "kernels/cpu/winograd_1d.h"
 
+#if WINOGRAD_SPLIT
+#include "kernels/cpu/amx.h"
+#endif
+
 #define UNROLL _Pragma("GCC unroll 6")
+
+#define TILE_FLOATS (AMX_TILE / (int64_t)sizeof(float))
 
 /* A square of pixels: where it lies, or, if it hangs over the picture's edge, a copy filled up with
  * zeros. Strides are in elements. */
@@ -52,27 +58,26 @@ enum form {
     FORM_BF16,   /* rounded to bf16 */
     FORM_FIRST,  /* kept in `first`, for */
     FORM_SECOND, /* the next tile, which makes pairs of both */
-    FORM_SPLIT,  /* fp32 in three parts: rows of matrix tiles */
-    FORM_PAIRS,  /* fp32 in three parts: pairs with those of `first` */
+    FORM_SPLIT,  /* pairs with `first`, fp32 in three parts: rows of a, in matrix tiles */
+    FORM_PAIRS,  /* the same, rows of b */
 };
 
-/* Rows of a: the parts of 16 channels are half a row of AMX_PARTS tiles that follow one another. */
-ALWAYS_INLINE void put_split(char *v, int64_t c, vf value)
-{
-    vf parts[AMX_PARTS];
-    amx_split(value, parts);
-    v += c / AMX_DEPTH * AMX_PARTS * AMX_TILE + c % AMX_DEPTH * 2;
-    for (int i = 0; i < AMX_PARTS; ++i)
-        vf_store_bf16((uint16_t *)(void *)(v + i * AMX_TILE), parts[i]);
-}
-
-/* Rows of b: the same channel of two values side by side, the parts `stride` numbers apart. */
-ALWAYS_INLINE void put_pairs(float *v, int64_t stride, vf even, vf odd)
+/* Pairs of two values' numbers, in parts that lie `stride` numbers apart; rows of a past the
+ * caches, which are smaller than all of them (conv_winograd.simd.c says when that is over). */
+ALWAYS_INLINE void put_pairs(float *v, int64_t stride, vf low, vf high, const enum form form)
 {
     vf pairs[AMX_PARTS];
-    amx_split_pairs(even, odd, pairs);
-    for (int i = 0; i < AMX_PARTS; ++i)
-        vf_store(v + i * stride, pairs[i]);
+    amx_split_pairs(low, high, pairs);
+    for (int i = 0; i < AMX_PARTS; ++i, v += stride) {
+#if WINOGRAD_SPLIT
+        if (form == FORM_SPLIT) {
+            amx_write_line(v, (__m512i)pairs[i]);
+            continue;
+        }
+#endif
+        vf_store(v, pairs[i]);
+    }
+    (void)form;
 }
 
 ALWAYS_INLINE void put(void *v, int64_t stride, int64_t c, int place, vf value,
@@ -85,10 +90,11 @@ ALWAYS_INLINE void put(void *v, int64_t stride, int64_t c, int place, vf value,
     else if (form == FORM_FIRST)
         first[place] = value;
     else if (form == FORM_SPLIT)
-        put_split((char *)((float *)v + place * stride), c, value);
+        put_pairs((float *)v + place * stride + c / AMX_DEPTH * AMX_PARTS * TILE_FLOATS,
+                  TILE_FLOATS, first[place], value, form);
     else if (form == FORM_PAIRS)
         put_pairs((float *)v + place * stride + c / AMX_ROWS * stride / AMX_PARTS / 2,
-                  stride / AMX_PARTS, first[place], value);
+                  stride / AMX_PARTS, first[place], value, form);
     else
         vf_store((float *)v + place * stride + c, (vf)vf_to_bf16_pairs(first[place], value));
 }
@@ -104,7 +110,7 @@ ALWAYS_INLINE void input_2d(const struct patch *patch, const enum ddpm_dtype dty
         UNROLL for (int i = 0; i < 6; ++i)
         {
             const int64_t at = i * patch->row + j * patch->pixel + c;
-            if (form == FORM_SPLIT && j >= 2)
+            if (WINOGRAD_SPLIT && j >= 2)
                 __builtin_prefetch((const float *)patch->from + at + 4 * patch->pixel);
             d[i] = vf_load_as(patch->from, at, dtype);
         }
@@ -124,10 +130,15 @@ void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, void *v, in
 {
     struct patch patch = patch_of_tile(x, 1, tile, copy);
     if (WINOGRAD_SPLIT && x->dtype == DDPM_F32) {
-        for (int64_t c = 0; c < x->c; c += LANES)
-            input_2d(&patch, DDPM_F32, v, stride, c, FORM_SPLIT, NULL);
-        for (int place = 0; x->c % AMX_DEPTH && place < WINOGRAD_PLACES; ++place)
-            put(v, stride, x->c, place, (vf){0}, FORM_SPLIT, NULL);
+        for (int64_t c = 0; c < x->c; c += AMX_DEPTH) {
+            vf first[WINOGRAD_PLACES];
+            input_2d(&patch, DDPM_F32, v, stride, c, FORM_FIRST, first);
+            if (c + LANES < x->c)
+                input_2d(&patch, DDPM_F32, v, stride, c + LANES, FORM_SPLIT, first);
+            else
+                for (int place = 0; place < WINOGRAD_PLACES; ++place)
+                    put(v, stride, c + LANES, place, (vf){0}, FORM_SPLIT, first);
+        }
     } else if (x->dtype == DDPM_F32) {
         for (int64_t c = 0; c < x->c; c += LANES)
             input_2d(&patch, DDPM_F32, v, stride, c, FORM_F32, NULL);
