@@ -5,58 +5,40 @@
  *   2. p[place][tile][n] = Σ_c v[place][tile][c] · packed[place][c][n]     gemm_rows
  *   3. y = bias + residual + Aᵀ p A                  per tile
  *
- * v and packed are of the activations' dtype, p is fp32. At level amx, v and packed are fp32 in
- * three parts of bf16, in tiles as multiply() takes them, and all threads always share the tiles.
- * The gradient of the data is the same convolution of dy with the weights turned round and k and c
- * exchanged. Where there are many tiles, every thread takes blocks of them through the three steps,
- * so that v and p stay in its caches; where there are few, or many weights, all threads share the
- * tiles and each step is a loop of its own. Both do the same sums in the same order. */
+ * v and packed are of the activations' dtype, p is fp32. The gradient of the data is the same
+ * convolution of dy with the weights turned round and k and c exchanged. Where there are many
+ * tiles, every thread takes blocks of them through the three steps, so that v and p stay in its
+ * caches; where there are few, or many weights, all threads share the tiles and each step is a loop
+ * of its own. Both do the same sums in the same order. */
 #include "core/memory.h"
 #include "core/threads.h"
-#include "kernels/cpu/amx_layout.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/winograd.h"
 
-#if WINOGRAD_SPLIT
-#include "kernels/cpu/amx.h"
-#define BLOCK_TILES_UNIT AMX_BLOCK
-#else
-#define BLOCK_TILES_UNIT (28 / GEMM_ROWS * GEMM_ROWS)
-#endif
 #define BLOCK_BYTES ((int64_t)1 << 19) /* v and p of a thread's block */
+#define BLOCK_TILES_UNIT (28 / GEMM_ROWS * GEMM_ROWS)
 #define BLOCK_TILES_MOST (4 * BLOCK_TILES_UNIT)
 /* More packed weights than that are not read again for every block. */
 #define WEIGHT_BYTES ((int64_t)8 << 20)
-#define SHARED_BYTES ((int64_t)(WINOGRAD_SPLIT ? 96 : 48) << 20) /* of v and p that are shared */
-#define SHARED_TILES 256 /* at most, in parts: v of a place stays in L2 */
-#define UNITS_PER_THREAD 4
-#define UNITS_TOGETHER 8 /* of packing */
-#define UNIT_FLOATS (WINOGRAD_SPLIT ? AMX_PARTS * GEMM_COLUMNS : GEMM_COLUMNS)
-#define SKEW 16 /* elements between places, so that they fall into different cache sets */
+#define SHARED_BYTES ((int64_t)48 << 20)
+#define PANELS_TOGETHER 4 /* of a unit of step 2, shared */
+#define UNITS_TOGETHER 8  /* of packing */
+#define SKEW 16           /* elements between places, so that they fall into different cache sets */
 
 struct winograd {
     struct ddpm_tensor x, y, residual;
     const float *bias, *packed;
     int64_t tiles, panels, columns;
     int64_t steps; /* of the depth: a tile's channels, in units of four bytes */
-    int64_t row;   /* elements of p between tiles */
     bool shared;
     int64_t block;              /* tiles worked on at once */
     int64_t v_stride, p_stride; /* steps of v, elements of p between places */
     int64_t buffer, patch;      /* units of four bytes: v and p; one thread's patch */
-    int64_t unit_panels;        /* of a unit of step 2, shared */
     int64_t pointers;
     float *v, *patches; /* of thread 0, or shared */
     const void **rows;
     int64_t first, count; /* tiles in v, shared */
 };
-
-/* In parts, whole tiles of channels are multiplied. */
-static int64_t depth_steps(const struct ddpm_tensor *x)
-{
-    return WINOGRAD_SPLIT ? ddpm_ceil_div(x->c, AMX_DEPTH) * AMX_DEPTH / 2 * AMX_PARTS
-                          : ddpm_steps(x);
-}
 
 static struct winograd winograd_plan(const struct ddpm_call *call)
 {
@@ -69,26 +51,20 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
     p.tiles = ddpm_tiles_of(&p.x).count;
     p.panels = ddpm_ceil_div(p.y.c, GEMM_COLUMNS);
     p.columns = p.panels * GEMM_COLUMNS;
-    p.steps = depth_steps(&p.x);
-    p.row = p.columns + (WINOGRAD_SPLIT ? SKEW : 0);
-    int64_t tile_bytes = WINOGRAD_PLACES * (p.steps + p.row) * (int64_t)sizeof(float);
+    p.steps = ddpm_steps(&p.x);
+    int64_t tile_bytes = WINOGRAD_PLACES * (p.steps + p.columns) * (int64_t)sizeof(float);
     p.block = BLOCK_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
     p.block = p.block < BLOCK_TILES_UNIT ? BLOCK_TILES_UNIT : p.block;
     p.block = p.block > BLOCK_TILES_MOST ? BLOCK_TILES_MOST : p.block;
-    p.shared = WINOGRAD_SPLIT || p.tiles < 4 * threads * p.block ||
+    p.shared = p.tiles < 4 * threads * p.block ||
                WINOGRAD_PLACES * p.steps * p.columns * (int64_t)sizeof(float) > WEIGHT_BYTES;
     if (p.shared) {
         int64_t most = SHARED_BYTES / tile_bytes / BLOCK_TILES_UNIT * BLOCK_TILES_UNIT;
-        most = WINOGRAD_SPLIT ? ddpm_smaller(most, SHARED_TILES) : most;
         most = most < BLOCK_TILES_UNIT ? BLOCK_TILES_UNIT : most;
-        p.block = ddpm_ceil_div(p.tiles, ddpm_ceil_div(p.tiles, most));
-        p.block = ddpm_ceil_div(p.block, BLOCK_TILES_UNIT) * BLOCK_TILES_UNIT;
-        /* as many panels as leave all threads some units of (place, panels) */
-        const int64_t groups = ddpm_ceil_div(UNITS_PER_THREAD * threads, WINOGRAD_PLACES);
-        p.unit_panels = ddpm_ceil_div(p.panels, groups);
+        p.block = p.tiles < most ? p.tiles : most;
     }
     p.v_stride = p.block * p.steps + SKEW;
-    p.p_stride = p.block * p.row + SKEW;
+    p.p_stride = p.block * p.columns + SKEW;
     p.buffer = WINOGRAD_PLACES * (p.v_stride + p.p_stride);
     p.patch = WINOGRAD_PLACES * p.steps;
     p.pointers = 2 * ddpm_ceil_div(p.block, GEMM_ROWS) * GEMM_ROWS;
@@ -114,43 +90,11 @@ static void fill_rows(const struct winograd *p, int64_t count, float *v, const v
     for (int64_t i = 0; i < p->pointers / 2; ++i) {
         int64_t tile = i < count ? i : count - 1;
         rows[i] = v + tile * p->steps;
-        rows[p->pointers / 2 + i] = products + tile * p->row;
+        rows[p->pointers / 2 + i] = products + tile * p->columns;
     }
 }
 
 /* Step 2 at one place, panels [panel, end). */
-#if WINOGRAD_SPLIT
-static void multiply(const struct winograd *p, int64_t count, const void *const *rows,
-                     int64_t place, int64_t panel, int64_t end)
-{
-    float spare[AMX_TILE / sizeof(float)] __attribute__((aligned(64)));
-    const char *a = (const char *)(p->v + place * p->v_stride);
-    float *sums = p->v + WINOGRAD_PLACES * p->v_stride + place * p->p_stride;
-    const int64_t group = AMX_ROWS * p->steps * (int64_t)sizeof(float);
-    const int64_t step = AMX_PARTS * AMX_TILE, row = p->row * (int64_t)sizeof(float);
-    (void)rows;
-    amx_begin();
-    for (int64_t at = panel; at < end; ++at)
-        for (int64_t i = 0; i < count; i += AMX_BLOCK) {
-            const char *low = a + i / AMX_ROWS * group;
-            const char *b = (const char *)p->packed + (place * p->panels + at) * 2 * group;
-            amx_block_zero();
-            for (int64_t c = 0; c < group; c += step) {
-                amx_block_step_split(low + c, low + group + c, 64, AMX_TILE, b + 2 * c,
-                                     AMX_PANEL_STEP, AMX_TILE);
-                if (c / step % AMX_SPLIT_STEPS_PER_STORE == 0)
-                    amx_store_spare(spare);
-            }
-            float *to = sums + i * p->row + at * AMX_BLOCK;
-            _tile_stored(0, to, row);
-            _tile_stored(1, to + 16, row);
-            _tile_stored(2, to + AMX_ROWS * p->row, row);
-            _tile_stored(3, to + AMX_ROWS * p->row + 16, row);
-        }
-    amx_end();
-    amx_fence();
-}
-#else
 static void multiply(const struct winograd *p, int64_t count, const void *const *rows,
                      int64_t place, int64_t panel, int64_t end)
 {
@@ -179,24 +123,13 @@ static void multiply(const struct winograd *p, int64_t count, const void *const 
             }
         }
 }
-#endif
-
-/* Where tile i begins in v. */
-static float *tile_at(const struct winograd *p, float *v, int64_t i)
-{
-    return WINOGRAD_SPLIT ? v + i / AMX_ROWS * AMX_ROWS * p->steps + i % AMX_ROWS * AMX_DEPTH / 2
-                          : v + i * p->steps;
-}
 
 static void input_tiles(const struct winograd *p, float *v, int64_t first, int64_t begin,
                         int64_t end, int thread)
 {
     float *patch = p->patches + thread * p->patch;
     for (int64_t i = begin; i < end; ++i)
-        SIMD(winograd_input)(&p->x, first + i, tile_at(p, v, i), p->v_stride, patch);
-#if WINOGRAD_SPLIT
-    amx_lines_end();
-#endif
+        SIMD(winograd_input)(&p->x, first + i, v + i * p->steps, p->v_stride, patch);
 }
 
 static void output_tiles(const struct winograd *p, const float *v, int64_t first, int64_t begin,
@@ -205,7 +138,7 @@ static void output_tiles(const struct winograd *p, const float *v, int64_t first
     const float *products = v + WINOGRAD_PLACES * p->v_stride;
     for (int64_t i = begin; i < end; ++i)
         SIMD(winograd_output)
-    (products + i * p->row, p->p_stride, p->bias, &p->residual, &p->y, first + i);
+    (products + i * p->columns, p->p_stride, p->bias, &p->residual, &p->y, first + i);
 }
 
 static void own_blocks(void *context, int64_t begin, int64_t end, int thread)
@@ -234,9 +167,9 @@ static void shared_multiply(void *context, int64_t begin, int64_t end, int threa
 {
     (void)thread;
     const struct winograd *p = context;
-    int64_t groups = ddpm_ceil_div(p->panels, p->unit_panels);
+    int64_t groups = ddpm_ceil_div(p->panels, PANELS_TOGETHER);
     for (int64_t unit = begin; unit < end; ++unit) {
-        int64_t panel = unit % groups * p->unit_panels, last = panel + p->unit_panels;
+        int64_t panel = unit % groups * PANELS_TOGETHER, last = panel + PANELS_TOGETHER;
         multiply(p, p->count, p->rows, unit / groups, panel, last < p->panels ? last : p->panels);
     }
 }
@@ -261,7 +194,7 @@ static ddpm_status winograd_run(const struct ddpm_call *call)
         p.count = p.tiles - p.first < p.block ? p.tiles - p.first : p.block;
         fill_rows(&p, p.count, p.v, p.rows);
         ddpm_parallel_for(threads, p.count, 4, shared_input, &p);
-        ddpm_parallel_for(threads, WINOGRAD_PLACES * ddpm_ceil_div(p.panels, p.unit_panels), 1,
+        ddpm_parallel_for(threads, WINOGRAD_PLACES * ddpm_ceil_div(p.panels, PANELS_TOGETHER), 1,
                           shared_multiply, &p);
         ddpm_parallel_for(threads, p.count, 4, shared_output, &p);
     }
@@ -276,95 +209,64 @@ static ddpm_status winograd_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* Channels of a unit of packing: those that lie side by side, or in parts the pair that does. */
-static int64_t unit_channels(const struct ddpm_tensor *x)
-{
-    return WINOGRAD_SPLIT || x->dtype == DDPM_BF16 ? 2 : 1;
-}
-
-/* The nine taps of the channels from c on, panel by panel's outputs side by side. */
-static void unit_taps(const struct ddpm_call *call, int64_t panel, int64_t c,
-                      float taps[2][9][GEMM_COLUMNS])
+/* The nine taps of a unit (panel, step), the outputs of the panel side by side; in bf16 those of
+ * the step's two channels. */
+static void unit_taps(const struct ddpm_call *call, int64_t unit, float taps[2][9][GEMM_COLUMNS])
 {
     const struct ddpm_tensor *w = &call->in[1];
     const bool forward = call->op == DDPM_OP_CONV2D;
-    const int64_t channels = call->in[0].c, outputs = forward ? w->n : w->c;
-    const int64_t first = panel * GEMM_COLUMNS, columns = outputs - first;
-    for (int i = 0; i < unit_channels(&call->in[0]); ++i, c += WINOGRAD_SPLIT ? LANES : 1)
+    const int together = call->in[0].dtype == DDPM_BF16 ? 2 : 1; /* channels of a step */
+    const int64_t outputs = forward ? w->n : w->c, steps = ddpm_steps(&call->in[0]);
+    const int64_t first = unit / steps * GEMM_COLUMNS, columns = outputs - first;
+    for (int i = 0; i < together; ++i)
         for (int tap = 0; tap < 9; ++tap) {
+            int64_t c = unit % steps * together + i;
             const float *from = (const float *)w->data;
             from += forward ? (first * 9 + tap) * w->c + c : (c * 9 + 8 - tap) * w->c + first;
             int64_t step = forward ? 9 * w->c : 1;
             for (int n = 0; n < GEMM_COLUMNS; ++n)
-                taps[i][tap][n] = n < columns && c < channels ? from[n * step] : 0;
+                taps[i][tap][n] = n < columns ? from[n * step] : 0;
         }
 }
 
-/* In parts, packed weights are larger than the caches: they are written past them. */
-#if WINOGRAD_SPLIT
-#define PACKED_END amx_lines_end
-static void put_packed(float *to, const float *from, int64_t count)
-{
-    for (int64_t i = 0; i < count; i += LANES)
-        amx_write_line(to + i, _mm512_loadu_si512(from + i));
-}
-#else
-#define PACKED_END() ((void)0)
-static void put_packed(float *to, const float *from, int64_t count)
-{
-    memcpy(to, from, (size_t)count * sizeof *to);
-}
-#endif
-
 /* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step), neighbours in memory.
- * Several are made in a buffer first: 36 streams of single units would wait for memory at each.
- * In parts, units are rows of the AMX_PARTS · 2 tiles of packed[place][panel][AMX_DEPTH channels].
- */
+ * Several are made in a buffer first: 36 streams of single units would wait for memory at each. */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct ddpm_call *call = context;
-    const int64_t channels = unit_channels(&call->in[0]), steps = depth_steps(&call->in[0]);
-    const int64_t outputs = call->op == DDPM_OP_CONV2D ? call->in[1].n : call->in[1].c;
-    const int64_t units = WINOGRAD_SPLIT ? steps / AMX_PARTS : steps; /* of a panel */
-    const int64_t place_size = ddpm_ceil_div(outputs, GEMM_COLUMNS) * steps * GEMM_COLUMNS;
-    const int64_t pieces = WINOGRAD_SPLIT ? 2 * AMX_PARTS : 1,
-                  piece = WINOGRAD_SPLIT ? 16 : GEMM_COLUMNS;
-    for (int64_t unit = begin, count; unit < end; unit += count) {
-        float buffer[WINOGRAD_PLACES][UNITS_TOGETHER * UNIT_FLOATS], taps[2][9][GEMM_COLUMNS];
-        count = ddpm_smaller(end - unit, UNITS_TOGETHER - unit % UNITS_TOGETHER);
+    const struct ddpm_tensor *w = &call->in[1];
+    const int64_t outputs = call->op == DDPM_OP_CONV2D ? w->n : w->c;
+    const int64_t place_size =
+        ddpm_ceil_div(outputs, GEMM_COLUMNS) * ddpm_steps(&call->in[0]) * GEMM_COLUMNS;
+    for (int64_t unit = begin; unit < end; unit += UNITS_TOGETHER) {
+        float buffer[WINOGRAD_PLACES][UNITS_TOGETHER * GEMM_COLUMNS], taps[2][9][GEMM_COLUMNS];
+        const int64_t left = end - unit, count = left < UNITS_TOGETHER ? left : UNITS_TOGETHER;
         for (int64_t i = 0; i < count; ++i) {
-            const int64_t at = (unit + i) % units;
-            unit_taps(call, (unit + i) / units,
-                      WINOGRAD_SPLIT ? at / LANES * AMX_DEPTH + at % LANES : at * channels, taps);
+            unit_taps(call, unit + i, taps);
             SIMD(winograd_weights)
-            (&taps[0][0][0], call->in[0].dtype, &buffer[0][i * piece],
-             UNITS_TOGETHER * UNIT_FLOATS);
+            (&taps[0][0][0], call->in[0].dtype, &buffer[0][i * GEMM_COLUMNS],
+             UNITS_TOGETHER * GEMM_COLUMNS);
         }
-        const int64_t first =
-            WINOGRAD_SPLIT ? unit / 16 * 16 * UNIT_FLOATS + unit % 16 * piece : unit * piece;
         for (int64_t place = 0; place < WINOGRAD_PLACES; ++place)
-            for (int64_t i = 0; i < pieces; ++i)
-                put_packed((float *)call->packed + place * place_size + first + i * 16 * piece,
-                           &buffer[place][i * UNITS_TOGETHER * piece], count * piece);
+            memcpy((float *)call->packed + place * place_size + unit * GEMM_COLUMNS, buffer[place],
+                   (size_t)(count * GEMM_COLUMNS) * sizeof(float));
     }
-    PACKED_END();
 }
 
 static ddpm_status winograd_pack(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *w = &call->in[1];
     int64_t outputs = call->op == DDPM_OP_CONV2D ? w->n : w->c;
-    int64_t units = depth_steps(&call->in[0]) / (WINOGRAD_SPLIT ? AMX_PARTS : 1);
-    ddpm_parallel_for(call->device->threads, ddpm_ceil_div(outputs, GEMM_COLUMNS) * units, 64,
+    ddpm_parallel_for(call->device->threads,
+                      ddpm_ceil_div(outputs, GEMM_COLUMNS) * ddpm_steps(&call->in[0]), 64,
                       pack_units, (void *)(uintptr_t)call);
     return DDPM_OK;
 }
 
 static bool winograd_supports(const struct ddpm_call *call)
 {
-    return (!WINOGRAD_SPLIT || call->in[0].dtype == DDPM_F32) &&
-           SIMD(winograd_suits)(call, &call->in[0], &call->out[0]);
+    return SIMD(winograd_suits)(call, &call->in[0], &call->out[0]);
 }
 
 const struct ddpm_kernel SIMD(conv2d_winograd) = {.name = SIMD_NAME("conv2d_winograd"),

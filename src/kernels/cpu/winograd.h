@@ -29,13 +29,6 @@
 #define WINOGRAD_PLACES 36
 #define WINOGRAD_CHANNELS 16 /* the channels of all tensors are multiples of it, at every level */
 
-/* Level amx multiplies fp32 in matrix tiles, as parts in bf16 (amx_layout.h), and nothing else. */
-#if defined(DDPM_AMX)
-#define WINOGRAD_SPLIT 1
-#else
-#define WINOGRAD_SPLIT 0
-#endif
-
 /* The pictures of x or y cut into tiles of 4×4 pixels. */
 struct ddpm_tiles {
     int64_t high, wide, count; /* tiles of a picture, and of all */
@@ -52,8 +45,7 @@ bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor
                           const struct ddpm_tensor *y);
 
 /* Bᵀ x B of a tile: v[place·stride + step], each pixel's channels as they are, in fp32 or rounded
- * to bf16, as x is; split: a row of AMX_PARTS tiles for every AMX_DEPTH channels. `copy` holds 36·C
- * elements of x. */
+ * to bf16, as x is. `copy` holds 36·C elements of x. */
 void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, void *v, int64_t stride,
                           void *copy);
 
@@ -73,8 +65,7 @@ void SIMD(winograd_output)(const float *p, int64_t stride, const float *bias,
                            int64_t tile);
 
 /* G w Gᵀ for GEMM_COLUMNS weights at once: w[9][GEMM_COLUMNS] → u[place·stride + column]; bf16:
- * w[2][9][GEMM_COLUMNS], of two neighbouring channels, which become pairs; split: the same, the
- * parts stride / AMX_PARTS apart, and half of that between the halves of the columns. */
+ * w[2][9][GEMM_COLUMNS], of two neighbouring channels, which become pairs. */
 void SIMD(winograd_weights)(const float *w, enum ddpm_dtype dtype, void *u, int64_t stride);
 
 /* dw[(3r+s)·C + c] += (Gᵀ p G)[r][s], p[place·stride + c]. */
