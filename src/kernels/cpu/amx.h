@@ -81,8 +81,8 @@ ALWAYS_INLINE void amx_block_step_split(const char *low, const char *high, int64
     _tile_loadd(4, low + (part)*a_part, stride);                                                   \
     _tile_loadd(5, high + (part)*a_part, stride)
 #define LOAD_B(part)                                                                               \
-    _tile_loadd(6, b + (part)*b_part, 64);                                                         \
-    _tile_loadd(7, b + (part)*b_part + b_tile, 64)
+    _tile_loadd(6, b + (part)*b_part, AMX_ROW_BYTES);                                              \
+    _tile_loadd(7, b + (part)*b_part + b_tile, AMX_ROW_BYTES)
 #define MULTIPLY                                                                                   \
     _tile_dpbf16ps(0, 4, 6);                                                                       \
     _tile_dpbf16ps(1, 4, 7);                                                                       \
@@ -109,18 +109,18 @@ ALWAYS_INLINE void amx_block_step_split(const char *low, const char *high, int64
 /* The sums as four tiles, one after the other: rows 0–15 and columns 0–15, columns 16–31, … */
 ALWAYS_INLINE void amx_block_load(const float *sums)
 {
-    _tile_loadd(0, sums, 64);
-    _tile_loadd(1, sums + 256, 64);
-    _tile_loadd(2, sums + 512, 64);
-    _tile_loadd(3, sums + 768, 64);
+    _tile_loadd(0, sums, AMX_ROW_BYTES);
+    _tile_loadd(1, sums + AMX_SUMS / 4, AMX_ROW_BYTES);
+    _tile_loadd(2, sums + 2 * AMX_SUMS / 4, AMX_ROW_BYTES);
+    _tile_loadd(3, sums + 3 * AMX_SUMS / 4, AMX_ROW_BYTES);
 }
 
 ALWAYS_INLINE void amx_block_store(float *sums)
 {
-    _tile_stored(0, sums, 64);
-    _tile_stored(1, sums + 256, 64);
-    _tile_stored(2, sums + 512, 64);
-    _tile_stored(3, sums + 768, 64);
+    _tile_stored(0, sums, AMX_ROW_BYTES);
+    _tile_stored(1, sums + AMX_SUMS / 4, AMX_ROW_BYTES);
+    _tile_stored(2, sums + 2 * AMX_SUMS / 4, AMX_ROW_BYTES);
+    _tile_stored(3, sums + 3 * AMX_SUMS / 4, AMX_ROW_BYTES);
 }
 
 /* On Granite Rapids a store of a tile costs 1,000 cycles if the last one was more than about 2,000
@@ -133,7 +133,7 @@ ALWAYS_INLINE void amx_block_store(float *sums)
 
 ALWAYS_INLINE void amx_store_spare(float *spare)
 {
-    _tile_stored(4, spare, 64);
+    _tile_stored(4, spare, AMX_ROW_BYTES);
 }
 
 /* 32 fp32 numbers in parts, as rows of a `part_bytes` apart: low[i] and high[i] are pair i of the
@@ -146,10 +146,10 @@ ALWAYS_INLINE void amx_put_split(char *to, int64_t part_bytes, vf low, vf high)
         vf_store((float *)(void *)(to + part * part_bytes), pairs[part]);
 }
 
-/* Columns [0, 16) and [16, 32) of row m of stored sums. */
-ALWAYS_INLINE const float *amx_block_row(const float *sums, int64_t m)
+/* Row m of stored sums, from a column on: 0 or 16. */
+ALWAYS_INLINE const float *amx_block_at(const float *sums, int64_t m, int64_t column)
 {
-    return sums + (m / AMX_ROWS * 2 * AMX_ROWS + m % AMX_ROWS) * 16;
+    return sums + (m / AMX_ROWS * 2 + column / AMX_ROWS) * (AMX_SUMS / 4) + m % AMX_ROWS * AMX_ROWS;
 }
 
 /* Results that no cache will hold until they are read are written past the caches, where 32

@@ -13,13 +13,14 @@
 #include "kernels/cpu/element.h"
 
 #define AMX_ROWS 16
-#define AMX_DEPTH 32                   /* bf16 numbers in a row of a */
-#define AMX_TILE 1024                  /* bytes */
-#define AMX_ROW_BYTES 64               /* of every tile */
-#define AMX_PARTS 3                    /* of an fp32 number */
-#define AMX_PRODUCTS 6                 /* of parts, for one of fp32 numbers */
-#define AMX_BLOCK 32                   /* rows and columns of a block of sums */
-#define AMX_BLOCK_BYTES (4 * AMX_TILE) /* of its sums */
+#define AMX_DEPTH 32     /* bf16 numbers in a row of a */
+#define AMX_TILE 1024    /* bytes */
+#define AMX_ROW_BYTES 64 /* of every tile */
+#define AMX_PARTS 3      /* of an fp32 number */
+#define AMX_PRODUCTS 6   /* of parts, for one of fp32 numbers */
+#define AMX_BLOCK 32     /* rows and columns of a block of sums */
+#define AMX_SUMS (AMX_BLOCK * AMX_BLOCK)
+#define AMX_BLOCK_BYTES (4 * AMX_TILE) /* of them */
 #define AMX_PANEL_STEP (2 * AMX_TILE)  /* bytes of b for one step of a block's depth */
 
 /* The parts of fp32 numbers, from the largest on; the lower halves of their bits are zeros.

@@ -333,9 +333,8 @@ ALWAYS_INLINE void put_rows(const struct conv *conv, struct put *put, int64_t ro
         const int64_t m = AMX_BLOCK - put->left, pixel = put->pixels[m];
         if (pixel < 0)
             continue;
-        const float *sums = amx_block_row(put->sums, m);
-        vf low = vf_load(sums) + vf_load(put->bias);
-        vf high = vf_load(sums + AMX_TILE / sizeof *sums) + vf_load(put->bias + LANES);
+        vf low = vf_load(amx_block_at(put->sums, m, 0)) + vf_load(put->bias);
+        vf high = vf_load(amx_block_at(put->sums, m, LANES)) + vf_load(put->bias + LANES);
         if (ddpm_tensor_present(residual)) {
             const int64_t from = pixel * residual->pixel_stride + put->n;
             low += vf_load_upto(residual->data, from, low_count, dtype);
@@ -407,7 +406,7 @@ ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *uni
                         amx_block_step_split(low + at, high + at, step, AMX_ROW_BYTES, b,
                                              AMX_PANEL_STEP, AMX_TILE);
                     else
-                        amx_block_step(low + at, high + at, step, b, 64, AMX_TILE);
+                        amx_block_step(low + at, high + at, step, b, AMX_ROW_BYTES, AMX_TILE);
                     put_rows(conv, &put, 2, dtype, whole);
                     if (fetched < AMX_BLOCK) {
                         fetch_residual(conv, pixels + fetched, put.n, 2);

@@ -18,9 +18,6 @@
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/winograd_1d.h"
 
-#define PLACES 6
-#define TAPS 3
-#define PIXELS 4                           /* of a tile of y */
 #define BUFFER_BYTES ((int64_t)1040 << 10) /* of v */
 #define UNIT_COLUMNS 8                     /* tiles of a row in a unit, at most */
 #define UNITS_PER_THREAD 4
@@ -29,7 +26,6 @@
 #define CHUNK_BYTES (AMX_PARTS * AMX_ROW_BYTES) /* of AMX_DEPTH channels */
 #define STEP_BYTES (AMX_PARTS * AMX_PANEL_STEP)
 #define SKEW 64 /* bytes between tiles of v: they fall into different cache sets */
-#define SUMS (AMX_BLOCK * AMX_BLOCK)
 
 struct conv {
     struct ddpm_tensor x, y, residual;
@@ -55,18 +51,18 @@ static struct conv conv_plan(const struct ddpm_call *call)
     const int64_t pictures = conv.x.n, height = conv.x.h;
     conv.chunks = ddpm_ceil_div(conv.x.c, AMX_DEPTH);
     conv.panels = ddpm_ceil_div(conv.y.c, AMX_BLOCK);
-    conv.columns = ddpm_ceil_div(conv.x.w, PIXELS);
+    conv.columns = ddpm_ceil_div(conv.x.w, F43_PIXELS);
     conv.blocks_w = ddpm_ceil_div(conv.columns, UNIT_COLUMNS);
     conv.unit_columns = ddpm_ceil_div(conv.columns, conv.blocks_w);
     conv.tile = conv.chunks * CHUNK_BYTES + SKEW;
     conv.row = conv.unit_columns * conv.tile;
-    int64_t rows = BUFFER_BYTES / PLACES / conv.row - (TAPS - 1);
+    int64_t rows = BUFFER_BYTES / F43_PLACES / conv.row - (F43_TAPS - 1);
     rows = ddpm_smaller(rows < 1 ? 1 : rows, height);
     conv.unit_rows = ddpm_ceil_div(height, ddpm_ceil_div(height, rows));
-    conv.picture = (conv.unit_rows + TAPS - 1) * conv.row;
+    conv.picture = (conv.unit_rows + F43_TAPS - 1) * conv.row;
     conv.unit_pictures = 1;
     if (conv.unit_rows == height) {
-        int64_t most = ddpm_smaller(BUFFER_BYTES / PLACES / conv.picture, pictures / wanted);
+        int64_t most = ddpm_smaller(BUFFER_BYTES / F43_PLACES / conv.picture, pictures / wanted);
         conv.unit_pictures = most < 1 ? 1 : most;
     }
     /* the last tile reads behind the last row, for sums that nobody takes */
@@ -76,7 +72,7 @@ static struct conv conv_plan(const struct ddpm_call *call)
     conv.blocks_h = ddpm_ceil_div(height, conv.unit_rows);
     const int64_t blocks = conv.blocks_n * conv.blocks_h * conv.blocks_w;
     conv.groups = ddpm_smaller(ddpm_ceil_div(wanted, blocks), conv.panels);
-    conv.unit_bytes = (int64_t)ddpm_align_up((size_t)(PLACES * conv.plane));
+    conv.unit_bytes = (int64_t)ddpm_align_up((size_t)(F43_PLACES * conv.plane));
     return conv;
 }
 
@@ -91,11 +87,11 @@ ALWAYS_INLINE void transform_chunk(const struct conv *conv, const float *row, in
                                    char *to, const bool inside)
 {
     const int64_t stride = conv->x.pixel_stride, width = conv->x.w;
-    vf v[2][PLACES];
+    vf v[2][F43_PLACES];
     for (int half = 0; half < 2; ++half) {
         const int64_t first = c + half * LANES;
-        vf d[PLACES];
-        for (int j = 0; j < PLACES; ++j) {
+        vf d[F43_PLACES];
+        for (int j = 0; j < F43_PLACES; ++j) {
             const int64_t at = w + j - 1;
             const bool there = first < conv->x.c && (inside || (at >= 0 && at < width));
             d[j] = there ? vf_load(row + at * stride + first) : (vf){0};
@@ -104,7 +100,7 @@ ALWAYS_INLINE void transform_chunk(const struct conv *conv, const float *row, in
         }
         input_1d(d, v[half]);
     }
-    for (int place = 0; place < PLACES; ++place, to += conv->plane)
+    for (int place = 0; place < F43_PLACES; ++place, to += conv->plane)
         amx_put_split(to, AMX_ROW_BYTES, v[0][place], v[1][place]);
 }
 
@@ -113,18 +109,18 @@ static void transform_unit(const struct conv *conv, const struct unit *unit)
 {
     const struct ddpm_tensor *x = &conv->x;
     for (int64_t n = unit->n; n < unit->n_end; ++n)
-        for (int64_t i = 0; i < conv->unit_rows + TAPS - 1; ++i) {
+        for (int64_t i = 0; i < conv->unit_rows + F43_TAPS - 1; ++i) {
             const int64_t h = unit->h - 1 + i;
             char *to = unit->v + (n - unit->n) * conv->picture + i * conv->row;
             if (h < 0 || h >= x->h) {
-                for (int place = 0; place < PLACES; ++place)
+                for (int place = 0; place < F43_PLACES; ++place)
                     memset(to + place * conv->plane, 0, (size_t)conv->row);
                 continue;
             }
             const float *row = (const float *)x->data + (n * x->h + h) * x->w * x->pixel_stride;
             for (int64_t tile = unit->w; tile < unit->w_end; ++tile, to += conv->tile) {
-                const int64_t w = tile * PIXELS;
-                const bool inside = w > 0 && w + PIXELS < x->w;
+                const int64_t w = tile * F43_PIXELS;
+                const bool inside = w > 0 && w + F43_PIXELS < x->w;
                 for (int64_t chunk = 0; chunk < conv->chunks; ++chunk)
                     if (inside && (chunk + 1) * AMX_DEPTH <= x->c)
                         transform_chunk(conv, row, w, chunk * AMX_DEPTH, to + chunk * CHUNK_BYTES,
@@ -138,7 +134,7 @@ static void transform_unit(const struct conv *conv, const struct unit *unit)
 
 /* A block of sums on its way to y. */
 struct put {
-    const float *sums, *bias;  /* sums[PLACES][SUMS], bias[AMX_BLOCK] */
+    const float *sums, *bias;  /* sums[F43_PLACES][AMX_SUMS], bias[AMX_BLOCK] */
     int64_t pixels[AMX_BLOCK]; /* of y, the first of each tile's; -1: of none */
     int64_t n;                 /* first output */
     int64_t left;              /* tiles to put down: the last ones */
@@ -154,7 +150,7 @@ static void fill_pixels(const struct conv *conv, const struct unit *unit, int64_
         const int64_t n = unit->n + tile / conv->picture_tiles;
         const int64_t h = unit->h + i / conv->unit_columns, w = unit->w + i % conv->unit_columns;
         const bool there = n < unit->n_end && h < unit->h_end && w < unit->w_end;
-        pixels[m] = there ? (n * conv->y.h + h) * conv->y.w + w * PIXELS : -1;
+        pixels[m] = there ? (n * conv->y.h + h) * conv->y.w + w * F43_PIXELS : -1;
     }
 }
 
@@ -167,14 +163,13 @@ static void put_tiles(const struct conv *conv, struct put *put, int64_t tiles)
         const int64_t m = AMX_BLOCK - put->left, pixel = put->pixels[m];
         if (pixel < 0)
             continue;
-        const int64_t count = ddpm_smaller(PIXELS, y->w - pixel % y->w);
-        const float *sums = amx_block_row(put->sums, m);
-        for (int64_t i = 0; i < AMX_BLOCK && put->n + i < y->c; i += LANES, sums += 256) {
+        const int64_t count = ddpm_smaller(F43_PIXELS, y->w - pixel % y->w);
+        for (int64_t i = 0; i < AMX_BLOCK && put->n + i < y->c; i += LANES) {
             const vf bias = vf_load(put->bias + i);
             const int64_t n = put->n + i;
-            vf p[PLACES], out[PIXELS];
-            for (int place = 0; place < PLACES; ++place)
-                p[place] = vf_load(sums + place * SUMS);
+            vf p[F43_PLACES], out[F43_PIXELS];
+            for (int place = 0; place < F43_PLACES; ++place)
+                p[place] = vf_load(amx_block_at(put->sums + place * AMX_SUMS, m, i));
             output_1d(p, out);
             for (int64_t j = 0; j < count; ++j) {
                 vf value = out[j] + bias;
@@ -195,7 +190,7 @@ static void put_tiles(const struct conv *conv, struct put *put, int64_t tiles)
 static void fetch_residual(const struct conv *conv, int64_t pixel, int64_t n)
 {
     const struct ddpm_tensor *residual = &conv->residual;
-    for (int64_t j = 0; pixel >= 0 && j < PIXELS; ++j)
+    for (int64_t j = 0; pixel >= 0 && j < F43_PIXELS; ++j)
         for (int64_t i = 0; i < AMX_BLOCK; i += LANES)
             __builtin_prefetch((const float *)residual->data +
                                (pixel + j) * residual->pixel_stride + n + i);
@@ -205,7 +200,7 @@ static void fetch_residual(const struct conv *conv, int64_t pixel, int64_t n)
  * and the residual of this one is on its way. */
 static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t panel)
 {
-    float sums[2][PLACES * SUMS] __attribute__((aligned(64)));
+    float sums[2][F43_PLACES * AMX_SUMS] __attribute__((aligned(64)));
     float spare[AMX_TILE / sizeof(float)] __attribute__((aligned(64))), bias[AMX_BLOCK] = {0};
     const bool has_residual = ddpm_tensor_present(&conv->residual);
     const int64_t tiles = (unit->n_end - unit->n) * conv->picture_tiles;
@@ -221,13 +216,13 @@ static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t
                           at % conv->picture_tiles * AMX_ROWS * conv->tile;
         const char *high = unit->v + next / conv->picture_tiles * conv->picture +
                            next % conv->picture_tiles * AMX_ROWS * conv->tile;
-        const char *b = conv->packed + panel * PLACES * conv->chunks * TAPS * STEP_BYTES;
+        const char *b = conv->packed + panel * F43_PLACES * conv->chunks * F43_TAPS * STEP_BYTES;
         int64_t steps = 0, fetched = has_residual ? 0 : AMX_BLOCK;
         fill_pixels(conv, unit, at, put->pixels);
-        for (int place = 0; place < PLACES; ++place, low += conv->plane, high += conv->plane) {
+        for (int place = 0; place < F43_PLACES; ++place, low += conv->plane, high += conv->plane) {
             amx_block_zero();
             for (int64_t chunk = 0; chunk < conv->chunks * CHUNK_BYTES; chunk += CHUNK_BYTES)
-                for (int r = 0; r < TAPS; ++r, b += STEP_BYTES) {
+                for (int r = 0; r < F43_TAPS; ++r, b += STEP_BYTES) {
                     const int64_t from = chunk + r * conv->row;
                     amx_block_step_split(low + from, high + from, conv->tile, AMX_ROW_BYTES, b,
                                          AMX_PANEL_STEP, AMX_TILE);
@@ -237,7 +232,7 @@ static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t
                     if (++steps % AMX_SPLIT_STEPS_PER_STORE == 0)
                         amx_store_spare(spare);
                 }
-            amx_block_store(sums[at / 2 % 2] + place * SUMS);
+            amx_block_store(sums[at / 2 % 2] + place * AMX_SUMS);
         }
         put_tiles(conv, before, AMX_BLOCK);
         amx_fence();
@@ -286,16 +281,16 @@ static ddpm_status conv_run(const struct ddpm_call *call)
 static ddpm_status conv_prepare(struct ddpm_call *call)
 {
     const struct conv conv = conv_plan(call);
-    call->packed_bytes = (size_t)(conv.panels * PLACES * conv.chunks * TAPS * STEP_BYTES);
+    call->packed_bytes = (size_t)(conv.panels * F43_PLACES * conv.chunks * F43_TAPS * STEP_BYTES);
     call->scratch_bytes = (size_t)(call->device->threads * conv.unit_bytes);
     return DDPM_OK;
 }
 
 /* The three weights of a row of taps, `step` apart, as LANES neighbours in memory: G w. */
-ALWAYS_INLINE void transform_weights(const float *from, int64_t step, vf u[PLACES])
+ALWAYS_INLINE void transform_weights(const float *from, int64_t step, vf u[F43_PLACES])
 {
-    vf w[TAPS];
-    for (int s = 0; s < TAPS; ++s)
+    vf w[F43_TAPS];
+    for (int s = 0; s < F43_TAPS; ++s)
         w[s] = vf_load(from + s * step);
     weights_1d(w, u);
 }
@@ -303,28 +298,29 @@ ALWAYS_INLINE void transform_weights(const float *from, int64_t step, vf u[PLACE
 /* Rows of one tile of b for each place and part: forward, row i is output n + i with its pairs of
  * channels, still to be turned round; of the gradient, row i is the i-th pair of channels of dy. */
 static void pack_rows(const struct ddpm_call *call, int64_t depth, int64_t n, int r,
-                      vf rows[PLACES][AMX_PARTS][AMX_ROWS])
+                      vf rows[F43_PLACES][AMX_PARTS][AMX_ROWS])
 {
     const struct ddpm_tensor *w = &call->in[1];
     const bool forward = call->op == DDPM_OP_CONV2D;
     const int64_t outputs = forward ? w->n : w->c, channels = forward ? w->c : w->n;
     const float *weights = w->data;
     for (int64_t i = 0; i < AMX_ROWS; ++i) {
-        vf first[PLACES] = {{0}}, second[PLACES] = {{0}};
+        vf first[F43_PLACES] = {{0}}, second[F43_PLACES] = {{0}};
         if (forward && n + i < outputs) {
-            const float *from = weights + ((n + i) * TAPS + r) * TAPS * w->c + depth;
+            const float *from = weights + ((n + i) * F43_TAPS + r) * F43_TAPS * w->c + depth;
             transform_weights(from, w->c, first);
             if (depth + LANES < channels)
                 transform_weights(from + LANES, w->c, second);
         } else if (!forward && n < outputs) {
-            const int64_t k = depth + i, last = TAPS * TAPS - 1 - r * TAPS;
+            const int64_t k = depth + i, last = F43_TAPS * F43_TAPS - 1 - r * F43_TAPS;
             if (k < channels)
-                transform_weights(weights + (k * TAPS * TAPS + last) * w->c + n, -w->c, first);
+                transform_weights(weights + (k * F43_TAPS * F43_TAPS + last) * w->c + n, -w->c,
+                                  first);
             if (k + LANES < channels)
-                transform_weights(weights + ((k + LANES) * TAPS * TAPS + last) * w->c + n, -w->c,
-                                  second);
+                transform_weights(weights + ((k + LANES) * F43_TAPS * F43_TAPS + last) * w->c + n,
+                                  -w->c, second);
         }
-        for (int place = 0; place < PLACES; ++place)
+        for (int place = 0; place < F43_PLACES; ++place)
             amx_put_split((char *)&rows[place][0][i], sizeof rows[place][0], first[place],
                           second[place]);
     }
@@ -338,13 +334,14 @@ static void pack_units(void *context, int64_t begin, int64_t end, int thread)
     const bool forward = call->op == DDPM_OP_CONV2D;
     const int64_t chunks = ddpm_ceil_div(call->in[0].c, AMX_DEPTH);
     for (int64_t unit = begin; unit < end; ++unit)
-        for (int i = 0; i < 2 * TAPS; ++i) {
+        for (int i = 0; i < 2 * F43_TAPS; ++i) {
             const int64_t panel = unit / chunks, chunk = unit % chunks, r = i / 2, half = i % 2;
-            vf rows[PLACES][AMX_PARTS][AMX_ROWS];
+            vf rows[F43_PLACES][AMX_PARTS][AMX_ROWS];
             pack_rows(call, chunk * AMX_DEPTH, panel * AMX_BLOCK + half * AMX_ROWS, (int)r, rows);
-            for (int64_t place = 0; place < PLACES; ++place)
+            for (int64_t place = 0; place < F43_PLACES; ++place)
                 for (int64_t part = 0; part < AMX_PARTS; ++part) {
-                    const int64_t step = ((panel * PLACES + place) * chunks + chunk) * TAPS + r;
+                    const int64_t step =
+                        ((panel * F43_PLACES + place) * chunks + chunk) * F43_TAPS + r;
                     char *to = (char *)call->packed + step * STEP_BYTES + part * AMX_PANEL_STEP +
                                half * AMX_TILE;
                     if (forward)
@@ -362,18 +359,13 @@ static ddpm_status conv_pack(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* A 3×3 convolution of fp32 whose rows are not mostly what hangs over the edge. */
 static bool conv_supports(const struct ddpm_call *call)
 {
-    const struct ddpm_attributes *at = &call->attributes;
     const struct ddpm_tensor *x = &call->in[0], *y = &call->out[0];
     const bool residual = call->op == DDPM_OP_CONV2D && ddpm_tensor_present(&call->in[3]);
-    const int64_t columns = ddpm_ceil_div(x->w, PIXELS);
-    return !call->device->direct && x->dtype == DDPM_F32 && y->dtype == DDPM_F32 &&
-           (!residual || call->in[3].dtype == DDPM_F32) && at->kernel_h == TAPS &&
-           at->kernel_w == TAPS && at->stride == 1 && at->padding == 1 && x->c % LANES == 0 &&
-           y->c % LANES == 0 && x->c <= MOST_CHANNELS && x->c * y->c < MOST_WEIGHTS &&
-           2 * columns * PIXELS <= 3 * x->w && columns * x->h >= AMX_ROWS;
+    return winograd_rows_suit(call, x, y, AMX_ROWS) &&
+           (!residual || call->in[3].dtype == DDPM_F32) && x->c <= MOST_CHANNELS &&
+           x->c * y->c < MOST_WEIGHTS;
 }
 
 const struct ddpm_kernel ddpm_conv2d_rows_amx = {.name = "conv2d_rows_amx",

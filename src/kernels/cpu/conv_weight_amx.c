@@ -116,11 +116,11 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.x_picture = (p.x_rows * p.x_pitch / 2 + AMX_DEPTH / 2) * PAIR; /* steps may end behind it */
     p.x_part = p.pictures * p.x_picture + SKEW;
     p.x_group = p.parts * p.x_part;
-    p.x_copy = p.cut.c_block / 16 * p.x_group;
+    p.x_copy = p.cut.c_block / AMX_ROWS * p.x_group;
     p.dy_part = p.pictures * p.steps * AMX_TILE + SKEW;
     p.dy_group = p.parts * p.dy_part;
     p.x_bytes = (int64_t)ddpm_align_up((size_t)(p.copies * p.x_copy));
-    p.dy_bytes = p.cut.k_block / 16 * p.dy_group;
+    p.dy_bytes = p.cut.k_block / AMX_ROWS * p.dy_group;
     p.sum_bytes = p.cut.k_block * p.cut.c_block * p.taps_h * p.taps_w * (int64_t)sizeof(float);
     p.pixel_count = p.pictures * p.steps * AMX_DEPTH;
     const int64_t width = row_width(&p);
@@ -279,7 +279,7 @@ ALWAYS_INLINE void copy_row(const struct weight *p, int64_t left, char *pairs, c
     for (int64_t j = 0; j < p->x_pitch; j += 2, pairs += PAIR)
         for (int64_t c = 0; c < p->cut.c_block; c += 32) {
             const char *const *pixel = p->pixels + j * p->stride;
-            char *to = pairs + c / 16 * p->x_group;
+            char *to = pairs + c / AMX_ROWS * p->x_group;
             if (p->split)
                 put_pairs_split(p, pixel, c, left - c, to);
             else
@@ -291,7 +291,7 @@ ALWAYS_INLINE void copy_row(const struct weight *p, int64_t left, char *pairs, c
 static void clear_ends(const struct weight *p, char *x)
 {
     const int64_t end = p->x_rows * p->x_pitch / 2 * PAIR;
-    for (int64_t i = 0; i < p->copies * p->cut.c_block / 16 * p->parts * p->pictures; ++i)
+    for (int64_t i = 0; i < p->copies * p->cut.c_block / AMX_ROWS * p->parts * p->pictures; ++i)
         memset(x + i / p->pictures * p->x_part + i % p->pictures * p->x_picture + end, 0,
                (size_t)(p->x_picture - end));
 }
@@ -363,7 +363,7 @@ static void copy_dy(const struct weight *p, const struct place *at, int64_t k0, 
         for (int64_t k = 0; k < p->cut.k_block; k += 32) {
             const char *const *pixel = p->pixels + step * AMX_DEPTH;
             const int64_t left = p->cut.k_size - k0 - k;
-            char *out = to + step * AMX_TILE + k / 16 * p->dy_group;
+            char *out = to + step * AMX_TILE + k / AMX_ROWS * p->dy_group;
             if (p->split)
                 copy_dy_step_split(p, pixel, k, left, out);
             else
@@ -407,7 +407,7 @@ static int64_t tap_column(const struct weight *p, int64_t i)
 static const char *tap_copy(const struct weight *p, const char *x, int64_t c, int64_t r, int64_t s)
 {
     const int64_t row = p->x_pitch / 2 * PAIR;
-    x += c / 16 * p->x_group;
+    x += c / AMX_ROWS * p->x_group;
     if (p->bordered)
         return x + s % 2 * p->x_copy + s / 2 * PAIR + r * row;
     return p->stride == 1 ? x + s * p->x_copy + r * row : x + (r * p->taps_w + s) * p->x_copy;
@@ -441,9 +441,9 @@ static void weight_block(const struct weight *p, const char *x, const char *dy, 
     const int64_t step_bytes = p->bordered ? p->x_pitch / 2 * PAIR : AMX_TILE;
     for (int64_t c = 0; c < p->cut.c_block; c += AMX_BLOCK)
         for (int64_t k = 0; k < p->cut.k_block; k += AMX_BLOCK)
-            for (int64_t i = 0; i < taps; ++i, sums += AMX_BLOCK * AMX_BLOCK) {
+            for (int64_t i = 0; i < taps; ++i, sums += AMX_SUMS) {
                 const char *b = tap_copy(p, x, c, i % p->taps_h, tap_column(p, i / p->taps_h));
-                const char *low = dy + k / 16 * p->dy_group, *high = low + p->dy_group;
+                const char *low = dy + k / AMX_ROWS * p->dy_group, *high = low + p->dy_group;
                 if (first)
                     amx_block_zero();
                 else
@@ -452,10 +452,11 @@ static void weight_block(const struct weight *p, const char *x, const char *dy, 
                     for (int64_t step = 0; step < p->steps; ++step) {
                         const char *pairs = b + step * step_bytes;
                         if (p->split)
-                            amx_block_step_split(low, high, 64, p->dy_part, pairs, p->x_part,
-                                                 p->x_group);
+                            amx_block_step_split(low, high, AMX_ROW_BYTES, p->dy_part, pairs,
+                                                 p->x_part, p->x_group);
                         else
-                            amx_block_step(low, high, 64, pairs, 64, p->x_group);
+                            amx_block_step(low, high, AMX_ROW_BYTES, pairs, AMX_ROW_BYTES,
+                                           p->x_group);
                         weight_fetch(&ahead);
                         low += AMX_TILE;
                         high += AMX_TILE;
@@ -471,14 +472,14 @@ static void put_sums(const struct weight *p, const float *sums, const struct wei
     const int64_t taps = (int64_t)p->taps_h * p->taps_w;
     for (int64_t c = unit->c; c < unit->c + p->cut.c_block; c += AMX_BLOCK)
         for (int64_t k = unit->k; k < unit->k + p->cut.k_block; k += AMX_BLOCK)
-            for (int64_t i = 0; i < taps; ++i, sums += AMX_BLOCK * AMX_BLOCK)
+            for (int64_t i = 0; i < taps; ++i, sums += AMX_SUMS)
                 for (int64_t m = 0; m < AMX_BLOCK && k + m < p->cut.k_size; ++m)
                     for (int64_t j = 0; j < AMX_BLOCK && c + j < p->cut.c_size; j += LANES) {
                         const int64_t tap =
                             i % p->taps_h * p->taps_w + tap_column(p, i / p->taps_h);
                         float *to = unit->dw + ((k + m) * taps + tap) * p->cut.c_size + c + j;
                         const int64_t left = p->cut.c_size - c - j;
-                        vf sum = vf_load(amx_block_row(sums, m) + j / LANES * 256);
+                        vf sum = vf_load(amx_block_at(sums, m, j));
                         if (!unit->fresh)
                             sum += vf_load_upto(to, 0, left, DDPM_F32);
                         vf_store_upto(to, 0, sum, left, DDPM_F32);

@@ -17,10 +17,7 @@
 #include "kernels/cpu/conv_weight.h"
 #include "kernels/cpu/winograd_1d.h"
 
-#define PLACES 6
-#define TAPS 3
-#define PIXELS 4 /* of a tile */
-#define PAIR 64  /* bytes of a pair of tiles, 16 channels */
+#define PAIR 64 /* bytes of a pair of tiles, 16 channels */
 #define BLOCK_K 128
 #define BLOCK_C 128
 #define BLOCK_TILES 96 /* of pixels, in v and d at once */
@@ -28,7 +25,6 @@
 #define UNITS 32       /* of work, at least, if groups are large enough */
 #define BLOCKS_PER_GROUP 8
 #define SKEW 64 /* bytes between planes of v and d: they fall into different cache sets */
-#define SUMS (AMX_BLOCK * AMX_BLOCK)
 
 struct weight {
     struct ddpm_tensor x, dy;
@@ -45,7 +41,7 @@ struct weight {
 /* Pixels of x under a row of a block. */
 static int64_t row_width(const struct weight *p)
 {
-    return p->unit_columns * PIXELS + TAPS - 1;
+    return p->unit_columns * F43_PIXELS + F43_TAPS - 1;
 }
 
 static struct weight weight_plan(const struct ddpm_call *call)
@@ -55,7 +51,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.cut.c_size = p.x.c;
     p.cut.k_block = weight_even_block(p.dy.c, BLOCK_K, AMX_BLOCK);
     p.cut.c_block = weight_even_block(p.x.c, BLOCK_C, AMX_BLOCK);
-    p.columns = ddpm_ceil_div(p.dy.w, PIXELS);
+    p.columns = ddpm_ceil_div(p.dy.w, F43_PIXELS);
     p.blocks_w = ddpm_ceil_div(p.columns, UNIT_COLUMNS);
     p.unit_columns = ddpm_ceil_div(ddpm_ceil_div(p.columns, p.blocks_w), 2) * 2;
     p.rows = ddpm_smaller(BLOCK_TILES / p.unit_columns, p.dy.h);
@@ -64,17 +60,18 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.pictures = p.blocks_h == 1 && p.blocks_w == 1 ? BLOCK_TILES / (p.steps * AMX_DEPTH) : 1;
     p.pictures = ddpm_smaller(p.pictures, p.dy.n);
     p.cut.blocks = ddpm_ceil_div(p.dy.n, p.pictures) * p.blocks_h * p.blocks_w;
-    weight_cut_finish(&p.cut, TAPS * TAPS * p.cut.c_size, UNITS, BLOCKS_PER_GROUP);
+    weight_cut_finish(&p.cut, F43_TAPS * F43_TAPS * p.cut.c_size, UNITS, BLOCKS_PER_GROUP);
 
     p.row = p.unit_columns / 2 * PAIR;
-    p.x_picture = p.steps * AMX_TILE + (TAPS - 1) * p.row; /* steps may end behind the last row */
+    p.x_picture =
+        p.steps * AMX_TILE + (F43_TAPS - 1) * p.row; /* steps may end behind the last row */
     p.x_plane = p.pictures * p.x_picture + SKEW;
     p.dy_plane = p.pictures * p.steps * AMX_TILE + SKEW;
-    p.x_bytes = PLACES * AMX_PARTS * p.cut.c_block / 16 * p.x_plane;
-    p.dy_bytes = PLACES * AMX_PARTS * p.cut.k_block / 16 * p.dy_plane;
-    p.sum_bytes = PLACES * TAPS * p.cut.k_block * p.cut.c_block * (int64_t)sizeof(float);
+    p.x_bytes = F43_PLACES * AMX_PARTS * p.cut.c_block / AMX_ROWS * p.x_plane;
+    p.dy_bytes = F43_PLACES * AMX_PARTS * p.cut.k_block / AMX_ROWS * p.dy_plane;
+    p.sum_bytes = F43_PLACES * F43_TAPS * p.cut.k_block * p.cut.c_block * (int64_t)sizeof(float);
     p.ahead_count =
-        p.pictures * ((p.rows + TAPS - 1) * row_width(&p) + p.steps * AMX_DEPTH * PIXELS);
+        p.pictures * ((p.rows + F43_TAPS - 1) * row_width(&p) + p.steps * AMX_DEPTH * F43_PIXELS);
     p.thread_bytes = p.x_bytes + p.dy_bytes + p.sum_bytes +
                      (int64_t)ddpm_align_up((size_t)p.ahead_count * sizeof(void *));
     return p;
@@ -82,13 +79,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
 
 static bool weight_supports(const struct ddpm_call *call)
 {
-    const struct ddpm_attributes *at = &call->attributes;
-    const struct ddpm_tensor *x = &call->in[0], *dy = &call->in[1];
-    const int64_t columns = ddpm_ceil_div(dy->w, PIXELS);
-    return !call->device->direct && x->dtype == DDPM_F32 && dy->dtype == DDPM_F32 &&
-           at->kernel_h == TAPS && at->kernel_w == TAPS && at->stride == 1 && at->padding == 1 &&
-           x->c % LANES == 0 && dy->c % LANES == 0 && 2 * columns * PIXELS <= 3 * dy->w &&
-           columns * dy->h >= AMX_DEPTH;
+    return winograd_rows_suit(call, &call->in[0], &call->in[1], AMX_DEPTH);
 }
 
 static ddpm_status weight_prepare(struct ddpm_call *call)
@@ -118,10 +109,10 @@ static struct place block_place(const struct weight *p, int64_t block)
 
 /* The six places of two tiles as pairs, in parts: to[place][part], `stride` bytes between places.
  */
-ALWAYS_INLINE void put_pairs(const vf even[PLACES], const vf odd[PLACES], char *to, int64_t stride,
-                             int64_t plane)
+ALWAYS_INLINE void put_pairs(const vf even[F43_PLACES], const vf odd[F43_PLACES], char *to,
+                             int64_t stride, int64_t plane)
 {
-    for (int place = 0; place < PLACES; ++place, to += stride) {
+    for (int place = 0; place < F43_PLACES; ++place, to += stride) {
         vf pairs[AMX_PARTS];
         amx_split_pairs(even[place], odd[place], pairs);
         for (int part = 0; part < AMX_PARTS; ++part)
@@ -137,7 +128,7 @@ ALWAYS_INLINE void load_pixels(const struct ddpm_tensor *t, const float *row, in
         const float *pixel = row + (w + j) * t->pixel_stride;
         const bool there = inside || (w + j >= 0 && w + j < t->w);
         if (inside)
-            __builtin_prefetch(pixel + 2 * PIXELS * t->pixel_stride);
+            __builtin_prefetch(pixel + 2 * F43_PIXELS * t->pixel_stride);
         d[j] = there ? vf_load(pixel) : (vf){0};
     }
 }
@@ -145,20 +136,20 @@ ALWAYS_INLINE void load_pixels(const struct ddpm_tensor *t, const float *row, in
 ALWAYS_INLINE void transform_x_pair(const struct weight *p, const float *row, int64_t w, char *to,
                                     const bool inside)
 {
-    vf d[PLACES + PIXELS], even[PLACES], odd[PLACES];
-    load_pixels(&p->x, row, w - 1, PLACES + PIXELS, inside, d);
+    vf d[F43_PLACES + F43_PIXELS], even[F43_PLACES], odd[F43_PLACES];
+    load_pixels(&p->x, row, w - 1, F43_PLACES + F43_PIXELS, inside, d);
     input_1d(d, even);
-    input_1d(d + PIXELS, odd);
-    put_pairs(even, odd, to, p->cut.c_block / 16 * AMX_PARTS * p->x_plane, p->x_plane);
+    input_1d(d + F43_PIXELS, odd);
+    put_pairs(even, odd, to, p->cut.c_block / AMX_ROWS * AMX_PARTS * p->x_plane, p->x_plane);
 }
 
 /* v of a block of pixels, channels from c0 on: [place][16 channels][part][picture][row][pair]. */
 static void transform_x(const struct weight *p, const struct place *at, int64_t c0, char *v)
 {
     const struct ddpm_tensor *x = &p->x;
-    const int64_t planes = PLACES * AMX_PARTS * p->cut.c_block / 16;
-    for (int64_t line = 0; line < p->pictures * (at->rows + TAPS - 1); ++line) {
-        const int64_t i = line / (at->rows + TAPS - 1), row = line % (at->rows + TAPS - 1);
+    const int64_t planes = F43_PLACES * AMX_PARTS * p->cut.c_block / AMX_ROWS;
+    for (int64_t line = 0; line < p->pictures * (at->rows + F43_TAPS - 1); ++line) {
+        const int64_t i = line / (at->rows + F43_TAPS - 1), row = line % (at->rows + F43_TAPS - 1);
         const int64_t x_n = at->n + i, x_h = at->h + row - 1;
         char *to = v + i * p->x_picture + row * p->row;
         if (x_n >= x->n || x_h < 0 || x_h >= x->h) {
@@ -169,12 +160,12 @@ static void transform_x(const struct weight *p, const struct place *at, int64_t 
         const float *from = (const float *)x->data + (x_n * x->h + x_h) * x->w * x->pixel_stride;
         for (int64_t tile = 0; tile < p->unit_columns; tile += 2, to += PAIR)
             for (int64_t c = 0; c < p->cut.c_block; c += 16) {
-                const int64_t column = (at->w + tile) * PIXELS;
-                char *pair = to + c / 16 * AMX_PARTS * p->x_plane;
+                const int64_t column = (at->w + tile) * F43_PIXELS;
+                char *pair = to + c / AMX_ROWS * AMX_PARTS * p->x_plane;
                 if (c0 + c >= p->cut.c_size)
-                    put_pairs((vf[PLACES]){{0}}, (vf[PLACES]){{0}}, pair,
-                              p->cut.c_block / 16 * AMX_PARTS * p->x_plane, p->x_plane);
-                else if (column > 0 && column + 2 * PIXELS < x->w)
+                    put_pairs((vf[F43_PLACES]){{0}}, (vf[F43_PLACES]){{0}}, pair,
+                              p->cut.c_block / AMX_ROWS * AMX_PARTS * p->x_plane, p->x_plane);
+                else if (column > 0 && column + 2 * F43_PIXELS < x->w)
                     transform_x_pair(p, from + c0 + c, column, pair, true);
                 else
                     transform_x_pair(p, from + c0 + c, column, pair, false);
@@ -187,13 +178,13 @@ static void transform_x(const struct weight *p, const struct place *at, int64_t 
  */
 static vf transform_dy_step(const struct weight *p, const char *const *pixels, int64_t k, char *to)
 {
-    vf d[2][PIXELS][AMX_ROWS], sum = {0};
-    for (int i = 0; i < 2 * PIXELS; ++i) {
-        const int odd = i / PIXELS, j = i % PIXELS;
+    vf d[2][F43_PIXELS][AMX_ROWS], sum = {0};
+    for (int i = 0; i < 2 * F43_PIXELS; ++i) {
+        const int odd = i / F43_PIXELS, j = i % F43_PIXELS;
         __m512i rows[AMX_ROWS];
         for (int tile = 0; tile < AMX_ROWS; ++tile) {
             const vf pixel =
-                vf_load((const float *)(const void *)pixels[(2 * tile + odd) * PIXELS + j] + k);
+                vf_load((const float *)(const void *)pixels[(2 * tile + odd) * F43_PIXELS + j] + k);
             sum += pixel;
             rows[tile] = (__m512i)pixel;
         }
@@ -201,14 +192,14 @@ static vf transform_dy_step(const struct weight *p, const char *const *pixels, i
         memcpy(d[odd][j], rows, sizeof rows);
     }
     for (int channel = 0; channel < AMX_ROWS; ++channel, to += AMX_ROW_BYTES) {
-        vf pixel[2][PIXELS], even[PLACES], odd[PLACES];
-        for (int j = 0; j < PIXELS; ++j) {
+        vf pixel[2][F43_PIXELS], even[F43_PLACES], odd[F43_PLACES];
+        for (int j = 0; j < F43_PIXELS; ++j) {
             pixel[0][j] = d[0][j][channel];
             pixel[1][j] = d[1][j][channel];
         }
         gradient_1d(pixel[0], even);
         gradient_1d(pixel[1], odd);
-        put_pairs(even, odd, to, p->cut.k_block / 16 * AMX_PARTS * p->dy_plane, p->dy_plane);
+        put_pairs(even, odd, to, p->cut.k_block / AMX_ROWS * AMX_PARTS * p->dy_plane, p->dy_plane);
     }
     return sum;
 }
@@ -216,12 +207,13 @@ static vf transform_dy_step(const struct weight *p, const char *const *pixels, i
 /* The pixels of a block of dy, four to a tile, AMX_DEPTH tiles to a step. */
 static void fill_dy(const struct weight *p, const struct place *at, int64_t k, const char **pixels)
 {
-    const int64_t width = p->unit_columns * PIXELS, picture = at->steps * AMX_DEPTH * PIXELS;
+    const int64_t width = p->unit_columns * F43_PIXELS,
+                  picture = at->steps * AMX_DEPTH * F43_PIXELS;
     for (int64_t i = 0; i < p->pictures; ++i, pixels += picture)
         for (int64_t j = 0; j < picture; j += width) {
             const struct weight_row row = {.n = at->n + i,
                                            .h = at->h + j / width,
-                                           .w = at->w * PIXELS,
+                                           .w = at->w * F43_PIXELS,
                                            .count = ddpm_smaller(width, picture - j),
                                            .end_h = j / width < at->rows ? p->dy.h : 0,
                                            .end_w = p->dy.w,
@@ -239,8 +231,8 @@ static void transform_dy(const struct weight *p, const struct place *at, int64_t
     for (int64_t k = 0; k < p->cut.k_block && k0 + k < p->cut.k_size; k += LANES) {
         vf sum = {0};
         for (int64_t i = 0; i < steps; ++i)
-            sum += transform_dy_step(p, pixels + i * AMX_DEPTH * PIXELS, k,
-                                     d + k / 16 * AMX_PARTS * p->dy_plane + i * AMX_TILE);
+            sum += transform_dy_step(p, pixels + i * AMX_DEPTH * F43_PIXELS, k,
+                                     d + k / AMX_ROWS * AMX_PARTS * p->dy_plane + i * AMX_TILE);
         if (dbias)
             vf_store(dbias + k0 + k, vf_load(dbias + k0 + k) + sum);
     }
@@ -251,10 +243,10 @@ static struct weight_ahead begin_ahead(const struct weight *p, const struct plac
                                        const struct place *next, const struct weight_unit *unit,
                                        const char **pixels)
 {
-    const int64_t k = p->cut.k_block, c = p->cut.c_block, rows = next->rows + TAPS - 1;
-    const int64_t blocks = PLACES * TAPS * k / AMX_BLOCK * c / AMX_BLOCK;
+    const int64_t k = p->cut.k_block, c = p->cut.c_block, rows = next->rows + F43_TAPS - 1;
+    const int64_t blocks = F43_PLACES * F43_TAPS * k / AMX_BLOCK * c / AMX_BLOCK;
     struct weight_ahead ahead = {.next = pixels, .lines = (k > c ? k : c) / LANES};
-    struct weight_row row = {.w = next->w * PIXELS - 1,
+    struct weight_row row = {.w = next->w * F43_PIXELS - 1,
                              .count = row_width(p),
                              .end_h = p->x.h,
                              .end_w = p->x.w,
@@ -265,7 +257,7 @@ static struct weight_ahead begin_ahead(const struct weight *p, const struct plac
         weight_fill_row(&p->x, &row, pixels);
     }
     fill_dy(p, next, unit->k, pixels);
-    ahead.end = pixels + p->pictures * next->steps * AMX_DEPTH * PIXELS;
+    ahead.end = pixels + p->pictures * next->steps * AMX_DEPTH * F43_PIXELS;
     ahead.at_once = ddpm_ceil_div(ahead.end - ahead.next, blocks * p->pictures * at->steps);
     return ahead;
 }
@@ -277,17 +269,18 @@ static void multiply(const struct weight *p, const struct place *at, const char 
     const int64_t x_group = AMX_PARTS * p->x_plane, dy_group = AMX_PARTS * p->dy_plane;
     for (int64_t c = 0; c < p->cut.c_block; c += AMX_BLOCK)
         for (int64_t k = 0; k < p->cut.k_block; k += AMX_BLOCK)
-            for (int64_t place = 0; place < PLACES; ++place)
-                for (int64_t r = 0; r < TAPS; ++r, sums += SUMS) {
-                    const char *low = d + (place * p->cut.k_block + k) / 16 * dy_group;
-                    const char *b = v + (place * p->cut.c_block + c) / 16 * x_group + r * p->row;
+            for (int64_t place = 0; place < F43_PLACES; ++place)
+                for (int64_t r = 0; r < F43_TAPS; ++r, sums += AMX_SUMS) {
+                    const char *low = d + (place * p->cut.k_block + k) / AMX_ROWS * dy_group;
+                    const char *b =
+                        v + (place * p->cut.c_block + c) / AMX_ROWS * x_group + r * p->row;
                     if (first)
                         amx_block_zero();
                     else
                         amx_block_load(sums);
                     for (int64_t i = 0; i < p->pictures; ++i, b += p->x_picture)
                         for (int64_t step = 0; step < at->steps; ++step, low += AMX_TILE) {
-                            amx_block_step_split(low, low + dy_group, 64, p->dy_plane,
+                            amx_block_step_split(low, low + dy_group, AMX_ROW_BYTES, p->dy_plane,
                                                  b + step * AMX_TILE, p->x_plane, x_group);
                             weight_fetch(&ahead);
                         }
@@ -300,18 +293,21 @@ static void multiply(const struct weight *p, const struct place *at, const char 
 static void put_sums(const struct weight *p, const float *sums, const struct weight_unit *unit)
 {
     for (int64_t c = 0; c < p->cut.c_block; c += AMX_BLOCK)
-        for (int64_t k = 0; k < p->cut.k_block; k += AMX_BLOCK, sums += PLACES * TAPS * SUMS)
-            for (int64_t i = 0; i < AMX_BLOCK * TAPS && unit->k + k + i / TAPS < p->cut.k_size; ++i)
+        for (int64_t k = 0; k < p->cut.k_block;
+             k += AMX_BLOCK, sums += F43_PLACES * F43_TAPS * AMX_SUMS)
+            for (int64_t i = 0;
+                 i < AMX_BLOCK * F43_TAPS && unit->k + k + i / F43_TAPS < p->cut.k_size; ++i)
                 for (int64_t j = 0; j < AMX_BLOCK && unit->c + c + j < p->cut.c_size; j += LANES) {
-                    const int64_t m = i / TAPS, r = i % TAPS;
-                    float *to = unit->dw + ((unit->k + k + m) * TAPS + r) * TAPS * p->cut.c_size +
+                    const int64_t m = i / F43_TAPS, r = i % F43_TAPS;
+                    float *to = unit->dw +
+                                ((unit->k + k + m) * F43_TAPS + r) * F43_TAPS * p->cut.c_size +
                                 unit->c + c + j;
-                    vf places[PLACES], w[TAPS];
-                    for (int64_t place = 0; place < PLACES; ++place)
-                        places[place] = vf_load(amx_block_row(sums + (place * TAPS + r) * SUMS, m) +
-                                                j / LANES * 256);
+                    vf places[F43_PLACES], w[F43_TAPS];
+                    for (int64_t place = 0; place < F43_PLACES; ++place)
+                        places[place] =
+                            vf_load(amx_block_at(sums + (place * F43_TAPS + r) * AMX_SUMS, m, j));
                     weight_gradient_1d(places, w);
-                    for (int s = 0; s < TAPS; ++s, to += p->cut.c_size)
+                    for (int s = 0; s < F43_TAPS; ++s, to += p->cut.c_size)
                         vf_store(to, unit->fresh ? w[s] : vf_load(to) + w[s]);
                 }
 }

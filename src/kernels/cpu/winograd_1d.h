@@ -3,7 +3,23 @@
 #ifndef DDPM_KERNELS_CPU_WINOGRAD_1D_H
 #define DDPM_KERNELS_CPU_WINOGRAD_1D_H
 
+#include "kernels/cpu/conv.h"
 #include "kernels/cpu/element.h"
+
+enum { F43_PLACES = 6, F43_PIXELS = 4, F43_TAPS = 3 };
+
+/* A 3×3 convolution of fp32 from x to y, or back, which F(4,3) suits along rows: they are not
+ * mostly what hangs over the edge, and a picture has `least` tiles. */
+static inline bool winograd_rows_suit(const struct ddpm_call *call, const struct ddpm_tensor *x,
+                                      const struct ddpm_tensor *y, int64_t least)
+{
+    const struct ddpm_attributes *at = &call->attributes;
+    const int64_t columns = ddpm_ceil_div(x->w, F43_PIXELS);
+    return !call->device->direct && x->dtype == DDPM_F32 && y->dtype == DDPM_F32 &&
+           at->kernel_h == F43_TAPS && at->kernel_w == F43_TAPS && at->stride == 1 &&
+           at->padding == 1 && x->c % LANES == 0 && y->c % LANES == 0 &&
+           2 * columns * F43_PIXELS <= 3 * x->w && columns * x->h >= least;
+}
 
 #define A1 0.625f
 #define A2 (A1 * A1)
