@@ -123,6 +123,15 @@ ALWAYS_INLINE void amx_block_store(float *sums)
     _tile_stored(3, sums + 3 * AMX_SUMS / 4, AMX_ROW_BYTES);
 }
 
+/* Have the sums of a block in L1 by the time they are loaded: each step before asks for
+ * its share of `lines`. */
+ALWAYS_INLINE void amx_block_fetch(const float *sums, int64_t step, int64_t lines)
+{
+    const char *line = (const char *)sums + step * lines * AMX_ROW_BYTES;
+    for (int64_t i = 0; i < lines; ++i, line += AMX_ROW_BYTES)
+        __builtin_prefetch(line);
+}
+
 /* On Granite Rapids a store of a tile costs 1,000 cycles if the last one was more than about 2,000
  * cycles ago, 70 else: a block of 36 steps took 1.4 times as long (docs/speed-log.md). So long
  * depths store a tile now and then, one that is not being summed up. */

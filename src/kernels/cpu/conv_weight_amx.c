@@ -439,6 +439,7 @@ static void weight_block(const struct weight *p, const char *x, const char *dy, 
 {
     const int64_t taps = (int64_t)p->taps_h * p->taps_w;
     const int64_t step_bytes = p->bordered ? p->x_pitch / 2 * PAIR : AMX_TILE;
+    const int64_t lines = AMX_BLOCK_BYTES / AMX_ROW_BYTES / (p->pictures * p->steps);
     for (int64_t c = 0; c < p->cut.c_block; c += AMX_BLOCK)
         for (int64_t k = 0; k < p->cut.k_block; k += AMX_BLOCK)
             for (int64_t i = 0; i < taps; ++i, sums += AMX_SUMS) {
@@ -458,6 +459,7 @@ static void weight_block(const struct weight *p, const char *x, const char *dy, 
                             amx_block_step(low, high, AMX_ROW_BYTES, pairs, AMX_ROW_BYTES,
                                            p->x_group);
                         weight_fetch(&ahead);
+                        amx_block_fetch(sums + AMX_SUMS, n * p->steps + step, lines);
                         low += AMX_TILE;
                         high += AMX_TILE;
                     }

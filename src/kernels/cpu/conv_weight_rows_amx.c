@@ -267,6 +267,7 @@ static void multiply(const struct weight *p, const struct place *at, const char 
                      bool first, struct weight_ahead ahead, float *sums)
 {
     const int64_t x_group = AMX_PARTS * p->x_plane, dy_group = AMX_PARTS * p->dy_plane;
+    const int64_t lines = AMX_BLOCK_BYTES / AMX_ROW_BYTES / (p->pictures * at->steps);
     for (int64_t c = 0; c < p->cut.c_block; c += AMX_BLOCK)
         for (int64_t k = 0; k < p->cut.k_block; k += AMX_BLOCK)
             for (int64_t place = 0; place < F43_PLACES; ++place)
@@ -283,6 +284,7 @@ static void multiply(const struct weight *p, const struct place *at, const char 
                             amx_block_step_split(low, low + dy_group, AMX_ROW_BYTES, p->dy_plane,
                                                  b + step * AMX_TILE, p->x_plane, x_group);
                             weight_fetch(&ahead);
+                            amx_block_fetch(sums + AMX_SUMS, i * at->steps + step, lines);
                         }
                     amx_block_store(sums);
                 }
