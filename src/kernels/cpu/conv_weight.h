@@ -100,7 +100,7 @@ static inline void weight_fill_row(const struct ddpm_tensor *t, const struct wei
  * caches, not memory. */
 struct weight_ahead {
     const char *const *next, *const *end;
-    int64_t lines;   /* of each pixel */
+    int64_t lines;   /* of each pixel, where x or dy has more */
     int64_t at_once; /* pixels */
 };
 

@@ -22,16 +22,16 @@
 #include "kernels/cpu/winograd.h"
 
 #define BLOCK_PIXELS 256
-#define BLOCK_CHANNELS 128 /* of k and of c */
-#define BLOCK_CHANNELS_1X1                                                                         \
-    WEIGHT_ZEROS /* fewer products per number copied: copy each less often                         \
-                  */
+#define BLOCK_CHANNELS 128     /* of k and of c */
+#define BLOCK_CHANNELS_1X1 256 /* fewer products per number copied: copy each less often */
 #define LEAST_PIXELS_SPLIT 64
 #define UNITS 32            /* cut the work at least so fine, for machines of many cores, but */
 #define BLOCKS_PER_GROUP 16 /* sums of a group must be worth adding up */
 #define PAIR 64             /* bytes of a pair of pixels, 16 channels */
 #define BIAS_VECTORS 4      /* of channels, summed up at once */
 #define SKEW 64             /* bytes between groups of channels: they fall into other cache sets */
+
+_Static_assert(BLOCK_CHANNELS_1X1 <= WEIGHT_ZEROS, "pixels outside are read as zeros");
 
 struct weight {
     struct ddpm_tensor x, dy;
@@ -497,7 +497,8 @@ static void run_unit(const struct weight *shared, const struct weight_unit *unit
     p->ahead = p->pixels + p->pixel_count;
     p->line = (char *)p->pixels +
               ddpm_align_up((size_t)(p->pixel_count + p->ahead_count) * sizeof(void *));
-    clear_ends(p, x);
+    if (!p->bordered)
+        clear_ends(p, x);
     for (int64_t block = unit->begin; block < unit->end; ++block) {
         const struct place at = block_place(p, block), next = block_place(p, block + 1);
         struct weight_ahead ahead = {.next = NULL};

@@ -63,9 +63,6 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
     /* as many panels as leave all threads some units of (place, panels) */
     const int64_t units = UNITS_PER_THREAD * call->device->threads;
     w.unit_panels = ddpm_ceil_div(w.panels, ddpm_ceil_div(units, WINOGRAD_PLACES));
-    w.v = call->scratch;
-    w.p = w.v + WINOGRAD_PLACES * w.v_place;
-    w.patches = w.p + WINOGRAD_PLACES * w.p_place;
     return w;
 }
 
@@ -172,6 +169,9 @@ static ddpm_status winograd_run(const struct ddpm_call *call)
 {
     struct winograd w = winograd_plan(call);
     const int threads = call->device->threads;
+    w.v = call->scratch;
+    w.p = w.v + WINOGRAD_PLACES * w.v_place;
+    w.patches = w.p + WINOGRAD_PLACES * w.p_place;
     const int64_t units = WINOGRAD_PLACES * ddpm_ceil_div(w.panels, w.unit_panels);
     for (; w.first < w.tiles; w.first += w.block) {
         w.count = ddpm_smaller(w.tiles - w.first, w.block);
