@@ -1,5 +1,4 @@
-/* What matrix tiles (amx.h) want of memory, without an instruction of theirs: for files that are
- * compiled at every level.
+/* What matrix tiles (amx.h) want of memory, without an instruction of theirs.
  *
  * fp32 numbers are multiplied as sums of three bf16 numbers of eight significant bits each,
  * x = x0 + x1 + x2, exactly where |x| is between about 2^-102 (parts of smaller numbers are

@@ -112,12 +112,8 @@ static struct place block_place(const struct weight *p, int64_t block)
 ALWAYS_INLINE void put_pairs(const vf even[F43_PLACES], const vf odd[F43_PLACES], char *to,
                              int64_t stride, int64_t plane)
 {
-    for (int place = 0; place < F43_PLACES; ++place, to += stride) {
-        vf pairs[AMX_PARTS];
-        amx_split_pairs(even[place], odd[place], pairs);
-        for (int part = 0; part < AMX_PARTS; ++part)
-            vf_store((float *)(void *)(to + part * plane), pairs[part]);
-    }
+    for (int place = 0; place < F43_PLACES; ++place, to += stride)
+        amx_put_split(to, plane, even[place], odd[place]);
 }
 
 /* `count` pixels of a row from column w on, 16 channels; zeros where there is none. */
