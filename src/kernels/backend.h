@@ -10,7 +10,7 @@ struct ddpm_device_options {
     int threads;       /* 0: all processors */
     int index;         /* which accelerator */
     const char *level; /* CPU level to force ("avx2", …), NULL: best */
-    bool direct; /* convolutions computed directly in their own numbers: no Winograd, no parts */
+    bool direct;       /* convolutions computed directly, no Winograd */
 };
 
 struct ddpm_backend;

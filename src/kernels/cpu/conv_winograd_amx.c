@@ -20,9 +20,7 @@
 #define UNITS_PER_THREAD 4
 #define ROWS_TOGETHER 8 /* of packing */
 #define SKEW 64 /* bytes between places, and rows of p: they fall into different cache sets */
-#define STEP_BYTES                                                                                 \
-    (AMX_PARTS * AMX_TILE) /* of AMX_DEPTH channels: 16 tiles of v, or 16 outputs                  \
-                            */
+#define STEP_BYTES (AMX_PARTS * AMX_TILE) /* 32 channels of 16 tiles of v, or of 16 outputs */
 
 struct winograd {
     struct ddpm_tensor x, y, residual;
@@ -36,11 +34,6 @@ struct winograd {
     int64_t first, count; /* tiles in v */
 };
 
-static int64_t group_bytes(int64_t channels)
-{
-    return ddpm_ceil_div(channels, AMX_DEPTH) * STEP_BYTES;
-}
-
 static struct winograd winograd_plan(const struct ddpm_call *call)
 {
     struct winograd w = {.x = call->in[0], .y = call->out[0], .packed = call->packed};
@@ -50,7 +43,7 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
     }
     w.tiles = ddpm_tiles_of(&w.x).count;
     w.panels = ddpm_ceil_div(w.y.c, AMX_BLOCK);
-    w.group = group_bytes(w.x.c);
+    w.group = ddpm_ceil_div(w.x.c, AMX_DEPTH) * STEP_BYTES;
     w.p_row = w.panels * AMX_BLOCK * (int64_t)sizeof(float) + SKEW;
     const int64_t tile_bytes = WINOGRAD_PLACES * (w.group / AMX_ROWS + w.p_row);
     int64_t most = ddpm_smaller(BLOCK_BYTES / tile_bytes, BLOCK_TILES);
