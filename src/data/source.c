@@ -69,8 +69,10 @@ static ddpm_status judge(const struct ddpm_source *source)
 
 /* Failures that say nothing about the picture must end the run instead of changing which pictures
  * are used. */
-static bool is_fault_of_picture(ddpm_status status)
+static bool is_fault_of_picture(const struct ddpm_source *source, ddpm_status status)
 {
+    if (source->kind->one_file)
+        return false;
     if (status == DDPM_ERROR_IO)
         return errno != EMFILE && errno != ENFILE && errno != ENOMEM;
     return status == DDPM_ERROR_FORMAT || status == DDPM_ERROR_UNSUPPORTED;
@@ -140,7 +142,7 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
     ddpm_status status = source->kind->read(reader, index, random, out, &enlarged);
     if (status != DDPM_OK) {
         *good = false;
-        if (!is_fault_of_picture(status)) {
+        if (!is_fault_of_picture(source, status)) {
             if (first)
                 atomic_store(&items->state[index], UNKNOWN);
             return status;
@@ -213,7 +215,7 @@ static ddpm_status look_at(struct sweep *sweep, struct ddpm_source_reader *reade
         return good ? DDPM_OK : ddpm_copy_string(&sweep->reasons[index], ddpm_error_message());
     }
     ddpm_status status = source->kind->check(source, index);
-    if (status == DDPM_OK || !is_fault_of_picture(status))
+    if (status == DDPM_OK || !is_fault_of_picture(source, status))
         return status;
     mark_bad(source, index);
     return ddpm_copy_string(&sweep->reasons[index], ddpm_error_message());
@@ -388,6 +390,7 @@ void ddpm_source_reader_destroy(struct ddpm_source_reader **reader)
         return;
     ddpm_picture_free(&(*reader)->picture);
     ddpm_resizer_free(&(*reader)->resizer);
+    free((*reader)->pixels);
     free(*reader);
     *reader = NULL;
 }
