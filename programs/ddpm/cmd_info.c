@@ -2,6 +2,7 @@
  * configuration is. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,18 +124,14 @@ static ddpm_status print_checkpoint(const char *path)
     return in_folder(path, "ema.safetensors", ddpm_print_weights);
 }
 
-/* A checkpoint and its checksums. `checkpoints/latest` may move while a run goes on: everything is
- * read from where it led first. */
+/* The checkpoint that a path means, and its checksums. Which one that is may change while a run goes
+ * on: everything is read from where it was found first. */
 static ddpm_status print_checked(const char *path)
 {
-    char *folder = realpath(path, NULL);
-    if (!folder)
-        return ddpm_raise_errno("%s: cannot be read", path);
+    char folder[PATH_MAX];
+    DDPM_TRY(ddpm_checkpoint_find(path, folder, sizeof folder));
     ddpm_status status = print_checkpoint(folder);
-    if (status == DDPM_OK)
-        status = print_checksums(folder);
-    free(folder);
-    return status;
+    return status == DDPM_OK ? print_checksums(folder) : status;
 }
 
 static ddpm_status print_checkpoint_names(const char *path)
@@ -168,11 +165,13 @@ static ddpm_status print_folder(const char *path)
                           path);
     printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
     DDPM_TRY(in_folder(path, "log.csv", print_log));
-    if (is_run)
+    bool any = true;
+    if (is_run) {
         DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
+        DDPM_TRY(ddpm_checkpoint_any(path, &any));
+    }
     /* damage does not keep the rest from being told */
-    ddpm_status status =
-        is_run ? in_folder(path, "checkpoints/latest", print_checked) : print_checked(path);
+    ddpm_status status = any ? print_checked(path) : DDPM_OK;
     char reason[1024];
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
     DDPM_TRY(in_folder(path, "config.json", print_memory));
@@ -224,7 +223,11 @@ static ddpm_status print_file(const char *path)
 static ddpm_status run(const struct ddpm_arguments *arguments)
 {
     const char *path = arguments->arguments[0];
-    return ddpm_path_is_directory(path) ? print_folder(path) : print_file(path);
+    char found[PATH_MAX];
+    if (ddpm_path_is_directory(path))
+        return print_folder(path);
+    DDPM_TRY(ddpm_settle_model(path, found, sizeof found)); /* a text file `latest` */
+    return ddpm_path_is_directory(found) ? print_folder(found) : print_file(found);
 }
 
 const struct ddpm_verb ddpm_verb_info = {

@@ -5,20 +5,20 @@
  *     RUN/samples/step-NNNNNN.png          grids drawn with the EMA weights
  *     RUN/checkpoints/step-NNNNNN/, latest (the library) */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <ddpm/sampler.h>
 #include <ddpm/trainer.h>
 
-#include "config/config_json.h"
 #include "core/memory.h"
 #include "formats/file.h"
 #include "formats/grid.h"
-#include "formats/json.h"
 #include "metadata.h"
 #include "options.h"
 #include "progress.h"
+#include "run_folder.h"
 #include "run_log.h"
 #include "trajectory.h"
 
@@ -28,7 +28,8 @@ enum { WARM_UP_STEPS = 5, FLUSH_SECONDS = 2 };
 
 struct run {
     const char *path;
-    bool resume;
+    bool resume, again;        /* `again`: begun before, but without a checkpoint */
+    char checkpoint[PATH_MAX]; /* that it goes on from */
     struct ddpm_config *config;
     struct ddpm_network *network;
     struct ddpm_data *data;
@@ -110,56 +111,6 @@ static ddpm_status read_numbers(struct run *run)
     return read_drawing(run);
 }
 
-/* A folder with anything in it belongs to somebody. */
-static ddpm_status check_folder_is_new(const char *path)
-{
-    char **names;
-    size_t count;
-    if (!ddpm_path_exists(path))
-        return DDPM_OK;
-    DDPM_TRY(ddpm_directory_list(&names, &count, path));
-    ddpm_names_free(names, count);
-    if (count > 0)
-        return ddpm_raise(DDPM_ERROR_IO,
-                          "%s: got a folder that is not empty; want --resume to go on with the run "
-                          "in it, or another folder for a new run",
-                          path);
-    return DDPM_OK;
-}
-
-static ddpm_status check_checkpoint_is_there(const char *path)
-{
-    char *latest;
-    DDPM_TRY(ddpm_path_join(&latest, path, "checkpoints/latest"));
-    const bool there = ddpm_path_exists(latest);
-    free(latest);
-    if (there)
-        return DDPM_OK;
-    return ddpm_raise(DDPM_ERROR_IO,
-                      "%s: got a run without checkpoints/latest, the link to its newest whole "
-                      "checkpoint; want it "
-                      "to lead to a step-… folder beside it, or, if there is none yet, a new run "
-                      "in another folder",
-                      path);
-}
-
-static ddpm_status write_config(const struct run *run)
-{
-    char fingerprint[24], *path;
-    json_t *root;
-    DDPM_TRY(ddpm_path_join(&path, run->path, "config.json"));
-    ddpm_status status = ddpm_config_to_json(run->config, &root);
-    if (status == DDPM_OK) {
-        snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, ddpm_data_fingerprint(run->data));
-        json_object_set_new(root, "ddpm_version", json_string(ddpm_version()));
-        json_object_set_new(root, "data_fingerprint", json_string(fingerprint));
-        status = ddpm_json_write(path, root, DDPM_JSON_INSERTION_ORDER);
-        json_decref(root);
-    }
-    free(path);
-    return status;
-}
-
 /* Samples are drawn while the trainer keeps its memory: better to know now that both fit. What does
  * not fit at once is drawn in smaller batches, see ddpm_sample(). */
 static ddpm_status check_sampling_memory(struct run *run)
@@ -180,30 +131,54 @@ static ddpm_status check_sampling_memory(struct run *run)
                       (double)run->sampling_bytes / 1e9, (double)memory.available / 1e9);
 }
 
+/* Lock a run that is there, before anything in it is looked at; find the checkpoint to go on from. */
+static ddpm_status take_over(struct run *run)
+{
+    if (run->resume) {
+        DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
+        return ddpm_run_folder_checkpoint(run->path, run->checkpoint, sizeof run->checkpoint);
+    }
+    DDPM_TRY(ddpm_run_folder_check_new(run->path, &run->again));
+    if (!run->again)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
+    return ddpm_run_folder_check_new(run->path, &run->again); /* it may have gone on till now */
+}
+
+/* The folder as it is to be at the first step, and nothing in it that would fail later. */
+static ddpm_status prepare_folder(struct run *run)
+{
+    DDPM_TRY(ddpm_run_folder_create(run->path));
+    if (!run->log.file)
+        DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
+    if (run->again)
+        ddpm_progress_remark("%s has no checkpoint yet: it starts over", run->path);
+    ddpm_run_folder_clean(run->path, run->again);
+    DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
+    DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
+    return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
+}
+
 /* Everything that can fail without a trace on disk, then the run's folder. */
 static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *run)
 {
-    char *samples;
     run->path = ddpm_arguments_get(arguments, "out");
     run->resume = ddpm_arguments_get(arguments, "resume") != NULL;
     run->saved = -1;
     DDPM_TRY(read_config(arguments, run));
     DDPM_TRY(read_numbers(run));
-    DDPM_TRY(run->resume ? check_checkpoint_is_there(run->path) : check_folder_is_new(run->path));
+    const bool own_data = run->resume && !ddpm_arguments_has_setting(arguments, "data");
+    DDPM_TRY(ddpm_run_folder_settle_data(run->config, own_data ? run->path : NULL));
+    DDPM_TRY(take_over(run));
     DDPM_TRY(ddpm_data_open(run->config, &run->data));
     DDPM_TRY(ddpm_network_create(run->config, &run->network));
     DDPM_TRY(ddpm_trainer_create(run->network, run->data, &run->trainer));
     DDPM_TRY(check_sampling_memory(run));
     if (run->resume) {
-        DDPM_TRY(ddpm_trainer_resume(run->trainer, run->path));
+        DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
         run->saved = ddpm_trainer_steps_done(run->trainer);
     }
-    DDPM_TRY(ddpm_path_join(&samples, run->path, "samples"));
-    ddpm_status status = ddpm_directory_create(samples);
-    free(samples);
-    DDPM_TRY(status);
-    DDPM_TRY(ddpm_run_log_open(&run->log, run->path, ddpm_trainer_steps_done(run->trainer)));
-    return write_config(run);
+    return prepare_folder(run);
 }
 
 static void describe(const struct run *run)
@@ -348,6 +323,22 @@ static bool due(int64_t every, int64_t step)
     return every > 0 && step > 0 && step % every == 0;
 }
 
+/* A step failed: keep the last good one before that is told, unless the fault lies in the state
+ * itself. */
+static ddpm_status save_last_good(struct run *run, ddpm_status failure)
+{
+    char text[1024];
+    if (failure == DDPM_ERROR_NOT_FINITE || failure == DDPM_ERROR_DEVICE)
+        return failure;
+    snprintf(text, sizeof text, "%s", ddpm_error_message());
+    if (flush(run) == DDPM_OK && ddpm_trainer_steps_done(run->trainer) > 0 &&
+        save(run, true) == DDPM_OK) {
+        ddpm_progress_clear();
+        ddpm_progress_remark("saved step %" PRId64 " in %s", run->saved, run->path);
+    }
+    return ddpm_raise(failure, "%s", text);
+}
+
 static ddpm_status train(struct run *run)
 {
     int64_t step = ddpm_trainer_steps_done(run->trainer);
@@ -357,8 +348,10 @@ static ddpm_status train(struct run *run)
     ddpm_status status = due(run->sample_every, step) ? sample(run) : DDPM_OK;
     while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal()) {
         ++step;
-        DDPM_TRY(one_step(run, step == run->steps || due(run->save_every, step) ||
-                                   due(run->sample_every, step)));
+        status = one_step(run, step == run->steps || due(run->save_every, step) ||
+                                   due(run->sample_every, step));
+        if (status != DDPM_OK)
+            return save_last_good(run, status);
         if (due(run->save_every, step))
             DDPM_TRY(save(run, false));
         if (due(run->sample_every, step))

@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "formats/checksum.h"
 #include "formats/json.h"
+#include "model/checkpoint_find.h"
 #include "model/model.h"
 
 ddpm_status ddpm_network_load(struct ddpm_network *network, enum ddpm_weights which,
@@ -74,13 +75,9 @@ static ddpm_status locate(const char *path, enum ddpm_weights which, struct loca
         return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
     if (!ddpm_path_is_directory(path))
         return ddpm_path_format(out->weights, sizeof out->weights, "%s", path);
-    DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints/latest", path));
-    const bool is_run = ddpm_path_exists(probe);
-    DDPM_TRY(
-        ddpm_path_format(probe, sizeof probe, "%s%s", path, is_run ? "/checkpoints/latest" : ""));
-    if (!realpath(probe,
-                  out->folder)) /* `latest` may move: all files are to be of one checkpoint */
-        return ddpm_raise_errno("%s: cannot be found", probe);
+    DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints", path));
+    const bool is_run = ddpm_path_is_directory(probe);
+    DDPM_TRY(ddpm_checkpoint_find(path, out->folder, sizeof out->folder));
     DDPM_TRY(ddpm_path_format(out->weights, sizeof out->weights, "%s/%s", out->folder, file));
     DDPM_TRY(ddpm_path_format(out->config, sizeof out->config, "%s/config.json", out->folder));
     if (!ddpm_path_exists(out->weights))

@@ -1,7 +1,8 @@
-/* Checkpoints: `<run>/checkpoints/step-NNNNNN/` and the link `latest` to the newest whole one.
+/* Checkpoints: `<run>/checkpoints/step-NNNNNN/` and the link `latest` to the newest whole one; where
+ * the file system has no links, a text file with its name.
  *
  * A checkpoint is written into a folder with a temporary name, every file synced and read back, and
- * only then renamed; the link is replaced by a rename too. Old ones go last. So whatever is killed
+ * only then renamed; `latest` is replaced by a rename too. Old ones go last. So whatever is killed
  * or full, the checkpoint that `latest` names is whole. */
 #define _GNU_SOURCE /* renameat2 */
 #include "training/checkpoint.h"
@@ -11,13 +12,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "formats/file.h"
 #include "formats/json.h"
 #include "model/model.h"
 
-#define TEMPORARY_PREFIX ".tmp-"
+#define TEMPORARY_PREFIX DDPM_CHECKPOINT_TEMPORARY
 
 static ddpm_status check_finite(const struct ddpm_snapshot *snapshot)
 {
@@ -78,63 +80,98 @@ static ddpm_status write_folder(const struct ddpm_snapshot *snapshot, const char
     return ddpm_checkpoint_write_state(snapshot, folder);
 }
 
-static ddpm_status point_latest(const char *checkpoints, const char *name)
+/* Copies that followed the link have a folder in its place: out of the way with it, as something for
+ * remove_old(), or, where it is the only one of its step, under its own name. */
+static ddpm_status clear_latest(const char *checkpoints, const char *latest)
 {
-    char link[PATH_MAX], temporary[PATH_MAX];
-    DDPM_TRY(ddpm_path_format(link, sizeof link, "%s/latest", checkpoints));
-    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" TEMPORARY_PREFIX "latest-%ld",
-                              checkpoints, (long)getpid()));
-    (void)unlink(temporary);
-    if (symlink(name, temporary) != 0)
-        return ddpm_raise_errno("%s: cannot make a link", temporary);
-    if (rename(temporary, link) != 0) {
-        ddpm_status status = ddpm_raise_errno("%s: cannot point it at %s", link, name);
-        (void)unlink(temporary);
-        return status;
+    char aside[PATH_MAX];
+    struct stat about;
+    json_t *state;
+    int64_t step = -1;
+    if (lstat(latest, &about) != 0 || !S_ISDIR(about.st_mode))
+        return DDPM_OK;
+    if (ddpm_checkpoint_read_state(latest, &state) == DDPM_OK) {
+        (void)ddpm_json_get_integer(state, "step", 0, INT64_MAX, &step);
+        json_decref(state);
     }
-    return ddpm_directory_sync(checkpoints);
+    DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s/step-%06lld", checkpoints, (long long)step));
+    if (step < 0 || ddpm_path_exists(aside))
+        DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s/" TEMPORARY_PREFIX "latest-%ld-replaced",
+                                  checkpoints, (long)getpid()));
+    DDPM_TRY(ddpm_directory_remove(aside)); /* of a killed run with this number */
+    if (rename(latest, aside) != 0)
+        return ddpm_raise_errno("%s: got a folder, which cannot be renamed to %s", latest, aside);
+    return DDPM_OK;
 }
 
-/* Byte order, which for step-NNNNNN of one width is the order of steps; longer numbers come last.
- */
+/* A link, put there by a rename; false where the file system has none. */
+static bool link_latest(const char *latest, const char *temporary, const char *name)
+{
+    (void)unlink(temporary);
+    if (symlink(name, temporary) != 0)
+        return false;
+    if (rename(temporary, latest) == 0)
+        return true;
+    (void)unlink(temporary);
+    return false;
+}
+
+static ddpm_status point_latest(const char *checkpoints, const char *name)
+{
+    char latest[PATH_MAX], temporary[PATH_MAX], line[64];
+    DDPM_TRY(ddpm_path_format(latest, sizeof latest, "%s/latest", checkpoints));
+    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" TEMPORARY_PREFIX "latest-%ld",
+                              checkpoints, (long)getpid()));
+    DDPM_TRY(clear_latest(checkpoints, latest));
+    if (link_latest(latest, temporary, name))
+        return ddpm_directory_sync(checkpoints);
+    /* A link that is there would be followed and its target written. */
+    struct stat about;
+    if (lstat(latest, &about) == 0 && S_ISLNK(about.st_mode) && unlink(latest) != 0)
+        return ddpm_raise_errno("%s: cannot be replaced", latest);
+    snprintf(line, sizeof line, "%s\n", name);
+    return ddpm_file_write_whole(latest, line, strlen(line));
+}
+
 static int by_step(const void *a, const void *b)
 {
-    const char *x = *(char *const *)a, *y = *(char *const *)b;
-    size_t x_length = strlen(x), y_length = strlen(y);
-    if (x_length != y_length)
-        return x_length < y_length ? -1 : 1;
-    return strcmp(x, y);
+    const int64_t x = ddpm_checkpoint_number(*(char *const *)a);
+    const int64_t y = ddpm_checkpoint_number(*(char *const *)b);
+    return x < y ? -1 : x > y;
+}
+
+/* What a killed run left behind: folders with a temporary name, and a `latest` being written. */
+static bool is_leftover(const char *name)
+{
+    return strncmp(name, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) == 0 ||
+           strncmp(name, "latest.tmp-", 11) == 0;
 }
 
 /* Remove what killed runs left behind, and all but the newest `keep` checkpoints. The one just
  * written, `current`, stays even when later steps are there (of a run that went on from an earlier
- * one): `latest` names it. */
+ * one): `latest` names it. What cannot be removed stays, with a warning: the new checkpoint is safe. */
 static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char *current)
 {
     char **names;
     size_t count, kept_count = 0;
-    ddpm_status status = DDPM_OK;
     DDPM_TRY(ddpm_directory_list(&names, &count, checkpoints));
     for (size_t i = 0; i < count; ++i)
-        kept_count += strncmp(names[i], "step-", 5) == 0;
+        kept_count += ddpm_checkpoint_number(names[i]) >= 0;
     qsort(names, count, sizeof *names, by_step);
-    for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
-        const bool is_checkpoint = strncmp(names[i], "step-", 5) == 0;
-        const bool is_leftover = strncmp(names[i], TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) == 0;
+    for (size_t i = 0; i < count; ++i) {
+        const bool is_checkpoint = ddpm_checkpoint_number(names[i]) >= 0;
         const bool too_old = is_checkpoint && keep > 0 && kept_count > (size_t)keep &&
                              strcmp(names[i], current) != 0;
-        char *path;
-        if (!is_leftover && !too_old)
+        char path[PATH_MAX];
+        if (!is_leftover(names[i]) && !too_old)
             continue;
         kept_count -= is_checkpoint;
-        status = ddpm_path_join(&path, checkpoints, names[i]);
-        if (status == DDPM_OK) {
-            status = ddpm_directory_remove(path);
-            free(path);
-        }
+        if (ddpm_path_format(path, sizeof path, "%s/%s", checkpoints, names[i]) != DDPM_OK ||
+            ddpm_directory_remove(path) != DDPM_OK)
+            ddpm_log(DDPM_LOG_WARNING, "%s", ddpm_error_message());
     }
     ddpm_names_free(names, count);
-    return status;
+    return DDPM_OK;
 }
 
 /* Is there a whole checkpoint of this very state already (the step was saved before a kill)? */
@@ -205,16 +242,6 @@ ddpm_status ddpm_checkpoint_write(const struct ddpm_snapshot *snapshot, const ch
     DDPM_TRY(publish(snapshot, checkpoints, name));
     DDPM_TRY(point_latest(checkpoints, name));
     return remove_old(checkpoints, snapshot->config->training.keep, name);
-}
-
-ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes)
-{
-    DDPM_TRY(ddpm_path_format(folder, bytes, "%s/checkpoints", path));
-    const bool is_run = ddpm_path_is_directory(folder);
-    DDPM_TRY(ddpm_path_format(folder, bytes, "%s%s", path, is_run ? "/checkpoints/latest" : ""));
-    if (!ddpm_path_is_directory(folder))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no checkpoint to go on from", path);
-    return DDPM_OK;
 }
 
 static ddpm_status read_weights(const char *folder, struct ddpm_snapshot *snapshot)

@@ -13,9 +13,6 @@
 #define STATE_FORMAT 1
 #define VALUE_BYTES 256
 
-const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_FILE_COUNT] = {
-    "model.safetensors", "ema.safetensors", "optimizer.safetensors"};
-
 /* Options that make a run what it is: going on with another value would not be going on. */
 static const char *const locked_options[] = {
     "network",    "dim",  "init-dim",  "out-dim",  "dim-mults",          "channels", "theta",
