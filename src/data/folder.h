@@ -1,10 +1,12 @@
 /* The pictures under a folder: files whose name ends in .jpg .jpeg .png .webp .bmp .tif .tiff, in
  * any case, in the folder and all below it. Names that begin with a dot are left out. Symbolic
- * links are followed; a folder that is reached twice is visited once. The order is that of the
+ * links are followed; a folder that is reached twice is visited once. Folders below it that ddpm
+ * wrote (own_output.h) are left out, with one remark. The order is that of the
  * bytes of the relative paths: the same on every machine. */
 #ifndef DDPM_DATA_FOLDER_H
 #define DDPM_DATA_FOLDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +34,9 @@ void ddpm_folder_free(struct ddpm_folder *folder);
 
 /* Path of file `index`, fresh memory to be freed with free(). */
 ddpm_status ddpm_folder_file_path(const struct ddpm_folder *folder, size_t index, char **out);
+
+/* Has the name the ending of a picture? */
+bool ddpm_is_picture_name(const char *name);
 
 /* FNV-1a, 64 bits: continue `hash` with more bytes, starting from DDPM_FNV64_START. */
 #define DDPM_FNV64_START UINT64_C(0xCBF29CE484222325)
