@@ -124,8 +124,8 @@ static ddpm_status print_checkpoint(const char *path)
     return in_folder(path, "ema.safetensors", ddpm_print_weights);
 }
 
-/* The checkpoint that a path means, and its checksums. Which one that is may change while a run goes
- * on: everything is read from where it was found first. */
+/* The checkpoint that a path means, and its checksums. Which one that is may change while a run
+ * goes on: everything is read from where it was found first. */
 static ddpm_status print_checked(const char *path)
 {
     char folder[PATH_MAX];

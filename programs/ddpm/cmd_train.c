@@ -131,7 +131,8 @@ static ddpm_status check_sampling_memory(struct run *run)
                       (double)run->sampling_bytes / 1e9, (double)memory.available / 1e9);
 }
 
-/* Lock a run that is there, before anything in it is looked at; find the checkpoint to go on from. */
+/* Lock a run that is there, before anything in it is looked at; find the checkpoint to go on from.
+ */
 static ddpm_status take_over(struct run *run)
 {
     if (run->resume) {

@@ -74,8 +74,8 @@ ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *
 /* The step of a checkpoint folder; -1 when not known. */
 int64_t ddpm_step_of(const char *path);
 
-/* The checkpoint folder that a run or checkpoint means (model/checkpoint_find.h), or the path itself
- * of a file. */
+/* The checkpoint folder that a run or checkpoint means (model/checkpoint_find.h), or the path
+ * itself of a file. */
 ddpm_status ddpm_settle_model(const char *path, char *out, size_t bytes);
 
 /* Make the folder `path`; DDPM_ERROR_ARGUMENT when it is there and not empty, unless `force`. */

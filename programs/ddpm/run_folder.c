@@ -79,9 +79,8 @@ static ddpm_status check_unfinished(const char *path, bool *unfinished)
     static const struct {
         const char *inside;
         bool (*ours)(const char *name);
-    } parts[] = {{".", is_part_of_run},
-                 {"samples", is_sample},
-                 {"checkpoints", is_temporary_checkpoint}};
+    } parts[] = {
+        {".", is_part_of_run}, {"samples", is_sample}, {"checkpoints", is_temporary_checkpoint}};
     char log[PATH_MAX];
     DDPM_TRY(ddpm_path_format(log, sizeof log, "%s/log.csv", path));
     *unfinished = ddpm_path_exists(log) && is_own_config(path);
@@ -116,10 +115,11 @@ ddpm_status ddpm_run_folder_checkpoint(const char *path, char *folder, size_t by
     DDPM_TRY(ddpm_checkpoint_any(path, &any));
     if (any)
         return ddpm_checkpoint_find(path, folder, bytes);
-    return ddpm_raise(DDPM_ERROR_IO,
-                      "%s: got a run without a checkpoint; want one to go on from. Without --resume "
-                      "and with the options it was begun with it starts over in the same folder",
-                      path);
+    return ddpm_raise(
+        DDPM_ERROR_IO,
+        "%s: got a run without a checkpoint; want one to go on from. Without --resume "
+        "and with the options it was begun with it starts over in the same folder",
+        path);
 }
 
 ddpm_status ddpm_run_folder_settle_data(struct ddpm_config *config, const char *run)
@@ -212,8 +212,9 @@ void ddpm_run_folder_clean(const char *path, bool samples)
 static ddpm_status probe_link(const char *path)
 {
     char link[PATH_MAX];
-    DDPM_TRY(ddpm_path_format(link, sizeof link, "%s/checkpoints/" DDPM_CHECKPOINT_TEMPORARY
-                              "latest-%ld", path, (long)getpid()));
+    DDPM_TRY(ddpm_path_format(link, sizeof link,
+                              "%s/checkpoints/" DDPM_CHECKPOINT_TEMPORARY "latest-%ld", path,
+                              (long)getpid()));
     if (symlink("step-000000", link) != 0)
         ddpm_log(DDPM_LOG_INFO,
                  "%s: no symbolic links on this file system (%s); checkpoints/latest will be a "
@@ -235,9 +236,9 @@ static ddpm_status write_probe(const char *folder, const char *renamed)
 ddpm_status ddpm_run_folder_probe(const char *path, int64_t step)
 {
     char folder[PATH_MAX], renamed[PATH_MAX];
-    ddpm_status status =
-        ddpm_path_format(folder, sizeof folder, "%s/checkpoints/" DDPM_CHECKPOINT_TEMPORARY
-                         "step-%06lld-%ld", path, (long long)step, (long)getpid());
+    ddpm_status status = ddpm_path_format(
+        folder, sizeof folder, "%s/checkpoints/" DDPM_CHECKPOINT_TEMPORARY "step-%06lld-%ld", path,
+        (long long)step, (long)getpid());
     if (status == DDPM_OK)
         status = ddpm_path_format(renamed, sizeof renamed, "%s-replaced", folder);
     if (status == DDPM_OK) {

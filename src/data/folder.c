@@ -121,9 +121,9 @@ static ddpm_status visit_entry(struct scan *scan, const char *inside, const char
     return status;
 }
 
-/* A run or drawn pictures among the training pictures: left out, so that the next run does not learn
- * what the last one drew, and so that a run inside its own pictures can go on. The folder itself is
- * taken for what the user says it is. */
+/* A run or drawn pictures among the training pictures: left out, so that the next run does not
+ * learn what the last one drew, and so that a run inside its own pictures can go on. The folder
+ * itself is taken for what the user says it is. */
 static ddpm_status leave_out(struct scan *scan, const char *path)
 {
     return scan->own_count++ > 0 ? DDPM_OK : ddpm_copy_string(&scan->own, path);

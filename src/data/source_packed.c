@@ -1,8 +1,8 @@
 /* Pictures from a packed file: .npy, uint8 [N, height, width, channels].
  *
- * The file is read picture by picture, not mapped: one that is cut short while it is used then gives
- * an error, and the run can save its state. It stays open, so deleting it or renaming another over
- * it changes nothing. Writing into it is noticed where that changes its fingerprint. */
+ * The file is read picture by picture, not mapped: one that is cut short while it is used then
+ * gives an error, and the run can save its state. It stays open, so deleting it or renaming another
+ * over it changes nothing. Writing into it is noticed where that changes its fingerprint. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,7 +101,8 @@ static ddpm_status read_head(struct packed *packed)
     DDPM_TRY(ddpm_new_array((void **)&head, bytes + 1, 1, "the head of a packed file"));
     ddpm_status status = ddpm_file_reader_read(reader, 0, head, bytes);
     if (status == DDPM_OK)
-        status = ddpm_npy_parse_head(&packed->npy, head, bytes, (size_t)reader->bytes, reader->path);
+        status =
+            ddpm_npy_parse_head(&packed->npy, head, bytes, (size_t)reader->bytes, reader->path);
     free(head);
     return status;
 }

@@ -107,8 +107,8 @@ void ddpm_names_free(char **names, size_t count);
  * not there is fine. Goes on past what cannot be removed and reports the first failure. */
 ddpm_status ddpm_directory_remove(const char *path);
 
-/* Make a file's content durable; the names in a folder; the name `path` in its folder. A file system
- * that has no fsync is no failure: a warning says so once. */
+/* Make a file's content durable; the names in a folder; the name `path` in its folder. A file
+ * system that has no fsync is no failure: a warning says so once. */
 ddpm_status ddpm_file_sync(int descriptor, const char *path);
 ddpm_status ddpm_directory_sync(const char *path);
 ddpm_status ddpm_directory_sync_parent(const char *path);

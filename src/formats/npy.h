@@ -34,7 +34,7 @@ struct ddpm_npy {
     int rank; /* 0 .. DDPM_NPY_MAX_RANK */
     int64_t shape[DDPM_NPY_MAX_RANK];
     int64_t count; /* product of shape; 1 for rank 0 */
-    size_t start; /* where the values begin in the file */
+    size_t start;  /* where the values begin in the file */
     const void *data;
     size_t bytes;
     struct ddpm_mapping mapping;

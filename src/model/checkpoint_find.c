@@ -1,5 +1,5 @@
-/* Finding a run's newest checkpoint, also where `latest` is no link: on file systems that have none,
- * and in copies that followed links, turned them into text or left them out. */
+/* Finding a run's newest checkpoint, also where `latest` is no link: on file systems that have
+ * none, and in copies that followed links, turned them into text or left them out. */
 #include "model/checkpoint_find.h"
 
 #include <errno.h>
@@ -194,8 +194,8 @@ static ddpm_status follow_text(const char *path, char *folder, size_t bytes)
     char name[NAME_BYTES], beside[PATH_MAX];
     const char *slash = strrchr(path, '/');
     read_name(path, name);
-    DDPM_TRY(ddpm_path_format(beside, sizeof beside, "%.*s%s",
-                              slash ? (int)(slash + 1 - path) : 0, path, name));
+    DDPM_TRY(ddpm_path_format(beside, sizeof beside, "%.*s%s", slash ? (int)(slash + 1 - path) : 0,
+                              path, name));
     if (!name[0] || !ddpm_path_is_directory(beside))
         return ddpm_raise(DDPM_ERROR_IO, "%s: got a file, want a run or a checkpoint", path);
     return settle(beside, folder, bytes);

@@ -1,5 +1,5 @@
-/* Checkpoints: `<run>/checkpoints/step-NNNNNN/` and the link `latest` to the newest whole one; where
- * the file system has no links, a text file with its name.
+/* Checkpoints: `<run>/checkpoints/step-NNNNNN/` and the link `latest` to the newest whole one;
+ * where the file system has no links, a text file with its name.
  *
  * A checkpoint is written into a folder with a temporary name, every file synced and read back, and
  * only then renamed; `latest` is replaced by a rename too. Old ones go last. So whatever is killed
@@ -80,8 +80,8 @@ static ddpm_status write_folder(const struct ddpm_snapshot *snapshot, const char
     return ddpm_checkpoint_write_state(snapshot, folder);
 }
 
-/* Copies that followed the link have a folder in its place: out of the way with it, as something for
- * remove_old(), or, where it is the only one of its step, under its own name. */
+/* Copies that followed the link have a folder in its place: out of the way with it, as something
+ * for remove_old(), or, where it is the only one of its step, under its own name. */
 static ddpm_status clear_latest(const char *checkpoints, const char *latest)
 {
     char aside[PATH_MAX];
@@ -149,7 +149,8 @@ static bool is_leftover(const char *name)
 
 /* Remove what killed runs left behind, and all but the newest `keep` checkpoints. The one just
  * written, `current`, stays even when later steps are there (of a run that went on from an earlier
- * one): `latest` names it. What cannot be removed stays, with a warning: the new checkpoint is safe. */
+ * one): `latest` names it. What cannot be removed stays, with a warning: the new checkpoint is
+ * safe. */
 static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char *current)
 {
     char **names;
