@@ -84,8 +84,9 @@ DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
 
 /* Write checkpoint `<run>/checkpoints/step-NNNNNN/` (model, EMA, optimizer, state; see
  * docs/file-formats.md) and point
- * `<run>/checkpoints/latest` at it; then remove all but the newest `keep` (0: keep all). The last
- * good checkpoint is there at every moment, whatever is killed or full. */
+ * `<run>/checkpoints/latest` at it (a link, or where there are none a text file); then remove all
+ * but the newest `keep` (0: keep all). The last good checkpoint is there at every moment, whatever
+ * is killed or full. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
 /* The same in two: begin copies what is to be written and, where the device's memory is not the
@@ -95,8 +96,9 @@ DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char 
 DDPM_API ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run);
 DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
 
-/* Go on from the checkpoint that `<run>/checkpoints/latest` names, or from the checkpoint folder
- * given: weights, EMA, moments, step. DDPM_ERROR_MISMATCH names the field that does not fit the
+/* Go on from the checkpoint that `<run>/checkpoints/latest` names, or where that is no link that
+ * leads to one, from the newest whole one; or from the checkpoint folder given: weights, EMA,
+ * moments, step. DDPM_ERROR_MISMATCH names the field that does not fit the
  * configuration or the data. The trainer is unusable after a failure. */
 DDPM_API ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path);
 

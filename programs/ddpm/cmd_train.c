@@ -135,15 +135,13 @@ static ddpm_status check_sampling_memory(struct run *run)
  */
 static ddpm_status take_over(struct run *run)
 {
-    if (run->resume) {
+    if (!run->resume)
+        DDPM_TRY(ddpm_run_folder_check_new(run->path, &run->again));
+    if (run->resume || run->again)
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
+    if (run->resume)
         return ddpm_run_folder_checkpoint(run->path, run->checkpoint, sizeof run->checkpoint);
-    }
-    DDPM_TRY(ddpm_run_folder_check_new(run->path, &run->again));
-    if (!run->again)
-        return DDPM_OK;
-    DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
-    return ddpm_run_folder_check_new(run->path, &run->again); /* it may have gone on till now */
+    return ddpm_run_folder_check_new(run->path, &run->again); /* it may have gone on till then */
 }
 
 /* The folder as it is to be at the first step, and nothing in it that would fail later. */

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE /* renameat2 */
 #include "training/checkpoint.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <math.h>
@@ -104,7 +105,7 @@ static ddpm_status clear_latest(const char *checkpoints, const char *latest)
     return DDPM_OK;
 }
 
-/* A link, put there by a rename; false where the file system has none. */
+/* A link, put there by a rename; false, with errno, where that cannot be done. */
 static bool link_latest(const char *latest, const char *temporary, const char *name)
 {
     (void)unlink(temporary);
@@ -112,7 +113,9 @@ static bool link_latest(const char *latest, const char *temporary, const char *n
         return false;
     if (rename(temporary, latest) == 0)
         return true;
+    const int error = errno;
     (void)unlink(temporary);
+    errno = error;
     return false;
 }
 
@@ -125,6 +128,8 @@ static ddpm_status point_latest(const char *checkpoints, const char *name)
     DDPM_TRY(clear_latest(checkpoints, latest));
     if (link_latest(latest, temporary, name))
         return ddpm_directory_sync(checkpoints);
+    if (errno == ENOSPC || errno == EDQUOT || errno == EROFS)
+        return ddpm_raise_errno("%s: cannot point it at %s", latest, name);
     /* A link that is there would be followed and its target written. */
     struct stat about;
     if (lstat(latest, &about) == 0 && S_ISLNK(about.st_mode) && unlink(latest) != 0)
@@ -155,11 +160,12 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char 
 {
     char **names;
     size_t count, kept_count = 0;
+    ddpm_status status = DDPM_OK;
     DDPM_TRY(ddpm_directory_list(&names, &count, checkpoints));
     for (size_t i = 0; i < count; ++i)
         kept_count += ddpm_checkpoint_number(names[i]) >= 0;
     qsort(names, count, sizeof *names, by_step);
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < count && status != DDPM_ERROR_MEMORY; ++i) {
         const bool is_checkpoint = ddpm_checkpoint_number(names[i]) >= 0;
         const bool too_old = is_checkpoint && keep > 0 && kept_count > (size_t)keep &&
                              strcmp(names[i], current) != 0;
@@ -167,12 +173,14 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char 
         if (!is_leftover(names[i]) && !too_old)
             continue;
         kept_count -= is_checkpoint;
-        if (ddpm_path_format(path, sizeof path, "%s/%s", checkpoints, names[i]) != DDPM_OK ||
-            ddpm_directory_remove(path) != DDPM_OK)
+        status = ddpm_path_format(path, sizeof path, "%s/%s", checkpoints, names[i]);
+        if (status == DDPM_OK)
+            status = ddpm_directory_remove(path);
+        if (status != DDPM_OK)
             ddpm_log(DDPM_LOG_WARNING, "%s", ddpm_error_message());
     }
     ddpm_names_free(names, count);
-    return DDPM_OK;
+    return status == DDPM_ERROR_MEMORY ? status : DDPM_OK;
 }
 
 /* Is there a whole checkpoint of this very state already (the step was saved before a kill)? */
