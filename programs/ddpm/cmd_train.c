@@ -152,7 +152,7 @@ static ddpm_status prepare_folder(struct run *run)
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
     if (run->again)
         ddpm_progress_remark("%s has no checkpoint yet: it starts over", run->path);
-    ddpm_run_folder_clean(run->path, run->again);
+    ddpm_run_folder_clean(run->path, run->checkpoint, run->again);
     DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
     DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
     return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
@@ -322,8 +322,7 @@ static bool due(int64_t every, int64_t step)
     return every > 0 && step > 0 && step % every == 0;
 }
 
-/* A step failed: keep the last good one before that is told, unless the fault lies in the state
- * itself. */
+/* A failure that does not lie in the state itself: save that before the failure is told. */
 static ddpm_status save_last_good(struct run *run, ddpm_status failure)
 {
     char text[1024];
@@ -331,10 +330,8 @@ static ddpm_status save_last_good(struct run *run, ddpm_status failure)
         return failure;
     snprintf(text, sizeof text, "%s", ddpm_error_message());
     if (flush(run) == DDPM_OK && ddpm_trainer_steps_done(run->trainer) > 0 &&
-        save(run, true) == DDPM_OK) {
-        ddpm_progress_clear();
+        save(run, true) == DDPM_OK)
         ddpm_progress_remark("saved step %" PRId64 " in %s", run->saved, run->path);
-    }
     return ddpm_raise(failure, "%s", text);
 }
 
@@ -357,7 +354,7 @@ static ddpm_status train(struct run *run)
             status = sample(run);
     }
     if (status != DDPM_OK && status != DDPM_STOPPED)
-        return status;
+        return save_last_good(run, status);
     DDPM_TRY(flush(run)); /* a signal came between two steps */
     DDPM_TRY(save(run, true));
     DDPM_TRY(ddpm_check_signal());

@@ -201,11 +201,13 @@ static void remove_matching(const char *run, const char *inside, bool (*matches)
     ddpm_names_free(names, count);
 }
 
-void ddpm_run_folder_clean(const char *path, bool samples)
+void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool samples)
 {
     remove_matching(path, ".", is_half_config);
     remove_matching(path, "samples", samples ? is_sample : is_half_sample);
-    remove_matching(path, "checkpoints", is_temporary_checkpoint);
+    /* One that it goes on from itself stays until the next is whole (training/checkpoint.c). */
+    if (!strstr(checkpoint, "/" DDPM_CHECKPOINT_TEMPORARY))
+        remove_matching(path, "checkpoints", is_temporary_checkpoint);
 }
 
 /* Can a link be made? Where it cannot, a text file takes its place; the run shall say so now. */

@@ -29,9 +29,9 @@ ddpm_status ddpm_run_folder_create(const char *path);
 ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
                                          uint64_t fingerprint);
 
-/* Remove what killed processes left, of a locked run: half-written files; with `samples` the
- * pictures of a run that starts over. */
-void ddpm_run_folder_clean(const char *path, bool samples);
+/* Remove what killed processes left, of a locked run that goes on from `checkpoint` ("": from
+ * none): half-written files; with `samples` the pictures of a run that starts over. */
+void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool samples);
 
 /* Do once, before the first step, what saving checkpoint `step` will do. What the file system does
  * not have and can be done without is logged; anything else is the failure. */

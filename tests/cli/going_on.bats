@@ -113,6 +113,8 @@ goes_on_from() {
 @test "the only whole one was about to be moved into place" {
     mv run/checkpoints/step-000006 run/checkpoints/.tmp-step-000006-123-replaced
     rm -r run/checkpoints/step-*
+    run "$DDPM" train --resume --out run --steps 6 # nothing to save: it is all there is
+    succeeds
     run "$DDPM" train --resume --out run --steps 7
     succeeds
     says "step 6 of 7"
@@ -128,6 +130,7 @@ goes_on_from() {
 
 # begin [OPTION…]: start a run without a checkpoint and kill it.
 begin() {
+    rm -f errors # of the run before: its lines must not be taken for new ones
     "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 100000000 --save-every 0 --sample-every 0 "$@" 2> errors &
     pid=$!
     wait_for grep -q "^step 1/" errors

@@ -18,6 +18,7 @@ teardown() {
 
 # start DATA [OPTION…]: a long run that has begun.
 start() {
+    rm -f errors # of the run before: its lines must not be taken for new ones
     "$DDPM" train --data "$@" --out run "${TINY[@]}" --steps 100000000 --save-every 0 --sample-every 0 2> errors &
     pid=$!
     wait_for grep -q "^step 1/" errors
@@ -123,4 +124,14 @@ good() {
     mv elsewhere folder
     run "$DDPM" train --resume --out run --steps 1
     succeeds
+}
+
+@test "a grid that cannot be written ends the run with a checkpoint" {
+    "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 100000000 --save-every 0 --sample-every 50 2> errors &
+    pid=$!
+    wait_for test -e run/samples/step-000050.png
+    rm -r run/samples
+    echo text > run/samples
+    ended 1 samples
+    good
 }
