@@ -22,8 +22,7 @@
 #include "run_log.h"
 #include "trajectory.h"
 
-/* Steps before the time of the whole run is estimated, and seconds between two writes of the log.
- */
+/* Steps before the whole run's time is estimated, and seconds between two writes of the log. */
 enum { WARM_UP_STEPS = 5, FLUSH_SECONDS = 2 };
 
 struct run {
@@ -147,11 +146,12 @@ static ddpm_status take_over(struct run *run)
 /* The folder as it is to be at the first step, and nothing in it that would fail later. */
 static ddpm_status prepare_folder(struct run *run)
 {
+    bool mine;
     DDPM_TRY(ddpm_run_folder_create(run->path));
-    if (!run->log.file)
+    if (!run->log.file) { /* another run may have come and gone meanwhile */
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
-    if (run->again)
-        ddpm_progress_remark("%s has no checkpoint yet: it starts over", run->path);
+        DDPM_TRY(ddpm_run_folder_check_new(run->path, &mine));
+    }
     ddpm_run_folder_clean(run->path, run->checkpoint, run->again);
     DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
     DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));

@@ -203,6 +203,8 @@ static void remove_matching(const char *run, const char *inside, bool (*matches)
 
 void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool samples)
 {
+    if (samples)
+        ddpm_log(DDPM_LOG_INFO, "%s has no checkpoint yet: it starts over", path);
     remove_matching(path, ".", is_half_config);
     remove_matching(path, "samples", samples ? is_sample : is_half_sample);
     /* One that it goes on from itself stays until the next is whole (training/checkpoint.c). */

@@ -271,6 +271,45 @@ static void the_state_saved_last_is_the_latest(void **state)
     remove_folder(folder);
 }
 
+/* Without the link the newest whole checkpoint is found by looking, by the trainer and by the
+ * network alike. */
+static void the_newest_whole_one_is_found(void **state)
+{
+    (void)state;
+    char *folder = folder_with_pictures();
+    struct run run;
+    struct ddpm_network *opened;
+    start(&run, folder, "keep=0");
+    for (int i = 0; i < 3; ++i) {
+        steps(&run, 1);
+        assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
+    }
+    assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/latest")));
+    assert_ok(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_EMA, &opened));
+    assert_same_weights(opened, run.network, DDPM_WEIGHTS_EMA);
+    ddpm_network_destroy(&opened);
+    end(&run);
+
+    static const char name[] = "step-000002\n", nothing[] = "no such name";
+    assert_ok(ddpm_file_write_whole(in_folder(folder, "run/checkpoints/latest"), name, 12));
+    start(&run, folder, "keep=0");
+    assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")));
+    assert_int_equal(ddpm_trainer_steps_done(run.trainer), 2);
+    end(&run);
+    assert_ok(ddpm_file_write_whole(in_folder(folder, "run/checkpoints/latest"), nothing, 12));
+    assert_ok(ddpm_directory_remove(
+        in_folder(folder, "run/checkpoints/step-000003/optimizer.safetensors")));
+    assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/step-000002/state.json")));
+    start(&run, folder, "keep=0");
+    assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")));
+    assert_int_equal(ddpm_trainer_steps_done(run.trainer), 1);
+    end(&run);
+    assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/step-000001")));
+    assert_error(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_EMA, &opened),
+                 DDPM_ERROR_IO, "no whole checkpoint");
+    remove_folder(folder);
+}
+
 static void weights_that_are_not_finite_are_never_saved(void **state)
 {
     (void)state;
@@ -298,6 +337,7 @@ int main(void)
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(only_the_newest_are_kept),
         cmocka_unit_test(the_state_saved_last_is_the_latest),
+        cmocka_unit_test(the_newest_whole_one_is_found),
         cmocka_unit_test(weights_that_are_not_finite_are_never_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
