@@ -163,6 +163,20 @@ holds() {
     holds ODD_FLOCK=ENOSYS ODD_FCNTL=ENOSYS ODD_LINK=EPERM
 }
 
+@test "a live process holds its run from others that see other locks" {
+    "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 100000000 --save-every 0 --sample-every 0 2> errors &
+    pid=$!
+    wait_for grep -q "^step 1/" errors
+    local codes=
+    for set in "ODD_FLOCK=ENOLCK" "ODD_FLOCK=ENOLCK ODD_FCNTL=ENOLCK"; do
+        odd $set "$DDPM" train --resume --out run
+        [[ "$output" == *"process $pid on"* ]] && codes+=" $status"
+    done
+    kill -KILL "$pid"
+    wait "$pid" || true
+    [ "$codes" = " 1 1" ]
+}
+
 @test "lock files of others: another host's is believed only where there are no locks" {
     train
     printf 'pid 1 host elsewhere started 5 log 5\n' > run/.lock
