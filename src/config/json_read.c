@@ -7,6 +7,7 @@
 #include "config/config_json.h"
 #include "config/nearest.h"
 #include "config/option.h"
+#include "core/text.h"
 #include "formats/json.h"
 
 /* Keys of the article's file that are no option's own key. They are read first, so that an option's
@@ -66,7 +67,7 @@ static bool value_text(const struct ddpm_option *option, const json_t *value, ch
         if (json_is_integer(value))
             snprintf(buffer, bytes, "%lld", (long long)json_integer_value(value));
         else
-            snprintf(buffer, bytes, "%.17g", json_number_value(value));
+            ddpm_print(buffer, bytes, "%.17g", json_number_value(value));
         return json_is_number(value);
     case DDPM_OPTION_SWITCH:
     case DDPM_OPTION_CHOICE:

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 #include "formats/file.h"
 
 struct identity {
@@ -41,7 +41,7 @@ static bool is_picture_name(const char *name)
     if (!dot || dot == name)
         return false;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; ++i)
-        if (strcasecmp(dot, endings[i]) == 0)
+        if (ddpm_same_word(dot, endings[i]))
             return true;
     return false;
 }

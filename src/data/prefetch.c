@@ -10,6 +10,7 @@
 
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/text.h"
 
 struct slot {
     uint8_t *pixels, *flips;
@@ -153,7 +154,8 @@ static ddpm_status start_threads(struct ddpm_prefetch *prefetch)
         if (error != 0) {
             ddpm_source_reader_destroy(&worker->reader);
             return ddpm_raise(DDPM_ERROR_MEMORY, "cannot start decoding thread %d of %d: %s",
-                              prefetch->started + 1, prefetch->options.threads, strerror(error));
+                              prefetch->started + 1, prefetch->options.threads,
+                              ddpm_system_words(error));
         }
     }
     return DDPM_OK;
