@@ -19,6 +19,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/error.h"
+#include "core/limits.h"
+
 #define SPINS 4000 /* some 50 microseconds */
 #define MAX_WORKERS 255
 
@@ -266,14 +269,38 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
     leave_loop(before);
 }
 
-int ddpm_processor_count(void)
+/* Processors that this thread may run on: cpusets and taskset. The set has as many bits as the
+ * machine may have processors, so it is tried with more until it is enough. */
+static int allowed_processors(void)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        int count = CPU_COUNT(&set);
+    for (int most = CPU_SETSIZE; most <= 1 << 20; most *= 4) {
+        cpu_set_t *set = CPU_ALLOC((size_t)most);
+        const size_t bytes = CPU_ALLOC_SIZE((size_t)most);
+        const bool known = set && sched_getaffinity(0, bytes, set) == 0;
+        const int count = known ? CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
         if (count > 0)
             return count;
     }
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (int)online : 1;
+}
+
+static pthread_once_t quota_once = PTHREAD_ONCE_INIT;
+static int quota;
+
+static void read_quota(void)
+{
+    quota = ddpm_processor_quota("");
+    if (quota < allowed_processors())
+        ddpm_log(DDPM_LOG_INFO, "the control group grants %d of %d processors", quota,
+                 allowed_processors());
+}
+
+/* The quota is read once: threads that it would make wait are worse than too few after it grew. */
+int ddpm_processor_count(void)
+{
+    pthread_once(&quota_once, read_quota);
+    const int allowed = allowed_processors();
+    return quota < allowed ? quota : allowed;
 }
