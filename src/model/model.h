@@ -50,8 +50,8 @@ ddpm_status ddpm_slabs_compare(const struct ddpm_parameters *parameters,
                                const struct ddpm_named_slab *slabs, size_t count, const char *path);
 
 /* Read what ddpm_slabs_write() wrote, or PyTorch: every tensor must be there with its shape and
- * finite, and no other. DDPM_ERROR_MISMATCH, DDPM_ERROR_NOT_FINITE or DDPM_ERROR_FORMAT name the
- * first that is wrong. */
+ * finite, and no other. Of a single slab without prefix the file may have one: wrapped_names.h.
+ * DDPM_ERROR_MISMATCH, DDPM_ERROR_NOT_FINITE or DDPM_ERROR_FORMAT name the first that is wrong. */
 struct ddpm_named_target {
     const char *prefix;
     float *slab; /* host; gaps are left alone */
