@@ -112,7 +112,7 @@ static bool is_one_of(const char *word, const char *a, const char *b, const char
     return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
 }
 
-/* No setlocale(): numbers are read and written in C's form (core/text.h). */
+/* No locale is chosen for the process: numbers are read and written in C's form (core/text.h). */
 int main(int argc, char **argv)
 {
     if (argc < 2) {

@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "core/threads.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 
 #include "core/error.h"
 #include "core/limits.h"
+#include "core/text.h"
 
 #define SPINS 4000 /* some 50 microseconds */
 #define MAX_WORKERS 255
@@ -48,6 +50,7 @@ struct pool {
     atomic_int sleeping; /* workers */
     atomic_bool caller_sleeps;
     bool stop;
+    bool refused; /* by the system: no more workers are asked for */
     int workers;
     struct worker worker[MAX_WORKERS];
 };
@@ -176,6 +179,21 @@ static void make_key(void)
     key_made = pthread_key_create(&pool_key, destroy_pool) == 0;
 }
 
+const char *ddpm_thread_words(int error)
+{
+    if (error == EAGAIN)
+        return "the system grants this process no more threads; ulimit -u, pids.max of its control "
+               "group and, for their stacks, ulimit -v and -s set how many";
+    return ddpm_system_words(error);
+}
+
+/* Once for each pool: fewer threads give the same numbers, later. */
+static void say_refused(const struct pool *pool, int workers, int error)
+{
+    ddpm_log(DDPM_LOG_WARNING, "computing with %d threads instead of %d: %s", pool->workers + 1,
+             workers + 1, ddpm_thread_words(error));
+}
+
 /* The calling thread's pool with at least `workers` workers if they can be had; NULL without
  * memory. */
 static struct pool *find_pool(int workers)
@@ -196,17 +214,20 @@ static struct pool *find_pool(int workers)
     }
     /* Signals are for the host program's threads. */
     sigset_t all, before;
-    if (pool->workers < workers && pool->workers < MAX_WORKERS) {
+    if (pool->workers < workers && pool->workers < MAX_WORKERS && !pool->refused) {
+        int error = 0;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        while (pool->workers < workers && pool->workers < MAX_WORKERS) {
+        while (pool->workers < workers && pool->workers < MAX_WORKERS && error == 0) {
             struct worker *worker = &pool->worker[pool->workers];
             *worker = (struct worker){.pool = pool, .number = pool->workers + 1};
-            if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
-                break;
-            ++pool->workers;
+            error = pthread_create(&worker->thread, NULL, worker_main, worker);
+            pool->workers += error == 0;
         }
         pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pool->refused = error != 0;
+        if (pool->refused)
+            say_refused(pool, workers, error);
     }
     return pool;
 }

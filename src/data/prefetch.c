@@ -10,7 +10,7 @@
 
 #include "core/memory.h"
 #include "core/random.h"
-#include "core/text.h"
+#include "core/threads.h"
 
 struct slot {
     uint8_t *pixels, *flips;
@@ -151,12 +151,15 @@ static ddpm_status start_threads(struct ddpm_prefetch *prefetch)
         worker->prefetch = prefetch;
         DDPM_TRY(ddpm_source_reader_create(&worker->reader, prefetch->source));
         int error = pthread_create(&worker->thread, NULL, work, worker);
-        if (error != 0) {
-            ddpm_source_reader_destroy(&worker->reader);
-            return ddpm_raise(DDPM_ERROR_MEMORY, "cannot start decoding thread %d of %d: %s",
-                              prefetch->started + 1, prefetch->options.threads,
-                              ddpm_system_words(error));
-        }
+        if (error == 0)
+            continue;
+        ddpm_source_reader_destroy(&worker->reader);
+        if (prefetch->started == 0)
+            return ddpm_raise(DDPM_ERROR_IO, "no thread can be started to read pictures: %s",
+                              ddpm_thread_words(error));
+        ddpm_log(DDPM_LOG_WARNING, "reading pictures with %d threads instead of %d: %s",
+                 prefetch->started, prefetch->options.threads, ddpm_thread_words(error));
+        break;
     }
     return DDPM_OK;
 }

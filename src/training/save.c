@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/threads.h"
 #include "training/trainer_state.h"
 
 static void device_slabs(const struct ddpm_trainer *trainer, void *out[DDPM_SLAB_COUNT])
@@ -120,10 +121,15 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the path of the run is too long: %s", run);
     DDPM_TRY(provide_slabs(trainer));
     ddpm_status status = copy_out(trainer);
-    if (status == DDPM_OK && pthread_create(&saver->thread, NULL, write_snapshot, saver) != 0)
-        write_snapshot(saver); /* no thread to be had: write it now */
-    else
-        saver->running = status == DDPM_OK;
+    int error = 0;
+    if (status == DDPM_OK)
+        error = pthread_create(&saver->thread, NULL, write_snapshot, saver);
+    saver->running = status == DDPM_OK && error == 0;
+    if (error != 0) {
+        ddpm_log(DDPM_LOG_WARNING, "training waits while a checkpoint is written: %s",
+                 ddpm_thread_words(error));
+        write_snapshot(saver);
+    }
     if (!saver->running)
         release_slabs(saver);
     return status;
