@@ -190,7 +190,7 @@ const char *ddpm_thread_words(int error)
 /* Once for each pool: fewer threads give the same numbers, later. */
 static void say_refused(const struct pool *pool, int workers, int error)
 {
-    ddpm_log(DDPM_LOG_WARNING, "computing with %d threads instead of %d: %s", pool->workers + 1,
+    ddpm_log(DDPM_LOG_WARNING, "computing with %d of %d threads: %s", pool->workers + 1,
              workers + 1, ddpm_thread_words(error));
 }
 
