@@ -24,6 +24,19 @@
 #include "core/limits.h"
 #include "core/text.h"
 
+/* Helgrind does not know atomics. A build for it (tests/threads/helgrind.supp) is told by hand what
+ * they order; others see nothing of this. */
+#ifdef DDPM_HELGRIND
+#include <valgrind/helgrind.h>
+#define TELL_PUBLISHED(atomic) ANNOTATE_HAPPENS_BEFORE(atomic)
+#define TELL_SEEN(atomic) ANNOTATE_HAPPENS_AFTER(atomic)
+#define TELL_ATOMIC(atomic) VALGRIND_HG_DISABLE_CHECKING(atomic, sizeof *(atomic))
+#else
+#define TELL_PUBLISHED(atomic) ((void)0)
+#define TELL_SEEN(atomic) ((void)0)
+#define TELL_ATOMIC(atomic) ((void)0)
+#endif
+
 #define SPINS 4000 /* some 50 microseconds */
 #define MAX_WORKERS 255
 
@@ -117,10 +130,12 @@ static void work_on(struct pool *pool, int number)
         if (!atomic_compare_exchange_weak_explicit(&pool->progress, &progress, progress + 1,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
+        TELL_SEEN(&pool->progress);
         const int64_t chunks = chunks_of(progress);
         const int64_t begin = next_of(progress) * pool->grain;
         const int64_t end = begin + pool->grain < pool->count ? begin + pool->grain : pool->count;
         pool->function(pool->context, begin, end, number);
+        TELL_PUBLISHED(&pool->done);
         if (atomic_fetch_add(&pool->done, 1) + 1 == chunks && atomic_load(&pool->caller_sleeps)) {
             pthread_mutex_lock(&pool->mutex);
             pthread_cond_signal(&pool->finished);
@@ -208,6 +223,10 @@ static struct pool *find_pool(int workers)
             free(pool);
             return NULL;
         }
+        TELL_ATOMIC(&pool->progress);
+        TELL_ATOMIC(&pool->done);
+        TELL_ATOMIC(&pool->sleeping);
+        TELL_ATOMIC(&pool->caller_sleeps);
         pthread_mutex_init(&pool->mutex, NULL);
         pthread_cond_init(&pool->work, NULL);
         pthread_cond_init(&pool->finished, NULL);
@@ -277,6 +296,7 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
     pool->count = count;
     pool->grain = grain;
     atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    TELL_PUBLISHED(&pool->progress);
     atomic_store(&pool->progress,
                  (uint64_t)threads << (2 * NEXT_BITS) | (uint64_t)chunks << NEXT_BITS);
     if (atomic_load(&pool->sleeping) > 0) {
@@ -286,6 +306,7 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
     }
     work_on(pool, 0);
     wait_until_done(pool, chunks);
+    TELL_SEEN(&pool->done);
     inside_loop = false;
     leave_loop(before);
 }
