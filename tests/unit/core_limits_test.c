@@ -215,9 +215,9 @@ static void strict_overcommit(void **state)
 }
 
 /* Resource limits are the real ones of a child; what has been taken stands in the made-up file. */
-static int in_child(int resource, size_t most, size_t wanted)
+static int in_child(__rlimit_resource_t resource, size_t most, size_t wanted)
 {
-    int status;
+    int status = -1;
     const pid_t child = fork();
     if (child == 0) {
         const struct rlimit limit = {most, RLIM_INFINITY};
