@@ -8,6 +8,13 @@
 #include "data/folder.h"
 #include "library_support.h"
 
+/* glibc's newlocale() never frees its copy of LOCPATH. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:argz_add_sep\n";
+}
+
 /* What a host may have: a decimal comma, a decimal point of two bytes with another thousands
  * separator, grouping by a narrow space, and a language whose small I has no dot. */
 static const char *const names[] = {"de_DE", "fa_IR", "fr_FR", "tr_TR"};
