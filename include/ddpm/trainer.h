@@ -19,7 +19,11 @@ struct ddpm_data;
  * listed once in the log; more than half bad or none good is DDPM_ERROR_FORMAT. */
 DDPM_API ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **out);
 DDPM_API void ddpm_data_close(struct ddpm_data **data);
+
+/* Pictures, the skipped ones included; and how many have been found bad so far. In a large folder
+ * those that only decoding can tell are found out while training. */
 DDPM_API int64_t ddpm_data_count(const struct ddpm_data *data);
+DDPM_API int64_t ddpm_data_skipped(const struct ddpm_data *data);
 
 /* A hash of which pictures they are: names and sizes of files, or shape and bytes of a packed file.
  */

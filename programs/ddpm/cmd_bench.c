@@ -400,5 +400,6 @@ const struct ddpm_verb ddpm_verb_bench = {
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,
+    .prints = true,
     .run = run,
 };

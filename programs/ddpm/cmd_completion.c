@@ -48,5 +48,6 @@ const struct ddpm_verb ddpm_verb_completion = {
     .arguments = "bash",
     .argument_count = 1,
     .summary = "Print a completion script for the shell.",
+    .prints = true,
     .run = run,
 };

@@ -232,5 +232,6 @@ const struct ddpm_verb ddpm_verb_info = {
     .arguments = "RUN|CHECKPOINT|FILE",
     .argument_count = 1,
     .summary = "Say what a run, model, array, picture or configuration is.",
+    .prints = true,
     .run = run,
 };

@@ -18,13 +18,13 @@
 #include "formats/json.h"
 #include "metadata.h"
 #include "options.h"
+#include "outlook.h"
 #include "progress.h"
 #include "run_log.h"
 #include "trajectory.h"
 
-/* Steps before the time of the whole run is estimated, and seconds between two writes of the log.
- */
-enum { WARM_UP_STEPS = 5, FLUSH_SECONDS = 2 };
+/* Seconds between two writes of the log, and the channels that a PNG can hold. */
+enum { FLUSH_SECONDS = 2, MOST_GRID_CHANNELS = 4 };
 
 struct run {
     const char *path;
@@ -39,6 +39,8 @@ struct run {
     struct ddpm_sample_options drawing;
     uint64_t sampling_bytes; /* that drawing takes beside training */
     int64_t saved;           /* step of the newest checkpoint; -1: none */
+    struct ddpm_outlook outlook;
+    bool estimated; /* the time of the whole run was told */
     double flushed;
     double unlogged; /* seconds of steps since the last row of the log */
 };
@@ -99,14 +101,22 @@ static ddpm_status read_drawing(struct run *run)
 
 static ddpm_status read_numbers(struct run *run)
 {
-    int64_t batch, accumulate;
+    int64_t batch, accumulate, timesteps, channels;
     DDPM_TRY(ddpm_config_integer(run->config, "batch-size", &batch));
     DDPM_TRY(ddpm_config_integer(run->config, "accumulate", &accumulate));
     DDPM_TRY(ddpm_config_integer(run->config, "steps", &run->steps));
     DDPM_TRY(ddpm_config_integer(run->config, "save-every", &run->save_every));
     DDPM_TRY(ddpm_config_integer(run->config, "sample-every", &run->sample_every));
     DDPM_TRY(ddpm_config_integer(run->config, "num-samples", &run->num_samples));
+    DDPM_TRY(ddpm_config_integer(run->config, "timesteps", &timesteps));
+    DDPM_TRY(ddpm_config_integer(run->config, "channels", &channels));
     run->pictures_per_step = batch * accumulate;
+    run->outlook = (struct ddpm_outlook){.steps = run->steps,
+                                         .save_every = run->save_every,
+                                         .sample_every = run->sample_every};
+    if (channels <= MOST_GRID_CHANNELS)
+        run->outlook.grid_in_steps =
+            ddpm_grid_in_steps(timesteps, run->num_samples, run->pictures_per_step);
     return read_drawing(run);
 }
 
@@ -160,6 +170,19 @@ static ddpm_status write_config(const struct run *run)
     return status;
 }
 
+/* A run is never taken back: that a smaller number was meant as "so many more" is as likely. */
+static ddpm_status check_steps(const struct run *run)
+{
+    const int64_t done = ddpm_trainer_steps_done(run->trainer);
+    if (run->steps >= done)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option --steps: got %" PRId64 ", want at least %" PRId64
+                      ", the steps that %s has done already; --steps %" PRId64 " does %" PRId64
+                      " more; nothing was changed",
+                      run->steps, done, run->path, done + run->steps, run->steps);
+}
+
 /* Samples are drawn while the trainer keeps its memory: better to know now that both fit. What does
  * not fit at once is drawn in smaller batches, see ddpm_sample(). */
 static ddpm_status check_sampling_memory(struct run *run)
@@ -197,6 +220,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     if (run->resume) {
         DDPM_TRY(ddpm_trainer_resume(run->trainer, run->path));
         run->saved = ddpm_trainer_steps_done(run->trainer);
+        DDPM_TRY(check_steps(run));
     }
     DDPM_TRY(ddpm_path_join(&samples, run->path, "samples"));
     ddpm_status status = ddpm_directory_create(samples);
@@ -206,13 +230,23 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     return write_config(run);
 }
 
+static void describe_pictures(const struct run *run)
+{
+    char used[DDPM_TEXT_BYTES], size[64] = "", skipped[80] = "";
+    const int64_t all = ddpm_data_count(run->data), bad = ddpm_data_skipped(run->data);
+    (void)ddpm_config_get(run->config, "image-size", size, sizeof size);
+    if (bad > 0)
+        snprintf(skipped, sizeof skipped, "; %" PRId64 " of %" PRId64 " are skipped", bad, all);
+    ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step%s",
+                         ddpm_count_text(used, all - bad), size, run->pictures_per_step, skipped);
+}
+
 static void describe(const struct run *run)
 {
     char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], planned[DDPM_MEMORY_TEXT_BYTES];
-    char network[64] = "", size[64] = "";
+    char network[64] = "";
     struct ddpm_memory_plan memory = ddpm_trainer_memory(run->trainer);
     (void)ddpm_config_get(run->config, "network", network, sizeof network);
-    (void)ddpm_config_get(run->config, "image-size", size, sizeof size);
     ddpm_progress_remark("network   %s, %s parameters", network,
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
@@ -220,23 +254,32 @@ static void describe(const struct run *run)
     if (run->sampling_bytes > 0)
         ddpm_progress_remark("          %s more while samples are drawn",
                              ddpm_bytes_text(a, (double)run->sampling_bytes));
-    ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step",
-                         ddpm_count_text(a, ddpm_data_count(run->data)), size,
-                         run->pictures_per_step);
+    describe_pictures(run);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
                          ddpm_count_text(b, run->steps));
+}
+
+/* Time that passed beside the steps, since `begin`. */
+static void count_pause(struct run *run, struct ddpm_share *share, double begin)
+{
+    const double seconds = ddpm_clock() - begin;
+    ddpm_share_add(share, seconds);
+    run->progress.paused += seconds;
 }
 
 /* Begin a checkpoint of this step unless there is one; `wait` until it is whole. */
 static ddpm_status save(struct run *run, bool wait)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
+    const double begin = ddpm_clock();
+    ddpm_doing(DDPM_DOING_CHECKPOINT, step);
     if (run->saved != step) {
         /* The log first: a checkpoint never knows of steps that the log does not. */
         DDPM_TRY(ddpm_run_log_flush(&run->log));
         DDPM_TRY(ddpm_trainer_save_begin(run->trainer, run->path));
         run->saved = step;
+        count_pause(run, &run->outlook.checkpoints, begin);
     }
     return wait ? ddpm_trainer_save_end(run->trainer) : DDPM_OK;
 }
@@ -281,7 +324,8 @@ static ddpm_status sample(struct run *run)
                          ddpm_trainer_steps_done(run->trainer)));
     ddpm_status status = DDPM_OK;
     const double begin = ddpm_clock();
-    if (!ddpm_path_exists(path) && channels <= 4) {
+    if (!ddpm_path_exists(path) && channels <= MOST_GRID_CHANNELS) {
+        ddpm_doing(DDPM_DOING_SAMPLES, ddpm_trainer_steps_done(run->trainer));
         ddpm_progress_clear();
         ddpm_progress_start(&run->sampling, 0, 0);
         status = ddpm_new_array((void **)&pictures, (size_t)options->count,
@@ -290,20 +334,23 @@ static ddpm_status sample(struct run *run)
             status = ddpm_sample(run->network, options, pictures);
         if (status == DDPM_OK)
             status = write_grid(run, options, pictures, channels, path);
+        count_pause(run, &run->outlook.grids, begin);
     }
-    run->progress.paused += ddpm_clock() - begin;
     free(pictures);
     free(path);
     return status;
 }
 
-static void estimate(const struct run *run, int64_t step)
+/* Once, as soon as it can be said. */
+static void estimate(struct run *run, int64_t step, double left)
 {
     char all[DDPM_TEXT_BYTES];
-    if (step == run->progress.first + WARM_UP_STEPS && step < run->steps)
-        ddpm_progress_remark(
-            "estimated %s for the %" PRId64 " steps that are left, without samples",
-            ddpm_time_text(all, ddpm_progress_left(&run->progress, step)), run->steps - step);
+    if (run->estimated || left < 0 || step >= run->steps)
+        return;
+    run->estimated = true;
+    ddpm_progress_remark("estimated %s for the %" PRId64
+                         " steps that are left, with their samples and checkpoints",
+                         ddpm_time_text(all, left), run->steps - step);
 }
 
 /* Log and show a step whose numbers have come. */
@@ -317,8 +364,12 @@ static ddpm_status account(struct run *run, const struct ddpm_step_result *resul
         DDPM_TRY(ddpm_run_log_flush(&run->log));
         run->flushed = ddpm_clock();
     }
-    ddpm_progress_train(&run->progress, result->step, result->loss, run->pictures_per_step);
-    estimate(run, result->step);
+    double each;
+    const double left = ddpm_progress_rate(&run->progress, result->step, &each)
+                            ? ddpm_outlook_left(&run->outlook, result->step, each)
+                            : -1;
+    ddpm_progress_train(&run->progress, result->step, result->loss, run->pictures_per_step, left);
+    estimate(run, result->step, left);
     return DDPM_OK;
 }
 
@@ -351,12 +402,14 @@ static bool due(int64_t every, int64_t step)
 static ddpm_status train(struct run *run)
 {
     int64_t step = ddpm_trainer_steps_done(run->trainer);
+    ddpm_doing(DDPM_DOING_STEP, step);
     ddpm_catch_signals();
     ddpm_progress_start(&run->progress, step, run->steps);
     /* A run that was stopped between a checkpoint and its grid. */
     ddpm_status status = due(run->sample_every, step) ? sample(run) : DDPM_OK;
     while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal()) {
         ++step;
+        ddpm_doing(DDPM_DOING_STEP, step);
         DDPM_TRY(one_step(run, step == run->steps || due(run->save_every, step) ||
                                    due(run->sample_every, step)));
         if (due(run->save_every, step))

@@ -1,12 +1,13 @@
 /* ddpm: the program. `ddpm VERB …` looks the verb up in the table below, parses the command line
  * (options.c) and runs the verb (one cmd_VERB.c each).
  *
- * Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal after SIGINT or SIGTERM. */
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal after a signal that asks to stop. */
 #include <stdio.h>
 #include <string.h>
 
 #include "config/nearest.h"
 #include "options.h"
+#include "streams.h"
 
 const struct ddpm_verb *const ddpm_verbs[] = {
     &ddpm_verb_train, &ddpm_verb_sample, &ddpm_verb_predict, &ddpm_verb_noise,      &ddpm_verb_pack,
@@ -41,45 +42,39 @@ static const struct ddpm_verb *find_verb(const char *name)
     return NULL;
 }
 
-/* What was written to stdout must have arrived, or the run has failed. */
-static int finish(int code)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return code;
-    if (code == DDPM_EXIT_DONE)
-        fprintf(stderr, "ddpm: standard output could not be written\n");
-    return code == DDPM_EXIT_DONE ? DDPM_EXIT_FAILED : code;
-}
-
 static int run_verb(const struct ddpm_verb *verb, int count, char *const *words)
 {
     struct ddpm_arguments arguments;
     ddpm_status status = ddpm_arguments_parse(verb, count, words, &arguments);
+    const bool prints = verb->prints || arguments.help;
     if (status == DDPM_OK && arguments.help)
         ddpm_verb_help(verb);
     else if (status == DDPM_OK)
         status = verb->run(&arguments);
     ddpm_arguments_clear(&arguments);
-    return status == DDPM_OK ? DDPM_EXIT_DONE : ddpm_report(verb->name, status);
+    return ddpm_finish_output(status == DDPM_OK ? DDPM_EXIT_DONE : ddpm_report(verb->name, status),
+                              prints);
 }
 
 int main(int argc, char **argv)
 {
+    if (!ddpm_prepare_streams())
+        return DDPM_EXIT_FAILED;
     if (argc < 2) {
         fprintf(stderr, "ddpm: got no verb, want one such as train; see ddpm --help\n");
         return DDPM_EXIT_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help();
-        return finish(DDPM_EXIT_DONE);
+        return ddpm_finish_output(DDPM_EXIT_DONE, true);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("ddpm %s\n", ddpm_version());
-        return finish(DDPM_EXIT_DONE);
+        return ddpm_finish_output(DDPM_EXIT_DONE, true);
     }
     const struct ddpm_verb *verb = find_verb(argv[1]);
     if (!verb)
         return ddpm_report(NULL, DDPM_ERROR_ARGUMENT);
     ddpm_report_log();
-    return finish(run_verb(verb, argc - 2, argv + 2));
+    return run_verb(verb, argc - 2, argv + 2);
 }

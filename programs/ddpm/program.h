@@ -35,6 +35,7 @@ struct ddpm_verb {
     size_t option_count;
     const char *const *settings; /* options of the library that it takes, NULL at the end */
     bool every_setting;          /* or all of them */
+    bool prints;                 /* its result is what it prints on stdout */
     ddpm_status (*run)(const struct ddpm_arguments *arguments);
 };
 
@@ -51,10 +52,22 @@ int ddpm_report(const char *verb, ddpm_status status);
 /* Send the library's remarks to stderr. */
 void ddpm_report_log(void);
 
-/* Signals: after ddpm_catch_signals() SIGINT and SIGTERM only set a flag, and a second one ends the
- * process at once. ddpm_caught_signal() is the signal, or 0. */
+/* Signals (signals.c): after ddpm_catch_signals() the first SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1
+ * or SIGUSR2 sets a flag and says on stderr what happens now; a second SIGINT or SIGTERM ends the
+ * process at once. What was ignored at the start stays ignored. ddpm_caught_signal() is the signal,
+ * or 0. */
 void ddpm_catch_signals(void);
 int ddpm_caught_signal(void);
+
+/* What a signal would interrupt from now on, for what is said then. `step` counts where there are
+ * steps. */
+enum ddpm_doing {
+    DDPM_DOING_WORK,
+    DDPM_DOING_STEP,
+    DDPM_DOING_SAMPLES,
+    DDPM_DOING_CHECKPOINT,
+};
+void ddpm_doing(enum ddpm_doing what, int64_t step);
 
 /* DDPM_STOPPED when a signal was caught. */
 ddpm_status ddpm_check_signal(void);

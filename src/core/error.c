@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/escape.h"
+
 #define MESSAGE_BYTES 2048
 
 static _Thread_local char message[MESSAGE_BYTES];
@@ -52,13 +54,14 @@ const char *ddpm_version(void)
 
 ddpm_status ddpm_raise(ddpm_status status, const char *format, ...)
 {
-    /* The new text may quote the old one, so it is written beside it first. */
+    /* The new text may quote the old one, so it is written beside it first. Names in it may hold
+     * anything: what is kept is one line of plain text. */
     char text[MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    memcpy(message, text, sizeof message);
+    ddpm_escape(message, sizeof message, text);
     return status;
 }
 
@@ -71,7 +74,7 @@ ddpm_status ddpm_raise_context(ddpm_status status, const char *format, ...)
     va_end(arguments);
     if (used >= 0 && used < MESSAGE_BYTES)
         snprintf(text + used, (size_t)(MESSAGE_BYTES - used), "%s", message);
-    memcpy(message, text, sizeof message);
+    ddpm_escape(message, sizeof message, text);
     return status;
 }
 
@@ -106,5 +109,6 @@ void ddpm_log(ddpm_log_level level, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    log_callback(log_user, level, text);
+    char line[MESSAGE_BYTES];
+    log_callback(log_user, level, ddpm_escape(line, sizeof line, text));
 }
