@@ -12,6 +12,7 @@
 #include "formats/png_write.h"
 #include "health.h"
 #include "options.h"
+#include "streams.h"
 #include "training/checkpoint.h"
 
 enum { LOG_ROWS = 100, ROW_BYTES = 512 };
@@ -24,13 +25,14 @@ static ddpm_status print_options(const char *path)
     ddpm_status status = ddpm_config_read(config, path);
     for (size_t i = 0; status == DDPM_OK && i < ddpm_option_count(); ++i) {
         struct ddpm_option_info info = ddpm_option_at(i);
-        char value[2048];
+        char name[64], value[2048];
         status = ddpm_config_get(config, info.name, value, sizeof value);
         if (strcmp(group, info.group) != 0)
             printf("%s\n", info.group);
         group = info.group;
+        snprintf(name, sizeof name, "  %-20s", info.name);
         if (status == DDPM_OK)
-            printf("  %-20s%s\n", info.name, value);
+            ddpm_print_text(name, value, "\n");
     }
     ddpm_config_destroy(&config);
     return status;
@@ -115,7 +117,7 @@ static ddpm_status print_checksums(const char *path)
 static ddpm_status print_checkpoint(const char *path)
 {
     char step[DDPM_TEXT_BYTES];
-    printf("checkpoint  %s\n", path);
+    ddpm_print_text("checkpoint  ", path, "\n");
     printf("step        %s\n", ddpm_count_text(step, ddpm_step_of(path)));
     printf("model weights\n");
     DDPM_TRY(in_folder(path, "model.safetensors", ddpm_print_weights));
@@ -145,7 +147,7 @@ static ddpm_status print_checkpoint_names(const char *path)
     printf("checkpoints");
     for (size_t i = 0; i < count; ++i)
         if (strncmp(names[i], "step-", 5) == 0)
-            printf(" %s", names[i]);
+            ddpm_print_text(" ", names[i], "");
     printf("\n");
     ddpm_names_free(names, count);
     return DDPM_OK;
@@ -186,8 +188,10 @@ static ddpm_status print_picture(const char *path)
     size_t count;
     DDPM_TRY(ddpm_png_read_text(&texts, &count, path));
     printf("PNG picture, %zu texts\n", count);
-    for (size_t i = 0; i < count; ++i)
-        printf("%s: %s\n", texts[i].key, texts[i].value);
+    for (size_t i = 0; i < count; ++i) {
+        ddpm_print_text("", texts[i].key, ": ");
+        ddpm_print_text("", texts[i].value, "\n");
+    }
     ddpm_png_text_free(texts, count);
     return DDPM_OK;
 }

@@ -111,9 +111,8 @@ static ddpm_status read_numbers(struct run *run)
     DDPM_TRY(ddpm_config_integer(run->config, "timesteps", &timesteps));
     DDPM_TRY(ddpm_config_integer(run->config, "channels", &channels));
     run->pictures_per_step = batch * accumulate;
-    run->outlook = (struct ddpm_outlook){.steps = run->steps,
-                                         .save_every = run->save_every,
-                                         .sample_every = run->sample_every};
+    run->outlook = (struct ddpm_outlook){
+        .steps = run->steps, .save_every = run->save_every, .sample_every = run->sample_every};
     if (channels <= MOST_GRID_CHANNELS)
         run->outlook.grid_in_steps =
             ddpm_grid_in_steps(timesteps, run->num_samples, run->pictures_per_step);
@@ -348,8 +347,8 @@ static void estimate(struct run *run, int64_t step, double left)
     if (run->estimated || left < 0 || step >= run->steps)
         return;
     run->estimated = true;
-    ddpm_progress_remark("estimated %s for the %" PRId64
-                         " steps that are left, with their samples and checkpoints",
+    ddpm_progress_remark("estimated %s for the other %" PRId64
+                         " steps, samples and checkpoints included",
                          ddpm_time_text(all, left), run->steps - step);
 }
 
@@ -449,13 +448,15 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
 static const struct ddpm_verb_option options[] = {
     {"out", 'o', true, "RUN", "folder of the run: a new one, or with --resume one that is there"},
     {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
-    {"resume", 'r', false, NULL, "go on from the newest checkpoint of the run"},
+    {"resume", 'r', false, NULL,
+     "go on from the newest checkpoint of the run; its folder may stand behind without --out"},
 };
 
 const struct ddpm_verb ddpm_verb_train = {
     .name = "train",
     .arguments = "",
     .argument_count = 0,
+    .argument_flag = "resume",
     .summary = "Train a model on a folder of pictures.",
     .options = options,
     .option_count = sizeof options / sizeof *options,

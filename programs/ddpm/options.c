@@ -112,12 +112,43 @@ static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *con
     return DDPM_OK;
 }
 
-static ddpm_status check_counts(const struct ddpm_arguments *arguments, int given)
+/* `train --resume RUN` is what people write for `train --resume --out RUN`; both are taken. */
+static void take_as_out(struct ddpm_arguments *arguments, int *given)
 {
     const struct ddpm_verb *verb = arguments->verb;
+    if (*given != 1 || !verb->argument_flag || !ddpm_arguments_get(arguments, verb->argument_flag))
+        return;
+    for (size_t i = 0; i < verb->option_count; ++i)
+        if (strcmp(verb->options[i].name, "out") == 0 && !arguments->values[i]) {
+            arguments->values[i] = arguments->arguments[0];
+            *given = 0;
+        }
+}
+
+static ddpm_status raise_counts(const struct ddpm_arguments *arguments, int given)
+{
+    const struct ddpm_verb *verb = arguments->verb;
+    const int want = verb->argument_count;
+    if (given <= want)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d arguments, want %d: %s", given, want,
+                          verb->arguments);
+    const char *extra = want < DDPM_MOST_ARGUMENTS ? arguments->arguments[want] : "";
+    if (verb->argument_flag)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got %d arguments, want %d: the first too many is \"%.200s\"; a run is "
+                          "begun with --out RUN and gone on with by --%s --out RUN",
+                          given, want, extra, verb->argument_flag);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "got %d arguments, want %d%s%s: the first too many is \"%.200s\"", given,
+                      want, *verb->arguments ? ", " : "", verb->arguments, extra);
+}
+
+static ddpm_status check_counts(struct ddpm_arguments *arguments, int given)
+{
+    const struct ddpm_verb *verb = arguments->verb;
+    take_as_out(arguments, &given);
     if (given != verb->argument_count)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d arguments, want %d%s%s", given,
-                          verb->argument_count, *verb->arguments ? ": " : "", verb->arguments);
+        return raise_counts(arguments, given);
     for (size_t i = 0; i < verb->option_count; ++i)
         if (verb->options[i].required && !arguments->values[i])
             return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s %s is missing",

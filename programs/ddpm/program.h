@@ -30,7 +30,9 @@ struct ddpm_verb {
     const char *name;      /* "train" */
     const char *arguments; /* "RUN|MODEL", "" when there are none */
     int argument_count;    /* how many are wanted */
-    const char *summary;   /* one line */
+    /* Or one argument may stand for the value of --out, with the flag --FLAG; NULL: it may not. */
+    const char *argument_flag;
+    const char *summary; /* one line */
     const struct ddpm_verb_option *options;
     size_t option_count;
     const char *const *settings; /* options of the library that it takes, NULL at the end */
@@ -52,10 +54,10 @@ int ddpm_report(const char *verb, ddpm_status status);
 /* Send the library's remarks to stderr. */
 void ddpm_report_log(void);
 
-/* Signals (signals.c): after ddpm_catch_signals() the first SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1
- * or SIGUSR2 sets a flag and says on stderr what happens now; a second SIGINT or SIGTERM ends the
- * process at once. What was ignored at the start stays ignored. ddpm_caught_signal() is the signal,
- * or 0. */
+/* Signals (signals.c): after ddpm_catch_signals() the first SIGINT, SIGTERM, SIGHUP, SIGXCPU,
+ * SIGUSR1 or SIGUSR2 sets a flag and says on stderr what happens now; a second SIGINT or SIGTERM
+ * ends the process at once. What was ignored at the start stays ignored. ddpm_caught_signal() is
+ * the signal, or 0. */
 void ddpm_catch_signals(void);
 int ddpm_caught_signal(void);
 

@@ -175,9 +175,9 @@ void ddpm_progress_train(struct ddpm_progress *progress, int64_t step, double lo
     enum { STEP, LOSS, SMOOTHED, RATE, ELAPSED, LEFT, PIECES };
     const size_t width = line_width();
     char line[LINE_BYTES], time[DDPM_TEXT_BYTES];
-    struct piece pieces[PIECES] = {[STEP] = {.rank = 0},     [LEFT] = {.rank = 1},
-                                   [LOSS] = {.rank = 2},     [RATE] = {.rank = 3},
-                                   [SMOOTHED] = {.rank = 4}, [ELAPSED] = {.rank = 5}};
+    struct piece pieces[PIECES] = {
+        [STEP] = {.rank = 0}, [LEFT] = {.rank = 1},     [LOSS] = {.rank = 2},
+        [RATE] = {.rank = 3}, [SMOOTHED] = {.rank = 4}, [ELAPSED] = {.rank = 5}};
     count_text(pieces[STEP].text, "step ", step, progress->total, width);
     snprintf(pieces[LOSS].text, PIECE_BYTES, "loss %.4f", loss);
     snprintf(pieces[SMOOTHED].text, PIECE_BYTES, "smoothed %.4f",
@@ -199,7 +199,8 @@ void ddpm_progress_bar(struct ddpm_progress *progress, const char *what, int64_t
     enum { BAR, COUNT, LEFT, PIECES };
     const size_t width = line_width();
     char line[LINE_BYTES], bar[BAR_WIDTH + 1], left[DDPM_TEXT_BYTES];
-    struct piece pieces[PIECES] = {[COUNT] = {.rank = 0}, [LEFT] = {.rank = 1}, [BAR] = {.rank = 2}};
+    struct piece pieces[PIECES] = {
+        [COUNT] = {.rank = 0}, [LEFT] = {.rank = 1}, [BAR] = {.rank = 2}};
     count_text(pieces[COUNT].text, "", done, progress->total, width);
     snprintf(pieces[LEFT].text, PIECE_BYTES, "left %s",
              ddpm_time_text(left, bar_left(progress, done)));

@@ -31,11 +31,13 @@ bool ddpm_prepare_streams(void)
     return take(STDIN_FILENO) && take(STDOUT_FILENO) && take(STDERR_FILENO);
 }
 
-void ddpm_print_text(const char *text)
+void ddpm_print_text(const char *before, const char *text, const char *after)
 {
     char piece[DDPM_ESCAPE_BYTES];
+    fputs(before, stdout);
     while (ddpm_escape_one(piece, &text) > 0)
         fputs(piece, stdout);
+    fputs(after, stdout);
 }
 
 static bool reader_is_gone(void)

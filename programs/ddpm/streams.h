@@ -10,8 +10,9 @@
  * ordinary error. False when a descriptor can be had for neither. */
 bool ddpm_prepare_streams(void);
 
-/* Print `text` to stdout on one line, control characters written out (core/escape.h). */
-void ddpm_print_text(const char *text);
+/* Print to stdout `text`, which comes from outside: control characters in it are written out
+ * (core/escape.h). `before` and `after` are printed as they are. */
+void ddpm_print_text(const char *before, const char *text, const char *after);
 
 /* The exit code after `code`, once everything for stdout is written. `product` says that stdout is
  * what the verb was asked for: then what could not be written is a failure, and a reader that has

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "core/memory.h"
+#include "data/endings.h"
 #include "formats/file.h"
 
 struct identity {
@@ -23,6 +23,7 @@ struct scan {
     size_t folder_count, folder_capacity, next;
     struct identity *seen; /* of the folders in the list */
     size_t seen_count, seen_capacity;
+    struct ddpm_endings ignored;
 };
 
 uint64_t ddpm_fnv64(uint64_t hash, const void *bytes, size_t count)
@@ -31,19 +32,6 @@ uint64_t ddpm_fnv64(uint64_t hash, const void *bytes, size_t count)
     for (size_t i = 0; i < count; ++i)
         hash = (hash ^ at[i]) * UINT64_C(0x100000001B3);
     return hash;
-}
-
-static bool is_picture_name(const char *name)
-{
-    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp",
-                                          ".bmp", ".tif",  ".tiff"};
-    const char *dot = strrchr(name, '.');
-    if (!dot || dot == name)
-        return false;
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; ++i)
-        if (strcasecmp(dot, endings[i]) == 0)
-            return true;
-    return false;
 }
 
 /* Takes over `name`. */
@@ -103,14 +91,16 @@ static ddpm_status visit_entry(struct scan *scan, const char *inside, const char
         return status;
     }
     if (stat(path, &about) != 0) {
-        if (is_picture_name(entry))
+        if (ddpm_is_picture_name(entry))
             skip(scan, path, "a link to nothing, or no permission");
         free(name);
     } else if (S_ISDIR(about.st_mode)) {
         status = add_folder(scan, name, &about);
-    } else if (S_ISREG(about.st_mode) && is_picture_name(entry)) {
+    } else if (S_ISREG(about.st_mode) && ddpm_is_picture_name(entry)) {
         status = add_file(scan, name, (int64_t)about.st_size);
     } else {
+        if (S_ISREG(about.st_mode))
+            ddpm_endings_count(&scan->ignored, entry);
         free(name);
     }
     free(path);
@@ -161,6 +151,14 @@ static void finish(struct ddpm_folder *folder)
     }
 }
 
+static void log_ignored(const struct scan *scan)
+{
+    char text[512];
+    if (scan->ignored.count > 0)
+        ddpm_log(DDPM_LOG_INFO, "%s: not looked at: %s", scan->folder->path,
+                 ddpm_endings_text(&scan->ignored, text, sizeof text));
+}
+
 ddpm_status ddpm_folder_scan(struct ddpm_folder *folder, const char *path)
 {
     struct scan scan = {.folder = folder};
@@ -176,6 +174,7 @@ ddpm_status ddpm_folder_scan(struct ddpm_folder *folder, const char *path)
     while (scan.next < scan.folder_count)
         DDPM_TRY_GOTO(done, visit_folder(&scan));
     finish(folder);
+    log_ignored(&scan);
 done:
     for (size_t i = 0; i < scan.folder_count; ++i)
         free(scan.folders[i]);
