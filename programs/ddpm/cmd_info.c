@@ -188,10 +188,8 @@ static ddpm_status print_picture(const char *path)
     size_t count;
     DDPM_TRY(ddpm_png_read_text(&texts, &count, path));
     printf("PNG picture, %zu texts\n", count);
-    for (size_t i = 0; i < count; ++i) {
-        ddpm_print_text("", texts[i].key, ": ");
-        ddpm_print_text("", texts[i].value, "\n");
-    }
+    for (size_t i = 0; i < count; ++i)
+        ddpm_print_note("", texts[i].key, texts[i].value);
     ddpm_png_text_free(texts, count);
     return DDPM_OK;
 }

@@ -66,7 +66,11 @@ static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ru
     if (file)
         DDPM_TRY(ddpm_config_read(run->config, file));
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, run->config));
-    return ddpm_config_check(run->config);
+    DDPM_TRY(ddpm_config_check(run->config));
+    json_t *probe; /* a path that is no UTF-8 must be known before there is a folder */
+    DDPM_TRY(ddpm_config_to_json(run->config, &probe));
+    json_decref(probe);
+    return DDPM_OK;
 }
 
 static int after_sampling_step(void *user, const struct ddpm_sample_progress *progress)

@@ -72,8 +72,7 @@ static ddpm_status print_tensors(const struct ddpm_safetensors *file)
     const size_t count = ddpm_safetensors_count(file);
     for (size_t i = 0; i < ddpm_safetensors_metadata_count(file); ++i) {
         struct ddpm_safetensors_text note = ddpm_safetensors_metadata_at(file, i);
-        ddpm_print_text("  note      ", note.key, ": ");
-        ddpm_print_text("", note.value, "\n");
+        ddpm_print_note("  note      ", note.key, note.value);
     }
     for (size_t i = 0; i < count; ++i)
         DDPM_TRY(take_tensor(&s, ddpm_safetensors_at(file, i)));

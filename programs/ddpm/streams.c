@@ -40,6 +40,21 @@ void ddpm_print_text(const char *before, const char *text, const char *after)
     fputs(after, stdout);
 }
 
+void ddpm_print_note(const char *before, const char *key, const char *text)
+{
+    ddpm_print_text(before, key, ": ");
+    while (*text) {
+        char piece[DDPM_ESCAPE_BYTES];
+        if (*text == '\n' && text[1])
+            fputs("\n    ", stdout);
+        if (*text == '\n')
+            ++text;
+        else if (ddpm_escape_one(piece, &text) > 0)
+            fputs(piece, stdout);
+    }
+    fputs("\n", stdout);
+}
+
 static bool reader_is_gone(void)
 {
     struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};

@@ -14,6 +14,10 @@ bool ddpm_prepare_streams(void);
  * (core/escape.h). `before` and `after` are printed as they are. */
 void ddpm_print_text(const char *before, const char *text, const char *after);
 
+/* "before key: text" on lines of its own. Those of the text itself are kept, such as a
+ * configuration's, but indented, so that none can pass for a line of the program. */
+void ddpm_print_note(const char *before, const char *key, const char *text);
+
 /* The exit code after `code`, once everything for stdout is written. `product` says that stdout is
  * what the verb was asked for: then what could not be written is a failure, and a reader that has
  * gone (as of `| head`) ends the program as SIGPIPE would have, without a word. */

@@ -33,7 +33,8 @@ enum ddpm_picture_kind ddpm_picture_kind(const uint8_t *values, int64_t pixels, 
  * (in small pictures below what chance gives), where photographs have 0.9 and with noise as strong
  * as the picture itself still 0.4. Dots on an even ground are no noise, though nothing correlates
  * there: their values have far heavier tails (fourth moment above 6 squared variances; normal
- * numbers 3). Below 12 pixels a side it cannot be told, and is false. */
+ * numbers have 3). With sides below 24 a wood from above is as rough as noise; there only a colour
+ * picture is told, by channels that have nothing to do with each other. False below 12. */
 bool ddpm_picture_is_noise(const uint8_t *values, int height, int width, int channels);
 
 /* ddpm_picture_kind() with noise. */

@@ -1,6 +1,8 @@
 ddpm_test(data_picture data_picture_test.c data)
 ddpm_test(data_picture_kind data_picture_kind_test.c data)
+ddpm_test(data_picture_noise data_picture_noise_test.c data)
 ddpm_test(data_resize data_resize_test.c data)
+ddpm_test(data_endings data_endings_test.c data)
 ddpm_test(data_folder data_folder_test.c data)
 ddpm_test(data_source data_source_test.c data)
 ddpm_test(data_prefetch data_prefetch_test.c data)
