@@ -61,7 +61,7 @@ ends() {
 @test "other signals, and the same one twice in a moment, never cost the checkpoint" {
     # A step long enough, so that both arrive while it runs.
     for signals in "TERM TERM" "INT INT" "HUP HUP" "USR1 TERM" "XCPU XCPU INT" "HUP USR1 USR2 TERM"; do
-        start --accumulate 200
+        start --accumulate 60
         for signal in $signals; do
             kill -"$signal" "$pid"
         done
