@@ -462,6 +462,10 @@ const struct ddpm_verb ddpm_verb_train = {
     .argument_count = 0,
     .argument_flag = "resume",
     .summary = "Train a model on a folder of pictures.",
+    .notes =
+        "Ctrl-C, and the signals TERM, HUP, USR1, USR2 and XCPU (the soft limit of processor\n"
+        "time), finish the step, save and exit with 128 + signal. A second Ctrl-C or TERM quits\n"
+        "at once, without saving. Signals that are ignored at the start stay so (nohup, &).\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,

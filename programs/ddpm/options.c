@@ -293,4 +293,6 @@ void ddpm_verb_help(const struct ddpm_verb *verb)
     }
     print_option('h', "help", NULL, "this text", NULL);
     print_settings(verb);
+    if (verb->notes)
+        printf("\n%s", verb->notes);
 }

@@ -33,6 +33,7 @@ struct ddpm_verb {
     /* Or one argument may stand for the value of --out, with the flag --FLAG; NULL: it may not. */
     const char *argument_flag;
     const char *summary; /* one line */
+    const char *notes;   /* lines at the end of its help; NULL: none */
     const struct ddpm_verb_option *options;
     size_t option_count;
     const char *const *settings; /* options of the library that it takes, NULL at the end */
