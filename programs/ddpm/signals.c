@@ -1,5 +1,6 @@
 /* Signals that ask a run to stop. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -28,7 +29,7 @@ static const struct {
 } plans[] = {
     [DDPM_DOING_WORK] = {"stopping", "", false},
     [DDPM_DOING_STEP] = {"finishing step ", ", then saving", true},
-    [DDPM_DOING_SAMPLES] = {"leaving out the samples of step ", ", then saving", true},
+    [DDPM_DOING_SAMPLES] = {"leaving out the samples of step ", ", then stopping", true},
     [DDPM_DOING_CHECKPOINT] = {"saving step ", ", then stopping", true},
 };
 
@@ -61,8 +62,12 @@ static void say(int number)
         end = add_number(end, now / 8);
     end = add(end, plans[plan].after);
     end = add(end, number == SIGINT ? " (Ctrl-C again to quit now)\n" : "\n");
-    const ssize_t wrote = write(STDERR_FILENO, text, (size_t)(end - text));
-    (void)wrote; /* nobody may be there to read it */
+    /* Nobody may be there to read it, or not now: a handler that waits could not be interrupted. */
+    struct pollfd error = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&error, 1, 0) == 1 && (error.revents & POLLOUT)) {
+        const ssize_t wrote = write(STDERR_FILENO, text, (size_t)(end - text));
+        (void)wrote;
+    }
 }
 
 static long long milliseconds(void)
