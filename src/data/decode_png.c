@@ -11,6 +11,7 @@ struct png_state {
     struct ddpm_decoding *decoding;
     png_structp png;
     png_infop info;
+    struct ddpm_png_look look;
     size_t place; /* next byte to read */
     ddpm_status status;
 };
@@ -37,6 +38,12 @@ static void read_bytes(png_structp png, png_bytep out, size_t count)
         png_error(png, "truncated");
     }
     memcpy(out, state->decoding->bytes + state->place, count);
+    if (state->look.cut != 0 && state->place == state->look.cut && count == 8) {
+        /* libpng would read the data of this chunk whole and fail, though all pixels may be in the
+         * part that is there: tell it the length of that part. */
+        for (int i = 0; i < 4; ++i)
+            out[i] = (uint8_t)(state->look.cut_bytes >> (24 - 8 * i));
+    }
     state->place += count;
 }
 
@@ -49,13 +56,31 @@ static void read_rows(struct png_state *state, int passes)
             png_read_row(state->png, picture->pixels + (size_t)y * stride, NULL);
 }
 
+/* Before libpng makes its rows, and before there is a picture. Deflate makes at most 1032 bytes out
+ * of one, so a file that is shorter than that cannot hold the picture. */
+static ddpm_status judge(const struct png_state *state)
+{
+    const int64_t height = png_get_image_height(state->png, state->info),
+                  width = png_get_image_width(state->png, state->info);
+    DDPM_TRY(ddpm_decoding_judge(state->decoding, height, width));
+    const int64_t row = (int64_t)png_get_rowbytes(state->png, state->info);
+    if (height * row / 1040 > (int64_t)state->decoding->size)
+        return ddpm_decoding_truncated(state->decoding);
+    return DDPM_OK;
+}
+
 static void read_picture(struct png_state *state)
 {
     png_structp png = state->png;
     png_infop info = state->info;
-    png_set_user_limits(png, 0x7FFFFFFF,
-                        0x7FFFFFFF); /* ddpm_decoding_start judges, with a clearer text */
+    png_set_user_limits(png, 0x7FFFFFFF, 0x7FFFFFFF); /* judge() does it, with a clearer text */
+    /* Checksums are ddpm_png_look's, and so are all chunks that are no part of the pixels. */
+    png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_NO_CHANGE);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_read_info(png, info);
+    state->status = judge(state);
+    if (state->status != DDPM_OK)
+        return;
     png_set_expand(png); /* palette to RGB, 1, 2 and 4 bits to 8, tRNS to alpha */
     png_set_strip_16(png);
     int passes = png_set_interlace_handling(png);
@@ -63,16 +88,8 @@ static void read_picture(struct png_state *state)
     enum ddpm_pixel_mode mode = (enum ddpm_pixel_mode)png_get_channels(png, info);
     state->status = ddpm_decoding_start(state->decoding, png_get_image_height(png, info),
                                         png_get_image_width(png, info), mode);
-    if (state->status != DDPM_OK)
-        return;
-    read_rows(state, passes);
-    png_read_end(png, info);
-#ifdef PNG_eXIf_SUPPORTED
-    png_uint_32 bytes = 0;
-    png_bytep exif = NULL;
-    if (png_get_eXIf_1(png, info, &bytes, &exif) && exif)
-        state->decoding->orientation = ddpm_exif_orientation(exif, bytes);
-#endif
+    if (state->status == DDPM_OK)
+        read_rows(state, passes); /* what follows the pixels has been looked at */
 }
 
 static void run(struct png_state *state)
@@ -92,7 +109,10 @@ static ddpm_status decode(struct ddpm_decoding *decoding)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for a PNG decoder");
     }
     png_set_read_fn(state.png, &state, read_bytes);
-    run(&state);
+    state.status = ddpm_png_look(decoding, &state.look);
+    decoding->orientation = state.look.orientation;
+    if (state.status == DDPM_OK)
+        run(&state);
     png_destroy_read_struct(&state.png, &state.info, NULL);
     return state.status;
 }
