@@ -69,10 +69,10 @@ int ddpm_xmp_orientation(const uint8_t *bytes, size_t size);
 struct ddpm_tiff_entry {
     int type;       /* 3 SHORT, 4 LONG, 16 LONG8, … */
     uint64_t count; /* values */
-    uint64_t value; /* the first one of an integer type that lies in the entry itself; 0 else */
+    uint64_t value; /* the first one, of an integer type; 0 otherwise */
 };
 
-/* Find the last entry of `tag`, which is the one that counts for Pillow. */
+/* Find the first entry of `tag`, which is the one that counts; zeros without one. */
 bool ddpm_tiff_find(const uint8_t *bytes, size_t size, int tag, struct ddpm_tiff_entry *entry);
 
 /* Bytes that the values of all entries take, as the directory claims. */

@@ -19,7 +19,7 @@ struct bmp {
     bool top_down;
     unsigned bits, compression;
     uint32_t masks[4];       /* red, green, blue, alpha */
-    uint8_t palette[256][3]; /* RGB; a ramp of greys where the file has none, as Pillow's */
+    uint8_t palette[256][3]; /* RGB; black where the file has none */
 };
 
 static uint32_t little(const uint8_t *at, int bytes)
@@ -71,8 +71,6 @@ static void read_palette(struct bmp *bmp, size_t header, size_t *end)
     size_t colours = header == 12 ? 0 : little(bmp->bytes + 46, 4), at = *end;
     if (colours == 0 || colours > most)
         colours = most;
-    for (size_t i = 0; i < most; ++i)
-        memset(bmp->palette[i], (int)i, 3);
     for (size_t i = 0;
          i < colours && at + entry <= bmp->size && (bmp->pixels == 0 || at + entry <= bmp->pixels);
          ++i, at += entry)

@@ -81,7 +81,7 @@ static void on_message(j_common_ptr common, int level)
         return;
     if (common->err->msg_code == JWRN_JPEG_EOF) {
         state->past_end = true;
-    } else if (state->past_end) {
+    } else if (state->past_end && common->err->msg_code == JWRN_HIT_MARKER) {
         state->status = ddpm_decoding_truncated(state->decoding);
         longjmp(state->leave, 1);
     } else {
@@ -175,17 +175,18 @@ static int find_orientation(const uint8_t *bytes, size_t size)
     return exif > 0 ? exif : xmp > 0 ? xmp : 1;
 }
 
-/* Of a progressive file every bit of every coefficient must have come: a file that was cut between
- * two scans cannot be told otherwise. */
+/* Did all the data come, though the end mark did not? Huffman codes give a warning where they end
+ * too early, arithmetic ones never do. Of a progressive file every bit of every coefficient must
+ * have come: a file that was cut between two scans cannot be told otherwise. */
 static bool is_complete(const struct jpeg_decompress_struct *jpeg)
 {
     if (!jpeg->progressive_mode || !jpeg->coef_bits)
-        return true;
+        return !jpeg->arith_code;
     for (int c = 0; c < jpeg->num_components; ++c)
         for (int k = 0; k < DCTSIZE2; ++k)
             if (jpeg->coef_bits[c][k] != 0)
                 return false;
-    return true;
+    return !jpeg->arith_code;
 }
 
 /* After the rows a file of several scans has been read to its end mark, one of a single scan as far

@@ -12,15 +12,20 @@ struct png_state {
     png_structp png;
     png_infop info;
     struct ddpm_png_look look;
-    size_t place; /* next byte to read */
+    size_t place;      /* next byte to read */
+    int64_t rows_left; /* rows of all passes that are not decoded yet */
     ddpm_status status;
 };
 
 static void on_error(png_structp png, png_const_charp text)
 {
     struct png_state *state = png_get_error_ptr(png);
-    if (state->status == DDPM_OK)
+    if (state->rows_left == 0) { /* nothing but the end of the data is missing or damaged */
+        state->status = DDPM_OK;
+        ddpm_decoding_remark(state->decoding, DDPM_REMARK_DAMAGED);
+    } else if (state->status == DDPM_OK) {
         state->status = ddpm_raise(DDPM_ERROR_FORMAT, "%s", text);
+    }
     png_longjmp(png, 1);
 }
 
@@ -45,6 +50,27 @@ static void read_bytes(png_structp png, png_bytep out, size_t count)
             out[i] = (uint8_t)(state->look.cut_bytes >> (24 - 8 * i));
     }
     state->place += count;
+}
+
+/* libpng calls this for every row that it has decoded, before it looks for the end of the data. */
+static void count_row(png_structp png, png_row_infop info, png_bytep row)
+{
+    struct png_state *state = png_get_user_transform_ptr(png);
+    (void)info;
+    (void)row;
+    --state->rows_left;
+}
+
+static int64_t rows_of_passes(const struct ddpm_picture *picture, int passes)
+{
+    const int height = picture->height, width = picture->width;
+    if (passes == 1)
+        return height;
+    int64_t rows = 0;
+    for (int pass = 0; pass < passes; ++pass)
+        if (PNG_PASS_COLS(width, pass) > 0)
+            rows += PNG_PASS_ROWS(height, pass);
+    return rows;
 }
 
 static void read_rows(struct png_state *state, int passes)
@@ -83,13 +109,17 @@ static void read_picture(struct png_state *state)
         return;
     png_set_expand(png); /* palette to RGB, 1, 2 and 4 bits to 8, tRNS to alpha */
     png_set_strip_16(png);
+    png_set_read_user_transform_fn(png, count_row);
+    png_set_user_transform_info(png, state, 0, 0);
     int passes = png_set_interlace_handling(png);
     png_read_update_info(png, info);
     enum ddpm_pixel_mode mode = (enum ddpm_pixel_mode)png_get_channels(png, info);
     state->status = ddpm_decoding_start(state->decoding, png_get_image_height(png, info),
                                         png_get_image_width(png, info), mode);
-    if (state->status == DDPM_OK)
-        read_rows(state, passes); /* what follows the pixels has been looked at */
+    if (state->status != DDPM_OK)
+        return;
+    state->rows_left = rows_of_passes(state->decoding->picture, passes);
+    read_rows(state, passes); /* what follows the pixels has been looked at */
 }
 
 static void run(struct png_state *state)
@@ -101,7 +131,7 @@ static void run(struct png_state *state)
 
 static ddpm_status decode(struct ddpm_decoding *decoding)
 {
-    struct png_state state = {.decoding = decoding};
+    struct png_state state = {.decoding = decoding, .rows_left = INT64_MAX};
     state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error, on_warning);
     state.info = state.png ? png_create_info_struct(state.png) : NULL;
     if (!state.info) {

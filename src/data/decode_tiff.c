@@ -269,7 +269,7 @@ static ddpm_status read_picture(struct tiff_state *state)
     struct ddpm_tiff_kind *kind = &state->kind;
     DDPM_TRY(ddpm_tiff_kind_read(kind, state->tiff, state->decoding));
     state->decoding->orientation = kind->orientation;
-    bool by_library = kind->photometric == PHOTOMETRIC_YCBCR && kind->samples == 3;
+    bool by_library = kind->photometric == PHOTOMETRIC_YCBCR;
     if (by_library && kind->compression == COMPRESSION_JPEG &&
         kind->planar == PLANARCONFIG_CONTIG) {
         TIFFSetField(state->tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);

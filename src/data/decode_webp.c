@@ -119,6 +119,26 @@ static ddpm_status decode_animation(struct ddpm_decoding *decoding, WebPDecoderC
                        config);
 }
 
+/* libwebp refuses a container that is shorter than it says, even where only a chunk behind the
+ * picture is cut; it also takes the chunks of a picture alone. */
+static const uint8_t *find_picture(struct ddpm_decoding *decoding, size_t *size)
+{
+    static const char *const names[] = {"ALPH", "VP8 ", "VP8L"};
+    const uint8_t *bytes = decoding->bytes, *found = NULL;
+    *size = decoding->size;
+    if (little32(bytes + 4) <= decoding->size - 8)
+        return bytes;
+    ddpm_decoding_remark(decoding, DDPM_REMARK_NO_END);
+    for (int i = 0; i < 3 && !found; ++i) {
+        size_t length = 0;
+        found = find_chunk(bytes + 12, decoding->size - 12, names[i], &length);
+    }
+    if (!found)
+        return bytes;
+    *size = decoding->size - (size_t)(found - 8 - bytes);
+    return found - 8;
+}
+
 static ddpm_status decode(struct ddpm_decoding *decoding)
 {
     WebPDecoderConfig config;
@@ -129,17 +149,13 @@ static ddpm_status decode(struct ddpm_decoding *decoding)
         return raise_webp(decoding, code);
     DDPM_TRY(ddpm_decoding_judge(decoding, config.input.height, config.input.width));
     decoding->orientation = find_orientation(decoding->bytes, decoding->size);
-    if (config.input.has_animation) {
-        DDPM_TRY(decode_animation(decoding, &config));
-    } else {
-        DDPM_TRY(ddpm_decoding_start(decoding, config.input.height, config.input.width,
-                                     config.input.has_alpha ? DDPM_PIXEL_RGBA : DDPM_PIXEL_RGB));
-        DDPM_TRY(decode_into(decoding, decoding->bytes, decoding->size, decoding->picture->pixels,
-                             &config));
-    }
-    if (little32(decoding->bytes + 4) > decoding->size - 8)
-        ddpm_decoding_remark(decoding, DDPM_REMARK_NO_END);
-    return DDPM_OK;
+    size_t size = 0;
+    const uint8_t *picture = find_picture(decoding, &size);
+    if (config.input.has_animation)
+        return decode_animation(decoding, &config);
+    DDPM_TRY(ddpm_decoding_start(decoding, config.input.height, config.input.width,
+                                 config.input.has_alpha ? DDPM_PIXEL_RGBA : DDPM_PIXEL_RGB));
+    return decode_into(decoding, picture, size, decoding->picture->pixels, &config);
 }
 #else
 static ddpm_status decode(struct ddpm_decoding *decoding)

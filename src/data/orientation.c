@@ -60,6 +60,7 @@ static bool is_integer(int type)
     return type == 3 || type == 4 || type == 6 || type == 8 || type == 9 || type == 16;
 }
 
+/* Values of more than 4 bytes together, 8 in a big file, lie elsewhere and the entry says where. */
 static int read_entry(const struct directory *directory, uint64_t index,
                       struct ddpm_tiff_entry *entry)
 {
@@ -69,21 +70,30 @@ static int read_entry(const struct directory *directory, uint64_t index,
         .type = (int)read_number(at + 2, 2, big_endian),
         .count = read_number(at + 4, big ? 8 : 4, big_endian),
     };
-    const int bytes = type_bytes(entry->type), room = big ? 8 : 4;
-    if (is_integer(entry->type) && entry->count >= 1 && bytes <= room &&
-        entry->count <= (uint64_t)(room / bytes))
-        entry->value = read_number(at + 4 + room, bytes, big_endian);
+    const uint64_t bytes = (uint64_t)type_bytes(entry->type), room = big ? 8 : 4;
+    if (is_integer(entry->type) && entry->count >= 1) {
+        const uint8_t *value = at + 4 + room;
+        if (entry->count > room / bytes) {
+            const uint64_t place = read_number(value, (int)room, big_endian);
+            value = place <= directory->size - bytes ? directory->bytes + place : NULL;
+        }
+        entry->value = value ? read_number(value, (int)bytes, big_endian) : 0;
+    }
     return (int)read_number(at, 2, big_endian);
 }
 
 bool ddpm_tiff_find(const uint8_t *bytes, size_t size, int tag, struct ddpm_tiff_entry *entry)
 {
     struct directory directory;
+    struct ddpm_tiff_entry found;
+    *entry = (struct ddpm_tiff_entry){0};
     if (!open_directory(&directory, bytes, size))
         return false;
-    for (uint64_t i = directory.entries; i-- > 0;)
-        if (read_entry(&directory, i, entry) == tag)
+    for (uint64_t i = 0; i < directory.entries; ++i)
+        if (read_entry(&directory, i, &found) == tag) {
+            *entry = found;
             return true;
+        }
     return false;
 }
 
@@ -113,7 +123,7 @@ int ddpm_exif_orientation(const uint8_t *bytes, size_t size)
     }
     if (!ddpm_tiff_find(bytes, size, TAG_ORIENTATION, &entry))
         return 0;
-    return entry.count == 1 && entry.value >= 1 && entry.value <= 8 ? (int)entry.value : 1;
+    return entry.value >= 1 && entry.value <= 8 ? (int)entry.value : 1;
 }
 
 int ddpm_xmp_orientation(const uint8_t *bytes, size_t size)

@@ -92,8 +92,8 @@ static ddpm_status count_colours(struct ddpm_tiff_kind *kind, TIFF *tiff, int *c
             return ddpm_raise(DDPM_ERROR_FORMAT, "a palette picture without a palette");
         return DDPM_OK;
     case PHOTOMETRIC_YCBCR:
-        *colours = kind->samples == 1 ? 1 : 3; /* one alone is Y */
-        if (kind->bits != 8 || kind->samples != *colours)
+        *colours = 3;
+        if (kind->bits != 8 || kind->samples != 3)
             return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
                               "YCbCr of %d samples of %d bits, want 3 of 8 bits", kind->samples,
                               kind->bits);
@@ -127,7 +127,8 @@ static ddpm_status find_alpha(struct ddpm_tiff_kind *kind, TIFF *tiff, int colou
         kind->alpha = true; /* many programs forget the mark; Pillow knows no other meaning */
         return DDPM_OK;
     }
-    if (kind->samples < colours || (uint64_t)(kind->samples - colours) != entry.count)
+    const bool stack = colours == 1 && kind->samples > 2; /* whatever the marks say */
+    if (stack || kind->samples < colours || (uint64_t)(kind->samples - colours) != entry.count)
         return ddpm_raise(
             DDPM_ERROR_UNSUPPORTED,
             "got %d samples per pixel, %llu of them marked as extra, want %d and the extra ones: "
