@@ -10,7 +10,7 @@ HERE = pathlib.Path(__file__).parent
 H, W = 9, 14
 JH, JW = 12, 20
 REASONS = {
-    "16bit": "of 16 bits the high byte is taken; Pillow clips 16-bit grey at 255 or shifts it by kind",
+    "16bit": "of 16-bit grey the high byte is taken, as of 16-bit colours; Pillow clips grey at 255",
     "trns": "a transparent grey of 2 or 4 bits: Pillow compares it with values of 8 bits",
     "big-endian-big": "big-endian BigTIFF: Pillow does not know it",
     "y": "Y alone in TIFF: libtiff refuses it",
@@ -22,7 +22,7 @@ REASONS = {
     "lzma": "LZMA in TIFF: its memory cannot be bounded",
     "photometric": "no photometric interpretation: Pillow assumes that 0 is white",
     "checksum": "a wrong checksum of a chunk that is no part of the pixels is remarked upon; Pillow refuses the file",
-    "garbage": "garbage between JPEG segments is passed over, as by libjpeg; Pillow refuses the file",
+    "side": "no side may be longer than 1,000,000 pixels",
     "rle": "pixels that an RLE leaves out have the palette's first colour; Pillow refuses the file",
     "bmp-masks": "any masks of a BMP are read; Pillow knows a list",
     "bmp-palette": "a palette of more colours than the bits can name; Pillow refuses it",

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Make some 300 odd but honest picture files, decode them with Pillow and with ddpm, and compare.
+"""Make some 500 odd but honest picture files, decode them with Pillow and with ddpm, and compare.
 
-Every optional part of the five formats that Pillow, libvips or ImageMagick have test pictures for, made here. What is wanted of
-each is one of:
+Every optional part of the five formats that Pillow, libvips or ImageMagick have test pictures for, made here. What is wanted
+of each is one of:
 
     same      the values of Pillow: ImageOps.exif_transpose, then convert("L"), ("RGB"), ("RGBA")
     array     values given here, because Pillow's are wrong or it refuses; REASONS says why
@@ -59,12 +59,14 @@ def judge(case, out):
     expected = pillow if case["want"] == "same" else case["value"]
     if expected is None:
         return f"Pillow refuses it: {refusal}"
+    if case["want"] == "array" and pillow is not None and np.array_equal(pillow, expected):
+        return "Pillow agrees: no exception is needed"
     array = np.load(got)
     if array.shape != expected.shape:
         return f"got shape {array.shape}, want {expected.shape}"
     worst = int(np.abs(array.astype(int) - expected.astype(int)).max())
     if worst > tolerance_of(case):
-        return f"differs by up to {worst} in {np.argwhere(np.abs(array.astype(int) - expected.astype(int)) > 0)[:3].tolist()}"
+        return f"differs by up to {worst}, first at {np.argwhere(array != expected)[0].tolist()}"
     case["expected"] = expected
     return None
 

@@ -19,7 +19,7 @@ def add_png():
                     samples = wide(high) if depth == 16 else high >> (8 - depth)
                     name = f"png-{kind}-{depth}-{'i' if interlaced else 'p'}-{height}x{width}.png"
                     data = png(samples, depth, kind, interlaced, palette)
-                    if depth == 16:
+                    if depth == 16 and kind == 0:
                         add(name, data, "array", of_array(high), "16bit")
                     else:
                         add(name, data, keep=height == H and interlaced and depth in (2, 8))
@@ -114,4 +114,4 @@ def add_png_damage():
                                                after=chunk(b"fcTL", first) + second[len(chunk(b"fcTL", first)):]))
     header = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2_000_000, 1, 8, 0, 0, 0, 0))
     add("png-wide.png", header + chunk(b"IDAT", zlib.compress(b"\0" * 2_000_001)) + chunk(b"IEND", b""), "refused",
-        "sides of at most", "range", keep=True)
+        "sides of at most", "side", keep=True)
