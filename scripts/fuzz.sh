@@ -19,7 +19,9 @@ seeds() {
   pattern=${ending[$target]:-}
   case $target in
     png | jpeg | bmp | tiff | webp)
-      find tests/golden/picture tests/pictures -name "*.$pattern" -size -16k -exec cp -t "$folder" {} +
+      for file in $(find tests/golden/picture tests/pictures -name "*.$pattern" -size -16k); do
+        cp "$file" "$folder/$(tr / - <<<"${file#tests/}")"
+      done
       ;;
     npy) find tests/golden/picture -name "*.npy" -size -2k -exec cp -t "$folder" {} + ;;
     safetensors) # the target takes the first byte 255 as "a whole file follows"

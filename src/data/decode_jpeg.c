@@ -24,6 +24,7 @@ struct jpeg_state {
     struct ddpm_decoding *decoding;
     bool past_end; /* the library asked for bytes behind the end */
     bool ended;    /* there is an end mark */
+    unsigned seen; /* components that some scan had, a bit each */
     bool damaged;  /* it had to guess */
     ddpm_status status;
 };
@@ -96,6 +97,8 @@ static void on_progress(j_common_ptr common)
         state->status = ddpm_raise(DDPM_ERROR_FORMAT, "more than %d scans", SCAN_LIMIT);
         longjmp(state->leave, 1);
     }
+    for (int i = 0; i < state->jpeg.comps_in_scan; ++i)
+        state->seen |= 1u << state->jpeg.cur_comp_info[i]->component_index;
 }
 
 static void no_output(j_common_ptr common)
@@ -175,18 +178,19 @@ static int find_orientation(const uint8_t *bytes, size_t size)
     return exif > 0 ? exif : xmp > 0 ? xmp : 1;
 }
 
-/* Did all the data come, though the end mark did not? Huffman codes give a warning where they end
- * too early, arithmetic ones never do. Of a progressive file every bit of every coefficient must
- * have come: a file that was cut between two scans cannot be told otherwise. */
-static bool is_complete(const struct jpeg_decompress_struct *jpeg)
+/* Did every scan come? Of a progressive file every bit of every coefficient must have. */
+static bool has_all_scans(struct jpeg_state *state)
 {
-    if (!jpeg->progressive_mode || !jpeg->coef_bits)
-        return !jpeg->arith_code;
-    for (int c = 0; c < jpeg->num_components; ++c)
+    struct jpeg_decompress_struct *jpeg = &state->jpeg;
+    if (!jpeg_has_multiple_scans(jpeg))
+        return true;
+    if (state->seen != (1u << jpeg->num_components) - 1)
+        return false;
+    for (int c = 0; jpeg->coef_bits && c < jpeg->num_components; ++c)
         for (int k = 0; k < DCTSIZE2; ++k)
             if (jpeg->coef_bits[c][k] != 0)
                 return false;
-    return !jpeg->arith_code;
+    return true;
 }
 
 /* After the rows a file of several scans has been read to its end mark, one of a single scan as far
@@ -220,8 +224,12 @@ static void run(struct jpeg_state *state)
     jpeg_start_decompress(jpeg);
     read_rows(state);
     state->ended = has_end_mark(state);
-    if (state->past_end && !is_complete(jpeg))
+    /* Without an end mark a missing scan cannot be told from one that was cut off; and where the
+     * data themselves are cut, Huffman codes give a warning, arithmetic ones never do. */
+    const bool whole = has_all_scans(state);
+    if (state->past_end && (!whole || jpeg->arith_code))
         state->status = ddpm_decoding_truncated(state->decoding);
+    state->damaged |= !whole;
 }
 
 static ddpm_status decode(struct ddpm_decoding *decoding)

@@ -57,6 +57,12 @@ def add_jpeg():
         data = (HERE / f"{name}.jpg").read_bytes()
         add(f"jpeg-{name}.jpg", data, keep=name == "arithmetic")
         add(f"jpeg-{name}-no-end.jpg", data[:-2], "refused", "truncated")
+    separate = (HERE / "separate.jpg").read_bytes()  # by cjpeg -scans, a scan for each component
+    add("jpeg-separate.jpg", separate, keep=True)
+    add("jpeg-separate-no-end.jpg", separate[:-2], "array", of_pillow(separate), "no-end")
+    last = separate.rindex(b"\xff\xda")
+    add("jpeg-separate-scan-missing.jpg", separate[:last], "refused", "truncated", keep=True)
+    add("jpeg-separate-scan-missing-ended.jpg", separate[:last] + b"\xff\xd9", keep=True)
     add_jpeg_segments(saved(rgb, "JPEG", quality=85), saved(rgb, "JPEG", quality=85, progressive=True))
 
 
@@ -99,7 +105,7 @@ def add_jpeg_segments(data, progressive):
             add("jpeg-early-end-p.jpg", early, "refused", "")
     last = progressive.rindex(b"\xff\xda")
     add("jpeg-scan-missing.jpg", progressive[:last], "refused", "truncated", keep=True)
-    add("jpeg-scan-missing-ended.jpg", progressive[:last] + b"\xff\xd9")
+    add("jpeg-scan-missing-ended.jpg", progressive[:last] + b"\xff\xd9", keep=True)
     restarts = saved(scene(3, JH, 2 * JW), "JPEG", quality=85, restart_marker_blocks=1)
     at = restarts.index(b"\xff\xd1")
     add("jpeg-restart-lost.jpg", restarts[:at] + restarts[at + 2:])

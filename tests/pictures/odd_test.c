@@ -119,13 +119,23 @@ static void remarks_are_made_where_something_is_missing(void **state)
         const char *name;
         bool remark;
     } files[] = {
-        {"png-no-iend.png", true},      {"png-cut-adler.png", true},
-        {"png-wrong-text.png", true},   {"png-wrong-idat.png", true},
-        {"png-trailer.png", false},     {"png-animated.png", false},
-        {"jpeg-no-end-b.jpg", true},    {"jpeg-no-end-trailer-b.jpg", true},
-        {"jpeg-early-end-b.jpg", true}, {"jpeg-garbage-between.jpg", true},
-        {"jpeg-mpo.jpg", false},        {"jpeg-exif-4le.jpg", false},
-        {"bmp-rle8-no-end.bmp", true},  {"bmp-24-no-padding.bmp", false},
+        {"png-no-iend.png", true},
+        {"png-cut-adler.png", true},
+        {"png-wrong-text.png", true},
+        {"png-wrong-idat.png", true},
+        {"png-trailer.png", false},
+        {"png-animated.png", false},
+        {"jpeg-no-end-b.jpg", true},
+        {"jpeg-no-end-trailer-b.jpg", true},
+        {"jpeg-early-end-b.jpg", true},
+        {"jpeg-garbage-between.jpg", true},
+        {"jpeg-scan-missing-ended.jpg", true},
+        {"jpeg-separate-scan-missing-ended.jpg", true},
+        {"jpeg-separate.jpg", false},
+        {"jpeg-mpo.jpg", false},
+        {"jpeg-exif-4le.jpg", false},
+        {"bmp-rle8-no-end.bmp", true},
+        {"bmp-24-no-padding.bmp", false},
     };
     struct ddpm_picture picture = {0};
     (void)state;

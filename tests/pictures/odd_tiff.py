@@ -166,12 +166,15 @@ def add_tiff_extra(rows):
 
 
 def add_tiff_ycbcr():
-    rgb = Image.fromarray(scene(3, 16, 24))
+    rgb = Image.fromarray(scene(3, 8, 16))
     ycc = np.asarray(rgb.convert("YCbCr"))
-    tags = tags_for(16, 24, 8, 3, 6, t530=("H", [1, 1]))
+    tags = tags_for(8, 16, 8, 3, 6, t530=("H", [1, 1]))
     add("tiff-ycbcr-raw.tif", tiff([ycc.tobytes()], tags), keep=True)
     for compression in ("tiff_lzw", "tiff_adobe_deflate"):
         add(f"tiff-ycbcr-{compression}.tif", saved(rgb.convert("YCbCr"), "TIFF", compression=compression))
+    for orientation in (2, 4, 6, 7):
+        data = saved(rgb.convert("YCbCr"), "TIFF", compression="tiff_lzw", tiffinfo={274: orientation})
+        add(f"tiff-ycbcr-orientation{orientation}.tif", data, keep=orientation == 7)
     for subsampling in ((1, 1), (2, 1), (2, 2)):
         out = io.BytesIO()
         tifffile.imwrite(out, np.asarray(rgb), photometric="ycbcr", compression="jpeg", subsampling=subsampling,
@@ -183,7 +186,7 @@ def add_tiff_ycbcr():
         add(f"tiff-ycbcr-jpeg-tiles-{subsampling[0]}{subsampling[1]}.tif", out.getvalue())
     add("tiff-y-alone.tif", tiff([scene(1).tobytes()], tags_for(H, W, 8, 1, 6)), "refused", "", "y")
     jpeg = saved(rgb, "JPEG", quality=90, subsampling="4:4:4")
-    old = tags_for(16, 24, 8, 3, 6, t259=("H", [6]), t513=("I", [8]), t514=("I", [len(jpeg)]), t512=("H", [1]),
+    old = tags_for(8, 16, 8, 3, 6, t259=("H", [6]), t513=("I", [8]), t514=("I", [len(jpeg)]), t512=("H", [1]),
                    t530=("H", [1, 1]), t273=("I", [8]), t279=("I", [len(jpeg)]))
     add("tiff-old-jpeg.tif", tiff([jpeg], old))
 
