@@ -193,12 +193,12 @@ static unsigned run_index(const struct bmp *bmp, const uint8_t *at, unsigned k)
 
 /* Pairs of bytes: (n > 0, index) a run; (0, 0) end of row; (0, 1) end of picture; (0, 2) dx dy; (0,
  * n) n indices as they stand, padded to 16 bits. Pixels that are jumped over keep the palette's
- * first colour. */
+ * first colour, those beyond the end of a row are dropped. */
 static ddpm_status decode_runs(struct ddpm_decoding *decoding, const struct bmp *bmp)
 {
     struct ddpm_picture *picture = decoding->picture;
     size_t at = bmp->pixels;
-    int64_t x = 0, y = 0;
+    int64_t x = 0, y = 0; /* of the next pixel */
     for (int64_t i = 0; i < bmp->height * bmp->width; ++i)
         memcpy(picture->pixels + 3 * i, bmp->palette[0], 3);
     while (y < bmp->height) {
@@ -234,6 +234,8 @@ static ddpm_status decode_runs(struct ddpm_decoding *decoding, const struct bmp 
             }
             at += bytes;
         }
+        if (x > bmp->width)
+            ddpm_decoding_remark(decoding, DDPM_REMARK_DAMAGED);
     }
     return DDPM_OK;
 }

@@ -33,14 +33,17 @@ static int on_error(TIFF *tiff, void *user, const char *module, const char *form
     return 1;
 }
 
+/* Warnings about tags are many and harmless; those of the codecs that guess where their data are
+ * damaged are not. */
 static int on_warning(TIFF *tiff, void *user, const char *module, const char *format,
                       va_list arguments)
 {
+    struct tiff_state *state = user;
     (void)tiff;
-    (void)user;
-    (void)module;
     (void)format;
     (void)arguments;
+    if (module && (strncmp(module, "Fax", 3) == 0 || strcmp(module, "JPEGLib") == 0))
+        ddpm_decoding_remark(state->decoding, DDPM_REMARK_DAMAGED);
     return 1;
 }
 

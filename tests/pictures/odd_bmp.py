@@ -123,7 +123,7 @@ def add_bmp_runs():
     add("bmp-rle4-odd.bmp", bmp(4, odd4 + b"\0\1", W, H, 2, palette=sixteen))
     add("bmp-rle8-no-end.bmp", bmp(8, runs[:-2], W, H, 1, palette=palette.tobytes()), keep=True)
     long = b"".join(bytes([W + 9, r[0], 0, 0]) for r in flat[::-1])
-    add("bmp-rle8-too-long.bmp", bmp(8, long + b"\0\1", W, H, 1, palette=palette.tobytes()))
+    add("bmp-rle8-too-long.bmp", bmp(8, long + b"\0\1", W, H, 1, palette=palette.tobytes()), keep=True)
     short = np.repeat(flat[:, :7], 2, 1)
     short[:, 7:] = 0
     short[:, :7] = flat[:, :7]

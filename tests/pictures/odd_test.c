@@ -136,13 +136,20 @@ static void remarks_are_made_where_something_is_missing(void **state)
         {"jpeg-exif-4le.jpg", false},
         {"bmp-rle8-no-end.bmp", true},
         {"bmp-24-no-padding.bmp", false},
+        {"bmp-rle8-too-long.bmp", true},
+        {"bmp-rle8-runs.bmp", false},
+        {"tiff-bilevel-damaged.tif", true},
+        {"tiff-bilevel-group4.tif", false},
     };
     struct ddpm_picture picture = {0};
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; ++i) {
         char path[512];
         snprintf(path, sizeof path, "%s/%s", FOLDER, files[i].name);
-        if (ddpm_picture_load(&picture, path, 3, 0) != DDPM_OK)
+        ddpm_status status = ddpm_picture_load(&picture, path, 3, 0);
+        if (is_absent_codec(status))
+            continue;
+        if (status != DDPM_OK)
             fail_msg("%s", ddpm_error_message());
         if (files[i].remark != (picture.remark != NULL))
             fail_msg("%s: got %s", path, picture.remark ? picture.remark : "no remark");

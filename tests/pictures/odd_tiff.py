@@ -76,6 +76,9 @@ def add_tiff():
     for compression in ("group3", "group4", "tiff_ccitt", "packbits", "tiff_lzw"):
         add(f"tiff-bilevel-{compression}.tif", saved(bilevel, "TIFF", compression=compression),
             keep=compression == "group4")
+    group4 = bytearray(saved(bilevel, "TIFF", compression="group4"))
+    group4[10:14] = b"\0\0\0\0"  # in the middle of the strip
+    add("tiff-bilevel-damaged.tif", bytes(group4), keep=True)
 
 
 PHOTOMETRIC = {1: "minisblack", 2: "rgb", 5: "separated"}
