@@ -7,7 +7,7 @@
 
 /* Small, so that the fuzzer's time goes into the decoders and not into filling memory, and so that
  * the bound of data/picture.h lies below the fuzzer's own limit. */
-enum { PIXEL_LIMIT = 1 << 17 };
+enum { PIXEL_LIMIT = 1 << 16 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
