@@ -17,15 +17,11 @@
 #define DDPM_PICTURE_PIXEL_LIMIT ((int64_t)1 << 27)
 #define DDPM_PICTURE_SIDE_LIMIT ((int64_t)1000000)
 
-/* Decoding one picture takes at most
- *
- *     DDPM_PICTURE_PIXEL_BYTES * pixels + DDPM_PICTURE_FILE_TIMES * bytes of the file +
- * DDPM_PICTURE_BASE_BYTES
- *
- * at any moment, whatever the file says: the result, the spare buffer, and what the codec's library
- * holds (coefficients of a progressive JPEG, strips and tiles of a TIFF, rows of a PNG). One
- * exception: the code tables of a lossless WebP, which libwebp sizes by the data, take up to 1300
- * bytes a pixel, and 1.3 GiB at most. docs/pictures.md has the parts. */
+/* Decoding one picture takes at most PIXEL_BYTES for each of its pixels, FILE_TIMES its file and
+ * BASE_BYTES together, at any moment and whatever the file says: the result, the spare buffer, and
+ * what the codec's library holds (coefficients of a progressive JPEG, strips and tiles of a TIFF,
+ * rows of a PNG). One exception: the code tables of a lossless WebP, which libwebp sizes by the
+ * data, take up to 1300 bytes a pixel, and 1.3 GiB at most. docs/pictures.md has the parts. */
 #define DDPM_PICTURE_PIXEL_BYTES 16
 #define DDPM_PICTURE_FILE_TIMES 3
 #define DDPM_PICTURE_BASE_BYTES ((int64_t)160 << 20)

@@ -105,9 +105,14 @@ static void note_enlarged(struct ddpm_source *source, int64_t index)
 /* A picture that decodes from a file that is not as it should be. */
 static void note_remark(struct ddpm_source *source, int64_t index, const char *remark)
 {
-    if (!source->items->quiet && atomic_fetch_add(&source->items->remarked, 1) < LISTED)
+    if (source->items->quiet)
+        return;
+    long long before = atomic_fetch_add(&source->items->remarked, 1);
+    if (before < LISTED)
         ddpm_log(DDPM_LOG_WARNING, "%s/%s: %s", source->path,
                  ddpm_source_name(source, index, NULL, 0), remark);
+    else if (before == LISTED)
+        ddpm_log(DDPM_LOG_WARNING, "more than %d such files; the others are not listed", LISTED);
 }
 
 static uint8_t *cache_place(const struct ddpm_source *source, int64_t index)
