@@ -21,7 +21,8 @@
  * BASE_BYTES together, at any moment and whatever the file says: the result, the spare buffer, and
  * what the codec's library holds (coefficients of a progressive JPEG, strips and tiles of a TIFF,
  * rows of a PNG). One exception: the code tables of a lossless WebP, which libwebp sizes by the
- * data, take up to 1300 bytes a pixel of address space, and 1.3 GiB at most. docs/pictures.md has the parts. */
+ * data, take up to 1300 bytes a pixel of address space, and 1.3 GiB at most. docs/pictures.md has
+ * the parts. */
 #define DDPM_PICTURE_PIXEL_BYTES 16
 #define DDPM_PICTURE_FILE_TIMES 3
 #define DDPM_PICTURE_BASE_BYTES ((int64_t)160 << 20)
