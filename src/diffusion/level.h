@@ -43,12 +43,12 @@ double ddpm_path_time(const struct ddpm_path *path, double ratio);
  * with one, the ratio is brought into the path. */
 struct ddpm_level ddpm_path_level_at(const struct ddpm_path *path, double ratio);
 
-/* How steps are spread over a path: fills times[0 … steps-1], falling, in [0, T-1].
- * docs/samplers.md defines each. */
+/* How steps are spread over a path. docs/samplers.md defines each. */
 struct ddpm_spacing {
     const char *name; /* "trailing" */
     const char *help;
-    void (*times)(const struct ddpm_path *path, int64_t steps, double *times);
+    /* t of step 0 … steps-1: falling, in [0, T-1] */
+    double (*time)(const struct ddpm_path *path, int64_t steps, int64_t step);
 };
 
 enum ddpm_spacing_kind {
@@ -64,9 +64,13 @@ extern const size_t ddpm_spacing_count;
 /* The spacing of this name, or DDPM_ERROR_ARGUMENT naming the nearest. */
 ddpm_status ddpm_spacing_find(const char *name, const struct ddpm_spacing **out);
 
+/* More steps than anyone wants: twice that many turns still have a number each. */
+#define DDPM_LARGEST_STEPS 1000000
+
 /* The levels of a chain of `steps` steps: levels[0 … steps-1] on the path, noise falling, and
  * levels[steps] the clean picture. `whole` takes whole timesteps only, each at most once: then more
- * steps than timesteps are DDPM_ERROR_ARGUMENT. So are fewer than 1 and more than 2^30. */
+ * steps than timesteps are DDPM_ERROR_ARGUMENT, as are fewer than 1 and more than
+ * DDPM_LARGEST_STEPS. */
 ddpm_status ddpm_levels_space(const struct ddpm_path *path, const struct ddpm_spacing *spacing,
                               int64_t steps, bool whole, struct ddpm_level *levels);
 

@@ -19,8 +19,8 @@ struct ddpm_turn {
     bool evaluate;        /* run the network first; else x0 and out are 0 and keep_x0 is -1 */
     struct ddpm_level at; /* of the current x, when the network is run */
     double x0, x, out, kept[DDPM_SAMPLER_SLOTS], noise;
-    int keep_x0;  /* the slot that x̂_0 goes into after the sum; -1: none */
-    int64_t step; /* the step this turn belongs to, from 0; its last turn completes it */
+    int keep_x0; /* the slot that x̂_0 goes into after the sum; -1: none */
+    size_t step; /* the step this turn belongs to, from 0; its last turn completes it */
 };
 
 struct ddpm_turns {
@@ -47,16 +47,10 @@ struct ddpm_sampler_request {
     bool predicts_noise; /* the network's raw result is ε̂ */
     double eta;          /* ddim: noise added, 0 none … 1 as much as ancestral */
     int order;           /* unipc: 2 or 3; 0: the sampler's own */
-    /* heun: S_churn, S_min, S_max and S_noise of Karras et al. 2022. The bounds are of sigma/alpha.
-     */
+    /* heun: S_churn, S_min, S_max and S_noise of Karras et al. 2022. The bounds are of
+     * sigma/alpha; churn_max 0: none; churn_noise 0: 1. */
     double churn, churn_min, churn_max, churn_noise;
 };
-
-/* What a request asks for unless it says otherwise: no churn, whose bounds are open. */
-#define DDPM_SAMPLER_REQUEST                                                                       \
-    {                                                                                              \
-        .churn_max = INFINITY, .churn_noise = 1                                                    \
-    }
 
 struct ddpm_sampler_kind {
     const char *name, *alias, *help; /* alias may be NULL */
@@ -84,10 +78,5 @@ ddpm_status ddpm_sampler_turns(const struct ddpm_sampler_kind *kind,
 
 /* How often the turns run the network. */
 size_t ddpm_turns_evaluations(const struct ddpm_turns *turns);
-
-/* For the files in samplers/: append a turn that evaluates the network at `at` and keeps nothing,
- * with all weights 0. The pointer is good until the next call. */
-ddpm_status ddpm_turns_add(struct ddpm_turns *turns, int64_t step, const struct ddpm_level *at,
-                           struct ddpm_turn **out);
 
 #endif
