@@ -145,33 +145,29 @@ static ddpm_status allocate(struct ddpm_diffusion_tables *tables, int64_t count)
     return DDPM_OK;
 }
 
-ddpm_status ddpm_schedule_fill(const struct ddpm_diffusion_config *config, double *betas,
-                               double *alpha_bars)
-{
-    const struct ddpm_schedule *schedule = &ddpm_schedules[config->schedule];
-    double product = 1;
-    schedule->betas(config, betas);
-    for (int64_t t = 0; t < config->timesteps; ++t)
-        alpha_bars[t] = product *= 1 - betas[t];
-    DDPM_TRY(check_open_unit(schedule->name, "beta", betas, config->timesteps));
-    return check_open_unit(schedule->name, "alpha_bar", alpha_bars, config->timesteps);
-}
-
 ddpm_status ddpm_diffusion_tables_create(const struct ddpm_diffusion_config *config,
                                          struct ddpm_diffusion_tables *out)
 {
+    const struct ddpm_schedule *schedule = &ddpm_schedules[config->schedule];
     const int64_t count = config->timesteps;
     double *betas, *bars;
     *out = (struct ddpm_diffusion_tables){0};
     DDPM_TRY(ddpm_new_array((void **)&betas, 2 * (size_t)count, sizeof *betas, "a schedule"));
     bars = betas + count;
-    ddpm_status status = ddpm_schedule_fill(config, betas, bars);
+    schedule->betas(config, betas);
+    double product = 1;
+    for (int64_t t = 0; t < count; ++t)
+        bars[t] = product *= 1 - betas[t];
+
+    ddpm_status status = check_open_unit(schedule->name, "beta", betas, count);
+    if (status == DDPM_OK)
+        status = check_open_unit(schedule->name, "alpha_bar", bars, count);
     if (status == DDPM_OK)
         status = allocate(out, count);
     for (int64_t t = 0; status == DDPM_OK && t < count; ++t)
         fill_row(out, t, betas[t], bars[t], t ? bars[t - 1] : 1.0);
     if (status == DDPM_OK)
-        status = check_finite(out, ddpm_schedules[config->schedule].name);
+        status = check_finite(out, schedule->name);
     if (status != DDPM_OK)
         ddpm_diffusion_tables_clear(out);
     free(betas);

@@ -16,11 +16,6 @@ struct ddpm_schedule {
 extern const struct ddpm_schedule ddpm_schedules[]; /* by enum ddpm_schedule_kind */
 extern const size_t ddpm_schedule_count;
 
-/* The schedule's betas[T] and alpha_bars[T] in fp64, each value checked to be in (0,1):
- * DDPM_ERROR_ARGUMENT names the first that is not. They make a struct ddpm_path. */
-ddpm_status ddpm_schedule_fill(const struct ddpm_diffusion_config *config, double *betas,
-                               double *alpha_bars);
-
 /* Tables by t = 0 … T-1; all pointers go into one block. */
 struct ddpm_diffusion_tables {
     int64_t timesteps;

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
 #include "unit/diffusion_support.h"
 
 static struct ddpm_level *spaced(const struct ddpm_path *path, enum ddpm_spacing_kind spacing,
@@ -17,12 +16,27 @@ static struct ddpm_level *spaced(const struct ddpm_path *path, enum ddpm_spacing
     return levels;
 }
 
-/* One turn per timestep: the weights are the bits of the tables that version 0.1 draws with. */
+/* A row of the fp32 table that version 0.1 drew with, by its formulas. */
+struct reverse_row {
+    float x, eps, mean_x0, mean_x, sigma;
+};
+
+static struct reverse_row reverse_row(const struct ddpm_path *path, int64_t t)
+{
+    const double beta = path->betas[t], alpha = 1 - beta, bar = path->alpha_bars[t];
+    const double bar_before = t ? path->alpha_bars[t - 1] : 1;
+    const double variance = beta * (1 - bar_before) / (1 - bar);
+    return (struct reverse_row){.x = (float)sqrt(1 / alpha),
+                                .eps = (float)(beta / (sqrt(alpha) * sqrt(1 - bar))),
+                                .mean_x0 = (float)(beta * sqrt(bar_before) / (1 - bar)),
+                                .mean_x = (float)(sqrt(alpha) * (1 - bar_before) / (1 - bar)),
+                                .sigma = t == 0 ? 0 : (float)sqrt(variance)};
+}
+
+/* One turn per timestep: the weights are that table's bits. */
 static void check_table_bits(const struct ddpm_diffusion_config *config, bool clip)
 {
     struct ddpm_path path = make_path(config);
-    struct ddpm_diffusion_tables tables;
-    assert_ok(ddpm_diffusion_tables_create(config, &tables));
     struct ddpm_level *levels = spaced(&path, DDPM_SPACING_LEADING, config->timesteps, true);
     struct ddpm_sampler_request request = {.levels = levels,
                                            .count = (size_t)config->timesteps + 1,
@@ -34,18 +48,17 @@ static void check_table_bits(const struct ddpm_diffusion_config *config, bool cl
     for (size_t i = 0; i < turns.count; ++i) {
         const struct ddpm_turn *turn = &turns.items[i];
         const int64_t t = config->timesteps - 1 - (int64_t)i;
-        const float *row = tables.reverse + t * DDPM_REVERSE_COLUMNS;
+        const struct reverse_row row = reverse_row(&path, t);
         assert_true(turn->evaluate && turn->at.time == (double)t && turn->step == i);
         assert_int_equal(ddpm_turns_left(&turns, i), t);
-        assert_true((float)turn->at.alpha == tables.sqrt_alphas_cumprod[t]);
-        assert_true((float)turn->at.sigma == tables.sqrt_one_minus_alphas_cumprod[t]);
-        assert_true((float)turn->x0 == (clip ? row[DDPM_REVERSE_MEAN_X0] : 0));
-        assert_true((float)turn->x == row[clip ? DDPM_REVERSE_MEAN_X : DDPM_REVERSE_X]);
-        assert_true((float)turn->out == (clip ? 0 : -row[DDPM_REVERSE_EPS]));
-        assert_true((float)turn->noise == row[DDPM_REVERSE_SIGMA]);
+        assert_true((float)turn->at.alpha == (float)sqrt(path.alpha_bars[t]));
+        assert_true((float)turn->at.sigma == (float)sqrt(1 - path.alpha_bars[t]));
+        assert_true((float)turn->x0 == (clip ? row.mean_x0 : 0));
+        assert_true((float)turn->x == (clip ? row.mean_x : row.x));
+        assert_true((float)turn->out == (clip ? 0 : -row.eps));
+        assert_true((float)turn->noise == row.sigma);
     }
     ddpm_turns_clear(&turns);
-    ddpm_diffusion_tables_clear(&tables);
     free(levels);
     clear_path(&path);
 }
