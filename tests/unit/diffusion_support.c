@@ -15,11 +15,13 @@ struct ddpm_diffusion_config schedule_config(int schedule, int64_t timesteps)
 
 struct ddpm_path make_path(const struct ddpm_diffusion_config *config)
 {
-    double *values = calloc(2 * (size_t)config->timesteps, sizeof *values);
-    assert_non_null(values);
-    assert_ok(ddpm_schedule_fill(config, values, values + config->timesteps));
-    return (struct ddpm_path){
-        .timesteps = config->timesteps, .betas = values, .alpha_bars = values + config->timesteps};
+    const int64_t count = config->timesteps;
+    double *betas = calloc(2 * (size_t)count, sizeof *betas), *bars = betas + count, product = 1;
+    assert_non_null(betas);
+    ddpm_schedules[config->schedule].betas(config, betas);
+    for (int64_t t = 0; t < count; ++t)
+        bars[t] = product *= 1 - betas[t];
+    return (struct ddpm_path){.timesteps = count, .betas = betas, .alpha_bars = bars};
 }
 
 void clear_path(struct ddpm_path *path)
