@@ -1,5 +1,5 @@
-/* DPM-Solver++ 2M (Lu et al. 2022, algorithm 2) and its stochastic form (equation 19). With
- * λ = ln(α/σ), h = λ' - λ and h_before the step before:
+/* DPM-Solver++ 2M (Lu et al. 2022, algorithm 2) and its form with noise. With λ = ln(α/σ),
+ * h = λ' - λ and h_before the step before:
  *
  *     D  = x̂_0 + (x̂_0 - k_0)·h/(2·h_before)                        k_0: x̂_0 of the step before
  *     x' = σ'/σ·x + α'·(1 - e^-h)·D                                 dpmpp
