@@ -9,7 +9,7 @@
 #include "core/memory.h"
 #include "diffusion/samplers/samplers.h"
 
-const struct ddpm_sampler_kind ddpm_sampler_kinds[] = {
+const struct ddpm_sampler_kind ddpm_samplers[] = {
     {.name = "ancestral",
      .help = "the reverse chain of Ho et al. 2020, respaced (Nichol & Dhariwal 2021)",
      .discrete = true,
@@ -46,13 +46,13 @@ const struct ddpm_sampler_kind ddpm_sampler_kinds[] = {
      .slots = 3,
      .fill = ddpm_fill_unipc},
 };
-const size_t ddpm_sampler_kind_count = sizeof ddpm_sampler_kinds / sizeof *ddpm_sampler_kinds;
+const size_t ddpm_samplers_count = sizeof ddpm_samplers / sizeof *ddpm_samplers;
 
 ddpm_status ddpm_sampler_find(const char *name, const struct ddpm_sampler_kind **out)
 {
     struct ddpm_nearest nearest = {.wanted = name};
-    for (size_t i = 0; i < ddpm_sampler_kind_count; ++i) {
-        const struct ddpm_sampler_kind *kind = &ddpm_sampler_kinds[i];
+    for (size_t i = 0; i < ddpm_samplers_count; ++i) {
+        const struct ddpm_sampler_kind *kind = &ddpm_samplers[i];
         if (strcmp(kind->name, name) == 0 || (kind->alias && strcmp(kind->alias, name) == 0)) {
             *out = kind;
             return DDPM_OK;

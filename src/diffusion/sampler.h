@@ -63,8 +63,8 @@ struct ddpm_sampler_kind {
     ddpm_status (*fill)(const struct ddpm_sampler_request *request, struct ddpm_turns *turns);
 };
 
-extern const struct ddpm_sampler_kind ddpm_sampler_kinds[];
-extern const size_t ddpm_sampler_kind_count;
+extern const struct ddpm_sampler_kind ddpm_samplers[];
+extern const size_t ddpm_samplers_count;
 
 /* The sampler of this name or alias, or DDPM_ERROR_ARGUMENT naming the nearest. */
 ddpm_status ddpm_sampler_find(const char *name, const struct ddpm_sampler_kind **out);

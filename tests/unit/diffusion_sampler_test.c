@@ -148,9 +148,9 @@ static void turns_keep_the_rules(void **state)
     static const int64_t steps[] = {1, 2, 3, 4, 20, 100};
     struct ddpm_diffusion_config config = schedule_config(DDPM_SCHEDULE_COSINE, 100);
     struct ddpm_path path = make_path(&config);
-    for (size_t k = 0; k < ddpm_sampler_kind_count; ++k)
+    for (size_t k = 0; k < ddpm_samplers_count; ++k)
         for (size_t i = 0; i < sizeof steps / sizeof *steps; ++i) {
-            const struct ddpm_sampler_kind *kind = &ddpm_sampler_kinds[k];
+            const struct ddpm_sampler_kind *kind = &ddpm_samplers[k];
             struct ddpm_level *levels =
                 spaced(&path, DDPM_SPACING_TRAILING, steps[i], kind->discrete);
             struct ddpm_sampler_request request = {
@@ -175,8 +175,8 @@ static void pure_noise_is_a_start(void **state)
                                         {.alpha = 0.8, .sigma = 0.6, .time = 100},
                                         DDPM_LEVEL_CLEAN};
     struct ddpm_sampler_request request = {.levels = levels, .count = 4};
-    for (size_t k = 0; k < ddpm_sampler_kind_count; ++k) {
-        const struct ddpm_sampler_kind *kind = &ddpm_sampler_kinds[k];
+    for (size_t k = 0; k < ddpm_samplers_count; ++k) {
+        const struct ddpm_sampler_kind *kind = &ddpm_samplers[k];
         if (kind->discrete)
             continue;
         struct ddpm_turns turns = {0};
@@ -249,7 +249,7 @@ static void bad_requests_are_refused(void **state)
     struct ddpm_turns turns = {0};
     const struct ddpm_sampler_kind *kinds[6], *kind;
     static const char *const names[] = {"ancestral", "ddim", "heun", "dpmpp", "dpmpp-sde", "unipc"};
-    assert_int_equal(ddpm_sampler_kind_count, 6);
+    assert_int_equal(ddpm_samplers_count, 6);
     for (int i = 0; i < 6; ++i)
         assert_ok(ddpm_sampler_find(names[i], &kinds[i]));
     assert_ok(ddpm_sampler_find("euler", &kind));
