@@ -8,6 +8,7 @@ describes the file's tensors.
 """
 
 import argparse
+import itertools
 import math
 import pathlib
 
@@ -27,28 +28,22 @@ SEED, TIMESTEPS = 7, 1000
 STEPS = (5, 10, 20, 37)
 
 
-def chain(name, sampler, spacing, whole=True, **more):
+def chain(name, sampler, spacing, **more):
     settings = dict(eta=0.0, order=0, churn=0.0, churn_min=0.0, churn_max=0.0, churn_noise=0.0)
-    return dict(name=name, sampler=sampler, spacing=spacing, whole=whole) | settings | more
+    return dict(name=name, sampler=sampler, spacing=spacing) | settings | more
 
 
-WHOLE = [
+CHURN = dict(churn=10.0, churn_min=0.1, churn_max=50.0, churn_noise=1.007)
+CHAINS = [
     chain("ancestral", "ancestral", "linspace"),
     chain("ddim", "ddim", "leading"),
     chain("ddim_eta", "ddim", "leading", eta=0.5),
     chain("heun", "heun", "trailing"),
-    chain("dpmpp", "dpmpp", "trailing"),
-    chain("dpmpp_sde", "dpmpp-sde", "karras"),
-    chain("unipc_2", "unipc", "linspace", order=2),
-    chain("unipc_3", "unipc", "trailing", order=3),
-]
-CHURN = dict(churn=10.0, churn_min=0.1, churn_max=50.0, churn_noise=1.007)
-BETWEEN = [  # timesteps that are not whole
-    chain("ddim_between", "ddim", "trailing", whole=False),
-    chain("heun_churn", "heun", "trailing", whole=False, **CHURN),
-    chain("dpmpp_between", "dpmpp", "karras", whole=False),
-    chain("dpmpp_sde_between", "dpmpp-sde", "leading", whole=False),
-    chain("unipc_3_between", "unipc", "exponential", whole=False, order=3),
+    chain("heun_churn", "heun", "trailing", **CHURN),
+    chain("dpmpp", "dpmpp", "karras"),
+    chain("dpmpp_sde", "dpmpp-sde", "leading"),
+    chain("unipc_2", "unipc", "trailing", order=2),
+    chain("unipc_3", "unipc", "exponential", order=3),
 ]
 
 
@@ -243,14 +238,15 @@ def count_turns(settings, times):
 @torch.no_grad()
 def draw(network, config, settings, steps, clip):
     """The chain's settings with its levels, and x after a first part, about half and all steps."""
-    times = PATH.times(settings["spacing"], steps, settings["whole"])
+    whole = settings["sampler"] == "ancestral"
+    times = PATH.times(settings["spacing"], steps, whole)
     drawing = Drawing(network, config, count_turns(settings, times), clip)
     chain = list(SAMPLERS[settings["sampler"]](drawing, times, settings))
     if len(chain) != steps or not torch.isfinite(chain[-1]).all():
         raise AssertionError(f"{settings['name']}: {len(chain)} of {steps} steps, or not finite")
     name = f"{settings['name']}.{steps}.{'clip' if clip else 'open'}"
     kept = {f"{name}.{i}": chain[i - 1].float() for i in (2, (steps + 1) // 2, steps)}
-    return settings | dict(name=name, steps=steps, clip=clip, times=times), kept
+    return settings | dict(name=name, clip=clip, times=times), kept
 
 
 def main():
@@ -266,12 +262,10 @@ def main():
     _, config = make_golden.case("square", make_golden.TWO, 8, [1, 2], 3, 2, 8, 8)
     network = make_golden.build(config)
     rows, tensors = [], {}
-    for settings in WHOLE + BETWEEN:
-        for steps in STEPS if settings in WHOLE else (10, 37):
-            for clip in (True, False) if settings in WHOLE else (True,):
-                row, kept = draw(network, config, settings, steps, clip)
-                rows.append(row)
-                tensors |= kept
+    for settings, steps, clip in itertools.product(CHAINS, STEPS, (True, False)):
+        row, kept = draw(network, config, settings, steps, clip)
+        rows.append(row)
+        tensors |= kept
     run = dict(schedule="linear", timesteps=TIMESTEPS, seed=SEED)
     make_golden.write(folder, "samplers", tensors, config=config, run=run, chains=rows)
 
