@@ -61,6 +61,24 @@ struct ddpm_value *ddpm_loss_per_image(struct ddpm_graph *graph, struct ddpm_val
                                        struct ddpm_value *target, enum ddpm_loss loss);
 struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_value *prediction,
                                       struct ddpm_value *target, enum ddpm_loss loss, float scale);
+/* The same with a weight for each picture, fp32 [B,1,1,1]; NULL: 1. */
+struct ddpm_value *ddpm_loss_weighted(struct ddpm_graph *graph, struct ddpm_value *prediction,
+                                      struct ddpm_value *target, struct ddpm_value *weight,
+                                      enum ddpm_loss loss);
+struct ddpm_value *ddpm_loss_weighted_gradient(struct ddpm_graph *graph,
+                                               struct ddpm_value *prediction,
+                                               struct ddpm_value *target, struct ddpm_value *weight,
+                                               enum ddpm_loss loss, float scale);
+/* The row of table [T,1,1,K] for each t [B,1,1,1]: [B,1,1,K]. */
+struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value *table,
+                                    struct ddpm_value *t);
+/* Σ_i rows[b][columns[i]]·inputs[i] over the inputs that are not NULL, clamped to [-1,1] if `clip`.
+ * All have one shape. Written into `into`, which may be one of the inputs, or, where that is NULL,
+ * into a fresh value of `dtype`. */
+struct ddpm_value *ddpm_combine(struct ddpm_graph *graph, struct ddpm_value *rows,
+                                const int columns[DDPM_COMBINED],
+                                struct ddpm_value *const inputs[DDPM_COMBINED], bool clip,
+                                enum ddpm_dtype dtype, struct ddpm_value *into);
 /* Writes into x. */
 struct ddpm_value *ddpm_reverse_step(struct ddpm_graph *graph, struct ddpm_value *x,
                                      struct ddpm_value *prediction, struct ddpm_value *noise,

@@ -102,7 +102,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 #define DDPM_PLUGIN_ABI                                                                            \
-    8u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
+    9u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
         */
 
 struct ddpm_host {

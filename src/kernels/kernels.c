@@ -8,6 +8,15 @@ const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT] = {
 #undef OP
 };
 
+/* How many pictures combine adds up. */
+static int combined(const struct ddpm_call *call)
+{
+    int present = 0;
+    for (int i = 1; i <= DDPM_COMBINED; ++i)
+        present += ddpm_tensor_present(&call->in[i]);
+    return present;
+}
+
 /* Operations per element of the largest tensor for all that is not a convolution; a transcendental
  * function counts as one. */
 static double flops_per_element(const struct ddpm_call *call)
@@ -27,6 +36,9 @@ static double flops_per_element(const struct ddpm_call *call)
         return 60;
     case DDPM_OP_REVERSE_STEP:
         return call->attributes.clip ? 8 : 5;
+    case DDPM_OP_COMBINE:
+        return 2 * combined(call);
+    case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_CONCAT:
     case DDPM_OP_CONVERT:
     case DDPM_OP_UPSAMPLE:

@@ -19,6 +19,7 @@
 
 #define DDPM_MAX_INPUTS 8
 #define DDPM_MAX_OUTPUTS 5
+#define DDPM_COMBINED (DDPM_MAX_INPUTS - 1) /* what combine can add */
 
 enum ddpm_op {
 #define OP(id, name, inputs, outputs, in_place, accumulates) DDPM_OP_##id,
@@ -63,8 +64,9 @@ struct ddpm_attributes {
     float eps;                               /* of statistics */
     double theta;                            /* timestep_embedding */
     enum ddpm_loss loss;
-    float scale; /* loss_backward */
-    bool clip;   /* reverse_step */
+    float scale;                   /* loss_backward */
+    bool clip;                     /* combine, reverse_step */
+    int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */
     bool per_batch;
     int timesteps; /* draw_timesteps: T */
     uint64_t seed; /* draws */

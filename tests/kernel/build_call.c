@@ -166,6 +166,10 @@ static void build_diffusion(struct case_state *state, const struct parts *parts)
         state->in[2] = parts->timestep;
         state->in[3] = make(ROLE_TABLE, DDPM_F32, CASE_TIMESTEPS, 1, 1, 2);
         state->out[0] = parts->x;
+    } else if (op == DDPM_OP_GATHER_ROWS) {
+        state->in[0] = make(ROLE_TABLE, DDPM_F32, CASE_TIMESTEPS, 1, 1, state->test.shape.c);
+        state->in[1] = parts->timestep;
+        state->out[0] = make(ROLE_ROWS, DDPM_F32, state->test.shape.n, 1, 1, state->test.shape.c);
     } else if (op == DDPM_OP_REVERSE_STEP) {
         state->call.attributes.clip = state->test.option == 1;
         state->in[1] = parts->x;
@@ -177,9 +181,26 @@ static void build_diffusion(struct case_state *state, const struct parts *parts)
         state->call.attributes.loss = (enum ddpm_loss)state->test.option;
         state->call.attributes.scale = 0.5f;
         state->in[0] = parts->x;
+        if (!state->test.absent)
+            state->in[2] = make(ROLE_ROWS, DDPM_F32, state->test.shape.n, 1, 1, 1);
         state->out[0] =
             op == DDPM_OP_LOSS ? make(ROLE_DATA, DDPM_F32, state->test.shape.n, 1, 1, 1) : parts->x;
     }
+}
+
+/* Some of the pictures are of the compute dtype, as is what the network is given. */
+static void build_combine(struct case_state *state, const struct parts *parts)
+{
+    static const int8_t columns[DDPM_COMBINED] = CASE_COLUMNS;
+    const struct kernel_case *test = &state->test;
+    const unsigned there = case_combined(test->option);
+    memcpy(state->call.attributes.columns, columns, sizeof columns);
+    state->call.attributes.clip = test->option % 2 == 1;
+    state->in[0] = make(ROLE_ROWS, DDPM_F32, test->shape.n, 1, 1, 8);
+    for (int i = 0; i < DDPM_COMBINED; ++i)
+        if (there >> i & 1u)
+            state->in[1 + i] = i % 2 ? parts->x : parts->data;
+    state->out[0] = test->option < 2 ? parts->x : parts->data;
 }
 
 static void build_optimizer(struct case_state *state, const struct parts *parts)
@@ -226,6 +247,8 @@ static void build_elementwise(struct case_state *state, const struct parts *part
     case DDPM_OP_TIMESTEP_EMBEDDING:
         state->call.attributes.theta = 10000;
         state->in[0] = parts->timestep;
+        if (state->test.option == 1)
+            state->in[0] = make(ROLE_LEVEL, DDPM_F32, state->test.shape.n, 1, 1, 1);
         state->in[1] = parts->none;
         break;
     default:
@@ -270,7 +293,11 @@ void case_build(struct case_state *state)
     case DDPM_OP_DRAW_NORMAL:
         build_pictures(state, &parts);
         break;
+    case DDPM_OP_COMBINE:
+        build_combine(state, &parts);
+        break;
     case DDPM_OP_Q_SAMPLE:
+    case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
     case DDPM_OP_REVERSE_STEP:

@@ -93,10 +93,12 @@ static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
     case DDPM_OP_CONCAT:
         return bench ? bench_pairs : pairs;
     case DDPM_OP_TIMESTEP_EMBEDDING:
+    case DDPM_OP_GATHER_ROWS:
         return bench ? bench_embeddings : embeddings;
     case DDPM_OP_NORMALIZE_PICTURES:
     case DDPM_OP_DRAW_NORMAL:
     case DDPM_OP_Q_SAMPLE:
+    case DDPM_OP_COMBINE:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
     case DDPM_OP_REVERSE_STEP:
@@ -123,6 +125,7 @@ int case_options(enum ddpm_op op)
     case DDPM_OP_GROUP_NORM:
     case DDPM_OP_GROUP_NORM_BACKWARD:
     case DDPM_OP_CONCAT:
+    case DDPM_OP_COMBINE:
     case DDPM_OP_ADAMW:
         return 4;
     case DDPM_OP_ACTIVATION:
@@ -130,6 +133,7 @@ int case_options(enum ddpm_op op)
     case DDPM_OP_GRADIENT_NORM:
         return 3;
     case DDPM_OP_CONV2D:
+    case DDPM_OP_TIMESTEP_EMBEDDING:
     case DDPM_OP_DRAW_TIMESTEPS:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
@@ -140,6 +144,12 @@ int case_options(enum ddpm_op op)
     }
 }
 
+unsigned case_combined(int option)
+{
+    static const unsigned there[] = {0x03, 0x07, 0x7f, 0x52};
+    return there[option];
+}
+
 bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
 {
     if (dtype == DDPM_F32)
@@ -148,6 +158,7 @@ bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
     case DDPM_OP_NORMALIZE_PICTURES:
     case DDPM_OP_DRAW_TIMESTEPS:
     case DDPM_OP_DRAW_NORMAL:
+    case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:
         return false;
@@ -160,7 +171,8 @@ static bool has_optional(enum ddpm_op op)
 {
     return op == DDPM_OP_CONV2D || op == DDPM_OP_CONV2D_BACKWARD_WEIGHT ||
            op == DDPM_OP_DEPTHWISE_CONV2D || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT ||
-           op == DDPM_OP_GROUP_NORM || op == DDPM_OP_GRADIENT_NORM || op == DDPM_OP_ADAMW;
+           op == DDPM_OP_GROUP_NORM || op == DDPM_OP_LOSS || op == DDPM_OP_LOSS_BACKWARD ||
+           op == DDPM_OP_GRADIENT_NORM || op == DDPM_OP_ADAMW;
 }
 
 /* A large shape takes only the plain variant, the wide ones and the one without options. */
@@ -204,6 +216,8 @@ static bool apply_variant(struct kernel_case *test, int variant)
     test->in_place = (variant - VARIANT_IN_PLACE) / 2;
     test->wide = (variant - VARIANT_IN_PLACE) % 2;
     if (test->op == DDPM_OP_CONV2D && test->option == 1)
+        return false;
+    if (test->op == DDPM_OP_COMBINE && !(case_combined(test->option) << 1 >> test->in_place & 1u))
         return false;
     return (!large || !test->wide) && ddpm_op_info[test->op].in_place >> test->in_place & 1;
 }

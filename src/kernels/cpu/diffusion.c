@@ -39,13 +39,20 @@ static void for_pixels(const struct ddpm_call *call, ddpm_range_function *range)
                       (void *)call);
 }
 
+static double timestep(const struct ddpm_tensor *t, int64_t b)
+{
+    const int64_t at = b * t->pixel_stride;
+    return t->dtype == DDPM_I32 ? (double)((const int32_t *)t->data)[at]
+                                : (double)((const float *)t->data)[at];
+}
+
 static ddpm_status embedding_run(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *y = &call->out[0];
     const int64_t half = y->c / 2;
     const double step = -log(call->attributes.theta) / (double)(half - 1);
     for (int64_t b = 0; b < y->n; ++b) {
-        const double t = (double)((const int32_t *)call->in[0].data)[b];
+        const double t = timestep(&call->in[0], b);
         for (int64_t i = 0; i < half; ++i) {
             const double angle = t * exp((double)i * step);
             store(y, b * y->pixel_stride + i, (float)sin(angle));
@@ -57,7 +64,8 @@ static ddpm_status embedding_run(const struct ddpm_call *call)
 
 static bool embedding_supports(const struct ddpm_call *call)
 {
-    return is_compute(&call->out[0]);
+    return (call->in[0].dtype == DDPM_I32 || call->in[0].dtype == DDPM_F32) &&
+           is_compute(&call->out[0]);
 }
 
 const struct ddpm_kernel ddpm_cpu_timestep_embedding = {
@@ -142,6 +150,11 @@ static void draw_normal_range(void *context, int64_t begin, int64_t end, int thr
     }
 }
 
+static bool draw_normal_supports(const struct ddpm_call *call)
+{
+    return is_compute(&call->out[0]);
+}
+
 static ddpm_status draw_normal_run(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *z = &call->out[0];
@@ -151,7 +164,7 @@ static ddpm_status draw_normal_run(const struct ddpm_call *call)
 }
 
 const struct ddpm_kernel ddpm_cpu_draw_normal = {
-    .name = "draw_normal_cpu", .supports = embedding_supports, .run = draw_normal_run};
+    .name = "draw_normal_cpu", .supports = draw_normal_supports, .run = draw_normal_run};
 
 static void q_sample_range(void *context, int64_t begin, int64_t end, int thread)
 {
@@ -183,6 +196,15 @@ static bool q_sample_supports(const struct ddpm_call *call)
 const struct ddpm_kernel ddpm_cpu_q_sample = {
     .name = "q_sample_cpu", .supports = q_sample_supports, .run = q_sample_run};
 
+/* The weight of picture b's loss. */
+static double weight_of(const struct ddpm_call *call, int64_t b)
+{
+    const struct ddpm_tensor *weight = &call->in[2];
+    return ddpm_tensor_present(weight)
+               ? (double)((const float *)weight->data)[b * weight->pixel_stride]
+               : 1;
+}
+
 /* Over the images: one sum each, in the order of the elements. */
 static void loss_range(void *context, int64_t begin, int64_t end, int thread)
 {
@@ -199,7 +221,8 @@ static void loss_range(void *context, int64_t begin, int64_t end, int thread)
                                           (double)load(noise, pixel * noise->pixel_stride + c);
                 sum += squared ? difference * difference : fabs(difference);
             }
-        ((float *)call->out[0].data)[b] = (float)(sum / (double)(pixels * p->c));
+        ((float *)call->out[0].data)[b] =
+            (float)(sum / (double)(pixels * p->c) * weight_of(call, b));
     }
 }
 
@@ -209,9 +232,15 @@ static ddpm_status loss_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
+static bool weight_fits(const struct ddpm_call *call)
+{
+    return !ddpm_tensor_present(&call->in[2]) || call->in[2].dtype == DDPM_F32;
+}
+
 static bool loss_supports(const struct ddpm_call *call)
 {
-    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && call->out[0].dtype == DDPM_F32;
+    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && weight_fits(call) &&
+           call->out[0].dtype == DDPM_F32;
 }
 
 const struct ddpm_kernel ddpm_cpu_loss = {
@@ -223,15 +252,17 @@ static void loss_backward_range(void *context, int64_t begin, int64_t end, int t
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *p = &call->in[0], *noise = &call->in[1], *dp = &call->out[0];
     const bool squared = call->attributes.loss == DDPM_LOSS_L2;
-    const float scale =
-        (float)((double)call->attributes.scale / (double)ddpm_tensor_count(dp) * (squared ? 2 : 1));
-    for (int64_t pixel = begin; pixel < end; ++pixel)
+    const double all =
+        (double)call->attributes.scale / (double)ddpm_tensor_count(dp) * (squared ? 2 : 1);
+    for (int64_t pixel = begin; pixel < end; ++pixel) {
+        const float scale = (float)(all * weight_of(call, pixel / (p->h * p->w)));
         for (int64_t c = 0; c < dp->c; ++c) {
             const float difference =
                 load(p, pixel * p->pixel_stride + c) - load(noise, pixel * noise->pixel_stride + c);
             const float sign = difference > 0 ? 1.0f : difference < 0 ? -1.0f : difference;
             store(dp, pixel * dp->pixel_stride + c, scale * (squared ? difference : sign));
         }
+    }
 }
 
 static ddpm_status loss_backward_run(const struct ddpm_call *call)
@@ -242,7 +273,8 @@ static ddpm_status loss_backward_run(const struct ddpm_call *call)
 
 static bool loss_backward_supports(const struct ddpm_call *call)
 {
-    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && is_compute(&call->out[0]);
+    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && weight_fits(call) &&
+           is_compute(&call->out[0]);
 }
 
 const struct ddpm_kernel ddpm_cpu_loss_backward = {

@@ -81,7 +81,48 @@ ddpm_status ddpm_ref_q_sample(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* loss[b] = mean over H,W,C of (p-ε)² or |p-ε|. in: p, ε [B,H,W,C]; out: loss [B,1,1,1] */
+/* rows[b] = table[t[b]]. in: table [T,1,1,K], t int32 [B,1,1,1]; out: rows [B,1,1,K] */
+ddpm_status ddpm_ref_gather_rows(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *table = &call->in[0], *t = &call->in[1], *rows = &call->out[0];
+    for (int64_t n = 0; n < rows->n; ++n)
+        for (int64_t c = 0; c < rows->c; ++c)
+            ref_set(rows, n, c, ref_get(table, (int64_t)ref_get(t, n, 0), c));
+    return DDPM_OK;
+}
+
+/* y[b] = Σ_i rows[b][columns[i]]·x_i, clamped to [-1,1] if clip. An x whose coefficient is 0 is not
+ * read. in: rows [B,1,1,K], x_0 … [B,H,W,C] or absent; out: y [B,H,W,C] (may be any x) */
+ddpm_status ddpm_ref_combine(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *rows = &call->in[0], *y = &call->out[0];
+    for (int64_t p = 0; p < ddpm_tensor_pixels(y); ++p) {
+        for (int64_t c = 0; c < y->c; ++c) {
+            double sum = 0;
+            for (int i = 0; i < DDPM_COMBINED; ++i) {
+                const struct ddpm_tensor *x = &call->in[1 + i];
+                if (!ddpm_tensor_present(x))
+                    continue;
+                double k = ref_get(rows, p / (y->h * y->w), call->attributes.columns[i]);
+                if (k != 0)
+                    sum += k * ref_get(x, p, c);
+            }
+            if (call->attributes.clip)
+                sum = sum < -1 ? -1 : sum > 1 ? 1 : sum;
+            ref_set(y, p, c, sum);
+        }
+    }
+    return DDPM_OK;
+}
+
+/* The weight of picture n's loss. */
+static double weight_of(const struct ddpm_call *call, int64_t n)
+{
+    return ddpm_tensor_present(&call->in[2]) ? ref_get(&call->in[2], n, 0) : 1;
+}
+
+/* loss[b] = weight[b] · mean over H,W,C of (p-ε)² or |p-ε|.
+ * in: p, ε [B,H,W,C], weight [B,1,1,1] or absent; out: loss [B,1,1,1] */
 ddpm_status ddpm_ref_loss(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *prediction = &call->in[0], *noise = &call->in[1],
@@ -96,23 +137,26 @@ ddpm_status ddpm_ref_loss(const struct ddpm_call *call)
                                                              : fabs(difference);
             }
         }
-        ref_set(loss, n, 0, sum / (double)(image * prediction->c));
+        ref_set(loss, n, 0, sum / (double)(image * prediction->c) * weight_of(call, n));
     }
     return DDPM_OK;
 }
 
-/* dp = scale/(B·H·W·C) · 2(p-ε) (l2) or sign(p-ε), 0 at 0 (l1). in: p, ε; out: dp, all [B,H,W,C] */
+/* dp = weight[b]·scale/(B·H·W·C) · 2(p-ε) (l2) or sign(p-ε), 0 at 0 (l1).
+ * in: p, ε [B,H,W,C], weight [B,1,1,1] or absent; out: dp [B,H,W,C] */
 ddpm_status ddpm_ref_loss_backward(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *prediction = &call->in[0], *noise = &call->in[1],
                              *gradient = &call->out[0];
     const double scale = (double)call->attributes.scale / (double)ddpm_tensor_count(gradient);
     for (int64_t p = 0; p < ddpm_tensor_pixels(gradient); ++p) {
+        const double weight = weight_of(call, p / (gradient->h * gradient->w));
         for (int64_t c = 0; c < gradient->c; ++c) {
             double difference = ref_get(prediction, p, c) - ref_get(noise, p, c);
             double sign = difference > 0 ? 1 : difference < 0 ? -1 : difference;
             ref_set(gradient, p, c,
-                    scale * (call->attributes.loss == DDPM_LOSS_L2 ? 2 * difference : sign));
+                    scale * weight *
+                        (call->attributes.loss == DDPM_LOSS_L2 ? 2 * difference : sign));
         }
     }
     return DDPM_OK;

@@ -36,6 +36,8 @@ static const struct ddpm_kernel kernels[DDPM_OP_COUNT] = {
                              .run = ddpm_ref_draw_normal},
     ROW(CONVERT, convert),
     ROW(Q_SAMPLE, q_sample),
+    ROW(GATHER_ROWS, gather_rows),
+    ROW(COMBINE, combine),
     ROW(LOSS, loss),
     ROW(LOSS_BACKWARD, loss_backward),
     ROW(REVERSE_STEP, reverse_step),

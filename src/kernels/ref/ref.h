@@ -69,6 +69,8 @@ ddpm_status ddpm_ref_draw_normal(const struct ddpm_call *call);
 ddpm_status ddpm_ref_draw_normal_prepare(struct ddpm_call *call);
 ddpm_status ddpm_ref_convert(const struct ddpm_call *call);
 ddpm_status ddpm_ref_q_sample(const struct ddpm_call *call);
+ddpm_status ddpm_ref_gather_rows(const struct ddpm_call *call);
+ddpm_status ddpm_ref_combine(const struct ddpm_call *call);
 ddpm_status ddpm_ref_loss(const struct ddpm_call *call);
 ddpm_status ddpm_ref_loss_backward(const struct ddpm_call *call);
 ddpm_status ddpm_ref_reverse_step(const struct ddpm_call *call);
