@@ -153,30 +153,33 @@ static void noising_is_a_sum(void **unused)
                                .in = {x0, noise, steps(DDPM_I32), table_of(SIGNAL, 2, 2, false)},
                                .out = {want}});
         run((struct ddpm_call){.op = DDPM_OP_COMBINE,
-                               .in = {gather(), x0, noise},
+                               .in = {gather(), noise, x0},
                                .out = {got},
-                               .attributes.columns = {SIGNAL, NOISE}});
+                               .attributes.columns = {NOISE, SIGNAL}});
         assert_same(want, got);
     }
 }
 
-/* x' of a reverse step as sums; the reference keeps x̂_0 as it computes it, in fp64. */
+/* The network's result comes before what it was given: a GPU rounds the first product by itself and
+ * the others as it adds them, and that is where the old formulas round.
+ *
+ * x' of a reverse step as sums; the reference keeps x̂_0 as it computes it, in fp64. */
 static struct ddpm_tensor reverse_sums(struct ddpm_tensor x, struct ddpm_tensor predicted,
                                        struct ddpm_tensor z, bool clip)
 {
     if (!clip) {
         run((struct ddpm_call){.op = DDPM_OP_COMBINE,
-                               .in = {gather(), x, predicted, z},
+                               .in = {gather(), predicted, x, z},
                                .out = {x},
-                               .attributes.columns = {X, EPS, SIGMA}});
+                               .attributes.columns = {EPS, X, SIGMA}});
         return x;
     }
     const bool exact = !strcmp(device->backend->name, "ref");
     const struct ddpm_tensor x0 = allocate(exact ? DDPM_F64 : DDPM_F32, N, H, W, C);
     run((struct ddpm_call){.op = DDPM_OP_COMBINE,
-                           .in = {gather(), x, predicted},
+                           .in = {gather(), predicted, x},
                            .out = {x0},
-                           .attributes = {.columns = {X0_X, X0_EPS}, .clip = true}});
+                           .attributes = {.columns = {X0_EPS, X0_X}, .clip = true}});
     run((struct ddpm_call){.op = DDPM_OP_COMBINE,
                            .in = {gather(), x0, x, z},
                            .out = {x},

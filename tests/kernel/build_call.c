@@ -167,7 +167,7 @@ static void build_diffusion(struct case_state *state, const struct parts *parts)
         state->in[3] = make(ROLE_TABLE, DDPM_F32, CASE_TIMESTEPS, 1, 1, 2);
         state->out[0] = parts->x;
     } else if (op == DDPM_OP_GATHER_ROWS) {
-        state->in[0] = make(ROLE_TABLE, DDPM_F32, CASE_TIMESTEPS, 1, 1, state->test.shape.c);
+        state->in[0] = make(ROLE_ROWS, DDPM_F32, CASE_TIMESTEPS, 1, 1, state->test.shape.c);
         state->in[1] = parts->timestep;
         state->out[0] = make(ROLE_ROWS, DDPM_F32, state->test.shape.n, 1, 1, state->test.shape.c);
     } else if (op == DDPM_OP_REVERSE_STEP) {

@@ -43,6 +43,8 @@ static const struct {
     {DDPM_OP_DRAW_NORMAL, &ddpm_cuda_draw_normal},
     {DDPM_OP_CONVERT, &ddpm_cuda_convert},
     {DDPM_OP_Q_SAMPLE, &ddpm_cuda_q_sample},
+    {DDPM_OP_GATHER_ROWS, &ddpm_cuda_gather_rows},
+    {DDPM_OP_COMBINE, &ddpm_cuda_combine},
     {DDPM_OP_LOSS, &ddpm_cuda_loss},
     {DDPM_OP_LOSS_BACKWARD, &ddpm_cuda_loss_backward},
     {DDPM_OP_REVERSE_STEP, &ddpm_cuda_reverse_step},

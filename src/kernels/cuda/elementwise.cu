@@ -153,39 +153,43 @@ DISPATCH(add)
 /* out[b][i] = sin(t_b·f_i), out[b][F/2+i] = cos(t_b·f_i). One thread per (b, i). The frequency is
  * made in fp64 and rounded to fp32, like the table of the CPU; the angle reaches a thousand
  * radians, so sine and cosine are the precise ones, of the fp64 product. */
-template <class T>
-static __global__ void embed(const int32_t *t, int64_t t_stride, struct plane<T> out, int images,
-                             int half, double theta)
+template <class L, class T>
+static __global__ void embed(struct plane<L> t, struct plane<T> out, int images, int half,
+                             double theta)
 {
     int i = (int)(blockIdx.x * MAP_THREADS + threadIdx.x);
     if (i >= images * half)
         return;
     int b = i / half, k = i % half;
     double frequency = exp(-k * log(theta) / (half - 1));
-    double angle = (double)t[b * t_stride] * frequency;
+    double angle = (double)t.data[b * t.stride] * frequency;
     from_float(out.data + b * out.stride + k, (float)sin(angle));
     from_float(out.data + b * out.stride + half + k, (float)cos(angle));
 }
 
 static bool embedding_supports(const struct ddpm_call *call)
 {
-    return call->in[0].dtype == DDPM_I32 && ddpm_cuda_is_activation(&call->out[0]);
+    return (call->in[0].dtype == DDPM_I32 || call->in[0].dtype == DDPM_F32) &&
+           ddpm_cuda_is_activation(&call->out[0]);
 }
 
-template <class T> static ddpm_status embedding_typed(const struct ddpm_call *call)
+template <class L, class T> static ddpm_status embedding_typed(const struct ddpm_call *call)
 {
-    const struct ddpm_tensor *t = &call->in[0], *out = &call->out[0];
+    const struct ddpm_tensor *out = &call->out[0];
     int images = (int)out->n, half = (int)(out->c / 2);
     dim3 grid((unsigned)ddpm_ceil_div((int64_t)images * half, MAP_THREADS));
-    return ddpm_cuda_launch(call, embed<T>, grid, dim3(MAP_THREADS), 0, (const int32_t *)t->data,
-                            t->pixel_stride, ddpm_plane<T>(out), images, half,
+    return ddpm_cuda_launch(call, embed<L, T>, grid, dim3(MAP_THREADS), 0,
+                            ddpm_plane<L>(&call->in[0]), ddpm_plane<T>(out), images, half,
                             call->attributes.theta);
 }
 
 static ddpm_status embedding_run(const struct ddpm_call *call)
 {
-    return call->out[0].dtype == DDPM_F32 ? embedding_typed<float>(call)
-                                          : embedding_typed<bf16>(call);
+    if (call->in[0].dtype == DDPM_F32)
+        return call->out[0].dtype == DDPM_F32 ? embedding_typed<float, float>(call)
+                                              : embedding_typed<float, bf16>(call);
+    return call->out[0].dtype == DDPM_F32 ? embedding_typed<int32_t, float>(call)
+                                          : embedding_typed<int32_t, bf16>(call);
 }
 
 /* ---- sum_pixels ---- */

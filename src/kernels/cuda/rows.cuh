@@ -45,6 +45,9 @@ extern const struct ddpm_kernel ddpm_cuda_draw_timesteps;
 extern const struct ddpm_kernel ddpm_cuda_draw_normal;
 extern const struct ddpm_kernel ddpm_cuda_q_sample;
 extern const struct ddpm_kernel ddpm_cuda_reverse_step;
+/* combine.cu */
+extern const struct ddpm_kernel ddpm_cuda_gather_rows;
+extern const struct ddpm_kernel ddpm_cuda_combine;
 /* loss.cu */
 extern const struct ddpm_kernel ddpm_cuda_loss;
 extern const struct ddpm_kernel ddpm_cuda_loss_backward;
