@@ -1,4 +1,5 @@
-/* The plan: no output overwrites what is still read, and sizes that no memory holds are refused. */
+/* The plan: no output overwrites what is still read; sizes that no memory holds, and calls that the
+ * backend has no kernel for, are refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,11 +76,36 @@ static void sizes_that_overflow_are_refused(void **state)
     ddpm_graph_destroy(&g);
 }
 
+/* The reference has a kernel for what the CPU has none for, but it is not asked. */
+static void a_call_without_a_kernel_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const char *const devices[] = {"cpu", "ref"};
+    for (int i = 0; i < 2; ++i) {
+        struct ddpm_parameters parameters = {0};
+        struct ddpm_device_options options = {.threads = 1};
+        struct ddpm_device *device;
+        struct ddpm_graph *g;
+        assert_ok(ddpm_device_open(devices[i], &options, &device));
+        assert_ok(ddpm_graph_create(&parameters, DDPM_F64, &g));
+        ddpm_graph_enter(g, "head");
+        ddpm_gelu(g, ddpm_graph_input(g, DDPM_F64, 2, 4, 4, 3));
+        const ddpm_status status = ddpm_graph_plan(g, device, NULL, NULL, NULL);
+        assert_int_equal(status, i ? DDPM_OK : DDPM_ERROR_UNSUPPORTED);
+        if (!i)
+            assert_string_equal(ddpm_error_message(), "head.gelu: the cpu backend has no "
+                                                      "activation kernel for fp64 [2,4,4,3]");
+        ddpm_graph_destroy(&g);
+        ddpm_device_close(&device);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_input_read_twice_is_not_overwritten),
         cmocka_unit_test(sizes_that_overflow_are_refused),
+        cmocka_unit_test(a_call_without_a_kernel_is_refused_by_name),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

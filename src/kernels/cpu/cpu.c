@@ -61,16 +61,6 @@ static const struct ddpm_kernel *cpu_find_kernel(struct ddpm_device *device,
     return NULL;
 }
 
-/* Data gradients of strided convolutions whose taps overlap, or whose padding is wider than the
- * kernel: no network here has one. The reference's kernel, under a name that says so. */
-static ddpm_status rare_run(const struct ddpm_call *call)
-{
-    return ddpm_backend_ref.find_kernel(call->device, call)->run(call);
-}
-
-const struct ddpm_kernel ddpm_cpu_conv2d_backward_data_rare = {
-    .name = "conv2d_backward_data_reference", .run = rare_run};
-
 const struct ddpm_backend ddpm_backend_cpu = {
     .name = "cpu",
     .help = "this machine's processor",

@@ -16,8 +16,6 @@ struct ddpm_cpu_device {
     enum ddpm_cpu_level level;
 };
 
-extern const struct ddpm_kernel ddpm_cpu_conv2d_backward_data_rare;
-
 /* struct ddpm_backend's measure_peak (peak.c). */
 ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dtype, double *flops,
                                   double *bytes_per_second);

@@ -24,7 +24,7 @@ ddpm_cpu_table const TABLE = {
         ROWS(AMX_ROW(conv2d_backward_data_rows) AMX_ROW(conv2d_backward_data_winograd)
                      AMX_ROW(conv2d_backward_data) &
                  SIMD(conv2d_backward_data_winograd),
-             &SIMD(conv2d_backward_data_direct), &ddpm_cpu_conv2d_backward_data_rare),
+             &SIMD(conv2d_backward_data_direct)),
     [DDPM_OP_CONV2D_BACKWARD_WEIGHT] =
         ROWS(AMX_ROW(conv2d_backward_weight_rows) AMX_ROW(conv2d_backward_weight) &
                  SIMD(conv2d_backward_weight_winograd),
