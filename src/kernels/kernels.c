@@ -2,8 +2,8 @@
 #include "kernels/kernels.h"
 
 const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT] = {
-#define OP(id, name, inputs, outputs, in_place, accumulates)                                       \
-    [DDPM_OP_##id] = {name, inputs, outputs, in_place, accumulates},
+#define OP(id, name, inputs, outputs, in_place, accumulates, flops)                                \
+    [DDPM_OP_##id] = {#name, inputs, outputs, in_place, accumulates, flops},
 #include "kernels/ops.inc"
 #undef OP
 };
@@ -17,44 +17,22 @@ static int combined(const struct ddpm_call *call)
     return present;
 }
 
-/* Operations per element of the largest tensor for all that is not a convolution; a transcendental
- * function counts as one. */
+/* What ops.inc says, and what depends on the attributes. */
 static double flops_per_element(const struct ddpm_call *call)
 {
+    const int flops = ddpm_op_info[call->op].flops;
+    const bool activated = call->attributes.activation != DDPM_NO_ACTIVATION;
     switch (call->op) {
     case DDPM_OP_GROUP_NORM:
-        return call->attributes.activation == DDPM_NO_ACTIVATION ? 7 : 10;
+        return flops + (activated ? 3 : 0);
     case DDPM_OP_GROUP_NORM_BACKWARD:
-        return call->attributes.activation == DDPM_NO_ACTIVATION ? 12 : 20;
-    case DDPM_OP_ACTIVATION:
-        return 3;
-    case DDPM_OP_ACTIVATION_BACKWARD:
-        return 8;
-    case DDPM_OP_ADAMW:
-        return 18;
-    case DDPM_OP_DRAW_NORMAL:
-        return 60;
+        return flops + (activated ? 8 : 0);
     case DDPM_OP_REVERSE_STEP:
-        return call->attributes.clip ? 8 : 5;
+        return flops + (call->attributes.clip ? 3 : 0);
     case DDPM_OP_COMBINE:
-        return 2 * combined(call);
-    case DDPM_OP_GATHER_ROWS:
-    case DDPM_OP_CONCAT:
-    case DDPM_OP_CONVERT:
-    case DDPM_OP_UPSAMPLE:
-    case DDPM_OP_DRAW_TIMESTEPS:
-        return 0;
-    case DDPM_OP_ADD:
-    case DDPM_OP_ADD_CHANNELS:
-    case DDPM_OP_SUM_PIXELS:
-    case DDPM_OP_UPSAMPLE_BACKWARD:
-    case DDPM_OP_SCALE_PIXELS:
-        return 1;
-    case DDPM_OP_NORMALIZE_PICTURES:
-    case DDPM_OP_GRADIENT_NORM:
-        return 2;
+        return flops * combined(call);
     default:
-        return 3;
+        return flops;
     }
 }
 

@@ -22,7 +22,7 @@
 #define DDPM_COMBINED (DDPM_MAX_INPUTS - 1) /* what combine can add */
 
 enum ddpm_op {
-#define OP(id, name, inputs, outputs, in_place, accumulates) DDPM_OP_##id,
+#define OP(id, ...) DDPM_OP_##id,
 #include "kernels/ops.inc"
 #undef OP
     DDPM_OP_COUNT
@@ -113,6 +113,7 @@ struct ddpm_op_info {
     const char *name;
     int inputs, outputs;
     unsigned in_place, accumulates;
+    int flops; /* see ops.inc */
 };
 
 extern const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT];

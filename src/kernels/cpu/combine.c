@@ -7,7 +7,7 @@
 
 #include "core/threads.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/diffusion.h"
+#include "kernels/cpu/levels.h"
 
 /* CHUNK elements are summed at a time: from all inputs, before the output is written, which may be
  * one of them. */
@@ -31,8 +31,9 @@ static bool gather_supports(const struct ddpm_call *call)
            call->out[0].dtype == DDPM_F32;
 }
 
-const struct ddpm_kernel ddpm_cpu_gather_rows = {
+static const struct ddpm_kernel gather_rows_kernel = {
     .name = "gather_rows_cpu", .supports = gather_supports, .run = gather_run};
+KERNELS_OF_ALL_LEVELS(gather_rows, &gather_rows_kernel);
 
 /* sum += k·x, or sum = k·x where it is the first. */
 static void add(float *restrict sum, float k, const struct ddpm_tensor *x, int64_t at,
@@ -131,5 +132,6 @@ static bool combine_supports(const struct ddpm_call *call)
     return call->in[0].dtype == DDPM_F32 && is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_combine = {
+static const struct ddpm_kernel combine_kernel = {
     .name = "combine_cpu", .supports = combine_supports, .run = combine_run};
+KERNELS_OF_ALL_LEVELS(combine, &combine_kernel);

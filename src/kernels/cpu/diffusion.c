@@ -4,7 +4,7 @@
  * A few numbers per pixel beside a network's millions of operations, so this is plain C, one source
  * for all levels; a parallel loop over pixels or images where there is something to share. Formulas
  * stand in ops.inc. */
-#include "kernels/cpu/diffusion.h"
+#include "kernels/cpu/levels.h"
 
 #include <math.h>
 
@@ -68,8 +68,9 @@ static bool embedding_supports(const struct ddpm_call *call)
            is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_timestep_embedding = {
+static const struct ddpm_kernel timestep_embedding_kernel = {
     .name = "timestep_embedding_cpu", .supports = embedding_supports, .run = embedding_run};
+KERNELS_OF_ALL_LEVELS(timestep_embedding, &timestep_embedding_kernel);
 
 /* Over the rows of the pictures. */
 static void normalize_range(void *context, int64_t begin, int64_t end, int thread)
@@ -102,8 +103,9 @@ static bool normalize_supports(const struct ddpm_call *call)
            is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_normalize_pictures = {
+static const struct ddpm_kernel normalize_pictures_kernel = {
     .name = "normalize_pictures_cpu", .supports = normalize_supports, .run = normalize_run};
+KERNELS_OF_ALL_LEVELS(normalize_pictures, &normalize_pictures_kernel);
 
 static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
 {
@@ -119,8 +121,9 @@ static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel ddpm_cpu_draw_timesteps = {.name = "draw_timesteps_cpu",
-                                                    .run = draw_timesteps_run};
+static const struct ddpm_kernel draw_timesteps_kernel = {.name = "draw_timesteps_cpu",
+                                                         .run = draw_timesteps_run};
+KERNELS_OF_ALL_LEVELS(draw_timesteps, &draw_timesteps_kernel);
 
 /* Bit for bit ddpm_fill_normal(): four numbers from each Philox block of an image. The loop runs
  * over the blocks of all images. */
@@ -163,8 +166,9 @@ static ddpm_status draw_normal_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel ddpm_cpu_draw_normal = {
+static const struct ddpm_kernel draw_normal_kernel = {
     .name = "draw_normal_cpu", .supports = draw_normal_supports, .run = draw_normal_run};
+KERNELS_OF_ALL_LEVELS(draw_normal, &draw_normal_kernel);
 
 static void q_sample_range(void *context, int64_t begin, int64_t end, int thread)
 {
@@ -193,8 +197,9 @@ static bool q_sample_supports(const struct ddpm_call *call)
            is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_q_sample = {
+static const struct ddpm_kernel q_sample_kernel = {
     .name = "q_sample_cpu", .supports = q_sample_supports, .run = q_sample_run};
+KERNELS_OF_ALL_LEVELS(q_sample, &q_sample_kernel);
 
 /* The weight of picture b's loss. */
 static double weight_of(const struct ddpm_call *call, int64_t b)
@@ -243,8 +248,9 @@ static bool loss_supports(const struct ddpm_call *call)
            call->out[0].dtype == DDPM_F32;
 }
 
-const struct ddpm_kernel ddpm_cpu_loss = {
+static const struct ddpm_kernel loss_kernel = {
     .name = "loss_cpu", .supports = loss_supports, .run = loss_run};
+KERNELS_OF_ALL_LEVELS(loss, &loss_kernel);
 
 static void loss_backward_range(void *context, int64_t begin, int64_t end, int thread)
 {
@@ -277,8 +283,9 @@ static bool loss_backward_supports(const struct ddpm_call *call)
            is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_loss_backward = {
+static const struct ddpm_kernel loss_backward_kernel = {
     .name = "loss_backward_cpu", .supports = loss_backward_supports, .run = loss_backward_run};
+KERNELS_OF_ALL_LEVELS(loss_backward, &loss_backward_kernel);
 
 static float reverse_one(const float *row, bool clip, float x, float predicted, float z)
 {
@@ -321,5 +328,6 @@ static bool reverse_supports(const struct ddpm_call *call)
            call->in[4].dtype == DDPM_F32 && is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_reverse_step = {
+static const struct ddpm_kernel reverse_step_kernel = {
     .name = "reverse_step_cpu", .supports = reverse_supports, .run = reverse_run};
+KERNELS_OF_ALL_LEVELS(reverse_step, &reverse_step_kernel);

@@ -101,7 +101,9 @@ static ddpm_status combine_run(const struct ddpm_call *call)
     return call->out[0].dtype == DDPM_F32 ? combine_typed<float>(call) : combine_typed<bf16>(call);
 }
 
-const struct ddpm_kernel ddpm_cuda_gather_rows = {"gather_rows_cuda", gather_supports, NULL, NULL,
+static const struct ddpm_kernel gather_rows_kernel = {"gather_rows_cuda", gather_supports, NULL, NULL,
                                                   gather_run,         NULL};
-const struct ddpm_kernel ddpm_cuda_combine = {"combine_cuda", combine_supports, NULL,
+CUDA_KERNELS_OF(gather_rows, &gather_rows_kernel);
+static const struct ddpm_kernel combine_kernel = {"combine_cuda", combine_supports, NULL,
                                               NULL,           combine_run,      NULL};
+CUDA_KERNELS_OF(combine, &combine_kernel);

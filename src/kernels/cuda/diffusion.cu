@@ -203,13 +203,18 @@ static ddpm_status reverse_run(const struct ddpm_call *call)
     return call->in[1].dtype == DDPM_F32 ? reverse_typed<float>(call) : reverse_typed<bf16>(call);
 }
 
-const struct ddpm_kernel ddpm_cuda_normalize_pictures = {
+static const struct ddpm_kernel normalize_pictures_kernel = {
     "normalize_pictures_cuda", normalize_supports, NULL, NULL, normalize_run, NULL};
-const struct ddpm_kernel ddpm_cuda_draw_timesteps = {
+CUDA_KERNELS_OF(normalize_pictures, &normalize_pictures_kernel);
+static const struct ddpm_kernel draw_timesteps_kernel = {
     "draw_timesteps_cuda", draw_timesteps_supports, NULL, NULL, draw_timesteps_run, NULL};
-const struct ddpm_kernel ddpm_cuda_draw_normal = {
+CUDA_KERNELS_OF(draw_timesteps, &draw_timesteps_kernel);
+static const struct ddpm_kernel draw_normal_kernel = {
     "draw_normal_cuda", draw_normal_supports, NULL, NULL, draw_normal_run, NULL};
-const struct ddpm_kernel ddpm_cuda_q_sample = {
+CUDA_KERNELS_OF(draw_normal, &draw_normal_kernel);
+static const struct ddpm_kernel q_sample_kernel = {
     "q_sample_cuda", q_sample_supports, NULL, NULL, q_sample_run, NULL};
-const struct ddpm_kernel ddpm_cuda_reverse_step = {
+CUDA_KERNELS_OF(q_sample, &q_sample_kernel);
+static const struct ddpm_kernel reverse_step_kernel = {
     "reverse_step_cuda", reverse_supports, NULL, NULL, reverse_run, NULL};
+CUDA_KERNELS_OF(reverse_step, &reverse_step_kernel);

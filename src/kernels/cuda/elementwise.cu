@@ -219,16 +219,23 @@ static ddpm_status sum_pixels_run(const struct ddpm_call *call)
                                   false);
 }
 
-const struct ddpm_kernel ddpm_cuda_activation = {"activation_cuda", same_types, NULL, NULL,
+static const struct ddpm_kernel activation_kernel = {"activation_cuda", same_types, NULL, NULL,
                                                  activation_run,    NULL};
-const struct ddpm_kernel ddpm_cuda_activation_backward = {
+CUDA_KERNELS_OF(activation, &activation_kernel);
+static const struct ddpm_kernel activation_backward_kernel = {
     "activation_backward_cuda", same_types, NULL, NULL, activation_backward_run, NULL};
-const struct ddpm_kernel ddpm_cuda_add = {"add_cuda", same_types, NULL, NULL, add_run, NULL};
-const struct ddpm_kernel ddpm_cuda_add_channels = {
+CUDA_KERNELS_OF(activation_backward, &activation_backward_kernel);
+static const struct ddpm_kernel add_kernel = {"add_cuda", same_types, NULL, NULL, add_run, NULL};
+CUDA_KERNELS_OF(add, &add_kernel);
+static const struct ddpm_kernel add_channels_kernel = {
     "add_channels_cuda", same_types, NULL, NULL, add_run, NULL};
-const struct ddpm_kernel ddpm_cuda_sum_pixels = {
+CUDA_KERNELS_OF(add_channels, &add_channels_kernel);
+static const struct ddpm_kernel sum_pixels_kernel = {
     "sum_pixels_cuda", sum_pixels_supports, sum_pixels_prepare, NULL, sum_pixels_run, NULL};
-const struct ddpm_kernel ddpm_cuda_convert = {"convert_cuda", convert_supports, NULL,
+CUDA_KERNELS_OF(sum_pixels, &sum_pixels_kernel);
+static const struct ddpm_kernel convert_kernel = {"convert_cuda", convert_supports, NULL,
                                               NULL,           convert_run,      NULL};
-const struct ddpm_kernel ddpm_cuda_timestep_embedding = {
+CUDA_KERNELS_OF(convert, &convert_kernel);
+static const struct ddpm_kernel timestep_embedding_kernel = {
     "timestep_embedding_cuda", embedding_supports, NULL, NULL, embedding_run, NULL};
+CUDA_KERNELS_OF(timestep_embedding, &timestep_embedding_kernel);

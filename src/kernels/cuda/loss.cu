@@ -133,7 +133,9 @@ static ddpm_status loss_backward_run(const struct ddpm_call *call)
                                           : loss_backward_typed<bf16, bf16>(call);
 }
 
-const struct ddpm_kernel ddpm_cuda_loss = {"loss_cuda", loss_supports, loss_prepare,
+static const struct ddpm_kernel loss_kernel = {"loss_cuda", loss_supports, loss_prepare,
                                            NULL,        loss_run,      NULL};
-const struct ddpm_kernel ddpm_cuda_loss_backward = {"loss_backward_cuda", loss_supports, NULL, NULL,
+CUDA_KERNELS_OF(loss, &loss_kernel);
+static const struct ddpm_kernel loss_backward_kernel = {"loss_backward_cuda", loss_supports, NULL, NULL,
                                                     loss_backward_run,    NULL};
+CUDA_KERNELS_OF(loss_backward, &loss_backward_kernel);

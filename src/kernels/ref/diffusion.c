@@ -39,28 +39,21 @@ ddpm_status ddpm_ref_draw_timesteps(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-ddpm_status ddpm_ref_draw_normal_prepare(struct ddpm_call *call)
-{
-    const struct ddpm_tensor *z = &call->out[0];
-    call->scratch_bytes = (size_t)(z->h * z->w * z->c) * sizeof(float);
-    return DDPM_OK;
-}
-
-/* z[b] = ddpm_fill_normal(seed, stream, step_b, sample_b), in the order of the elements.
- * in: counters int32 [B,1,1,2] = (sample, step); out: z [B,H,W,C] */
+/* z[b] = ddpm_fill_normal(seed, stream, step_b, sample_b), in the order of the elements: four from
+ * each block. in: counters int32 [B,1,1,2] = (sample, step); out: z [B,H,W,C] */
 ddpm_status ddpm_ref_draw_normal(const struct ddpm_call *call)
 {
     const struct ddpm_attributes *a = &call->attributes;
     const struct ddpm_tensor *counters = &call->in[0], *z = &call->out[0];
     const int64_t image = z->h * z->w;
-    float *draws = call->scratch;
     for (int64_t n = 0; n < z->n; ++n) {
         uint32_t sample = (uint32_t)(int32_t)ref_get(counters, n, 0);
         uint32_t step = (uint32_t)(int32_t)ref_get(counters, n, 1);
-        ddpm_fill_normal(draws, image * z->c, a->seed, a->stream, step, sample);
-        for (int64_t p = 0; p < image; ++p)
-            for (int64_t c = 0; c < z->c; ++c)
-                ref_set(z, n * image + p, c, (double)draws[p * z->c + c]);
+        for (int64_t i = 0; i < image * z->c; ++i) {
+            float four[4];
+            ddpm_normal4(ddpm_philox(a->seed, (uint32_t)(i / 4), sample, step, a->stream), four);
+            ref_set(z, n * image + i / z->c, i % z->c, (double)four[i % 4]);
+        }
     }
     return DDPM_OK;
 }
