@@ -223,25 +223,24 @@ static void build_optimizer(struct case_state *state, const struct parts *parts)
     }
 }
 
+/* What no other function builds: every input and the output are one shape, but for these. */
 static void build_elementwise(struct case_state *state, const struct parts *parts)
 {
-    state->in[0] = state->in[1] = state->out[0] = parts->x;
+    for (int i = 0; i < ddpm_op_info[state->test.op].inputs; ++i)
+        state->in[i] = parts->x;
+    state->out[0] = parts->x;
     switch (state->test.op) {
     case DDPM_OP_ACTIVATION:
     case DDPM_OP_ACTIVATION_BACKWARD:
         state->call.attributes.activation = (enum ddpm_activation)(state->test.option + 1);
-        if (state->test.op == DDPM_OP_ACTIVATION)
-            state->in[1] = parts->none;
         break;
     case DDPM_OP_ADD_CHANNELS:
         state->in[1] = parts->vector;
         break;
     case DDPM_OP_SUM_PIXELS:
-        state->in[1] = parts->none;
         state->out[0] = parts->vector;
         break;
     case DDPM_OP_CONVERT:
-        state->in[1] = parts->none;
         state->out[0].view.dtype = state->test.dtype == DDPM_F32 ? DDPM_BF16 : DDPM_F32;
         break;
     case DDPM_OP_TIMESTEP_EMBEDDING:
@@ -249,7 +248,6 @@ static void build_elementwise(struct case_state *state, const struct parts *part
         state->in[0] = parts->timestep;
         if (state->test.option == 1)
             state->in[0] = make(ROLE_LEVEL, DDPM_F32, state->test.shape.n, 1, 1, 1);
-        state->in[1] = parts->none;
         break;
     default:
         break;
