@@ -1,11 +1,9 @@
 /* The plan: which memory every value has, which kernel serves every node.
  *
- *   1. concatenations that copy nothing: an input that only this concatenation decides on is put
- * inside its output
- *   2. kernels chosen and prepared, which tells how much scratch each needs
- *   3. lifetimes: a value's storage is needed from its producer to its last reader; in-place
- * operations share one
- *   4. placement in one arena (place.c), allocation, addresses */
+ *   1. concatenations copy nothing where an input of theirs can be put inside their output
+ *   2. kernels are chosen and prepared, which tells how much scratch each needs
+ *   3. a value needs its storage from its producer to its last reader; in-place operations share
+ *   4. everything is placed in one arena (place.c), allocated, and given its address */
 #include "graph/plan.h"
 
 #include <stdlib.h>

@@ -188,8 +188,7 @@ static bool is_large(const struct case_shape *s)
 }
 
 /* Variants in order: values, then wide / wide by eights / absent / each input in place with dense
- * and wide tensors.
- */
+ * and wide tensors. */
 enum { VARIANT_WIDE = VALUES_COUNT, VARIANT_EIGHTS, VARIANT_ABSENT, VARIANT_IN_PLACE };
 enum { VARIANTS = VARIANT_IN_PLACE + 2 * DDPM_MAX_INPUTS };
 

@@ -72,7 +72,6 @@ static const struct ddpm_kernel *cpu_find_kernel(struct ddpm_device *device,
 
 const struct ddpm_backend ddpm_backend_cpu = {
     .name = "cpu",
-    .help = "this machine's processor",
     .open = cpu_open,
     .close = cpu_close,
     DDPM_HOST_MEMORY_ROWS,

@@ -54,7 +54,6 @@ static struct ddpm_backend make_backend(void)
     struct ddpm_backend table = {};
     table.reads_bf16_weights = true;
     table.name = "cuda";
-    table.help = "NVIDIA GPUs from compute capability 8.0";
     table.open = open_device;
     table.close = ddpm_cuda_close;
     table.allocate = ddpm_cuda_allocate;

@@ -39,7 +39,6 @@ static const struct ddpm_kernel *ref_find_kernel(struct ddpm_device *device,
 
 const struct ddpm_backend ddpm_backend_ref = {
     .name = "ref",
-    .help = "scalar C in double precision, slow: what the others are tested against",
     .open = ref_open,
     .close = ref_close,
     DDPM_HOST_MEMORY_ROWS,
