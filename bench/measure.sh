@@ -246,7 +246,7 @@ draw_many() { # draw_many RUN
     return
   fi
   counts=$(sed -n 's/^drew [0-9]* pictures in [0-9.]* s: //p' "$log")
-  put drawn "of $draw: $counts" "$(judge "\"$counts\" ~ /^0 black, 0 white, 0 of one colour, 0 saturated\$/")"
+  put drawn "of $draw: $counts" "$(judge "\"$counts\" ~ /^0 black, 0 white, 0 of one colour, 0 saturated, 0 of pure noise\$/")"
 }
 
 part_run() {

@@ -55,33 +55,18 @@ static int write_picture(const char *path, const uint8_t *pixels, int height, in
     return fclose(file) != 0 || failed ? -1 : 0;
 }
 
-/* The sizes are options of the model's own configuration. */
-static ddpm_status read_sizes(const struct ddpm_network *network, int *height, int *width,
-                              int *channels)
-{
-    char text[64];
-    ddpm_status status =
-        ddpm_config_get(ddpm_network_config(network), "image-size", text, sizeof text);
-    if (status != DDPM_OK)
-        return status;
-    if (sscanf(text, "%dx%d", height, width) != 2)
-        *height = *width = atoi(text);
-    status = ddpm_config_get(ddpm_network_config(network), "channels", text, sizeof text);
-    *channels = atoi(text);
-    return status;
-}
-
 static ddpm_status generate(struct generator *generator, struct ddpm_network *network)
 {
-    int height, width, channels;
-    ddpm_status status = read_sizes(network, &height, &width, &channels);
+    struct ddpm_picture_format format;
+    ddpm_status status = ddpm_network_picture_format(network, &format);
     if (status != DDPM_OK)
         return status;
-    const size_t bytes = (size_t)height * (size_t)width * (size_t)channels;
-    uint8_t *pictures = malloc((size_t)generator->count * bytes);
+    const size_t bytes = (size_t)format.bytes, all = (size_t)generator->count * bytes;
+    uint8_t *pictures = malloc(all);
     if (!pictures)
         return DDPM_ERROR_MEMORY;
     struct ddpm_sample_options options = {
+        .size = sizeof options,
         .count = generator->count,
         .seed = 1,
         .weights = DDPM_WEIGHTS_EMA,
@@ -89,12 +74,13 @@ static ddpm_status generate(struct generator *generator, struct ddpm_network *ne
         .callback = show_progress,
         .user = generator,
     };
-    status = ddpm_sample(network, &options, pictures);
+    status = ddpm_sample(network, &options, pictures, all);
     for (int64_t k = 0; k < generator->count && status == DDPM_OK; ++k) {
         char path[64];
         snprintf(path, sizeof path, "model-%d-picture-%lld.%s", generator->number, (long long)k,
-                 channels == 1 ? "pgm" : "ppm");
-        if (write_picture(path, pictures + (size_t)k * bytes, height, width, channels) != 0)
+                 format.channels == 1 ? "pgm" : "ppm");
+        if (write_picture(path, pictures + (size_t)k * bytes, (int)format.height, (int)format.width,
+                          (int)format.channels) != 0)
             status = DDPM_ERROR_IO;
     }
     free(pictures);

@@ -67,7 +67,7 @@ static ddpm_status open_session(struct session *session)
     if (status == DDPM_OK)
         status = ddpm_network_create(session->config, &session->network);
     if (status == DDPM_OK)
-        status = ddpm_trainer_create(session->network, NULL, &session->trainer);
+        status = ddpm_trainer_create(session->network, session->config, NULL, &session->trainer);
     if (status == DDPM_OK)
         printf("%lld weights on %s\n", (long long)ddpm_network_weight_count(session->network),
                ddpm_network_device(session->network));
@@ -94,8 +94,16 @@ static ddpm_status train(struct session *session, int steps)
         }
         for (int i = 0; i < BATCH * PICTURE; ++i)
             noise[i] = normal();
-        ddpm_status status =
-            ddpm_trainer_step_given(session->trainer, pictures, timesteps, noise, &result);
+        const struct ddpm_step_input input = {
+            .size = sizeof input,
+            .pictures = pictures,
+            .picture_count = BATCH * PICTURE,
+            .timesteps = timesteps,
+            .timestep_count = BATCH,
+            .noise = noise,
+            .noise_count = BATCH * PICTURE,
+        };
+        ddpm_status status = ddpm_trainer_step_given(session->trainer, &input, &result);
         if (status != DDPM_OK)
             return status;
         smooth = 0.95 * smooth + 0.05 * result.loss;
@@ -117,13 +125,14 @@ static int show_progress(void *user, const struct ddpm_sample_progress *progress
 static ddpm_status sample(struct session *session, uint8_t *pictures)
 {
     struct ddpm_sample_options options = {
+        .size = sizeof options,
         .count = DRAWN,
         .seed = 7,
         .weights = DDPM_WEIGHTS_EMA,
         .clip = -1,
         .callback = show_progress,
     };
-    return ddpm_sample(session->network, &options, pictures);
+    return ddpm_sample(session->network, &options, pictures, DRAWN * PICTURE);
 }
 
 /* The pictures side by side, as binary PPM. */

@@ -72,11 +72,45 @@ static inline int64_t option_of(const struct ddpm_network *network, const char *
     return atoll(text);
 }
 
+/* The forward pass, with the buffers' lengths as they must be. */
+static inline ddpm_status forward_on(struct ddpm_network *network, enum ddpm_weights which,
+                                     const float *x, const int64_t *t, int64_t batch,
+                                     int64_t height, int64_t width, float *y)
+{
+    struct ddpm_picture_format format;
+    assert_ok(ddpm_network_picture_format(network, &format));
+    const size_t area = (size_t)(batch * height * width);
+    const struct ddpm_forward_input input = {
+        .size = sizeof input,
+        .x = x,
+        .x_count = area * (size_t)format.channels,
+        .timesteps = t,
+        .time_count = (size_t)batch,
+        .batch = batch,
+        .height = height,
+        .width = width,
+    };
+    return ddpm_network_forward(network, which, &input, y, area * (size_t)format.out_channels);
+}
+
+/* Drawing into a buffer that is as long as the options ask for. */
+static inline ddpm_status sample_into(struct ddpm_network *network,
+                                      const struct ddpm_sample_options *options, uint8_t *pictures)
+{
+    struct ddpm_picture_format format;
+    assert_ok(ddpm_network_picture_format(network, &format));
+    const int64_t height = options->height ? options->height : format.height;
+    const int64_t width = options->width ? options->width : format.width;
+    return ddpm_sample(network, options, pictures,
+                       (size_t)(options->count * height * width * format.channels));
+}
+
 /* Everything one step is given, for square pictures. */
 struct given {
     float *pictures, *noise;
     int64_t *timesteps;
     int64_t count; /* values of pictures and of noise */
+    int64_t images;
 };
 
 static inline struct given make_given(const struct ddpm_network *network, uint32_t step)
@@ -84,7 +118,8 @@ static inline struct given make_given(const struct ddpm_network *network, uint32
     const int64_t size = option_of(network, "image-size");
     const int64_t images = option_of(network, "batch-size") * option_of(network, "accumulate");
     const int64_t t_end = option_of(network, "timesteps");
-    struct given given = {.count = images * option_of(network, "channels") * size * size};
+    struct given given = {.images = images,
+                          .count = images * option_of(network, "channels") * size * size};
     given.pictures = malloc((size_t)given.count * sizeof(float));
     given.noise = malloc((size_t)given.count * sizeof(float));
     given.timesteps = malloc((size_t)images * sizeof(int64_t));
@@ -104,13 +139,27 @@ static inline void free_given(struct given *given)
     free(given->timesteps);
 }
 
+static inline ddpm_status step_on(struct ddpm_trainer *trainer, const struct given *given,
+                                  struct ddpm_step_result *result)
+{
+    const struct ddpm_step_input input = {
+        .size = sizeof input,
+        .pictures = given->pictures,
+        .picture_count = (size_t)given->count,
+        .timesteps = given->timesteps,
+        .timestep_count = (size_t)given->images,
+        .noise = given->noise,
+        .noise_count = (size_t)given->count,
+    };
+    return ddpm_trainer_step_given(trainer, &input, result);
+}
+
 static inline ddpm_status step_made_up(struct ddpm_trainer *trainer,
                                        const struct ddpm_network *network, uint32_t step,
                                        struct ddpm_step_result *result)
 {
     struct given given = make_given(network, step);
-    ddpm_status status =
-        ddpm_trainer_step_given(trainer, given.pictures, given.timesteps, given.noise, result);
+    ddpm_status status = step_on(trainer, &given, result);
     free_given(&given);
     return status;
 }

@@ -11,7 +11,8 @@ extern "C" {
 
 typedef enum ddpm_log_level { DDPM_LOG_DEBUG, DDPM_LOG_INFO, DDPM_LOG_WARNING } ddpm_log_level;
 
-/* Called with one line of text, without a newline, from whatever thread has something to say. */
+/* Called with one line of text, without a newline, from whatever thread has something to say. It is
+ * UTF-8 without control characters: those of a file's name are written out, as in "a\nb.png". */
 typedef void ddpm_log_callback(void *user, ddpm_log_level level, const char *text);
 
 /* Set the callback of this process; NULL silences. Not to be called while other threads are inside

@@ -1,8 +1,14 @@
-/* Networks: weights by name, the forward pass, files.
+/** @file
+ * Devices and networks: weights by name, the forward pass, files.
  *
- * A network owns its weights and its EMA weights on a device. Pictures go in and out as fp32
- * [B,C,H,W] in [-1,1], weights in PyTorch's names, shapes and element order. Several networks can
- * live in one process; one network must not be used by two threads at once. */
+ * A device is opened once and may be shared by several networks. A network owns its weights and
+ * their moving average (EMA) on its device. Pictures go in and out as fp32 [B,C,H,W] in [-1,1],
+ * weights in PyTorch's names, shapes and element order. Several networks can live in one process;
+ * networks that share a device must not be used by two threads at once, nor must one network.
+ *
+ * Every function checks its arguments: a NULL where none is allowed, a buffer of the wrong length
+ * or an enumerator that does not exist is DDPM_ERROR_ARGUMENT (0, NULL or "" from functions that
+ * return no status). */
 #ifndef DDPM_NETWORK_H
 #define DDPM_NETWORK_H
 
@@ -16,74 +22,165 @@
 extern "C" {
 #endif
 
-/* What training or drawing takes, in bytes. */
+/** What training or drawing takes. Every number is in bytes but the last. */
 struct ddpm_memory_plan {
-    uint64_t activations;  /* arena: activations, gradients of them, scratch */
-    uint64_t packed;       /* weights in the kernels' own forms, kept from step to step */
-    uint64_t weights;      /* weights, gradients, moments, EMA */
-    uint64_t available;    /* free on the device at that time; 0: not known */
-    double flops_per_step; /* counted directly, over the whole batch */
+    uint64_t activations;  /**< arena: activations, their gradients, scratch */
+    uint64_t packed;       /**< weights in the kernels' own forms, kept from step to step */
+    uint64_t weights;      /**< weights, EMA; for training also gradients, moments, bf16 copies */
+    uint64_t host;         /**< host memory beside these: batches read ahead, checkpoint buffers */
+    uint64_t available;    /**< free on the device at that time; 0: not known */
+    double flops_per_step; /**< operations of one step, counted directly, over the whole batch */
+    double reserved[4];    /**< 0; room for what comes */
 };
 
+/** A device that networks compute on. */
+struct ddpm_device;
+
+/** Open the device that the configuration's run group names (device, threads, conv).
+ * On success *out is owned by the caller: close it with ddpm_device_destroy(), after every network
+ * on it. On failure *out is NULL: DDPM_ERROR_UNSUPPORTED when the device is not there,
+ * DDPM_ERROR_ARGUMENT, DDPM_ERROR_MEMORY, DDPM_ERROR_DEVICE. */
+DDPM_API ddpm_status ddpm_device_create(const struct ddpm_config *config, struct ddpm_device **out);
+
+/** Close a device and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
+DDPM_API void ddpm_device_destroy(struct ddpm_device **device);
+
+/** A network with its weights. */
 struct ddpm_network;
 
-/* Build the network that `config` describes and initialise its weights from its seed as PyTorch
- * would (uniform in ±1/√fan_in; norms 1 and 0). EMA weights start as a copy. The configuration is
- * copied. Fails with DDPM_ERROR_ARGUMENT, DDPM_ERROR_MEMORY, or DDPM_ERROR_UNSUPPORTED when the
- * device is not there. */
+/** Build the network that `config` describes, on a device of its own, and initialise its weights
+ * from the configuration's seed as PyTorch would (uniform in ±1/√fan_in; norms 1 and 0). EMA
+ * weights start as a copy. The configuration is copied. On success *out is owned by the caller:
+ * free it with ddpm_network_destroy(). On failure *out is NULL: DDPM_ERROR_ARGUMENT,
+ * DDPM_ERROR_MEMORY (before the weights are allocated, when they do not fit),
+ * DDPM_ERROR_UNSUPPORTED when the device is not there. */
 DDPM_API ddpm_status ddpm_network_create(const struct ddpm_config *config,
                                          struct ddpm_network **out);
+
+/** The same on a device that is open already (borrowed; must outlive the network). The
+ * configuration's device, threads and conv are not read. */
+DDPM_API ddpm_status ddpm_network_create_on(struct ddpm_device *device,
+                                            const struct ddpm_config *config,
+                                            struct ddpm_network **out);
+
+/** A network without memory for its weights, to ask what training or drawing would take before
+ * anything large is allocated: ddpm_trainer_measure(), ddpm_sampler_measure(). Until
+ * ddpm_network_allocate() has succeeded, everything that needs weights is DDPM_ERROR_ARGUMENT.
+ * `device` may be NULL: the network then opens its own. Ownership and errors are those of
+ * ddpm_network_create(). */
+DDPM_API ddpm_status ddpm_network_declare(struct ddpm_device *device,
+                                          const struct ddpm_config *config,
+                                          struct ddpm_network **out);
+
+/** Allocate and initialise the weights of a declared network; nothing where it has some. On failure
+ * (DDPM_ERROR_MEMORY, saying how much is needed and free) the network is as before. */
+DDPM_API ddpm_status ddpm_network_allocate(struct ddpm_network *network);
+
+/** Free a network and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
 DDPM_API void ddpm_network_destroy(struct ddpm_network **network);
 
-/* The configuration in force (borrowed). */
+/** The configuration that the network was made from (borrowed, valid as long as the network). */
 DDPM_API const struct ddpm_config *ddpm_network_config(const struct ddpm_network *network);
 
-enum ddpm_weights { DDPM_WEIGHTS_MODEL, DDPM_WEIGHTS_EMA };
-
-struct ddpm_parameter_info {
-    const char *name; /* PyTorch's, "downs.0.0.block.1.weight" */
-    int rank;
-    int64_t shape[4]; /* PyTorch's */
-    int64_t count;
+/** How a picture's channel values are stored. */
+enum ddpm_sample_type {
+    DDPM_SAMPLE_U8 /**< uint8, 0 … 255 stand for -1 … 1 */
 };
+
+/** The pictures a network was made for. */
+struct ddpm_picture_format {
+    int64_t height;             /**< pixels */
+    int64_t width;              /**< pixels */
+    int64_t channels;           /**< 1 grey, 3 RGB, 4 RGBA, or bands */
+    int64_t out_channels;       /**< of the network's result */
+    enum ddpm_sample_type type; /**< of drawn pictures */
+    uint64_t bytes;             /**< of one drawn picture: height · width · channels */
+    int64_t timesteps;          /**< T of the diffusion */
+    int64_t multiple;           /**< height and width must be multiples of this */
+    int64_t reserved[4];        /**< 0; room for what comes */
+};
+
+/** Fill *out with the format of the network's pictures. */
+DDPM_API ddpm_status ddpm_network_picture_format(const struct ddpm_network *network,
+                                                 struct ddpm_picture_format *out);
+
+/** Whose weights: those that training changes, or their moving average. */
+enum ddpm_weights {
+    DDPM_WEIGHTS_MODEL, /**< the trained weights */
+    DDPM_WEIGHTS_EMA    /**< their exponential moving average */
+};
+
+/** One parameter of a network. */
+struct ddpm_parameter_info {
+    const char *name; /**< PyTorch's, "downs.0.0.block.1.weight"; borrowed from the network */
+    int rank;         /**< of PyTorch's shape */
+    int64_t shape[4]; /**< PyTorch's */
+    int64_t count;    /**< elements */
+};
+
+/** How many parameters the network has. */
 DDPM_API size_t ddpm_network_parameter_count(const struct ddpm_network *network);
+
+/** Parameter `index` in [0, count). All zero for an index beyond. */
 DDPM_API struct ddpm_parameter_info ddpm_network_parameter(const struct ddpm_network *network,
                                                            size_t index);
 
-/* Elements of all parameters together. */
+/** Elements of all parameters together. */
 DDPM_API int64_t ddpm_network_weight_count(const struct ddpm_network *network);
 
-/* Copy one parameter out or in; `count` must be its element count. */
+/** Copy one parameter out. `values` has room for `count` elements, which must be its element count.
+ */
 DDPM_API ddpm_status ddpm_network_get(const struct ddpm_network *network, enum ddpm_weights which,
                                       const char *name, float *values, size_t count);
+
+/** Set one parameter from `count` values, which must be its element count. */
 DDPM_API ddpm_status ddpm_network_set(struct ddpm_network *network, enum ddpm_weights which,
                                       const char *name, const float *values, size_t count);
 
-/* y = network(x, t). x, y: fp32 [batch, channels, height, width] (y has the network's out_dim
- * channels), t: int64 [batch], each in [0, timesteps). Height and width must be divisible by
- * 2^(levels-1). The plan for the last shape is kept, so repeated calls allocate nothing. */
-DDPM_API ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddpm_weights which,
-                                          const float *x, const int64_t *t, int64_t batch,
-                                          int64_t height, int64_t width, float *y);
+/** What ddpm_network_forward() reads. Zero the struct, then set `size` and the rest. */
+struct ddpm_forward_input {
+    size_t size;              /**< sizeof(struct ddpm_forward_input) */
+    const float *x;           /**< [batch, channels, height, width] */
+    size_t x_count;           /**< elements of x */
+    const int64_t *timesteps; /**< [batch], each in [0, T-1]; or NULL: see times */
+    const float *times;       /**< [batch], each in [0, T-1], not necessarily whole; or NULL */
+    size_t time_count;        /**< elements of timesteps or times */
+    int64_t batch;            /**< pictures */
+    int64_t height;           /**< pixels, a multiple of ddpm_picture_format.multiple */
+    int64_t width;            /**< likewise */
+};
 
-/* Read weights from a .safetensors file: every parameter must be there with its shape, nothing else
- * may be (DDPM_ERROR_MISMATCH names the first that is not), every value must be finite. On failure
- * the network is unchanged. */
+/** y = network(x, t), where y is fp32 [batch, out_channels, height, width] with room for `y_count`
+ * elements, exactly that many. The plan for the last shape is kept, so repeated calls allocate
+ * nothing. */
+DDPM_API ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddpm_weights which,
+                                          const struct ddpm_forward_input *input, float *y,
+                                          size_t y_count);
+
+/** Read weights from a .safetensors file: every parameter must be there with its shape, nothing
+ * else may be (DDPM_ERROR_MISMATCH names the first that is not), every value must be finite. On
+ * failure the network is unchanged. */
 DDPM_API ddpm_status ddpm_network_load(struct ddpm_network *network, enum ddpm_weights which,
                                        const char *path);
 
-/* Write them, fp32, atomically. */
+/** Write weights as fp32 .safetensors, atomically: the file is whole or as before. */
 DDPM_API ddpm_status ddpm_network_save(const struct ddpm_network *network, enum ddpm_weights which,
                                        const char *path);
 
-/* Open a run folder, a checkpoint folder or a bare .safetensors with its configuration: `config`
- * may be NULL for the first two; for a bare file it is needed.
- * `which` says whose weights are read, into both slots. Options of the group "run" (device,
- * threads, precision) are taken from `config` when given. */
+/** Open a run folder, a checkpoint folder or a bare .safetensors file. `config` may be NULL for the
+ * first two; a bare file needs it. `which` says whose weights are read, into both slots. Options of
+ * the group "run" (device, threads, precision) are taken from `config` when it is given. Ownership
+ * and errors are those of ddpm_network_create(), and DDPM_ERROR_IO, DDPM_ERROR_FORMAT,
+ * DDPM_ERROR_MISMATCH, DDPM_ERROR_NOT_FINITE for files. */
 DDPM_API ddpm_status ddpm_network_open(const char *path, const struct ddpm_config *config,
                                        enum ddpm_weights which, struct ddpm_network **out);
 
-/* One line for people: "CPU (avx2), 2 threads, fp32". Valid as long as the network. */
+/** The same on a device that is open already (borrowed; must outlive the network). */
+DDPM_API ddpm_status ddpm_network_open_on(struct ddpm_device *device, const char *path,
+                                          const struct ddpm_config *config, enum ddpm_weights which,
+                                          struct ddpm_network **out);
+
+/** One line for people: "CPU (avx2), 2 threads, fp32". Valid as long as the network. */
 DDPM_API const char *ddpm_network_device(const struct ddpm_network *network);
 
 #ifdef __cplusplus

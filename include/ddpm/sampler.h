@@ -1,7 +1,13 @@
-/* Drawing pictures from a network. */
+/** @file
+ * Drawing pictures from a network.
+ *
+ * ddpm_sampler_create() plans a chain once: its levels, its graph, its memory. ddpm_sampler_draw()
+ * then draws as often as wanted, without allocating or planning anything. ddpm_sample() does both
+ * in one call. */
 #ifndef DDPM_SAMPLER_H
 #define DDPM_SAMPLER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <ddpm/network.h>
@@ -10,45 +16,139 @@
 extern "C" {
 #endif
 
-/* Where a chain stands, for progress bars and trajectories. */
+/** Where a chain stands, for progress bars and trajectories. Everything is borrowed for the
+ * duration of the callback. */
 struct ddpm_sample_progress {
-    int64_t timestep;     /* the step just done: T-1 … 0 */
-    int64_t done, total;  /* reverse steps over all batches */
-    int64_t first, count; /* pictures [first, first+count) of the request are in x */
-    int64_t channels, height, width;
-    const float
-        *x; /* fp32 [count, channels, height, width], nominally in [-1,1]; NULL unless wanted */
+    double time; /**< the level that the last turn left: T-1 … 0 for the ancestral chain */
+    int64_t
+        timestep;  /**< steps left in this chain; with T steps, the timestep just done: T-1 … 0 */
+    int64_t done;  /**< steps done, over all batches */
+    int64_t total; /**< steps there are, over all batches */
+    int64_t first; /**< pictures [first, first+count) of the request are in x */
+    int64_t count; /**< see first */
+    int64_t channels; /**< of x */
+    int64_t height;   /**< of x */
+    int64_t width;    /**< of x */
+    const float *x;   /**< fp32 [count, channels, height, width], nominally in [-1,1]; NULL unless
+                         wanted (ddpm_draw.every) */
 };
 
-/* Return 0 to go on, anything else to stop: ddpm_sample() then returns DDPM_STOPPED. */
+/** Called after every step. Return 0 to go on; anything else stops the drawing, which then returns
+ * DDPM_STOPPED. */
 typedef int ddpm_sample_callback(void *user, const struct ddpm_sample_progress *progress);
 
-struct ddpm_sample_options {
-    int64_t count;         /* pictures, at least 1 */
-    int64_t batch;         /* at once; 0: as many as fit comfortably, at most 16 */
-    int64_t height, width; /* 0: the configuration's */
-    uint64_t seed;         /* picture k depends on (seed, first + k), not on the batch; on an
-                              accelerator, whose kernels differ by size, its last bits may */
-    int64_t first;         /* number of the first picture */
-    enum ddpm_weights weights;
-    int clip;      /* clip predicted x_0: 1 yes, 0 no, -1 as configured */
-    int64_t every; /* hand x to the callback each that many steps (and at the last); 0: never */
-    ddpm_sample_callback *callback; /* may be NULL; called after every reverse step */
-    void *user;
+/** What a sampler is. Zero the struct, then set `size` and what should differ from the default. */
+struct ddpm_sampler_options {
+    size_t size;         /**< sizeof(struct ddpm_sampler_options) */
+    const char *sampler; /**< a name of ddpm_sampler_at(); NULL: as configured */
+    int64_t steps;       /**< 0: as configured */
+    const char *spacing; /**< how the steps are spread over the noise levels; NULL: as configured */
+    int64_t batch;       /**< pictures at once; 0: as many as fit comfortably, at most 16 */
+    int64_t pictures;    /**< how many a draw will ask for, so that batches are of one size; 0: not
+                            known */
+    int64_t height;      /**< pixels; 0: the configuration's */
+    int64_t width;       /**< pixels; 0: the configuration's */
+    enum ddpm_weights weights; /**< whose */
+    int clip;                  /**< clip predicted x_0: 1 yes, 0 no, -1 as configured */
+    double eta;                /**< ddim: noise added, 0 … 1 */
 };
 
-/* Run the reverse chain (Ho et al. 2020, algorithm 2, fixed posterior variance) from noise and
- * write the pictures: `pictures` is uint8 [count, height, width, channels]: (x+1)/2 scaled to
- * 0…255, rounded, clamped. Fails with DDPM_ERROR_NOT_FINITE when the chain diverges,
- * DDPM_ERROR_MEMORY before any work when it does not fit. */
-DDPM_API ddpm_status ddpm_sample(struct ddpm_network *network,
-                                 const struct ddpm_sample_options *options, uint8_t *pictures);
+/** A sampler of one network. */
+struct ddpm_sampler;
 
-/* What ddpm_sample() takes beyond the network while it draws (weights: 0; a step is one reverse
- * step of a batch). *out is written on success only. */
-DDPM_API ddpm_status ddpm_sample_measure(struct ddpm_network *network,
-                                         const struct ddpm_sample_options *options,
-                                         struct ddpm_memory_plan *out);
+/** Plan a chain on `network` (borrowed; must outlive the sampler). On success *out is owned by the
+ * caller: free it with ddpm_sampler_destroy(). On failure *out is NULL: DDPM_ERROR_ARGUMENT for
+ * options that make no sense, DDPM_ERROR_MEMORY, saying what is needed, when it does not fit. */
+DDPM_API ddpm_status ddpm_sampler_create(struct ddpm_network *network,
+                                         const struct ddpm_sampler_options *options,
+                                         struct ddpm_sampler **out);
+
+/** Free a sampler and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
+DDPM_API void ddpm_sampler_destroy(struct ddpm_sampler **sampler);
+
+/** What one call draws. Zero the struct, then set `size`, `count` and the rest. */
+struct ddpm_draw {
+    size_t size;   /**< sizeof(struct ddpm_draw) */
+    int64_t count; /**< pictures, at least 1 */
+    int64_t first; /**< number of the first picture */
+    uint64_t seed; /**< picture k depends on (seed, first + k), not on the batch or the threads; on
+                      an accelerator, whose kernels differ by size, its last bits may */
+    const float
+        *init; /**< x at the first level, fp32 [count, channels, height, width]; NULL: drawn */
+    size_t init_count; /**< elements of init */
+    int64_t every; /**< hand x to the callback each that many steps, and at the last; 0: never */
+    ddpm_sample_callback *callback; /**< may be NULL */
+    void *user;                     /**< for the callback */
+};
+
+/** Draw pictures: uint8 [count, height, width, channels], (x+1)/2 scaled to 0 … 255, rounded,
+ * clamped; `bytes` must be the size of `pictures`, count times ddpm_sampler_picture_bytes(). Fails
+ * with DDPM_ERROR_NOT_FINITE when the chain diverges, DDPM_STOPPED when the callback asks to.
+ * Allocates nothing after the first call. */
+DDPM_API ddpm_status ddpm_sampler_draw(struct ddpm_sampler *sampler, const struct ddpm_draw *draw,
+                                       uint8_t *pictures, size_t bytes);
+
+/** The same before rounding: fp32 [count, channels, height, width], `values` elements. Values that
+ * are not finite are handed out as they are. */
+DDPM_API ddpm_status ddpm_sampler_draw_array(struct ddpm_sampler *sampler,
+                                             const struct ddpm_draw *draw, float *pictures,
+                                             size_t values);
+
+/** Bytes of one drawn picture; 0 for NULL. */
+DDPM_API size_t ddpm_sampler_picture_bytes(const struct ddpm_sampler *sampler);
+
+/** Steps of the chain, and how often it runs the network. 0 for NULL. */
+DDPM_API int64_t ddpm_sampler_steps(const struct ddpm_sampler *sampler);
+/** How often the chain runs the network; 0 for NULL. */
+DDPM_API int64_t ddpm_sampler_evaluations(const struct ddpm_sampler *sampler);
+
+/** "dpmpp, 20 steps, trailing": for people and metadata. Valid as long as the sampler; "" for NULL.
+ */
+DDPM_API const char *ddpm_sampler_description(const struct ddpm_sampler *sampler);
+
+/** What a sampler would take beside the network while it draws (weights: 0; a step is one
+ * evaluation of a batch). *out is written on success only. */
+DDPM_API ddpm_status ddpm_sampler_measure(struct ddpm_network *network,
+                                          const struct ddpm_sampler_options *options,
+                                          struct ddpm_memory_plan *out);
+
+/** One row of the table of samplers. All strings are constants of the library. */
+struct ddpm_sampler_info {
+    const char *name; /**< "ancestral" */
+    const char *help; /**< one sentence */
+};
+
+/** How many samplers there are. */
+DDPM_API size_t ddpm_sampler_count(void);
+
+/** Sampler `index` in [0, count). All NULL for an index beyond. */
+DDPM_API struct ddpm_sampler_info ddpm_sampler_at(size_t index);
+
+/** Both in one: what ddpm_sampler_options and ddpm_draw hold. */
+struct ddpm_sample_options {
+    size_t size;                    /**< sizeof(struct ddpm_sample_options) */
+    int64_t count;                  /**< pictures, at least 1 */
+    int64_t batch;                  /**< see ddpm_sampler_options */
+    int64_t height;                 /**< see ddpm_sampler_options */
+    int64_t width;                  /**< see ddpm_sampler_options */
+    uint64_t seed;                  /**< see ddpm_draw */
+    int64_t first;                  /**< see ddpm_draw */
+    enum ddpm_weights weights;      /**< see ddpm_sampler_options */
+    int clip;                       /**< see ddpm_sampler_options */
+    int64_t every;                  /**< see ddpm_draw */
+    ddpm_sample_callback *callback; /**< may be NULL */
+    void *user;                     /**< for the callback */
+    const char *sampler;            /**< see ddpm_sampler_options */
+    int64_t steps;                  /**< see ddpm_sampler_options */
+    const char *spacing;            /**< see ddpm_sampler_options */
+    double eta;                     /**< see ddpm_sampler_options */
+};
+
+/** Plan a chain, draw, free it: ddpm_sampler_create(), ddpm_sampler_draw(), ddpm_sampler_destroy().
+ * `bytes` must be the size of `pictures`: count · height · width · channels. */
+DDPM_API ddpm_status ddpm_sample(struct ddpm_network *network,
+                                 const struct ddpm_sample_options *options, uint8_t *pictures,
+                                 size_t bytes);
 
 #ifdef __cplusplus
 }

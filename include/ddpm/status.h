@@ -32,7 +32,8 @@ typedef enum ddpm_status {
 } ddpm_status;
 
 /* Text of the last failure on the calling thread; "" when there was none. Valid until the next
- * failing call. */
+ * failing call. One line of UTF-8 without control characters, whatever the files in it are called.
+ */
 DDPM_API const char *ddpm_error_message(void);
 
 /* A short constant name of a status: "ok", "bad argument", … */

@@ -1,8 +1,12 @@
-/* Training: from given pictures, timesteps and noise, or from a data source; checkpoints that
- * survive a kill. */
+/** @file
+ * Training: from given pictures, timesteps and noise, or from a data source; checkpoints that
+ * survive a kill.
+ *
+ * Every function checks its arguments as those of network.h do. */
 #ifndef DDPM_TRAINER_H
 #define DDPM_TRAINER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <ddpm/network.h>
@@ -11,93 +15,139 @@
 extern "C" {
 #endif
 
+/** Trains one network. */
 struct ddpm_trainer;
+
+/** Where pictures come from. */
 struct ddpm_data;
 
-/* Pictures: a folder (searched recursively for JPEG, PNG, WebP, BMP, TIFF) or a packed uint8
- * [N,H,W,C] .npy file, brought to the configuration's size and channels. Bad files are skipped and
- * listed once in the log; more than half bad or none good is DDPM_ERROR_FORMAT. */
+/** Open the configured pictures: a folder (searched recursively for JPEG, PNG, WebP, BMP, TIFF) or
+ * a packed uint8 [N,H,W,C] .npy file, brought to the configuration's size and channels. Bad files
+ * are skipped and listed once in the log; more than half bad or none good is DDPM_ERROR_FORMAT. On
+ * success *out is owned by the caller: close it with ddpm_data_close(), after every trainer that
+ * uses it. On failure *out is NULL. */
 DDPM_API ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **out);
+
+/** Close a data source and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
 DDPM_API void ddpm_data_close(struct ddpm_data **data);
+
+/** How many pictures there are, those included that have been skipped as bad; 0 for NULL. */
 DDPM_API int64_t ddpm_data_count(const struct ddpm_data *data);
 
-/* A hash of which pictures they are: names and sizes of files, or shape and bytes of a packed file.
- */
+/** How many pictures have been found bad so far; 0 for NULL. In a large folder those that only
+ * decoding can tell are found out while training. */
+DDPM_API int64_t ddpm_data_skipped(const struct ddpm_data *data);
+
+/** A hash of which pictures they are: names and sizes of files, or shape and bytes of a packed
+ * file. */
 DDPM_API uint64_t ddpm_data_fingerprint(const struct ddpm_data *data);
 
-/* A trainer works on `network` (borrowed, must outlive it) with the network's configuration. It
- * plans all its memory here: DDPM_ERROR_MEMORY, saying what is needed, comes before the first step
- * or not at all. `data` may be NULL when only ddpm_trainer_step_given() will be used; borrowed
- * otherwise. */
-DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network, struct ddpm_data *data,
+/** Train `network` (borrowed, must outlive the trainer) as `config` says: its groups training, data
+ * and run are read, and copied; network and diffusion are the network's own. NULL: the
+ * configuration that the network was made from. `data` (borrowed, must outlive the trainer) may be
+ * NULL when only ddpm_trainer_step_given() will be used. All memory is planned here:
+ * DDPM_ERROR_MEMORY, saying what is needed, comes before the first step or not at all. On success
+ * *out is owned by the caller: free it with ddpm_trainer_destroy(). On failure *out is NULL. */
+DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
+                                         const struct ddpm_config *config, struct ddpm_data *data,
                                          struct ddpm_trainer **out);
+
+/** Free a trainer and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
 DDPM_API void ddpm_trainer_destroy(struct ddpm_trainer **trainer);
 
+/** The numbers of one step. */
 struct ddpm_step_result {
-    int64_t step;     /* the step just done, counted from 1 */
-    double loss;      /* mean over the batch, before the update */
-    double grad_norm; /* global L2 norm, before clipping */
-    double lr;
-    double data_wait; /* seconds spent waiting for pictures */
+    int64_t step;       /**< the step just done, counted from 1 */
+    double loss;        /**< mean over the batch, before the update */
+    double grad_norm;   /**< global L2 norm, before clipping */
+    double lr;          /**< learning rate of the step */
+    double data_wait;   /**< seconds spent waiting for pictures */
+    double reserved[4]; /**< 0; room for what comes */
 };
 
-/* One optimizer step (all its accumulated micro-batches) on pictures of the data source; timesteps
- * and noise drawn from (seed, step). DDPM_ERROR_NOT_FINITE when loss or gradient is not finite: the
- * text names the step, the first layer and the pictures; the weights are then still those of before
- * the step. */
+/** One optimizer step (all its accumulated micro-batches) on pictures of the data source; timesteps
+ * and noise are drawn from (seed, step). DDPM_ERROR_NOT_FINITE when loss or gradient is not finite:
+ * the text names the step, the first layer and the pictures; the weights are then still those of
+ * before the step. */
 DDPM_API ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer,
                                        struct ddpm_step_result *result);
 
-/* The same without waiting for an accelerator: queue one step and hand out the result of the step
+/** The same without waiting for an accelerator: queue one step and hand out the result of the step
  * before it (`result->step` says which; 0: there is none yet), so that the device never waits for
  * the host. Where the device is the CPU, the result is the step's own. A failure is that of the
- * step before; the step just queued is then dropped. ddpm_trainer_flush() takes the last result
- * (`result->step` 0 where all have been taken). Until then this trainer's other steps, gradient and
- * checkpoints are DDPM_ERROR_ARGUMENT, ddpm_trainer_steps_done() does not count the queued step,
- * and the network's weights are those after it. */
+ * step before; the step just queued is then dropped. ddpm_trainer_flush() takes the last result.
+ * Until then this trainer's other steps, gradients and checkpoints are DDPM_ERROR_ARGUMENT,
+ * ddpm_trainer_steps_done() does not count the queued step, and the network's weights are those
+ * after it. */
 DDPM_API ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer,
                                             struct ddpm_step_result *result);
+
+/** Take the result of the step that ddpm_trainer_step_late() queued last; `result->step` is 0 where
+ * all have been taken. */
 DDPM_API ddpm_status ddpm_trainer_flush(struct ddpm_trainer *trainer,
                                         struct ddpm_step_result *result);
 
-/* One optimizer step on given values: pictures and noise fp32 [accumulate·batch, C, H, W] with
- * pictures in [-1,1], timesteps int64 [accumulate·batch]. */
-DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer, const float *pictures,
-                                             const int64_t *timesteps, const float *noise,
+/** The values of one step, accumulate·batch-size pictures. Zero the struct, then set `size` and the
+ * rest. */
+struct ddpm_step_input {
+    size_t size;              /**< sizeof(struct ddpm_step_input) */
+    const float *pictures;    /**< [pictures, C, H, W] in [-1,1] */
+    size_t picture_count;     /**< elements of pictures */
+    const int64_t *timesteps; /**< [pictures], each in [0, T-1] */
+    size_t timestep_count;    /**< elements of timesteps */
+    const float *noise;       /**< [pictures, C, H, W] */
+    size_t noise_count;       /**< elements of noise */
+};
+
+/** One optimizer step on given values. */
+DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
+                                             const struct ddpm_step_input *input,
                                              struct ddpm_step_result *result);
 
-/* The gradient that the last step used, before clipping, in PyTorch's element order. */
+/** The gradient that the last step used, before clipping, in PyTorch's element order. `values` has
+ * room for `count` elements, which must be the parameter's element count. */
 DDPM_API ddpm_status ddpm_trainer_gradient(const struct ddpm_trainer *trainer, const char *name,
                                            float *values, size_t count);
 
-/* Steps done so far. */
+/** Steps done so far; 0 for NULL. */
 DDPM_API int64_t ddpm_trainer_steps_done(const struct ddpm_trainer *trainer);
 
-/* Memory of a trainer, that of its network included. */
+/** Memory of a trainer, that of its network included; all 0 for NULL. */
 DDPM_API struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer);
 
-/* What a trainer of `network` would plan; nothing is taken beyond what the network has already.
- * *out is written on success only. DDPM_ERROR_ARGUMENT for a configuration that cannot be trained,
+/** What a trainer of `network` would plan, its network included; nothing is allocated. `config` as
+ * for ddpm_trainer_create(). The network may be one without weights (ddpm_network_declare()). *out
+ * is written on success only. DDPM_ERROR_ARGUMENT for a configuration that cannot be trained,
  * DDPM_ERROR_MEMORY. */
 DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
+                                          const struct ddpm_config *config,
                                           struct ddpm_memory_plan *out);
 
-/* Write checkpoint `<run>/checkpoints/step-NNNNNN/` (model, EMA, optimizer, state; see
- * docs/file-formats.md) and point
- * `<run>/checkpoints/latest` at it; then remove all but the newest `keep` (0: keep all). The last
- * good checkpoint is there at every moment, whatever is killed or full. */
+/** DDPM_ERROR_MEMORY, with words about what would fit, when a trainer of `network` would not, the
+ * weights included that a declared network still lacks; DDPM_OK otherwise, also where the device
+ * cannot tell. `beside` bytes are kept free for something else. Allocates nothing large. */
+DDPM_API ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
+                                               const struct ddpm_config *config, uint64_t beside);
+
+/** Write checkpoint `<run>/checkpoints/step-NNNNNN/` (model, EMA, optimizer, state; see
+ * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file
+ * where the file system has no links); then remove all but the newest
+ * `keep` (0: keep all). The last good checkpoint is there at every moment, whatever is killed or
+ * full. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
-/* The same in two: begin copies what is to be written and, where the device's memory is not the
- * host's, writes it while training goes on; end waits and says how it went. What is written is the
- * state of the moment of begin, though on CUDA it is still on its way to the host when that
- * returns. One at a time: begin ends the one before first. */
+/** Begin to write a checkpoint: copy what is to be written and, where the device's memory is not
+ * the host's, write it while training goes on. What is written is the state of the moment of begin,
+ * though on CUDA it is still on its way to the host when that returns. One at a time: begin ends
+ * the one before first. */
 DDPM_API ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run);
+
+/** Wait for the checkpoint that was begun, and say how it went. */
 DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
 
-/* Go on from the checkpoint that `<run>/checkpoints/latest` names, or from the checkpoint folder
- * given: weights, EMA, moments, step. DDPM_ERROR_MISMATCH names the field that does not fit the
- * configuration or the data. The trainer is unusable after a failure. */
+/** Go on from a run's newest whole checkpoint, or from the checkpoint folder given: weights, EMA,
+ * moments, step. DDPM_ERROR_MISMATCH names the field that does not fit the configuration or the
+ * data. The trainer is unusable after a failure. */
 DDPM_API ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path);
 
 #ifdef __cplusplus

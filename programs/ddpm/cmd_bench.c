@@ -18,7 +18,7 @@
 #include "formats/json.h"
 #include "model/model.h"
 #include "options.h"
-#include "training/trainer_state.h"
+#include "training/inspect.h"
 
 /* A line of the table: calls of one kernel, or with --kernels of one kernel on one shape. */
 struct row {
@@ -33,7 +33,8 @@ struct bench {
     struct ddpm_trainer *trainer; /* NULL when sampling is measured */
     struct ddpm_data *data;       /* NULL: numbers that do not matter */
     struct ddpm_graph *graph;
-    int64_t repeats;
+    struct ddpm_picture_format format;
+    int64_t batch_size, accumulate, repeats;
     bool by_shape, json;
     double peak_flops, peak_f32, peak_bytes; /* 0: not known */
     struct row *rows;
@@ -96,17 +97,17 @@ static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, d
     return DDPM_OK;
 }
 
-/* A phase that a step runs so many times. */
-static ddpm_status profile_phase(struct bench *bench, enum ddpm_phase phase, int64_t times)
+/* A part of the graph that a step runs so many times. */
+static ddpm_status profile_part(struct bench *bench, int part, int64_t times)
 {
     struct ddpm_graph *graph = bench->graph;
-    const size_t begin = graph->phase_begin[phase], count = graph->phase_begin[phase + 1] - begin;
+    const size_t begin = graph->parts[part].begin, count = graph->parts[part].end - begin;
     double *seconds;
     DDPM_TRY(ddpm_new_array((void **)&seconds, count, sizeof *seconds, "timings"));
-    ddpm_status status = ddpm_graph_profile(graph, phase, (int)bench->repeats, seconds);
+    ddpm_status status = ddpm_graph_profile(graph, part, (int)bench->repeats, seconds);
     for (size_t i = 0; i < count && status == DDPM_OK; ++i)
         status = add_call(bench, &graph->calls[begin + i], seconds[i], times);
-    bench->step_flops += (double)times * ddpm_graph_flops(graph, phase);
+    bench->step_flops += (double)times * ddpm_graph_flops(graph, part);
     free(seconds);
     return status;
 }
@@ -174,40 +175,57 @@ static ddpm_status make_inputs(int64_t pictures, int64_t count, int64_t timestep
 
 static int64_t pictures_of_step(const struct bench *bench)
 {
-    const struct ddpm_training_config *config = &ddpm_network_config(bench->network)->training;
-    return config->batch_size * (bench->trainer ? config->accumulate : 1);
+    return bench->batch_size * (bench->trainer ? bench->accumulate : 1);
 }
 
 /* One whole step. With pictures it is training's own: drawn on the device and recorded, the numbers
  * of the step before read while this one computes. */
 static ddpm_status one_step(struct bench *bench, const float *x, const int64_t *t, float *y)
 {
-    const struct ddpm_diffusion_config *size = &ddpm_network_config(bench->network)->diffusion;
+    const struct ddpm_picture_format *format = &bench->format;
+    const size_t pictures = (size_t)pictures_of_step(bench);
+    const size_t area = pictures * (size_t)(format->height * format->width);
+    const size_t count = area * (size_t)format->channels;
     struct ddpm_step_result result;
     if (bench->data)
         return ddpm_trainer_step_late(bench->trainer, &result);
     if (bench->trainer)
-        return ddpm_trainer_step_given(bench->trainer, x, t, x, &result);
-    return ddpm_network_forward(bench->network, DDPM_WEIGHTS_EMA, x, t, pictures_of_step(bench),
-                                size->image_height, size->image_width, y);
+        return ddpm_trainer_step_given(
+            bench->trainer,
+            &(struct ddpm_step_input){.size = sizeof(struct ddpm_step_input),
+                                      .pictures = x,
+                                      .picture_count = count,
+                                      .timesteps = t,
+                                      .timestep_count = pictures,
+                                      .noise = x,
+                                      .noise_count = count},
+            &result);
+    return ddpm_network_forward(
+        bench->network, DDPM_WEIGHTS_EMA,
+        &(struct ddpm_forward_input){.size = sizeof(struct ddpm_forward_input),
+                                     .x = x,
+                                     .x_count = count,
+                                     .timesteps = t,
+                                     .time_count = pictures,
+                                     .batch = (int64_t)pictures,
+                                     .height = format->height,
+                                     .width = format->width},
+        y, area * (size_t)format->out_channels);
 }
 
 /* The median of whole steps, uninterrupted. */
 static ddpm_status time_steps(struct bench *bench)
 {
-    const struct ddpm_config *config = ddpm_network_config(bench->network);
-    const struct ddpm_network_config *net = &config->network;
+    const struct ddpm_picture_format *format = &bench->format;
     const int64_t pictures = pictures_of_step(bench);
-    const int64_t height = config->diffusion.image_height, width = config->diffusion.image_width;
-    const int64_t count = pictures * net->channels * height * width;
-    const int64_t results = pictures * (net->out_dim ? net->out_dim : net->channels);
+    const int64_t area = pictures * format->height * format->width;
     float *x = NULL, *y = NULL;
     int64_t *t = NULL;
     double *times = NULL;
-    ddpm_status status = make_inputs(pictures, count, config->diffusion.timesteps, &x, &t);
+    ddpm_status status = make_inputs(pictures, area * format->channels, format->timesteps, &x, &t);
     if (status == DDPM_OK)
-        status =
-            ddpm_new_array((void **)&y, (size_t)(results * height * width), sizeof *y, "results");
+        status = ddpm_new_array((void **)&y, (size_t)(area * format->out_channels), sizeof *y,
+                                "results");
     if (status == DDPM_OK)
         status = ddpm_new_array((void **)&times, (size_t)bench->repeats, sizeof *times, "timings");
     for (int64_t i = -2; i < bench->repeats && status == DDPM_OK; ++i) { /* two to warm up */
@@ -304,9 +322,32 @@ static uint64_t planned_bytes(const struct bench *bench)
 {
     if (!bench->trainer) /* raw and EMA weights */
         return bench->graph->arena_bytes + bench->graph->packed_bytes +
-               2 * (uint64_t)ddpm_network_slab_bytes(bench->network);
+               2 * (uint64_t)ddpm_weight_set_bytes(&bench->network->weights);
     const struct ddpm_memory_plan memory = ddpm_trainer_memory(bench->trainer);
     return memory.activations + memory.packed + memory.weights;
+}
+
+static ddpm_status profile_training(struct bench *bench)
+{
+    const struct ddpm_trainer_view view = ddpm_trainer_inspect(bench->trainer);
+    bench->graph = view.graph;
+    bench->planned_bytes = planned_bytes(bench);
+    /* The update first, while the gradients are a step's: run more often than once, the backward
+     * pass makes them infinite, and AdamW does nothing then. */
+    DDPM_TRY(profile_part(bench, view.update, 1));
+    DDPM_TRY(profile_packing(bench));
+    DDPM_TRY(profile_part(bench, view.draw, view.accumulate));
+    DDPM_TRY(profile_part(bench, view.forward, view.accumulate));
+    return profile_part(bench, view.backward, view.accumulate);
+}
+
+static ddpm_status profile(struct bench *bench)
+{
+    if (bench->trainer)
+        return profile_training(bench);
+    bench->graph = bench->network->forward.graph;
+    bench->planned_bytes = planned_bytes(bench);
+    return profile_part(bench, 0, 1);
 }
 
 static ddpm_status measure(struct bench *bench)
@@ -321,20 +362,7 @@ static ddpm_status measure(struct bench *bench)
                                            &bench->peak_flops, &bench->peak_bytes));
     }
     DDPM_TRY(time_steps(bench));
-    bench->graph = bench->trainer ? bench->trainer->graph : bench->network->forward.graph;
-    bench->planned_bytes = planned_bytes(bench);
-    const int64_t batches =
-        bench->trainer ? ddpm_network_config(bench->network)->training.accumulate : 1;
-    if (bench->trainer) {
-        /* first, while the gradients are a step's: run more often than once, the backward pass
-         * makes them infinite, and AdamW does nothing then */
-        DDPM_TRY(profile_phase(bench, DDPM_PHASE_UPDATE, 1));
-        DDPM_TRY(profile_packing(bench));
-        DDPM_TRY(profile_phase(bench, DDPM_PHASE_DRAW, batches));
-    }
-    DDPM_TRY(profile_phase(bench, DDPM_PHASE_FORWARD, batches));
-    if (bench->trainer)
-        DDPM_TRY(profile_phase(bench, DDPM_PHASE_BACKWARD, batches));
+    DDPM_TRY(profile(bench));
     qsort(bench->rows, bench->row_count, sizeof *bench->rows, by_falling_time);
     return DDPM_OK;
 }
@@ -356,7 +384,13 @@ static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct 
     if (status == DDPM_OK && !sampling && ddpm_arguments_has_setting(arguments, "data"))
         status = ddpm_data_open(config, &bench->data);
     if (status == DDPM_OK && !sampling)
-        status = ddpm_trainer_create(bench->network, bench->data, &bench->trainer);
+        status = ddpm_trainer_create(bench->network, config, bench->data, &bench->trainer);
+    if (status == DDPM_OK)
+        status = ddpm_network_picture_format(bench->network, &bench->format);
+    if (status == DDPM_OK)
+        status = ddpm_config_integer(config, "batch-size", &bench->batch_size);
+    if (status == DDPM_OK)
+        status = ddpm_config_integer(config, "accumulate", &bench->accumulate);
     ddpm_config_destroy(&config);
     if (status == DDPM_OK)
         status = measure(bench);
@@ -400,5 +434,6 @@ const struct ddpm_verb ddpm_verb_bench = {
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,
+    .prints = true,
     .run = run,
 };

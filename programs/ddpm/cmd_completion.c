@@ -24,7 +24,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
            "    local words word=\"${COMP_WORDS[COMP_CWORD]}\"\n"
            "    COMPREPLY=()\n"
            "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-           "        words=\"--help --version",
+           "        words=\"--help --version help version",
            ddpm_version());
     for (size_t i = 0; i < ddpm_verb_count; ++i)
         printf(" %s", ddpm_verbs[i]->name);
@@ -48,5 +48,6 @@ const struct ddpm_verb ddpm_verb_completion = {
     .arguments = "bash",
     .argument_count = 1,
     .summary = "Print a completion script for the shell.",
+    .prints = true,
     .run = run,
 };

@@ -2,6 +2,7 @@
  * configuration is. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "formats/png_write.h"
 #include "health.h"
 #include "options.h"
+#include "streams.h"
 #include "training/checkpoint.h"
 
 enum { LOG_ROWS = 100, ROW_BYTES = 512 };
@@ -24,13 +26,14 @@ static ddpm_status print_options(const char *path)
     ddpm_status status = ddpm_config_read(config, path);
     for (size_t i = 0; status == DDPM_OK && i < ddpm_option_count(); ++i) {
         struct ddpm_option_info info = ddpm_option_at(i);
-        char value[2048];
+        char name[64], value[2048];
         status = ddpm_config_get(config, info.name, value, sizeof value);
         if (strcmp(group, info.group) != 0)
             printf("%s\n", info.group);
         group = info.group;
+        snprintf(name, sizeof name, "  %-20s", info.name);
         if (status == DDPM_OK)
-            printf("  %-20s%s\n", info.name, value);
+            ddpm_print_text(name, value, "\n");
     }
     ddpm_config_destroy(&config);
     return status;
@@ -83,9 +86,9 @@ static ddpm_status print_memory(const char *path)
     DDPM_TRY(ddpm_config_create(&config));
     ddpm_status status = ddpm_config_read(config, path);
     if (status == DDPM_OK)
-        status = ddpm_network_create(config, &network);
+        status = ddpm_network_declare(NULL, config, &network);
     if (status == DDPM_OK)
-        status = ddpm_trainer_measure(network, &memory);
+        status = ddpm_trainer_measure(network, config, &memory);
     if (status != DDPM_OK) {
         printf("memory      not known here: %s\n", ddpm_error_message());
     } else {
@@ -115,7 +118,7 @@ static ddpm_status print_checksums(const char *path)
 static ddpm_status print_checkpoint(const char *path)
 {
     char step[DDPM_TEXT_BYTES];
-    printf("checkpoint  %s\n", path);
+    ddpm_print_text("checkpoint  ", path, "\n");
     printf("step        %s\n", ddpm_count_text(step, ddpm_step_of(path)));
     printf("model weights\n");
     DDPM_TRY(in_folder(path, "model.safetensors", ddpm_print_weights));
@@ -123,18 +126,14 @@ static ddpm_status print_checkpoint(const char *path)
     return in_folder(path, "ema.safetensors", ddpm_print_weights);
 }
 
-/* A checkpoint and its checksums. `checkpoints/latest` may move while a run goes on: everything is
- * read from where it led first. */
+/* The checkpoint that a path means, and its checksums. Which one that is may change while a run
+ * goes on: everything is read from where it was found first. */
 static ddpm_status print_checked(const char *path)
 {
-    char *folder = realpath(path, NULL);
-    if (!folder)
-        return ddpm_raise_errno("%s: cannot be read", path);
+    char folder[PATH_MAX];
+    DDPM_TRY(ddpm_checkpoint_find(path, folder, sizeof folder));
     ddpm_status status = print_checkpoint(folder);
-    if (status == DDPM_OK)
-        status = print_checksums(folder);
-    free(folder);
-    return status;
+    return status == DDPM_OK ? print_checksums(folder) : status;
 }
 
 static ddpm_status print_checkpoint_names(const char *path)
@@ -145,7 +144,7 @@ static ddpm_status print_checkpoint_names(const char *path)
     printf("checkpoints");
     for (size_t i = 0; i < count; ++i)
         if (strncmp(names[i], "step-", 5) == 0)
-            printf(" %s", names[i]);
+            ddpm_print_text(" ", names[i], "");
     printf("\n");
     ddpm_names_free(names, count);
     return DDPM_OK;
@@ -168,11 +167,13 @@ static ddpm_status print_folder(const char *path)
                           path);
     printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
     DDPM_TRY(in_folder(path, "log.csv", print_log));
-    if (is_run)
+    bool any = true;
+    if (is_run) {
         DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
+        DDPM_TRY(ddpm_checkpoint_any(path, &any));
+    }
     /* damage does not keep the rest from being told */
-    ddpm_status status =
-        is_run ? in_folder(path, "checkpoints/latest", print_checked) : print_checked(path);
+    ddpm_status status = any ? print_checked(path) : DDPM_OK;
     char reason[1024];
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
     DDPM_TRY(in_folder(path, "config.json", print_memory));
@@ -187,7 +188,7 @@ static ddpm_status print_picture(const char *path)
     DDPM_TRY(ddpm_png_read_text(&texts, &count, path));
     printf("PNG picture, %zu texts\n", count);
     for (size_t i = 0; i < count; ++i)
-        printf("%s: %s\n", texts[i].key, texts[i].value);
+        ddpm_print_note("", texts[i].key, texts[i].value);
     ddpm_png_text_free(texts, count);
     return DDPM_OK;
 }
@@ -224,7 +225,11 @@ static ddpm_status print_file(const char *path)
 static ddpm_status run(const struct ddpm_arguments *arguments)
 {
     const char *path = arguments->arguments[0];
-    return ddpm_path_is_directory(path) ? print_folder(path) : print_file(path);
+    char found[PATH_MAX];
+    if (ddpm_path_is_directory(path))
+        return print_folder(path);
+    DDPM_TRY(ddpm_settle_model(path, found, sizeof found)); /* a text file `latest` */
+    return ddpm_path_is_directory(found) ? print_folder(found) : print_file(found);
 }
 
 const struct ddpm_verb ddpm_verb_info = {
@@ -232,5 +237,6 @@ const struct ddpm_verb ddpm_verb_info = {
     .arguments = "RUN|CHECKPOINT|FILE",
     .argument_count = 1,
     .summary = "Say what a run, model, array, picture or configuration is.",
+    .prints = true,
     .run = run,
 };

@@ -3,7 +3,6 @@
  *     x_t = √ᾱ_t·x_0 + √(1-ᾱ_t)·ε      with the same ε for every t. */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +17,13 @@
 #include "formats/grid.h"
 #include "formats/png_write.h"
 #include "options.h"
+#include "tensor/layout.h"
 
 enum { MOST_CELLS = 256, DEFAULT_CELLS = 9 };
 
 struct strip {
     struct ddpm_config *config;
-    struct ddpm_diffusion_tables tables;
+    struct ddpm_path path;
     int64_t at[MOST_CELLS];
     int cells, height, width, channels;
     uint8_t *x0;   /* [H, W, C] */
@@ -88,12 +88,11 @@ static ddpm_status allocate(struct strip *strip)
 static void make_noisy(const struct strip *strip, int64_t t, uint8_t *out)
 {
     int64_t count = (int64_t)strip->height * strip->width * strip->channels;
-    float keep = strip->tables.sqrt_alphas_cumprod[t];
-    float add = strip->tables.sqrt_one_minus_alphas_cumprod[t];
+    const struct ddpm_level level = ddpm_path_level(&strip->path, (double)t);
+    const float keep = (float)level.alpha, add = (float)level.sigma;
     for (int64_t i = 0; i < count; ++i) {
         float x0 = (float)strip->x0[i] / 127.5f - 1;
-        float value = roundf((keep * x0 + add * strip->noise[i] + 1) * 127.5f);
-        out[i] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+        out[i] = ddpm_byte_of(keep * x0 + add * strip->noise[i]);
     }
 }
 
@@ -151,7 +150,7 @@ static ddpm_status draw(const struct ddpm_arguments *arguments, struct strip *st
     strip->height = (int)diffusion->image_height;
     strip->width = (int)diffusion->image_width;
     DDPM_TRY(read_timesteps(ddpm_arguments_get(arguments, "at"), diffusion->timesteps, strip));
-    DDPM_TRY(ddpm_diffusion_tables_create(diffusion, &strip->tables));
+    DDPM_TRY(ddpm_path_create(diffusion, &strip->path));
     DDPM_TRY(allocate(strip));
     DDPM_TRY(load_picture(strip, arguments->arguments[0]));
     DDPM_TRY(check_other_file(arguments->arguments[0], ddpm_arguments_get(arguments, "out")));
@@ -166,7 +165,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 {
     struct strip strip = {0};
     ddpm_status status = draw(arguments, &strip);
-    ddpm_diffusion_tables_clear(&strip.tables);
+    ddpm_path_clear(&strip.path);
     ddpm_config_destroy(&strip.config);
     free(strip.x0);
     free(strip.noise);

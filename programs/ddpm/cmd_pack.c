@@ -7,6 +7,7 @@
 #include "data/pack.h"
 #include "options.h"
 #include "progress.h"
+#include "streams.h"
 
 static bool show_progress(void *user, int64_t done, int64_t total)
 {
@@ -49,8 +50,9 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_status status = ddpm_pack_folder(folder, file, &options, &result);
     ddpm_progress_clear();
     DDPM_TRY(status);
-    printf("%s: %" PRId64 " pictures of %dx%d with %d channels", file, result.packed,
-           options.height, options.width, options.channels);
+    ddpm_print_text("", file, "");
+    printf(": %" PRId64 " pictures of %dx%d with %d channels", result.packed, options.height,
+           options.width, options.channels);
     if (result.bad > 0)
         printf(", %" PRId64 " bad ones left out", result.bad);
     if (result.enlarged > 0)

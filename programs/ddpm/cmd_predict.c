@@ -17,7 +17,7 @@ struct prediction {
     struct ddpm_npy_writer *writer;
     int64_t channels, out_channels, timesteps;
     float *x_values, *y_values;
-    int64_t *t_values;
+    float *t_values;
 };
 
 static ddpm_status check_shapes(const struct prediction *p, const char *x_path, const char *t_path)
@@ -26,9 +26,10 @@ static ddpm_status check_shapes(const struct prediction *p, const char *x_path, 
     if (x->dtype != DDPM_NPY_F32 || x->rank != 4)
         return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want <f4 of rank 4: [B,C,H,W]",
                           x_path, ddpm_npy_dtype_name(x->dtype), x->rank);
-    if (t->dtype != DDPM_NPY_I64 || t->rank != 1)
-        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want <i8 of rank 1: [B]",
-                          t_path, ddpm_npy_dtype_name(t->dtype), t->rank);
+    if ((t->dtype != DDPM_NPY_I64 && t->dtype != DDPM_NPY_F32) || t->rank != 1)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got %s of rank %d, want <i8 or <f4 of rank 1: [B]", t_path,
+                          ddpm_npy_dtype_name(t->dtype), t->rank);
     if (x->shape[1] != p->channels)
         return ddpm_raise(DDPM_ERROR_MISMATCH,
                           "%s: got %" PRId64 " channels, want the model's "
@@ -44,15 +45,27 @@ static ddpm_status check_shapes(const struct prediction *p, const char *x_path, 
     return DDPM_OK;
 }
 
+/* Timestep i: whole, or between two. */
+static double time_at(const struct ddpm_npy *t, int64_t i)
+{
+    int64_t whole;
+    float between;
+    if (t->dtype == DDPM_NPY_I64) {
+        memcpy(&whole, (const char *)t->data + (size_t)i * sizeof whole, sizeof whole);
+        return (double)whole;
+    }
+    memcpy(&between, (const char *)t->data + (size_t)i * sizeof between, sizeof between);
+    return (double)between;
+}
+
 static ddpm_status check_values(const struct prediction *p, const char *x_path, const char *t_path)
 {
     for (int64_t i = 0; i < p->t.count; ++i) {
-        int64_t t;
-        memcpy(&t, (const char *)p->t.data + (size_t)i * sizeof t, sizeof t);
-        if (t < 0 || t >= p->timesteps)
+        const double t = time_at(&p->t, i);
+        if (!(t >= 0 && t <= (double)(p->timesteps - 1)))
             return ddpm_raise(DDPM_ERROR_FORMAT,
-                              "%s: got %" PRId64 " at place %" PRId64 ", want 0 to %" PRId64,
-                              t_path, t, i, p->timesteps - 1);
+                              "%s: got %.9g at place %" PRId64 ", want 0 to %" PRId64, t_path, t, i,
+                              p->timesteps - 1);
     }
     for (int64_t i = 0; i < p->x.count; ++i) {
         float x;
@@ -83,7 +96,7 @@ static ddpm_status allocate(struct prediction *p)
                             sizeof(float), "pictures"));
     DDPM_TRY(ddpm_new_array((void **)&p->y_values, BATCH * (size_t)p->out_channels * area,
                             sizeof(float), "results"));
-    return ddpm_new_array((void **)&p->t_values, BATCH, sizeof(int64_t), "timesteps");
+    return ddpm_new_array((void **)&p->t_values, BATCH, sizeof(float), "timesteps");
 }
 
 static ddpm_status predict_batches(struct prediction *p)
@@ -94,10 +107,20 @@ static ddpm_status predict_batches(struct prediction *p)
         DDPM_TRY(ddpm_check_signal());
         int64_t left = p->x.shape[0] - first, count = left < BATCH ? left : BATCH;
         memcpy(p->x_values, (const char *)p->x.data + (size_t)first * item, (size_t)count * item);
-        memcpy(p->t_values, (const char *)p->t.data + (size_t)first * sizeof(int64_t),
-               (size_t)count * sizeof(int64_t));
-        DDPM_TRY(ddpm_network_forward(p->model.network, p->model.which, p->x_values, p->t_values,
-                                      count, height, width, p->y_values));
+        for (int64_t i = 0; i < count; ++i)
+            p->t_values[i] = (float)time_at(&p->t, first + i);
+        const struct ddpm_forward_input input = {
+            .size = sizeof input,
+            .x = p->x_values,
+            .x_count = (size_t)(count * p->channels * height * width),
+            .times = p->t_values,
+            .time_count = (size_t)count,
+            .batch = count,
+            .height = height,
+            .width = width,
+        };
+        DDPM_TRY(ddpm_network_forward(p->model.network, p->model.which, &input, p->y_values,
+                                      (size_t)(count * p->out_channels * height * width)));
         DDPM_TRY(ddpm_npy_writer_append(p->writer, p->y_values, count));
     }
     return ddpm_npy_writer_finish(&p->writer);
@@ -137,7 +160,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 
 static const struct ddpm_verb_option options[] = {
     {"input", 'i', true, "x.npy", "float32 [B,C,H,W], nominally in [-1,1]"},
-    {"timesteps", 't', true, "t.npy", "int64 [B], each from 0 to T-1"},
+    {"timesteps", 't', true, "t.npy", "int64 or float32 [B], each from 0 to T-1"},
     {"output", 'o', true, "eps.npy", "float32 [B,C,H,W], written here; replaces an older file"},
     {"weights", 0, false, "ema|model", "averaged or raw weights (ema)"},
     {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},

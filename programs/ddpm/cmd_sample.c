@@ -6,9 +6,9 @@
 #include <ddpm/sampler.h>
 
 #include "core/memory.h"
-#include "data/picture_kind.h"
 #include "formats/file.h"
 #include "formats/grid.h"
+#include "health.h"
 #include "metadata.h"
 #include "options.h"
 #include "progress.h"
@@ -59,6 +59,7 @@ static int after_step(void *user, const struct ddpm_sample_progress *progress)
 static ddpm_status read_options(const struct ddpm_arguments *arguments, struct drawing *drawing)
 {
     struct ddpm_sample_options *options = &drawing->options;
+    options->size = sizeof *options;
     DDPM_TRY(ddpm_arguments_integer(arguments, "count", 1, 1000000, 4, &options->count));
     DDPM_TRY(ddpm_arguments_integer(arguments, "first", 0, 1000000000, 0, &options->first));
     DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &options->batch));
@@ -130,17 +131,18 @@ static ddpm_status draw_chunk(struct drawing *drawing)
     chunk.first += drawing->done;
     chunk.count = drawing->chunk;
     chunk.every = drawing->trajectory.path && drawing->done == 0 ? chunk.every : 0;
-    const int64_t pixels = chunk.height * chunk.width;
     const double begin = ddpm_clock();
-    ddpm_status status = ddpm_sample(drawing->model.network, &chunk, drawing->pictures);
+    ddpm_status status = ddpm_sample(drawing->model.network, &chunk, drawing->pictures,
+                                     (size_t)chunk.count * picture_bytes(drawing));
     drawing->seconds += ddpm_clock() - begin;
     if (status != DDPM_OK && drawing->status != DDPM_OK)
         return ddpm_raise(drawing->status, "%s", drawing->reason);
     DDPM_TRY(status);
     for (int64_t i = 0; i < chunk.count; ++i) {
         DDPM_TRY(write_picture(drawing, i));
-        ++drawing->kinds[ddpm_picture_kind(drawing->pictures + (size_t)i * picture_bytes(drawing),
-                                           pixels, (int)drawing->channels)];
+        ++drawing->kinds[ddpm_picture_kind_of(
+            drawing->pictures + (size_t)i * picture_bytes(drawing), (int)chunk.height,
+            (int)chunk.width, (int)drawing->channels)];
         if (drawing->done + i < drawing->grid_count)
             for (size_t k = 0; k < picture_bytes(drawing); ++k)
                 drawing->grid_cells[(size_t)(drawing->done + i) * picture_bytes(drawing) + k] =
@@ -201,13 +203,10 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct drawin
 
 static void say_what_was_drawn(const struct drawing *drawing)
 {
-    const int64_t *kinds = drawing->kinds;
+    char kinds[DDPM_KINDS_TEXT_BYTES];
     ddpm_progress_clear();
-    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %" PRId64 " black, %" PRId64
-                         " white, %" PRId64 " of one colour, %" PRId64 " saturated",
-                         drawing->done, drawing->seconds, kinds[DDPM_PICTURE_BLACK],
-                         kinds[DDPM_PICTURE_WHITE], kinds[DDPM_PICTURE_ONE_COLOUR],
-                         kinds[DDPM_PICTURE_SATURATED]);
+    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %s", drawing->done, drawing->seconds,
+                         ddpm_kinds_text(kinds, drawing->kinds));
 }
 
 static ddpm_status draw(const struct ddpm_arguments *arguments, struct drawing *drawing)

@@ -5,6 +5,7 @@
  *     RUN/samples/step-NNNNNN.png          grids drawn with the EMA weights
  *     RUN/checkpoints/step-NNNNNN/, latest (the library) */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,17 +19,19 @@
 #include "formats/json.h"
 #include "metadata.h"
 #include "options.h"
+#include "outlook.h"
 #include "progress.h"
+#include "run_folder.h"
 #include "run_log.h"
 #include "trajectory.h"
 
-/* Steps before the time of the whole run is estimated, and seconds between two writes of the log.
- */
-enum { WARM_UP_STEPS = 5, FLUSH_SECONDS = 2 };
+/* Seconds between two writes of the log, and the channels that a PNG can hold. */
+enum { FLUSH_SECONDS = 2, MOST_GRID_CHANNELS = 4 };
 
 struct run {
     const char *path;
-    bool resume;
+    bool resume, again;        /* `again`: begun before, but without a checkpoint */
+    char checkpoint[PATH_MAX]; /* that it goes on from */
     struct ddpm_config *config;
     struct ddpm_network *network;
     struct ddpm_data *data;
@@ -39,6 +42,8 @@ struct run {
     struct ddpm_sample_options drawing;
     uint64_t sampling_bytes; /* that drawing takes beside training */
     int64_t saved;           /* step of the newest checkpoint; -1: none */
+    struct ddpm_outlook outlook;
+    bool estimated; /* the time of the whole run was told */
     double flushed;
     double unlogged; /* seconds of steps since the last row of the log */
 };
@@ -64,7 +69,11 @@ static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ru
     if (file)
         DDPM_TRY(ddpm_config_read(run->config, file));
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, run->config));
-    return ddpm_config_check(run->config);
+    DDPM_TRY(ddpm_config_check(run->config));
+    json_t *probe; /* a path that is no UTF-8 must be known before there is a folder */
+    DDPM_TRY(ddpm_config_to_json(run->config, &probe));
+    json_decref(probe);
+    return DDPM_OK;
 }
 
 static int after_sampling_step(void *user, const struct ddpm_sample_progress *progress)
@@ -85,6 +94,7 @@ static ddpm_status read_drawing(struct run *run)
     DDPM_TRY(ddpm_config_integer(run->config, "seed", &seed));
     DDPM_TRY(ddpm_config_get(run->config, "clip", clip, sizeof clip));
     run->drawing = (struct ddpm_sample_options){
+        .size = sizeof run->drawing,
         .count = run->num_samples,
         .height = height,
         .width = width,
@@ -99,120 +109,145 @@ static ddpm_status read_drawing(struct run *run)
 
 static ddpm_status read_numbers(struct run *run)
 {
-    int64_t batch, accumulate;
+    int64_t batch, accumulate, timesteps, channels;
     DDPM_TRY(ddpm_config_integer(run->config, "batch-size", &batch));
     DDPM_TRY(ddpm_config_integer(run->config, "accumulate", &accumulate));
     DDPM_TRY(ddpm_config_integer(run->config, "steps", &run->steps));
     DDPM_TRY(ddpm_config_integer(run->config, "save-every", &run->save_every));
     DDPM_TRY(ddpm_config_integer(run->config, "sample-every", &run->sample_every));
     DDPM_TRY(ddpm_config_integer(run->config, "num-samples", &run->num_samples));
+    DDPM_TRY(ddpm_config_integer(run->config, "timesteps", &timesteps));
+    DDPM_TRY(ddpm_config_integer(run->config, "channels", &channels));
     run->pictures_per_step = batch * accumulate;
+    run->outlook = (struct ddpm_outlook){
+        .steps = run->steps, .save_every = run->save_every, .sample_every = run->sample_every};
+    if (channels <= MOST_GRID_CHANNELS)
+        run->outlook.grid_in_steps =
+            ddpm_grid_in_steps(timesteps, run->num_samples, run->pictures_per_step);
     return read_drawing(run);
 }
 
-/* A folder with anything in it belongs to somebody. */
-static ddpm_status check_folder_is_new(const char *path)
+/* A run is never taken back: that a smaller number was meant as "so many more" is as likely. */
+static ddpm_status check_steps(const struct run *run)
 {
-    char **names;
-    size_t count;
-    if (!ddpm_path_exists(path))
+    const int64_t done = ddpm_trainer_steps_done(run->trainer);
+    if (run->steps >= done)
         return DDPM_OK;
-    DDPM_TRY(ddpm_directory_list(&names, &count, path));
-    ddpm_names_free(names, count);
-    if (count > 0)
-        return ddpm_raise(DDPM_ERROR_IO,
-                          "%s: got a folder that is not empty; want --resume to go on with the run "
-                          "in it, or another folder for a new run",
-                          path);
-    return DDPM_OK;
-}
-
-static ddpm_status check_checkpoint_is_there(const char *path)
-{
-    char *latest;
-    DDPM_TRY(ddpm_path_join(&latest, path, "checkpoints/latest"));
-    const bool there = ddpm_path_exists(latest);
-    free(latest);
-    if (there)
-        return DDPM_OK;
-    return ddpm_raise(DDPM_ERROR_IO,
-                      "%s: got a run without checkpoints/latest, the link to its newest whole "
-                      "checkpoint; want it "
-                      "to lead to a step-… folder beside it, or, if there is none yet, a new run "
-                      "in another folder",
-                      path);
-}
-
-static ddpm_status write_config(const struct run *run)
-{
-    char fingerprint[24], *path;
-    json_t *root;
-    DDPM_TRY(ddpm_path_join(&path, run->path, "config.json"));
-    ddpm_status status = ddpm_config_to_json(run->config, &root);
-    if (status == DDPM_OK) {
-        snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, ddpm_data_fingerprint(run->data));
-        json_object_set_new(root, "ddpm_version", json_string(ddpm_version()));
-        json_object_set_new(root, "data_fingerprint", json_string(fingerprint));
-        status = ddpm_json_write(path, root, DDPM_JSON_INSERTION_ORDER);
-        json_decref(root);
-    }
-    free(path);
-    return status;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option --steps: got %" PRId64 ", want at least %" PRId64
+                      ", the steps that %s has done already; --steps %" PRId64 " does %" PRId64
+                      " more; nothing was changed",
+                      run->steps, done, run->path, done + run->steps, run->steps);
 }
 
 /* Samples are drawn while the trainer keeps its memory: better to know now that both fit. What does
  * not fit at once is drawn in smaller batches, see ddpm_sample(). */
-static ddpm_status check_sampling_memory(struct run *run)
+static ddpm_status measure_sampling(struct run *run, uint64_t training)
 {
     struct ddpm_memory_plan memory;
-    struct ddpm_sample_options options = run->drawing;
+    const struct ddpm_sample_options *drawing = &run->drawing;
+    struct ddpm_sampler_options options = {
+        .size = sizeof options,
+        .pictures = drawing->count,
+        .height = drawing->height,
+        .width = drawing->width,
+        .weights = drawing->weights,
+        .clip = drawing->clip,
+    };
     if (run->sample_every <= 0)
         return DDPM_OK;
     for (options.batch = 0; options.batch <= 1; ++options.batch) { /* as many as usual; one */
-        DDPM_TRY(ddpm_sample_measure(run->network, &options, &memory));
-        run->sampling_bytes = memory.activations + memory.packed;
-        if (!memory.available || run->sampling_bytes <= memory.available)
+        DDPM_TRY(ddpm_sampler_measure(run->network, &options, &memory));
+        run->sampling_bytes = memory.activations + memory.packed + memory.host;
+        if (!memory.available || training + run->sampling_bytes <= memory.available)
             return DDPM_OK;
     }
     return ddpm_raise(DDPM_ERROR_MEMORY,
                       "out of memory before any work: to draw samples besides training takes %.2f "
                       "GB more, %.2f GB are free; with sample-every 0 there are none",
-                      (double)run->sampling_bytes / 1e9, (double)memory.available / 1e9);
+                      (double)run->sampling_bytes / 1e9,
+                      ((double)memory.available - (double)training) / 1e9);
+}
+
+/* Everything that the run will allocate, before any of it is. */
+static ddpm_status check_memory(struct run *run)
+{
+    struct ddpm_memory_plan training;
+    DDPM_TRY(ddpm_trainer_check_memory(run->network, run->config, 0));
+    DDPM_TRY(ddpm_trainer_measure(run->network, run->config, &training));
+    return measure_sampling(run, training.activations + training.packed + training.weights +
+                                     training.host);
+}
+
+/* Lock a run that is there, before anything in it is looked at; find the checkpoint to go on from.
+ */
+static ddpm_status take_over(struct run *run)
+{
+    if (!run->resume)
+        DDPM_TRY(ddpm_run_folder_check_new(run->path, &run->again));
+    if (run->resume || run->again)
+        DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
+    if (run->resume)
+        return ddpm_run_folder_checkpoint(run->path, run->checkpoint, sizeof run->checkpoint);
+    return ddpm_run_folder_check_new(run->path, &run->again); /* it may have gone on till then */
+}
+
+/* The folder as it is to be at the first step, and nothing in it that would fail later. */
+static ddpm_status prepare_folder(struct run *run)
+{
+    bool mine;
+    DDPM_TRY(ddpm_run_folder_create(run->path));
+    if (!run->log.file) { /* another run may have come and gone meanwhile */
+        DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
+        DDPM_TRY(ddpm_run_folder_check_new(run->path, &mine));
+    }
+    ddpm_run_folder_clean(run->path, run->checkpoint, run->again);
+    DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
+    DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
+    return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
 }
 
 /* Everything that can fail without a trace on disk, then the run's folder. */
 static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *run)
 {
-    char *samples;
     run->path = ddpm_arguments_get(arguments, "out");
     run->resume = ddpm_arguments_get(arguments, "resume") != NULL;
     run->saved = -1;
     DDPM_TRY(read_config(arguments, run));
     DDPM_TRY(read_numbers(run));
-    DDPM_TRY(run->resume ? check_checkpoint_is_there(run->path) : check_folder_is_new(run->path));
+    const bool own_data = run->resume && !ddpm_arguments_has_setting(arguments, "data");
+    DDPM_TRY(ddpm_run_folder_settle_data(run->config, own_data ? run->path : NULL));
+    DDPM_TRY(take_over(run));
     DDPM_TRY(ddpm_data_open(run->config, &run->data));
-    DDPM_TRY(ddpm_network_create(run->config, &run->network));
-    DDPM_TRY(ddpm_trainer_create(run->network, run->data, &run->trainer));
-    DDPM_TRY(check_sampling_memory(run));
+    DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
+    DDPM_TRY(check_memory(run));
+    DDPM_TRY(ddpm_network_allocate(run->network));
+    DDPM_TRY(ddpm_trainer_create(run->network, run->config, run->data, &run->trainer));
     if (run->resume) {
-        DDPM_TRY(ddpm_trainer_resume(run->trainer, run->path));
+        DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
         run->saved = ddpm_trainer_steps_done(run->trainer);
+        DDPM_TRY(check_steps(run));
     }
-    DDPM_TRY(ddpm_path_join(&samples, run->path, "samples"));
-    ddpm_status status = ddpm_directory_create(samples);
-    free(samples);
-    DDPM_TRY(status);
-    DDPM_TRY(ddpm_run_log_open(&run->log, run->path, ddpm_trainer_steps_done(run->trainer)));
-    return write_config(run);
+    return prepare_folder(run);
+}
+
+static void describe_pictures(const struct run *run)
+{
+    char used[DDPM_TEXT_BYTES], size[64] = "", skipped[80] = "";
+    const int64_t all = ddpm_data_count(run->data), bad = ddpm_data_skipped(run->data);
+    (void)ddpm_config_get(run->config, "image-size", size, sizeof size);
+    if (bad > 0)
+        snprintf(skipped, sizeof skipped, "; %" PRId64 " of %" PRId64 " are skipped", bad, all);
+    ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step%s",
+                         ddpm_count_text(used, all - bad), size, run->pictures_per_step, skipped);
 }
 
 static void describe(const struct run *run)
 {
     char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], planned[DDPM_MEMORY_TEXT_BYTES];
-    char network[64] = "", size[64] = "";
+    char network[64] = "";
     struct ddpm_memory_plan memory = ddpm_trainer_memory(run->trainer);
     (void)ddpm_config_get(run->config, "network", network, sizeof network);
-    (void)ddpm_config_get(run->config, "image-size", size, sizeof size);
     ddpm_progress_remark("network   %s, %s parameters", network,
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
@@ -220,23 +255,32 @@ static void describe(const struct run *run)
     if (run->sampling_bytes > 0)
         ddpm_progress_remark("          %s more while samples are drawn",
                              ddpm_bytes_text(a, (double)run->sampling_bytes));
-    ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step",
-                         ddpm_count_text(a, ddpm_data_count(run->data)), size,
-                         run->pictures_per_step);
+    describe_pictures(run);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
                          ddpm_count_text(b, run->steps));
+}
+
+/* Time that passed beside the steps, since `begin`. */
+static void count_pause(struct run *run, struct ddpm_share *share, double begin)
+{
+    const double seconds = ddpm_clock() - begin;
+    ddpm_share_add(share, seconds);
+    run->progress.paused += seconds;
 }
 
 /* Begin a checkpoint of this step unless there is one; `wait` until it is whole. */
 static ddpm_status save(struct run *run, bool wait)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
+    const double begin = ddpm_clock();
+    ddpm_doing(DDPM_DOING_CHECKPOINT, step);
     if (run->saved != step) {
         /* The log first: a checkpoint never knows of steps that the log does not. */
         DDPM_TRY(ddpm_run_log_flush(&run->log));
         DDPM_TRY(ddpm_trainer_save_begin(run->trainer, run->path));
         run->saved = step;
+        count_pause(run, &run->outlook.checkpoints, begin);
     }
     return wait ? ddpm_trainer_save_end(run->trainer) : DDPM_OK;
 }
@@ -277,33 +321,37 @@ static ddpm_status sample(struct run *run)
     char *path;
     uint8_t *pictures = NULL;
     DDPM_TRY(ddpm_config_integer(run->config, "channels", &channels));
+    const size_t bytes = (size_t)(options->count * options->height * options->width * channels);
     DDPM_TRY(ddpm_format(&path, "%s/samples/step-%06" PRId64 ".png", run->path,
                          ddpm_trainer_steps_done(run->trainer)));
     ddpm_status status = DDPM_OK;
     const double begin = ddpm_clock();
-    if (!ddpm_path_exists(path) && channels <= 4) {
+    if (!ddpm_path_exists(path) && channels <= MOST_GRID_CHANNELS) {
+        ddpm_doing(DDPM_DOING_SAMPLES, ddpm_trainer_steps_done(run->trainer));
         ddpm_progress_clear();
         ddpm_progress_start(&run->sampling, 0, 0);
-        status = ddpm_new_array((void **)&pictures, (size_t)options->count,
-                                (size_t)(options->height * options->width * channels), "samples");
+        status = ddpm_new_array((void **)&pictures, bytes, 1, "samples");
         if (status == DDPM_OK)
-            status = ddpm_sample(run->network, options, pictures);
+            status = ddpm_sample(run->network, options, pictures, bytes);
         if (status == DDPM_OK)
             status = write_grid(run, options, pictures, channels, path);
+        count_pause(run, &run->outlook.grids, begin);
     }
-    run->progress.paused += ddpm_clock() - begin;
     free(pictures);
     free(path);
     return status;
 }
 
-static void estimate(const struct run *run, int64_t step)
+/* Once, as soon as it can be said. */
+static void estimate(struct run *run, int64_t step, double left)
 {
     char all[DDPM_TEXT_BYTES];
-    if (step == run->progress.first + WARM_UP_STEPS && step < run->steps)
-        ddpm_progress_remark(
-            "estimated %s for the %" PRId64 " steps that are left, without samples",
-            ddpm_time_text(all, ddpm_progress_left(&run->progress, step)), run->steps - step);
+    if (run->estimated || left < 0 || step >= run->steps)
+        return;
+    run->estimated = true;
+    ddpm_progress_remark("estimated %s for the other %" PRId64
+                         " steps, samples and checkpoints included",
+                         ddpm_time_text(all, left), run->steps - step);
 }
 
 /* Log and show a step whose numbers have come. */
@@ -317,8 +365,12 @@ static ddpm_status account(struct run *run, const struct ddpm_step_result *resul
         DDPM_TRY(ddpm_run_log_flush(&run->log));
         run->flushed = ddpm_clock();
     }
-    ddpm_progress_train(&run->progress, result->step, result->loss, run->pictures_per_step);
-    estimate(run, result->step);
+    double each;
+    const double left = ddpm_progress_rate(&run->progress, result->step, &each)
+                            ? ddpm_outlook_left(&run->outlook, result->step, each)
+                            : -1;
+    ddpm_progress_train(&run->progress, result->step, result->loss, run->pictures_per_step, left);
+    estimate(run, result->step, left);
     return DDPM_OK;
 }
 
@@ -348,24 +400,41 @@ static bool due(int64_t every, int64_t step)
     return every > 0 && step > 0 && step % every == 0;
 }
 
+/* A failure that does not lie in the state itself: save that before the failure is told. */
+static ddpm_status save_last_good(struct run *run, ddpm_status failure)
+{
+    char text[1024];
+    if (failure == DDPM_ERROR_NOT_FINITE || failure == DDPM_ERROR_DEVICE)
+        return failure;
+    snprintf(text, sizeof text, "%s", ddpm_error_message());
+    if (flush(run) == DDPM_OK && ddpm_trainer_steps_done(run->trainer) > 0 &&
+        save(run, true) == DDPM_OK)
+        ddpm_progress_remark("saved step %" PRId64 " in %s", run->saved, run->path);
+    return ddpm_raise(failure, "%s", text);
+}
+
 static ddpm_status train(struct run *run)
 {
     int64_t step = ddpm_trainer_steps_done(run->trainer);
+    ddpm_doing(DDPM_DOING_STEP, step);
     ddpm_catch_signals();
     ddpm_progress_start(&run->progress, step, run->steps);
     /* A run that was stopped between a checkpoint and its grid. */
     ddpm_status status = due(run->sample_every, step) ? sample(run) : DDPM_OK;
     while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal()) {
         ++step;
-        DDPM_TRY(one_step(run, step == run->steps || due(run->save_every, step) ||
-                                   due(run->sample_every, step)));
+        ddpm_doing(DDPM_DOING_STEP, step);
+        status = one_step(run, step == run->steps || due(run->save_every, step) ||
+                                   due(run->sample_every, step));
+        if (status != DDPM_OK)
+            return save_last_good(run, status);
         if (due(run->save_every, step))
             DDPM_TRY(save(run, false));
         if (due(run->sample_every, step))
             status = sample(run);
     }
     if (status != DDPM_OK && status != DDPM_STOPPED)
-        return status;
+        return save_last_good(run, status);
     DDPM_TRY(flush(run)); /* a signal came between two steps */
     DDPM_TRY(save(run, true));
     DDPM_TRY(ddpm_check_signal());
@@ -396,14 +465,20 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
 static const struct ddpm_verb_option options[] = {
     {"out", 'o', true, "RUN", "folder of the run: a new one, or with --resume one that is there"},
     {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
-    {"resume", 'r', false, NULL, "go on from the newest checkpoint of the run"},
+    {"resume", 'r', false, NULL,
+     "go on from the newest checkpoint of the run; its folder may stand behind without --out"},
 };
 
 const struct ddpm_verb ddpm_verb_train = {
     .name = "train",
     .arguments = "",
     .argument_count = 0,
+    .argument_flag = "resume",
     .summary = "Train a model on a folder of pictures.",
+    .notes =
+        "Ctrl-C, and the signals TERM, HUP, USR1, USR2 and XCPU (the soft limit of processor\n"
+        "time), finish the step, save and exit with 128 + signal. A second Ctrl-C or TERM quits\n"
+        "at once, without saving. Signals that are ignored at the start stay so (nohup, &).\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,

@@ -2,6 +2,7 @@
 #include "health.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "formats/npy.h"
 #include "formats/safetensors.h"
 #include "program.h"
+#include "streams.h"
 
 struct statistics {
     int64_t count, bad; /* bad: not finite */
@@ -39,11 +41,13 @@ static void print_statistics(const struct statistics *s)
     if (good > 0)
         printf("  values    %.5g … %.5g, mean %.5g, root mean square %.5g\n", s->least, s->most,
                s->sum / good, sqrt(s->squares / good));
-    if (s->bad == 0)
+    if (s->bad == 0) {
         printf("  health    every value is finite\n");
-    else
-        printf("  health    BAD: %" PRId64 " of %" PRId64 " values are not finite%s%s\n", s->bad,
-               s->count, *s->first_bad ? ", first in " : "", s->first_bad);
+    } else {
+        printf("  health    BAD: %" PRId64 " of %" PRId64 " values are not finite", s->bad,
+               s->count);
+        ddpm_print_text(*s->first_bad ? ", first in " : "", s->first_bad, "\n");
+    }
 }
 
 static ddpm_status take_tensor(struct statistics *s, const struct ddpm_safetensors_tensor *tensor)
@@ -68,7 +72,7 @@ static ddpm_status print_tensors(const struct ddpm_safetensors *file)
     const size_t count = ddpm_safetensors_count(file);
     for (size_t i = 0; i < ddpm_safetensors_metadata_count(file); ++i) {
         struct ddpm_safetensors_text note = ddpm_safetensors_metadata_at(file, i);
-        printf("  note      %s: %s\n", note.key, note.value);
+        ddpm_print_note("  note      ", note.key, note.value);
     }
     for (size_t i = 0; i < count; ++i)
         DDPM_TRY(take_tensor(&s, ddpm_safetensors_at(file, i)));
@@ -83,10 +87,35 @@ ddpm_status ddpm_print_weights(const char *path)
 {
     struct ddpm_safetensors *file;
     DDPM_TRY(ddpm_safetensors_open(&file, path));
-    printf("  file      %s\n", path);
+    ddpm_print_text("  file      ", path, "\n");
     ddpm_status status = print_tensors(file);
     ddpm_safetensors_close(&file);
     return status;
+}
+
+const char *ddpm_kinds_text(char buffer[DDPM_KINDS_TEXT_BYTES],
+                            const int64_t kinds[DDPM_PICTURE_KINDS])
+{
+    snprintf(buffer, DDPM_KINDS_TEXT_BYTES,
+             "%" PRId64 " black, %" PRId64 " white, %" PRId64 " of one colour, %" PRId64
+             " saturated, %" PRId64 " of pure noise",
+             kinds[DDPM_PICTURE_BLACK], kinds[DDPM_PICTURE_WHITE], kinds[DDPM_PICTURE_ONE_COLOUR],
+             kinds[DDPM_PICTURE_SATURATED], kinds[DDPM_PICTURE_NOISE]);
+    return buffer;
+}
+
+/* Of pictures uint8 [N, H, W, C]. */
+static void print_kinds(const struct ddpm_npy *npy)
+{
+    const int64_t height = npy->shape[1], width = npy->shape[2], channels = npy->shape[3];
+    int64_t kinds[DDPM_PICTURE_KINDS] = {0};
+    char text[DDPM_KINDS_TEXT_BYTES];
+    if (npy->count == 0 || height > INT_MAX || width > INT_MAX || channels > 4)
+        return;
+    for (int64_t i = 0; i < npy->shape[0]; ++i)
+        ++kinds[ddpm_picture_kind_of((const uint8_t *)npy->data + i * height * width * channels,
+                                     (int)height, (int)width, (int)channels)];
+    printf("  of these  %s\n", ddpm_kinds_text(text, kinds));
 }
 
 static double value_at(const struct ddpm_npy *npy, int64_t index)
@@ -125,9 +154,11 @@ ddpm_status ddpm_print_array(const char *path)
     for (int i = 0; i < npy.rank; ++i)
         printf("%s%" PRId64, i ? ", " : "", npy.shape[i]);
     printf("], %s\n", ddpm_bytes_text(text, (double)npy.bytes));
-    if (npy.dtype == DDPM_NPY_U8 && npy.rank == 4)
+    if (npy.dtype == DDPM_NPY_U8 && npy.rank == 4) {
         printf("  pictures  %s of %" PRId64 "x%" PRId64 " with %" PRId64 " channels\n",
                ddpm_count_text(text, npy.shape[0]), npy.shape[1], npy.shape[2], npy.shape[3]);
+        print_kinds(&npy);
+    }
     for (int64_t i = 0; i < npy.count; ++i)
         take(&s, value_at(&npy, i));
     print_statistics(&s);

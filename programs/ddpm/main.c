@@ -1,12 +1,13 @@
 /* ddpm: the program. `ddpm VERB …` looks the verb up in the table below, parses the command line
  * (options.c) and runs the verb (one cmd_VERB.c each).
  *
- * Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal after SIGINT or SIGTERM. */
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal after a signal that asks to stop. */
 #include <stdio.h>
 #include <string.h>
 
 #include "config/nearest.h"
 #include "options.h"
+#include "streams.h"
 
 const struct ddpm_verb *const ddpm_verbs[] = {
     &ddpm_verb_train, &ddpm_verb_sample, &ddpm_verb_predict, &ddpm_verb_noise,      &ddpm_verb_pack,
@@ -21,65 +22,116 @@ static void print_help(void)
     for (size_t i = 0; i < ddpm_verb_count; ++i)
         printf("  %-12s%s\n", ddpm_verbs[i]->name, ddpm_verbs[i]->summary);
     printf("\n"
-           "  ddpm VERB --help  the options of a verb\n"
+           "  ddpm help VERB    the options of a verb, as ddpm VERB --help\n"
            "  ddpm --version    the version\n\n"
            "Example:\n"
            "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
            "  ddpm sample runs/first --out drawn -n 16\n");
 }
 
+static bool is_option(const char *word)
+{
+    for (size_t i = 0; i < ddpm_option_count(); ++i)
+        if (strcmp(ddpm_option_at(i).name, word) == 0)
+            return true;
+    return strcmp(word, "out") == 0 || strcmp(word, "config") == 0;
+}
+
+/* What other programs call a verb, or what it is instead. */
+static const char *other_verb(const char *word)
+{
+    static const struct {
+        const char *name, *advice;
+    } others[] = {
+        {"generate", "ddpm sample draws pictures"},
+        {"draw", "ddpm sample draws pictures"},
+        {"infer", "ddpm sample draws pictures"},
+        {"inference", "ddpm sample draws pictures"},
+        {"resume", "ddpm train --resume --out RUN goes on with a run"},
+        {"continue", "ddpm train --resume --out RUN goes on with a run"},
+        {"fit", "ddpm train trains"},
+        {"finetune", "ddpm train trains"},
+        {"prepare", "ddpm pack makes one file of a folder of pictures"},
+        {"preprocess", "ddpm pack makes one file of a folder of pictures"},
+        {"convert", "ddpm pack makes one file of a folder of pictures"},
+        {"show", "ddpm info says what a run or file is"},
+        {"inspect", "ddpm info says what a run or file is"},
+        {"list", "ddpm info says what a run or file is"},
+        {"benchmark", "ddpm bench times every kernel"},
+        {"profile", "ddpm bench times every kernel"},
+        {"usage", "ddpm --help lists them"},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
+        if (strcmp(others[i].name, word) == 0)
+            return others[i].advice;
+    return *word == 0 || is_option(word) ? "a verb stands before all options, as in ddpm train"
+                                         : NULL;
+}
+
 static const struct ddpm_verb *find_verb(const char *name)
 {
-    struct ddpm_nearest nearest = {.wanted = name};
+    const char *word = name + strspn(name, "-"); /* ddpm --train */
+    struct ddpm_nearest nearest = {.wanted = word};
     for (size_t i = 0; i < ddpm_verb_count; ++i) {
         if (strcmp(ddpm_verbs[i]->name, name) == 0)
             return ddpm_verbs[i];
         ddpm_nearest_offer(&nearest, ddpm_verbs[i]->name);
     }
-    (void)ddpm_raise(DDPM_ERROR_ARGUMENT, "no verb is called \"%.80s\"; the nearest is \"%s\"",
-                     name, nearest.best);
+    ddpm_nearest_offer(&nearest, "help");
+    ddpm_nearest_offer(&nearest, "version");
+    char text[DDPM_NEAREST_BYTES];
+    const char *other = other_verb(word);
+    (void)ddpm_raise(DDPM_ERROR_ARGUMENT, "no verb is called \"%.80s\"%s%s", name,
+                     other ? ": " : "", other ? other : ddpm_nearest_text(&nearest, "", text));
     return NULL;
-}
-
-/* What was written to stdout must have arrived, or the run has failed. */
-static int finish(int code)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return code;
-    if (code == DDPM_EXIT_DONE)
-        fprintf(stderr, "ddpm: standard output could not be written\n");
-    return code == DDPM_EXIT_DONE ? DDPM_EXIT_FAILED : code;
 }
 
 static int run_verb(const struct ddpm_verb *verb, int count, char *const *words)
 {
     struct ddpm_arguments arguments;
     ddpm_status status = ddpm_arguments_parse(verb, count, words, &arguments);
+    const bool prints = verb->prints || arguments.help;
     if (status == DDPM_OK && arguments.help)
         ddpm_verb_help(verb);
     else if (status == DDPM_OK)
         status = verb->run(&arguments);
     ddpm_arguments_clear(&arguments);
-    return status == DDPM_OK ? DDPM_EXIT_DONE : ddpm_report(verb->name, status);
+    return ddpm_finish_output(status == DDPM_OK ? DDPM_EXIT_DONE : ddpm_report(verb->name, status),
+                              prints);
 }
 
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+}
+
+/* No locale is chosen for the process: numbers are read and written in C's form (core/text.h). */
 int main(int argc, char **argv)
 {
+    if (!ddpm_prepare_streams())
+        return DDPM_EXIT_FAILED;
     if (argc < 2) {
         fprintf(stderr, "ddpm: got no verb, want one such as train; see ddpm --help\n");
         return DDPM_EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_help();
-        return finish(DDPM_EXIT_DONE);
+    if (is_one_of(argv[1], "help", "--help", "-h")) {
+        if (argc == 2 || is_one_of(argv[2], "help", "version", "--help")) {
+            print_help();
+            return ddpm_finish_output(DDPM_EXIT_DONE, true);
+        }
+        const struct ddpm_verb *asked = find_verb(argv[2]);
+        if (!asked)
+            return ddpm_report(NULL, DDPM_ERROR_ARGUMENT);
+        ddpm_verb_help(asked);
+        return ddpm_finish_output(DDPM_EXIT_DONE, true);
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (is_one_of(argv[1], "version", "--version", "-V")) {
         printf("ddpm %s\n", ddpm_version());
-        return finish(DDPM_EXIT_DONE);
+        return ddpm_finish_output(DDPM_EXIT_DONE, true);
     }
     const struct ddpm_verb *verb = find_verb(argv[1]);
     if (!verb)
         return ddpm_report(NULL, DDPM_ERROR_ARGUMENT);
     ddpm_report_log();
-    return finish(run_verb(verb, argc - 2, argv + 2));
+    return run_verb(verb, argc - 2, argv + 2);
 }

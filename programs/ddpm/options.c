@@ -6,12 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/foreign.h"
 #include "config/nearest.h"
 #include "core/memory.h"
 
+/* '_' may stand for '-', as in the names of Python's programs. */
 static bool same_name(const char *known, const char *given, size_t length)
 {
-    return strlen(known) == length && strncmp(known, given, length) == 0;
+    for (size_t i = 0; i < length; ++i)
+        if (known[i] != (given[i] == '_' ? '-' : given[i]))
+            return false;
+    return known[length] == 0;
 }
 
 bool ddpm_verb_takes(const struct ddpm_verb *verb, const char *setting)
@@ -30,19 +35,17 @@ struct match {
     const char *setting;
 };
 
-static ddpm_status find_long(const struct ddpm_verb *verb, const char *name, size_t length,
-                             struct match *out)
+/* An option of the verb itself or, if it takes that one, of the library. */
+static bool find_known(const struct ddpm_verb *verb, const char *name, size_t length,
+                       struct ddpm_nearest *nearest, struct match *out)
 {
-    char wanted[64];
-    snprintf(wanted, sizeof wanted, "%.*s", (int)(length < 60 ? length : 60), name);
-    struct ddpm_nearest nearest = {.wanted = wanted};
     *out = (struct match){.verb_option = verb->option_count};
     for (size_t i = 0; i < verb->option_count; ++i) {
         if (same_name(verb->options[i].name, name, length)) {
             out->verb_option = i;
-            return DDPM_OK;
+            return true;
         }
-        ddpm_nearest_offer(&nearest, verb->options[i].name);
+        ddpm_nearest_offer(nearest, verb->options[i].name);
     }
     for (size_t i = 0; i < ddpm_option_count(); ++i) {
         const char *known = ddpm_option_at(i).name;
@@ -50,13 +53,63 @@ static ddpm_status find_long(const struct ddpm_verb *verb, const char *name, siz
             continue;
         if (same_name(known, name, length)) {
             out->setting = known;
+            return true;
+        }
+        ddpm_nearest_offer(nearest, known);
+    }
+    ddpm_nearest_offer(nearest, "help");
+    return false;
+}
+
+/* The first verb that has the option, or NULL. */
+static const struct ddpm_verb *verb_with(const char *option)
+{
+    struct ddpm_nearest ignored = {.wanted = option};
+    struct match match;
+    for (size_t i = 0; i < ddpm_verb_count; ++i)
+        if (find_known(ddpm_verbs[i], option, strlen(option), &ignored, &match))
+            return ddpm_verbs[i];
+    return NULL;
+}
+
+/* What to say of a name that the verb does not know. */
+static ddpm_status refuse_name(const char *wanted, const struct ddpm_foreign_name *foreign,
+                               const struct ddpm_nearest *nearest)
+{
+    char text[DDPM_NEAREST_BYTES];
+    const struct ddpm_verb *other = verb_with(wanted);
+    if (other)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s here; ddpm %s takes it", wanted,
+                          other->name);
+    if (foreign && foreign->advice)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s: %s", wanted, foreign->advice);
+    other = foreign ? verb_with(foreign->ours) : NULL;
+    if (other)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "unknown option --%s here; ddpm %s takes it and calls it --%s", wanted,
+                          other->name, foreign->ours);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s%s", wanted,
+                      ddpm_nearest_text(nearest, "--", text));
+}
+
+static ddpm_status find_long(const struct ddpm_verb *verb, const char *name, size_t length,
+                             struct match *out)
+{
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "%.*s", (int)(length < 60 ? length : 60), name);
+    struct ddpm_nearest nearest = {.wanted = wanted}, ignored = {.wanted = wanted};
+    if (find_known(verb, name, length, &nearest, out))
+        return DDPM_OK;
+    /* Twice: a resolution is the image size, which some verbs call a size. */
+    const struct ddpm_foreign_name *foreign = ddpm_foreign_find(name, length), *same = foreign;
+    for (int turn = 0; turn < 2 && same && !same->advice; ++turn) {
+        if (find_known(verb, same->ours, strlen(same->ours), &ignored, out)) {
+            ddpm_log(DDPM_LOG_INFO, "option --%s is called --%s here", wanted, same->ours);
             return DDPM_OK;
         }
-        ddpm_nearest_offer(&nearest, known);
+        same = ddpm_foreign_find(same->ours, strlen(same->ours));
     }
-    ddpm_nearest_offer(&nearest, "help");
-    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s; the nearest is --%s", wanted,
-                      nearest.best);
+    return refuse_name(wanted, foreign, &nearest);
 }
 
 static ddpm_status find_letter(const struct ddpm_verb *verb, char letter, struct match *out)
@@ -112,12 +165,43 @@ static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *con
     return DDPM_OK;
 }
 
-static ddpm_status check_counts(const struct ddpm_arguments *arguments, int given)
+/* `train --resume RUN` is what people write for `train --resume --out RUN`; both are taken. */
+static void take_as_out(struct ddpm_arguments *arguments, int *given)
 {
     const struct ddpm_verb *verb = arguments->verb;
+    if (*given != 1 || !verb->argument_flag || !ddpm_arguments_get(arguments, verb->argument_flag))
+        return;
+    for (size_t i = 0; i < verb->option_count; ++i)
+        if (strcmp(verb->options[i].name, "out") == 0 && !arguments->values[i]) {
+            arguments->values[i] = arguments->arguments[0];
+            *given = 0;
+        }
+}
+
+static ddpm_status raise_counts(const struct ddpm_arguments *arguments, int given)
+{
+    const struct ddpm_verb *verb = arguments->verb;
+    const int want = verb->argument_count;
+    if (given <= want)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d arguments, want %d: %s", given, want,
+                          verb->arguments);
+    const char *extra = want < DDPM_MOST_ARGUMENTS ? arguments->arguments[want] : "";
+    if (verb->argument_flag)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got %d arguments, want %d: the first too many is \"%.200s\"; a run is "
+                          "begun with --out RUN and gone on with by --%s --out RUN",
+                          given, want, extra, verb->argument_flag);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "got %d arguments, want %d%s%s: the first too many is \"%.200s\"", given,
+                      want, *verb->arguments ? ", " : "", verb->arguments, extra);
+}
+
+static ddpm_status check_counts(struct ddpm_arguments *arguments, int given)
+{
+    const struct ddpm_verb *verb = arguments->verb;
+    take_as_out(arguments, &given);
     if (given != verb->argument_count)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d arguments, want %d%s%s", given,
-                          verb->argument_count, *verb->arguments ? ": " : "", verb->arguments);
+        return raise_counts(arguments, given);
     for (size_t i = 0; i < verb->option_count; ++i)
         if (verb->options[i].required && !arguments->values[i])
             return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s %s is missing",
@@ -262,4 +346,6 @@ void ddpm_verb_help(const struct ddpm_verb *verb)
     }
     print_option('h', "help", NULL, "this text", NULL);
     print_settings(verb);
+    if (verb->notes)
+        printf("\n%s", verb->notes);
 }

@@ -30,11 +30,15 @@ struct ddpm_verb {
     const char *name;      /* "train" */
     const char *arguments; /* "RUN|MODEL", "" when there are none */
     int argument_count;    /* how many are wanted */
-    const char *summary;   /* one line */
+    /* Or one argument may stand for the value of --out, with the flag --FLAG; NULL: it may not. */
+    const char *argument_flag;
+    const char *summary; /* one line */
+    const char *notes;   /* lines at the end of its help; NULL: none */
     const struct ddpm_verb_option *options;
     size_t option_count;
     const char *const *settings; /* options of the library that it takes, NULL at the end */
     bool every_setting;          /* or all of them */
+    bool prints;                 /* its result is what it prints on stdout */
     ddpm_status (*run)(const struct ddpm_arguments *arguments);
 };
 
@@ -51,10 +55,22 @@ int ddpm_report(const char *verb, ddpm_status status);
 /* Send the library's remarks to stderr. */
 void ddpm_report_log(void);
 
-/* Signals: after ddpm_catch_signals() SIGINT and SIGTERM only set a flag, and a second one ends the
- * process at once. ddpm_caught_signal() is the signal, or 0. */
+/* Signals (signals.c): after ddpm_catch_signals() the first SIGINT, SIGTERM, SIGHUP, SIGXCPU,
+ * SIGUSR1 or SIGUSR2 sets a flag and says on stderr what happens now; a second SIGINT or SIGTERM
+ * ends the process at once. What was ignored at the start stays ignored. ddpm_caught_signal() is
+ * the signal, or 0. */
 void ddpm_catch_signals(void);
 int ddpm_caught_signal(void);
+
+/* What a signal would interrupt from now on, for what is said then. `step` counts where there are
+ * steps. */
+enum ddpm_doing {
+    DDPM_DOING_WORK,
+    DDPM_DOING_STEP,
+    DDPM_DOING_SAMPLES,
+    DDPM_DOING_CHECKPOINT,
+};
+void ddpm_doing(enum ddpm_doing what, int64_t step);
 
 /* DDPM_STOPPED when a signal was caught. */
 ddpm_status ddpm_check_signal(void);
@@ -71,8 +87,12 @@ struct ddpm_opened_model {
 ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
                             struct ddpm_opened_model *out);
 
-/* The step of the newest checkpoint of a run, or of a checkpoint folder; -1 when not known. */
+/* The step of a checkpoint folder; -1 when not known. */
 int64_t ddpm_step_of(const char *path);
+
+/* The checkpoint folder that a run or checkpoint means (model/checkpoint_find.h), or the path
+ * itself of a file. */
+ddpm_status ddpm_settle_model(const char *path, char *out, size_t bytes);
 
 /* Make the folder `path`; DDPM_ERROR_ARGUMENT when it is there and not empty, unless `force`. */
 ddpm_status ddpm_make_output_folder(const char *path, bool force);

@@ -1,7 +1,5 @@
-/* Errors, remarks and signals: what the program says on stderr, and with which code it exits. */
-#include <signal.h>
+/* Errors and remarks: what the program says on stderr, and with which code it exits. */
 #include <stdio.h>
-#include <unistd.h>
 
 #include <ddpm/log.h>
 
@@ -53,31 +51,4 @@ static void print_remark(void *user, ddpm_log_level level, const char *text)
 void ddpm_report_log(void)
 {
     ddpm_set_log_callback(print_remark, NULL);
-}
-
-static volatile sig_atomic_t caught;
-
-static void catch_signal(int number)
-{
-    if (caught)
-        _exit(128 + number);
-    caught = number;
-}
-
-void ddpm_catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = catch_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-int ddpm_caught_signal(void)
-{
-    return caught;
-}
-
-ddpm_status ddpm_check_signal(void)
-{
-    return caught ? ddpm_raise(DDPM_STOPPED, "stopped by signal %d", (int)caught) : DDPM_OK;
 }

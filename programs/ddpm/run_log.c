@@ -1,11 +1,10 @@
 /* log.csv of a run. */
 #include "run_log.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "formats/file.h"
@@ -35,12 +34,10 @@ static void scan(struct ddpm_run_log *log, int64_t step, long *end)
     }
 }
 
-static ddpm_status prepare(struct ddpm_run_log *log, int64_t step)
+ddpm_status ddpm_run_log_begin(struct ddpm_run_log *log, int64_t step)
 {
     long end;
-    if (flock(fileno(log->file), LOCK_EX | LOCK_NB) != 0)
-        return ddpm_raise(DDPM_ERROR_IO, "%s: another process is training into this run",
-                          log->path);
+    rewind(log->file);
     scan(log, step, &end);
     if (fflush(log->file) != 0 || ftruncate(fileno(log->file), end) != 0 ||
         fseek(log->file, end, SEEK_SET) != 0)
@@ -51,15 +48,16 @@ static ddpm_status prepare(struct ddpm_run_log *log, int64_t step)
     return ddpm_run_log_flush(log);
 }
 
-ddpm_status ddpm_run_log_open(struct ddpm_run_log *log, const char *run, int64_t step)
+ddpm_status ddpm_run_log_open(struct ddpm_run_log *log, const char *run)
 {
     *log = (struct ddpm_run_log){0};
     DDPM_TRY(ddpm_path_join(&log->path, run, "log.csv"));
-    log->file = fopen(log->path, "r+");
-    if (!log->file && errno == ENOENT)
-        log->file = fopen(log->path, "w+");
-    ddpm_status status =
-        log->file ? prepare(log, step) : ddpm_raise_errno("%s: cannot be opened", log->path);
+    int descriptor = open(log->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    log->file = descriptor < 0 ? NULL : fdopen(descriptor, "r+");
+    ddpm_status status = log->file ? ddpm_run_lock_take(&log->lock, run, descriptor)
+                                   : ddpm_raise_errno("%s: cannot be opened", log->path);
+    if (!log->file && descriptor >= 0)
+        close(descriptor);
     if (status != DDPM_OK)
         ddpm_run_log_close(log);
     return status;
@@ -85,6 +83,7 @@ ddpm_status ddpm_run_log_flush(struct ddpm_run_log *log)
 
 void ddpm_run_log_close(struct ddpm_run_log *log)
 {
+    ddpm_run_lock_release(&log->lock); /* while the system's lock keeps others out */
     if (log->file)
         (void)fclose(log->file);
     free(log->path);

@@ -2,8 +2,8 @@
  *
  *     step,loss,lr,grad_norm,images_per_second,seconds
  *
- * `seconds` counts the time spent training, over all its parts. The open file is locked, so that
- * two processes never train into one run. */
+ * `seconds` counts the time spent training, over all its parts. While it is open the run is locked
+ * (run_lock.h). */
 #ifndef DDPM_PROGRAM_RUN_LOG_H
 #define DDPM_PROGRAM_RUN_LOG_H
 
@@ -12,16 +12,21 @@
 #include <ddpm/trainer.h>
 
 #include "core/error.h"
+#include "run_lock.h"
 
 struct ddpm_run_log {
     FILE *file;
     char *path;
     double seconds; /* of the last row */
+    struct ddpm_run_lock lock;
 };
 
-/* Open RUN/log.csv for going on after step `step`: rows of later steps and half rows go away, as if
- * they had never been. A missing file is begun. DDPM_ERROR_IO when another process holds it. */
-ddpm_status ddpm_run_log_open(struct ddpm_run_log *log, const char *run, int64_t step);
+/* Open RUN/log.csv and lock the run. A missing file is made; one that is there stays as it is.
+ * DDPM_ERROR_IO when another process trains into the run. */
+ddpm_status ddpm_run_log_open(struct ddpm_run_log *log, const char *run);
+
+/* Go on after step `step`: rows of later steps and half rows go away, as if they had never been. */
+ddpm_status ddpm_run_log_begin(struct ddpm_run_log *log, int64_t step);
 
 /* Append a row. It reaches the disk with the next ddpm_run_log_flush(). */
 ddpm_status ddpm_run_log_append(struct ddpm_run_log *log, const struct ddpm_step_result *result,

@@ -8,6 +8,8 @@
 #include <time.h>
 
 #include "formats/file.h"
+#include "formats/json.h"
+#include "model/checkpoint_find.h"
 #include "options.h"
 
 double ddpm_clock(void)
@@ -95,16 +97,38 @@ ddpm_status ddpm_make_output_folder(const char *path, bool force)
 
 int64_t ddpm_step_of(const char *path)
 {
-    char *latest, real[PATH_MAX];
-    if (ddpm_path_join(&latest, path, "checkpoints/latest") != DDPM_OK)
-        return -1;
-    const char *found = realpath(latest, real);
-    free(latest);
-    if (!found && !realpath(path, real))
+    char real[PATH_MAX], *file;
+    long long step;
+    int64_t written = -1;
+    json_t *state;
+    if (!realpath(path, real))
         return -1;
     const char *slash = strrchr(real, '/');
-    long long step;
-    return slash && sscanf(slash + 1, "step-%lld", &step) == 1 ? step : -1;
+    if (slash && sscanf(slash + 1, "step-%lld", &step) == 1)
+        return step;
+    /* A folder of another name, as a copy of `latest` that followed the link. */
+    if (ddpm_path_join(&file, real, "state.json") != DDPM_OK)
+        return -1;
+    if (ddpm_path_is_directory(real) && ddpm_path_exists(file) &&
+        ddpm_json_read(&state, file) == DDPM_OK) {
+        (void)ddpm_json_get_integer(state, "step", 0, INT64_MAX, &written);
+        json_decref(state);
+    }
+    free(file);
+    return written;
+}
+
+ddpm_status ddpm_settle_model(const char *path, char *out, size_t bytes)
+{
+    const char *slash = strrchr(path, '/');
+    const bool is_latest = strcmp(slash ? slash + 1 : path, "latest") == 0;
+    if (!ddpm_path_exists(path))
+        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
+    if (ddpm_path_is_directory(path))
+        return ddpm_checkpoint_find(path, out, bytes);
+    if (is_latest && ddpm_checkpoint_find(path, out, bytes) == DDPM_OK)
+        return DDPM_OK;
+    return ddpm_path_format(out, bytes, "%s", path);
 }
 
 static ddpm_status weights_from_text(const char *text, enum ddpm_weights *out)
@@ -154,20 +178,20 @@ ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *
                             struct ddpm_opened_model *out)
 {
     struct ddpm_config *config;
+    char found[PATH_MAX];
     *out = (struct ddpm_opened_model){.step = -1};
     DDPM_TRY(weights_from_text(ddpm_arguments_get(arguments, "weights"), &out->which));
-    if (!ddpm_path_exists(path))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
-    DDPM_TRY(find_config(arguments, path, &config));
-    if (!config && !ddpm_path_is_directory(path))
+    DDPM_TRY(ddpm_settle_model(path, found, sizeof found));
+    DDPM_TRY(find_config(arguments, ddpm_path_is_directory(path) ? path : found, &config));
+    if (!config && !ddpm_path_is_directory(found))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: got a bare weights file; want its --config FILE.json too, or a run "
                           "or checkpoint folder",
                           path);
-    ddpm_status status = ddpm_network_open(path, config, out->which, &out->network);
+    ddpm_status status = ddpm_network_open(found, config, out->which, &out->network);
     ddpm_config_destroy(&config);
     if (status == DDPM_OK)
-        out->step = ddpm_step_of(path);
+        out->step = ddpm_step_of(found);
     return status;
 }
 

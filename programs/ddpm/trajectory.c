@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "formats/file.h"
 #include "formats/grid.h"
+#include "tensor/layout.h"
 
 enum { FRAME_MILLISECONDS = 60, LAST_MILLISECONDS = 3000 };
 
@@ -54,12 +55,9 @@ static void to_bytes(uint8_t *out, const struct ddpm_sample_progress *progress)
     const int64_t area = progress->height * progress->width, channels = progress->channels;
     for (int64_t k = 0; k < progress->count; ++k)
         for (int64_t c = 0; c < channels; ++c)
-            for (int64_t p = 0; p < area; ++p) {
-                float value = (progress->x[(k * channels + c) * area + p] + 1) * 127.5f + 0.5f;
-                out[(k * area + p) * channels + c] = (uint8_t)(value >= 255 ? 255
-                                                               : value > 0  ? value
-                                                                            : 0);
-            }
+            for (int64_t p = 0; p < area; ++p)
+                out[(k * area + p) * channels + c] =
+                    ddpm_byte_of(progress->x[(k * channels + c) * area + p]);
 }
 
 static ddpm_status write_frame(struct ddpm_trajectory *trajectory,

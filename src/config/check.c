@@ -29,16 +29,21 @@ static long long nearest_above(int64_t side, int64_t unit)
     return (side + unit - 1) / unit * unit;
 }
 
-static ddpm_status check_size(const struct ddpm_config *config)
+int64_t ddpm_network_multiple(const struct ddpm_network_config *network)
 {
-    int64_t height = config->diffusion.image_height, width = config->diffusion.image_width;
-    int64_t unit = (int64_t)1 << (config->network.levels - 1);
+    return (int64_t)1 << (network->levels - 1);
+}
+
+ddpm_status ddpm_network_check_size(const struct ddpm_network_config *network, const char *what,
+                                    int64_t height, int64_t width)
+{
+    const int64_t unit = ddpm_network_multiple(network);
     if (height % unit == 0 && width % unit == 0)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "option image-size: got %lldx%lld, want sides divisible by %lld for %d "
+                      "%s: got %lldx%lld, want sides divisible by %lld for %d "
                       "levels: the nearest sizes are %lldx%lld and %lldx%lld",
-                      (long long)height, (long long)width, (long long)unit, config->network.levels,
+                      what, (long long)height, (long long)width, (long long)unit, network->levels,
                       nearest_below(height, unit), nearest_below(width, unit),
                       nearest_above(height, unit), nearest_above(width, unit));
 }
@@ -94,7 +99,9 @@ static ddpm_status check_device(const char *device)
 ddpm_status ddpm_config_check(const struct ddpm_config *config)
 {
     DDPM_TRY(check_network(&config->network));
-    DDPM_TRY(check_size(config));
+    DDPM_TRY(ddpm_network_check_size(&config->network, "option image-size",
+                                     config->diffusion.image_height,
+                                     config->diffusion.image_width));
     DDPM_TRY(check_diffusion(&config->diffusion));
     DDPM_TRY(check_training(&config->training));
     return check_device(config->run.device);

@@ -2,7 +2,9 @@
 #include "config/config.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
 #include "core/memory.h"
@@ -41,11 +43,22 @@ static ddpm_status find(const char *name, const struct ddpm_option **option)
     *option = ddpm_option_find(name);
     if (*option)
         return DDPM_OK;
+    const struct ddpm_foreign_name *foreign = ddpm_foreign_find(name, strlen(name));
+    if (foreign && !foreign->advice)
+        *option = ddpm_option_find(foreign->ours);
+    if (*option) {
+        ddpm_log(DDPM_LOG_INFO, "option %.80s is called %s here", name, foreign->ours);
+        return DDPM_OK;
+    }
+    if (foreign && foreign->advice)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "no option is called \"%.80s\": %s", name,
+                          foreign->advice);
+    char text[DDPM_NEAREST_BYTES];
     struct ddpm_nearest nearest = {.wanted = name};
     for (size_t i = 0; i < ddpm_options_count; ++i)
         ddpm_nearest_offer(&nearest, ddpm_options[i].name);
-    return ddpm_raise(DDPM_ERROR_ARGUMENT, "no option is called \"%.80s\"; the nearest is \"%s\"",
-                      name, nearest.best);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "no option is called \"%.80s\"%s", name,
+                      ddpm_nearest_text(&nearest, "", text));
 }
 
 ddpm_status ddpm_config_set(struct ddpm_config *config, const char *name, const char *value)

@@ -12,11 +12,17 @@
 #define DDPM_MAX_PATH 1024
 
 enum ddpm_network_kind {
-    DDPM_NETWORK_ONE_RES_UNET,
-    DDPM_NETWORK_TWO_RES_UNET,
-    DDPM_NETWORK_ATTENTION_UNET
+#define NETWORK(id, name, help, build) DDPM_NETWORK_##id,
+#include "config/networks.inc"
+#undef NETWORK
+    DDPM_NETWORK_COUNT
 };
-enum ddpm_schedule_kind { DDPM_SCHEDULE_LINEAR, DDPM_SCHEDULE_COSINE, DDPM_SCHEDULE_SIGMOID };
+enum ddpm_schedule_kind {
+#define SCHEDULE(id, name, help, betas) DDPM_SCHEDULE_##id,
+#include "config/schedules.inc"
+#undef SCHEDULE
+    DDPM_SCHEDULE_COUNT
+};
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
 enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE };
 
@@ -32,6 +38,15 @@ struct ddpm_network_config {
     int64_t mult;
     bool norm;
 };
+
+/* Height and width of the network's pictures must be multiples of this: every level but the last
+ * halves them. */
+int64_t ddpm_network_multiple(const struct ddpm_network_config *network);
+
+/* DDPM_ERROR_ARGUMENT naming the nearest sizes unless both are such multiples. `what` opens the
+ * text: "option image-size". */
+ddpm_status ddpm_network_check_size(const struct ddpm_network_config *network, const char *what,
+                                    int64_t height, int64_t width);
 
 struct ddpm_diffusion_config {
     int64_t timesteps;

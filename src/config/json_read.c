@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "config/config_json.h"
+#include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
+#include "core/text.h"
 #include "formats/json.h"
 
 /* Keys of the article's file that are no option's own key. They are read first, so that an option's
@@ -66,7 +68,7 @@ static bool value_text(const struct ddpm_option *option, const json_t *value, ch
         if (json_is_integer(value))
             snprintf(buffer, bytes, "%lld", (long long)json_integer_value(value));
         else
-            snprintf(buffer, bytes, "%.17g", json_number_value(value));
+            ddpm_print(buffer, bytes, "%.17g", json_number_value(value));
         return json_is_number(value);
     case DDPM_OPTION_SWITCH:
     case DDPM_OPTION_CHOICE:
@@ -104,10 +106,28 @@ static ddpm_status set(struct ddpm_config *config, const struct ddpm_option *opt
     return status == DDPM_OK ? DDPM_OK : DDPM_ERROR_FORMAT;
 }
 
-static ddpm_status unknown(const char *key, struct ddpm_nearest *nearest)
+/* An option that goes by that key in another section, or by that name in another program. */
+static const struct ddpm_option *meant(const char *key, const struct ddpm_foreign_name *foreign)
 {
-    return ddpm_raise(DDPM_ERROR_FORMAT, "no key is called \"%.80s\" here; the nearest is \"%s\"",
-                      key, nearest->best);
+    for (size_t i = 0; i < ddpm_options_count; ++i)
+        if (strcmp(ddpm_options[i].key, key) == 0)
+            return &ddpm_options[i];
+    return foreign && foreign->ours ? ddpm_option_find(foreign->ours) : NULL;
+}
+
+static ddpm_status unknown(const char *key, const struct ddpm_nearest *nearest)
+{
+    char text[DDPM_NEAREST_BYTES];
+    const struct ddpm_foreign_name *foreign = ddpm_foreign_find(key, strlen(key));
+    const struct ddpm_option *option = meant(key, foreign);
+    const char *advice = foreign && foreign->advice ? foreign->advice : NULL;
+    if (option)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "no key is called \"%.80s\" here; want \"%s\" of %s%s%s", key,
+                          option->key + (*option->key == '/'), ddpm_group_section(option->group),
+                          advice ? ": " : "", advice ? advice : "");
+    return ddpm_raise(DDPM_ERROR_FORMAT, "no key is called \"%.80s\" here%s%s", key,
+                      advice ? ": " : "", advice ? advice : ddpm_nearest_text(nearest, "", text));
 }
 
 /* The option with that key in the section, or in the object `inner` of it. */

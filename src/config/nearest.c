@@ -1,6 +1,8 @@
 /* The known name that is most like a mistyped one. */
 #include "config/nearest.h"
 
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { LONGEST = 63 };
@@ -39,11 +41,46 @@ size_t ddpm_edit_distance(const char *a, const char *b)
     return last[b_length];
 }
 
+/* "sched" of "schedule". */
+static bool is_beginning(const char *wanted, const char *name)
+{
+    size_t length = 0;
+    for (; wanted[length]; ++length)
+        if (fold(wanted[length]) != fold(name[length]))
+            return false;
+    return length >= 3;
+}
+
 void ddpm_nearest_offer(struct ddpm_nearest *nearest, const char *name)
 {
     size_t distance = ddpm_edit_distance(nearest->wanted, name);
+    if (distance > 1 && is_beginning(nearest->wanted, name))
+        distance = 1;
     if (nearest->best && nearest->distance <= distance)
         return;
     nearest->best = name;
     nearest->distance = distance;
+}
+
+const char *ddpm_nearest_name(const struct ddpm_nearest *nearest)
+{
+    if (!nearest->best)
+        return NULL;
+    const size_t length = strlen(nearest->wanted);
+    const size_t most = length < 3 ? 0 : length < 7 ? 1 : length < 11 ? 2 : 3;
+    /* Many short words are one letter apart; people seldom miss the first. */
+    const bool same_start = fold(nearest->wanted[0]) == fold(nearest->best[0]);
+    if (nearest->distance > most || (length < 5 && !same_start))
+        return NULL;
+    return nearest->best;
+}
+
+const char *ddpm_nearest_text(const struct ddpm_nearest *nearest, const char *mark,
+                              char buffer[DDPM_NEAREST_BYTES])
+{
+    const char *name = ddpm_nearest_name(nearest), *quote = *mark ? "" : "\"";
+    buffer[0] = 0;
+    if (name)
+        snprintf(buffer, DDPM_NEAREST_BYTES, "; the nearest is %s%s%s%s", quote, mark, name, quote);
+    return buffer;
 }

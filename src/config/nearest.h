@@ -14,6 +14,18 @@ struct ddpm_nearest {
 /* Offer one known name. */
 void ddpm_nearest_offer(struct ddpm_nearest *nearest, const char *name);
 
+/* The best name if it is near enough to be what was meant: one slip in a short word, two from seven
+ * letters on, three from eleven on, or only the beginning of it. NULL otherwise: a bad guess sends
+ * people the wrong way. */
+const char *ddpm_nearest_name(const struct ddpm_nearest *nearest);
+
+/* The end of an error text: "; the nearest is "NAME"", with a `mark` "; the nearest is MARKNAME",
+ * or
+ * "" where none is near. Written to `buffer`, which is returned. */
+#define DDPM_NEAREST_BYTES 128
+const char *ddpm_nearest_text(const struct ddpm_nearest *nearest, const char *mark,
+                              char buffer[DDPM_NEAREST_BYTES]);
+
 /* Insertions, deletions, substitutions and swaps of neighbours that turn one text into the other
  * (optimal string alignment); '-' and '_' count as the same. Only the first 63 bytes are compared.
  */

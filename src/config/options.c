@@ -11,8 +11,16 @@
 #define BELOW(least, most) .range = {least, most, DDPM_OPEN_MOST}
 
 const char *const ddpm_off_on[] = {"off", "on", NULL};
-static const char *const networks[] = {"OneResUNet", "TwoResUNet", "AttentionUNet", NULL};
-static const char *const schedules[] = {"linear", "cosine", "sigmoid", NULL};
+static const char *const networks[] = {
+#define NETWORK(id, name, help, build) name,
+#include "config/networks.inc"
+#undef NETWORK
+    NULL};
+static const char *const schedules[] = {
+#define SCHEDULE(id, name, help, betas) name,
+#include "config/schedules.inc"
+#undef SCHEDULE
+    NULL};
 static const char *const losses[] = {"l2", "l1", NULL};
 static const char *const lr_schedules[] = {"constant", "cosine", NULL};
 static const char *const crops[] = {"center", "random", NULL};

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config/option.h"
+#include "core/text.h"
 
 enum { WANT_BYTES = 256, SHOWN_BYTES = 80 };
 
@@ -31,8 +32,8 @@ static void describe(const struct ddpm_option *option, char *want, size_t bytes)
 {
     const struct ddpm_range *range = &option->range;
     char bounds[80];
-    snprintf(bounds, sizeof bounds, "%c%.16g, %.16g%c", range->open & DDPM_OPEN_LEAST ? '(' : '[',
-             range->least, range->most, range->open & DDPM_OPEN_MOST ? ')' : ']');
+    ddpm_print(bounds, sizeof bounds, "%c%.16g, %.16g%c", range->open & DDPM_OPEN_LEAST ? '(' : '[',
+               range->least, range->most, range->open & DDPM_OPEN_MOST ? ')' : ']');
     switch (option->type) {
     case DDPM_OPTION_INTEGER:
         snprintf(want, bytes, "an integer in %s", bounds);
@@ -95,7 +96,7 @@ static bool parse_number(const char *text, const struct ddpm_range *range, doubl
     if (!*text || text[strspn(text, "0123456789+-.eE")])
         return false;
     char *end;
-    double value = strtod(text, &end);
+    double value = ddpm_parse_double(text, &end);
     if (*end || !isfinite(value) || !in_range(range, value))
         return false;
     *out = value;
@@ -197,8 +198,8 @@ static int format_number(double number, char *buffer, size_t bytes)
 {
     char text[64];
     for (int digits = 15; digits <= 17; ++digits) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number)
+        ddpm_print(text, sizeof text, "%.*g", digits, number);
+        if (ddpm_parse_double(text, NULL) == number)
             break;
     }
     return snprintf(buffer, bytes, "%s", text);

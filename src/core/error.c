@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/escape.h"
+#include "core/text.h"
+
 #define MESSAGE_BYTES 2048
 
 static _Thread_local char message[MESSAGE_BYTES];
@@ -52,13 +55,14 @@ const char *ddpm_version(void)
 
 ddpm_status ddpm_raise(ddpm_status status, const char *format, ...)
 {
-    /* The new text may quote the old one, so it is written beside it first. */
+    /* The new text may quote the old one, so it is written beside it first. Names in it may hold
+     * anything: what is kept is one line of plain text. */
     char text[MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    ddpm_vprint(text, sizeof text, format, arguments);
     va_end(arguments);
-    memcpy(message, text, sizeof message);
+    ddpm_escape(message, sizeof message, text);
     return status;
 }
 
@@ -67,11 +71,11 @@ ddpm_status ddpm_raise_context(ddpm_status status, const char *format, ...)
     char text[MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    int used = vsnprintf(text, sizeof text, format, arguments);
+    int used = ddpm_vprint(text, sizeof text, format, arguments);
     va_end(arguments);
     if (used >= 0 && used < MESSAGE_BYTES)
         snprintf(text + used, (size_t)(MESSAGE_BYTES - used), "%s", message);
-    memcpy(message, text, sizeof message);
+    ddpm_escape(message, sizeof message, text);
     return status;
 }
 
@@ -81,9 +85,9 @@ ddpm_status ddpm_raise_errno(const char *format, ...)
     char text[MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    ddpm_vprint(text, sizeof text, format, arguments);
     va_end(arguments);
-    return ddpm_raise(DDPM_ERROR_IO, "%s: %s", text, strerror(error));
+    return ddpm_raise(DDPM_ERROR_IO, "%s: %s", text, ddpm_system_words(error));
 }
 
 ddpm_status ddpm_raise_memory(size_t bytes, const char *what)
@@ -104,7 +108,8 @@ void ddpm_log(ddpm_log_level level, const char *format, ...)
     char text[MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    ddpm_vprint(text, sizeof text, format, arguments);
     va_end(arguments);
-    log_callback(log_user, level, text);
+    char line[MESSAGE_BYTES];
+    log_callback(log_user, level, ddpm_escape(line, sizeof line, text));
 }

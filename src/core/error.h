@@ -17,7 +17,7 @@ ddpm_status ddpm_raise(ddpm_status status, const char *format, ...)
 ddpm_status ddpm_raise_context(ddpm_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 
-/* DDPM_ERROR_IO with the words and strerror(errno) behind them. */
+/* DDPM_ERROR_IO with the words and what the system says of errno behind them. */
 ddpm_status ddpm_raise_errno(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
 
 /* DDPM_ERROR_MEMORY for `bytes` bytes that could not be had for `what`. */

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "core/text.h"
+
 ddpm_status ddpm_new_array(void **out, size_t count, size_t size, const char *what)
 {
     *out = calloc(count ? count : 1, size ? size : 1);
@@ -99,12 +101,12 @@ ddpm_status ddpm_format(char **out, const char *format, ...)
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    int length = ddpm_vprint(NULL, 0, format, arguments);
     va_end(arguments);
     ddpm_status status = length < 0 ? ddpm_raise(DDPM_ERROR_ARGUMENT, "bad text format")
                                     : ddpm_new_array((void **)out, (size_t)length + 1, 1, "text");
     if (status == DDPM_OK)
-        vsnprintf(*out, (size_t)length + 1, format, again);
+        ddpm_vprint(*out, (size_t)length + 1, format, again);
     va_end(again);
     return status;
 }

@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "core/threads.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,6 +19,23 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "core/error.h"
+#include "core/limits.h"
+#include "core/text.h"
+
+/* Helgrind does not know atomics. A build for it (tests/threads/helgrind.supp) is told by hand what
+ * they order; others see nothing of this. */
+#ifdef DDPM_HELGRIND
+#include <valgrind/helgrind.h>
+#define TELL_PUBLISHED(atomic) ANNOTATE_HAPPENS_BEFORE(atomic)
+#define TELL_SEEN(atomic) ANNOTATE_HAPPENS_AFTER(atomic)
+#define TELL_ATOMIC(atomic) VALGRIND_HG_DISABLE_CHECKING(atomic, sizeof *(atomic))
+#else
+#define TELL_PUBLISHED(atomic) ((void)0)
+#define TELL_SEEN(atomic) ((void)0)
+#define TELL_ATOMIC(atomic) ((void)0)
+#endif
 
 #define SPINS 4000 /* some 50 microseconds */
 #define MAX_WORKERS 255
@@ -45,6 +63,7 @@ struct pool {
     atomic_int sleeping; /* workers */
     atomic_bool caller_sleeps;
     bool stop;
+    bool refused; /* by the system: no more workers are asked for */
     int workers;
     struct worker worker[MAX_WORKERS];
 };
@@ -111,10 +130,12 @@ static void work_on(struct pool *pool, int number)
         if (!atomic_compare_exchange_weak_explicit(&pool->progress, &progress, progress + 1,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
+        TELL_SEEN(&pool->progress);
         const int64_t chunks = chunks_of(progress);
         const int64_t begin = next_of(progress) * pool->grain;
         const int64_t end = begin + pool->grain < pool->count ? begin + pool->grain : pool->count;
         pool->function(pool->context, begin, end, number);
+        TELL_PUBLISHED(&pool->done);
         if (atomic_fetch_add(&pool->done, 1) + 1 == chunks && atomic_load(&pool->caller_sleeps)) {
             pthread_mutex_lock(&pool->mutex);
             pthread_cond_signal(&pool->finished);
@@ -173,6 +194,21 @@ static void make_key(void)
     key_made = pthread_key_create(&pool_key, destroy_pool) == 0;
 }
 
+const char *ddpm_thread_words(int error)
+{
+    if (error == EAGAIN)
+        return "the system grants this process no more threads; ulimit -u, pids.max of its control "
+               "group and, for their stacks, ulimit -v and -s set how many";
+    return ddpm_system_words(error);
+}
+
+/* Once for each pool: fewer threads give the same numbers, later. */
+static void say_refused(const struct pool *pool, int workers, int error)
+{
+    ddpm_log(DDPM_LOG_WARNING, "computing with %d of %d threads: %s", pool->workers + 1,
+             workers + 1, ddpm_thread_words(error));
+}
+
 /* The calling thread's pool with at least `workers` workers if they can be had; NULL without
  * memory. */
 static struct pool *find_pool(int workers)
@@ -187,23 +223,30 @@ static struct pool *find_pool(int workers)
             free(pool);
             return NULL;
         }
+        TELL_ATOMIC(&pool->progress);
+        TELL_ATOMIC(&pool->done);
+        TELL_ATOMIC(&pool->sleeping);
+        TELL_ATOMIC(&pool->caller_sleeps);
         pthread_mutex_init(&pool->mutex, NULL);
         pthread_cond_init(&pool->work, NULL);
         pthread_cond_init(&pool->finished, NULL);
     }
     /* Signals are for the host program's threads. */
     sigset_t all, before;
-    if (pool->workers < workers && pool->workers < MAX_WORKERS) {
+    if (pool->workers < workers && pool->workers < MAX_WORKERS && !pool->refused) {
+        int error = 0;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        while (pool->workers < workers && pool->workers < MAX_WORKERS) {
+        while (pool->workers < workers && pool->workers < MAX_WORKERS && error == 0) {
             struct worker *worker = &pool->worker[pool->workers];
             *worker = (struct worker){.pool = pool, .number = pool->workers + 1};
-            if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
-                break;
-            ++pool->workers;
+            error = pthread_create(&worker->thread, NULL, worker_main, worker);
+            pool->workers += error == 0;
         }
         pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pool->refused = error != 0;
+        if (pool->refused)
+            say_refused(pool, workers, error);
     }
     return pool;
 }
@@ -253,6 +296,7 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
     pool->count = count;
     pool->grain = grain;
     atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    TELL_PUBLISHED(&pool->progress);
     atomic_store(&pool->progress,
                  (uint64_t)threads << (2 * NEXT_BITS) | (uint64_t)chunks << NEXT_BITS);
     if (atomic_load(&pool->sleeping) > 0) {
@@ -262,18 +306,43 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
     }
     work_on(pool, 0);
     wait_until_done(pool, chunks);
+    TELL_SEEN(&pool->done);
     inside_loop = false;
     leave_loop(before);
 }
 
-int ddpm_processor_count(void)
+/* Processors that this thread may run on: cpusets and taskset. The set has as many bits as the
+ * machine may have processors, so it is tried with more until it is enough. */
+static int allowed_processors(void)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        int count = CPU_COUNT(&set);
+    for (int most = CPU_SETSIZE; most <= 1 << 20; most *= 4) {
+        cpu_set_t *set = CPU_ALLOC((size_t)most);
+        const size_t bytes = CPU_ALLOC_SIZE((size_t)most);
+        const bool known = set && sched_getaffinity(0, bytes, set) == 0;
+        const int count = known ? CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
         if (count > 0)
             return count;
     }
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (int)online : 1;
+}
+
+static pthread_once_t quota_once = PTHREAD_ONCE_INIT;
+static int quota;
+
+static void read_quota(void)
+{
+    quota = ddpm_processor_quota("");
+    if (quota < allowed_processors())
+        ddpm_log(DDPM_LOG_INFO, "the control group grants %d of %d processors", quota,
+                 allowed_processors());
+}
+
+/* The quota is read once: threads that it would make wait are worse than too few after it grew. */
+int ddpm_processor_count(void)
+{
+    pthread_once(&quota_once, read_quota);
+    const int allowed = allowed_processors();
+    return quota < allowed ? quota : allowed;
 }

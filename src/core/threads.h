@@ -16,7 +16,11 @@ typedef void ddpm_range_function(void *context, int64_t begin, int64_t end, int 
 void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_function *function,
                        void *context);
 
-/* Processors this process may use (affinity respected), at least 1. */
+/* Words for an error of pthread_create(): why, and what helps. Ends without a point. */
+const char *ddpm_thread_words(int error);
+
+/* Processors this process may use, at least 1: those of its affinity, or fewer where control groups
+ * grant less processor time. */
 int ddpm_processor_count(void);
 
 #endif

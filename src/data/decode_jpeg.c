@@ -1,4 +1,5 @@
-/* JPEG through libjpeg (libjpeg-turbo): baseline and progressive; grey, YCbCr, RGB, CMYK and YCCK.
+/* JPEG through libjpeg (libjpeg-turbo): baseline, progressive and, where the library has it,
+ * arithmetic coding; grey, YCbCr, RGB, CMYK and YCCK.
  *
  * Exactness first: full size, accurate integer inverse DCT and smooth upsampling, libjpeg's
  * defaults and Pillow's. */
@@ -21,6 +22,10 @@ struct jpeg_state {
     struct jpeg_progress_mgr progress;
     jmp_buf leave;
     struct ddpm_decoding *decoding;
+    bool past_end; /* the library asked for bytes behind the end */
+    bool ended;    /* there is an end mark */
+    unsigned seen; /* components that some scan had, a bit each */
+    bool damaged;  /* it had to guess */
     ddpm_status status;
 };
 
@@ -35,20 +40,53 @@ static void on_error(j_common_ptr common)
     struct jpeg_state *state = state_of(common);
     char text[JMSG_LENGTH_MAX];
     common->err->format_message(common, text);
-    state->status = common->err->msg_code == JERR_OUT_OF_MEMORY
-                        ? ddpm_raise(DDPM_ERROR_MEMORY, "%s", text)
-                        : ddpm_raise(DDPM_ERROR_FORMAT, "%s", text);
+    switch (common->err->msg_code) {
+    case JERR_OUT_OF_MEMORY:
+        state->status = ddpm_raise(DDPM_ERROR_MEMORY, "%s", text);
+        break;
+    case JERR_NO_BACKING_STORE: /* what libjpeg says when max_memory_to_use is not enough */
+        state->status = ddpm_raise(DDPM_ERROR_FORMAT,
+                                   "its coefficients take more memory than a picture of %ux%u may "
+                                   "have",
+                                   state->jpeg.image_width, state->jpeg.image_height);
+        break;
+    case JERR_BAD_PRECISION:
+        state->status = ddpm_raise(DDPM_ERROR_UNSUPPORTED, "got %d bits per sample, want 8",
+                                   state->jpeg.data_precision);
+        break;
+    case JERR_SOF_UNSUPPORTED:
+    case JERR_ARITH_NOTIMPL:
+        state->status = ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%s", text);
+        break;
+    default:
+        state->status = state->past_end ? ddpm_decoding_truncated(state->decoding)
+                                        : ddpm_raise(DDPM_ERROR_FORMAT, "%s", text);
+    }
     longjmp(state->leave, 1);
 }
 
-/* Warnings are kept silent as Pillow does; only a file that ends too early must not pass for a
- * picture. */
+/* Warnings that do not touch the data: an unknown version of JFIF, an unknown transform of Adobe.
+ */
+static bool is_harmless(int warning)
+{
+    return warning == JWRN_JFIF_MAJOR || warning == JWRN_ADOBE_XFORM;
+}
+
+/* libjpeg warns and goes on: at the end of the bytes it invents an end mark, and where a scan has
+ * too few bits it goes on with zeros. Pillow keeps silent but for a file that ends before its
+ * pixels do; so must we, and the rest becomes a remark. */
 static void on_message(j_common_ptr common, int level)
 {
     struct jpeg_state *state = state_of(common);
-    if (level < 0 && common->err->msg_code == JWRN_JPEG_EOF) {
+    if (level >= 0 || is_harmless(common->err->msg_code))
+        return;
+    if (common->err->msg_code == JWRN_JPEG_EOF) {
+        state->past_end = true;
+    } else if (state->past_end && common->err->msg_code == JWRN_HIT_MARKER) {
         state->status = ddpm_decoding_truncated(state->decoding);
         longjmp(state->leave, 1);
+    } else {
+        state->damaged = true;
     }
 }
 
@@ -59,6 +97,8 @@ static void on_progress(j_common_ptr common)
         state->status = ddpm_raise(DDPM_ERROR_FORMAT, "more than %d scans", SCAN_LIMIT);
         longjmp(state->leave, 1);
     }
+    for (int i = 0; i < state->jpeg.comps_in_scan; ++i)
+        state->seen |= 1u << state->jpeg.cur_comp_info[i]->component_index;
 }
 
 static void no_output(j_common_ptr common)
@@ -87,6 +127,9 @@ static ddpm_status choose_mode(struct jpeg_state *state)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "got %d components, want 1, 3 or 4",
                           jpeg->num_components);
     }
+    DDPM_TRY(ddpm_decoding_judge(state->decoding, jpeg->image_height, jpeg->image_width));
+    jpeg->mem->max_memory_to_use =
+        (long)ddpm_decoding_budget(jpeg->image_height, jpeg->image_width);
     return ddpm_decoding_start(state->decoding, jpeg->image_height, jpeg->image_width, mode);
 }
 
@@ -107,13 +150,63 @@ static void read_rows(struct jpeg_state *state)
     }
 }
 
-static void find_orientation(struct jpeg_state *state)
+/* The orientation in the APP1 segments before the first scan: FF, marker, u16 length with itself,
+ * data. Between segments anything may lie that is no marker. libjpeg could keep the segments, but
+ * it would keep as many as the file has. */
+static int find_orientation(const uint8_t *bytes, size_t size)
 {
-    for (jpeg_saved_marker_ptr marker = state->jpeg.marker_list; marker; marker = marker->next)
-        if (marker->data_length >= 6 && memcmp(marker->data, "Exif\0\0", 6) == 0) {
-            state->decoding->orientation = ddpm_exif_orientation(marker->data, marker->data_length);
-            return;
+    static const char xmp_name[] = "http://ns.adobe.com/xap/1.0/";
+    int exif = -1, xmp = 0;
+    for (size_t at = 2; at + 4 <= size;) {
+        const unsigned marker = bytes[at + 1];
+        const bool alone = marker == 1 || (marker >= 0xD0 && marker <= 0xD8);
+        if (bytes[at] != 0xFF || marker == 0 || marker == 0xFF || alone) {
+            at += bytes[at] == 0xFF && alone ? 2 : 1;
+            continue;
         }
+        const size_t length = (size_t)bytes[at + 2] << 8 | bytes[at + 3];
+        if (marker == 0xD9 || marker == 0xDA || length < 2 || length > size - at - 2)
+            break;
+        const uint8_t *data = bytes + at + 4;
+        if (marker == 0xE1 && length >= 8 && memcmp(data, "Exif\0\0", 6) == 0 && exif < 0)
+            exif = ddpm_exif_orientation(data, length - 2);
+        else if (marker == 0xE1 && length > 2 + sizeof xmp_name &&
+                 memcmp(data, xmp_name, sizeof xmp_name) == 0)
+            xmp = ddpm_xmp_orientation(data, length - 2);
+        at += 2 + length;
+    }
+    return exif > 0 ? exif : xmp > 0 ? xmp : 1;
+}
+
+/* Did every scan come? Of a progressive file every bit of every coefficient must have. */
+static bool has_all_scans(struct jpeg_state *state)
+{
+    struct jpeg_decompress_struct *jpeg = &state->jpeg;
+    if (!jpeg_has_multiple_scans(jpeg))
+        return true;
+    if (state->seen != (1u << jpeg->num_components) - 1)
+        return false;
+    for (int c = 0; jpeg->coef_bits && c < jpeg->num_components; ++c)
+        for (int k = 0; k < DCTSIZE2; ++k)
+            if (jpeg->coef_bits[c][k] != 0)
+                return false;
+    return true;
+}
+
+/* After the rows a file of several scans has been read to its end mark, one of a single scan as far
+ * as its data go. */
+static bool has_end_mark(struct jpeg_state *state)
+{
+    struct jpeg_decompress_struct *jpeg = &state->jpeg;
+    const uint8_t *at = jpeg->src->next_input_byte, *end = at + jpeg->src->bytes_in_buffer;
+    if (state->past_end)
+        return false;
+    if (jpeg->unread_marker == JPEG_EOI || jpeg_input_complete(jpeg))
+        return true;
+    for (; end - at >= 2; ++at)
+        if (at[0] == 0xFF && at[1] == JPEG_EOI)
+            return true;
+    return false;
 }
 
 static void run(struct jpeg_state *state)
@@ -124,15 +217,19 @@ static void run(struct jpeg_state *state)
     jpeg_create_decompress(jpeg);
     jpeg->progress = &state->progress;
     jpeg_mem_src(jpeg, state->decoding->bytes, (unsigned long)state->decoding->size);
-    jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(jpeg, TRUE);
-    find_orientation(state);
     state->status = choose_mode(state);
     if (state->status != DDPM_OK)
         return;
     jpeg_start_decompress(jpeg);
     read_rows(state);
-    jpeg_finish_decompress(jpeg);
+    state->ended = has_end_mark(state);
+    /* Without an end mark a missing scan cannot be told from one that was cut off; and where the
+     * data themselves are cut, Huffman codes give a warning, arithmetic ones never do. */
+    const bool whole = has_all_scans(state);
+    if (state->past_end && (!whole || jpeg->arith_code))
+        state->status = ddpm_decoding_truncated(state->decoding);
+    state->damaged |= !whole;
 }
 
 static ddpm_status decode(struct ddpm_decoding *decoding)
@@ -143,8 +240,13 @@ static ddpm_status decode(struct ddpm_decoding *decoding)
     state.errors.emit_message = on_message;
     state.errors.output_message = no_output;
     state.progress.progress_monitor = on_progress;
+    decoding->orientation = find_orientation(decoding->bytes, decoding->size);
     run(&state);
     jpeg_destroy_decompress(&state.jpeg);
+    if (state.damaged)
+        ddpm_decoding_remark(decoding, DDPM_REMARK_DAMAGED);
+    else if (!state.ended)
+        ddpm_decoding_remark(decoding, DDPM_REMARK_NO_END);
     return state.status;
 }
 

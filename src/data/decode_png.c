@@ -11,15 +11,21 @@ struct png_state {
     struct ddpm_decoding *decoding;
     png_structp png;
     png_infop info;
-    size_t place; /* next byte to read */
+    struct ddpm_png_look look;
+    size_t place;      /* next byte to read */
+    int64_t rows_left; /* rows of all passes that are not decoded yet */
     ddpm_status status;
 };
 
 static void on_error(png_structp png, png_const_charp text)
 {
     struct png_state *state = png_get_error_ptr(png);
-    if (state->status == DDPM_OK)
+    if (state->rows_left == 0) { /* nothing but the end of the data is missing or damaged */
+        state->status = DDPM_OK;
+        ddpm_decoding_remark(state->decoding, DDPM_REMARK_DAMAGED);
+    } else if (state->status == DDPM_OK) {
         state->status = ddpm_raise(DDPM_ERROR_FORMAT, "%s", text);
+    }
     png_longjmp(png, 1);
 }
 
@@ -37,7 +43,34 @@ static void read_bytes(png_structp png, png_bytep out, size_t count)
         png_error(png, "truncated");
     }
     memcpy(out, state->decoding->bytes + state->place, count);
+    if (state->look.cut != 0 && state->place == state->look.cut && count == 8) {
+        /* libpng would read the data of this chunk whole and fail, though all pixels may be in the
+         * part that is there: tell it the length of that part. */
+        for (int i = 0; i < 4; ++i)
+            out[i] = (uint8_t)(state->look.cut_bytes >> (24 - 8 * i));
+    }
     state->place += count;
+}
+
+/* libpng calls this for every row that it has decoded, before it looks for the end of the data. */
+static void count_row(png_structp png, png_row_infop info, png_bytep row)
+{
+    struct png_state *state = png_get_user_transform_ptr(png);
+    (void)info;
+    (void)row;
+    --state->rows_left;
+}
+
+static int64_t rows_of_passes(const struct ddpm_picture *picture, int passes)
+{
+    const int height = picture->height, width = picture->width;
+    if (passes == 1)
+        return height;
+    int64_t rows = 0;
+    for (int pass = 0; pass < passes; ++pass)
+        if (PNG_PASS_COLS(width, pass) > 0)
+            rows += PNG_PASS_ROWS(height, pass);
+    return rows;
 }
 
 static void read_rows(struct png_state *state, int passes)
@@ -49,15 +82,35 @@ static void read_rows(struct png_state *state, int passes)
             png_read_row(state->png, picture->pixels + (size_t)y * stride, NULL);
 }
 
+/* Before libpng makes its rows, and before there is a picture. Deflate makes at most 1032 bytes out
+ * of one, so a file that is shorter than that cannot hold the picture. */
+static ddpm_status judge(const struct png_state *state)
+{
+    const int64_t height = png_get_image_height(state->png, state->info),
+                  width = png_get_image_width(state->png, state->info);
+    DDPM_TRY(ddpm_decoding_judge(state->decoding, height, width));
+    const int64_t row = (int64_t)png_get_rowbytes(state->png, state->info);
+    if (height * row / 1040 > (int64_t)state->decoding->size)
+        return ddpm_decoding_truncated(state->decoding);
+    return DDPM_OK;
+}
+
 static void read_picture(struct png_state *state)
 {
     png_structp png = state->png;
     png_infop info = state->info;
-    png_set_user_limits(png, 0x7FFFFFFF,
-                        0x7FFFFFFF); /* ddpm_decoding_start judges, with a clearer text */
+    png_set_user_limits(png, 0x7FFFFFFF, 0x7FFFFFFF); /* judge() does it, with a clearer text */
+    /* Checksums are ddpm_png_look's, and so are all chunks that are no part of the pixels. */
+    png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_NO_CHANGE);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_read_info(png, info);
+    state->status = judge(state);
+    if (state->status != DDPM_OK)
+        return;
     png_set_expand(png); /* palette to RGB, 1, 2 and 4 bits to 8, tRNS to alpha */
     png_set_strip_16(png);
+    png_set_read_user_transform_fn(png, count_row);
+    png_set_user_transform_info(png, state, 0, 0);
     int passes = png_set_interlace_handling(png);
     png_read_update_info(png, info);
     enum ddpm_pixel_mode mode = (enum ddpm_pixel_mode)png_get_channels(png, info);
@@ -65,14 +118,8 @@ static void read_picture(struct png_state *state)
                                         png_get_image_width(png, info), mode);
     if (state->status != DDPM_OK)
         return;
-    read_rows(state, passes);
-    png_read_end(png, info);
-#ifdef PNG_eXIf_SUPPORTED
-    png_uint_32 bytes = 0;
-    png_bytep exif = NULL;
-    if (png_get_eXIf_1(png, info, &bytes, &exif) && exif)
-        state->decoding->orientation = ddpm_exif_orientation(exif, bytes);
-#endif
+    state->rows_left = rows_of_passes(state->decoding->picture, passes);
+    read_rows(state, passes); /* what follows the pixels has been looked at */
 }
 
 static void run(struct png_state *state)
@@ -84,7 +131,7 @@ static void run(struct png_state *state)
 
 static ddpm_status decode(struct ddpm_decoding *decoding)
 {
-    struct png_state state = {.decoding = decoding};
+    struct png_state state = {.decoding = decoding, .rows_left = INT64_MAX};
     state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error, on_warning);
     state.info = state.png ? png_create_info_struct(state.png) : NULL;
     if (!state.info) {
@@ -92,7 +139,10 @@ static ddpm_status decode(struct ddpm_decoding *decoding)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for a PNG decoder");
     }
     png_set_read_fn(state.png, &state, read_bytes);
-    run(&state);
+    state.status = ddpm_png_look(decoding, &state.look);
+    decoding->orientation = state.look.orientation;
+    if (state.status == DDPM_OK)
+        run(&state);
     png_destroy_read_struct(&state.png, &state.info, NULL);
     return state.status;
 }

@@ -1,12 +1,12 @@
 /* TIFF through libtiff: the first picture of the file; bilevel, grey, palette, RGB, CMYK with 1 to
- * 16 bits per sample, extra samples as alpha, strips or tiles, samples together or in planes, every
- * compression that libtiff has. YCbCr is left to libtiff's own conversion. Floating point and Lab
- * are refused. */
+ * 16 bits per sample, extra samples as alpha, strips or tiles, samples together or in planes. YCbCr
+ * is left to libtiff's own conversion. What the tags mean, and what is refused, is in tiff_kind.c.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef HAVE_TIFF
-#include <tiffio.h>
+#include "data/tiff_kind.h"
 #endif
 
 #include "data/decode.h"
@@ -19,11 +19,7 @@ struct tiff_state {
     uint64_t place;
     bool past_end;     /* the library asked for bytes behind the end */
     char message[256]; /* the library's first complaint */
-
-    uint32_t width, height;
-    uint16_t bits, samples, photometric, planar;
-    bool premultiplied;
-    uint16_t *palette[3];
+    struct ddpm_tiff_kind kind;
 };
 
 static int on_error(TIFF *tiff, void *user, const char *module, const char *format,
@@ -37,14 +33,17 @@ static int on_error(TIFF *tiff, void *user, const char *module, const char *form
     return 1;
 }
 
+/* Warnings about tags are many and harmless; those of the codecs that guess where their data are
+ * damaged are not. */
 static int on_warning(TIFF *tiff, void *user, const char *module, const char *format,
                       va_list arguments)
 {
+    struct tiff_state *state = user;
     (void)tiff;
-    (void)user;
-    (void)module;
     (void)format;
     (void)arguments;
+    if (module && (strncmp(module, "Fax", 3) == 0 || strcmp(module, "JPEGLib") == 0))
+        ddpm_decoding_remark(state->decoding, DDPM_REMARK_DAMAGED);
     return 1;
 }
 
@@ -96,72 +95,6 @@ static ddpm_status raise_tiff(const struct tiff_state *state)
     return ddpm_raise(DDPM_ERROR_FORMAT, "%s", state->message[0] ? state->message : "damaged");
 }
 
-/* What kind of picture the tags describe. */
-static ddpm_status read_tags(struct tiff_state *state, enum ddpm_pixel_mode *mode)
-{
-    TIFF *tiff = state->tiff;
-    uint16_t format = SAMPLEFORMAT_UINT, orientation = ORIENTATION_TOPLEFT, extra = 0,
-             *kinds = NULL;
-    if (!TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &state->width) ||
-        !TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &state->height))
-        return ddpm_raise(DDPM_ERROR_FORMAT, "no width or height");
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &state->bits);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &state->samples);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_PLANARCONFIG, &state->planar);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &format);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_ORIENTATION, &orientation);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &extra, &kinds);
-    state->photometric = PHOTOMETRIC_MINISBLACK;
-    TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &state->photometric);
-    if (orientation >= 1 && orientation <= 8)
-        state->decoding->orientation = orientation;
-
-    const int bits = state->bits;
-    if ((format != SAMPLEFORMAT_UINT && format != SAMPLEFORMAT_VOID) ||
-        (bits != 1 && bits != 2 && bits != 4 && bits != 8 && bits != 16))
-        return ddpm_raise(
-            DDPM_ERROR_UNSUPPORTED,
-            "got %d bits of sample format %d, want unsigned integers of 1, 2, 4, 8 or 16", bits,
-            format);
-    int colours;
-    switch (state->photometric) {
-    case PHOTOMETRIC_MINISBLACK:
-    case PHOTOMETRIC_MINISWHITE:
-        colours = 1;
-        break;
-    case PHOTOMETRIC_PALETTE:
-        colours = 1;
-        if (bits > 8 || !TIFFGetField(tiff, TIFFTAG_COLORMAP, &state->palette[0],
-                                      &state->palette[1], &state->palette[2]))
-            return ddpm_raise(DDPM_ERROR_FORMAT, "a palette picture without a palette");
-        break;
-    case PHOTOMETRIC_RGB:
-    case PHOTOMETRIC_YCBCR:
-        colours = 3;
-        break;
-    case PHOTOMETRIC_SEPARATED:
-        colours = 4;
-        break;
-    default:
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "photometric interpretation %d",
-                          state->photometric);
-    }
-    if (state->samples < colours || state->samples > 16)
-        return ddpm_raise(DDPM_ERROR_FORMAT, "got %d samples per pixel, want %d to 16",
-                          state->samples, colours);
-    bool alpha = extra > 0 && kinds && state->samples > colours &&
-                 state->photometric != PHOTOMETRIC_PALETTE &&
-                 (kinds[0] == EXTRASAMPLE_ASSOCALPHA || kinds[0] == EXTRASAMPLE_UNASSALPHA);
-    state->premultiplied = alpha && kinds[0] == EXTRASAMPLE_ASSOCALPHA;
-    if (state->photometric == PHOTOMETRIC_SEPARATED)
-        *mode = DDPM_PIXEL_CMYK;
-    else if (state->photometric == PHOTOMETRIC_PALETTE)
-        *mode = DDPM_PIXEL_RGB;
-    else
-        *mode = (enum ddpm_pixel_mode)(colours + alpha);
-    return DDPM_OK;
-}
-
 /* Sample number `index` of a row as 8 bits; fewer bits are left as they are. */
 static uint8_t sample_of(const uint8_t *row, size_t index, int bits)
 {
@@ -176,87 +109,123 @@ static uint8_t sample_of(const uint8_t *row, size_t index, int bits)
     return (uint8_t)(row[bit >> 3] >> (8 - bits - (int)(bit & 7)) & ((1 << bits) - 1));
 }
 
+/* Sample number c of one pixel, of as many bits as the file has. */
+static void put_sample(const struct ddpm_tiff_kind *kind, uint8_t *to, int c, int value)
+{
+    const bool palette = kind->photometric == PHOTOMETRIC_PALETTE;
+    if (palette && c == 0) {
+        for (int k = 0; k < 3; ++k)
+            to[k] = (uint8_t)(kind->palette[k][value] >> 8);
+        return;
+    }
+    if (kind->bits < 8)
+        value *= 255 / ((1 << kind->bits) - 1);
+    if (kind->photometric == PHOTOMETRIC_MINISWHITE && c == 0)
+        value ^= 255;
+    to[palette ? 3 : c] = (uint8_t)value;
+}
+
+/* Samples of a pixel that are wanted: colours and alpha. */
+static int wanted_samples(const struct ddpm_tiff_kind *kind, const struct ddpm_picture *picture)
+{
+    return kind->photometric == PHOTOMETRIC_PALETTE ? 1 + kind->alpha : picture->channels;
+}
+
 /* Put `count` pixels of one decoded row at (x, y): all samples, or one plane. */
 static void put_row(const struct tiff_state *state, const uint8_t *row, uint32_t x, uint32_t y,
                     uint32_t count, int plane)
 {
+    const struct ddpm_tiff_kind *kind = &state->kind;
     const struct ddpm_picture *picture = state->decoding->picture;
-    const int channels = picture->channels, bits = state->bits;
-    const bool planes = state->planar == PLANARCONFIG_SEPARATE;
-    const bool palette = state->photometric == PHOTOMETRIC_PALETTE;
-    const int samples = planes ? 1 : state->samples;
-    const int wanted = planes || palette ? 1 : channels;
-    const int scale = bits < 8 && !palette ? 255 / ((1 << bits) - 1) : 1;
-    const int flip = state->photometric == PHOTOMETRIC_MINISWHITE ? 255 : 0;
-    uint8_t *to = picture->pixels + ((size_t)y * state->width + x) * (size_t)channels;
+    const bool planes = kind->planar == PLANARCONFIG_SEPARATE;
+    const size_t samples = planes ? 1 : kind->samples;
+    const int wanted = planes ? 1 : wanted_samples(kind, picture), channels = picture->channels;
+    uint8_t *to = picture->pixels + ((size_t)y * kind->width + x) * (size_t)channels;
     for (uint32_t i = 0; i < count; ++i, to += channels)
-        for (int c = 0; c < wanted; ++c) {
-            int value = sample_of(row, (size_t)i * (size_t)samples + (size_t)c, bits) * scale;
-            if (palette)
-                for (int k = 0; k < 3; ++k)
-                    to[k] = (uint8_t)(state->palette[k][value] >> 8);
-            else
-                to[plane + c] = (uint8_t)(plane + c == 0 ? value ^ flip : value);
-        }
+        for (int c = 0; c < wanted; ++c)
+            put_sample(kind, to, plane + c,
+                       sample_of(row, (size_t)i * samples + (size_t)c, kind->bits));
 }
 
 /* Blocks are tiles, or strips seen as tiles of the picture's full width. */
-static ddpm_status read_blocks(struct tiff_state *state)
+struct blocks {
+    bool tiled;
+    uint32_t width, height;
+    tmsize_t bytes, stride;
+    uint8_t *block; /* one, decoded */
+};
+
+static ddpm_status measure_blocks(struct tiff_state *state, struct blocks *blocks)
 {
     TIFF *tiff = state->tiff;
-    const bool tiled = TIFFIsTiled(tiff);
-    uint32_t block_width = state->width, block_height = state->height;
-    if (tiled) {
-        TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &block_width);
-        TIFFGetField(tiff, TIFFTAG_TILELENGTH, &block_height);
+    const struct ddpm_tiff_kind *kind = &state->kind;
+    blocks->tiled = TIFFIsTiled(tiff);
+    blocks->width = kind->width;
+    blocks->height = kind->height;
+    if (blocks->tiled) {
+        TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &blocks->width);
+        TIFFGetField(tiff, TIFFTAG_TILELENGTH, &blocks->height);
     } else {
-        TIFFGetFieldDefaulted(tiff, TIFFTAG_ROWSPERSTRIP, &block_height);
+        TIFFGetFieldDefaulted(tiff, TIFFTAG_ROWSPERSTRIP, &blocks->height);
     }
-    tmsize_t bytes = tiled ? TIFFTileSize(tiff) : TIFFStripSize(tiff);
-    tmsize_t stride = tiled ? TIFFTileRowSize(tiff) : TIFFScanlineSize(tiff);
-    if (block_width == 0 || block_height == 0 || bytes <= 0 || stride <= 0)
+    blocks->bytes = blocks->tiled ? TIFFTileSize(tiff) : TIFFStripSize(tiff);
+    blocks->stride = blocks->tiled ? TIFFTileRowSize(tiff) : TIFFScanlineSize(tiff);
+    if (blocks->width == 0 || blocks->height == 0 || blocks->bytes <= 0 || blocks->stride <= 0)
         return raise_tiff(state);
-    if (block_height > state->height && !tiled)
-        block_height = state->height;
+    if (blocks->height > kind->height && !blocks->tiled)
+        blocks->height = kind->height;
     /* A tile may be larger than the picture, but not by so much that it becomes a bomb of its own.
      */
-    if (bytes > 32 * (tmsize_t)state->width * (tmsize_t)state->height + (16 << 20))
-        return ddpm_raise(DDPM_ERROR_FORMAT, "a block of %lld bytes is too large",
-                          (long long)bytes);
-    uint64_t samples = state->planar == PLANARCONFIG_SEPARATE ? 1 : state->samples;
-    if ((uint64_t)stride < ((uint64_t)block_width * samples * state->bits + 7) / 8)
+    if ((size_t)blocks->bytes > ddpm_decoding_budget(kind->height, kind->width))
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "a block of %lld bytes is too large for a picture of %ux%u",
+                          (long long)blocks->bytes, kind->width, kind->height);
+    uint64_t samples = kind->planar == PLANARCONFIG_SEPARATE ? 1 : kind->samples;
+    if ((uint64_t)blocks->stride < ((uint64_t)blocks->width * samples * kind->bits + 7) / 8)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "subsampled rows");
+    return DDPM_OK;
+}
 
-    uint8_t *block = calloc(1, (size_t)bytes);
-    if (!block)
-        return ddpm_raise_memory((size_t)bytes, "a TIFF block");
-    ddpm_status status = DDPM_OK;
-    int planes = state->planar == PLANARCONFIG_SEPARATE ? state->decoding->picture->channels : 1;
-    if (state->photometric == PHOTOMETRIC_PALETTE)
-        planes = 1;
-    for (int plane = 0; plane < planes && status == DDPM_OK; ++plane)
-        for (uint32_t y = 0; y < state->height && status == DDPM_OK; y += block_height) {
-            for (uint32_t x = 0; x < state->width; x += block_width) {
-                uint32_t rows = state->height - y < block_height ? state->height - y : block_height;
-                uint32_t columns = state->width - x < block_width ? state->width - x : block_width;
-                uint16_t which = (uint16_t)plane;
-                tmsize_t got = tiled ? TIFFReadTile(tiff, block, x, y, 0, which)
+/* One row of blocks: of the picture's rows y and on. */
+static ddpm_status read_block_row(struct tiff_state *state, const struct blocks *blocks, int plane,
+                                  uint32_t y)
+{
+    TIFF *tiff = state->tiff;
+    const uint32_t width = state->kind.width, left_below = state->kind.height - y;
+    const uint32_t rows = left_below < blocks->height ? left_below : blocks->height;
+    const uint16_t which = (uint16_t)plane;
+    for (uint32_t x = 0; x < width;) {
+        const uint32_t columns = width - x < blocks->width ? width - x : blocks->width;
+        tmsize_t got = blocks->tiled ? TIFFReadTile(tiff, blocks->block, x, y, 0, which)
                                      : TIFFReadEncodedStrip(tiff, TIFFComputeStrip(tiff, y, which),
-                                                            block, bytes);
-                if (got < (tmsize_t)rows * stride) {
-                    status = raise_tiff(state);
-                    break;
-                }
-                for (uint32_t row = 0; row < rows; ++row)
-                    put_row(state, block + (size_t)row * (size_t)stride, x, y + row, columns,
-                            plane);
-                if (columns == state->width - x)
-                    break;
-            }
-            if (state->height - y <= block_height)
-                break;
+                                                            blocks->block, blocks->bytes);
+        if (got < (tmsize_t)rows * blocks->stride)
+            return raise_tiff(state);
+        for (uint32_t row = 0; row < rows; ++row)
+            put_row(state, blocks->block + (size_t)row * (size_t)blocks->stride, x, y + row,
+                    columns, plane);
+        x += columns;
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status read_blocks(struct tiff_state *state)
+{
+    struct blocks blocks = {0};
+    DDPM_TRY(measure_blocks(state, &blocks));
+    blocks.block = calloc(1, (size_t)blocks.bytes);
+    if (!blocks.block)
+        return ddpm_raise_memory((size_t)blocks.bytes, "a TIFF block");
+    ddpm_status status = DDPM_OK;
+    const int planes = state->kind.planar == PLANARCONFIG_SEPARATE
+                           ? wanted_samples(&state->kind, state->decoding->picture)
+                           : 1;
+    for (int plane = 0; plane < planes; ++plane)
+        for (uint32_t y = 0; y < state->kind.height && status == DDPM_OK;) {
+            status = read_block_row(state, &blocks, plane, y);
+            y += state->kind.height - y < blocks.height ? state->kind.height - y : blocks.height;
         }
-    free(block);
+    free(blocks.block);
     return status;
 }
 
@@ -264,13 +233,14 @@ static ddpm_status read_blocks(struct tiff_state *state)
 static ddpm_status read_by_library(struct tiff_state *state)
 {
     struct ddpm_picture *picture = state->decoding->picture;
-    size_t pixels = (size_t)state->width * state->height;
+    const uint32_t width = state->kind.width, height = state->kind.height;
+    size_t pixels = (size_t)width * height;
     uint32_t *words = malloc(pixels * sizeof *words);
     if (!words)
         return ddpm_raise_memory(pixels * sizeof *words, "a TIFF picture");
     ddpm_status status = DDPM_OK;
-    if (TIFFReadRGBAImageOriented(state->tiff, state->width, state->height, words,
-                                  state->decoding->orientation, 1)) {
+    if (TIFFReadRGBAImageOriented(state->tiff, width, height, words, state->decoding->orientation,
+                                  1)) {
         for (size_t i = 0; i < pixels; ++i) {
             picture->pixels[3 * i] = (uint8_t)TIFFGetR(words[i]);
             picture->pixels[3 * i + 1] = (uint8_t)TIFFGetG(words[i]);
@@ -299,21 +269,20 @@ static void divide_by_alpha(struct ddpm_picture *picture)
 
 static ddpm_status read_picture(struct tiff_state *state)
 {
-    enum ddpm_pixel_mode mode = DDPM_PIXEL_RGB;
-    DDPM_TRY(read_tags(state, &mode));
-    uint16_t compression = COMPRESSION_NONE;
-    TIFFGetFieldDefaulted(state->tiff, TIFFTAG_COMPRESSION, &compression);
-    bool by_library = state->photometric == PHOTOMETRIC_YCBCR;
-    if (by_library && compression == COMPRESSION_JPEG && state->planar == PLANARCONFIG_CONTIG) {
+    struct ddpm_tiff_kind *kind = &state->kind;
+    DDPM_TRY(ddpm_tiff_kind_read(kind, state->tiff, state->decoding));
+    state->decoding->orientation = kind->orientation;
+    bool by_library = kind->photometric == PHOTOMETRIC_YCBCR;
+    if (by_library && kind->compression == COMPRESSION_JPEG &&
+        kind->planar == PLANARCONFIG_CONTIG) {
         TIFFSetField(state->tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
         by_library = false;
     }
-    DDPM_TRY(ddpm_decoding_start(state->decoding, state->height, state->width,
-                                 by_library ? DDPM_PIXEL_RGB : mode));
+    DDPM_TRY(ddpm_decoding_start(state->decoding, kind->height, kind->width, kind->mode));
     if (by_library)
         return read_by_library(state);
     DDPM_TRY(read_blocks(state));
-    if (state->premultiplied)
+    if (kind->premultiplied)
         divide_by_alpha(state->decoding->picture);
     return DDPM_OK;
 }
@@ -321,12 +290,16 @@ static ddpm_status read_picture(struct tiff_state *state)
 static ddpm_status decode(struct ddpm_decoding *decoding)
 {
     struct tiff_state state = {.decoding = decoding};
+    int64_t height = 0, width = 0;
+    DDPM_TRY(ddpm_tiff_judge(decoding, &height, &width));
     TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
     if (!options)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for a TIFF decoder");
+    const size_t budget = ddpm_decoding_budget(height, width);
     TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, &state);
     TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, &state);
-    TIFFOpenOptionsSetMaxSingleMemAlloc(options, (tmsize_t)1 << 30);
+    TIFFOpenOptionsSetMaxSingleMemAlloc(
+        options, (tmsize_t)(budget > decoding->size ? budget : decoding->size));
     state.tiff = TIFFClientOpenExt("picture", "rm", &state, read_bytes, write_bytes, seek,
                                    close_nothing, size_of, NULL, NULL, options);
     TIFFOpenOptionsFree(options);

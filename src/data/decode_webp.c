@@ -1,6 +1,10 @@
-/* WebP through libwebp: lossy and lossless, with or without alpha. Animations are refused.
- * The EXIF block is found in the RIFF container: "RIFF" size "WEBP", then chunks of name, 32-bit
- * size, content, even. */
+/* WebP through libwebp: lossy and lossless, with or without alpha; of an animation the first
+ * picture, on a transparent canvas.
+ *
+ * The container: "RIFF" size "WEBP", then chunks of name, 32-bit size, content, even. An extended
+ * file begins with VP8X: flags, 3 reserved bytes, width - 1 and height - 1 of the canvas, 24 bits
+ * each. A picture of an animation is ANMF: x / 2, y / 2, width - 1, height - 1, duration, 24 bits
+ * each, flags of 8 bits, then chunks: ALPH, VP8, VP8L. */
 #include <string.h>
 
 #ifdef HAVE_WEBP
@@ -15,18 +19,40 @@ static uint32_t little32(const uint8_t *at)
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-static int find_orientation(const uint8_t *bytes, size_t size)
+static uint32_t little24(const uint8_t *at)
 {
-    size_t at = 12;
-    while (at + 8 <= size) {
-        size_t content = little32(bytes + at + 4);
-        if (content > size - at - 8)
-            return 1;
-        if (memcmp(bytes + at, "EXIF", 4) == 0)
-            return ddpm_exif_orientation(bytes + at + 8, content);
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16;
+}
+
+/* The first chunk of a name in [bytes, bytes + size), a row of chunks. NULL when there is none. */
+static const uint8_t *find_chunk(const uint8_t *bytes, size_t size, const char *name,
+                                 size_t *length)
+{
+    for (size_t at = 0; size - at >= 8;) {
+        const size_t content = little32(bytes + at + 4), left = size - at - 8;
+        if (content > left)
+            return NULL;
+        if (memcmp(bytes + at, name, 4) == 0) {
+            *length = content;
+            return bytes + at + 8;
+        }
+        if (left - content < (content & 1))
+            return NULL;
         at += 8 + content + (content & 1);
     }
-    return 1;
+    return NULL;
+}
+
+static int find_orientation(const uint8_t *bytes, size_t size)
+{
+    size_t length = 0;
+    const uint8_t *exif = find_chunk(bytes + 12, size - 12, "EXIF", &length);
+    int orientation = exif ? ddpm_exif_orientation(exif, length) : 0;
+    if (orientation == 0) {
+        const uint8_t *xmp = find_chunk(bytes + 12, size - 12, "XMP ", &length);
+        orientation = xmp ? ddpm_xmp_orientation(xmp, length) : 0;
+    }
+    return orientation > 0 ? orientation : 1;
 }
 
 static ddpm_status raise_webp(const struct ddpm_decoding *decoding, VP8StatusCode code)
@@ -44,6 +70,75 @@ static ddpm_status raise_webp(const struct ddpm_decoding *decoding, VP8StatusCod
     }
 }
 
+/* Decode the picture in [bytes, bytes + size) to `to`, a place of the canvas. */
+static ddpm_status decode_into(const struct ddpm_decoding *decoding, const uint8_t *bytes,
+                               size_t size, uint8_t *to, WebPDecoderConfig *config)
+{
+    const struct ddpm_picture *picture = decoding->picture;
+    const int stride = picture->width * picture->channels;
+    const size_t place = (size_t)(to - picture->pixels);
+    config->output.colorspace = picture->channels == 4 ? MODE_RGBA : MODE_RGB;
+    config->output.is_external_memory = 1;
+    config->output.u.RGBA.rgba = to;
+    config->output.u.RGBA.stride = stride;
+    config->output.u.RGBA.size = (size_t)stride * (size_t)picture->height - place;
+    VP8StatusCode code = WebPDecode(bytes, size, config);
+    return code == VP8_STATUS_OK ? DDPM_OK : raise_webp(decoding, code);
+}
+
+/* The first picture of an animation. Its canvas is transparent black, whatever background the file
+ * names: that is how libwebp and Pillow begin. */
+static ddpm_status decode_animation(struct ddpm_decoding *decoding, WebPDecoderConfig *config)
+{
+    size_t length = 0;
+    const uint8_t *bytes = decoding->bytes;
+    const int height = config->input.height, width = config->input.width;
+    const uint8_t *frame = find_chunk(bytes + 12, decoding->size - 12, "ANMF", &length);
+    if (!frame)
+        return ddpm_decoding_truncated(decoding);
+    if (length < 16)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "damaged: a picture of %zu bytes in the animation",
+                          length);
+    const int64_t x = 2 * (int64_t)little24(frame), y = 2 * (int64_t)little24(frame + 3);
+    const bool alpha = config->input.has_alpha;
+    VP8StatusCode code = WebPGetFeatures(frame + 16, length - 16, &config->input);
+    if (code != VP8_STATUS_OK)
+        return raise_webp(decoding, code);
+    if (config->input.has_animation || config->input.width != (int)little24(frame + 6) + 1 ||
+        config->input.height != (int)little24(frame + 9) + 1 || x + config->input.width > width ||
+        y + config->input.height > height)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "damaged: the first picture of the animation does not fit its canvas");
+    DDPM_TRY(
+        ddpm_decoding_start(decoding, height, width, alpha ? DDPM_PIXEL_RGBA : DDPM_PIXEL_RGB));
+    struct ddpm_picture *picture = decoding->picture;
+    const size_t stride = (size_t)width * (size_t)picture->channels;
+    memset(picture->pixels, 0, (size_t)height * stride);
+    return decode_into(decoding, frame + 16, length - 16,
+                       picture->pixels + (size_t)y * stride + (size_t)(x * picture->channels),
+                       config);
+}
+
+/* libwebp refuses a container that is shorter than it says, even where only a chunk behind the
+ * picture is cut; it also takes the chunks of a picture alone. */
+static const uint8_t *find_picture(struct ddpm_decoding *decoding, size_t *size)
+{
+    static const char *const names[] = {"ALPH", "VP8 ", "VP8L"};
+    const uint8_t *bytes = decoding->bytes, *found = NULL;
+    *size = decoding->size;
+    if (little32(bytes + 4) <= decoding->size - 8)
+        return bytes;
+    ddpm_decoding_remark(decoding, DDPM_REMARK_NO_END);
+    for (int i = 0; i < 3 && !found; ++i) {
+        size_t length = 0;
+        found = find_chunk(bytes + 12, decoding->size - 12, names[i], &length);
+    }
+    if (!found)
+        return bytes;
+    *size = decoding->size - (size_t)(found - 8 - bytes);
+    return found - 8;
+}
+
 static ddpm_status decode(struct ddpm_decoding *decoding)
 {
     WebPDecoderConfig config;
@@ -52,23 +147,15 @@ static ddpm_status decode(struct ddpm_decoding *decoding)
     VP8StatusCode code = WebPGetFeatures(decoding->bytes, decoding->size, &config.input);
     if (code != VP8_STATUS_OK)
         return raise_webp(decoding, code);
-    if (config.input.has_animation)
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "an animation, want one picture");
-    bool alpha = config.input.has_alpha;
-    DDPM_TRY(ddpm_decoding_start(decoding, config.input.height, config.input.width,
-                                 alpha ? DDPM_PIXEL_RGBA : DDPM_PIXEL_RGB));
-    struct ddpm_picture *picture = decoding->picture;
-    int stride = picture->width * picture->channels;
-    config.output.colorspace = alpha ? MODE_RGBA : MODE_RGB;
-    config.output.is_external_memory = 1;
-    config.output.u.RGBA.rgba = picture->pixels;
-    config.output.u.RGBA.stride = stride;
-    config.output.u.RGBA.size = (size_t)stride * (size_t)picture->height;
-    code = WebPDecode(decoding->bytes, decoding->size, &config);
-    if (code != VP8_STATUS_OK)
-        return raise_webp(decoding, code);
+    DDPM_TRY(ddpm_decoding_judge(decoding, config.input.height, config.input.width));
     decoding->orientation = find_orientation(decoding->bytes, decoding->size);
-    return DDPM_OK;
+    size_t size = 0;
+    const uint8_t *picture = find_picture(decoding, &size);
+    if (config.input.has_animation)
+        return decode_animation(decoding, &config);
+    DDPM_TRY(ddpm_decoding_start(decoding, config.input.height, config.input.width,
+                                 config.input.has_alpha ? DDPM_PIXEL_RGBA : DDPM_PIXEL_RGB));
+    return decode_into(decoding, picture, size, decoding->picture->pixels, &config);
 }
 #else
 static ddpm_status decode(struct ddpm_decoding *decoding)

@@ -3,12 +3,15 @@
 #include "data/folder.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "core/memory.h"
+#include "core/text.h"
+#include "data/endings.h"
+#include "data/own_output.h"
 #include "formats/file.h"
 
 struct identity {
@@ -23,6 +26,9 @@ struct scan {
     size_t folder_count, folder_capacity, next;
     struct identity *seen; /* of the folders in the list */
     size_t seen_count, seen_capacity;
+    char *own; /* the first folder that ddpm wrote itself, and how many there are */
+    size_t own_count;
+    struct ddpm_endings ignored;
 };
 
 uint64_t ddpm_fnv64(uint64_t hash, const void *bytes, size_t count)
@@ -31,19 +37,6 @@ uint64_t ddpm_fnv64(uint64_t hash, const void *bytes, size_t count)
     for (size_t i = 0; i < count; ++i)
         hash = (hash ^ at[i]) * UINT64_C(0x100000001B3);
     return hash;
-}
-
-static bool is_picture_name(const char *name)
-{
-    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp",
-                                          ".bmp", ".tif",  ".tiff"};
-    const char *dot = strrchr(name, '.');
-    if (!dot || dot == name)
-        return false;
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; ++i)
-        if (strcasecmp(dot, endings[i]) == 0)
-            return true;
-    return false;
 }
 
 /* Takes over `name`. */
@@ -103,18 +96,38 @@ static ddpm_status visit_entry(struct scan *scan, const char *inside, const char
         return status;
     }
     if (stat(path, &about) != 0) {
-        if (is_picture_name(entry))
+        if (ddpm_is_picture_name(entry))
             skip(scan, path, "a link to nothing, or no permission");
         free(name);
     } else if (S_ISDIR(about.st_mode)) {
         status = add_folder(scan, name, &about);
-    } else if (S_ISREG(about.st_mode) && is_picture_name(entry)) {
+    } else if (S_ISREG(about.st_mode) && ddpm_is_picture_name(entry)) {
         status = add_file(scan, name, (int64_t)about.st_size);
     } else {
+        if (S_ISREG(about.st_mode))
+            ddpm_endings_count(&scan->ignored, entry);
         free(name);
     }
     free(path);
     return status;
+}
+
+/* A run or drawn pictures among the training pictures: left out, so that the next run does not
+ * learn what the last one drew, and so that a run inside its own pictures can go on. The folder
+ * itself is taken for what the user says it is. */
+static ddpm_status leave_out(struct scan *scan, const char *path)
+{
+    return scan->own_count++ > 0 ? DDPM_OK : ddpm_copy_string(&scan->own, path);
+}
+
+static void say_what_is_left_out(const struct scan *scan)
+{
+    char more[48] = "";
+    if (scan->own_count > 1)
+        snprintf(more, sizeof more, " and %zu more", scan->own_count - 1);
+    if (scan->own)
+        ddpm_log(DDPM_LOG_INFO, "left out of the pictures, since ddpm wrote it: %s%s", scan->own,
+                 more);
 }
 
 /* The next folder of the list. Only the first, the folder itself, has to be readable. */
@@ -133,7 +146,10 @@ static ddpm_status visit_folder(struct scan *scan)
         skip(scan, path, ddpm_error_message());
         status = DDPM_OK;
     }
-    for (size_t i = 0; i < count && status == DDPM_OK; ++i)
+    const bool own = status == DDPM_OK && index > 0 && ddpm_is_own_output(path, entries, count);
+    if (own)
+        status = leave_out(scan, path);
+    for (size_t i = 0; i < count && status == DDPM_OK && !own; ++i)
         status = visit_entry(scan, scan->folders[index], entries[i]);
     ddpm_names_free(entries, count);
     free(path);
@@ -161,6 +177,14 @@ static void finish(struct ddpm_folder *folder)
     }
 }
 
+static void log_ignored(const struct scan *scan)
+{
+    char text[512];
+    if (scan->ignored.count > 0)
+        ddpm_log(DDPM_LOG_INFO, "%s: not looked at: %s", scan->folder->path,
+                 ddpm_endings_text(&scan->ignored, text, sizeof text));
+}
+
 ddpm_status ddpm_folder_scan(struct ddpm_folder *folder, const char *path)
 {
     struct scan scan = {.folder = folder};
@@ -176,7 +200,10 @@ ddpm_status ddpm_folder_scan(struct ddpm_folder *folder, const char *path)
     while (scan.next < scan.folder_count)
         DDPM_TRY_GOTO(done, visit_folder(&scan));
     finish(folder);
+    say_what_is_left_out(&scan);
+    log_ignored(&scan);
 done:
+    free(scan.own);
     for (size_t i = 0; i < scan.folder_count; ++i)
         free(scan.folders[i]);
     free(scan.folders);

@@ -1,10 +1,12 @@
-/* The pictures under a folder: files whose name ends in .jpg .jpeg .png .webp .bmp .tif .tiff, in
- * any case, in the folder and all below it. Names that begin with a dot are left out. Symbolic
- * links are followed; a folder that is reached twice is visited once. The order is that of the
- * bytes of the relative paths: the same on every machine. */
+/* The pictures under a folder: files whose name ends as a picture's (data/endings.h), in any case,
+ * in the folder and all below it. Files with other endings are counted in one remark; names that
+ * begin with a dot are left out, and so are folders that ddpm wrote (own_output.h), with one
+ * remark. Symbolic links are followed; a folder that is reached twice is visited once. The order is
+ * that of the bytes of the relative paths: the same on every machine. */
 #ifndef DDPM_DATA_FOLDER_H
 #define DDPM_DATA_FOLDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -66,21 +65,44 @@ static int mode_samples(enum ddpm_pixel_mode mode)
     return mode == DDPM_PIXEL_CMYK ? 4 : (int)mode;
 }
 
-ddpm_status ddpm_decoding_start(struct ddpm_decoding *decoding, int64_t height, int64_t width,
-                                enum ddpm_pixel_mode mode)
+ddpm_status ddpm_decoding_judge(const struct ddpm_decoding *decoding, int64_t height, int64_t width)
 {
     if (height <= 0 || width <= 0)
         return ddpm_raise(DDPM_ERROR_FORMAT, "picture of %lldx%lld pixels, want at least 1x1",
                           (long long)width, (long long)height);
-    if (height > INT_MAX || width > INT_MAX || height > decoding->pixel_limit / width)
+    if (height > decoding->pixel_limit / width)
         return ddpm_raise(
             DDPM_ERROR_FORMAT,
             "picture of %lldx%lld pixels is too large, want at most %lld pixels; make it "
             "smaller first",
             (long long)width, (long long)height, (long long)decoding->pixel_limit);
+    if (height > DDPM_PICTURE_SIDE_LIMIT || width > DDPM_PICTURE_SIDE_LIMIT)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "picture of %lldx%lld pixels is too large, want sides of at most %lld "
+                          "pixels",
+                          (long long)width, (long long)height, (long long)DDPM_PICTURE_SIDE_LIMIT);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_decoding_start(struct ddpm_decoding *decoding, int64_t height, int64_t width,
+                                enum ddpm_pixel_mode mode)
+{
+    DDPM_TRY(ddpm_decoding_judge(decoding, height, width));
     decoding->mode = mode;
     return ddpm_picture_resize_buffer(decoding->picture, (int)height, (int)width,
                                       mode_samples(mode));
+}
+
+void ddpm_decoding_remark(struct ddpm_decoding *decoding, const char *text)
+{
+    if (!decoding->picture->remark)
+        decoding->picture->remark = text;
+}
+
+size_t ddpm_decoding_budget(int64_t height, int64_t width)
+{
+    /* The result takes up to four bytes, and before it is converted there is no spare. */
+    return (size_t)(height * width) * (DDPM_PICTURE_PIXEL_BYTES / 2) + ((size_t)64 << 20);
 }
 
 ddpm_status ddpm_decoding_truncated(const struct ddpm_decoding *decoding)
@@ -219,6 +241,7 @@ ddpm_status ddpm_picture_decode(struct ddpm_picture *picture, const uint8_t *byt
         .picture = picture,
         .orientation = 1,
     };
+    picture->remark = NULL;
     ddpm_status status = decoder->decode(&decoding);
     if (status != DDPM_OK)
         return ddpm_raise_context(status, "%s: ", decoder->name);

@@ -10,6 +10,7 @@
 
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/threads.h"
 
 struct slot {
     uint8_t *pixels, *flips;
@@ -34,6 +35,7 @@ struct ddpm_prefetch {
     struct slot *slots;     /* [depth] */
     struct worker *workers; /* [threads], the first `started` of them run */
     int started;
+    struct ddpm_source_reader *own; /* of who takes the batches, where no thread can be had */
 
     pthread_mutex_t lock;
     pthread_cond_t room, ready;
@@ -150,11 +152,15 @@ static ddpm_status start_threads(struct ddpm_prefetch *prefetch)
         worker->prefetch = prefetch;
         DDPM_TRY(ddpm_source_reader_create(&worker->reader, prefetch->source));
         int error = pthread_create(&worker->thread, NULL, work, worker);
-        if (error != 0) {
+        if (error == 0)
+            continue;
+        ddpm_log(DDPM_LOG_WARNING, "reading pictures with %d of %d threads: %s", prefetch->started,
+                 prefetch->options.threads, ddpm_thread_words(error));
+        if (prefetch->started == 0)
+            prefetch->own = worker->reader;
+        else
             ddpm_source_reader_destroy(&worker->reader);
-            return ddpm_raise(DDPM_ERROR_MEMORY, "cannot start decoding thread %d of %d: %s",
-                              prefetch->started + 1, prefetch->options.threads, strerror(error));
-        }
+        break;
     }
     return DDPM_OK;
 }
@@ -199,6 +205,7 @@ void ddpm_prefetch_destroy(struct ddpm_prefetch **prefetch)
         pthread_join(closing->workers[i].thread, NULL);
         ddpm_source_reader_destroy(&closing->workers[i].reader);
     }
+    ddpm_source_reader_destroy(&closing->own);
     for (int i = 0; closing->slots && i < closing->options.depth; ++i) {
         struct slot *slot = &closing->slots[i];
         if (slot->pixels)
@@ -237,6 +244,12 @@ ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch
     }
     if (slot->missing > 0) {
         double begin = now();
+        while (prefetch->own && slot->missing > 0) {
+            uint64_t sample = prefetch->claimed++;
+            pthread_mutex_unlock(&prefetch->lock);
+            make_sample(prefetch, prefetch->own, sample);
+            pthread_mutex_lock(&prefetch->lock);
+        }
         while (slot->missing > 0)
             pthread_cond_wait(&prefetch->ready, &prefetch->lock);
         prefetch->statistics.seconds_waited += now() - begin;

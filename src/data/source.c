@@ -34,7 +34,7 @@ enum item_state {
 struct ddpm_source_items {
     _Atomic unsigned char *state; /* [count] of enum item_state */
     uint8_t *cache;               /* [count, item_bytes] or NULL */
-    atomic_llong bad, enlarged;
+    atomic_llong bad, enlarged, remarked;
     atomic_bool enlarged_logged;
     bool quiet; /* while all items are looked at, remarks are kept for the end, in order */
 };
@@ -69,8 +69,10 @@ static ddpm_status judge(const struct ddpm_source *source)
 
 /* Failures that say nothing about the picture must end the run instead of changing which pictures
  * are used. */
-static bool is_fault_of_picture(ddpm_status status)
+static bool is_fault_of_picture(const struct ddpm_source *source, ddpm_status status)
 {
+    if (source->kind->one_file)
+        return false;
     if (status == DDPM_ERROR_IO)
         return errno != EMFILE && errno != ENFILE && errno != ENOMEM;
     return status == DDPM_ERROR_FORMAT || status == DDPM_ERROR_UNSUPPORTED;
@@ -100,6 +102,19 @@ static void note_enlarged(struct ddpm_source *source, int64_t index)
     ddpm_log(
         DDPM_LOG_WARNING, "%s is smaller than %dx%d and is enlarged; so will be others like it",
         ddpm_source_name(source, index, NULL, 0), source->options.width, source->options.height);
+}
+
+/* A picture that decodes from a file that is not as it should be. */
+static void note_remark(struct ddpm_source *source, int64_t index, const char *remark)
+{
+    if (source->items->quiet)
+        return;
+    long long before = atomic_fetch_add(&source->items->remarked, 1);
+    if (before < LISTED)
+        ddpm_log(DDPM_LOG_WARNING, "%s/%s: %s", source->path,
+                 ddpm_source_name(source, index, NULL, 0), remark);
+    else if (before == LISTED)
+        ddpm_log(DDPM_LOG_WARNING, "more than %d such files; the others are not listed", LISTED);
 }
 
 static uint8_t *cache_place(const struct ddpm_source *source, int64_t index)
@@ -140,7 +155,7 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
     ddpm_status status = source->kind->read(reader, index, random, out, &enlarged);
     if (status != DDPM_OK) {
         *good = false;
-        if (!is_fault_of_picture(status)) {
+        if (!is_fault_of_picture(source, status)) {
             if (first)
                 atomic_store(&items->state[index], UNKNOWN);
             return status;
@@ -152,6 +167,8 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
     if (first) {
         if (enlarged)
             note_enlarged(source, index);
+        if (reader->picture.remark)
+            note_remark(source, index, reader->picture.remark);
         if (items->cache)
             memcpy(cache_place(source, index), out, source->item_bytes);
         atomic_store(&items->state[index], items->cache ? CACHED : GOOD);
@@ -182,7 +199,7 @@ ddpm_status ddpm_source_read(struct ddpm_source_reader *reader, int64_t index,
 struct sweep {
     struct ddpm_source *source;
     bool decode;
-    char **reasons; /* [count]: why an item is bad; NULL when it is not */
+    char **reasons; /* [count]: why an item is bad, or what is wrong with its file; else NULL */
     pthread_mutex_t lock;
     ddpm_status status; /* first failure that is not a picture's fault */
     char *message;
@@ -210,10 +227,11 @@ static ddpm_status look_at(struct sweep *sweep, struct ddpm_source_reader *reade
         const struct ddpm_random4 random = {{0}};
         bool good = true;
         DDPM_TRY(ddpm_source_read_exactly(reader, index, &random, pixels, &good));
-        return good ? DDPM_OK : ddpm_copy_string(&sweep->reasons[index], ddpm_error_message());
+        const char *reason = good ? reader->picture.remark : ddpm_error_message();
+        return reason ? ddpm_copy_string(&sweep->reasons[index], reason) : DDPM_OK;
     }
     ddpm_status status = source->kind->check(source, index);
-    if (status == DDPM_OK || !is_fault_of_picture(status))
+    if (status == DDPM_OK || !is_fault_of_picture(source, status))
         return status;
     mark_bad(source, index);
     return ddpm_copy_string(&sweep->reasons[index], ddpm_error_message());
@@ -241,7 +259,9 @@ static void report(struct ddpm_source *source, char *const *reasons)
     struct ddpm_source_items *items = source->items;
     int64_t found = 0;
     for (int64_t i = 0; i < source->count; ++i)
-        if (reasons[i] && found++ < LISTED)
+        if (reasons[i] && atomic_load(&items->state[i]) != BAD)
+            note_remark(source, i, reasons[i]);
+        else if (reasons[i] && found++ < LISTED)
             ddpm_log(DDPM_LOG_WARNING, "skipped: %s", reasons[i]);
     if (found > 0)
         ddpm_log(DDPM_LOG_WARNING, "%s: %lld of %lld pictures cannot be read and are skipped%s",
@@ -388,6 +408,7 @@ void ddpm_source_reader_destroy(struct ddpm_source_reader **reader)
         return;
     ddpm_picture_free(&(*reader)->picture);
     ddpm_resizer_free(&(*reader)->resizer);
+    free((*reader)->pixels);
     free(*reader);
     *reader = NULL;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/memory.h"
+#include "data/endings.h"
 #include "data/folder.h"
 #include "data/source_kinds.h"
 #include "formats/file.h"
@@ -33,7 +34,7 @@ static ddpm_status open_folder(struct ddpm_source *source)
         return ddpm_raise(
             DDPM_ERROR_FORMAT,
             "%s: no pictures found (%zu unreadable folders or links), want files that "
-            "end in .jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff",
+            "end in " DDPM_PICTURE_ENDINGS,
             source->path, folder->unreadable);
     int64_t bytes = 0;
     for (size_t i = 0; i < folder->count; ++i)

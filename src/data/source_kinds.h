@@ -8,6 +8,8 @@
 
 struct ddpm_source_kind {
     const char *name;
+    /* All items are in one file: a failure to read is the file's, not the picture's. */
+    bool one_file;
     /* Whether this path is for this kind. */
     bool (*claims)(const char *path);
     /* Fill source->count, fingerprint and state. On failure `close` is called too. */
@@ -41,6 +43,7 @@ struct ddpm_source_reader {
     struct ddpm_source *source;
     struct ddpm_picture picture;
     struct ddpm_resizer resizer;
+    uint8_t *pixels; /* room of the kind for one picture as it is stored; NULL until needed */
 };
 
 #endif

@@ -1,7 +1,13 @@
-/* Pictures from a packed file: .npy, uint8 [N, height, width, channels], mapped into memory. */
+/* Pictures from a packed file: .npy, uint8 [N, height, width, channels].
+ *
+ * The file is read picture by picture, not mapped: one that is cut short while it is used then
+ * gives an error, and the run can save its state. It stays open, so deleting it or renaming another
+ * over it changes nothing. Writing into it is noticed where that changes its fingerprint. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/memory.h"
 #include "data/folder.h"
@@ -12,6 +18,17 @@
 /* The fingerprint looks at this many blocks, evenly spaced, so that a large file is not read whole.
  */
 enum { BLOCKS = 64, BLOCK_BYTES = 4096 };
+
+/* The longest header that is read; NumPy's own are shorter than 1 KB. */
+enum { HEAD_BYTES = 1 << 16 };
+
+struct packed {
+    struct ddpm_npy npy; /* without data */
+    struct ddpm_file_reader reader;
+    bool open;
+    pthread_mutex_t lock;
+    struct timespec changed; /* when the file was last written to, as far as is known */
+};
 
 static bool claims(const char *path)
 {
@@ -54,8 +71,10 @@ static ddpm_status check_shape(const struct ddpm_source *source, const struct dd
     return DDPM_OK;
 }
 
-static uint64_t fingerprint(const struct ddpm_npy *npy)
+static ddpm_status fingerprint(const struct packed *packed, uint64_t *out)
 {
+    const struct ddpm_npy *npy = &packed->npy;
+    uint8_t block[BLOCK_BYTES];
     uint64_t hash = DDPM_FNV64_START;
     for (int i = 0; i < npy->rank; ++i) {
         uint8_t size[8];
@@ -63,33 +82,94 @@ static uint64_t fingerprint(const struct ddpm_npy *npy)
             size[k] = (uint8_t)((uint64_t)npy->shape[i] >> 8 * k);
         hash = ddpm_fnv64(hash, size, sizeof size);
     }
-    const uint8_t *data = npy->data;
-    if (npy->bytes <= (size_t)BLOCKS * BLOCK_BYTES)
-        return ddpm_fnv64(hash, data, npy->bytes);
-    size_t step = (npy->bytes - BLOCK_BYTES) / (BLOCKS - 1);
-    for (size_t i = 0; i < BLOCKS; ++i)
-        hash = ddpm_fnv64(hash, data + i * step, BLOCK_BYTES);
-    return hash;
+    const bool whole = npy->bytes <= (size_t)BLOCKS * BLOCK_BYTES;
+    const size_t step = whole ? BLOCK_BYTES : (npy->bytes - BLOCK_BYTES) / (BLOCKS - 1);
+    for (size_t i = 0; i < BLOCKS && i * step < npy->bytes; ++i) {
+        const size_t left = npy->bytes - i * step, bytes = left < BLOCK_BYTES ? left : BLOCK_BYTES;
+        DDPM_TRY(ddpm_file_reader_read(&packed->reader, npy->start + i * step, block, bytes));
+        hash = ddpm_fnv64(hash, block, bytes);
+    }
+    *out = hash;
+    return DDPM_OK;
+}
+
+static ddpm_status read_head(struct packed *packed)
+{
+    const struct ddpm_file_reader *reader = &packed->reader;
+    const size_t bytes = reader->bytes < HEAD_BYTES ? (size_t)reader->bytes : HEAD_BYTES;
+    uint8_t *head;
+    DDPM_TRY(ddpm_new_array((void **)&head, bytes + 1, 1, "the head of a packed file"));
+    ddpm_status status = ddpm_file_reader_read(reader, 0, head, bytes);
+    if (status == DDPM_OK)
+        status =
+            ddpm_npy_parse_head(&packed->npy, head, bytes, (size_t)reader->bytes, reader->path);
+    free(head);
+    return status;
+}
+
+static ddpm_status look_at(const struct packed *packed, struct stat *out)
+{
+    if (fstat(packed->reader.descriptor, out) == 0)
+        return DDPM_OK;
+    return ddpm_raise_errno("cannot look at %s", packed->reader.path);
 }
 
 static ddpm_status open_packed(struct ddpm_source *source)
 {
-    struct ddpm_npy *npy = NULL;
-    DDPM_TRY(DDPM_NEW(&npy, "a packed file"));
-    source->data = npy;
-    DDPM_TRY(ddpm_npy_open(npy, source->path));
-    DDPM_TRY(check_shape(source, npy));
-    source->count = npy->shape[0];
-    source->fingerprint = fingerprint(npy);
-    return DDPM_OK;
+    struct packed *packed = NULL;
+    struct stat about;
+    DDPM_TRY(DDPM_NEW(&packed, "a packed file"));
+    pthread_mutex_init(&packed->lock, NULL);
+    source->data = packed;
+    DDPM_TRY(ddpm_file_reader_open(&packed->reader, source->path));
+    packed->open = true;
+    DDPM_TRY(look_at(packed, &about));
+    packed->changed = about.st_mtim;
+    DDPM_TRY(read_head(packed));
+    DDPM_TRY(check_shape(source, &packed->npy));
+    source->count = packed->npy.shape[0];
+    return fingerprint(packed, &source->fingerprint);
 }
 
 static void close_packed(struct ddpm_source *source)
 {
-    if (source->data)
-        ddpm_npy_close(source->data);
-    free(source->data);
+    struct packed *packed = source->data;
     source->data = NULL;
+    if (!packed)
+        return;
+    if (packed->open)
+        ddpm_file_reader_close(&packed->reader);
+    pthread_mutex_destroy(&packed->lock);
+    free(packed);
+}
+
+/* Somebody wrote into the file: are these still the pictures that the run began with? */
+static ddpm_status check_again(const struct ddpm_source *source, struct packed *packed)
+{
+    struct stat about;
+    uint64_t now;
+    ddpm_status status = look_at(packed, &about);
+    if (status != DDPM_OK || (about.st_mtim.tv_sec == packed->changed.tv_sec &&
+                              about.st_mtim.tv_nsec == packed->changed.tv_nsec))
+        return status;
+    status = fingerprint(packed, &now);
+    if (status == DDPM_OK && now != source->fingerprint)
+        status = ddpm_raise(DDPM_ERROR_IO,
+                            "%s: got other pictures than when it was opened: the file was written "
+                            "to while it was read",
+                            source->path);
+    if (status == DDPM_OK)
+        packed->changed = about.st_mtim;
+    return status;
+}
+
+static ddpm_status check_unchanged(const struct ddpm_source *source)
+{
+    struct packed *packed = source->data;
+    pthread_mutex_lock(&packed->lock);
+    ddpm_status status = check_again(source, packed);
+    pthread_mutex_unlock(&packed->lock);
+    return status;
 }
 
 static const char *name_of(const struct ddpm_source *source, int64_t index, char *buffer,
@@ -105,24 +185,27 @@ static ddpm_status read_item(struct ddpm_source_reader *reader, int64_t index,
 {
     const struct ddpm_source *source = reader->source;
     const struct ddpm_source_options *options = &source->options;
-    const struct ddpm_npy *npy = source->data;
-    int height = (int)npy->shape[1], width = (int)npy->shape[2];
-    size_t bytes = (size_t)(npy->shape[1] * npy->shape[2] * npy->shape[3]);
-    const uint8_t *pixels = (const uint8_t *)npy->data + (size_t)index * bytes;
+    const struct packed *packed = source->data;
+    const int64_t *shape = packed->npy.shape;
+    const size_t bytes = (size_t)(shape[1] * shape[2] * shape[3]);
+    const uint64_t place = packed->npy.start + (uint64_t)index * bytes;
     *enlarged = false;
-    if (bytes == source->item_bytes) {
-        memcpy(out, pixels, bytes);
-        return DDPM_OK;
-    }
+    DDPM_TRY(check_unchanged(source));
+    if (bytes == source->item_bytes)
+        return ddpm_file_reader_read(&packed->reader, place, out, bytes);
     struct ddpm_placement placement;
-    DDPM_TRY(ddpm_placement_choose(&placement, height, width, options->height, options->width,
-                                   options->crop, random));
-    return ddpm_resize_crop(&reader->resizer, pixels, height, width, options->channels, &placement,
-                            options->height, options->width, out);
+    DDPM_TRY(ddpm_placement_choose(&placement, (int)shape[1], (int)shape[2], options->height,
+                                   options->width, options->crop, random));
+    if (!reader->pixels)
+        DDPM_TRY(ddpm_new_array((void **)&reader->pixels, bytes, 1, "a packed picture"));
+    DDPM_TRY(ddpm_file_reader_read(&packed->reader, place, reader->pixels, bytes));
+    return ddpm_resize_crop(&reader->resizer, reader->pixels, (int)shape[1], (int)shape[2],
+                            options->channels, &placement, options->height, options->width, out);
 }
 
 const struct ddpm_source_kind ddpm_source_kind_packed = {
     .name = "packed",
+    .one_file = true,
     .claims = claims,
     .open = open_packed,
     .close = close_packed,

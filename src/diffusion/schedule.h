@@ -1,36 +1,31 @@
-/* Noise schedules and the tables derived from them. Everything is computed in fp64 and stored in
- * fp32. */
+/* Noise schedules of discrete timesteps, computed in fp64. */
 #ifndef DDPM_DIFFUSION_SCHEDULE_H
 #define DDPM_DIFFUSION_SCHEDULE_H
 
 #include "config/config.h"
 #include "core/error.h"
+#include "diffusion/level.h"
 
-/* A family of schedules: fills betas[0..T-1], not yet checked. */
+/* Fills betas[0 … T-1]; ddpm_path_create() checks them. */
+typedef void ddpm_schedule_betas(const struct ddpm_diffusion_config *config, double *betas);
+
+/* A family of schedules: a row of config/schedules.inc. */
 struct ddpm_schedule {
     const char *name; /* "linear" */
     const char *help;
-    void (*betas)(const struct ddpm_diffusion_config *config, double *betas);
+    ddpm_schedule_betas *betas;
 };
 
-extern const struct ddpm_schedule ddpm_schedules[]; /* by enum ddpm_schedule_kind */
-extern const size_t ddpm_schedule_count;
+extern const struct ddpm_schedule ddpm_schedules[DDPM_SCHEDULE_COUNT];
 
-/* Tables by t = 0 … T-1; all pointers go into one block. */
-struct ddpm_diffusion_tables {
-    int64_t timesteps;
-    float *betas, *alphas_cumprod, *alphas_cumprod_prev, *sqrt_recip_alphas, *sqrt_alphas_cumprod,
-        *sqrt_one_minus_alphas_cumprod, *posterior_variance;
-    float *q_sample; /* [T,2], for DDPM_OP_Q_SAMPLE */
-    float *reverse;  /* [T,DDPM_REVERSE_COLUMNS], for DDPM_OP_REVERSE_STEP */
-    void *block;
-};
+#define SCHEDULE(id, name, help, betas) ddpm_schedule_betas ddpm_##betas;
+#include "config/schedules.inc"
+#undef SCHEDULE
 
-/* Compute and check: every beta and every cumulative product in (0,1), every table finite;
- * otherwise DDPM_ERROR_ARGUMENT naming the table and the first t that is not. Free with
- * ddpm_diffusion_tables_clear(). */
-ddpm_status ddpm_diffusion_tables_create(const struct ddpm_diffusion_config *config,
-                                         struct ddpm_diffusion_tables *out);
-void ddpm_diffusion_tables_clear(struct ddpm_diffusion_tables *tables);
+/* The path of the configured schedule, in fp64: β_t and ᾱ_t = Π (1 - β). Every one must lie between
+ * 0 and 1; otherwise DDPM_ERROR_ARGUMENT names the table and the first t that does not, and *out is
+ * empty. Free with ddpm_path_clear(). */
+ddpm_status ddpm_path_create(const struct ddpm_diffusion_config *config, struct ddpm_path *out);
+void ddpm_path_clear(struct ddpm_path *path);
 
 #endif

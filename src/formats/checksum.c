@@ -5,25 +5,35 @@
 
 #include <zlib.h>
 
+#include "core/memory.h"
 #include "formats/file.h"
 #include "formats/json.h"
 
-#define PIECE ((size_t)16 << 20) /* so much of a file is in memory at once */
+#define PIECE ((size_t)1 << 20) /* so much of a file is in memory at once */
 
 ddpm_status ddpm_file_checksum(const char *path, struct ddpm_checksum *out)
 {
-    struct ddpm_mapping mapping;
-    DDPM_TRY(ddpm_mapping_open(&mapping, path));
-    uLong crc32 = 0;
-    for (size_t first = 0; first < mapping.bytes; first += PIECE) {
-        const size_t left = mapping.bytes - first, bytes = left < PIECE ? left : PIECE;
-        crc32 = crc32_z(crc32, mapping.data + first, bytes);
-        ddpm_mapping_forget(&mapping, first, bytes);
+    struct ddpm_file_reader reader;
+    uint8_t *piece;
+    DDPM_TRY(ddpm_new_array((void **)&piece, PIECE, 1, "a piece of a file"));
+    ddpm_status status = ddpm_file_reader_open(&reader, path);
+    if (status != DDPM_OK) {
+        free(piece);
+        return status;
     }
-    out->bytes = mapping.bytes;
+    uLong crc32 = 0;
+    for (uint64_t first = 0; first < reader.bytes && status == DDPM_OK; first += PIECE) {
+        const uint64_t left = reader.bytes - first;
+        const size_t bytes = left < PIECE ? (size_t)left : PIECE;
+        status = ddpm_file_reader_read(&reader, first, piece, bytes);
+        if (status == DDPM_OK)
+            crc32 = crc32_z(crc32, piece, bytes);
+    }
+    out->bytes = reader.bytes;
     out->crc32 = (uint32_t)crc32;
-    ddpm_mapping_close(&mapping);
-    return DDPM_OK;
+    ddpm_file_reader_close(&reader);
+    free(piece);
+    return status;
 }
 
 ddpm_status ddpm_file_check(const json_t *state, const char *folder, const char *name)

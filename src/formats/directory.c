@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,18 +153,4 @@ ddpm_status ddpm_directory_remove(const char *path)
     if ((folder ? rmdir(path) : unlink(path)) != 0 && errno != ENOENT)
         return ddpm_raise_errno("cannot remove %s", path);
     return DDPM_OK;
-}
-
-ddpm_status ddpm_directory_sync(const char *path)
-{
-    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0)
-        return ddpm_raise_errno("cannot open the folder %s", path);
-    /* Some file systems cannot sync a folder and say so by EINVAL; they have nothing better to
-     * offer. */
-    ddpm_status status = fsync(descriptor) == 0 || errno == EINVAL
-                             ? DDPM_OK
-                             : ddpm_raise_errno("cannot fsync the folder %s", path);
-    close(descriptor);
-    return status;
 }

@@ -51,12 +51,29 @@ ddpm_status ddpm_file_write_whole(const char *path, const void *data, size_t byt
  * counted. Free with free(). DDPM_ERROR_FORMAT when it is larger; *data is NULL on failure. */
 ddpm_status ddpm_file_read_whole(void **data, size_t *bytes, const char *path, size_t limit);
 
+/* A regular file that stays open and is read piece by piece, by several threads at once. One that
+ * is cut short meanwhile gives an error, where reading a mapping would end the process. */
+struct ddpm_file_reader {
+    int descriptor;
+    uint64_t bytes; /* when it was opened */
+    char *path;
+};
+ddpm_status ddpm_file_reader_open(struct ddpm_file_reader *out, const char *path);
+
+/* `bytes` bytes from `offset`; fewer are DDPM_ERROR_IO: the file has been cut short. */
+ddpm_status ddpm_file_reader_read(const struct ddpm_file_reader *reader, uint64_t offset, void *out,
+                                  size_t bytes);
+
+/* Only for a reader whose opening succeeded. */
+void ddpm_file_reader_close(struct ddpm_file_reader *reader);
+
 /* A whole regular file in memory, read-only. The file must not be shortened while it is mapped (the
- * system then ends the process with SIGBUS); replacing it by rename is safe. An empty file gives
- * bytes = 0 and a valid pointer. */
+ * system then ends the process with SIGBUS); replacing it by rename is safe. Where the file system
+ * cannot map, the file is read. An empty file gives bytes = 0 and a valid pointer. */
 struct ddpm_mapping {
     const uint8_t *data;
     size_t bytes;
+    void *copy; /* of a file that could not be mapped */
 };
 ddpm_status ddpm_mapping_open(struct ddpm_mapping *out, const char *path);
 
@@ -90,8 +107,11 @@ void ddpm_names_free(char **names, size_t count);
  * not there is fine. Goes on past what cannot be removed and reports the first failure. */
 ddpm_status ddpm_directory_remove(const char *path);
 
-/* Make the names in a folder durable. */
+/* Make a file's content durable; the names in a folder; the name `path` in its folder. A file
+ * system that has no fsync is no failure: a warning says so once. */
+ddpm_status ddpm_file_sync(int descriptor, const char *path);
 ddpm_status ddpm_directory_sync(const char *path);
+ddpm_status ddpm_directory_sync_parent(const char *path);
 
 /* Make folder `temporary` durable, rename it to `path` and make the name durable. The files inside
  * must have been committed. Fails when `path` exists and is not an empty folder. Both must lie in

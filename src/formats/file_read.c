@@ -1,4 +1,4 @@
-/* Whole files in memory: read, or mapped. */
+/* Files read: whole, mapped, or piece by piece. */
 #include "formats/file.h"
 
 #include <errno.h>
@@ -72,6 +72,60 @@ ddpm_status ddpm_file_read_whole(void **data, size_t *bytes, const char *path, s
     return DDPM_OK;
 }
 
+ddpm_status ddpm_file_reader_open(struct ddpm_file_reader *out, const char *path)
+{
+    size_t bytes = 0;
+    *out = (struct ddpm_file_reader){.descriptor = -1};
+    DDPM_TRY(open_regular(&out->descriptor, &bytes, path));
+    out->bytes = bytes;
+    ddpm_status status = ddpm_copy_string(&out->path, path);
+    if (status != DDPM_OK)
+        close(out->descriptor);
+    return status;
+}
+
+ddpm_status ddpm_file_reader_read(const struct ddpm_file_reader *reader, uint64_t offset, void *out,
+                                  size_t bytes)
+{
+    uint8_t *at = out;
+    while (bytes) {
+        ssize_t got = pread(reader->descriptor, at, bytes, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return ddpm_raise_errno("cannot read %s", reader->path);
+        if (got == 0)
+            return ddpm_raise(DDPM_ERROR_IO,
+                              "%s: got its end after %llu bytes, want %llu: the file was cut short "
+                              "while it was read",
+                              reader->path, (unsigned long long)offset,
+                              (unsigned long long)reader->bytes);
+        at += got;
+        bytes -= (size_t)got;
+        offset += (uint64_t)got;
+    }
+    return DDPM_OK;
+}
+
+void ddpm_file_reader_close(struct ddpm_file_reader *reader)
+{
+    close(reader->descriptor);
+    free(reader->path);
+    *reader = (struct ddpm_file_reader){.descriptor = -1};
+}
+
+/* Instead of a mapping, where the file system has none. */
+static ddpm_status copy_whole(struct ddpm_mapping *out, int descriptor, size_t bytes,
+                              const char *path)
+{
+    DDPM_TRY(ddpm_new_array(&out->copy, bytes, 1, "a file that cannot be mapped"));
+    ddpm_status status = read_all(descriptor, out->copy, bytes, &out->bytes, path);
+    out->data = out->copy;
+    if (status != DDPM_OK)
+        ddpm_mapping_close(out);
+    return status;
+}
+
 ddpm_status ddpm_mapping_open(struct ddpm_mapping *out, const char *path)
 {
     static const uint8_t nothing[1];
@@ -85,26 +139,29 @@ ddpm_status ddpm_mapping_open(struct ddpm_mapping *out, const char *path)
         return DDPM_OK;
     }
     void *address = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    ddpm_status status = address == MAP_FAILED
-                             ? ddpm_raise_errno("cannot map %zu bytes of %s", bytes, path)
-                             : DDPM_OK;
+    ddpm_status status = DDPM_OK;
+    if (address != MAP_FAILED)
+        *out = (struct ddpm_mapping){.data = address, .bytes = bytes};
+    else if (errno == ENOMEM)
+        status = ddpm_raise_errno("cannot map %zu bytes of %s", bytes, path);
+    else
+        status = copy_whole(out, descriptor, bytes, path);
     close(descriptor);
-    if (status == DDPM_OK)
-        *out = (struct ddpm_mapping){address, bytes};
     return status;
 }
 
 void ddpm_mapping_forget(const struct ddpm_mapping *mapping, size_t first, size_t bytes)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), before = first % page;
-    if (bytes)
+    if (bytes && !mapping->copy)
         (void)madvise((void *)(uintptr_t)(mapping->data + first - before), bytes + before,
                       MADV_DONTNEED);
 }
 
 void ddpm_mapping_close(struct ddpm_mapping *mapping)
 {
-    if (mapping->bytes)
+    if (mapping->bytes && !mapping->copy)
         munmap((void *)(uintptr_t)mapping->data, mapping->bytes);
+    free(mapping->copy);
     *mapping = (struct ddpm_mapping){0};
 }

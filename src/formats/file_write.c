@@ -168,24 +168,10 @@ uint64_t ddpm_file_size(const struct ddpm_file *file)
 
 static ddpm_status sync_descriptor(struct ddpm_file *file)
 {
-    /* Devices and pipes have nothing to make durable and say so by EINVAL. */
-    if (fsync(file->descriptor) == 0 || (!file->temporary && (errno == EINVAL || errno == EROFS)))
+    /* Devices and pipes have nothing to make durable and say so by these. */
+    if (!file->temporary && (fsync(file->descriptor) == 0 || errno == EINVAL || errno == EROFS))
         return DDPM_OK;
-    return ddpm_raise_errno("cannot fsync %s", shown_name(file));
-}
-
-/* Make the name `path` in its folder durable. */
-static ddpm_status sync_parent(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return ddpm_directory_sync(".");
-    char *folder;
-    DDPM_TRY(ddpm_copy_string(&folder, path));
-    folder[slash == path ? 1 : slash - path] = 0;
-    ddpm_status status = ddpm_directory_sync(folder);
-    free(folder);
-    return status;
+    return ddpm_file_sync(file->descriptor, shown_name(file));
 }
 
 ddpm_status ddpm_file_commit(struct ddpm_file **pointer)
@@ -209,7 +195,7 @@ ddpm_status ddpm_file_commit(struct ddpm_file **pointer)
         }
         free(file->temporary);
         file->temporary = NULL;
-        DDPM_TRY_GOTO(fail, sync_parent(file->path));
+        DDPM_TRY_GOTO(fail, ddpm_directory_sync_parent(file->path));
     }
     destroy(file);
     return DDPM_OK;
@@ -246,5 +232,5 @@ ddpm_status ddpm_directory_publish(const char *temporary, const char *path)
     DDPM_TRY(ddpm_directory_sync(temporary));
     if (rename(temporary, path) != 0)
         return ddpm_raise_errno("cannot rename %s to %s", temporary, path);
-    return sync_parent(path);
+    return ddpm_directory_sync_parent(path);
 }

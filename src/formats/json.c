@@ -1,4 +1,5 @@
-/* JSON through jansson. */
+/* JSON through jansson, which asks the locale for the decimal point and takes it to be one byte: it
+ * reads and writes in C's locale. */
 #include "formats/json.h"
 
 #include <stdio.h>
@@ -6,12 +7,15 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 #include "formats/file.h"
 
 ddpm_status ddpm_json_parse(json_t **out, const void *text, size_t bytes, const char *label)
 {
     json_error_t error;
+    const locale_t before = ddpm_enter_c_locale();
     *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    ddpm_leave_c_locale(before);
     if (*out)
         return DDPM_OK;
     /* The parser's own allocations fail without a word. */
@@ -39,6 +43,7 @@ ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_ord
     if (order == DDPM_JSON_SORTED)
         flags |= JSON_SORT_KEYS;
     *out = NULL;
+    const locale_t before = ddpm_enter_c_locale();
     /* 15 digits keep 0.9 from becoming 0.90000000000000002; where they lose something, 17. */
     char *text = json_dumps(value, flags | JSON_REAL_PRECISION(15));
     json_t *again = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
@@ -46,6 +51,7 @@ ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_ord
         free(text);
         text = json_dumps(value, flags | JSON_REAL_PRECISION(17));
     }
+    ddpm_leave_c_locale(before);
     json_decref(again);
     if (!text)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "a value cannot be written as JSON");
@@ -193,7 +199,7 @@ ddpm_status ddpm_json_get_number(const json_t *object, const char *key, double l
     const json_t *value = json_object_get(object, key);
     if (!json_is_number(value)) {
         char wanted[96];
-        snprintf(wanted, sizeof wanted, "a number in [%g, %g]", least, most);
+        ddpm_print(wanted, sizeof wanted, "a number in [%g, %g]", least, most);
         return wrong_type(key, value, wanted);
     }
     double number = json_number_value(value);

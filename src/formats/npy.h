@@ -34,6 +34,7 @@ struct ddpm_npy {
     int rank; /* 0 .. DDPM_NPY_MAX_RANK */
     int64_t shape[DDPM_NPY_MAX_RANK];
     int64_t count; /* product of shape; 1 for rank 0 */
+    size_t start;  /* where the values begin in the file */
     const void *data;
     size_t bytes;
     struct ddpm_mapping mapping;
@@ -46,6 +47,10 @@ ddpm_status ddpm_npy_open(struct ddpm_npy *out, const char *path);
 
 /* The same from memory that the caller keeps; `label` stands before error texts. */
 ddpm_status ddpm_npy_parse(struct ddpm_npy *out, const void *data, size_t bytes, const char *label);
+
+/* The same of a file of `bytes` bytes whose first `head_bytes` are at hand; `data` is NULL then. */
+ddpm_status ddpm_npy_parse_head(struct ddpm_npy *out, const void *head, size_t head_bytes,
+                                size_t bytes, const char *label);
 
 /* Unmap; a zeroed or closed one is fine. */
 void ddpm_npy_close(struct ddpm_npy *npy);

@@ -203,9 +203,10 @@ static ddpm_status measure(struct ddpm_npy *npy, size_t there, const char *label
     return DDPM_OK;
 }
 
-ddpm_status ddpm_npy_parse(struct ddpm_npy *out, const void *data, size_t bytes, const char *label)
+ddpm_status ddpm_npy_parse_head(struct ddpm_npy *out, const void *head, size_t head_bytes,
+                                size_t bytes, const char *label)
 {
-    const uint8_t *at = data;
+    const uint8_t *at = head;
     *out = (struct ddpm_npy){0};
     if (bytes < 10 || memcmp(at, "\x93NUMPY", 6) != 0)
         return ddpm_raise(DDPM_ERROR_FORMAT,
@@ -223,11 +224,21 @@ ddpm_status ddpm_npy_parse(struct ddpm_npy *out, const void *data, size_t bytes,
         return ddpm_raise(DDPM_ERROR_FORMAT,
                           "%s: got a .npy header of %zu bytes in a file of %zu: truncated", label,
                           length, bytes);
+    if (length > head_bytes - prefix)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got a .npy header of %zu bytes, want at most %zu",
+                          label, length, head_bytes - prefix);
     const char *text = (const char *)at + prefix;
-    struct ddpm_npy npy = {.data = at + prefix + length};
+    struct ddpm_npy npy = {.start = prefix + length};
     DDPM_TRY(parse_dict(&(struct cursor){text, text + length, label}, &npy));
     DDPM_TRY(measure(&npy, bytes - prefix - length, label));
     *out = npy;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_npy_parse(struct ddpm_npy *out, const void *data, size_t bytes, const char *label)
+{
+    DDPM_TRY(ddpm_npy_parse_head(out, data, bytes, bytes, label));
+    out->data = (const uint8_t *)data + out->start;
     return DDPM_OK;
 }
 

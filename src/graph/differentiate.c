@@ -22,17 +22,62 @@ ddpm_gradient_rule *const ddpm_gradient_rules[DDPM_OP_COUNT] = {
     [DDPM_OP_SCALE_PIXELS] = ddpm_scale_pixels_gradient,
 };
 
+/* Make room for every value that there is. */
+static ddpm_status grow(struct ddpm_gradients *gradients, size_t values)
+{
+    if (values <= gradients->capacity)
+        return DDPM_OK;
+    const size_t old = gradients->capacity, capacity = values + values / 2;
+    struct ddpm_value ***tables[] = {&gradients->of, &gradients->again};
+    for (size_t k = 0; k < 2; ++k) {
+        struct ddpm_value **larger;
+        DDPM_TRY(ddpm_new_array((void **)&larger, capacity, sizeof(struct ddpm_value *),
+                                "a table of gradients"));
+        if (old)
+            memcpy(larger, *tables[k], old * sizeof(struct ddpm_value *));
+        free(*tables[k]);
+        *tables[k] = larger;
+    }
+    gradients->capacity = capacity;
+    return DDPM_OK;
+}
+
+struct ddpm_value *ddpm_gradients_of(const struct ddpm_gradients *gradients,
+                                     const struct ddpm_value *value)
+{
+    return value->index < gradients->capacity ? gradients->of[value->index] : NULL;
+}
+
+void ddpm_gradients_clear(struct ddpm_gradients *gradients)
+{
+    free(gradients->of);
+    free(gradients->again);
+    *gradients = (struct ddpm_gradients){0};
+}
+
+struct ddpm_value *ddpm_graph_gradient(const struct ddpm_graph *graph,
+                                       const struct ddpm_value *value)
+{
+    return ddpm_gradients_of(graph->gradients, value);
+}
+
 void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
                              struct ddpm_value *gradient)
 {
     if (!gradient)
         return;
-    value->gradient = value->gradient ? ddpm_add(graph, value->gradient, gradient) : gradient;
+    struct ddpm_value *sum = ddpm_graph_gradient(graph, value);
+    sum = sum ? ddpm_add(graph, sum, gradient) : gradient;
+    const ddpm_status status = grow(graph->gradients, graph->value_count);
+    if (status == DDPM_OK)
+        graph->gradients->of[value->index] = sum;
+    else
+        ddpm_graph_fail(graph, status);
 }
 
 static void differentiate_node(struct ddpm_graph *graph, const struct ddpm_node *node)
 {
-    if (!node->out[0]->requires_gradient || !node->out[0]->gradient)
+    if (!node->out[0]->requires_gradient || !ddpm_graph_gradient(graph, node->out[0]))
         return;
     ddpm_gradient_rule *rule = ddpm_gradient_rules[node->op];
     if (rule)
@@ -108,10 +153,10 @@ static bool cheap_to_repeat(enum ddpm_op op)
 struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value *value)
 {
     struct ddpm_node *node = value->producer;
-    if (value->again)
-        return value->again;
-    if (!node || node->phase != DDPM_PHASE_FORWARD || !cheap_to_repeat(node->op) ||
-        value == statistics_of(node))
+    struct ddpm_gradients *table = graph->gradients;
+    if (value->index < table->capacity && table->again[value->index])
+        return table->again[value->index];
+    if (!node || node->backward || !cheap_to_repeat(node->op) || value == statistics_of(node))
         return value;
     struct ddpm_value *old_values[DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS];
     struct ddpm_value *new_values[DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS];
@@ -122,8 +167,11 @@ struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value 
             new_values[names.count++] = ddpm_graph_again(graph, node->in[k]);
         }
     append_again(graph, node, &names);
-    value->again = renamed(&names, value);
-    return value->again;
+    const ddpm_status status = grow(table, graph->value_count);
+    if (status != DDPM_OK)
+        return ddpm_graph_fail(graph, status);
+    table->again[value->index] = renamed(&names, value);
+    return table->again[value->index];
 }
 
 /* Differentiate nodes [begin, end), which are one block, with its results computed again. */
@@ -150,14 +198,9 @@ static ddpm_status differentiate_block(struct ddpm_graph *graph, size_t begin, s
     return graph->status;
 }
 
-ddpm_status ddpm_graph_differentiate(struct ddpm_graph *graph, struct ddpm_value *seed_of,
-                                     struct ddpm_value *seed)
+/* Walk the nodes [0, end) backwards. */
+static ddpm_status walk_back(struct ddpm_graph *graph, size_t end)
 {
-    if (graph->status != DDPM_OK)
-        return graph->status;
-    size_t end = graph->node_count;
-    seed_of->gradient = seed;
-    graph->phase = DDPM_PHASE_BACKWARD;
     while (end > 0 && graph->status == DDPM_OK) {
         size_t begin = end - 1;
         const int block = graph->recompute ? graph->nodes[begin]->block : 0;
@@ -170,4 +213,26 @@ ddpm_status ddpm_graph_differentiate(struct ddpm_graph *graph, struct ddpm_value
         end = begin;
     }
     return graph->status;
+}
+
+ddpm_status ddpm_graph_differentiate(struct ddpm_graph *graph, const struct ddpm_seed *seeds,
+                                     size_t count, struct ddpm_gradients *out)
+{
+    struct ddpm_gradients gradients = {0};
+    DDPM_TRY(graph->status);
+    const size_t end = graph->node_count;
+    graph->gradients = &gradients;
+    ddpm_status status = grow(&gradients, graph->value_count);
+    for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
+        ddpm_graph_add_gradient(graph, seeds[i].of, seeds[i].gradient);
+        status = graph->status;
+    }
+    if (status == DDPM_OK)
+        status = walk_back(graph, end);
+    graph->gradients = NULL;
+    if (out && status == DDPM_OK)
+        *out = gradients;
+    else
+        ddpm_gradients_clear(&gradients);
+    return status;
 }

@@ -1,4 +1,4 @@
-/* Graphs: creation, values, nodes, scopes. */
+/* Graphs: creation, weight sets, parts, values, nodes, scopes. */
 #include "graph/graph.h"
 
 #include <stdarg.h>
@@ -7,15 +7,44 @@
 
 #include "core/memory.h"
 
-ddpm_status ddpm_graph_create(struct ddpm_parameters *parameters, enum ddpm_dtype dtype,
-                              struct ddpm_graph **out)
+ddpm_status ddpm_graph_create(enum ddpm_dtype dtype, struct ddpm_graph **out)
 {
     DDPM_TRY(DDPM_NEW(out, "a graph"));
-    (*out)->parameters = parameters;
     (*out)->dtype = dtype;
     (*out)->parameter_dtype = dtype == DDPM_F64 ? DDPM_F64 : DDPM_F32;
-    (*out)->phase = DDPM_PHASE_FORWARD;
+    (*out)->use = -1;
+    (*out)->parts[0].name = "forward";
+    (*out)->part_count = 1;
     return DDPM_OK;
+}
+
+void ddpm_graph_use(struct ddpm_graph *graph, struct ddpm_weight_set *set, int slab)
+{
+    for (graph->use = 0; graph->use < graph->use_count; ++graph->use)
+        if (graph->uses[graph->use].set == set && graph->uses[graph->use].slab == slab)
+            return;
+    if (graph->use_count == DDPM_MAX_WEIGHT_SETS) {
+        graph->use = -1;
+        ddpm_graph_fail(graph,
+                        ddpm_raise(DDPM_ERROR_ARGUMENT, "a graph: got more than %d weight sets",
+                                   DDPM_MAX_WEIGHT_SETS));
+        return;
+    }
+    graph->uses[graph->use_count++] = (struct ddpm_graph_use){.set = set, .slab = slab};
+}
+
+int ddpm_graph_begin_part(struct ddpm_graph *graph, const char *name)
+{
+    const bool unused = graph->part_count == 1 && graph->node_count == 0 && !graph->part_begun;
+    if (!unused && graph->part_count == DDPM_MAX_PARTS) {
+        ddpm_graph_fail(graph, ddpm_raise(DDPM_ERROR_ARGUMENT, "a graph: got more than %d parts",
+                                          DDPM_MAX_PARTS));
+        return 0;
+    }
+    const int part = unused ? 0 : graph->part_count++;
+    graph->part_begun = true;
+    graph->parts[part].name = name;
+    return part;
 }
 
 void ddpm_graph_destroy(struct ddpm_graph **graph)
@@ -36,6 +65,7 @@ void ddpm_graph_destroy(struct ddpm_graph **graph)
     }
     for (size_t i = 0; i < g->value_count; ++i)
         free(g->values[i]);
+    free(g->plan.storages);
     free(g->calls);
     free(g->nodes);
     free(g->values);
@@ -122,6 +152,7 @@ struct ddpm_value *ddpm_graph_value(struct ddpm_graph *graph, enum ddpm_value_ki
         status = DDPM_NEW(&value, "a graph value");
     if (status != DDPM_OK)
         return ddpm_graph_fail(graph, status);
+    value->index = graph->value_count;
     graph->values[graph->value_count++] = value;
     value->tensor = tensor;
     value->kind = kind;
@@ -156,15 +187,28 @@ struct ddpm_value *ddpm_graph_view(struct ddpm_graph *graph, struct ddpm_value *
     return view;
 }
 
+struct ddpm_value *ddpm_graph_slab(struct ddpm_graph *graph, enum ddpm_dtype dtype, int64_t count,
+                                   void *const *slab)
+{
+    struct ddpm_value *value = ddpm_graph_external(graph, ddpm_tensor_make(dtype, 1, 1, 1, count));
+    if (value)
+        value->slab = slab;
+    return value;
+}
+
 struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *name,
                                         struct ddpm_parameter parameter)
 {
     if (graph->status != DDPM_OK)
         return NULL;
+    if (graph->use < 0)
+        return ddpm_graph_fail(
+            graph, ddpm_raise(DDPM_ERROR_ARGUMENT, "a graph: got a layer before its weight set"));
+    struct ddpm_weight_set *set = graph->uses[graph->use].set;
     size_t index = 0;
     ddpm_status status = qualified_name(graph, name, &parameter.name);
     if (status == DDPM_OK)
-        status = ddpm_parameters_declare(graph->parameters, &parameter, &index);
+        status = ddpm_parameters_declare(&set->parameters, &parameter, &index);
     free(parameter.name);
     if (status != DDPM_OK)
         return ddpm_graph_fail(graph, status);
@@ -173,8 +217,23 @@ struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *na
                          ddpm_tensor_make(graph->parameter_dtype, parameter.k, parameter.r,
                                           parameter.s, parameter.c));
     if (value) {
+        value->use = graph->use;
         value->parameter = index;
-        value->requires_gradient = true;
+        value->requires_gradient = !set->frozen;
+    }
+    return value;
+}
+
+/* What lies beside a parameter, in another slab of its set. */
+static struct ddpm_value *beside(struct ddpm_graph *graph, const struct ddpm_value *parameter,
+                                 enum ddpm_value_kind kind, enum ddpm_dtype dtype)
+{
+    struct ddpm_tensor tensor = parameter->tensor;
+    tensor.dtype = dtype;
+    struct ddpm_value *value = ddpm_graph_value(graph, kind, tensor);
+    if (value) {
+        value->use = parameter->use;
+        value->parameter = parameter->parameter;
     }
     return value;
 }
@@ -182,21 +241,19 @@ struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *na
 struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
                                                  const struct ddpm_value *parameter)
 {
-    struct ddpm_value *value = ddpm_graph_value(graph, DDPM_VALUE_GRADIENT, parameter->tensor);
-    if (value)
-        value->parameter = parameter->parameter;
-    return value;
+    if (!parameter->requires_gradient)
+        return ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY, parameter->tensor);
+    return beside(graph, parameter, DDPM_VALUE_GRADIENT, parameter->tensor.dtype);
 }
 
 struct ddpm_value *ddpm_graph_parameter_copy(struct ddpm_graph *graph,
                                              const struct ddpm_value *parameter)
 {
-    struct ddpm_tensor tensor = parameter->tensor;
-    tensor.dtype = DDPM_BF16;
-    struct ddpm_value *value = ddpm_graph_value(graph, DDPM_VALUE_COPY, tensor);
-    if (value)
-        value->parameter = parameter->parameter;
-    return value;
+    const struct ddpm_graph_use *use = &graph->uses[parameter->use];
+    if (!graph->reads_copies || !use->set->keeps_copies || use->slab != 0 ||
+        graph->dtype != DDPM_BF16)
+        return NULL;
+    return beside(graph, parameter, DDPM_VALUE_COPY, DDPM_BF16);
 }
 
 struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, const char *label)
@@ -217,8 +274,9 @@ struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, con
         return NULL;
     }
     node->op = op;
-    node->phase = graph->phase;
+    node->part = graph->part_count - 1;
     node->block = graph->block;
+    node->backward = graph->gradients != NULL;
     graph->nodes[graph->node_count++] = node;
     return node;
 }

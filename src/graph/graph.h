@@ -1,35 +1,33 @@
 /* The graph: a list of operations in the order they run, over values whose shapes are known when it
  * is built.
  *
- *     create → build (ops.h) → fuse → differentiate → plan → run, run, run …
+ *     create → use a weight set → build (ops.h) → fuse → differentiate → plan → run, run, run …
  *
  * Builders return a value, or NULL after the first failure, which the graph keeps (`status`): a
  * network can be written without a check after every line. After ddpm_graph_plan() nothing is
- * allocated and nothing is looked up. */
+ * allocated and nothing is looked up.
+ *
+ * A graph is cut into named parts, each run on its own as often as wanted. Parts lie one after the
+ * other in the list, and the plan lets a temporary value live from the part that makes it to the
+ * last that reads it: run parts that share temporary values in the order in which they were begun.
+ */
 #ifndef DDPM_GRAPH_GRAPH_H
 #define DDPM_GRAPH_GRAPH_H
 
-#include "graph/parameters.h"
+#include "graph/plan.h"
+#include "graph/weights.h"
 #include "kernels/backend.h"
 #include "kernels/kernels.h"
 
-/* Parts of a graph that are run on their own. Nodes belong to the phase that is set while they are
- * built. */
-enum ddpm_phase {
-    DDPM_PHASE_COPY,     /* the weights' bf16 copy, where others than AdamW have changed them */
-    DDPM_PHASE_DRAW,     /* pictures, timesteps, noise */
-    DDPM_PHASE_FORWARD,  /* network and loss */
-    DDPM_PHASE_BACKWARD, /* gradients, added to the gradient slab */
-    DDPM_PHASE_UPDATE,   /* clipping, AdamW, EMA */
-    DDPM_PHASE_COUNT,
-};
+#define DDPM_MAX_PARTS 32
+#define DDPM_MAX_WEIGHT_SETS 8
 
 enum ddpm_value_kind {
     DDPM_VALUE_TEMPORARY, /* lives in the arena from its producer to its last use */
     DDPM_VALUE_KEPT, /* lives in the arena always: inputs, constants, results that the host reads */
-    DDPM_VALUE_PARAMETER, /* in the weights slab */
-    DDPM_VALUE_GRADIENT,  /* in the gradients slab */
-    DDPM_VALUE_COPY,      /* a parameter in bf16, in the copies slab */
+    DDPM_VALUE_PARAMETER, /* in a slab of its weight set */
+    DDPM_VALUE_GRADIENT,  /* in the set's gradients */
+    DDPM_VALUE_COPY,      /* a parameter in bf16, in the set's copies */
     DDPM_VALUE_EXTERNAL,  /* somebody else's memory */
     DDPM_VALUE_VIEW,      /* a range of channels of another value */
 };
@@ -40,11 +38,12 @@ struct ddpm_value {
     struct ddpm_tensor tensor; /* data is set by the plan */
     enum ddpm_value_kind kind;
     struct ddpm_node *producer; /* NULL for what is given */
+    size_t index;               /* in graph->values */
     bool requires_gradient;
-    struct ddpm_value *gradient; /* set by differentiate */
-    struct ddpm_value *again;    /* set by differentiate: see ddpm_graph_again() */
-    size_t parameter;            /* PARAMETER, GRADIENT, COPY: index */
-    struct ddpm_value *view_of;  /* VIEW, and what the plan put inside a concatenation */
+    int use;                    /* PARAMETER, GRADIENT, COPY: index into graph->uses … */
+    size_t parameter;           /* … and of the parameter in that set */
+    void *const *slab;          /* EXTERNAL: where its address is kept, or NULL */
+    struct ddpm_value *view_of; /* VIEW, and what the plan put inside a concatenation */
     int64_t view_channel;
 
     int first, last; /* plan: nodes between which the storage is needed */
@@ -54,25 +53,51 @@ struct ddpm_value {
 
 struct ddpm_node {
     enum ddpm_op op;
-    enum ddpm_phase phase;
-    int block; /* see ddpm_graph_begin_block(); 0: none */
+    int part;
+    int block;     /* see ddpm_graph_begin_block(); 0: none */
+    bool backward; /* appended by a differentiation */
+    int use;       /* plan: whose weights it reads, index into graph->uses; -1: none */
     char *label;
     struct ddpm_attributes attributes;
     struct ddpm_value *in[DDPM_MAX_INPUTS]; /* NULL: absent */
     struct ddpm_value *out[DDPM_MAX_OUTPUTS];
 };
 
+/* Gradients of one differentiation: entry i belongs to graph->values[i]. `again` holds the values
+ * that were computed a second time, see ddpm_graph_again(). */
+struct ddpm_gradients {
+    struct ddpm_value **of, **again;
+    size_t capacity;
+};
+
+/* A weight set as one graph reads it. */
+struct ddpm_graph_use {
+    struct ddpm_weight_set *set; /* borrowed */
+    int slab;                    /* 0: the trained values, 1 + i: moving average i */
+    uint64_t packed_version;     /* of the set, when its weights were packed */
+};
+
+struct ddpm_graph_part {
+    const char *name;  /* a constant: "backward" */
+    size_t begin, end; /* plan: its nodes are [begin, end) */
+};
+
 struct ddpm_graph {
-    ddpm_status status; /* of building: the first failure */
-    struct ddpm_parameters *parameters;
+    ddpm_status status;              /* of building: the first failure */
     enum ddpm_dtype dtype;           /* of activations */
     enum ddpm_dtype parameter_dtype; /* fp32; fp64 in gradient tests */
-    enum ddpm_phase phase;
+    struct ddpm_graph_use uses[DDPM_MAX_WEIGHT_SETS];
+    int use, use_count;
+    struct ddpm_graph_part parts[DDPM_MAX_PARTS];
+    int part_count;
+    bool part_begun; /* part 0 has been named */
     char scope[160];
     int block, block_count;
-    bool reads_copies; /* convolutions built from now on are given a bf16 copy of their weights */
-    bool recompute;    /* keep what crosses a block's border, compute the rest again in backward */
-    bool repack; /* weights change before every run: a packed form lives only while its call runs */
+    struct ddpm_gradients *gradients; /* of the differentiation under way, or NULL */
+    bool reads_copies;                /* convolutions read the bf16 copies of sets that keep them */
+    bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
+    bool repack;    /* trained weights change before every run: a packed form lives only while its
+                       call runs */
 
     struct ddpm_node **nodes;
     size_t node_count, node_capacity;
@@ -80,19 +105,25 @@ struct ddpm_graph {
     size_t value_count, value_capacity;
 
     /* The plan. */
+    struct ddpm_plan plan; /* between lay_out and allocate */
     struct ddpm_device *device;
     struct ddpm_call *calls; /* one per node, same order */
     size_t call_count;       /* how many have been prepared */
-    size_t phase_begin[DDPM_PHASE_COUNT + 1];
     void *arena, *packed;
     size_t arena_bytes, packed_bytes;
-    bool packed_stale;
 };
 
-/* Empty graph whose parameters are declared in `parameters` (borrowed). */
-ddpm_status ddpm_graph_create(struct ddpm_parameters *parameters, enum ddpm_dtype dtype,
-                              struct ddpm_graph **out);
+/* An empty graph whose activations have this dtype. */
+ddpm_status ddpm_graph_create(enum ddpm_dtype dtype, struct ddpm_graph **out);
 void ddpm_graph_destroy(struct ddpm_graph **graph);
+
+/* The following builders find or declare their parameters in this set (borrowed; must outlive the
+ * graph) and read them from its slab `slab`. */
+void ddpm_graph_use(struct ddpm_graph *graph, struct ddpm_weight_set *set, int slab);
+
+/* The following nodes belong to a new part. Returns its index, for ddpm_graph_run(). `name` must be
+ * a constant. Nodes built before the first part was begun belong to part 0, "forward". */
+int ddpm_graph_begin_part(struct ddpm_graph *graph, const char *name);
 
 /* Keep the first failure. Returns NULL, for builders to return. */
 struct ddpm_value *ddpm_graph_fail(struct ddpm_graph *graph, ddpm_status status);
@@ -123,13 +154,20 @@ struct ddpm_value *ddpm_graph_view(struct ddpm_graph *graph, struct ddpm_value *
 struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *name,
                                         struct ddpm_parameter parameter);
 
-/* The place of a parameter's gradient in the gradients slab. */
+/* The place of a parameter's gradient in its set's gradients. For a frozen set: a temporary value,
+ * for kernels that find this gradient beside one that is wanted; what they add to it is never read.
+ */
 struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
                                                  const struct ddpm_value *parameter);
 
-/* The place of a parameter's bf16 copy in the copies slab. */
+/* The place of a parameter's bf16 copy; NULL where the
+ * set keeps none, or the graph does not read them. */
 struct ddpm_value *ddpm_graph_parameter_copy(struct ddpm_graph *graph,
                                              const struct ddpm_value *parameter);
+
+/* A whole slab as one value [1,1,1,N]: *slab is read when the graph is allocated. */
+struct ddpm_value *ddpm_graph_slab(struct ddpm_graph *graph, enum ddpm_dtype dtype, int64_t count,
+                                   void *const *slab);
 
 /* Append a node; its outputs are made by the caller. NULL after a failure. */
 struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, const char *label);
@@ -148,59 +186,77 @@ struct ddpm_fusion_rule {
 extern const struct ddpm_fusion_rule ddpm_fusion_rules[];
 extern const size_t ddpm_fusion_rule_count;
 
-/* Append the nodes that compute the gradient of `seed_of` (whose own gradient is `seed`) with
- * respect to everything that requires one; parameter gradients are added to the gradients slab. */
-ddpm_status ddpm_graph_differentiate(struct ddpm_graph *graph, struct ddpm_value *seed_of,
-                                     struct ddpm_value *seed);
+/* Where differentiation starts: the gradient of what is minimised with respect to `of`. */
+struct ddpm_seed {
+    struct ddpm_value *of, *gradient;
+};
 
-/* Used by gradient rules: add `gradient` to what has been collected for `value`. */
+/* Append the nodes that carry the seeds back to everything that requires a gradient, to the current
+ * part; gradients of parameters are added to their sets' gradients. A graph may be differentiated
+ * more than once. `out`, unless NULL, receives the gradients of values; free it with
+ * ddpm_gradients_clear() (the values themselves belong to the graph). */
+ddpm_status ddpm_graph_differentiate(struct ddpm_graph *graph, const struct ddpm_seed *seeds,
+                                     size_t count, struct ddpm_gradients *out);
+
+/* The gradient of a value, or NULL where there is none. */
+struct ddpm_value *ddpm_gradients_of(const struct ddpm_gradients *gradients,
+                                     const struct ddpm_value *value);
+void ddpm_gradients_clear(struct ddpm_gradients *gradients);
+
+/* For gradient rules: the gradient collected for `value` so far, and adding to it. */
+struct ddpm_value *ddpm_graph_gradient(const struct ddpm_graph *graph,
+                                       const struct ddpm_value *value);
 void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
                              struct ddpm_value *gradient);
 
-/* Used by gradient rules that read a result of the forward pass: `value`, or where it is cheap to
+/* For gradient rules that read a result of the forward pass: `value`, or where it is cheap to
  * compute, its equal that lives in the backward pass only: the producers up to it, one after the
  * other, are appended once more, and the memory between is free for others. */
 struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value *value);
 
-/* Choose kernels, place every value, allocate the arena on the device. `weights`, `gradients` and
- * `copies` are slabs on the device; gradients may be NULL when nothing was differentiated, copies
- * when none are read. What fills the copies is the caller's part. Fails with
- * DDPM_ERROR_UNSUPPORTED naming the operation that has no kernel, or DDPM_ERROR_MEMORY saying how
- * much is needed. */
-ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
-                            void *gradients, void *copies);
+/* Choose kernels and place every value, without allocating anything large: graph->arena_bytes and
+ * packed_bytes then say what ddpm_graph_allocate() will take on the device (borrowed). Fails with
+ * DDPM_ERROR_UNSUPPORTED naming the operation that has no kernel. */
+ddpm_status ddpm_graph_lay_out(struct ddpm_graph *graph, struct ddpm_device *device);
 
-/* What ddpm_graph_plan() would allocate, without doing it. The graph cannot be planned afterwards.
- */
-ddpm_status ddpm_graph_measure(struct ddpm_graph *graph, struct ddpm_device *device,
-                               size_t *arena_bytes, size_t *packed_bytes);
+/* Allocate the arena and hand out addresses. The weight sets in use must have the memory that the
+ * graph reads: values; gradients where it was differentiated; copies where they are kept, which the
+ * caller keeps up to date. DDPM_ERROR_MEMORY says how much is needed. */
+ddpm_status ddpm_graph_allocate(struct ddpm_graph *graph);
 
-/* Run one phase. */
-ddpm_status ddpm_graph_run(struct ddpm_graph *graph, enum ddpm_phase phase);
+/* Both. */
+ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device);
+
+/* Run one part. */
+ddpm_status ddpm_graph_run(struct ddpm_graph *graph, int part);
 
 /* Like ddpm_graph_run(), looking at every output: the first that is not finite is
  * DDPM_ERROR_NOT_FINITE, its text naming the layer; *image receives its image's place in the batch,
  * or -1. */
-ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, enum ddpm_phase phase, int64_t *image);
+ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *image);
 
-/* Run one phase `repeats` times, timing every call by itself: seconds[i] is the median of call
- * phase_begin[phase] + i. */
-ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, enum ddpm_phase phase, int repeats,
-                               double *seconds);
+/* Run one part `repeats` times, timing every call by itself: seconds[i] is the median of the part's
+ * call i. */
+ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, int part, int repeats, double *seconds);
 
-/* The weights slab has changed: pack again before the next run, or now. With graph->repack every
- * run does. */
-void ddpm_graph_weights_changed(struct ddpm_graph *graph);
+/* Turn the weights into the kernels' own forms, now. Running a part does it where a set has
+ * changed; with graph->repack, every call of a set that is trained does before it runs. */
 ddpm_status ddpm_graph_pack(struct ddpm_graph *graph);
 
-/* With graph->repack: what has to be done before the call is run. */
-ddpm_status ddpm_graph_pack_call(const struct ddpm_graph *graph, const struct ddpm_call *call);
+/* Pack the sets that have changed since they were packed. */
+ddpm_status ddpm_graph_refresh(struct ddpm_graph *graph);
+
+/* Is a node's packed form made before each run of it? */
+bool ddpm_graph_repacks(const struct ddpm_graph *graph, const struct ddpm_node *node);
+
+/* What has to be done before call `i` is run. */
+ddpm_status ddpm_graph_pack_call(const struct ddpm_graph *graph, size_t i);
 
 /* Copy between the host and a kept value (dense bytes). */
 ddpm_status ddpm_graph_write(struct ddpm_graph *graph, struct ddpm_value *value, const void *from);
 ddpm_status ddpm_graph_read(struct ddpm_graph *graph, const struct ddpm_value *value, void *to);
 
-/* Operations of a phase, counted directly. */
-double ddpm_graph_flops(const struct ddpm_graph *graph, enum ddpm_phase phase);
+/* Operations of a part, counted directly. */
+double ddpm_graph_flops(const struct ddpm_graph *graph, int part);
 
 #endif

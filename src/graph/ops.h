@@ -54,17 +54,23 @@ struct ddpm_value *ddpm_draw_timesteps(struct ddpm_graph *graph, struct ddpm_val
 struct ddpm_value *ddpm_draw_normal(struct ddpm_graph *graph, struct ddpm_value *counters,
                                     uint64_t seed, uint32_t stream,
                                     const struct ddpm_tensor *shape_of);
-struct ddpm_value *ddpm_q_sample(struct ddpm_graph *graph, struct ddpm_value *x0,
-                                 struct ddpm_value *noise, struct ddpm_value *t,
-                                 struct ddpm_value *table);
-struct ddpm_value *ddpm_loss_per_image(struct ddpm_graph *graph, struct ddpm_value *prediction,
-                                       struct ddpm_value *target, enum ddpm_loss loss);
+/* weight: fp32 [B,1,1,1], one for each picture; NULL: 1. */
+struct ddpm_value *ddpm_loss_per_picture(struct ddpm_graph *graph, struct ddpm_value *prediction,
+                                         struct ddpm_value *target, struct ddpm_value *weight,
+                                         enum ddpm_loss loss);
 struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_value *prediction,
-                                      struct ddpm_value *target, enum ddpm_loss loss, float scale);
-/* Writes into x. */
-struct ddpm_value *ddpm_reverse_step(struct ddpm_graph *graph, struct ddpm_value *x,
-                                     struct ddpm_value *prediction, struct ddpm_value *noise,
-                                     struct ddpm_value *t, struct ddpm_value *table, bool clip);
+                                      struct ddpm_value *target, struct ddpm_value *weight,
+                                      enum ddpm_loss loss, float scale);
+/* The row of table [T,1,1,K] for each t [B,1,1,1]: [B,1,1,K]. */
+struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value *table,
+                                    struct ddpm_value *t);
+/* Σ_i rows[b][columns[i]]·inputs[i] over the inputs that are not NULL, clamped to [-1,1] if `clip`.
+ * All have one shape. Written into `into`, which may be one of the inputs, or, where that is NULL,
+ * into a fresh value of `dtype`. */
+struct ddpm_value *ddpm_combine(struct ddpm_graph *graph, struct ddpm_value *rows,
+                                const int columns[DDPM_COMBINED],
+                                struct ddpm_value *const inputs[DDPM_COMBINED], bool clip,
+                                enum ddpm_dtype dtype, struct ddpm_value *into);
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
                                       struct ddpm_value *losses);
 /* copies: the weights in bf16, or NULL: none are kept. */

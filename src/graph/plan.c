@@ -1,24 +1,15 @@
 /* The plan: which memory every value has, which kernel serves every node.
  *
- *   1. concatenations that copy nothing: an input that only this concatenation decides on is put
- * inside its output
- *   2. kernels chosen and prepared, which tells how much scratch each needs
- *   3. lifetimes: a value's storage is needed from its producer to its last reader; in-place
- * operations share one
- *   4. placement in one arena (place.c), allocation, addresses */
+ *   1. concatenations copy nothing where an input of theirs can be put inside their output
+ *   2. kernels are chosen and prepared, which tells how much scratch each needs
+ *   3. a value needs its storage from its producer to its last reader; in-place operations share
+ *   4. everything is placed in one arena (place.c), allocated, and given its address */
 #include "graph/plan.h"
 
 #include <stdlib.h>
 
 #include "core/memory.h"
 #include "graph/graph.h"
-
-struct plan {
-    struct ddpm_graph *graph;
-    struct ddpm_storage *storages; /* values' first, then of every node its scratch and packed */
-    int count;
-    int scratch, packed; /* where the nodes' begin */
-};
 
 /* The value whose storage a value lies in, through views and concatenations. */
 static struct ddpm_value *base_of(struct ddpm_value *value)
@@ -139,7 +130,7 @@ static bool read_twice(const struct ddpm_node *node, int k)
 }
 
 /* Can output 0 of the node at `place` take over the storage of this input? */
-static bool dies_here(const struct plan *plan, const struct ddpm_value *input,
+static bool dies_here(const struct ddpm_plan *plan, const struct ddpm_value *input,
                       const struct ddpm_value *output, int place)
 {
     return input && input->kind == DDPM_VALUE_TEMPORARY && !input->view_of && input != output &&
@@ -149,9 +140,9 @@ static bool dies_here(const struct plan *plan, const struct ddpm_value *input,
            input->tensor.pixel_stride == output->tensor.pixel_stride;
 }
 
-static void assign_storages(struct plan *plan)
+static void assign_storages(struct ddpm_graph *graph)
 {
-    struct ddpm_graph *graph = plan->graph;
+    struct ddpm_plan *plan = &graph->plan;
     for (size_t i = 0; i < graph->value_count; ++i) {
         struct ddpm_value *value = graph->values[i];
         if (value->kind == DDPM_VALUE_KEPT) {
@@ -184,32 +175,32 @@ static void assign_storages(struct plan *plan)
 }
 
 /* Step 4. */
-struct slabs {
-    void *weights, *gradients, *copies;
-};
-
 static bool in_slab(const struct ddpm_value *value)
 {
     return value->kind == DDPM_VALUE_PARAMETER || value->kind == DDPM_VALUE_GRADIENT ||
            value->kind == DDPM_VALUE_COPY;
 }
 
-static char *slab_of(const struct slabs *slabs, const struct ddpm_value *value)
+static void *address_in_slab(const struct ddpm_graph *graph, const struct ddpm_value *value)
 {
-    return value->kind == DDPM_VALUE_PARAMETER  ? slabs->weights
-           : value->kind == DDPM_VALUE_GRADIENT ? slabs->gradients
-                                                : slabs->copies;
+    const struct ddpm_graph_use *use = &graph->uses[value->use];
+    const struct ddpm_weight_set *set = use->set;
+    char *slab = value->kind == DDPM_VALUE_PARAMETER  ? set->slabs[use->slab]
+                 : value->kind == DDPM_VALUE_GRADIENT ? set->gradients
+                                                      : set->copies;
+    const size_t offset = (size_t)set->parameters.items[value->parameter].offset;
+    return slab ? slab + offset * ddpm_dtype_size(value->tensor.dtype) : NULL;
 }
 
-static void set_addresses(struct plan *plan, const struct slabs *slabs)
+static void set_addresses(struct ddpm_graph *graph)
 {
-    struct ddpm_graph *graph = plan->graph;
+    const struct ddpm_plan *plan = &graph->plan;
     for (size_t i = 0; i < graph->value_count; ++i) {
         struct ddpm_value *value = graph->values[i];
         if (in_slab(value)) {
-            char *slab = slab_of(slabs, value);
-            size_t offset = (size_t)graph->parameters->items[value->parameter].offset;
-            value->tensor.data = slab ? slab + offset * ddpm_dtype_size(value->tensor.dtype) : NULL;
+            value->tensor.data = address_in_slab(graph, value);
+        } else if (value->slab) {
+            value->tensor.data = *value->slab;
         } else if (in_arena(value) && !value->view_of && value->storage >= 0) {
             value->tensor.data = (char *)graph->arena + plan->storages[value->storage].offset;
         }
@@ -238,7 +229,7 @@ static void set_addresses(struct plan *plan, const struct slabs *slabs)
             call->scratch = (char *)graph->arena + plan->storages[plan->scratch + (int)i].offset;
         if (!call->packed_bytes)
             continue;
-        if (graph->repack) {
+        if (ddpm_graph_repacks(graph, node)) {
             call->packed = (char *)graph->arena + plan->storages[plan->packed + (int)i].offset;
         } else {
             call->packed = (char *)graph->packed + packed_offset;
@@ -247,86 +238,86 @@ static void set_addresses(struct plan *plan, const struct slabs *slabs)
     }
 }
 
-static ddpm_status allocate(struct ddpm_graph *graph)
-{
-    const struct ddpm_backend *backend = graph->device->backend;
-    const size_t need = graph->arena_bytes + graph->packed_bytes;
-    const size_t available = ddpm_device_available(graph->device);
-    if (available && need > available)
-        return ddpm_raise(DDPM_ERROR_MEMORY,
-                          "out of memory before any work: the plan needs %.2f GB, %.2f GB are free",
-                          (double)need / 1e9, (double)available / 1e9);
-    DDPM_TRY(backend->allocate(graph->device, graph->arena_bytes, "activations and gradients",
-                               &graph->arena));
-    return backend->allocate(graph->device, graph->packed_bytes, "packed weights", &graph->packed);
-}
-
-static void find_phases(struct ddpm_graph *graph)
+static void find_parts(struct ddpm_graph *graph)
 {
     size_t i = 0;
-    for (int phase = 0; phase < DDPM_PHASE_COUNT; ++phase) {
-        graph->phase_begin[phase] = i;
-        while (i < graph->node_count && (int)graph->nodes[i]->phase == phase)
+    for (int part = 0; part < graph->part_count; ++part) {
+        graph->parts[part].begin = i;
+        while (i < graph->node_count && graph->nodes[i]->part == part)
             ++i;
+        graph->parts[part].end = i;
     }
-    graph->phase_begin[DDPM_PHASE_COUNT] = i;
+}
+
+/* Whose weights every node reads: those of its first parameter. */
+static void find_uses(struct ddpm_graph *graph)
+{
+    for (size_t i = 0; i < graph->node_count; ++i) {
+        struct ddpm_node *node = graph->nodes[i];
+        node->use = -1;
+        for (int k = 0; k < DDPM_MAX_INPUTS && node->use < 0; ++k)
+            if (node->in[k] && node->in[k]->kind == DDPM_VALUE_PARAMETER)
+                node->use = node->in[k]->use;
+    }
 }
 
 /* Steps 1 to 4 without memory. */
-static ddpm_status lay_out(struct plan *plan)
+static ddpm_status lay_out(struct ddpm_graph *graph)
 {
-    struct ddpm_graph *graph = plan->graph;
-    find_phases(graph);
-    if (graph->phase_begin[DDPM_PHASE_COUNT] != graph->node_count)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "the phases of a graph must be built in order");
+    struct ddpm_plan *plan = &graph->plan;
+    const int nodes = (int)graph->node_count;
+    find_parts(graph);
+    find_uses(graph);
     place_inside_concatenations(graph);
     settle_views(graph);
     DDPM_TRY(prepare_calls(graph));
     find_lifetimes(graph);
     DDPM_TRY(ddpm_new_array((void **)&plan->storages, graph->value_count + 2 * graph->node_count,
                             sizeof *plan->storages, "the memory plan"));
-    assign_storages(plan);
+    assign_storages(graph);
     plan->scratch = plan->count;
-    plan->packed = plan->count + (int)graph->node_count;
-    plan->count += 2 * (int)graph->node_count;
+    plan->packed = plan->count + nodes;
+    plan->count += 2 * nodes;
     graph->packed_bytes = 0;
-    for (size_t i = 0; i < graph->node_count; ++i) {
+    for (int i = 0; i < nodes; ++i) {
         const struct ddpm_call *call = &graph->calls[i];
-        const size_t transient = graph->repack ? call->packed_bytes : 0;
-        plan->storages[plan->scratch + (int)i] =
-            (struct ddpm_storage){call->scratch_bytes, (int)i, (int)i, 0};
-        plan->storages[plan->packed + (int)i] = (struct ddpm_storage){transient, (int)i, (int)i, 0};
+        const bool repacks = ddpm_graph_repacks(graph, graph->nodes[i]);
+        const size_t transient = repacks ? call->packed_bytes : 0;
+        plan->storages[plan->scratch + i] = (struct ddpm_storage){call->scratch_bytes, i, i, 0};
+        plan->storages[plan->packed + i] = (struct ddpm_storage){transient, i, i, 0};
         graph->packed_bytes += ddpm_align_up(call->packed_bytes - transient);
     }
     return ddpm_place_storages(plan->storages, (size_t)plan->count, &graph->arena_bytes);
 }
 
-ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device, void *weights,
-                            void *gradients, void *copies)
+ddpm_status ddpm_graph_lay_out(struct ddpm_graph *graph, struct ddpm_device *device)
 {
-    const struct slabs slabs = {weights, gradients, copies};
-    struct plan plan = {.graph = graph};
     DDPM_TRY(graph->status);
     graph->device = device;
-    ddpm_graph_weights_changed(graph);
-    ddpm_status status = lay_out(&plan);
-    if (status == DDPM_OK)
-        status = allocate(graph);
-    if (status == DDPM_OK)
-        set_addresses(&plan, &slabs);
-    free(plan.storages);
-    return status;
+    return lay_out(graph);
 }
 
-ddpm_status ddpm_graph_measure(struct ddpm_graph *graph, struct ddpm_device *device,
-                               size_t *arena_bytes, size_t *packed_bytes)
+ddpm_status ddpm_graph_allocate(struct ddpm_graph *graph)
 {
-    struct plan plan = {.graph = graph};
-    DDPM_TRY(graph->status);
-    graph->device = device;
-    ddpm_status status = lay_out(&plan);
-    free(plan.storages);
-    *arena_bytes = graph->arena_bytes;
-    *packed_bytes = graph->packed_bytes;
-    return status;
+    struct ddpm_device *device = graph->device;
+    const struct ddpm_backend *backend = device->backend;
+    const size_t need = graph->arena_bytes + graph->packed_bytes;
+    const size_t available = ddpm_device_available(device);
+    if (available && need > available)
+        return ddpm_raise(DDPM_ERROR_MEMORY,
+                          "out of memory before any work: the plan needs %.2f GB, %.2f GB are free",
+                          (double)need / 1e9, (double)available / 1e9);
+    DDPM_TRY(
+        backend->allocate(device, graph->arena_bytes, "activations and gradients", &graph->arena));
+    DDPM_TRY(backend->allocate(device, graph->packed_bytes, "packed weights", &graph->packed));
+    set_addresses(graph);
+    free(graph->plan.storages);
+    graph->plan = (struct ddpm_plan){0};
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device)
+{
+    DDPM_TRY(ddpm_graph_lay_out(graph, device));
+    return ddpm_graph_allocate(graph);
 }

@@ -1,4 +1,4 @@
-/* Placing values in the arena; used by plan.c alone and by its test. */
+/* Placing values in the arena. */
 #ifndef DDPM_GRAPH_PLAN_H
 #define DDPM_GRAPH_PLAN_H
 
@@ -11,6 +11,14 @@ struct ddpm_storage {
     size_t bytes;
     int first, last;
     size_t offset; /* result */
+};
+
+/* What steps 1 to 4 of plan.c have found out. */
+struct ddpm_plan {
+    struct ddpm_storage
+        *storages; /* values' first, then every node's scratch, then its packed form */
+    int count;
+    int scratch, packed; /* where the nodes' begin */
 };
 
 /* Give every storage an offset so that no two that are needed at the same time overlap: largest

@@ -1,4 +1,4 @@
-/* Timing the calls of a phase one by one. */
+/* Timing the calls of a part one by one. */
 #include <stdlib.h>
 #include <time.h>
 
@@ -18,20 +18,18 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, enum ddpm_phase phase, int repeats,
-                               double *seconds)
+ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, int part, int repeats, double *seconds)
 {
     const struct ddpm_backend *backend = graph->device->backend;
-    const size_t begin = graph->phase_begin[phase], count = graph->phase_begin[phase + 1] - begin;
+    const size_t begin = graph->parts[part].begin, count = graph->parts[part].end - begin;
     double *times; /* [count][repeats] */
-    if (graph->packed_stale)
-        DDPM_TRY(ddpm_graph_pack(graph));
+    DDPM_TRY(ddpm_graph_refresh(graph));
     DDPM_TRY(ddpm_new_array((void **)&times, count * (size_t)repeats, sizeof *times, "timings"));
     ddpm_status status = backend->synchronize(graph->device);
     for (int r = 0; r < repeats && status == DDPM_OK; ++r)
         for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
             const struct ddpm_call *call = &graph->calls[begin + i];
-            status = ddpm_graph_pack_call(graph, call);
+            status = ddpm_graph_pack_call(graph, begin + i);
             if (status == DDPM_OK)
                 status = backend->synchronize(graph->device);
             double start = now();

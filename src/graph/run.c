@@ -5,31 +5,53 @@
 #include "core/memory.h"
 #include "graph/graph.h"
 
-void ddpm_graph_weights_changed(struct ddpm_graph *graph)
+bool ddpm_graph_repacks(const struct ddpm_graph *graph, const struct ddpm_node *node)
 {
-    graph->packed_stale = !graph->repack;
+    return graph->repack && node->use >= 0 && !graph->uses[node->use].set->frozen;
+}
+
+/* Pack what reads the sets whose bit is in `uses`. */
+static ddpm_status pack(struct ddpm_graph *graph, unsigned uses)
+{
+    for (size_t i = 0; i < graph->node_count; ++i) {
+        const int use = graph->nodes[i]->use;
+        if (graph->calls[i].packed_bytes && use >= 0 && uses >> use & 1u)
+            DDPM_TRY(graph->calls[i].kernel->pack(&graph->calls[i]));
+    }
+    for (int use = 0; use < graph->use_count; ++use)
+        if (uses >> use & 1u)
+            graph->uses[use].packed_version = graph->uses[use].set->version;
+    return DDPM_OK;
 }
 
 ddpm_status ddpm_graph_pack(struct ddpm_graph *graph)
 {
-    for (size_t i = 0; i < graph->node_count; ++i)
-        if (graph->calls[i].packed_bytes)
-            DDPM_TRY(graph->calls[i].kernel->pack(&graph->calls[i]));
-    graph->packed_stale = false;
-    return DDPM_OK;
+    return pack(graph, ~0u);
 }
 
-ddpm_status ddpm_graph_pack_call(const struct ddpm_graph *graph, const struct ddpm_call *call)
+ddpm_status ddpm_graph_refresh(struct ddpm_graph *graph)
 {
-    return graph->repack && call->packed_bytes ? call->kernel->pack(call) : DDPM_OK;
+    unsigned stale = 0;
+    for (int use = 0; use < graph->use_count; ++use) {
+        const struct ddpm_weight_set *set = graph->uses[use].set;
+        if (graph->uses[use].packed_version != set->version && (!graph->repack || set->frozen))
+            stale |= 1u << use;
+    }
+    return stale ? pack(graph, stale) : DDPM_OK;
 }
 
-ddpm_status ddpm_graph_run(struct ddpm_graph *graph, enum ddpm_phase phase)
+ddpm_status ddpm_graph_pack_call(const struct ddpm_graph *graph, size_t i)
 {
-    if (graph->packed_stale)
-        DDPM_TRY(ddpm_graph_pack(graph));
-    for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i) {
-        DDPM_TRY(ddpm_graph_pack_call(graph, &graph->calls[i]));
+    const struct ddpm_call *call = &graph->calls[i];
+    const bool now = call->packed_bytes && ddpm_graph_repacks(graph, graph->nodes[i]);
+    return now ? call->kernel->pack(call) : DDPM_OK;
+}
+
+ddpm_status ddpm_graph_run(struct ddpm_graph *graph, int part)
+{
+    DDPM_TRY(ddpm_graph_refresh(graph));
+    for (size_t i = graph->parts[part].begin; i < graph->parts[part].end; ++i) {
+        DDPM_TRY(ddpm_graph_pack_call(graph, i));
         DDPM_TRY(graph->calls[i].kernel->run(&graph->calls[i]));
     }
     return DDPM_OK;
@@ -59,16 +81,24 @@ static ddpm_status find_bad_image(struct ddpm_device *device, const struct ddpm_
     return status;
 }
 
-ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, enum ddpm_phase phase, int64_t *image)
+/* A sum for a frozen parameter, which nobody reads and nobody has zeroed. */
+static bool is_discarded(const struct ddpm_node *node, int k)
+{
+    return node->out[k] && node->out[k]->kind == DDPM_VALUE_TEMPORARY &&
+           ddpm_op_info[node->op].accumulates >> k & 1u;
+}
+
+ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *image)
 {
     *image = -1;
-    if (graph->packed_stale)
-        DDPM_TRY(ddpm_graph_pack(graph));
-    for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i) {
+    DDPM_TRY(ddpm_graph_refresh(graph));
+    for (size_t i = graph->parts[part].begin; i < graph->parts[part].end; ++i) {
         const struct ddpm_call *call = &graph->calls[i];
-        DDPM_TRY(ddpm_graph_pack_call(graph, call));
+        DDPM_TRY(ddpm_graph_pack_call(graph, i));
         DDPM_TRY(call->kernel->run(call));
         for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k) {
+            if (is_discarded(graph->nodes[i], k))
+                continue;
             DDPM_TRY(find_bad_image(graph->device, &call->out[k], image));
             if (*image < 0)
                 continue;
@@ -95,10 +125,10 @@ ddpm_status ddpm_graph_read(struct ddpm_graph *graph, const struct ddpm_value *v
                                             ddpm_tensor_bytes(&value->tensor));
 }
 
-double ddpm_graph_flops(const struct ddpm_graph *graph, enum ddpm_phase phase)
+double ddpm_graph_flops(const struct ddpm_graph *graph, int part)
 {
     double flops = 0;
-    for (size_t i = graph->phase_begin[phase]; i < graph->phase_begin[phase + 1]; ++i)
+    for (size_t i = graph->parts[part].begin; i < graph->parts[part].end; ++i)
         flops += ddpm_call_flops(&graph->calls[i]);
     return flops;
 }

@@ -26,7 +26,6 @@ struct ddpm_device {
 
 struct ddpm_backend {
     const char *name;
-    const char *help;
     bool host_memory;        /* tensors lie in memory that the host reads and writes */
     bool reads_bf16_weights; /* bf16 convolutions gain by a bf16 copy of their weights (ops.inc) */
     ddpm_status (*open)(const struct ddpm_device_options *options, struct ddpm_device **out);
@@ -38,25 +37,29 @@ struct ddpm_backend {
     /* Bytes that can still be allocated; 0 when the backend cannot tell. */
     size_t (*available)(struct ddpm_device *device);
 
-    /* All are ordered with the kernels. upload may return before the copy is done but has taken
-     * `from`; download waits. */
+    /* All are ordered with the kernels. upload may return before the copy is done, but has taken
+     * `from` by then; download waits. */
     ddpm_status (*upload)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
     ddpm_status (*download)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
-    /* download in two halves, so that the host need not wait: begin queues the copy into `to`,
-     * memory of allocate_host(), and returns; end waits for the oldest copy begun and not ended. At
-     * most DDPM_LATE_DOWNLOADS are under way. NULL where download() does not wait for anything. */
+    /* download in two halves, so that the host need not wait. NULL where download() does not wait
+     * for anything.
+     * begin: queues the copy into `to`, memory of allocate_host(), and returns. At most
+     *        DDPM_LATE_DOWNLOADS are under way.
+     * end:   waits for the oldest copy that was begun and not ended. */
     ddpm_status (*download_begin)(struct ddpm_device *device, void *to, const void *from,
                                   size_t bytes);
     ddpm_status (*download_end)(struct ddpm_device *device);
-    /* Copy much out while later calls run. begin: `count` pieces of `bytes` each, as they are after
-     * the calls queued so far, begin their way into `to`, memory of allocate_host(), by way of a
-     * copy on the device, and it returns without waiting; what is queued from now on may overwrite
-     * them. Called by the thread that uses the device, not while recording; one snapshot at a time.
-     * DDPM_ERROR_MEMORY where the device has no room for the copy: nothing has happened, download()
-     * serves. The room is kept for the next snapshot; available() counts it as free, and an
-     * allocation that needs it gets it.
-     * end: waits until `to` is whole. Called by any one thread, whatever others do with the device.
-     * NULL where download() does not wait for anything. */
+    /* Copy much out while later calls run; one snapshot at a time. NULL where download() does not
+     * wait for anything.
+     * begin: `count` pieces of `bytes` each, as they are after the calls queued so far, are copied
+     *        on the device and from there into `to`, memory of allocate_host(). Returns without
+     *        waiting; what is queued from now on may overwrite the pieces. Called by the thread
+     *        that uses the device, not while recording. DDPM_ERROR_MEMORY where the device has no
+     *        room for the copy: nothing has happened, and download() serves. The room is kept for
+     *        the next snapshot; available() counts it as free, and an allocation that needs it
+     *        gets it.
+     * end:   waits until `to` is whole. Called by any one thread, whatever others do with the
+     *        device. */
     ddpm_status (*snapshot_begin)(struct ddpm_device *device, void *const to[], void *const from[],
                                   int count, size_t bytes);
     ddpm_status (*snapshot_end)(struct ddpm_device *device);
@@ -101,9 +104,8 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * `ddpm_cuda_backend`, of type ddpm_plugin_backend, which returns NULL when `abi` is not the one it
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
-#define DDPM_PLUGIN_ABI                                                                            \
-    8u /* raise whenever a struct of this file, kernels.h or tensor.h changes                      \
-        */
+/* Raise it whenever a struct of this file, of kernels.h or of tensor.h changes. */
+#define DDPM_PLUGIN_ABI 9u
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

@@ -6,8 +6,8 @@
  *   after    inputs that are not outputs in place have the bytes they had; no output holds the
  *            pattern; finite inputs gave no NaN
  *
- * A violation is DDPM_ERROR_DEVICE with the kernel's name and the call's label. Host memory only.
- */
+ * A violation is DDPM_ERROR_DEVICE with the kernel's name and the call's label. It works in host
+ * memory only. */
 #include "kernels/check.h"
 
 #include <math.h>
@@ -269,7 +269,6 @@ static ddpm_status check_open(const struct ddpm_device_options *options, struct 
 
 const struct ddpm_backend ddpm_backend_check = {
     .name = "check",
-    .help = "another backend, watched: inputs unchanged, outputs written, scratch not read stale",
     .open = check_open,
     .close = check_close,
     DDPM_HOST_MEMORY_ROWS,

@@ -1,5 +1,4 @@
-/* The `check` backend: runs another one and watches that every kernel keeps the rules of ops.inc.
- */
+/* The `check` backend: runs another one, and watches that its kernels keep the rules of ops.inc. */
 #ifndef DDPM_KERNELS_CHECK_H
 #define DDPM_KERNELS_CHECK_H
 

@@ -2,47 +2,35 @@
 #include "kernels/kernels.h"
 
 const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT] = {
-#define OP(id, name, inputs, outputs, in_place, accumulates)                                       \
-    [DDPM_OP_##id] = {name, inputs, outputs, in_place, accumulates},
+#define OP(id, name, inputs, outputs, in_place, accumulates, flops)                                \
+    [DDPM_OP_##id] = {#name, inputs, outputs, in_place, accumulates, flops},
 #include "kernels/ops.inc"
 #undef OP
 };
 
-/* Operations per element of the largest tensor for all that is not a convolution; a transcendental
- * function counts as one. */
+/* How many pictures combine adds up. */
+static int combined(const struct ddpm_call *call)
+{
+    int present = 0;
+    for (int i = 1; i <= DDPM_COMBINED; ++i)
+        present += ddpm_tensor_present(&call->in[i]);
+    return present;
+}
+
+/* What ops.inc says, and what depends on the attributes. */
 static double flops_per_element(const struct ddpm_call *call)
 {
+    const int flops = ddpm_op_info[call->op].flops;
+    const bool activated = call->attributes.activation != DDPM_NO_ACTIVATION;
     switch (call->op) {
     case DDPM_OP_GROUP_NORM:
-        return call->attributes.activation == DDPM_NO_ACTIVATION ? 7 : 10;
+        return flops + (activated ? 3 : 0);
     case DDPM_OP_GROUP_NORM_BACKWARD:
-        return call->attributes.activation == DDPM_NO_ACTIVATION ? 12 : 20;
-    case DDPM_OP_ACTIVATION:
-        return 3;
-    case DDPM_OP_ACTIVATION_BACKWARD:
-        return 8;
-    case DDPM_OP_ADAMW:
-        return 18;
-    case DDPM_OP_DRAW_NORMAL:
-        return 60;
-    case DDPM_OP_REVERSE_STEP:
-        return call->attributes.clip ? 8 : 5;
-    case DDPM_OP_CONCAT:
-    case DDPM_OP_CONVERT:
-    case DDPM_OP_UPSAMPLE:
-    case DDPM_OP_DRAW_TIMESTEPS:
-        return 0;
-    case DDPM_OP_ADD:
-    case DDPM_OP_ADD_CHANNELS:
-    case DDPM_OP_SUM_PIXELS:
-    case DDPM_OP_UPSAMPLE_BACKWARD:
-    case DDPM_OP_SCALE_PIXELS:
-        return 1;
-    case DDPM_OP_NORMALIZE_PICTURES:
-    case DDPM_OP_GRADIENT_NORM:
-        return 2;
+        return flops + (activated ? 8 : 0);
+    case DDPM_OP_COMBINE:
+        return flops * combined(call);
     default:
-        return 3;
+        return flops;
     }
 }
 

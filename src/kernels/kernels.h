@@ -1,16 +1,18 @@
-/* Kernels: the conventions, the attributes of a call, and the row of a backend's table. The one
- * list of operations, with what each computes, on which shapes, and what may alias, is ops.inc.
+/* Kernels: the conventions, the attributes of a call, and the row of a backend's table. What each
+ * operation computes, on which shapes, and what may alias, stands in ops.inc, the one list of them.
  *
- * Letters: B images, H W height and width, C channels, K output channels, R S kernel height and
- * width, T timesteps, F features, N elements of a slab. Activations are NHWC ([B,H,W,C],
- * pixel_stride ≥ C), of the compute dtype (fp32 or bf16; fp64 in the reference backend).
- * Parameters, gradients of parameters, statistics and losses are fp32 (fp64 when the activations
- * are) and dense. `+=` says that a kernel adds to its output; every other output is overwritten.
- * Every kernel honours pixel_stride of every activation, in and out.
+ *   B  images     C  channels           R  kernel height     T  timesteps
+ *   H  height     K  output channels    S  kernel width      F  features
+ *   W  width                                                 N  elements of a slab
  *
- * Convolution weights are [K,R,S,C] (NHWC's natural order; PyTorch's are [K,C,R,S]:
- * graph/parameters.h converts at load and save), depthwise weights [1,R,S,C]. A Linear layer is a
- * 1×1 convolution on [B,1,1,F]. */
+ * Activations are NHWC ([B,H,W,C], pixel_stride ≥ C), of the compute dtype: fp32 or bf16, fp64 in
+ * the reference backend. Every kernel honours the pixel_stride of every activation, in and out.
+ * Parameters, their gradients, statistics and losses are fp32 (fp64 when the activations are) and
+ * dense. An output marked `+=` is added to; every other output is overwritten.
+ *
+ * Convolution weights are [K,R,S,C], NHWC's natural order; PyTorch's are [K,C,R,S], and
+ * graph/parameters.h converts when they are loaded and saved. Depthwise weights are [1,R,S,C]. A
+ * linear layer is a 1×1 convolution on [B,1,1,F]. */
 #ifndef DDPM_KERNELS_KERNELS_H
 #define DDPM_KERNELS_KERNELS_H
 
@@ -19,9 +21,10 @@
 
 #define DDPM_MAX_INPUTS 8
 #define DDPM_MAX_OUTPUTS 5
+#define DDPM_COMBINED (DDPM_MAX_INPUTS - 1) /* what combine can add */
 
 enum ddpm_op {
-#define OP(id, name, inputs, outputs, in_place, accumulates) DDPM_OP_##id,
+#define OP(id, ...) DDPM_OP_##id,
 #include "kernels/ops.inc"
 #undef OP
     DDPM_OP_COUNT
@@ -29,18 +32,6 @@ enum ddpm_op {
 
 enum ddpm_activation { DDPM_NO_ACTIVATION, DDPM_GELU, DDPM_RELU, DDPM_SIGMOID };
 enum ddpm_loss { DDPM_LOSS_L2, DDPM_LOSS_L1 };
-
-/* Columns of reverse_step's table; all computed in fp64, stored in fp32. t = 0 has SIGMA 0. */
-enum ddpm_reverse_column {
-    DDPM_REVERSE_X, /* not clipped: 1/√α_t                   x' = X·x - EPS·ε̂ + SIGMA·z */
-    DDPM_REVERSE_EPS,  /* not clipped: β_t/(√α_t·√(1-ᾱ_t)) */
-    DDPM_REVERSE_X0_X, /* clipped: x̂_0 = clip(X0_X·x - X0_EPS·ε̂, -1, 1), X0_X = 1/√ᾱ_t */
-    DDPM_REVERSE_X0_EPS, /* √(1/ᾱ_t - 1) */
-    DDPM_REVERSE_MEAN_X0, /* x' = MEAN_X0·x̂_0 + MEAN_X·x + SIGMA·z, MEAN_X0 = β_t√ᾱ_{t-1}/(1-ᾱ_t) */
-    DDPM_REVERSE_MEAN_X, /* √α_t(1-ᾱ_{t-1})/(1-ᾱ_t) */
-    DDPM_REVERSE_SIGMA,  /* √β̃_t */
-    DDPM_REVERSE_COLUMNS = 8,
-};
 
 /* Elements of adamw's `hyper`. */
 enum ddpm_hyper {
@@ -53,7 +44,7 @@ enum ddpm_hyper {
     DDPM_HYPER_CORRECTION2, /* 1 - β2^k */
     DDPM_HYPER_MAX_NORM,    /* 0: no clipping */
     DDPM_HYPER_EMA_DECAY,   /* d */
-    DDPM_HYPER_COUNT = 12,
+    DDPM_HYPER_COUNT
 };
 
 /* What a call needs to know beside its tensors; one member per family. All zero where not used. */
@@ -63,8 +54,9 @@ struct ddpm_attributes {
     float eps;                               /* of statistics */
     double theta;                            /* timestep_embedding */
     enum ddpm_loss loss;
-    float scale; /* loss_backward */
-    bool clip;   /* reverse_step */
+    float scale;                   /* loss_backward */
+    bool clip;                     /* combine */
+    int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */
     bool per_batch;
     int timesteps; /* draw_timesteps: T */
     uint64_t seed; /* draws */
@@ -74,9 +66,9 @@ struct ddpm_attributes {
 struct ddpm_device;
 struct ddpm_kernel;
 
-/* One planned kernel call. The planner fills the first part and owns the memory; the kernel's
- * prepare() fills the second. `data` pointers, scratch and packed are set before run() and pack()
- * and never change afterwards. */
+/* One planned call of a kernel. The planner fills the first part and owns the memory; the kernel's
+ * prepare() fills the second. The pointers `data`, `scratch` and `packed` are set before pack() and
+ * run(), and never change afterwards. */
 struct ddpm_call {
     enum ddpm_op op;
     const char *label; /* layer it belongs to: "downs.0.1.block.4" */
@@ -100,8 +92,8 @@ struct ddpm_kernel {
     bool (*supports)(const struct ddpm_call *call);
     /* At plan time: set scratch_bytes, packed_bytes, state. May be NULL. No data pointers yet. */
     ddpm_status (*prepare)(struct ddpm_call *call);
-    /* Turn the weights into `packed`; called before the first run() and whenever the weights have
-     * changed. NULL when packed_bytes is 0. */
+    /* Turn the weights into `packed`: before the first run() and whenever they have changed. NULL
+     * when packed_bytes is 0. */
     ddpm_status (*pack)(const struct ddpm_call *call);
     ddpm_status (*run)(const struct ddpm_call *call);
     void (*release)(struct ddpm_call *call); /* frees state; may be NULL */
@@ -111,6 +103,7 @@ struct ddpm_op_info {
     const char *name;
     int inputs, outputs;
     unsigned in_place, accumulates;
+    int flops; /* see ops.inc */
 };
 
 extern const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT];
@@ -118,8 +111,8 @@ extern const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT];
 /* The bf16 copy of a convolution's weights; NULL where there is none. */
 const struct ddpm_tensor *ddpm_call_copy(const struct ddpm_call *call);
 
-/* Multiply-adds ×2 of a call, counted directly (no Winograd discount), and the bytes it must move
- * at least; for ddpm bench and the plan's summary. */
+/* What a call costs, for ddpm bench and the plan's summary: operations, a multiply-add being two,
+ * counted directly (no discount for Winograd), and the bytes it must move at least. */
 double ddpm_call_flops(const struct ddpm_call *call);
 double ddpm_call_bytes(const struct ddpm_call *call);
 

@@ -11,28 +11,35 @@
 /* A planned forward pass for one shape and one set of weights. */
 struct ddpm_forward_plan {
     struct ddpm_graph *graph;
-    struct ddpm_value *x, *t, *y;
+    struct ddpm_value *x, *time, *y;
     enum ddpm_weights which;
-    void *staging; /* host: x and t on their way in, y on its way out */
+    void *staging; /* host: x and times on their way in, y on its way out */
 };
 
 struct ddpm_network {
+    /* What it was made from, whole, for ddpm_network_config() and for files. A network reads its
+     * groups network and diffusion only; how it is trained is the trainer's. */
     struct ddpm_config config;
-    struct ddpm_parameters parameters;
-    struct ddpm_parameter_info *infos; /* the public face of parameters */
+    struct ddpm_weight_set weights;    /* slabs by enum ddpm_weights */
+    struct ddpm_parameter_info *infos; /* the public face of the parameters */
     struct ddpm_device *device;
+    bool owns_device;
     enum ddpm_dtype dtype; /* of activations */
     char description[256];
-    void *slabs[2];  /* weights, EMA: fp32 on the device, by enum ddpm_weights */
-    int64_t changes; /* how often either has changed */
     struct ddpm_forward_plan forward;
 };
 
-/* Tell the network's own plans, and whoever looks at `changes`, that a slab has changed. */
-void ddpm_network_weights_changed(struct ddpm_network *network);
+void ddpm_forward_plan_clear(struct ddpm_forward_plan *plan);
 
-/* Bytes of one fp32 slab. */
-size_t ddpm_network_slab_bytes(const struct ddpm_network *network);
+/* Channels of the network's result. */
+int64_t ddpm_network_out_channels(const struct ddpm_network *network);
+
+/* DDPM_ERROR_ARGUMENT for an enumerator that is not one. */
+ddpm_status ddpm_check_weights(enum ddpm_weights which);
+
+/* DDPM_ERROR_ARGUMENT for NULL, for a network without weights (ddpm_network_declare()), and for an
+ * enumerator that is not one. */
+ddpm_status ddpm_network_check_use(const struct ddpm_network *network, enum ddpm_weights which);
 
 /* Write a host slab as a safetensors file of fp32 tensors in PyTorch's names and shapes; `prefix`
  * stands before every name. Several slabs may go into one file. */
@@ -50,8 +57,8 @@ ddpm_status ddpm_slabs_compare(const struct ddpm_parameters *parameters,
                                const struct ddpm_named_slab *slabs, size_t count, const char *path);
 
 /* Read what ddpm_slabs_write() wrote, or PyTorch: every tensor must be there with its shape and
- * finite, and no other. DDPM_ERROR_MISMATCH, DDPM_ERROR_NOT_FINITE or DDPM_ERROR_FORMAT name the
- * first that is wrong. */
+ * finite, and no other. Of a single slab without prefix the file may have one: wrapped_names.h.
+ * DDPM_ERROR_MISMATCH, DDPM_ERROR_NOT_FINITE or DDPM_ERROR_FORMAT name the first that is wrong. */
 struct ddpm_named_target {
     const char *prefix;
     float *slab; /* host; gaps are left alone */

@@ -3,38 +3,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/arguments.h"
 #include "core/memory.h"
 #include "formats/checksum.h"
 #include "formats/json.h"
+#include "model/checkpoint_find.h"
 #include "model/model.h"
 
 ddpm_status ddpm_network_load(struct ddpm_network *network, enum ddpm_weights which,
                               const char *path)
 {
-    const size_t bytes = ddpm_network_slab_bytes(network);
+    DDPM_TRY(ddpm_network_check_use(network, which));
+    DDPM_REQUIRE(path);
+    const size_t bytes = ddpm_weight_set_bytes(&network->weights);
     float *host;
     DDPM_TRY(ddpm_new_aligned((void **)&host, bytes, "weights to read"));
     struct ddpm_named_target target = {"", host};
-    ddpm_status status = ddpm_slabs_read(&network->parameters, &target, 1, path);
+    ddpm_status status = ddpm_slabs_read(&network->weights.parameters, &target, 1, path);
     if (status == DDPM_OK)
-        status =
-            network->device->backend->upload(network->device, network->slabs[which], host, bytes);
+        status = network->device->backend->upload(network->device, network->weights.slabs[which],
+                                                  host, bytes);
     ddpm_free_aligned(host);
-    ddpm_network_weights_changed(network);
+    ddpm_weight_set_changed(&network->weights);
     return status;
 }
 
 ddpm_status ddpm_network_save(const struct ddpm_network *network, enum ddpm_weights which,
                               const char *path)
 {
-    const size_t bytes = ddpm_network_slab_bytes(network);
+    DDPM_TRY(ddpm_network_check_use(network, which));
+    DDPM_REQUIRE(path);
+    const size_t bytes = ddpm_weight_set_bytes(&network->weights);
     float *host;
     DDPM_TRY(ddpm_new_aligned((void **)&host, bytes, "weights to write"));
-    ddpm_status status =
-        network->device->backend->download(network->device, host, network->slabs[which], bytes);
+    ddpm_status status = network->device->backend->download(network->device, host,
+                                                            network->weights.slabs[which], bytes);
     struct ddpm_named_slab slab = {"", host};
     if (status == DDPM_OK)
-        status = ddpm_slabs_write(&network->parameters, &slab, 1, path, NULL, 0);
+        status = ddpm_slabs_write(&network->weights.parameters, &slab, 1, path, NULL, 0);
     ddpm_free_aligned(host);
     return status;
 }
@@ -74,13 +80,9 @@ static ddpm_status locate(const char *path, enum ddpm_weights which, struct loca
         return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
     if (!ddpm_path_is_directory(path))
         return ddpm_path_format(out->weights, sizeof out->weights, "%s", path);
-    DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints/latest", path));
-    const bool is_run = ddpm_path_exists(probe);
-    DDPM_TRY(
-        ddpm_path_format(probe, sizeof probe, "%s%s", path, is_run ? "/checkpoints/latest" : ""));
-    if (!realpath(probe,
-                  out->folder)) /* `latest` may move: all files are to be of one checkpoint */
-        return ddpm_raise_errno("%s: cannot be found", probe);
+    DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints", path));
+    const bool is_run = ddpm_path_is_directory(probe);
+    DDPM_TRY(ddpm_checkpoint_find(path, out->folder, sizeof out->folder));
     DDPM_TRY(ddpm_path_format(out->weights, sizeof out->weights, "%s/%s", out->folder, file));
     DDPM_TRY(ddpm_path_format(out->config, sizeof out->config, "%s/config.json", out->folder));
     if (!ddpm_path_exists(out->weights))
@@ -90,38 +92,76 @@ static ddpm_status locate(const char *path, enum ddpm_weights which, struct loca
     return DDPM_OK;
 }
 
-ddpm_status ddpm_network_open(const char *path, const struct ddpm_config *config,
-                              enum ddpm_weights which, struct ddpm_network **out)
+/* The configuration in force: that of the files, else the caller's; the group run is the caller's
+ * where there is one. */
+static ddpm_status effective_config(const struct location *found, const struct ddpm_config *config,
+                                    struct ddpm_config **out)
+{
+    if (config)
+        DDPM_TRY(ddpm_config_copy(config, out));
+    else
+        DDPM_TRY(ddpm_config_create(out));
+    if (!found->config[0])
+        return DDPM_OK;
+    const struct ddpm_run_config run = (*out)->run;
+    ddpm_status status = ddpm_config_read(*out, found->config);
+    if (config)
+        (*out)->run = run;
+    if (status != DDPM_OK)
+        ddpm_config_destroy(out);
+    return status;
+}
+
+/* Read the weights of one kind, into both slots. */
+static ddpm_status load_both(struct ddpm_network *network, enum ddpm_weights which,
+                             const char *path)
+{
+    struct ddpm_weight_set *weights = &network->weights;
+    DDPM_TRY(ddpm_network_load(network, which, path));
+    return network->device->backend->copy(network->device, weights->slabs[!which],
+                                          weights->slabs[which], ddpm_weight_set_bytes(weights));
+}
+
+static ddpm_status open_network(struct ddpm_device *device, const char *path,
+                                const struct ddpm_config *config, enum ddpm_weights which,
+                                struct ddpm_network **out)
 {
     struct location found;
     struct ddpm_config *effective = NULL;
+    DDPM_REQUIRE(out);
     *out = NULL;
+    DDPM_REQUIRE(path);
+    DDPM_TRY(ddpm_check_weights(which));
     DDPM_TRY(locate(path, which, &found));
     if (!found.config[0] && !config)
         return ddpm_raise(
             DDPM_ERROR_ARGUMENT,
             "%s: a bare weights file says nothing of its network; give its configuration", path);
-    if (config)
-        DDPM_TRY(ddpm_config_copy(config, &effective));
-    else
-        DDPM_TRY(ddpm_config_create(&effective));
-    ddpm_status status = DDPM_OK;
-    if (found.config[0]) {
-        struct ddpm_run_config run = effective->run;
-        status = ddpm_config_read(effective, found.config);
-        effective->run = config ? run : effective->run;
-    }
-    if (status == DDPM_OK && found.folder[0])
-        status = check_weights(&found, which);
+    DDPM_TRY(effective_config(&found, config, &effective));
+    ddpm_status status = found.folder[0] ? check_weights(&found, which) : DDPM_OK;
     if (status == DDPM_OK)
-        status = ddpm_network_create(effective, out);
+        status = device ? ddpm_network_create_on(device, effective, out)
+                        : ddpm_network_create(effective, out);
     if (status == DDPM_OK)
-        status = ddpm_network_load(*out, which, found.weights);
-    if (status == DDPM_OK)
-        status = (*out)->device->backend->copy((*out)->device, (*out)->slabs[!which],
-                                               (*out)->slabs[which], ddpm_network_slab_bytes(*out));
+        status = load_both(*out, which, found.weights);
     ddpm_config_destroy(&effective);
     if (status != DDPM_OK)
         ddpm_network_destroy(out);
     return status;
+}
+
+ddpm_status ddpm_network_open(const char *path, const struct ddpm_config *config,
+                              enum ddpm_weights which, struct ddpm_network **out)
+{
+    return open_network(NULL, path, config, which, out);
+}
+
+ddpm_status ddpm_network_open_on(struct ddpm_device *device, const char *path,
+                                 const struct ddpm_config *config, enum ddpm_weights which,
+                                 struct ddpm_network **out)
+{
+    DDPM_REQUIRE(out);
+    *out = NULL;
+    DDPM_REQUIRE(device);
+    return open_network(device, path, config, which, out);
 }

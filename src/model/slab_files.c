@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "model/model.h"
+#include "model/wrapped_names.h"
 
 #define NAME_BYTES 256
 
@@ -90,11 +91,11 @@ static ddpm_status check_tensor(const struct ddpm_parameter *p,
 }
 
 static ddpm_status read_one(const struct ddpm_parameter *p, const struct ddpm_safetensors *file,
-                            const char *path, const char *prefix, float *slab)
+                            const char *path, const struct ddpm_naming *naming, float *slab)
 {
-    char name[NAME_BYTES];
-    snprintf(name, sizeof name, "%s%s", prefix, p->name);
-    const struct ddpm_safetensors_tensor *tensor = ddpm_safetensors_find(file, name);
+    char name[2 * NAME_BYTES];
+    snprintf(name, sizeof name, "%s%s", naming->prefix, p->name);
+    const struct ddpm_safetensors_tensor *tensor = ddpm_naming_tensor(naming, file, p->name);
     DDPM_TRY(check_tensor(p, tensor, path, name));
     int64_t count = ddpm_parameter_count(p);
     float *dense;
@@ -113,17 +114,21 @@ static ddpm_status read_one(const struct ddpm_parameter *p, const struct ddpm_sa
 
 /* With every wanted tensor there, the first unwanted one is what makes the count differ. */
 static ddpm_status refuse_strangers(const struct ddpm_parameters *parameters,
-                                    const struct ddpm_named_target *targets, size_t count,
+                                    const struct ddpm_naming *namings, size_t count,
                                     const struct ddpm_safetensors *file, const char *path)
 {
+    const char *prefix = namings[0].prefix;
     for (size_t i = 0; i < ddpm_safetensors_count(file); ++i) {
-        const char *name = ddpm_safetensors_at(file, i)->name;
-        bool known = false;
-        for (size_t k = 0; k < count && !known; ++k) {
-            size_t length = strlen(targets[k].prefix);
-            known = strncmp(name, targets[k].prefix, length) == 0 &&
-                    ddpm_parameters_find(parameters, name + length) < parameters->count;
-        }
+        const struct ddpm_safetensors_tensor *tensor = ddpm_safetensors_at(file, i);
+        const char *name = tensor->name;
+        bool known = *prefix && ddpm_naming_is_counter(tensor);
+        for (size_t k = 0; k < count && !known; ++k)
+            known = ddpm_naming_knows(&namings[k], parameters, name);
+        if (!known && count == 1 && *prefix && strncmp(name, prefix, strlen(prefix)) != 0)
+            return ddpm_raise(DDPM_ERROR_MISMATCH,
+                              "%s: tensor %s lacks the prefix %s of the network's tensors; want a "
+                              "file that holds these alone",
+                              path, name, prefix);
         if (!known)
             return ddpm_raise(DDPM_ERROR_MISMATCH,
                               "%s: tensor %s is not of this network; is its configuration another?",
@@ -132,19 +137,35 @@ static ddpm_status refuse_strangers(const struct ddpm_parameters *parameters,
     return DDPM_OK;
 }
 
+/* Weights alone may come from another program; several slabs in a file are ours. */
+static ddpm_status choose_namings(const struct ddpm_parameters *parameters,
+                                  const struct ddpm_named_target *targets, size_t count,
+                                  const struct ddpm_safetensors *file, const char *path,
+                                  struct ddpm_naming *out)
+{
+    if (count == 1 && !*targets[0].prefix)
+        return ddpm_naming_find(parameters, file, path, out);
+    for (size_t k = 0; k < count; ++k)
+        snprintf(out[k].prefix, sizeof out[k].prefix, "%s", targets[k].prefix);
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_slabs_read(const struct ddpm_parameters *parameters,
                             const struct ddpm_named_target *targets, size_t count, const char *path)
 {
     struct ddpm_safetensors *file;
-    DDPM_TRY(ddpm_safetensors_open(&file, path));
-    ddpm_status status = DDPM_OK;
+    struct ddpm_naming *namings;
+    DDPM_TRY(ddpm_new_array((void **)&namings, count, sizeof *namings, "names of tensors"));
+    ddpm_status status = ddpm_safetensors_open(&file, path);
+    if (status == DDPM_OK)
+        status = choose_namings(parameters, targets, count, file, path, namings);
     for (size_t k = 0; k < count; ++k)
         for (size_t i = 0; status == DDPM_OK && i < parameters->count; ++i)
-            status =
-                read_one(&parameters->items[i], file, path, targets[k].prefix, targets[k].slab);
+            status = read_one(&parameters->items[i], file, path, &namings[k], targets[k].slab);
     if (status == DDPM_OK && ddpm_safetensors_count(file) != count * parameters->count)
-        status = refuse_strangers(parameters, targets, count, file, path);
+        status = refuse_strangers(parameters, namings, count, file, path);
     ddpm_safetensors_close(&file);
+    free(namings);
     return status;
 }
 

@@ -5,26 +5,36 @@
 #include "config/config.h"
 #include "graph/ops.h"
 
-/* A network family. `build` appends the whole network to a graph: x [B,H,W,channels] in the graph's
- * dtype, t int32 [B,1,1,1] → prediction [B,H,W,out_dim]. NULL when the graph has failed. */
+/* What a network may read. A network takes what it knows and refuses what it does not. */
+struct ddpm_net_inputs {
+    struct ddpm_value *x;       /* [B,H,W,channels] in the graph's dtype */
+    struct ddpm_value *time;    /* fp32 [B,1,1,1] */
+    struct ddpm_value *label;   /* int32 [B,1,1,1], or NULL */
+    struct ddpm_value *context; /* [B,1,N,C], or NULL */
+};
+
+/* Appends a whole network to a graph, its parameters to the set in use → [B,H,W,out_dim]. NULL when
+ * the graph has failed. */
+typedef struct ddpm_value *ddpm_net_builder(struct ddpm_graph *graph,
+                                            const struct ddpm_network_config *config,
+                                            const struct ddpm_net_inputs *inputs);
+
+/* A network family: a row of config/networks.inc. */
 struct ddpm_net {
     const char *name; /* as in configurations: "TwoResUNet" */
     const char *help;
-    struct ddpm_value *(*build)(struct ddpm_graph *graph, const struct ddpm_network_config *config,
-                                struct ddpm_value *x, struct ddpm_value *t);
+    ddpm_net_builder *build;
 };
 
-extern const struct ddpm_net ddpm_nets[]; /* by enum ddpm_network_kind */
-extern const size_t ddpm_net_count;
+extern const struct ddpm_net ddpm_nets[DDPM_NETWORK_COUNT];
 
-/* Build the configured network; the picture size must divide by 2^(levels-1), else
- * DDPM_ERROR_ARGUMENT. */
+/* Build the configured network; height and width must be multiples of ddpm_network_multiple()
+ * (config/config.h), else DDPM_ERROR_ARGUMENT. */
 struct ddpm_value *ddpm_net_build(struct ddpm_graph *graph,
-                                  const struct ddpm_network_config *config, struct ddpm_value *x,
-                                  struct ddpm_value *t);
+                                  const struct ddpm_network_config *config,
+                                  const struct ddpm_net_inputs *inputs);
 
 /* Declare the configured network's parameters, without planning anything. */
-ddpm_status ddpm_net_declare(const struct ddpm_network_config *config,
-                             struct ddpm_parameters *parameters);
+ddpm_status ddpm_net_declare(const struct ddpm_network_config *config, struct ddpm_weight_set *set);
 
 #endif

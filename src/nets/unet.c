@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "nets/blocks.h"
+#include "nets/builders.h"
 
 /* What distinguishes the three. */
 struct unet_kind {
@@ -67,17 +68,16 @@ static struct ddpm_value *level_up(struct unet *u, struct ddpm_value *x, int up)
 }
 
 static struct ddpm_value *build_unet(struct ddpm_graph *g, const struct ddpm_network_config *config,
-                                     struct ddpm_value *x, struct ddpm_value *t,
-                                     struct unet_kind kind)
+                                     const struct ddpm_net_inputs *inputs, struct unet_kind kind)
 {
     struct unet u = {.build = {g, config, NULL}, .kind = kind};
     u.dims[0] = config->init_dim ? config->init_dim : config->dim;
     for (int i = 0; i < config->levels; ++i)
         u.dims[i + 1] = config->dim * config->dim_mults[i];
 
-    x = ddpm_conv2d(g, x, "init_conv", u.dims[0], 7, 3);
+    struct ddpm_value *x = ddpm_conv2d(g, inputs->x, "init_conv", u.dims[0], 7, 3);
     struct ddpm_value *r = x;
-    u.build.time = ddpm_time_mlp(g, t, config->dim, config->theta);
+    u.build.time = ddpm_time_mlp(g, inputs->time, config->dim, config->theta);
 
     for (int level = 0; level < config->levels; ++level)
         x = level_down(&u, x, level);
@@ -92,64 +92,23 @@ static struct ddpm_value *build_unet(struct ddpm_graph *g, const struct ddpm_net
                        0);
 }
 
-static struct ddpm_value *build_one_res(struct ddpm_graph *g,
-                                        const struct ddpm_network_config *config,
-                                        struct ddpm_value *x, struct ddpm_value *t)
+struct ddpm_value *ddpm_build_one_res_unet(struct ddpm_graph *g,
+                                           const struct ddpm_network_config *config,
+                                           const struct ddpm_net_inputs *inputs)
 {
-    return build_unet(g, config, x, t, (struct unet_kind){.skips = 1});
+    return build_unet(g, config, inputs, (struct unet_kind){.skips = 1});
 }
 
-static struct ddpm_value *build_two_res(struct ddpm_graph *g,
-                                        const struct ddpm_network_config *config,
-                                        struct ddpm_value *x, struct ddpm_value *t)
+struct ddpm_value *ddpm_build_two_res_unet(struct ddpm_graph *g,
+                                           const struct ddpm_network_config *config,
+                                           const struct ddpm_net_inputs *inputs)
 {
-    return build_unet(g, config, x, t, (struct unet_kind){.skips = 2});
+    return build_unet(g, config, inputs, (struct unet_kind){.skips = 2});
 }
 
-static struct ddpm_value *build_attention(struct ddpm_graph *g,
-                                          const struct ddpm_network_config *config,
-                                          struct ddpm_value *x, struct ddpm_value *t)
+struct ddpm_value *ddpm_build_attention_unet(struct ddpm_graph *g,
+                                             const struct ddpm_network_config *config,
+                                             const struct ddpm_net_inputs *inputs)
 {
-    return build_unet(g, config, x, t, (struct unet_kind){.skips = 2, .attention = true});
-}
-
-const struct ddpm_net ddpm_nets[] = {
-    [DDPM_NETWORK_ONE_RES_UNET] = {"OneResUNet", "one skip connection per level", build_one_res},
-    [DDPM_NETWORK_TWO_RES_UNET] = {"TwoResUNet", "two skip connections per level", build_two_res},
-    [DDPM_NETWORK_ATTENTION_UNET] = {"AttentionUNet", "two per level, each through a gate",
-                                     build_attention},
-};
-const size_t ddpm_net_count = sizeof ddpm_nets / sizeof *ddpm_nets;
-
-struct ddpm_value *ddpm_net_build(struct ddpm_graph *graph,
-                                  const struct ddpm_network_config *config, struct ddpm_value *x,
-                                  struct ddpm_value *t)
-{
-    if (!x || !t)
-        return NULL;
-    const int64_t multiple = (int64_t)1 << (config->levels - 1);
-    const int64_t h = x->tensor.h, w = x->tensor.w;
-    if (h % multiple || w % multiple)
-        return ddpm_graph_fail(
-            graph, ddpm_raise(DDPM_ERROR_ARGUMENT,
-                              "picture size: got %lldx%lld, want multiples of %lld for %d levels "
-                              "(nearest: %lldx%lld)",
-                              (long long)h, (long long)w, (long long)multiple, config->levels,
-                              (long long)((h + multiple - 1) / multiple * multiple),
-                              (long long)((w + multiple - 1) / multiple * multiple)));
-    return ddpm_nets[config->network].build(graph, config, x, t);
-}
-
-ddpm_status ddpm_net_declare(const struct ddpm_network_config *config,
-                             struct ddpm_parameters *parameters)
-{
-    struct ddpm_graph *graph;
-    DDPM_TRY(ddpm_graph_create(parameters, DDPM_F32, &graph));
-    const int64_t size = (int64_t)1 << (config->levels - 1);
-    struct ddpm_value *x = ddpm_graph_input(graph, DDPM_F32, 1, size, size, config->channels);
-    struct ddpm_value *t = ddpm_graph_input(graph, DDPM_I32, 1, 1, 1, 1);
-    ddpm_net_build(graph, config, x, t);
-    ddpm_status status = graph->status;
-    ddpm_graph_destroy(&graph);
-    return status;
+    return build_unet(g, config, inputs, (struct unet_kind){.skips = 2, .attention = true});
 }

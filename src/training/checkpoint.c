@@ -1,68 +1,83 @@
-/* Checkpoints: `<run>/checkpoints/step-NNNNNN/` and the link `latest` to the newest whole one.
+/* Checkpoints: `<run>/checkpoints/step-NNNNNN/` and the link `latest` to the newest whole one;
+ * where the file system has no links, a text file with its name.
  *
  * A checkpoint is written into a folder with a temporary name, every file synced and read back, and
- * only then renamed; the link is replaced by a rename too. Old ones go last. So whatever is killed
+ * only then renamed; `latest` is replaced by a rename too. Old ones go last. So whatever is killed
  * or full, the checkpoint that `latest` names is whole. */
 #define _GNU_SOURCE /* renameat2 */
 #include "training/checkpoint.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "formats/file.h"
 #include "formats/json.h"
 #include "model/model.h"
 
-#define TEMPORARY_PREFIX ".tmp-"
+#define TEMPORARY_PREFIX DDPM_CHECKPOINT_TEMPORARY
 
 static ddpm_status check_finite(const struct ddpm_snapshot *snapshot)
 {
     static const char *const names[] = {"weights", "EMA weights", "first moments",
                                         "second moments"};
-    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-        for (int64_t k = 0; k < snapshot->parameters->slab_count; ++k)
-            if (!isfinite(snapshot->slabs[i][k]))
-                return ddpm_raise(
-                    DDPM_ERROR_NOT_FINITE,
-                    "step %lld: the %s are not finite, so nothing was saved; the last "
-                    "checkpoint is still good. A lower learning rate may help",
-                    (long long)snapshot->step, names[i]);
+    for (int p = 0; p < snapshot->player_count; ++p) {
+        const struct ddpm_snapshot_player *player = &snapshot->players[p];
+        for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+            for (int64_t k = 0; k < player->parameters->slab_count; ++k)
+                if (!isfinite(player->slabs[i][k]))
+                    return ddpm_raise(
+                        DDPM_ERROR_NOT_FINITE,
+                        "step %lld: the %s are not finite, so nothing was saved; the last "
+                        "checkpoint is still good. A lower learning rate may help",
+                        (long long)snapshot->step, names[i]);
+    }
     return DDPM_OK;
 }
 
-/* Write the files of weights (unless they are there already) and read them back. */
-static ddpm_status put_weights(const struct ddpm_snapshot *snapshot, const char *folder, bool write)
+/* Which slabs each file holds, and the prefix of their tensors; in the order of
+ * ddpm_checkpoint_files. */
+static const struct contents {
+    int count;
+    struct {
+        const char *prefix;
+        enum ddpm_slab slab;
+    } slabs[2];
+} contents[DDPM_CHECKPOINT_FILE_COUNT] = {
+    {1, {{"", DDPM_SLAB_WEIGHTS}}},
+    {1, {{"", DDPM_SLAB_EMA}}},
+    {2, {{"exp_avg.", DDPM_SLAB_M}, {"exp_avg_sq.", DDPM_SLAB_V}}},
+};
+
+/* Write one file (unless it is there already) and read it back. */
+static ddpm_status put_file(const struct ddpm_snapshot *snapshot,
+                            const struct ddpm_snapshot_player *player, size_t file,
+                            const char *folder, bool write)
 {
-    const struct ddpm_parameters *parameters = snapshot->parameters;
-    float *const *slabs = snapshot->slabs;
-    const struct ddpm_named_slab model = {"", slabs[DDPM_SLAB_WEIGHTS]},
-                                 ema = {"", slabs[DDPM_SLAB_EMA]};
-    const struct ddpm_named_slab moments[] = {{"exp_avg.", slabs[DDPM_SLAB_M]},
-                                              {"exp_avg_sq.", slabs[DDPM_SLAB_V]}};
-    const struct {
-        const struct ddpm_named_slab *slabs;
-        size_t count;
-    } contents[] = {{&model, 1}, {&ema, 1}, {moments, 2}};
-    char step[32];
+    const struct contents *of = &contents[file];
+    struct ddpm_named_slab slabs[2];
+    char step[32], path[PATH_MAX];
     snprintf(step, sizeof step, "%lld", (long long)snapshot->step);
     const struct ddpm_safetensors_text metadata[] = {{"ddpm_version", ddpm_version()},
                                                      {"step", step}};
-    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) {
-        char *path;
-        DDPM_TRY(ddpm_path_join(&path, folder, ddpm_checkpoint_files[i]));
-        ddpm_status status = DDPM_OK;
-        if (write)
-            status = ddpm_slabs_write(parameters, contents[i].slabs, contents[i].count, path,
-                                      metadata, 2);
-        if (status == DDPM_OK)
-            status = ddpm_slabs_compare(parameters, contents[i].slabs, contents[i].count, path);
-        free(path);
-        DDPM_TRY(status);
-    }
+    for (int k = 0; k < of->count; ++k)
+        slabs[k] = (struct ddpm_named_slab){of->slabs[k].prefix, player->slabs[of->slabs[k].slab]};
+    DDPM_TRY(ddpm_checkpoint_file_path(path, folder, player->name, file));
+    if (write)
+        DDPM_TRY(ddpm_slabs_write(player->parameters, slabs, (size_t)of->count, path, metadata, 2));
+    return ddpm_slabs_compare(player->parameters, slabs, (size_t)of->count, path);
+}
+
+static ddpm_status put_weights(const struct ddpm_snapshot *snapshot, const char *folder, bool write)
+{
+    for (int p = 0; p < snapshot->player_count; ++p)
+        for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
+            DDPM_TRY(put_file(snapshot, &snapshot->players[p], file, folder, write));
     return DDPM_OK;
 }
 
@@ -78,37 +93,81 @@ static ddpm_status write_folder(const struct ddpm_snapshot *snapshot, const char
     return ddpm_checkpoint_write_state(snapshot, folder);
 }
 
-static ddpm_status point_latest(const char *checkpoints, const char *name)
+/* Copies that followed the link have a folder in its place: out of the way with it, as something
+ * for remove_old(), or, where it is the only one of its step, under its own name. */
+static ddpm_status clear_latest(const char *checkpoints, const char *latest)
 {
-    char link[PATH_MAX], temporary[PATH_MAX];
-    DDPM_TRY(ddpm_path_format(link, sizeof link, "%s/latest", checkpoints));
-    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" TEMPORARY_PREFIX "latest-%ld",
-                              checkpoints, (long)getpid()));
-    (void)unlink(temporary);
-    if (symlink(name, temporary) != 0)
-        return ddpm_raise_errno("%s: cannot make a link", temporary);
-    if (rename(temporary, link) != 0) {
-        ddpm_status status = ddpm_raise_errno("%s: cannot point it at %s", link, name);
-        (void)unlink(temporary);
-        return status;
+    char aside[PATH_MAX];
+    struct stat about;
+    json_t *state;
+    int64_t step = -1;
+    if (lstat(latest, &about) != 0 || !S_ISDIR(about.st_mode))
+        return DDPM_OK;
+    if (ddpm_checkpoint_read_state(latest, &state) == DDPM_OK) {
+        (void)ddpm_json_get_integer(state, "step", 0, INT64_MAX, &step);
+        json_decref(state);
     }
-    return ddpm_directory_sync(checkpoints);
+    DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s/step-%06lld", checkpoints, (long long)step));
+    if (step < 0 || ddpm_path_exists(aside))
+        DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s/" TEMPORARY_PREFIX "latest-%ld-replaced",
+                                  checkpoints, (long)getpid()));
+    DDPM_TRY(ddpm_directory_remove(aside)); /* of a killed run with this number */
+    if (rename(latest, aside) != 0)
+        return ddpm_raise_errno("%s: got a folder, which cannot be renamed to %s", latest, aside);
+    return DDPM_OK;
 }
 
-/* Byte order, which for step-NNNNNN of one width is the order of steps; longer numbers come last.
- */
+/* A link, put there by a rename; false, with errno, where that cannot be done. */
+static bool link_latest(const char *latest, const char *temporary, const char *name)
+{
+    (void)unlink(temporary);
+    if (symlink(name, temporary) != 0)
+        return false;
+    if (rename(temporary, latest) == 0)
+        return true;
+    const int error = errno;
+    (void)unlink(temporary);
+    errno = error;
+    return false;
+}
+
+static ddpm_status point_latest(const char *checkpoints, const char *name)
+{
+    char latest[PATH_MAX], temporary[PATH_MAX], line[64];
+    DDPM_TRY(ddpm_path_format(latest, sizeof latest, "%s/latest", checkpoints));
+    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" TEMPORARY_PREFIX "latest-%ld",
+                              checkpoints, (long)getpid()));
+    DDPM_TRY(clear_latest(checkpoints, latest));
+    if (link_latest(latest, temporary, name))
+        return ddpm_directory_sync(checkpoints);
+    if (errno == ENOSPC || errno == EDQUOT || errno == EROFS)
+        return ddpm_raise_errno("%s: cannot point it at %s", latest, name);
+    /* A link that is there would be followed and its target written. */
+    struct stat about;
+    if (lstat(latest, &about) == 0 && S_ISLNK(about.st_mode) && unlink(latest) != 0)
+        return ddpm_raise_errno("%s: cannot be replaced", latest);
+    snprintf(line, sizeof line, "%s\n", name);
+    return ddpm_file_write_whole(latest, line, strlen(line));
+}
+
 static int by_step(const void *a, const void *b)
 {
-    const char *x = *(char *const *)a, *y = *(char *const *)b;
-    size_t x_length = strlen(x), y_length = strlen(y);
-    if (x_length != y_length)
-        return x_length < y_length ? -1 : 1;
-    return strcmp(x, y);
+    const int64_t x = ddpm_checkpoint_number(*(char *const *)a);
+    const int64_t y = ddpm_checkpoint_number(*(char *const *)b);
+    return x < y ? -1 : x > y;
+}
+
+/* What a killed run left behind: folders with a temporary name, and a `latest` being written. */
+static bool is_leftover(const char *name)
+{
+    return strncmp(name, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) == 0 ||
+           strncmp(name, "latest.tmp-", 11) == 0;
 }
 
 /* Remove what killed runs left behind, and all but the newest `keep` checkpoints. The one just
  * written, `current`, stays even when later steps are there (of a run that went on from an earlier
- * one): `latest` names it. */
+ * one): `latest` names it. What cannot be removed stays, with a warning: the new checkpoint is
+ * safe. */
 static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char *current)
 {
     char **names;
@@ -116,25 +175,24 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char 
     ddpm_status status = DDPM_OK;
     DDPM_TRY(ddpm_directory_list(&names, &count, checkpoints));
     for (size_t i = 0; i < count; ++i)
-        kept_count += strncmp(names[i], "step-", 5) == 0;
+        kept_count += ddpm_checkpoint_number(names[i]) >= 0;
     qsort(names, count, sizeof *names, by_step);
-    for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
-        const bool is_checkpoint = strncmp(names[i], "step-", 5) == 0;
-        const bool is_leftover = strncmp(names[i], TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) == 0;
+    for (size_t i = 0; i < count && status != DDPM_ERROR_MEMORY; ++i) {
+        const bool is_checkpoint = ddpm_checkpoint_number(names[i]) >= 0;
         const bool too_old = is_checkpoint && keep > 0 && kept_count > (size_t)keep &&
                              strcmp(names[i], current) != 0;
-        char *path;
-        if (!is_leftover && !too_old)
+        char path[PATH_MAX];
+        if (!is_leftover(names[i]) && !too_old)
             continue;
         kept_count -= is_checkpoint;
-        status = ddpm_path_join(&path, checkpoints, names[i]);
-        if (status == DDPM_OK) {
+        status = ddpm_path_format(path, sizeof path, "%s/%s", checkpoints, names[i]);
+        if (status == DDPM_OK)
             status = ddpm_directory_remove(path);
-            free(path);
-        }
+        if (status != DDPM_OK)
+            ddpm_log(DDPM_LOG_WARNING, "%s", ddpm_error_message());
     }
     ddpm_names_free(names, count);
-    return status;
+    return status == DDPM_ERROR_MEMORY ? status : DDPM_OK;
 }
 
 /* Is there a whole checkpoint of this very state already (the step was saved before a kill)? */
@@ -207,33 +265,24 @@ ddpm_status ddpm_checkpoint_write(const struct ddpm_snapshot *snapshot, const ch
     return remove_old(checkpoints, snapshot->config->training.keep, name);
 }
 
-ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes)
+static ddpm_status read_file(const char *folder, const struct ddpm_snapshot_player *player,
+                             size_t file)
 {
-    DDPM_TRY(ddpm_path_format(folder, bytes, "%s/checkpoints", path));
-    const bool is_run = ddpm_path_is_directory(folder);
-    DDPM_TRY(ddpm_path_format(folder, bytes, "%s%s", path, is_run ? "/checkpoints/latest" : ""));
-    if (!ddpm_path_is_directory(folder))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no checkpoint to go on from", path);
-    return DDPM_OK;
+    const struct contents *of = &contents[file];
+    struct ddpm_named_target targets[2];
+    char path[PATH_MAX];
+    for (int k = 0; k < of->count; ++k)
+        targets[k] =
+            (struct ddpm_named_target){of->slabs[k].prefix, player->slabs[of->slabs[k].slab]};
+    DDPM_TRY(ddpm_checkpoint_file_path(path, folder, player->name, file));
+    return ddpm_slabs_read(player->parameters, targets, (size_t)of->count, path);
 }
 
-static ddpm_status read_weights(const char *folder, struct ddpm_snapshot *snapshot)
+static ddpm_status read_weights(const char *folder, const struct ddpm_snapshot *snapshot)
 {
-    float *const *slabs = snapshot->slabs;
-    const struct ddpm_named_target model = {"", slabs[DDPM_SLAB_WEIGHTS]};
-    const struct ddpm_named_target ema = {"", slabs[DDPM_SLAB_EMA]};
-    const struct ddpm_named_target moments[] = {{"exp_avg.", slabs[DDPM_SLAB_M]},
-                                                {"exp_avg_sq.", slabs[DDPM_SLAB_V]}};
-    const struct {
-        const struct ddpm_named_target *targets;
-        size_t count;
-    } contents[] = {{&model, 1}, {&ema, 1}, {moments, 2}};
-    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) {
-        char path[PATH_MAX];
-        DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/%s", folder, ddpm_checkpoint_files[i]));
-        DDPM_TRY(
-            ddpm_slabs_read(snapshot->parameters, contents[i].targets, contents[i].count, path));
-    }
+    for (int p = 0; p < snapshot->player_count; ++p)
+        for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
+            DDPM_TRY(read_file(folder, &snapshot->players[p], file));
     return DDPM_OK;
 }
 

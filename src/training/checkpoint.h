@@ -7,33 +7,43 @@
 
 #include "config/config.h"
 #include "graph/parameters.h"
+#include "model/checkpoint_find.h"
 
 enum ddpm_slab { DDPM_SLAB_WEIGHTS, DDPM_SLAB_EMA, DDPM_SLAB_M, DDPM_SLAB_V, DDPM_SLAB_COUNT };
 
-/* The state of a run, in host memory. */
-struct ddpm_snapshot {
+#define DDPM_MAX_PLAYERS 4
+
+/* The state of one network in training, in host memory. */
+struct ddpm_snapshot_player {
+    const char *name; /* goes before the names of its files: "" for the first */
     const struct ddpm_parameters *parameters;
+    float *slabs[DDPM_SLAB_COUNT];
+};
+
+/* The state of a run. */
+struct ddpm_snapshot {
+    struct ddpm_snapshot_player players[DDPM_MAX_PLAYERS];
+    int player_count;
     const struct ddpm_config *config;
     bool has_data;
     uint64_t data_fingerprint;
     int64_t step;
-    float *slabs[DDPM_SLAB_COUNT];
 };
 
 /* Write `<run>/checkpoints/step-NNNNNN`, point `latest` at it, remove what is too old. */
 ddpm_status ddpm_checkpoint_write(const struct ddpm_snapshot *snapshot, const char *run);
 
-/* The checkpoint folder that `path` (a run or a checkpoint) means. */
-ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes);
-
 /* Read a checkpoint into a snapshot whose slabs are allocated and whose other members say what is
  * wanted; sets step. DDPM_ERROR_MISMATCH names the field that differs. */
 ddpm_status ddpm_checkpoint_read(const char *folder, struct ddpm_snapshot *snapshot);
 
+/* The path of file number `file` of a player: "FOLDER/model.safetensors", and for one that has a
+ * name "FOLDER/NAME-model.safetensors". `path` has PATH_MAX bytes. */
+ddpm_status ddpm_checkpoint_file_path(char *path, const char *folder, const char *player,
+                                      size_t file);
+
 /* state.json, checkpoint_state.c: write it; read it; check that the files are those it describes;
  * check that the run it describes is this one. */
-extern const char *const ddpm_checkpoint_files[];
-#define DDPM_CHECKPOINT_FILE_COUNT 3
 ddpm_status ddpm_checkpoint_write_state(const struct ddpm_snapshot *snapshot, const char *folder);
 ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state);
 ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder);

@@ -1,5 +1,6 @@
 /* state.json of a checkpoint: which step, which run, which files with which checksums. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,6 @@
 #define STATE_FORMAT 1
 #define VALUE_BYTES 256
 
-const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_FILE_COUNT] = {
-    "model.safetensors", "ema.safetensors", "optimizer.safetensors"};
-
 /* Options that make a run what it is: going on with another value would not be going on. */
 static const char *const locked_options[] = {
     "network",    "dim",  "init-dim",  "out-dim",  "dim-mults",          "channels", "theta",
@@ -23,19 +21,30 @@ static const char *const locked_options[] = {
     "accumulate", "seed", "flip",      "crop",     "timestep-per-batch",
 };
 #define LOCKED_COUNT (sizeof locked_options / sizeof *locked_options)
-static ddpm_status describe_files(const char *folder, json_t *files)
+ddpm_status ddpm_checkpoint_file_path(char *path, const char *folder, const char *player,
+                                      size_t file)
 {
-    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) {
-        struct ddpm_checksum sum;
-        char *path;
-        DDPM_TRY(ddpm_path_join(&path, folder, ddpm_checkpoint_files[i]));
-        ddpm_status status = ddpm_file_checksum(path, &sum);
-        free(path);
-        DDPM_TRY(status);
-        DDPM_TRY(ddpm_json_put(files, ddpm_checkpoint_files[i],
-                               json_pack("{s:I,s:I}", "bytes", (json_int_t)sum.bytes, "crc32",
-                                         (json_int_t)sum.crc32)));
-    }
+    return ddpm_path_format(path, PATH_MAX, "%s/%s%s%s", folder, player, player[0] ? "-" : "",
+                            ddpm_checkpoint_files[file]);
+}
+
+static ddpm_status describe_file(const char *folder, const char *player, size_t file, json_t *files)
+{
+    struct ddpm_checksum sum;
+    char path[PATH_MAX];
+    DDPM_TRY(ddpm_checkpoint_file_path(path, folder, player, file));
+    DDPM_TRY(ddpm_file_checksum(path, &sum));
+    return ddpm_json_put(
+        files, strrchr(path, '/') + 1,
+        json_pack("{s:I,s:I}", "bytes", (json_int_t)sum.bytes, "crc32", (json_int_t)sum.crc32));
+}
+
+static ddpm_status describe_files(const struct ddpm_snapshot *snapshot, const char *folder,
+                                  json_t *files)
+{
+    for (int p = 0; p < snapshot->player_count; ++p)
+        for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
+            DDPM_TRY(describe_file(folder, snapshot->players[p].name, file, files));
     return DDPM_OK;
 }
 
@@ -64,7 +73,7 @@ ddpm_status ddpm_checkpoint_write_state(const struct ddpm_snapshot *snapshot, co
                               fingerprint, "options", options, "files", files);
     if (!state)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for state.json");
-    ddpm_status status = describe_files(folder, files);
+    ddpm_status status = describe_files(snapshot, folder, files);
     if (status == DDPM_OK)
         status = describe_options(snapshot->config, options);
     if (status == DDPM_OK)
@@ -79,8 +88,12 @@ ddpm_status ddpm_checkpoint_write_state(const struct ddpm_snapshot *snapshot, co
 
 ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder)
 {
-    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i)
-        DDPM_TRY(ddpm_file_check(state, folder, ddpm_checkpoint_files[i]));
+    const char *name;
+    json_t *files, *file;
+    DDPM_TRY(ddpm_json_get_object(state, "files", &files));
+    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) /* every checkpoint has these */
+        DDPM_TRY(ddpm_json_get_object(files, ddpm_checkpoint_files[i], &file));
+    json_object_foreach(files, name, file) DDPM_TRY(ddpm_file_check(state, folder, name));
     return DDPM_OK;
 }
 

@@ -43,6 +43,11 @@ int64_t ddpm_data_count(const struct ddpm_data *data)
     return ddpm_source_count(data->source);
 }
 
+int64_t ddpm_data_skipped(const struct ddpm_data *data)
+{
+    return ddpm_source_count_kinds(data->source).bad;
+}
+
 uint64_t ddpm_data_fingerprint(const struct ddpm_data *data)
 {
     return ddpm_source_fingerprint(data->source);

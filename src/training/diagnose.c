@@ -32,21 +32,23 @@ static void name_pictures(const struct ddpm_trainer *trainer, const int64_t *ite
 ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_batch, double loss,
                                   double norm, const int64_t *items)
 {
-    const int64_t size = trainer->network->config.training.batch_size;
-    struct ddpm_device *device = trainer->network->device;
+    const int64_t size = trainer->config.training.batch_size;
+    struct ddpm_weight_set *set = &trainer->players[0].network->weights;
+    struct ddpm_device *device = trainer->device;
     char where[256] = "a layer that could not be found by running the last batch again", who[1024];
     int64_t image = -1;
-    ddpm_status status = device->backend->zero(device, trainer->gradients,
-                                               ddpm_network_slab_bytes(trainer->network));
-    for (int phase = DDPM_PHASE_FORWARD; status == DDPM_OK && phase <= DDPM_PHASE_BACKWARD; ++phase)
-        status = ddpm_graph_run_checked(trainer->graph, (enum ddpm_phase)phase, &image);
+    ddpm_status status = device->backend->zero(device, set->gradients, ddpm_weight_set_bytes(set));
+    if (status == DDPM_OK)
+        status = ddpm_graph_run_checked(trainer->graph, trainer->parts.forward, &image);
+    if (status == DDPM_OK)
+        status = ddpm_graph_run_checked(trainer->graph, trainer->parts.backward, &image);
     if (status == DDPM_ERROR_NOT_FINITE)
         snprintf(where, sizeof where, "%s", ddpm_error_message());
     else if (status != DDPM_OK)
         return status;
     /* A gradient's trouble is known after the last micro-batch only, which is the one still in
      * place. */
-    int64_t accumulate = trainer->network->config.training.accumulate;
+    int64_t accumulate = trainer->config.training.accumulate;
     int64_t index = micro_batch >= 0 ? micro_batch : accumulate - 1;
     name_pictures(trainer, items ? items + index * size : NULL, size, image, who, sizeof who);
     return ddpm_raise(DDPM_ERROR_NOT_FINITE,

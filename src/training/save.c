@@ -8,43 +8,60 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/arguments.h"
 #include "core/memory.h"
+#include "core/threads.h"
 #include "training/trainer_state.h"
 
-static void device_slabs(const struct ddpm_trainer *trainer, void *out[DDPM_SLAB_COUNT])
+/* Where the state lives on the device. */
+static void device_slabs(const struct ddpm_player *player, void *out[DDPM_SLAB_COUNT])
 {
-    out[DDPM_SLAB_WEIGHTS] = trainer->network->slabs[DDPM_WEIGHTS_MODEL];
-    out[DDPM_SLAB_EMA] = trainer->network->slabs[DDPM_WEIGHTS_EMA];
-    out[DDPM_SLAB_M] = trainer->m;
-    out[DDPM_SLAB_V] = trainer->v;
+    const struct ddpm_weight_set *set = &player->network->weights;
+    out[DDPM_SLAB_WEIGHTS] = set->slabs[0];
+    out[DDPM_SLAB_EMA] = set->slabs[1];
+    out[DDPM_SLAB_M] = player->optimizer.m;
+    out[DDPM_SLAB_V] = player->optimizer.v;
+}
+
+static size_t slab_bytes(const struct ddpm_player *player)
+{
+    return ddpm_weight_set_bytes(&player->network->weights);
 }
 
 static struct ddpm_snapshot describe(const struct ddpm_trainer *trainer)
 {
-    return (struct ddpm_snapshot){
-        .parameters = &trainer->network->parameters,
-        .config = &trainer->network->config,
+    struct ddpm_snapshot snapshot = {
+        .player_count = trainer->player_count,
+        .config = &trainer->config,
         .has_data = trainer->data != NULL,
         .data_fingerprint = trainer->data ? ddpm_source_fingerprint(trainer->data->source) : 0,
         .step = trainer->step,
     };
+    for (int p = 0; p < trainer->player_count; ++p) {
+        const struct ddpm_player *player = &trainer->players[p];
+        snapshot.players[p].name = player->name;
+        snapshot.players[p].parameters = &player->network->weights.parameters;
+    }
+    return snapshot;
 }
 
 static void free_slabs(struct ddpm_snapshot *snapshot)
 {
-    for (int i = 0; i < DDPM_SLAB_COUNT; ++i) {
-        ddpm_free_aligned(snapshot->slabs[i]);
-        snapshot->slabs[i] = NULL;
-    }
+    for (int p = 0; p < snapshot->player_count; ++p)
+        for (int i = 0; i < DDPM_SLAB_COUNT; ++i) {
+            ddpm_free_aligned(snapshot->players[p].slabs[i]);
+            snapshot->players[p].slabs[i] = NULL;
+        }
 }
 
 static ddpm_status allocate_slabs(const struct ddpm_trainer *trainer,
                                   struct ddpm_snapshot *snapshot)
 {
-    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
     ddpm_status status = DDPM_OK;
-    for (int i = 0; i < DDPM_SLAB_COUNT && status == DDPM_OK; ++i)
-        status = ddpm_new_aligned((void **)&snapshot->slabs[i], bytes, "a checkpoint");
+    for (int p = 0; p < trainer->player_count; ++p)
+        for (int i = 0; i < DDPM_SLAB_COUNT && status == DDPM_OK; ++i)
+            status = ddpm_new_aligned((void **)&snapshot->players[p].slabs[i],
+                                      slab_bytes(&trainer->players[p]), "a checkpoint");
     if (status != DDPM_OK)
         free_slabs(snapshot);
     return status;
@@ -62,20 +79,24 @@ static void *write_snapshot(void *argument)
 }
 
 /* Host memory for the saver's slabs: pinned, kept for the next checkpoint, where the device takes
- * snapshots; else, and where that cannot be had, ordinary memory. */
+ * snapshots of its memory; else, and where that cannot be had, ordinary memory. */
 static ddpm_status provide_slabs(struct ddpm_trainer *trainer)
 {
     struct ddpm_saver *saver = &trainer->saver;
     const struct ddpm_backend *backend = saver->device->backend;
-    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
+    size_t bytes = 0;
+    for (int p = 0; p < trainer->player_count; ++p)
+        bytes += DDPM_SLAB_COUNT * slab_bytes(&trainer->players[p]);
     if (backend->snapshot_begin && !saver->pinned &&
-        backend->allocate_host(saver->device, DDPM_SLAB_COUNT * bytes, &saver->pinned) != DDPM_OK)
+        backend->allocate_host(saver->device, bytes, &saver->pinned) != DDPM_OK)
         ddpm_log(DDPM_LOG_INFO, "training waits while a checkpoint is copied out: %s",
                  ddpm_error_message());
     if (!saver->pinned)
         return allocate_slabs(trainer, &saver->snapshot);
-    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-        saver->snapshot.slabs[i] = (float *)((char *)saver->pinned + (size_t)i * bytes);
+    char *next = saver->pinned;
+    for (int p = 0; p < trainer->player_count; ++p)
+        for (int i = 0; i < DDPM_SLAB_COUNT; ++i, next += slab_bytes(&trainer->players[p]))
+            saver->snapshot.players[p].slabs[i] = (float *)next;
     return DDPM_OK;
 }
 
@@ -85,45 +106,61 @@ static void release_slabs(struct ddpm_saver *saver)
         free_slabs(&saver->snapshot);
 }
 
-/* Copy the slabs out, or begin to. */
+/* Copy one player's slabs out and wait. */
+static ddpm_status download_slabs(struct ddpm_trainer *trainer, int p)
+{
+    struct ddpm_device *device = trainer->device;
+    void *from[DDPM_SLAB_COUNT];
+    device_slabs(&trainer->players[p], from);
+    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        DDPM_TRY(device->backend->download(device, trainer->saver.snapshot.players[p].slabs[i],
+                                           from[i], slab_bytes(&trainer->players[p])));
+    return DDPM_OK;
+}
+
+/* Copy the slabs out, or begin to: one player's may still be on their way when this returns. */
 static ddpm_status copy_out(struct ddpm_trainer *trainer)
 {
     struct ddpm_saver *saver = &trainer->saver;
     struct ddpm_device *device = saver->device;
-    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
     void *from[DDPM_SLAB_COUNT], *to[DDPM_SLAB_COUNT];
-    device_slabs(trainer, from);
-    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-        to[i] = saver->snapshot.slabs[i];
     saver->arriving = false;
-    if (saver->pinned) {
-        ddpm_status status =
-            device->backend->snapshot_begin(device, to, from, DDPM_SLAB_COUNT, bytes);
-        saver->arriving = status == DDPM_OK;
-        if (status != DDPM_ERROR_MEMORY)
-            return status;
-        ddpm_log(DDPM_LOG_INFO, "training waits while a checkpoint is copied out: %s",
-                 ddpm_error_message());
-    }
+    for (int p = 1; p < trainer->player_count; ++p)
+        DDPM_TRY(download_slabs(trainer, p));
+    if (!saver->pinned)
+        return download_slabs(trainer, 0);
+    device_slabs(&trainer->players[0], from);
     for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-        DDPM_TRY(device->backend->download(device, to[i], from[i], bytes));
-    return DDPM_OK;
+        to[i] = saver->snapshot.players[0].slabs[i];
+    ddpm_status status = device->backend->snapshot_begin(device, to, from, DDPM_SLAB_COUNT,
+                                                         slab_bytes(&trainer->players[0]));
+    saver->arriving = status == DDPM_OK;
+    if (status != DDPM_ERROR_MEMORY)
+        return status;
+    ddpm_log(DDPM_LOG_INFO, "training waits while a checkpoint is copied out: %s",
+             ddpm_error_message());
+    return download_slabs(trainer, 0);
 }
 
 /* Copy the state out and start the thread that writes it. */
 static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char *run)
 {
     struct ddpm_saver *saver = &trainer->saver;
-    saver->device = trainer->network->device;
+    saver->device = trainer->device;
     saver->snapshot = describe(trainer);
     if (snprintf(saver->run, sizeof saver->run, "%s", run) >= (int)sizeof saver->run)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the path of the run is too long: %s", run);
     DDPM_TRY(provide_slabs(trainer));
     ddpm_status status = copy_out(trainer);
-    if (status == DDPM_OK && pthread_create(&saver->thread, NULL, write_snapshot, saver) != 0)
-        write_snapshot(saver); /* no thread to be had: write it now */
-    else
-        saver->running = status == DDPM_OK;
+    int error = 0;
+    if (status == DDPM_OK)
+        error = pthread_create(&saver->thread, NULL, write_snapshot, saver);
+    saver->running = status == DDPM_OK && error == 0;
+    if (error != 0) {
+        ddpm_log(DDPM_LOG_WARNING, "training waits while a checkpoint is written: %s",
+                 ddpm_thread_words(error));
+        write_snapshot(saver);
+    }
     if (!saver->running)
         release_slabs(saver);
     return status;
@@ -131,20 +168,25 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
 
 ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run)
 {
+    DDPM_REQUIRE(trainer);
+    DDPM_REQUIRE(run);
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a checkpoint is written"));
     DDPM_TRY(ddpm_trainer_save_end(trainer));
-    if (!trainer->network->device->backend->host_memory)
+    if (!trainer->device->backend->host_memory)
         return write_in_background(trainer, run);
-    void *slabs[DDPM_SLAB_COUNT];
     struct ddpm_snapshot snapshot = describe(trainer);
-    device_slabs(trainer, slabs);
-    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-        snapshot.slabs[i] = slabs[i];
+    for (int p = 0; p < trainer->player_count; ++p) {
+        void *slabs[DDPM_SLAB_COUNT];
+        device_slabs(&trainer->players[p], slabs);
+        for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+            snapshot.players[p].slabs[i] = slabs[i];
+    }
     return ddpm_checkpoint_write(&snapshot, run);
 }
 
 ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer)
 {
+    DDPM_REQUIRE(trainer);
     struct ddpm_saver *saver = &trainer->saver;
     if (saver->running) {
         pthread_join(saver->thread, NULL);
@@ -173,19 +215,24 @@ ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run)
 
 static ddpm_status upload_slabs(struct ddpm_trainer *trainer, const struct ddpm_snapshot *snapshot)
 {
-    struct ddpm_device *device = trainer->network->device;
-    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
-    void *to[DDPM_SLAB_COUNT];
-    device_slabs(trainer, to);
-    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-        DDPM_TRY(device->backend->upload(device, to[i], snapshot->slabs[i], bytes));
-    ddpm_network_weights_changed(trainer->network);
+    struct ddpm_device *device = trainer->device;
+    for (int p = 0; p < trainer->player_count; ++p) {
+        struct ddpm_player *player = &trainer->players[p];
+        void *to[DDPM_SLAB_COUNT];
+        device_slabs(player, to);
+        for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+            DDPM_TRY(device->backend->upload(device, to[i], snapshot->players[p].slabs[i],
+                                             slab_bytes(player)));
+        ddpm_weight_set_changed(&player->network->weights);
+    }
     return device->backend->synchronize(device);
 }
 
 ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
 {
     char folder[PATH_MAX];
+    DDPM_REQUIRE(trainer);
+    DDPM_REQUIRE(path);
     struct ddpm_snapshot snapshot = describe(trainer);
     if (trainer->prefetch)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "a trainer resumes before its first step");

@@ -1,181 +1,19 @@
-/* The trainer: the five lines of the algorithm (Ho et al. 2020, algorithm 1) as one planned graph;
- * step.c runs it.
- *
- *     draw      x_0 = pictures, t ~ U{0…T-1}, ε ~ N(0,I)
- *     forward   loss = ‖ε - network(√ᾱ_t·x_0 + √(1-ᾱ_t)·ε, t)‖²
- *     backward  gradients += ∂loss
- *     update    clip, AdamW, EMA
+/* The trainer: its networks, its memory, its graph. What a step computes is its task's (tasks/),
+ * how one runs is step.c's.
  *
  * Everything random is a function of (seed, step, place in the batch), so a step can be repeated,
  * resumed and diagnosed. */
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "core/arguments.h"
 #include "core/memory.h"
-#include "core/random.h"
-#include "nets/nets.h"
+#include "training/inspect.h"
 #include "training/trainer_state.h"
-
-static struct ddpm_value *slab_value(struct ddpm_trainer *trainer, enum ddpm_dtype dtype,
-                                     void *slab)
-{
-    struct ddpm_tensor tensor =
-        ddpm_tensor_make(dtype, 1, 1, 1, trainer->network->parameters.slab_count);
-    tensor.data = slab;
-    return ddpm_graph_external(trainer->graph, tensor);
-}
-
-/* Bytes of the slab of copies; 0 where convolutions have no use for it. */
-static size_t copies_bytes(const struct ddpm_network *network)
-{
-    const bool read = network->dtype == DDPM_BF16 && network->device->backend->reads_bf16_weights;
-    return read ? (size_t)network->parameters.slab_count * ddpm_dtype_size(DDPM_BF16) : 0;
-}
-
-/* Returns the copies as a value, or NULL where there are none. */
-static struct ddpm_value *build_copy(struct ddpm_trainer *trainer)
-{
-    struct ddpm_graph *g = trainer->graph;
-    g->reads_copies = copies_bytes(trainer->network) > 0;
-    if (!g->reads_copies)
-        return NULL;
-    g->phase = DDPM_PHASE_COPY;
-    struct ddpm_value *copies = slab_value(trainer, DDPM_BF16, trainer->copies);
-    ddpm_copy_weights(g, slab_value(trainer, DDPM_F32, trainer->network->slabs[DDPM_WEIGHTS_MODEL]),
-                      copies);
-    return copies;
-}
-
-static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
-{
-    const struct ddpm_config *config = &trainer->network->config;
-    const struct ddpm_diffusion_config *diffusion = &config->diffusion;
-    struct ddpm_graph *g = trainer->graph;
-    const uint64_t seed = config->training.seed;
-    g->phase = DDPM_PHASE_DRAW;
-    trainer->pictures = ddpm_graph_input(g, DDPM_U8, batch, diffusion->image_height,
-                                         diffusion->image_width, config->network.channels);
-    trainer->flips = ddpm_graph_input(g, DDPM_U8, batch, 1, 1, 1);
-    trainer->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
-    trainer->table = ddpm_graph_input(g, DDPM_F32, trainer->tables.timesteps, 1, 1, 2);
-    trainer->x0 = ddpm_normalize_pictures(g, trainer->pictures, trainer->flips);
-    trainer->t = ddpm_draw_timesteps(g, trainer->counters, seed, (int)diffusion->timesteps,
-                                     diffusion->timestep_per_batch);
-    if (trainer->x0)
-        trainer->noise =
-            ddpm_draw_normal(g, trainer->counters, seed, DDPM_STREAM_NOISE, &trainer->x0->tensor);
-    ddpm_graph_keep(trainer->x0);
-    ddpm_graph_keep(trainer->t);
-    ddpm_graph_keep(trainer->noise);
-}
-
-static ddpm_status build_graph(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
-{
-    struct ddpm_network *network = trainer->network;
-    const struct ddpm_config *config = &network->config;
-    const enum ddpm_loss loss = (enum ddpm_loss)config->diffusion.loss;
-    DDPM_TRY(ddpm_graph_create(&network->parameters, network->dtype, &trainer->graph));
-    struct ddpm_graph *g = trainer->graph;
-
-    struct ddpm_value *copies = build_copy(trainer);
-    build_draw(trainer, batch);
-
-    g->phase = DDPM_PHASE_FORWARD;
-    struct ddpm_value *x_t =
-        ddpm_q_sample(g, trainer->x0, trainer->noise, trainer->t, trainer->table);
-    struct ddpm_value *prediction = ddpm_net_build(g, &config->network, x_t, trainer->t);
-    trainer->loss = ddpm_loss_per_image(g, prediction, trainer->noise, loss);
-    ddpm_graph_fuse(g, ~0u);
-    g->recompute = low_memory;
-    g->repack = config->training.accumulate == 1 || low_memory;
-
-    g->phase = DDPM_PHASE_BACKWARD;
-    struct ddpm_value *seed = ddpm_loss_gradient(g, prediction, trainer->noise, loss,
-                                                 1.0f / (float)config->training.accumulate);
-    if (seed)
-        DDPM_TRY(ddpm_graph_differentiate(g, prediction, seed));
-
-    g->phase = DDPM_PHASE_UPDATE;
-    struct ddpm_value *gradients = slab_value(trainer, DDPM_F32, trainer->gradients);
-    trainer->hyper = ddpm_graph_input(g, DDPM_F32, 1, 1, 1, DDPM_HYPER_COUNT);
-    /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
-    trainer->losses = trainer->loss;
-    if (config->training.accumulate > 1)
-        trainer->losses =
-            ddpm_graph_input(g, DDPM_F32, batch * config->training.accumulate, 1, 1, 1);
-    trainer->norm = ddpm_gradient_norm(g, gradients, trainer->losses);
-    ddpm_adamw(g, gradients, trainer->norm, trainer->hyper,
-               slab_value(trainer, DDPM_F32, network->slabs[DDPM_WEIGHTS_MODEL]),
-               slab_value(trainer, DDPM_F32, trainer->m), slab_value(trainer, DDPM_F32, trainer->v),
-               slab_value(trainer, DDPM_F32, network->slabs[DDPM_WEIGHTS_EMA]), copies);
-    return g->status;
-}
-
-/* Does a step of this batch fit beside what is taken already? */
-static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
-{
-    struct ddpm_device *device = trainer->network->device;
-    size_t arena, packed;
-    ddpm_graph_destroy(&trainer->graph);
-    ddpm_status status = build_graph(trainer, batch, low_memory);
-    if (status == DDPM_OK)
-        status = ddpm_graph_measure(trainer->graph, device, &arena, &packed);
-    ddpm_graph_destroy(&trainer->graph);
-    return status == DDPM_OK && arena + packed <= ddpm_device_available(device);
-}
-
-/* The plan does not fit: say what would. */
-static ddpm_status suggest_smaller(struct ddpm_trainer *trainer)
-{
-    const struct ddpm_config *config = &trainer->network->config;
-    char why[512];
-    snprintf(why, sizeof why, "%s", ddpm_error_message());
-    if (!trainer->network->device->backend->available)
-        return DDPM_ERROR_MEMORY;
-    if (!config->run.low_memory && would_fit(trainer, config->training.batch_size, true))
-        return ddpm_raise(DDPM_ERROR_MEMORY, "%s; memory low would fit", why);
-    for (int64_t batch = config->training.batch_size / 2; batch > 0; batch /= 2)
-        if (config->training.batch_size % batch == 0 &&
-            would_fit(trainer, batch, config->run.low_memory))
-            return ddpm_raise(
-                DDPM_ERROR_MEMORY,
-                "%s; batch-size %lld would fit (with accumulate %lld it trains alike)", why,
-                (long long)batch,
-                (long long)(config->training.accumulate * (config->training.batch_size / batch)));
-    return ddpm_raise(DDPM_ERROR_MEMORY,
-                      "%s; not even one picture would fit: a smaller dim or size is needed", why);
-}
-
-static ddpm_status plan_graph(struct ddpm_trainer *trainer)
-{
-    struct ddpm_network *network = trainer->network;
-    const struct ddpm_config *config = &network->config;
-    DDPM_TRY(build_graph(trainer, config->training.batch_size, config->run.low_memory));
-    ddpm_status status =
-        ddpm_graph_plan(trainer->graph, network->device, network->slabs[DDPM_WEIGHTS_MODEL],
-                        trainer->gradients, trainer->copies);
-    if (status == DDPM_ERROR_MEMORY)
-        return suggest_smaller(trainer);
-    DDPM_TRY(status);
-    return ddpm_graph_write(trainer->graph, trainer->table, trainer->tables.q_sample);
-}
-
-static ddpm_status allocate_slabs(struct ddpm_trainer *trainer)
-{
-    struct ddpm_device *device = trainer->network->device;
-    const size_t bytes = ddpm_network_slab_bytes(trainer->network);
-    const size_t copies = copies_bytes(trainer->network);
-    if (copies)
-        DDPM_TRY(device->backend->allocate(device, copies, "weights in bf16", &trainer->copies));
-    DDPM_TRY(device->backend->allocate(device, bytes, "gradients", &trainer->gradients));
-    DDPM_TRY(device->backend->allocate(device, bytes, "AdamW's first moments", &trainer->m));
-    return device->backend->allocate(device, bytes, "AdamW's second moments", &trainer->v);
-}
 
 static ddpm_status allocate_host(struct ddpm_trainer *trainer)
 {
-    const struct ddpm_training_config *config = &trainer->network->config.training;
-    struct ddpm_device *device = trainer->network->device;
+    const struct ddpm_training_config *config = &trainer->config.training;
+    struct ddpm_device *device = trainer->device;
     size_t batch = (size_t)config->batch_size;
     size_t numbers = batch * (size_t)config->accumulate + 1;
     size_t count = (size_t)ddpm_tensor_count(&trainer->x0->tensor);
@@ -191,7 +29,7 @@ static ddpm_status allocate_host(struct ddpm_trainer *trainer)
 
 static void release_host(struct ddpm_trainer *trainer)
 {
-    struct ddpm_device *device = trainer->network->device;
+    struct ddpm_device *device = trainer->device;
     if (device->backend->download_begin)
         device->backend->release_host(device, trainer->host_loss);
     else
@@ -225,23 +63,55 @@ static ddpm_status check_config(const struct ddpm_config *config, const struct d
     return DDPM_OK;
 }
 
-ddpm_status ddpm_trainer_create(struct ddpm_network *network, struct ddpm_data *data,
-                                struct ddpm_trainer **out)
+/* Everything but memory. */
+static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *network,
+                            const struct ddpm_config *config)
+{
+    const struct ddpm_config *own = &network->config;
+    trainer->config = config ? *config : *own;
+    /* The network is what it is. */
+    trainer->config.network = own->network;
+    trainer->config.diffusion = own->diffusion;
+    trainer->task = &ddpm_task_denoise;
+    trainer->objective = &ddpm_objectives[DDPM_OBJECTIVE_NOISE];
+    trainer->players[0] = (struct ddpm_player){.name = "", .network = network};
+    trainer->players[0].optimizer.set = &network->weights;
+    network->weights.keeps_copies =
+        network->dtype == DDPM_BF16 && network->device->backend->reads_bf16_weights;
+    trainer->player_count = 1;
+    trainer->device = network->device;
+    return ddpm_path_create(&own->diffusion, &trainer->path);
+}
+
+/* Lay the step out, see that everything fits, and only then allocate. */
+static ddpm_status allocate(struct ddpm_trainer *trainer)
+{
+    float *rows;
+    DDPM_TRY(ddpm_trainer_lay_out(trainer, 0));
+    for (int p = 0; p < trainer->player_count; ++p)
+        DDPM_TRY(ddpm_optimizer_allocate(&trainer->players[p].optimizer,
+                                         &trainer->players[p].network->weights));
+    DDPM_TRY(ddpm_graph_allocate(trainer->graph));
+    DDPM_TRY(ddpm_training_rows(trainer->objective, &trainer->path, &rows));
+    ddpm_status status = ddpm_graph_write(trainer->graph, trainer->table, rows);
+    free(rows);
+    return status == DDPM_OK ? allocate_host(trainer) : status;
+}
+
+ddpm_status ddpm_trainer_create(struct ddpm_network *network, const struct ddpm_config *config,
+                                struct ddpm_data *data, struct ddpm_trainer **out)
 {
     struct ddpm_trainer *trainer;
+    DDPM_REQUIRE(out);
     *out = NULL;
-    DDPM_TRY(check_config(&network->config, data));
+    DDPM_TRY(ddpm_network_check_use(network, DDPM_WEIGHTS_MODEL));
     DDPM_TRY(DDPM_NEW(&trainer, "a trainer"));
-    trainer->network = network;
     trainer->data = data;
-    trainer->copied_changes = -1;
-    ddpm_status status = ddpm_diffusion_tables_create(&network->config.diffusion, &trainer->tables);
+    ddpm_status status = describe(trainer, network, config);
     if (status == DDPM_OK)
-        status = allocate_slabs(trainer);
+        status = check_config(&trainer->config, data);
     if (status == DDPM_OK)
-        status = plan_graph(trainer);
-    if (status == DDPM_OK)
-        status = allocate_host(trainer);
+        status = allocate(trainer);
     if (status != DDPM_OK)
         ddpm_trainer_destroy(&trainer);
     *out = trainer;
@@ -250,22 +120,19 @@ ddpm_status ddpm_trainer_create(struct ddpm_network *network, struct ddpm_data *
 
 void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
 {
-    struct ddpm_trainer *t = *trainer;
+    struct ddpm_trainer *t = trainer ? *trainer : NULL;
     if (!t)
         return;
-    struct ddpm_device *device = t->network->device;
     ddpm_trainer_close_saver(t);
     if (t->pending) /* its numbers are on their way into memory that goes now */
-        (void)device->backend->synchronize(device);
+        (void)t->device->backend->synchronize(t->device);
     ddpm_prefetch_destroy(&t->prefetch);
-    for (int part = 0; part < DDPM_PART_COUNT; ++part)
-        ddpm_recording_release(&t->recordings[part], device);
+    for (int stage = 0; stage < DDPM_STAGE_COUNT; ++stage)
+        ddpm_recording_release(&t->recordings[stage], t->device);
     ddpm_graph_destroy(&t->graph);
-    device->backend->release(device, t->gradients);
-    device->backend->release(device, t->m);
-    device->backend->release(device, t->v);
-    device->backend->release(device, t->copies);
-    ddpm_diffusion_tables_clear(&t->tables);
+    for (int p = 0; p < t->player_count; ++p)
+        ddpm_optimizer_release(&t->players[p].optimizer);
+    ddpm_path_clear(&t->path);
     release_host(t);
     free(t);
     *trainer = NULL;
@@ -274,60 +141,70 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
 ddpm_status ddpm_trainer_gradient(const struct ddpm_trainer *trainer, const char *name,
                                   float *values, size_t count)
 {
-    const struct ddpm_parameters *parameters = &trainer->network->parameters;
-    struct ddpm_device *device = trainer->network->device;
-    size_t index = ddpm_parameters_find(parameters, name);
+    DDPM_REQUIRE(trainer);
+    DDPM_REQUIRE(name);
+    DDPM_REQUIRE(values);
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a gradient is read"));
-    if (index == parameters->count)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "the network has no parameter %s", name);
-    struct ddpm_parameter parameter = parameters->items[index];
-    if ((int64_t)count != ddpm_parameter_count(&parameter))
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "gradient of %s: got room for %zu values, want %lld",
-                          name, count, (long long)ddpm_parameter_count(&parameter));
-    float *place;
-    DDPM_TRY(ddpm_new_array((void **)&place, count, sizeof *place, "a gradient"));
-    ddpm_status status = device->backend->download(
-        device, place, (const float *)trainer->gradients + parameter.offset, count * sizeof *place);
-    parameter.offset = 0;
-    if (status == DDPM_OK)
-        ddpm_parameter_from_slab(&parameter, place, values);
-    free(place);
-    return status;
+    const struct ddpm_weight_set *set = &trainer->players[0].network->weights;
+    return ddpm_weight_set_read(set, set->gradients, name, values, count);
 }
 
 int64_t ddpm_trainer_steps_done(const struct ddpm_trainer *trainer)
 {
-    return trainer->step;
+    return trainer ? trainer->step : 0;
 }
 
 struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer)
 {
-    const struct ddpm_graph *g = trainer->graph;
-    double flops =
-        ddpm_graph_flops(g, DDPM_PHASE_FORWARD) + ddpm_graph_flops(g, DDPM_PHASE_BACKWARD);
-    return (struct ddpm_memory_plan){
-        .activations = g->arena_bytes,
-        .packed = g->packed_bytes,
-        .weights = 5 * (uint64_t)ddpm_network_slab_bytes(trainer->network) +
-                   copies_bytes(trainer->network),
-        .available = ddpm_device_available(trainer->network->device),
-        .flops_per_step = flops * (double)trainer->network->config.training.accumulate,
-    };
+    return trainer ? ddpm_trainer_plan_of(trainer) : (struct ddpm_memory_plan){0};
 }
 
-ddpm_status ddpm_trainer_measure(struct ddpm_network *network, struct ddpm_memory_plan *out)
+ddpm_status ddpm_trainer_measure(struct ddpm_network *network, const struct ddpm_config *config,
+                                 struct ddpm_memory_plan *out)
 {
-    const struct ddpm_config *config = &network->config;
-    struct ddpm_trainer trainer = {.network = network};
-    size_t arena, packed;
-    DDPM_TRY(check_config(config, NULL));
-    DDPM_TRY(ddpm_diffusion_tables_create(&config->diffusion, &trainer.tables));
-    ddpm_status status = build_graph(&trainer, config->training.batch_size, config->run.low_memory);
+    struct ddpm_trainer trainer = {0};
+    DDPM_REQUIRE(network);
+    DDPM_REQUIRE(out);
+    ddpm_status status = describe(&trainer, network, config);
     if (status == DDPM_OK)
-        status = ddpm_graph_measure(trainer.graph, network->device, &arena, &packed);
+        status = check_config(&trainer.config, NULL);
     if (status == DDPM_OK)
-        *out = ddpm_trainer_memory(&trainer);
+        status = trainer.task->build(&trainer, trainer.config.training.batch_size,
+                                     trainer.config.run.low_memory);
+    if (status == DDPM_OK)
+        status = ddpm_graph_lay_out(trainer.graph, network->device);
+    if (status == DDPM_OK)
+        *out = ddpm_trainer_plan_of(&trainer);
     ddpm_graph_destroy(&trainer.graph);
-    ddpm_diffusion_tables_clear(&trainer.tables);
+    ddpm_path_clear(&trainer.path);
     return status;
+}
+
+ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
+                                      const struct ddpm_config *config, uint64_t beside)
+{
+    struct ddpm_trainer trainer = {0};
+    DDPM_REQUIRE(network);
+    ddpm_status status = describe(&trainer, network, config);
+    if (status == DDPM_OK)
+        status = check_config(&trainer.config, NULL);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_lay_out(&trainer, beside);
+    ddpm_graph_destroy(&trainer.graph);
+    ddpm_path_clear(&trainer.path);
+    return status;
+}
+
+struct ddpm_trainer_view ddpm_trainer_inspect(const struct ddpm_trainer *trainer)
+{
+    return (struct ddpm_trainer_view){
+        .graph = trainer->graph,
+        .draw = trainer->parts.draw,
+        .forward = trainer->parts.forward,
+        .backward = trainer->parts.backward,
+        .update = trainer->players[0].optimizer.update,
+        .weights = &trainer->players[0].network->weights,
+        .batch_size = trainer->config.training.batch_size,
+        .accumulate = trainer->config.training.accumulate,
+    };
 }

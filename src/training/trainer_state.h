@@ -8,22 +8,37 @@
 
 #include "data/prefetch.h"
 #include "data/source.h"
+#include "diffusion/objective.h"
 #include "diffusion/schedule.h"
 #include "graph/recording.h"
 #include "model/model.h"
 #include "training/checkpoint.h"
+#include "training/optimizer.h"
+#include "training/tasks/task.h"
 
 struct ddpm_data {
     struct ddpm_source *source;
     struct ddpm_config config;
 };
 
+/* A network and what trains it. */
+struct ddpm_player {
+    const char *name;             /* goes before its files in a checkpoint: "" for the first */
+    struct ddpm_network *network; /* borrowed */
+    struct ddpm_optimizer optimizer;
+};
+
+/* The parts of the graph that a step runs, beside the optimizers' own. */
+struct ddpm_trainer_parts {
+    int draw, forward, backward;
+};
+
 /* The three things a step is made of. Each is recorded and replayed (graph/recording.h). */
-enum ddpm_step_part {
-    DDPM_PART_BEGIN,  /* gradients to zero, weights packed */
-    DDPM_PART_MICRO,  /* draw, forward, backward of one micro-batch */
-    DDPM_PART_UPDATE, /* norm, AdamW, EMA */
-    DDPM_PART_COUNT,
+enum ddpm_stage {
+    DDPM_STAGE_BEGIN,  /* gradients to zero, weights packed */
+    DDPM_STAGE_MICRO,  /* draw, forward, backward of one micro-batch */
+    DDPM_STAGE_UPDATE, /* norm, AdamW, EMA */
+    DDPM_STAGE_COUNT,
 };
 
 /* A checkpoint that is being written while training goes on. */
@@ -40,39 +55,66 @@ struct ddpm_saver {
 };
 
 struct ddpm_trainer {
-    struct ddpm_network *network;
+    struct ddpm_config config; /* what the caller asked for */
+    const struct ddpm_task *task;
+    const struct ddpm_objective *objective;
+    struct ddpm_player players[DDPM_MAX_PLAYERS];
+    int player_count;
+    struct ddpm_device *device; /* of all players */
     struct ddpm_data *data;
     struct ddpm_prefetch *prefetch; /* started by the first step */
     int64_t next_batch;             /* the step whose batch it hands out next */
-    struct ddpm_diffusion_tables tables;
+    struct ddpm_path path;
 
-    /* The step: phases draw, forward, backward for every micro-batch, then update; before it copy,
-     * where weights have been loaded or set. */
+    /* The step, built by the task: draw, forward, backward for every micro-batch, then update;
+     * before it the copies of the weights, where somebody has loaded or set some. */
     struct ddpm_graph *graph;
+    struct ddpm_trainer_parts parts;
     struct ddpm_value *pictures, *flips, *counters; /* what draw reads */
     struct ddpm_value *x0, *t, *noise;              /* what draw makes, or the caller gives */
-    struct ddpm_value *table, *loss, *norm, *hyper;
+    struct ddpm_value *table, *loss;
     struct ddpm_value *losses; /* of all micro-batches of the step */
 
-    /* Slabs on the device; weights and EMA are the network's. */
-    void *gradients, *m, *v;
-    void *copies;           /* the weights in bf16, or NULL: convolutions read none */
-    int64_t copied_changes; /* the network's `changes` that the copies know of */
-
-    struct ddpm_recording recordings[DDPM_PART_COUNT];
+    struct ddpm_recording recordings[DDPM_STAGE_COUNT];
     struct ddpm_saver saver;
 
     int64_t step;                         /* done so far, as far as the host knows */
     bool pending;                         /* one more is queued, its numbers not read yet */
     struct ddpm_step_result pending_step; /* what is known of it */
-    float *host_loss;                     /* `losses`, then `norm` */
+    float *host_loss;                     /* `losses`, then the gradient's norm */
     int32_t *host_counters;
     float *host_values; /* one micro-batch in NHWC, for given pictures and noise */
 };
 
-/* Learning rate and EMA decay of the step after `done` steps; see docs/model.md. */
-double ddpm_learning_rate(const struct ddpm_training_config *config, int64_t done);
-double ddpm_ema_decay(const struct ddpm_training_config *config, int64_t done);
+/* A batch of the data source, or values from the caller: what a step works on. */
+struct ddpm_step_values {
+    const struct ddpm_batch *batch;
+    const float *pictures, *noise;
+    const int64_t *timesteps;
+};
+
+/* given.c: put micro-batch `index` of given values in place. */
+ddpm_status ddpm_trainer_write_given(struct ddpm_trainer *trainer,
+                                     const struct ddpm_step_values *values, int64_t index);
+
+/* step.c: one step on these values, waited for. */
+ddpm_status ddpm_trainer_run_values(struct ddpm_trainer *trainer,
+                                    const struct ddpm_step_values *values,
+                                    struct ddpm_step_result *result);
+
+/* Pictures of one optimizer step. */
+static inline int64_t ddpm_pictures_per_step(const struct ddpm_training_config *config)
+{
+    return config->batch_size * config->accumulate;
+}
+
+/* memory.c: build the step's graph and lay it out; DDPM_ERROR_MEMORY, saying what would fit, when
+ * it and all else that the trainer will allocate, and `beside` bytes more, is more than there is.
+ */
+ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside);
+
+/* What a trainer takes whose graph is laid out, its networks included. */
+struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer);
 
 /* End a checkpoint under way and release what is kept for the next. */
 void ddpm_trainer_close_saver(struct ddpm_trainer *trainer);

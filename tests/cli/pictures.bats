@@ -87,3 +87,23 @@ train() {
     train pictures --channels 2 --out other
     [ "$status" -ne 0 ]
 }
+
+@test "a picture without its end is used, with one warning that names it" {
+    head -c -12 pictures/000000.png > pictures/no-end.png
+    train
+    succeeds
+    says "13 of size 16"
+    [ "$(grep -c "pictures/no-end.png: the end of the file is missing" <<<"$output")" -eq 1 ]
+    run "$DDPM" pack pictures --out packed.npy --size 16
+    succeeds
+    says "13 pictures" "no-end.png: the end of the file is missing"
+}
+
+@test "a file of 69 bytes that claims 200 million pixels is refused within 300 MB" {
+    printf '%b' \
+        '\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x0b\xeb\xc2\x00\x00\x00\x00\x01' \
+        '\x10\x06\x00\x00\x00\x87\x4c\xfe\x00\x00\x00\x00\x0c\x49\x44\x41\x54\x78\xda\x63\x60\xa0\x3d\x00' \
+        '\x00\x00\x64\x00\x01\xb8\x99\xef\x99\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82' > pictures/wide.png
+    (ulimit -v 300000 && "$DDPM" pack pictures --out packed.npy --size 16 --threads 1) 2>message
+    [[ "$(cat message)" == *"wide.png: PNG: picture of 200000000x1 pixels is too large"* ]]
+}

@@ -43,6 +43,37 @@ same_training() {
     same_training straight broken
 }
 
+@test "the run may stand behind --resume" {
+    for words in "--resume run" "run --resume" "-r run" "--resume --out run" "--steps 5 run --resume"; do
+        run "$DDPM" train $words
+        succeeds
+        says "run       run, step"
+    done
+    run "$DDPM" train --resume run other
+    fails 2 "got 2 arguments"
+    run "$DDPM" train --resume --out run other
+    fails 2 '"other"'
+    run "$DDPM" train --resume none
+    fails 1 "none: there is no run"
+}
+
+@test "steps that are done already are an error that touches nothing" {
+    printf '5,1,1,1,1,1\n6,1' >> run/log.csv # rows that resuming would cut
+    find run -exec stat -c '%n %Y %Z %i %s' {} + | sort > before
+    cp run/config.json run/log.csv .
+    printf '{"trainer_config": {"train_num_steps": 2}}' > few.json
+    for words in "--steps 3" "--steps 1" "--steps 3 --sample-every 2" "--config few.json" "--steps 3 --save-every 1"; do
+        run "$DDPM" train --resume --out run $words
+        fails 2 "steps" "want at least 4" "nothing was changed"
+        says "--steps"
+        find run -exec stat -c '%n %Y %Z %i %s' {} + | sort | cmp - before
+        cmp run/config.json config.json
+        cmp run/log.csv log.csv
+    done
+    run "$DDPM" train --resume --out run --steps 4
+    succeeds
+}
+
 @test "the log is cut to the checkpoint's step" {
     printf '5,1,1,1,1,1\n6,1,1,1,1,1\n7,1' >> run/log.csv
     run "$DDPM" train --resume --out run --steps 6
@@ -98,9 +129,10 @@ same_training() {
     rm run/checkpoints/latest/state.json
     run "$DDPM" train --resume --out run --steps 6
     fails 1 state.json
-    rm run/checkpoints/latest
+    rm run/checkpoints/latest # nobody says which one: the newest whole one
     run "$DDPM" train --resume --out run --steps 6
-    fails 1 checkpoints/latest
+    succeeds
+    says "step-000004 is passed over" "step 2 of 6"
     rm -r run/checkpoints
     run "$DDPM" train --resume --out run --steps 6
     fails 1 checkpoint

@@ -83,6 +83,13 @@ wait_for() {
     done
 }
 
+# newest RUN: the step of its newest checkpoint.
+newest() {
+    local name
+    name=$(readlink "$1/checkpoints/latest")
+    echo $((10#${name#step-}))
+}
+
 # rows RUN: whole rows of its log.
 rows() {
     [ -f "$1/log.csv" ] || { echo 0; return; }

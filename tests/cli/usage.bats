@@ -61,6 +61,17 @@ load "$DDPM_SUPPORT"
     fails 2 "got 1 arguments, want 0"
 }
 
+@test "an argument too many is named" {
+    run "$DDPM" synth extra --out x
+    fails 2 '"extra"'
+    run "$DDPM" sample run more --out x
+    fails 2 "want 1" '"more"'
+    run "$DDPM" train runs/a
+    fails 2 '"runs/a"' "--out RUN" "--resume --out RUN"
+    run "$DDPM" train --out runs/b runs/a
+    fails 2 '"runs/a"'
+}
+
 @test "values may stand behind =, letters take theirs attached, -- ends the options" {
     cd "$BATS_TEST_TMPDIR"
     run "$DDPM" synth --out=a -n2 --size=8

@@ -8,7 +8,7 @@ setup() {
 
 # whole RUN: its newest checkpoint can be resumed.
 whole() {
-    run "$DDPM" train --resume --out "$1" --steps 1 --data pictures
+    run "$DDPM" train --resume --out "$1" --steps "$(newest "$1")" --data pictures
     succeeds
 }
 

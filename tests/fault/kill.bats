@@ -19,7 +19,7 @@ load "$DDPM_SUPPORT"
         kill -KILL "$pid"
         wait "$pid" || true
         # Resuming checks every byte of every file against the sums of state.json.
-        run "$DDPM" train --resume --out run --steps 1
+        run "$DDPM" train --resume --out run --steps "$(newest run)"
         succeeds
         step=$(readlink run/checkpoints/latest)
         step=$((10#${step#step-}))

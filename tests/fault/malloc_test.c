@@ -26,7 +26,7 @@ static int set_up(void **state)
     bench->config = tiny_config(OPTIONS);
     assert_ok(ddpm_config_set(bench->config, "data", in_folder(bench->folder, "p.npy")));
     assert_ok(ddpm_network_create(bench->config, &bench->network));
-    assert_ok(ddpm_trainer_create(bench->network, NULL, &bench->trainer));
+    assert_ok(ddpm_trainer_create(bench->network, NULL, NULL, &bench->trainer));
     bench->given = make_given(bench->network, 0);
     assert_ok(step_made_up(bench->trainer, bench->network, 0, &result));
     assert_ok(ddpm_trainer_save(bench->trainer, in_folder(bench->folder, "run")));
@@ -101,10 +101,9 @@ static ddpm_status create_and_step(struct bench *bench)
     struct ddpm_step_result result;
     ddpm_status status = ddpm_network_create(bench->config, &network);
     if (status == DDPM_OK)
-        status = ddpm_trainer_create(network, NULL, &trainer);
+        status = ddpm_trainer_create(network, NULL, NULL, &trainer);
     if (status == DDPM_OK)
-        status = ddpm_trainer_step_given(trainer, bench->given.pictures, bench->given.timesteps,
-                                         bench->given.noise, &result);
+        status = step_on(trainer, &bench->given, &result);
     ddpm_trainer_destroy(&trainer);
     ddpm_network_destroy(&network);
     return status;
@@ -117,7 +116,7 @@ static ddpm_status step_from_data(struct bench *bench)
     struct ddpm_step_result result;
     ddpm_status status = ddpm_data_open(bench->config, &data);
     if (status == DDPM_OK)
-        status = ddpm_trainer_create(bench->network, data, &trainer);
+        status = ddpm_trainer_create(bench->network, NULL, data, &trainer);
     for (int i = 0; i < 2 && status == DDPM_OK; ++i)
         status = ddpm_trainer_step(trainer, &result);
     ddpm_trainer_destroy(&trainer);
@@ -131,8 +130,9 @@ static ddpm_status diagnose(struct bench *bench)
     float pictures[48], old = bench->given.pictures[0];
     memcpy(pictures, bench->given.pictures, sizeof pictures);
     pictures[0] = NAN;
-    ddpm_status status = ddpm_trainer_step_given(bench->trainer, pictures, bench->given.timesteps,
-                                                 bench->given.noise, &result);
+    struct given given = bench->given;
+    given.pictures = pictures;
+    ddpm_status status = step_on(bench->trainer, &given, &result);
     assert_true(bench->given.pictures[0] == old);
     return status == DDPM_ERROR_NOT_FINITE ? DDPM_OK : status;
 }
@@ -142,19 +142,19 @@ static ddpm_status forward(struct bench *bench)
     float y[2][48];
     const int64_t t[1] = {1};
     float *x = bench->given.pictures;
-    ddpm_status status =
-        ddpm_network_forward(bench->network, DDPM_WEIGHTS_MODEL, x, t, 1, 4, 4, y[0]);
+    ddpm_status status = forward_on(bench->network, DDPM_WEIGHTS_MODEL, x, t, 1, 4, 4, y[0]);
     /* Another set of weights is another plan. */
     if (status == DDPM_OK)
-        status = ddpm_network_forward(bench->network, DDPM_WEIGHTS_EMA, x, t, 1, 4, 4, y[1]);
+        status = forward_on(bench->network, DDPM_WEIGHTS_EMA, x, t, 1, 4, 4, y[1]);
     return status;
 }
 
 static ddpm_status sample(struct bench *bench)
 {
     uint8_t pictures[2 * 48];
-    struct ddpm_sample_options options = {.count = 2, .batch = 1, .clip = -1};
-    return ddpm_sample(bench->network, &options, pictures);
+    struct ddpm_sample_options options = {
+        .size = sizeof options, .count = 2, .batch = 1, .clip = -1};
+    return sample_into(bench->network, &options, pictures);
 }
 
 static ddpm_status parameters(struct bench *bench)
@@ -192,8 +192,7 @@ static ddpm_status open_run(struct bench *bench)
 static ddpm_status save_checkpoint(struct bench *bench)
 {
     struct ddpm_step_result result;
-    ddpm_status status = ddpm_trainer_step_given(
-        bench->trainer, bench->given.pictures, bench->given.timesteps, bench->given.noise, &result);
+    ddpm_status status = step_on(bench->trainer, &bench->given, &result);
     if (status == DDPM_OK)
         status = ddpm_trainer_save(bench->trainer, in_folder(bench->folder, "run"));
     return status;
@@ -202,7 +201,7 @@ static ddpm_status save_checkpoint(struct bench *bench)
 static ddpm_status resume(struct bench *bench)
 {
     struct ddpm_trainer *trainer;
-    ddpm_status status = ddpm_trainer_create(bench->network, NULL, &trainer);
+    ddpm_status status = ddpm_trainer_create(bench->network, NULL, NULL, &trainer);
     if (status == DDPM_OK)
         status = ddpm_trainer_resume(trainer, in_folder(bench->folder, "run"));
     ddpm_trainer_destroy(&trainer);

@@ -7,8 +7,9 @@
 
 #include <ddpm/sampler.h>
 
+#include "diffusion/objective.h"
+#include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
-#include "kernels/kernels.h"
 #include "model/model.h"
 #include "nets/nets.h"
 
@@ -35,12 +36,102 @@ static struct ddpm_diffusion_config table_config(const json_t *table)
     return config;
 }
 
-static double worst_relative(const float *got, const float *wanted, int64_t count, int64_t stride)
+/* PyTorch's tables as the program uses them: in the path, in training's rows, in the ancestral
+ * chain's turns with and without clipping. */
+enum table {
+    BETAS,
+    ALPHAS_CUMPROD,
+    ALPHAS_CUMPROD_PREV,
+    SQRT_RECIP_ALPHAS,
+    SQRT_ALPHAS_CUMPROD,
+    SQRT_ONE_MINUS_ALPHAS_CUMPROD,
+    POSTERIOR_VARIANCE,
+    POSTERIOR_MEAN_X0,
+    POSTERIOR_MEAN_XT,
+    TABLE_COUNT
+};
+static const char *const table_names[TABLE_COUNT] = {
+    "betas",
+    "alphas_cumprod",
+    "alphas_cumprod_prev",
+    "sqrt_recip_alphas",
+    "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod",
+    "posterior_variance",
+    "posterior_mean_x0",
+    "posterior_mean_xt",
+};
+
+struct tables {
+    struct ddpm_path path;
+    float *rows;
+    struct ddpm_turns turns[2]; /* plain, clipped */
+};
+
+static void make_tables(const struct ddpm_diffusion_config *config, struct tables *t)
+{
+    const struct ddpm_sampler_kind *ancestral;
+    const size_t count = (size_t)config->timesteps + 1;
+    struct ddpm_level *levels = calloc(count, sizeof *levels);
+    assert_ok(ddpm_path_create(config, &t->path));
+    assert_ok(ddpm_training_rows(&ddpm_objectives[DDPM_OBJECTIVE_NOISE], &t->path, &t->rows));
+    assert_ok(ddpm_sampler_find("ancestral", &ancestral));
+    assert_ok(ddpm_levels_space(&t->path, &ddpm_spacings[0], config->timesteps, true, levels));
+    for (int clip = 0; clip < 2; ++clip) {
+        const struct ddpm_sampler_request request = {.levels = levels,
+                                                     .count = count,
+                                                     .path = &t->path,
+                                                     .clip = clip != 0,
+                                                     .predicts_noise = true};
+        t->turns[clip] = (struct ddpm_turns){0};
+        assert_ok(ddpm_sampler_turns(ancestral, &request, &t->turns[clip]));
+        assert_int_equal(t->turns[clip].count, config->timesteps);
+    }
+    free(levels);
+}
+
+static void clear_tables(struct tables *t)
+{
+    ddpm_turns_clear(&t->turns[0]);
+    ddpm_turns_clear(&t->turns[1]);
+    free(t->rows);
+    ddpm_path_clear(&t->path);
+}
+
+static double entry(const struct tables *t, enum table table, int64_t at)
+{
+    const float *row = t->rows + at * DDPM_TRAINING_COLUMNS;
+    const int64_t turn = t->path.timesteps - 1 - at;
+    const struct ddpm_turn *plain = &t->turns[0].items[turn], *clipped = &t->turns[1].items[turn];
+    switch (table) {
+    case BETAS:
+        return t->path.betas[at];
+    case ALPHAS_CUMPROD:
+        return t->path.alpha_bars[at];
+    case ALPHAS_CUMPROD_PREV:
+        return at ? t->path.alpha_bars[at - 1] : 1;
+    case SQRT_RECIP_ALPHAS:
+        return plain->x;
+    case SQRT_ALPHAS_CUMPROD:
+        return (double)row[DDPM_TRAINING_X0];
+    case SQRT_ONE_MINUS_ALPHAS_CUMPROD:
+        return (double)row[DDPM_TRAINING_NOISE];
+    case POSTERIOR_VARIANCE:
+        return clipped->noise * clipped->noise;
+    case POSTERIOR_MEAN_X0:
+        return clipped->x0;
+    case POSTERIOR_MEAN_XT:
+    default:
+        return clipped->x;
+    }
+}
+
+static double worst_relative(const struct tables *t, enum table table, const float *wanted)
 {
     double worst = 0;
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < t->path.timesteps; ++i) {
         double size = fmax(fabs((double)wanted[i]), 1e-30);
-        worst = fmax(worst, fabs((double)got[i * stride] - (double)wanted[i]) / size);
+        worst = fmax(worst, fabs(entry(t, table, i) - (double)wanted[i]) / size);
     }
     return worst;
 }
@@ -51,36 +142,21 @@ static void tables_agree_with_pytorch(void **state)
     struct golden golden = golden_open("schedules");
     const json_t *list = json_object_get(golden.json, "tables");
     for (size_t i = 0; i < json_array_size(list); ++i) {
-        const json_t *entry = json_array_get(list, i);
-        struct ddpm_diffusion_config config = table_config(entry);
-        struct ddpm_diffusion_tables t;
-        assert_ok(ddpm_diffusion_tables_create(&config, &t));
-        const struct {
-            const char *name;
-            const float *values;
-            int64_t stride;
-        } tables[] = {
-            {"betas", t.betas, 1},
-            {"alphas_cumprod", t.alphas_cumprod, 1},
-            {"alphas_cumprod_prev", t.alphas_cumprod_prev, 1},
-            {"sqrt_recip_alphas", t.sqrt_recip_alphas, 1},
-            {"sqrt_alphas_cumprod", t.sqrt_alphas_cumprod, 1},
-            {"sqrt_one_minus_alphas_cumprod", t.sqrt_one_minus_alphas_cumprod, 1},
-            {"posterior_variance", t.posterior_variance, 1},
-            {"posterior_mean_x0", t.reverse + DDPM_REVERSE_MEAN_X0, DDPM_REVERSE_COLUMNS},
-            {"posterior_mean_xt", t.reverse + DDPM_REVERSE_MEAN_X, DDPM_REVERSE_COLUMNS},
-        };
-        for (size_t k = 0; k < sizeof tables / sizeof *tables; ++k) {
+        const json_t *item = json_array_get(list, i);
+        struct ddpm_diffusion_config config = table_config(item);
+        struct tables t;
+        make_tables(&config, &t);
+        for (int table = 0; table < TABLE_COUNT; ++table) {
             char key[96];
-            snprintf(key, sizeof key, "%s.%s", json_string_value(json_object_get(entry, "name")),
-                     tables[k].name);
+            snprintf(key, sizeof key, "%s.%s", json_string_value(json_object_get(item, "name")),
+                     table_names[table]);
             float *wanted = golden_values(&golden, key, NULL);
-            double worst = worst_relative(tables[k].values, wanted, t.timesteps, tables[k].stride);
+            double worst = worst_relative(&t, (enum table)table, wanted);
             if (worst > 1e-6)
                 fail_msg("%s: relative error %g", key, worst);
             free(wanted);
         }
-        ddpm_diffusion_tables_clear(&t);
+        clear_tables(&t);
     }
     golden_close(&golden);
 }
@@ -88,15 +164,15 @@ static void tables_agree_with_pytorch(void **state)
 static void bad_tables_are_refused(void **state)
 {
     (void)state;
-    struct ddpm_diffusion_tables t;
+    struct ddpm_path path;
     struct ddpm_diffusion_config config = {.timesteps = 1000,
                                            .schedule = DDPM_SCHEDULE_SIGMOID,
                                            .sigmoid_start = 3,
                                            .sigmoid_end = 3,
                                            .sigmoid_tau = 1};
-    assert_int_equal(ddpm_diffusion_tables_create(&config, &t), DDPM_ERROR_ARGUMENT);
+    assert_int_equal(ddpm_path_create(&config, &path), DDPM_ERROR_ARGUMENT);
     config = (struct ddpm_diffusion_config){.timesteps = 10, .schedule = DDPM_SCHEDULE_LINEAR};
-    assert_int_equal(ddpm_diffusion_tables_create(&config, &t), DDPM_ERROR_ARGUMENT);
+    assert_int_equal(ddpm_path_create(&config, &path), DDPM_ERROR_ARGUMENT);
     assert_non_null(strstr(ddpm_error_message(), "beta"));
 }
 
@@ -135,8 +211,8 @@ static void run_chain(const char *name)
                   json_string_value(json_object_get(run, "schedule"))) != 0)
         ++config.diffusion.schedule;
     assert_ok(ddpm_network_create(&config, &network));
-    for (size_t i = 0; i < network->parameters.count; ++i) {
-        const struct ddpm_parameter *p = &network->parameters.items[i];
+    for (size_t i = 0; i < network->weights.parameters.count; ++i) {
+        const struct ddpm_parameter *p = &network->weights.parameters.items[i];
         float *values = golden_parameter(p);
         assert_ok(ddpm_network_set(network, DDPM_WEIGHTS_EMA, p->name, values,
                                    (size_t)ddpm_parameter_count(p)));
@@ -144,6 +220,7 @@ static void run_chain(const char *name)
     }
     struct chain_check check = {.golden = &golden};
     struct ddpm_sample_options options = {
+        .size = sizeof options,
         .count = batch,
         .batch = batch,
         .seed = (uint64_t)json_integer_value(json_object_get(run, "seed")),
@@ -152,10 +229,10 @@ static void run_chain(const char *name)
         .every = 1,
         .callback = compare_step,
         .user = &check};
-    uint8_t *pictures =
-        malloc((size_t)(batch * config.network.channels * config.diffusion.image_height *
-                        config.diffusion.image_width));
-    assert_ok(ddpm_sample(network, &options, pictures));
+    const size_t bytes = (size_t)(batch * config.network.channels * config.diffusion.image_height *
+                                  config.diffusion.image_width);
+    uint8_t *pictures = malloc(bytes);
+    assert_ok(ddpm_sample(network, &options, pictures, bytes));
     printf("%-14s %d steps compared, worst %.1e\n", name, check.compared, check.worst);
     assert_true(check.compared >= 4);
     /* 1e-3 is what is promised; a change of 1 % in one layer moves a chain by only 1e-4. */
@@ -217,8 +294,9 @@ static void initial_weights_are_pytorchs(void **state)
                                          .theta = 10000,
                                          .mult = 2,
                                          .norm = true};
-    struct ddpm_parameters parameters = {0};
-    assert_ok(ddpm_net_declare(&config, &parameters));
+    struct ddpm_weight_set set = DDPM_EMPTY_WEIGHT_SET;
+    assert_ok(ddpm_net_declare(&config, &set));
+    const struct ddpm_parameters parameters = set.parameters;
     float *slab = calloc((size_t)parameters.slab_count, sizeof *slab);
     ddpm_parameters_initialize(&parameters, 3, slab);
     const json_t *list = json_object_get(json, "parameters");
@@ -234,7 +312,7 @@ static void initial_weights_are_pytorchs(void **state)
         check_distribution(p, wanted, slab);
     }
     free(slab);
-    ddpm_parameters_clear(&parameters);
+    ddpm_weight_set_clear(&set);
     json_decref(json);
 }
 
@@ -257,10 +335,10 @@ static void parameter_counts_are_the_articles(void **state)
                                              .theta = 10000,
                                              .mult = 2,
                                              .norm = true};
-        struct ddpm_parameters parameters = {0};
-        assert_ok(ddpm_net_declare(&config, &parameters));
-        assert_int_equal(ddpm_parameters_total(&parameters), wanted[i].count);
-        ddpm_parameters_clear(&parameters);
+        struct ddpm_weight_set set = DDPM_EMPTY_WEIGHT_SET;
+        assert_ok(ddpm_net_declare(&config, &set));
+        assert_int_equal(ddpm_parameters_total(&set.parameters), wanted[i].count);
+        ddpm_weight_set_clear(&set);
     }
 }
 

@@ -18,28 +18,30 @@
 
 struct pass {
     enum ddpm_dtype dtype;
-    struct ddpm_parameters parameters;
+    struct ddpm_weight_set set;
     struct ddpm_device *device;
     struct ddpm_graph *graph;
     struct ddpm_value *x, *t, *y, *target, *loss;
-    float *weights, *gradients; /* host slabs */
-    void *device_weights, *device_gradients;
+    float *gradients; /* host slab */
 };
 
-static void make_slabs(struct pass *pass)
+static void make_weights(struct pass *pass)
 {
-    const struct ddpm_backend *backend = pass->device->backend;
-    size_t bytes = (size_t)pass->parameters.slab_count * sizeof(float);
-    assert_ok(ddpm_new_aligned((void **)&pass->weights, bytes, "weights"));
+    struct ddpm_weight_set *set = &pass->set;
+    const size_t bytes = ddpm_weight_set_bytes(set);
+    float *weights;
+    assert_ok(ddpm_weight_set_allocate(set, pass->device, 0));
+    assert_ok(ddpm_weight_set_acquire_gradients(set));
+    assert_ok(ddpm_new_aligned((void **)&weights, bytes, "weights"));
     assert_ok(ddpm_new_aligned((void **)&pass->gradients, bytes, "gradients"));
-    for (size_t i = 0; i < pass->parameters.count; ++i) {
-        float *dense = golden_parameter(&pass->parameters.items[i]);
-        ddpm_parameter_to_slab(&pass->parameters.items[i], dense, pass->weights);
+    for (size_t i = 0; i < set->parameters.count; ++i) {
+        float *dense = golden_parameter(&set->parameters.items[i]);
+        ddpm_parameter_to_slab(&set->parameters.items[i], dense, weights);
         free(dense);
     }
-    assert_ok(backend->allocate(pass->device, bytes, "weights", &pass->device_weights));
-    assert_ok(backend->allocate(pass->device, bytes, "gradients", &pass->device_gradients));
-    assert_ok(backend->upload(pass->device, pass->device_weights, pass->weights, bytes));
+    assert_ok(pass->device->backend->upload(pass->device, set->slabs[0], weights, bytes));
+    ddpm_weight_set_changed(set);
+    ddpm_free_aligned(weights);
 }
 
 static void build(struct pass *pass, const struct ddpm_config *config, unsigned rules,
@@ -49,23 +51,27 @@ static void build(struct pass *pass, const struct ddpm_config *config, unsigned 
     const int64_t h = config->diffusion.image_height, w = config->diffusion.image_width;
     struct ddpm_device_options options = {.threads = 2};
     pass->dtype = config->run.precision == DDPM_PRECISION_BF16 ? DDPM_BF16 : DDPM_F32;
-    assert_ok(ddpm_net_declare(&config->network, &pass->parameters));
+    pass->set = DDPM_EMPTY_WEIGHT_SET;
+    assert_ok(ddpm_net_declare(&config->network, &pass->set));
     assert_ok(ddpm_device_open(config->run.device, &options, &pass->device));
-    make_slabs(pass);
-    assert_ok(ddpm_graph_create(&pass->parameters, pass->dtype, &pass->graph));
+    make_weights(pass);
+    assert_ok(ddpm_graph_create(pass->dtype, &pass->graph));
     struct ddpm_graph *g = pass->graph;
+    ddpm_graph_use(g, &pass->set, 0);
     pass->x = ddpm_graph_input(g, DDPM_F32, b, h, w, config->network.channels);
-    pass->t = ddpm_graph_input(g, DDPM_I32, b, 1, 1, 1);
+    pass->t = ddpm_graph_input(g, DDPM_F32, b, 1, 1, 1);
     pass->target = ddpm_graph_input(g, DDPM_F32, b, h, w, config->network.out_dim);
-    pass->y = ddpm_net_build(g, &config->network, pass->x, pass->t);
+    const struct ddpm_net_inputs inputs = {.x = pass->x, .time = pass->t};
+    pass->y = ddpm_net_build(g, &config->network, &inputs);
     ddpm_graph_keep(pass->y);
-    pass->loss = ddpm_loss_per_image(g, pass->y, pass->target, DDPM_LOSS_L2);
+    pass->loss = ddpm_loss_per_picture(g, pass->y, pass->target, NULL, DDPM_LOSS_L2);
     ddpm_graph_fuse(g, rules);
     g->recompute = recompute;
-    g->phase = DDPM_PHASE_BACKWARD;
-    struct ddpm_value *seed = ddpm_loss_gradient(g, pass->y, pass->target, DDPM_LOSS_L2, 1);
-    assert_ok(ddpm_graph_differentiate(g, pass->y, seed));
-    assert_ok(ddpm_graph_plan(g, pass->device, pass->device_weights, pass->device_gradients, NULL));
+    ddpm_graph_begin_part(g, "backward");
+    const struct ddpm_seed seed = {
+        pass->y, ddpm_loss_gradient(g, pass->y, pass->target, NULL, DDPM_LOSS_L2, 1)};
+    assert_ok(ddpm_graph_differentiate(g, &seed, 1, NULL));
+    assert_ok(ddpm_graph_plan(g, pass->device));
 }
 
 /* Exchange [B,C,H,W] for [B,H,W,C] or back. */
@@ -114,12 +120,12 @@ static double output_error(struct pass *pass, const struct golden *golden)
 /* fp32: the worst parameter's error. bf16: that of all parameters together. *where: the worst. */
 static double gradient_error(struct pass *pass, const struct golden *golden, const char **where)
 {
-    size_t bytes = (size_t)pass->parameters.slab_count * sizeof(float);
+    size_t bytes = ddpm_weight_set_bytes(&pass->set);
     double worst = 0, errors = 0, squares = 0;
-    assert_ok(pass->device->backend->download(pass->device, pass->gradients, pass->device_gradients,
-                                              bytes));
-    for (size_t i = 0; i < pass->parameters.count; ++i) {
-        const struct ddpm_parameter *p = &pass->parameters.items[i];
+    assert_ok(
+        pass->device->backend->download(pass->device, pass->gradients, pass->set.gradients, bytes));
+    for (size_t i = 0; i < pass->set.parameters.count; ++i) {
+        const struct ddpm_parameter *p = &pass->set.parameters.items[i];
         int64_t count = ddpm_parameter_count(p);
         float *dense = malloc((size_t)count * sizeof *dense);
         ddpm_parameter_from_slab(p, pass->gradients, dense);
@@ -139,11 +145,8 @@ static double gradient_error(struct pass *pass, const struct golden *golden, con
 static void clear(struct pass *pass)
 {
     ddpm_graph_destroy(&pass->graph);
-    pass->device->backend->release(pass->device, pass->device_weights);
-    pass->device->backend->release(pass->device, pass->device_gradients);
+    ddpm_weight_set_clear(&pass->set);
     ddpm_device_close(&pass->device);
-    ddpm_parameters_clear(&pass->parameters);
-    ddpm_free_aligned(pass->weights);
     ddpm_free_aligned(pass->gradients);
 }
 
@@ -157,12 +160,12 @@ static size_t run_case(const char *name, unsigned rules, bool recompute)
     write_formula(&pass, pass.x, "x", 1);
     write_formula(&pass, pass.target, "eps", 1.7);
     int64_t *t = golden_integers(&golden, "t", NULL);
-    int32_t t32[16];
+    float t32[16];
     for (int64_t b = 0; b < config.training.batch_size; ++b)
-        t32[b] = (int32_t)t[b];
+        t32[b] = (float)t[b];
     assert_ok(ddpm_graph_write(pass.graph, pass.t, t32));
-    assert_ok(ddpm_graph_run(pass.graph, DDPM_PHASE_FORWARD));
-    assert_ok(ddpm_graph_run(pass.graph, DDPM_PHASE_BACKWARD));
+    assert_ok(ddpm_graph_run(pass.graph, 0));
+    assert_ok(ddpm_graph_run(pass.graph, 1));
 
     const char *where = "";
     double output = output_error(&pass, &golden);

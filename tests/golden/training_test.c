@@ -21,8 +21,8 @@
 
 static void fill_network(struct ddpm_network *network)
 {
-    for (size_t i = 0; i < network->parameters.count; ++i) {
-        const struct ddpm_parameter *p = &network->parameters.items[i];
+    for (size_t i = 0; i < network->weights.parameters.count; ++i) {
+        const struct ddpm_parameter *p = &network->weights.parameters.items[i];
         float *values = golden_parameter(p);
         size_t count = (size_t)ddpm_parameter_count(p);
         assert_ok(ddpm_network_set(network, DDPM_WEIGHTS_MODEL, p->name, values, count));
@@ -35,8 +35,8 @@ static double worst_weight(const struct ddpm_network *network, enum ddpm_weights
                            const struct golden *golden, const char *kind)
 {
     double worst = 0;
-    for (size_t i = 0; i < network->parameters.count; ++i) {
-        const struct ddpm_parameter *p = &network->parameters.items[i];
+    for (size_t i = 0; i < network->weights.parameters.count; ++i) {
+        const struct ddpm_parameter *p = &network->weights.parameters.items[i];
         int64_t count = ddpm_parameter_count(p);
         float *values = malloc((size_t)count * sizeof *values);
         assert_ok(ddpm_network_get(network, which, p->name, values, (size_t)count));
@@ -85,7 +85,7 @@ static void run_training(const char *name)
     read_run(&golden, &config);
     assert_ok(ddpm_network_create(&config, &network));
     fill_network(network);
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, &config, NULL, &trainer));
 
     const int64_t accumulate = config.training.accumulate, batch = config.training.batch_size;
     const int64_t count = batch * config.network.channels * config.diffusion.image_height *
@@ -98,8 +98,16 @@ static void run_training(const char *name)
         struct ddpm_step_result result;
         float *x0 = step_formula("x0", 1, step, accumulate, count);
         float *noise = step_formula("eps", 1.7, step, accumulate, count);
-        assert_ok(
-            ddpm_trainer_step_given(trainer, x0, t + step * accumulate * batch, noise, &result));
+        const struct ddpm_step_input input = {
+            .size = sizeof input,
+            .pictures = x0,
+            .picture_count = (size_t)(accumulate * count),
+            .timesteps = t + step * accumulate * batch,
+            .timestep_count = (size_t)(accumulate * batch),
+            .noise = noise,
+            .noise_count = (size_t)(accumulate * count),
+        };
+        assert_ok(ddpm_trainer_step_given(trainer, &input, &result));
         worst_loss = fmax(worst_loss, fabs(result.loss / (double)losses[step] - 1));
         worst_norm = fmax(worst_norm, fabs(result.grad_norm / (double)norms[step] - 1));
         free(x0);

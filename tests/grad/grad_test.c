@@ -37,11 +37,11 @@ struct layer {
 };
 
 struct check {
-    struct ddpm_parameters parameters;
+    struct ddpm_weight_set set;
+    struct ddpm_gradients of;
     struct ddpm_device *device;
     struct ddpm_graph *graph;
     struct ddpm_value *in[MAX_INPUTS], *y, *direction;
-    double *weights, *gradients; /* slabs; the reference device works in host memory */
 };
 
 static void fill(double *values, int64_t count, uint32_t sample)
@@ -53,10 +53,12 @@ static void fill(double *values, int64_t count, uint32_t sample)
 static void set_up(struct check *check, const struct layer *layer)
 {
     struct ddpm_device_options options = {.threads = 1};
-    *check = (struct check){0};
+    *check = (struct check){.set = DDPM_EMPTY_WEIGHT_SET};
+    check->set.dtype = DDPM_F64;
     assert_ok(ddpm_device_open("ref", &options, &check->device));
-    assert_ok(ddpm_graph_create(&check->parameters, DDPM_F64, &check->graph));
+    assert_ok(ddpm_graph_create(DDPM_F64, &check->graph));
     struct ddpm_graph *g = check->graph;
+    ddpm_graph_use(g, &check->set, 0);
     for (int i = 0; i < layer->inputs; ++i) {
         const int64_t *s = layer->shapes[i];
         check->in[i] = ddpm_graph_input(g, DDPM_F64, s[0], s[1], s[2], s[3]);
@@ -67,14 +69,15 @@ static void set_up(struct check *check, const struct layer *layer)
     ddpm_graph_keep(check->y);
     check->direction = ddpm_graph_value(g, DDPM_VALUE_KEPT, check->y->tensor);
     ddpm_graph_fuse(g, ~0u);
-    assert_ok(ddpm_graph_differentiate(g, check->y, check->direction));
-    size_t bytes = (size_t)(check->parameters.slab_count + 1) * sizeof(double);
-    assert_ok(ddpm_new_aligned((void **)&check->weights, bytes, "weights"));
-    assert_ok(ddpm_new_aligned((void **)&check->gradients, bytes, "gradients"));
-    fill(check->weights, check->parameters.slab_count, 1);
+    const struct ddpm_seed seed = {check->y, check->direction};
+    ddpm_graph_begin_part(g, "backward");
+    assert_ok(ddpm_graph_differentiate(g, &seed, 1, &check->of));
+    assert_ok(ddpm_weight_set_allocate(&check->set, check->device, 0));
+    assert_ok(ddpm_weight_set_acquire_gradients(&check->set));
+    fill(check->set.slabs[0], check->set.parameters.slab_count, 1);
     for (int i = 0; i < layer->inputs; ++i)
-        ddpm_graph_keep(check->in[i]->gradient);
-    assert_ok(ddpm_graph_plan(g, check->device, check->weights, check->gradients, NULL));
+        ddpm_graph_keep(ddpm_gradients_of(&check->of, check->in[i]));
+    assert_ok(ddpm_graph_plan(g, check->device));
     for (int i = 0; i < layer->inputs; ++i)
         fill(check->in[i]->tensor.data, ddpm_tensor_count(&check->in[i]->tensor), 10 + (uint32_t)i);
     fill(check->direction->tensor.data, ddpm_tensor_count(&check->y->tensor), 2);
@@ -83,16 +86,15 @@ static void set_up(struct check *check, const struct layer *layer)
 static void tear_down(struct check *check)
 {
     ddpm_graph_destroy(&check->graph);
+    ddpm_gradients_clear(&check->of);
+    ddpm_weight_set_clear(&check->set);
     ddpm_device_close(&check->device);
-    ddpm_parameters_clear(&check->parameters);
-    ddpm_free_aligned(check->weights);
-    ddpm_free_aligned(check->gradients);
 }
 
 static double objective(struct check *check)
 {
-    ddpm_graph_weights_changed(check->graph);
-    assert_ok(ddpm_graph_run(check->graph, DDPM_PHASE_FORWARD));
+    ddpm_weight_set_changed(&check->set);
+    assert_ok(ddpm_graph_run(check->graph, 0));
     const double *y = check->y->tensor.data, *d = check->direction->tensor.data;
     double sum = 0;
     for (int64_t i = 0; i < ddpm_tensor_count(&check->y->tensor); ++i)
@@ -124,28 +126,29 @@ static void check_layer(const struct layer *layer)
     struct check check;
     set_up(&check, layer);
     objective(&check);
-    assert_ok(ddpm_graph_run(check.graph, DDPM_PHASE_BACKWARD));
+    assert_ok(ddpm_graph_run(check.graph, 1));
 
     /* The finite differences overwrite the arena: keep the gradients first. */
     double *kept[MAX_INPUTS] = {0};
     for (int i = 0; i < layer->inputs; ++i) {
-        size_t bytes = ddpm_tensor_bytes(&check.in[i]->gradient->tensor);
-        kept[i] = malloc(bytes);
-        memcpy(kept[i], check.in[i]->gradient->tensor.data, bytes);
+        const struct ddpm_tensor *dx = &ddpm_gradients_of(&check.of, check.in[i])->tensor;
+        kept[i] = malloc(ddpm_tensor_bytes(dx));
+        memcpy(kept[i], dx->data, ddpm_tensor_bytes(dx));
     }
     for (int i = 0; i < layer->inputs; ++i) {
         const struct ddpm_tensor *x = &check.in[i]->tensor;
         char name[16];
         snprintf(name, sizeof name, "input %d", i);
         compare(&check, layer->name, name, x->data, kept[i], ddpm_tensor_count(x),
-                check.in[i]->gradient->tensor.pixel_stride, x->c);
+                ddpm_gradients_of(&check.of, check.in[i])->tensor.pixel_stride, x->c);
         free(kept[i]);
     }
-    for (size_t p = 0; p < check.parameters.count; ++p) {
-        const struct ddpm_parameter *parameter = &check.parameters.items[p];
+    for (size_t p = 0; p < check.set.parameters.count; ++p) {
+        const struct ddpm_parameter *parameter = &check.set.parameters.items[p];
         int64_t count = ddpm_parameter_count(parameter);
-        compare(&check, layer->name, parameter->name, check.weights + parameter->offset,
-                check.gradients + parameter->offset, count, 1, 1);
+        compare(&check, layer->name, parameter->name,
+                (double *)check.set.slabs[0] + parameter->offset,
+                (double *)check.set.gradients + parameter->offset, count, 1, 1);
     }
     tear_down(&check);
 }
@@ -215,18 +218,17 @@ static void gradients_are_the_central_differences(void **state)
 /* The loss has no rule: its gradient is an operation of its own. */
 static void check_loss(enum ddpm_loss loss)
 {
-    struct ddpm_parameters parameters = {0};
     struct ddpm_device_options options = {.threads = 1};
     struct ddpm_device *device;
     struct ddpm_graph *g;
     assert_ok(ddpm_device_open("ref", &options, &device));
-    assert_ok(ddpm_graph_create(&parameters, DDPM_F64, &g));
+    assert_ok(ddpm_graph_create(DDPM_F64, &g));
     struct ddpm_value *p = ddpm_graph_input(g, DDPM_F64, 2, 3, 2, 3);
     struct ddpm_value *target = ddpm_graph_input(g, DDPM_F64, 2, 3, 2, 3);
-    struct ddpm_value *value = ddpm_loss_per_image(g, p, target, loss);
-    struct ddpm_value *gradient = ddpm_loss_gradient(g, p, target, loss, 1);
+    struct ddpm_value *value = ddpm_loss_per_picture(g, p, target, NULL, loss);
+    struct ddpm_value *gradient = ddpm_loss_gradient(g, p, target, NULL, loss, 1);
     ddpm_graph_keep(gradient);
-    assert_ok(ddpm_graph_plan(g, device, NULL, NULL, NULL));
+    assert_ok(ddpm_graph_plan(g, device));
     const int64_t count = ddpm_tensor_count(&p->tensor);
     double *x = p->tensor.data, *per_image = value->tensor.data, *got = gradient->tensor.data;
     fill(x, count, 1);
@@ -235,11 +237,11 @@ static void check_loss(enum ddpm_loss loss)
         double before = x[i], mean[2];
         for (int side = 0; side < 2; ++side) {
             x[i] = before + (side ? H : -H);
-            assert_ok(ddpm_graph_run(g, DDPM_PHASE_FORWARD));
+            assert_ok(ddpm_graph_run(g, 0));
             mean[side] = (per_image[0] + per_image[1]) / 2;
         }
         x[i] = before;
-        assert_ok(ddpm_graph_run(g, DDPM_PHASE_FORWARD));
+        assert_ok(ddpm_graph_run(g, 0));
         assert_true(fabs(got[i] - (mean[1] - mean[0]) / (2 * H)) < TOLERANCE);
     }
     ddpm_graph_destroy(&g);

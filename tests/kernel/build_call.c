@@ -147,6 +147,8 @@ static void build_pictures(struct case_state *state, const struct parts *parts)
         state->in[1] = make(ROLE_FLIP, DDPM_U8, s->n, 1, 1, 1);
         state->out[0] = parts->data;
     } else if (state->test.op == DDPM_OP_DRAW_NORMAL) {
+        if (!state->test.absent) /* the seed is among them */
+            counters = make(ROLE_COUNTERS, DDPM_I32, s->n, 1, 1, 4);
         state->in[0] = counters;
         state->out[0] = parts->data;
     } else {
@@ -160,26 +162,35 @@ static void build_pictures(struct case_state *state, const struct parts *parts)
 static void build_diffusion(struct case_state *state, const struct parts *parts)
 {
     const enum ddpm_op op = state->test.op;
-    state->in[0] = parts->data;
     state->in[1] = parts->data;
-    if (op == DDPM_OP_Q_SAMPLE) {
-        state->in[2] = parts->timestep;
-        state->in[3] = make(ROLE_TABLE, DDPM_F32, CASE_TIMESTEPS, 1, 1, 2);
-        state->out[0] = parts->x;
-    } else if (op == DDPM_OP_REVERSE_STEP) {
-        state->call.attributes.clip = state->test.option == 1;
-        state->in[1] = parts->x;
-        state->in[2] = parts->data;
-        state->in[3] = parts->timestep;
-        state->in[4] = make(ROLE_TABLE, DDPM_F32, CASE_TIMESTEPS, 1, 1, DDPM_REVERSE_COLUMNS);
-        state->out[0] = parts->data;
+    if (op == DDPM_OP_GATHER_ROWS) {
+        state->in[0] = make(ROLE_ROWS, DDPM_F32, CASE_TIMESTEPS, 1, 1, state->test.shape.c);
+        state->in[1] = parts->timestep;
+        state->out[0] = make(ROLE_ROWS, DDPM_F32, state->test.shape.n, 1, 1, state->test.shape.c);
     } else {
         state->call.attributes.loss = (enum ddpm_loss)state->test.option;
         state->call.attributes.scale = 0.5f;
         state->in[0] = parts->x;
+        if (!state->test.absent)
+            state->in[2] = make(ROLE_ROWS, DDPM_F32, state->test.shape.n, 1, 1, 1);
         state->out[0] =
             op == DDPM_OP_LOSS ? make(ROLE_DATA, DDPM_F32, state->test.shape.n, 1, 1, 1) : parts->x;
     }
+}
+
+/* Some of the pictures are of the compute dtype, as is what the network is given. */
+static void build_combine(struct case_state *state, const struct parts *parts)
+{
+    static const int8_t columns[DDPM_COMBINED] = CASE_COLUMNS;
+    const struct kernel_case *test = &state->test;
+    const unsigned there = case_combined(test->option);
+    memcpy(state->call.attributes.columns, columns, sizeof columns);
+    state->call.attributes.clip = test->option % 2 == 1;
+    state->in[0] = make(ROLE_ROWS, DDPM_F32, test->shape.n, 1, 1, 8);
+    for (int i = 0; i < DDPM_COMBINED; ++i)
+        if (there >> i & 1u)
+            state->in[1 + i] = i % 2 ? parts->x : parts->data;
+    state->out[0] = test->option < 2 ? parts->x : parts->data;
 }
 
 static void build_optimizer(struct case_state *state, const struct parts *parts)
@@ -202,31 +213,31 @@ static void build_optimizer(struct case_state *state, const struct parts *parts)
     }
 }
 
+/* What no other function builds: every input and the output are one shape, but for these. */
 static void build_elementwise(struct case_state *state, const struct parts *parts)
 {
-    state->in[0] = state->in[1] = state->out[0] = parts->x;
+    for (int i = 0; i < ddpm_op_info[state->test.op].inputs; ++i)
+        state->in[i] = parts->x;
+    state->out[0] = parts->x;
     switch (state->test.op) {
     case DDPM_OP_ACTIVATION:
     case DDPM_OP_ACTIVATION_BACKWARD:
         state->call.attributes.activation = (enum ddpm_activation)(state->test.option + 1);
-        if (state->test.op == DDPM_OP_ACTIVATION)
-            state->in[1] = parts->none;
         break;
     case DDPM_OP_ADD_CHANNELS:
         state->in[1] = parts->vector;
         break;
     case DDPM_OP_SUM_PIXELS:
-        state->in[1] = parts->none;
         state->out[0] = parts->vector;
         break;
     case DDPM_OP_CONVERT:
-        state->in[1] = parts->none;
         state->out[0].view.dtype = state->test.dtype == DDPM_F32 ? DDPM_BF16 : DDPM_F32;
         break;
     case DDPM_OP_TIMESTEP_EMBEDDING:
         state->call.attributes.theta = 10000;
         state->in[0] = parts->timestep;
-        state->in[1] = parts->none;
+        if (state->test.option == 1)
+            state->in[0] = make(ROLE_LEVEL, DDPM_F32, state->test.shape.n, 1, 1, 1);
         break;
     default:
         break;
@@ -270,10 +281,12 @@ void case_build(struct case_state *state)
     case DDPM_OP_DRAW_NORMAL:
         build_pictures(state, &parts);
         break;
-    case DDPM_OP_Q_SAMPLE:
+    case DDPM_OP_COMBINE:
+        build_combine(state, &parts);
+        break;
+    case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
-    case DDPM_OP_REVERSE_STEP:
         build_diffusion(state, &parts);
         break;
     case DDPM_OP_GRADIENT_NORM:

@@ -63,8 +63,7 @@ static void large_shapes_find_the_fast_rows(void **unused)
     }
 }
 
-/* A bf16 network that ends in fp32: the last convolution's output, its gradient, what meets them.
- */
+/* A bf16 network that ends in fp32: the last convolution's output, its gradient, what they meet. */
 static void mixed_types_find_a_row(void **unused)
 {
     (void)unused;

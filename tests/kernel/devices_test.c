@@ -23,6 +23,53 @@ static void keep_log(void *user, ddpm_log_level level, const char *text)
         snprintf(last_log, sizeof last_log, "%s", text);
 }
 
+/* A row of the CPU runs its own kernel: the reference's is only for those who ask for it. */
+static void expect_own_kernel(struct ddpm_device *device, struct ddpm_device *reference,
+                              const struct kernel_case *test)
+{
+    struct case_state state = {.test = *test};
+    char text[200];
+    case_build(&state);
+    for (int i = 0; i < DDPM_MAX_INPUTS; ++i)
+        state.call.in[i] = state.in[i].view;
+    for (int o = 0; o < DDPM_MAX_OUTPUTS; ++o)
+        state.call.out[o] = state.out[o].view;
+    const struct ddpm_kernel *kernel = device->backend->find_kernel(device, &state.call);
+    case_describe(test, text, sizeof text);
+    if (!kernel)
+        fail_msg("%s has no kernel for %s", device->description, text);
+    if (kernel->run == reference->backend->find_kernel(reference, &state.call)->run)
+        fail_msg("%s has the reference's kernel for %s", device->description, text);
+}
+
+static void every_shape_is_served_by_the_level(const char *level)
+{
+    struct ddpm_device_options options = {.threads = 1, .level = level};
+    struct ddpm_device *device, *reference;
+    if (ddpm_device_open("cpu", &options, &device) != DDPM_OK) {
+        print_message("%s: %s\n", level, ddpm_error_message());
+        return;
+    }
+    assert_int_equal(ddpm_device_open("ref", &one_thread, &reference), DDPM_OK);
+    for (enum ddpm_op op = 0; op < DDPM_OP_COUNT; ++op) {
+        struct kernel_case test;
+        for (enum ddpm_dtype dtype = DDPM_F32; dtype <= DDPM_BF16; ++dtype)
+            for (int cursor = 0;
+                 case_op_has_dtype(op, dtype) && case_next(op, dtype, &cursor, &test);)
+                expect_own_kernel(device, reference, &test);
+    }
+    ddpm_device_close(&reference);
+    ddpm_device_close(&device);
+}
+
+static void nothing_falls_back_to_the_reference(void **unused)
+{
+    (void)unused;
+    static const char *const levels[] = {"generic", "avx2", "avx512", "avx512bf16", "amx"};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; ++i)
+        every_shape_is_served_by_the_level(levels[i]);
+}
+
 static void every_operation_has_a_row(const char *backend, const char *level)
 {
     struct ddpm_device_options options = {.threads = 1, .level = level};
@@ -200,6 +247,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_complete),
+        cmocka_unit_test(nothing_falls_back_to_the_reference),
         cmocka_unit_test(wrong_names_are_refused),
         cmocka_unit_test(plugin_failures_are_clear),
         cmocka_unit_test(auto_falls_back_to_the_cpu_and_says_so),

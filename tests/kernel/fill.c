@@ -18,7 +18,8 @@ static void place(struct case_state *state, struct case_tensor *tensor)
     if (!ddpm_tensor_present(view))
         return;
     const size_t size = ddpm_dtype_size(view->dtype);
-    const bool wide = state->test.wide && tensor->role == ROLE_ACTIVATION;
+    const bool wide = state->test.wide && (tensor->role == ROLE_ACTIVATION ||
+                                           tensor->role == ROLE_ROWS || tensor->role == ROLE_LEVEL);
     const size_t lead = !wide ? 0 : state->test.eights ? LEAD_EIGHTS : LEAD;
     const size_t trail = !wide ? 0 : state->test.eights ? TRAIL_EIGHTS : TRAIL;
     view->pixel_stride = view->c + (int64_t)(lead + trail);
@@ -103,12 +104,30 @@ static double hyper_value(const struct kernel_case *test, int64_t c)
     }
 }
 
+/* Coefficients of combine: some are 0, all of them for every third picture. */
+static double coefficient(int64_t picture, int64_t column)
+{
+    const int64_t number = 5 * picture + 3 * column;
+    return picture % 3 == 2 || number % 4 == 3 ? 0 : (double)(number % 17 - 8) / 7 + 0.05;
+}
+
+/* What has the coefficient 0 holds NaN: it must not be read. */
+static bool unread(const struct kernel_case *test, int64_t p, int input)
+{
+    const int64_t picture = p / (test->shape.h * test->shape.w);
+    static const int8_t columns[DDPM_COMBINED] = CASE_COLUMNS;
+    return test->op == DDPM_OP_COMBINE && input > 0 &&
+           coefficient(picture, columns[input - 1]) == 0;
+}
+
 static double value_of(const struct kernel_case *test, enum case_role role, int64_t p, int64_t c,
                        uint32_t tensor)
 {
     struct ddpm_random4 r = ddpm_philox(42, (uint32_t)c, tensor, (uint32_t)p, (uint32_t)test->op);
     float normal[4];
     ddpm_normal4(r, normal);
+    if (unread(test, p, (int)tensor))
+        return (double)NAN;
     switch (role) {
     case ROLE_ACTIVATION:
         return activation_value(test, r);
@@ -132,9 +151,13 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
             return p == 0 ? 0 : p == 1 ? 999 : r.v[0] % 1000;
         return p == 0 ? 0 : p == 1 ? CASE_TIMESTEPS - 1 : r.v[0] % CASE_TIMESTEPS;
     case ROLE_COUNTERS:
-        return c == 0 ? (double)p * 3 + 1 : 1000 + (double)p;
-    case ROLE_TABLE:
+        return c == 0 ? (double)p * 3 + 1 : c == 1 ? 1000 + (double)p : (double)(int32_t)r.v[0];
+    case ROLE_ROWS:
+        if (test->op == DDPM_OP_COMBINE)
+            return coefficient(p, c);
         return (double)ddpm_uniform(r.v[0]);
+    case ROLE_LEVEL:
+        return p == 0 ? 0 : p == 1 ? 999 : 1000 * (double)ddpm_uniform(r.v[0]);
     case ROLE_NORM:
         return test->op == DDPM_OP_ADAMW && test->option == 3 ? (double)NAN : 2.5;
     case ROLE_HYPER:

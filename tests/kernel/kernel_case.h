@@ -50,7 +50,8 @@ enum case_role {
     ROLE_FLIP,
     ROLE_TIMESTEP,
     ROLE_COUNTERS,
-    ROLE_TABLE, /* rows of coefficients in (0,1) */
+    ROLE_ROWS,  /* coefficients in (0,1); combine's of either sign, and some are 0 */
+    ROLE_LEVEL, /* a timestep between two */
     ROLE_NORM,
     ROLE_HYPER,
 };
@@ -61,6 +62,12 @@ struct case_tensor {
     int buffer;
     size_t offset; /* bytes from the buffer's start to the first element */
 };
+
+/* COMBINE's attribute. */
+#define CASE_COLUMNS                                                                               \
+    {                                                                                              \
+        2, 0, 5, 1, 7, 3, 4                                                                        \
+    }
 
 enum { CASE_BUFFERS = DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS, CASE_TIMESTEPS = 50 };
 
@@ -88,6 +95,8 @@ bool case_next(enum ddpm_op op, enum ddpm_dtype dtype, int *cursor, struct kerne
 bool case_next_bench(enum ddpm_op op, enum ddpm_dtype dtype, int *cursor, struct kernel_case *test);
 bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype);
 bool case_op_is_convolution(enum ddpm_op op);
+/* COMBINE's pictures x_0 … x_6, one bit each, that are there under this option. */
+unsigned case_combined(int option);
 void case_describe(const struct kernel_case *test, char *text, size_t bytes);
 
 /* Tensors and attributes of the call (build_call.c). */

@@ -3,8 +3,8 @@
  *     test_kernel [--backend cpu] [--level generic|avx2|avx512|avx512bf16|amx] [--threads 1,2]
  *                 [--direct] [--dtype fp32|bf16] [--op NAME] [--bench] [--verbose]
  *
- * One cmocka test per operation; exit 77 (skipped) where the machine has no such device or level.
- */
+ * One cmocka test per operation; exit 77 (skipped) where the machine has no such device or
+ * level. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -31,7 +31,11 @@ static const struct case_shape *const convolutions =
          {1, 9, 10, 48, 80, 3, 1, 1}, {1, 90, 90, 16, 16, 3, 1, 1}, {1, 13, 10, 16, 16, 1, 1, 0},
          {2, 25, 23, 24, 33, 1, 1, 0}, {2, 25, 23, 32, 40, 1, 1, 0}, {1, 20, 40, 32, 40, 2, 2, 0},
          {1, 6, 40, 40, 24, 3, 1, 1}, {1, 16, 17, 272, 16, 3, 1, 1}, {1, 17, 16, 16, 272, 3, 1, 1},
-         {17, 8, 8, 16, 32, 3, 1, 1}, {5, 12, 16, 32, 16, 3, 1, 1}, {1, 40, 64, 80, 48, 3, 1, 1});
+         {17, 8, 8, 16, 32, 3, 1, 1}, {5, 12, 16, 32, 16, 3, 1, 1}, {1, 40, 64, 80, 48, 3, 1, 1},
+         {2, 8, 7, 5, 8, 3, 2, 1}, {1, 7, 6, 8, 3, 3, 2, 0}, {1, 10, 9, 8, 16, 4, 2, 1},
+         {1, 12, 11, 16, 8, 5, 3, 2}, {1, 6, 5, 8, 8, 3, 3, 1}, {1, 9, 8, 8, 8, 2, 3, 0},
+         {1, 5, 5, 8, 8, 1, 1, 1}, {1, 3, 1, 8, 8, 3, 2, 1}, {2, 24, 22, 32, 48, 3, 2, 1},
+         {1, 5, 4, 8, 8, 3, 2, 3});
 
 static const struct case_shape *const depthwise =
     LIST({1, 1, 1, 1, 0, 7, 1, 3}, {2, 5, 9, 3, 0, 7, 1, 3}, {1, 8, 6, 33, 0, 7, 1, 3},
@@ -93,13 +97,13 @@ static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
     case DDPM_OP_CONCAT:
         return bench ? bench_pairs : pairs;
     case DDPM_OP_TIMESTEP_EMBEDDING:
+    case DDPM_OP_GATHER_ROWS:
         return bench ? bench_embeddings : embeddings;
     case DDPM_OP_NORMALIZE_PICTURES:
     case DDPM_OP_DRAW_NORMAL:
-    case DDPM_OP_Q_SAMPLE:
+    case DDPM_OP_COMBINE:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
-    case DDPM_OP_REVERSE_STEP:
         return bench ? bench_pictures : pictures;
     case DDPM_OP_DRAW_TIMESTEPS:
         return bench ? bench_batches : batches;
@@ -123,6 +127,7 @@ int case_options(enum ddpm_op op)
     case DDPM_OP_GROUP_NORM:
     case DDPM_OP_GROUP_NORM_BACKWARD:
     case DDPM_OP_CONCAT:
+    case DDPM_OP_COMBINE:
     case DDPM_OP_ADAMW:
         return 4;
     case DDPM_OP_ACTIVATION:
@@ -130,14 +135,20 @@ int case_options(enum ddpm_op op)
     case DDPM_OP_GRADIENT_NORM:
         return 3;
     case DDPM_OP_CONV2D:
+    case DDPM_OP_TIMESTEP_EMBEDDING:
     case DDPM_OP_DRAW_TIMESTEPS:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
-    case DDPM_OP_REVERSE_STEP:
         return 2;
     default:
         return 1;
     }
+}
+
+unsigned case_combined(int option)
+{
+    static const unsigned there[] = {0x03, 0x07, 0x7f, 0x52};
+    return there[option];
 }
 
 bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
@@ -148,6 +159,7 @@ bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
     case DDPM_OP_NORMALIZE_PICTURES:
     case DDPM_OP_DRAW_TIMESTEPS:
     case DDPM_OP_DRAW_NORMAL:
+    case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:
         return false;
@@ -160,7 +172,8 @@ static bool has_optional(enum ddpm_op op)
 {
     return op == DDPM_OP_CONV2D || op == DDPM_OP_CONV2D_BACKWARD_WEIGHT ||
            op == DDPM_OP_DEPTHWISE_CONV2D || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT ||
-           op == DDPM_OP_GROUP_NORM || op == DDPM_OP_GRADIENT_NORM || op == DDPM_OP_ADAMW;
+           op == DDPM_OP_GROUP_NORM || op == DDPM_OP_LOSS || op == DDPM_OP_LOSS_BACKWARD ||
+           op == DDPM_OP_GRADIENT_NORM || op == DDPM_OP_ADAMW || op == DDPM_OP_DRAW_NORMAL;
 }
 
 /* A large shape takes only the plain variant, the wide ones and the one without options. */
@@ -172,8 +185,7 @@ static bool is_large(const struct case_shape *s)
 }
 
 /* Variants in order: values, then wide / wide by eights / absent / each input in place with dense
- * and wide tensors.
- */
+ * and wide tensors. */
 enum { VARIANT_WIDE = VALUES_COUNT, VARIANT_EIGHTS, VARIANT_ABSENT, VARIANT_IN_PLACE };
 enum { VARIANTS = VARIANT_IN_PLACE + 2 * DDPM_MAX_INPUTS };
 
@@ -204,6 +216,8 @@ static bool apply_variant(struct kernel_case *test, int variant)
     test->in_place = (variant - VARIANT_IN_PLACE) / 2;
     test->wide = (variant - VARIANT_IN_PLACE) % 2;
     if (test->op == DDPM_OP_CONV2D && test->option == 1)
+        return false;
+    if (test->op == DDPM_OP_COMBINE && !(case_combined(test->option) << 1 >> test->in_place & 1u))
         return false;
     return (!large || !test->wide) && ddpm_op_info[test->op].in_place >> test->in_place & 1;
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "config/config_json.h"
+#include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
 #include "formats/file.h"
@@ -186,6 +187,57 @@ static void unknown_names_name_the_nearest(void **state)
     ddpm_config_destroy(&config);
 }
 
+/* NULL: nothing is near. */
+static const char *nearest_of(const char *wanted)
+{
+    struct ddpm_nearest nearest = {.wanted = wanted};
+    for (size_t i = 0; i < ddpm_options_count; ++i)
+        ddpm_nearest_offer(&nearest, ddpm_options[i].name);
+    return ddpm_nearest_name(&nearest);
+}
+
+static void far_names_are_no_suggestions(void **state)
+{
+    (void)state;
+    static const char *const far[] = {
+        "epochs", "num-steps", "learning-rate", "temperature", "",           "x", "lt",
+        "-",      "rate",      "feed",          "prompt",      "batch_norm", "ä"};
+    static const char *const near[][2] = {
+        {"sedd", "seed"},          {"SEED", "seed"},
+        {"timestep", "timesteps"}, {"batch_sise", "batch-size"},
+        {"ema_dec", "ema-decay"},  {"sigmoid-strat", "sigmoid-start"}};
+    for (size_t i = 0; i < sizeof far / sizeof *far; ++i)
+        if (nearest_of(far[i]))
+            fail_msg("\"%s\" is answered with \"%s\"", far[i], nearest_of(far[i]));
+    for (size_t i = 0; i < sizeof near / sizeof *near; ++i) {
+        assert_non_null(nearest_of(near[i][0]));
+        assert_string_equal(nearest_of(near[i][0]), near[i][1]);
+    }
+    struct ddpm_nearest none = {.wanted = "x"};
+    assert_null(ddpm_nearest_name(&none));
+}
+
+static void names_of_other_programs(void **state)
+{
+    (void)state;
+    struct ddpm_config *config = fresh();
+    assert_int_equal(ddpm_config_set(config, "learning_rate", "0.5"), DDPM_OK);
+    assert_true(config->training.lr == 0.5);
+    assert_int_equal(ddpm_config_set(config, "Train_Batch_Size", "3"), DDPM_OK);
+    assert_int_equal(config->training.batch_size, 3);
+    assert_int_equal(ddpm_config_set(config, "learning_rate", "x"), DDPM_ERROR_ARGUMENT);
+    assert_message_has("option lr: got \"x\"");
+    assert_int_equal(ddpm_config_set(config, "epochs", "3"), DDPM_ERROR_ARGUMENT);
+    assert_message_has("--steps = epochs");
+    assert_int_equal(ddpm_config_set(config, "output_dir", "x"), DDPM_ERROR_ARGUMENT);
+    assert_message_has("no option is called \"output_dir\"");
+    assert_null(ddpm_foreign_find("learning", 8));
+    assert_null(ddpm_foreign_find("learning-rates", 14));
+    assert_non_null(ddpm_foreign_find("learning-rates", 13));
+    assert_null(ddpm_foreign_find("", 0));
+    ddpm_config_destroy(&config);
+}
+
 static const char article[] =
     "{\"model_name\": \"oneres_128_1\","
     " \"trainer_config\": {\"train_batch_size\": 16, \"train_lr\": 1e-4, \"train_num_steps\": "
@@ -340,6 +392,8 @@ int main(void)
         cmocka_unit_test(good_values_are_taken),
         cmocka_unit_test(bad_values_are_refused_and_change_nothing),
         cmocka_unit_test(unknown_names_name_the_nearest),
+        cmocka_unit_test(far_names_are_no_suggestions),
+        cmocka_unit_test(names_of_other_programs),
         cmocka_unit_test(the_article_s_file_is_taken),
         cmocka_unit_test(json_gives_back_what_was_written),
         cmocka_unit_test(bad_json_is_refused_by_place),

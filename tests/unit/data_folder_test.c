@@ -1,6 +1,7 @@
 /* Unit tests of the folder scan: order, endings, links, fingerprint. */
 #include "data_support.h"
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "data/folder.h"
@@ -116,6 +117,78 @@ static void folders_that_cannot_be_read(void **state)
     remove_folder(folder);
 }
 
+/* A PNG of one pixel, with the text that drawn pictures have or without. */
+static void write_png(const char *folder, const char *name, bool drawn)
+{
+    static const uint8_t grey[] = {7};
+    const struct ddpm_png_text texts[] = {{"Software", "ddpm.c"}, {"ddpm:picture", "0"}};
+    char *path = text("%s/%s", folder, name);
+    assert_ok(ddpm_png_write(path, grey, 1, 1, 1, texts, drawn ? 2 : 1));
+    free(path);
+}
+
+static void what_ddpm_wrote_is_left_out(void **state)
+{
+    (void)state;
+    static const char config[] = "{\"ddpm_version\": \"0.1.0\"}";
+    char *folder = make_folder();
+    struct ddpm_folder scan;
+    write_bytes(folder, "a.png", "x", 1);
+    assert_ok(ddpm_folder_scan(&scan, folder));
+    const uint64_t before = scan.fingerprint;
+    ddpm_folder_free(&scan);
+
+    make_sub(folder, "x/run/samples");
+    write_bytes(folder, "x/run/config.json", config, sizeof config - 1);
+    write_png(folder, "x/run/samples/step-000001.png", false);
+    make_sub(folder, "drawn");
+    write_png(folder, "drawn/0000.png", true);
+    write_png(folder, "drawn/grid.png", true);
+    make_sub(folder, "frames");
+    write_png(folder, "frames/000000-t000990.png", true);
+    start_log();
+    assert_ok(ddpm_folder_scan(&scan, folder));
+    assert_int_equal(scan.count, 1);
+    assert_true(scan.fingerprint == before);
+    assert_int_equal(count_in_log("left out"), 1);
+    assert_int_equal(count_in_log("and 2 more"), 1);
+    ddpm_folder_free(&scan);
+    remove_folder(folder);
+}
+
+static void what_only_looks_like_it_is_kept(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    struct ddpm_folder scan;
+    make_sub(folder, "other/samples"); /* of another program: a configuration without our mark */
+    write_bytes(folder, "other/config.json", "{}", 2);
+    write_bytes(folder, "other/samples/a.png", "x", 1);
+    make_sub(folder, "broken/samples");
+    write_bytes(folder, "broken/config.json", "{", 1);
+    write_bytes(folder, "broken/samples/a.png", "x", 1);
+    make_sub(folder, "numbered"); /* such names, but not drawn */
+    write_png(folder, "numbered/0000.png", false);
+    make_sub(folder, "mixed"); /* a drawn picture among others */
+    write_png(folder, "mixed/0000.png", true);
+    write_bytes(folder, "mixed/holiday.jpg", "x", 1);
+    make_sub(folder, "empty");
+    write_bytes(folder, "empty/0000.png", "", 0);
+    start_log();
+    assert_ok(ddpm_folder_scan(&scan, folder));
+    assert_int_equal(scan.count, 6);
+    assert_int_equal(count_in_log("left out"), 0);
+    ddpm_folder_free(&scan);
+    char *root = text("%s/%s", folder, "drawn"); /* a folder that is named is what the user says */
+    make_sub(folder, "drawn");
+    write_png(folder, "drawn/0000.png", true);
+    assert_ok(ddpm_folder_scan(&scan, root));
+    assert_int_equal(scan.count, 1);
+    ddpm_folder_free(&scan);
+    free(root);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +196,8 @@ int main(void)
         cmocka_unit_test(links_that_loop_end),
         cmocka_unit_test(the_fingerprint_tells_names_and_sizes),
         cmocka_unit_test(folders_that_cannot_be_read),
+        cmocka_unit_test(what_ddpm_wrote_is_left_out),
+        cmocka_unit_test(what_only_looks_like_it_is_kept),
     };
     return cmocka_run_group_tests_name("data_folder", tests, NULL, NULL);
 }

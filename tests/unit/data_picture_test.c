@@ -2,6 +2,8 @@
  * and on bad files. */
 #include "data_support.h"
 
+#include <stdbool.h>
+
 #include "data/picture.h"
 
 /* L, RGB and RGBA stand side by side in the golden arrays. */
@@ -12,7 +14,7 @@ static void compare(const char *name, const struct ddpm_npy *golden)
     char *path = text("%s/%s", GOLDEN, name);
     for (int mode = 0; mode < 3; ++mode) {
         ddpm_status status = ddpm_picture_load(&picture, path, wanted[mode], 0);
-        if (status == DDPM_ERROR_UNSUPPORTED) {
+        if (status == DDPM_ERROR_UNSUPPORTED && strstr(ddpm_error_message(), "this build has no")) {
             print_message("%s\n", ddpm_error_message());
             break;
         }
@@ -59,7 +61,10 @@ static void every_kind_gives_the_pixels_of_pillow(void **state)
     assert_true(compared > 60);
 }
 
-/* Cutting a file anywhere is an error, and never anything worse. */
+/* Cutting a file anywhere is an error, and never anything worse. Where nothing but the end mark is
+ * cut off, it decodes to the same pixels with a remark. */
+enum { END_BYTES = 20 }; /* of a PNG: two checksums of the data, IEND */
+
 static void truncated_files_are_errors(void **state)
 {
     (void)state;
@@ -68,17 +73,21 @@ static void truncated_files_are_errors(void **state)
         "png-rgb.png",      "webp-lossy.webp",       "webp-lossless.webp",
         "bmp-24.bmp",       "bmp-rle8.bmp",          "tiff-rgb-lzw.tif",
         "tiff-rgb-raw.tif", "png-rgb-interlaced.png"};
-    struct ddpm_picture picture = {0};
+    struct ddpm_picture picture = {0}, whole = {0};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         char *path = text("%s/%s", GOLDEN, names[i]);
         void *data = NULL;
         size_t size = 0;
         assert_ok(ddpm_file_read_whole(&data, &size, path, 1 << 20));
+        bool readable = ddpm_picture_decode(&whole, data, size, 3, 0) == DDPM_OK;
+        assert_null(whole.remark);
         for (size_t cut = 0; cut + 2 < size; cut += 1 + cut / 40) {
             uint8_t *copy = malloc(cut + 1); /* its own block, so that a sanitizer sees the end */
             memcpy(copy, data, cut);
             ddpm_status status = ddpm_picture_decode(&picture, copy, cut, 3, 0);
-            if (status == DDPM_OK)
+            if (status == DDPM_OK &&
+                (size - cut > END_BYTES || !readable || !picture.remark ||
+                 memcmp(picture.pixels, whole.pixels, 3 * (size_t)(whole.height * whole.width))))
                 fail_msg("%s decodes with %zu of %zu bytes", names[i], cut, size);
             free(copy);
         }
@@ -90,6 +99,7 @@ static void truncated_files_are_errors(void **state)
         free(path);
     }
     ddpm_picture_free(&picture);
+    ddpm_picture_free(&whole);
 }
 
 static void flipped_bits_never_do_harm(void **state)

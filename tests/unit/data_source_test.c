@@ -277,6 +277,42 @@ static void packed_files_of_another_kind_are_refused(void **state)
     remove_folder(folder);
 }
 
+/* What another process may do to a packed file while it is read. */
+static void packed_files_that_change(void **state)
+{
+    (void)state;
+    char *folder = make_folder(), *file = text("%s/%s", folder, "x.npy");
+    const int64_t shape[] = {100, 8, 8, 3};
+    static uint8_t pixels[100 * 8 * 8 * 3], other[sizeof pixels];
+    uint8_t out[8 * 8 * 3];
+    struct ddpm_source *source = NULL;
+    struct ddpm_source_reader *reader = NULL;
+    for (size_t i = 0; i < sizeof pixels; ++i)
+        pixels[i] = (uint8_t)(i / 7);
+    assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 4, shape, pixels));
+    assert_ok(ddpm_source_open(&source, file, &plain));
+    assert_ok(ddpm_source_reader_create(&reader, source));
+    /* Replaced by a rename, then deleted: the old one is still open. */
+    assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 4, shape, other));
+    assert_int_equal(unlink(file), 0);
+    assert_ok(ddpm_source_read(reader, 99, NULL, out, NULL));
+    assert_memory_equal(out, pixels + 99 * sizeof out, sizeof out);
+    ddpm_source_reader_destroy(&reader);
+    ddpm_source_close(&source);
+
+    assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 4, shape, pixels));
+    assert_ok(ddpm_source_open(&source, file, &plain));
+    assert_ok(ddpm_source_reader_create(&reader, source));
+    assert_int_equal(truncate(file, 128 + 50 * (off_t)sizeof out), 0);
+    assert_error(ddpm_source_read(reader, 99, NULL, out, NULL), DDPM_ERROR_IO, "cut short");
+    /* No picture is to blame: none is stood in for. */
+    assert_int_equal(ddpm_source_count_kinds(source).bad, 0);
+    ddpm_source_reader_destroy(&reader);
+    ddpm_source_close(&source);
+    free(file);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +322,7 @@ int main(void)
         cmocka_unit_test(small_and_mixed_pictures),
         cmocka_unit_test(packed_files_hold_the_same_pictures),
         cmocka_unit_test(packed_files_of_another_kind_are_refused),
+        cmocka_unit_test(packed_files_that_change),
     };
     return cmocka_run_group_tests_name("data_source", tests, NULL, NULL);
 }

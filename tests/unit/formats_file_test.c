@@ -161,6 +161,29 @@ static void reading_has_limits(void **state)
     ddpm_mapping_close(&mapping);
 }
 
+static void pieces_are_read_until_the_file_is_cut(void **state)
+{
+    (void)state;
+    struct ddpm_file_reader reader;
+    char piece[4] = "";
+    assert_ok(ddpm_file_write_whole(at("cut"), "0123456789", 10));
+    assert_ok(ddpm_file_reader_open(&reader, at("cut")));
+    assert_int_equal(reader.bytes, 10);
+    assert_ok(ddpm_file_reader_read(&reader, 6, piece, 4));
+    assert_memory_equal(piece, "6789", 4);
+    assert_ok(ddpm_file_reader_read(&reader, 10, piece, 0));
+    assert_error(ddpm_file_reader_read(&reader, 7, piece, 4), DDPM_ERROR_IO, "cut short");
+    assert_int_equal(truncate(at("cut"), 8), 0);
+    assert_error(ddpm_file_reader_read(&reader, 6, piece, 4), DDPM_ERROR_IO, "cut short");
+    assert_ok(ddpm_file_reader_read(&reader, 4, piece, 4));
+    assert_memory_equal(piece, "4567", 4);
+    assert_int_equal(unlink(at("cut")), 0);
+    assert_ok(ddpm_file_reader_read(&reader, 0, piece, 4));
+    ddpm_file_reader_close(&reader);
+    assert_error(ddpm_file_reader_open(&reader, at("cut")), DDPM_ERROR_IO, "No such file");
+    assert_error(ddpm_file_reader_open(&reader, scratch), DDPM_ERROR_IO, "regular file");
+}
+
 static void folders_are_made_listed_and_removed(void **state)
 {
     (void)state;
@@ -225,6 +248,7 @@ int main(void)
         cmocka_unit_test(links_are_followed),
         cmocka_unit_test(bad_places_are_refused),
         cmocka_unit_test(reading_has_limits),
+        cmocka_unit_test(pieces_are_read_until_the_file_is_cut),
         cmocka_unit_test(folders_are_made_listed_and_removed),
         cmocka_unit_test(a_folder_is_published_whole),
         cmocka_unit_test(paths_are_joined_by_one_slash),

@@ -12,6 +12,8 @@ ddpm_test(library_late library_late_test.c training)
 ddpm_test(library_copies library_copies_test.c training)
 ddpm_test(library_checkpoint library_checkpoint_test.c training)
 ddpm_test(library_checkpoint_late library_checkpoint_late_test.c training)
+ddpm_test(library_locale library_locale_test.c training)
+ddpm_test(library_wrapped library_wrapped_test.c training)
 ddpm_test(library_memory library_memory_test.c training)
 ddpm_wrap_allocations(test_library_memory)
 

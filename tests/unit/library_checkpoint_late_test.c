@@ -6,7 +6,8 @@
 
 #include "library_support.h"
 
-#include "training/trainer_state.h"
+#include "model/model.h"
+#include "training/checkpoint.h"
 
 enum { SLABS = DDPM_SLAB_COUNT };
 
@@ -96,7 +97,7 @@ static struct run open_run(void)
     table.allocate_host = allocate_host;
     table.release_host = release_host;
     run.network->device->backend = &table;
-    assert_ok(ddpm_trainer_create(run.network, NULL, &run.trainer));
+    assert_ok(ddpm_trainer_create(run.network, NULL, NULL, &run.trainer));
     return run;
 }
 

@@ -18,7 +18,7 @@ static void start(struct run *run, const char *folder, const char *options)
     assert_ok(ddpm_config_set(run->config, "data", in_folder(folder, "p.npy")));
     assert_ok(ddpm_network_create(run->config, &run->network));
     assert_ok(ddpm_data_open(run->config, &run->data));
-    assert_ok(ddpm_trainer_create(run->network, run->data, &run->trainer));
+    assert_ok(ddpm_trainer_create(run->network, NULL, run->data, &run->trainer));
 }
 
 static void end(struct run *run)
@@ -117,7 +117,7 @@ static void another_option_is_refused_by_name(void **state)
     char *folder = make_folder();
     struct ddpm_network *network = tiny_network(NULL);
     struct ddpm_trainer *trainer;
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_ok(ddpm_trainer_save(trainer, in_folder(folder, "run")));
     ddpm_trainer_destroy(&trainer);
     ddpm_network_destroy(&network);
@@ -126,14 +126,14 @@ static void another_option_is_refused_by_name(void **state)
         snprintf(text, sizeof text, "cannot go on: %.*s is ", (int)strcspn(locked[i], "="),
                  locked[i]);
         network = tiny_network(locked[i]);
-        assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+        assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
         assert_error(ddpm_trainer_resume(trainer, in_folder(folder, "run")), DDPM_ERROR_MISMATCH,
                      text);
         ddpm_trainer_destroy(&trainer);
         ddpm_network_destroy(&network);
     }
     network = tiny_network("lr=5 threads=2 keep=1");
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_ok(ddpm_trainer_resume(trainer, in_folder(folder, "run")));
     ddpm_trainer_destroy(&trainer);
     ddpm_network_destroy(&network);
@@ -271,6 +271,45 @@ static void the_state_saved_last_is_the_latest(void **state)
     remove_folder(folder);
 }
 
+/* Without the link the newest whole checkpoint is found by looking, by the trainer and by the
+ * network alike. */
+static void the_newest_whole_one_is_found(void **state)
+{
+    (void)state;
+    char *folder = folder_with_pictures();
+    struct run run;
+    struct ddpm_network *opened;
+    start(&run, folder, "keep=0");
+    for (int i = 0; i < 3; ++i) {
+        steps(&run, 1);
+        assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
+    }
+    assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/latest")));
+    assert_ok(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_EMA, &opened));
+    assert_same_weights(opened, run.network, DDPM_WEIGHTS_EMA);
+    ddpm_network_destroy(&opened);
+    end(&run);
+
+    static const char name[] = "step-000002\n", nothing[] = "no such name";
+    assert_ok(ddpm_file_write_whole(in_folder(folder, "run/checkpoints/latest"), name, 12));
+    start(&run, folder, "keep=0");
+    assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")));
+    assert_int_equal(ddpm_trainer_steps_done(run.trainer), 2);
+    end(&run);
+    assert_ok(ddpm_file_write_whole(in_folder(folder, "run/checkpoints/latest"), nothing, 12));
+    assert_ok(ddpm_directory_remove(
+        in_folder(folder, "run/checkpoints/step-000003/optimizer.safetensors")));
+    assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/step-000002/state.json")));
+    start(&run, folder, "keep=0");
+    assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")));
+    assert_int_equal(ddpm_trainer_steps_done(run.trainer), 1);
+    end(&run);
+    assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/step-000001")));
+    assert_error(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_EMA, &opened),
+                 DDPM_ERROR_IO, "no whole checkpoint");
+    remove_folder(folder);
+}
+
 static void weights_that_are_not_finite_are_never_saved(void **state)
 {
     (void)state;
@@ -278,7 +317,7 @@ static void weights_that_are_not_finite_are_never_saved(void **state)
     struct ddpm_network *network = tiny_network(NULL);
     struct ddpm_trainer *trainer;
     const float sick[3] = {0, INFINITY, 0};
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_ok(ddpm_network_set(network, DDPM_WEIGHTS_MODEL, "final_conv.bias", sick, 3));
     assert_error(ddpm_trainer_save(trainer, in_folder(folder, "run")), DDPM_ERROR_NOT_FINITE,
                  "nothing was saved");
@@ -298,6 +337,7 @@ int main(void)
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(only_the_newest_are_kept),
         cmocka_unit_test(the_state_saved_last_is_the_latest),
+        cmocka_unit_test(the_newest_whole_one_is_found),
         cmocka_unit_test(weights_that_are_not_finite_are_never_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

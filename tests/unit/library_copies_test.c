@@ -4,7 +4,8 @@
  * for. */
 #include "library_support.h"
 
-#include "training/trainer_state.h"
+#include "model/model.h"
+#include "training/inspect.h"
 
 enum { STEPS = 3, EXIT_SKIPPED = 77 };
 
@@ -33,7 +34,7 @@ static void open_run(struct run *run, const char *const option[2], bool copies)
     run->backend = *run->network->device->backend;
     run->backend.reads_bf16_weights = copies;
     run->network->device->backend = &run->backend;
-    assert_ok(ddpm_trainer_create(run->network, NULL, &run->trainer));
+    assert_ok(ddpm_trainer_create(run->network, NULL, NULL, &run->trainer));
     ddpm_config_destroy(&config);
 }
 
@@ -46,13 +47,13 @@ static void close_run(struct run *run)
 static void assert_copies_are_the_weights(const struct run *run)
 {
     struct ddpm_device *device = run->network->device;
-    const size_t count = (size_t)run->network->parameters.slab_count;
+    const size_t count = (size_t)run->network->weights.parameters.slab_count;
     float *weights = malloc(count * sizeof *weights);
     uint16_t *copies = malloc(count * sizeof *copies);
-    assert_ok(device->backend->download(device, weights, run->network->slabs[DDPM_WEIGHTS_MODEL],
-                                        count * sizeof *weights));
-    assert_ok(
-        device->backend->download(device, copies, run->trainer->copies, count * sizeof *copies));
+    assert_ok(device->backend->download(
+        device, weights, run->network->weights.slabs[DDPM_WEIGHTS_MODEL], count * sizeof *weights));
+    assert_ok(device->backend->download(device, copies, run->network->weights.copies,
+                                        count * sizeof *copies));
     for (size_t i = 0; i < count; ++i)
         assert_int_equal(copies[i], ddpm_float_to_bf16(weights[i]));
     free(copies);
@@ -62,7 +63,7 @@ static void assert_copies_are_the_weights(const struct run *run)
 /* Other weights for the first 3×3 convolution that tensor cores can multiply. */
 static void set_weights(struct run *run)
 {
-    const struct ddpm_parameter *p = run->network->parameters.items;
+    const struct ddpm_parameter *p = run->network->weights.parameters.items;
     while (p->r != 3 || p->c % 8 != 0 || p->k < 8)
         ++p;
     const size_t count = (size_t)ddpm_parameter_count(p);
@@ -89,7 +90,7 @@ static void assert_same_results(const struct ddpm_step_result *a, const struct d
 
 static int packed_calls(const struct run *run)
 {
-    const struct ddpm_graph *graph = run->trainer->graph;
+    const struct ddpm_graph *graph = ddpm_trainer_inspect(run->trainer).graph;
     int count = 0;
     for (size_t i = 0; i < graph->node_count; ++i)
         count += graph->calls[i].packed_bytes > 0;
@@ -106,8 +107,8 @@ static void copies_change_no_bit(void **state)
         struct ddpm_step_result got[STEPS], wanted[STEPS];
         open_run(&with, options[i], true);
         open_run(&without, options[i], false);
-        assert_non_null(with.trainer->copies);
-        assert_null(without.trainer->copies);
+        assert_non_null(with.network->weights.copies);
+        assert_null(without.network->weights.copies);
         assert_int_equal(packed_calls(&with) < packed_calls(&without),
                          strncmp(device_name(), "cuda", 4) == 0);
         make_steps(&with, 0, STEPS, got);
@@ -126,7 +127,7 @@ static void fp32_keeps_no_copies(void **state)
     (void)state;
     struct run run;
     open_run(&run, (const char *const[]){"precision", "fp32"}, true);
-    assert_null(run.trainer->copies);
+    assert_null(run.network->weights.copies);
     close_run(&run);
 }
 
@@ -137,10 +138,10 @@ static void copies_count_as_memory(void **state)
     struct ddpm_memory_plan measured;
     open_run(&with, plain, true);
     open_run(&without, plain, false);
-    assert_ok(ddpm_trainer_measure(with.network, &measured));
+    assert_ok(ddpm_trainer_measure(with.network, NULL, &measured));
     assert_int_equal(measured.weights, ddpm_trainer_memory(with.trainer).weights);
     assert_int_equal(measured.weights - ddpm_trainer_memory(without.trainer).weights,
-                     2 * with.network->parameters.slab_count);
+                     2 * with.network->weights.parameters.slab_count);
     close_run(&with);
     close_run(&without);
 }

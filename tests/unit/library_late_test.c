@@ -31,7 +31,7 @@ static struct run open_run(const char *pictures)
     assert_ok(ddpm_config_set(run.config, "device", device_name()));
     assert_ok(ddpm_network_create(run.config, &run.network));
     assert_ok(ddpm_data_open(run.config, &run.data));
-    assert_ok(ddpm_trainer_create(run.network, run.data, &run.trainer));
+    assert_ok(ddpm_trainer_create(run.network, NULL, run.data, &run.trainer));
     return run;
 }
 

@@ -3,7 +3,7 @@
 #include "library_support.h"
 
 #include "allocations.h"
-#include "training/trainer_state.h"
+#include "training/inspect.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -34,14 +34,14 @@ static void planned_memory_is_real_memory(void **state)
     struct ddpm_trainer *trainer;
     struct ddpm_step_result result;
     struct ddpm_network *network = tiny_network("threads=2");
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_ok(step_made_up(trainer, network, 0, &result)); /* threads, pages of the program */
     ddpm_trainer_destroy(&trainer);
     ddpm_network_destroy(&network);
 
     const double before = resident();
     network = tiny_network("threads=2 dim=32 dim-mults=1,2,4 image-size=32 batch-size=8");
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_ok(step_made_up(trainer, network, 0, &result));
     const double grown = resident() - before;
     struct ddpm_memory_plan plan = ddpm_trainer_memory(trainer);
@@ -70,12 +70,13 @@ static void sampling_takes_what_was_measured(void **state)
         tiny_network("threads=2 dim=32 dim-mults=1,2,4,8 image-size=32 timesteps=3");
     double after = 0;
     const struct ddpm_sample_options options = {
-        .count = 8, .clip = -1, .callback = keep_resident, .user = &after};
+        .size = sizeof options, .count = 8, .clip = -1, .callback = keep_resident, .user = &after};
+    const struct ddpm_sampler_options chain = {.size = sizeof chain, .pictures = 8, .clip = -1};
     struct ddpm_memory_plan plan;
     uint8_t *pictures = calloc(8, 3 * 32 * 32);
-    assert_ok(ddpm_sample_measure(network, &options, &plan));
+    assert_ok(ddpm_sampler_measure(network, &chain, &plan));
     const double planned = (double)(plan.activations + plan.packed), before = resident();
-    assert_ok(ddpm_sample(network, &options, pictures));
+    assert_ok(sample_into(network, &options, pictures));
     print_message("planned %.1f MB, resident memory grew by %.1f MB\n", planned / 1e6,
                   (after - before) / 1e6);
     assert_true(plan.packed > 0 && plan.flops_per_step > 1e8);
@@ -92,9 +93,9 @@ static void a_second_forward_pass_allocates_nothing(void **state)
     float x[3 * 3 * 8 * 8], y[2][3 * 3 * 8 * 8];
     const int64_t t[3] = {0, 12, 24};
     ddpm_fill_normal(x, 3 * 3 * 8 * 8, 1, DDPM_STREAM_BENCH, 0, 0);
-    assert_ok(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, x, t, 3, 8, 8, y[0]));
+    assert_ok(forward_on(network, DDPM_WEIGHTS_MODEL, x, t, 3, 8, 8, y[0]));
     const long before = allocations_of_all();
-    assert_ok(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, x, t, 3, 8, 8, y[1]));
+    assert_ok(forward_on(network, DDPM_WEIGHTS_MODEL, x, t, 3, 8, 8, y[1]));
     assert_int_equal(allocations_of_all() - before, 0);
     assert_memory_equal(y[0], y[1], sizeof y[0]);
     ddpm_network_destroy(&network);
@@ -106,12 +107,11 @@ static void given_steps_allocate_nothing(void **state)
     struct ddpm_network *network = tiny_network("accumulate=2 threads=2");
     struct ddpm_trainer *trainer;
     struct ddpm_step_result result;
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     struct given given = make_given(network, 0);
     long before = 0;
     for (int step = 0; step < 4; ++step) {
-        assert_ok(ddpm_trainer_step_given(trainer, given.pictures, given.timesteps, given.noise,
-                                          &result));
+        assert_ok(step_on(trainer, &given, &result));
         if (step == 0)
             before = allocations_of_all();
     }
@@ -134,7 +134,7 @@ static void steps_from_data_allocate_nothing(void **state)
     struct ddpm_step_result result;
     assert_ok(ddpm_network_create(config, &network));
     assert_ok(ddpm_data_open(config, &data));
-    assert_ok(ddpm_trainer_create(network, data, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, data, &trainer));
     assert_ok(ddpm_trainer_step(trainer, &result));
     const long before = allocations_of_this_thread();
     for (int step = 0; step < 8; ++step)
@@ -255,8 +255,8 @@ static void no_two_live_values_overlap(void **state)
     for (size_t i = 0; i < sizeof options / sizeof *options; ++i) {
         struct ddpm_network *network = tiny_network(options[i]);
         struct ddpm_trainer *trainer;
-        assert_ok(ddpm_trainer_create(network, NULL, &trainer));
-        check_plan(trainer->graph);
+        assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
+        check_plan(ddpm_trainer_inspect(trainer).graph);
         ddpm_trainer_destroy(&trainer);
         ddpm_network_destroy(&network);
     }

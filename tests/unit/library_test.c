@@ -57,17 +57,17 @@ static void forward_refuses_what_it_cannot_do(void **state)
     struct ddpm_network *network = tiny_network("dim-mults=1,2,2");
     float x[2 * 3 * 12 * 8] = {0}, y[2 * 3 * 12 * 8];
     int64_t t[2] = {0, 25};
-    assert_error(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, x, t, 2, 12, 8, y),
-                 DDPM_ERROR_ARGUMENT, "got 25, want 0 to 24");
+    assert_error(forward_on(network, DDPM_WEIGHTS_MODEL, x, t, 2, 12, 8, y), DDPM_ERROR_ARGUMENT,
+                 "got 25, want 0 to 24");
     t[1] = -1;
-    assert_error(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, x, t, 2, 12, 8, y),
-                 DDPM_ERROR_ARGUMENT, "got -1, want 0 to 24");
+    assert_error(forward_on(network, DDPM_WEIGHTS_MODEL, x, t, 2, 12, 8, y), DDPM_ERROR_ARGUMENT,
+                 "got -1, want 0 to 24");
     t[1] = 24;
-    assert_error(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, x, t, 2, 10, 8, y),
-                 DDPM_ERROR_ARGUMENT, "12x8");
-    assert_error(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, x, t, 0, 12, 8, y),
-                 DDPM_ERROR_ARGUMENT, "batch of 0");
-    assert_ok(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, x, t, 2, 12, 8, y));
+    assert_error(forward_on(network, DDPM_WEIGHTS_MODEL, x, t, 2, 10, 8, y), DDPM_ERROR_ARGUMENT,
+                 "12x8");
+    assert_error(forward_on(network, DDPM_WEIGHTS_MODEL, x, t, 0, 12, 8, y), DDPM_ERROR_ARGUMENT,
+                 "batch of 0");
+    assert_ok(forward_on(network, DDPM_WEIGHTS_MODEL, x, t, 2, 12, 8, y));
     ddpm_network_destroy(&network);
 }
 
@@ -143,7 +143,7 @@ struct run {
 static void start_run(struct run *run, const char *options)
 {
     run->network = tiny_network(options);
-    assert_ok(ddpm_trainer_create(run->network, NULL, &run->trainer));
+    assert_ok(ddpm_trainer_create(run->network, NULL, NULL, &run->trainer));
 }
 
 static void one_step(struct run *run, uint32_t step)
@@ -200,9 +200,10 @@ static void threads_change_no_number(void **state)
     assert_memory_equal(one.losses, two.losses, sizeof one.losses);
     assert_same_weights(one.network, two.network, DDPM_WEIGHTS_MODEL);
     uint8_t drawn[2][2 * 16 * 16 * 3];
-    struct ddpm_sample_options options = {.count = 2, .seed = 9, .clip = -1};
-    assert_ok(ddpm_sample(one.network, &options, drawn[0]));
-    assert_ok(ddpm_sample(two.network, &options, drawn[1]));
+    struct ddpm_sample_options options = {
+        .size = sizeof options, .count = 2, .seed = 9, .clip = -1};
+    assert_ok(sample_into(one.network, &options, drawn[0]));
+    assert_ok(sample_into(two.network, &options, drawn[1]));
     assert_memory_equal(drawn[0], drawn[1], sizeof drawn[0]);
     end_run(&one);
     end_run(&two);
@@ -215,14 +216,16 @@ static void a_picture_is_the_same_in_every_batch(void **state)
     (void)state;
     struct ddpm_network *network = tiny_network(NULL);
     uint8_t whole[DRAWN * PICTURE], parts[DRAWN * PICTURE];
-    struct ddpm_sample_options options = {.count = DRAWN, .seed = 11, .clip = -1};
-    assert_ok(ddpm_sample(network, &options, whole));
+    struct ddpm_sample_options options = {
+        .size = sizeof options, .count = DRAWN, .seed = 11, .clip = -1};
+    assert_ok(sample_into(network, &options, whole));
     for (options.batch = 1; options.batch <= DRAWN; ++options.batch) {
-        assert_ok(ddpm_sample(network, &options, parts));
+        assert_ok(sample_into(network, &options, parts));
         assert_memory_equal(whole, parts, sizeof whole);
     }
-    options = (struct ddpm_sample_options){.count = 1, .first = 3, .seed = 11, .clip = -1};
-    assert_ok(ddpm_sample(network, &options, parts));
+    options = (struct ddpm_sample_options){
+        .size = sizeof options, .count = 1, .first = 3, .seed = 11, .clip = -1};
+    assert_ok(sample_into(network, &options, parts));
     assert_memory_equal(whole + 3 * PICTURE, parts, PICTURE);
     assert_memory_not_equal(whole, whole + PICTURE, PICTURE);
     ddpm_network_destroy(&network);
@@ -253,20 +256,25 @@ static void the_callback_sees_every_step_and_can_stop(void **state)
     struct ddpm_network *network = tiny_network(NULL);
     uint8_t pictures[3 * PICTURE];
     struct watcher watcher = {.stop_at = -1};
-    struct ddpm_sample_options options = {
-        .count = 3, .batch = 2, .clip = -1, .every = 10, .callback = watch, .user = &watcher};
-    assert_ok(ddpm_sample(network, &options, pictures));
+    struct ddpm_sample_options options = {.size = sizeof options,
+                                          .count = 3,
+                                          .batch = 2,
+                                          .clip = -1,
+                                          .every = 10,
+                                          .callback = watch,
+                                          .user = &watcher};
+    assert_ok(sample_into(network, &options, pictures));
     assert_int_equal(watcher.calls, 50);
     assert_int_equal(watcher.last_done, 50);
     assert_int_equal(watcher.total, 50);
     assert_int_equal(watcher.with_pictures, 6);
     watcher = (struct watcher){.stop_at = 20};
-    assert_int_equal(ddpm_sample(network, &options, pictures), DDPM_STOPPED);
+    assert_int_equal(sample_into(network, &options, pictures), DDPM_STOPPED);
     assert_int_equal(watcher.calls, 5);
     options.callback = NULL;
-    assert_ok(ddpm_sample(network, &options, pictures));
+    assert_ok(sample_into(network, &options, pictures));
     options.count = 0;
-    assert_error(ddpm_sample(network, &options, pictures), DDPM_ERROR_ARGUMENT, "0");
+    assert_error(sample_into(network, &options, pictures), DDPM_ERROR_ARGUMENT, "0");
     ddpm_network_destroy(&network);
 }
 
@@ -276,9 +284,9 @@ static void weights_that_are_not_finite_are_told(void **state)
     struct ddpm_network *network = tiny_network(NULL);
     const float nan3[3] = {NAN, 0, 0};
     uint8_t pictures[PICTURE];
-    struct ddpm_sample_options options = {.count = 1, .clip = 0};
+    struct ddpm_sample_options options = {.size = sizeof options, .count = 1, .clip = 0};
     assert_ok(ddpm_network_set(network, DDPM_WEIGHTS_MODEL, "final_conv.bias", nan3, 3));
-    assert_error(ddpm_sample(network, &options, pictures), DDPM_ERROR_NOT_FINITE, "picture 0");
+    assert_error(sample_into(network, &options, pictures), DDPM_ERROR_NOT_FINITE, "picture 0");
     ddpm_network_destroy(&network);
 }
 

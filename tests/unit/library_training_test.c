@@ -10,21 +10,19 @@ static void the_trainer_refuses_what_does_not_fit(void **state)
     struct ddpm_data *data;
     struct ddpm_step_result result;
     struct ddpm_network *network = tiny_network("out-dim=6");
-    assert_error(ddpm_trainer_create(network, NULL, &trainer), DDPM_ERROR_ARGUMENT, "got 6");
+    assert_error(ddpm_trainer_create(network, NULL, NULL, &trainer), DDPM_ERROR_ARGUMENT, "got 6");
     assert_null(trainer);
     ddpm_network_destroy(&network);
     network = tiny_network("batch-size=65536 accumulate=65536");
-    assert_error(ddpm_trainer_create(network, NULL, &trainer), DDPM_ERROR_ARGUMENT, "2^31");
+    assert_error(ddpm_trainer_create(network, NULL, NULL, &trainer), DDPM_ERROR_ARGUMENT, "2^31");
     ddpm_network_destroy(&network);
 
     network = tiny_network(NULL);
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_error(ddpm_trainer_step(trainer, &result), DDPM_ERROR_ARGUMENT, "data source");
     struct given given = make_given(network, 0);
     given.timesteps[1] = 25;
-    assert_error(
-        ddpm_trainer_step_given(trainer, given.pictures, given.timesteps, given.noise, &result),
-        DDPM_ERROR_ARGUMENT, "got 25, want 0 to 24");
+    assert_error(step_on(trainer, &given, &result), DDPM_ERROR_ARGUMENT, "got 25, want 0 to 24");
     assert_int_equal(ddpm_trainer_steps_done(trainer), 0);
     float values[8];
     assert_error(ddpm_trainer_gradient(trainer, "none", values, 8), DDPM_ERROR_ARGUMENT, "none");
@@ -41,7 +39,7 @@ static void the_trainer_refuses_what_does_not_fit(void **state)
     assert_ok(ddpm_config_set(config, "data", in_folder(folder, "p.npy")));
     assert_ok(ddpm_data_open(config, &data));
     assert_int_equal(ddpm_data_count(data), 4);
-    assert_error(ddpm_trainer_create(network, data, &trainer), DDPM_ERROR_MISMATCH, "16x16");
+    assert_error(ddpm_trainer_create(network, NULL, data, &trainer), DDPM_ERROR_MISMATCH, "16x16");
     ddpm_data_close(&data);
     assert_null(data);
     ddpm_config_destroy(&config);
@@ -59,9 +57,7 @@ static void assert_failed_step_changes_nothing(struct ddpm_trainer *trainer,
     const int64_t done = ddpm_trainer_steps_done(trainer);
     float *before = all_weights(network, DDPM_WEIGHTS_MODEL);
     float *ema_before = all_weights(network, DDPM_WEIGHTS_EMA);
-    assert_error(
-        ddpm_trainer_step_given(trainer, given->pictures, given->timesteps, given->noise, &result),
-        DDPM_ERROR_NOT_FINITE, text);
+    assert_error(step_on(trainer, given, &result), DDPM_ERROR_NOT_FINITE, text);
     float *after = all_weights(network, DDPM_WEIGHTS_MODEL);
     float *ema_after = all_weights(network, DDPM_WEIGHTS_EMA);
     const size_t bytes = (size_t)ddpm_network_weight_count(network) * sizeof(float);
@@ -80,7 +76,7 @@ static void a_picture_that_is_not_finite_is_told(void **state)
     struct ddpm_network *network = tiny_network(NULL);
     struct ddpm_trainer *trainer;
     struct ddpm_step_result result;
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_ok(step_made_up(trainer, network, 0, &result));
     struct given given = make_given(network, 1);
     given.pictures[given.count - 1] = NAN;
@@ -91,7 +87,7 @@ static void a_picture_that_is_not_finite_is_told(void **state)
     struct ddpm_network *calm = tiny_network(NULL);
     struct ddpm_trainer *other;
     struct ddpm_step_result wanted;
-    assert_ok(ddpm_trainer_create(calm, NULL, &other));
+    assert_ok(ddpm_trainer_create(calm, NULL, NULL, &other));
     assert_ok(step_made_up(other, calm, 0, &wanted));
     assert_ok(step_made_up(other, calm, 1, &wanted));
     assert_ok(step_made_up(trainer, network, 1, &result));
@@ -110,7 +106,7 @@ static void weights_that_explode_are_told_with_the_layer(void **state)
     struct ddpm_network *network = tiny_network("dim-mults=1");
     struct ddpm_trainer *trainer;
     struct ddpm_parameter_info info = {0};
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     for (size_t i = 0; i < ddpm_network_parameter_count(network); ++i)
         if (strcmp(ddpm_network_parameter(network, i).name, "mid_block1.block.1.weight") == 0)
             info = ddpm_network_parameter(network, i);
@@ -141,7 +137,7 @@ static void a_run_that_diverges_names_step_and_pictures(void **state)
     struct ddpm_step_result result;
     assert_ok(ddpm_network_create(config, &network));
     assert_ok(ddpm_data_open(config, &data));
-    assert_ok(ddpm_trainer_create(network, data, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, data, &trainer));
     ddpm_status status = DDPM_OK;
     int64_t step = 0;
     while (status == DDPM_OK && step < 200) {
@@ -180,7 +176,7 @@ static void a_step_after_a_failure_is_on_its_own_pictures(void **state)
         assert_ok(ddpm_config_set(config, "data", in_folder(folder, "p.npy")));
         assert_ok(ddpm_network_create(config, &network));
         assert_ok(ddpm_data_open(config, &data));
-        assert_ok(ddpm_trainer_create(network, data, &trainer));
+        assert_ok(ddpm_trainer_create(network, NULL, data, &trainer));
         assert_ok(ddpm_network_get(network, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
         if (failing) {
             assert_ok(ddpm_network_set(network, DDPM_WEIGHTS_MODEL, "final_conv.bias", sick, 3));
@@ -215,13 +211,13 @@ static void the_gradient_is_that_of_the_loss(void **state)
         assert_ok(ddpm_network_get(shifted, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
         bias[1] += side ? 0.01f : -0.01f;
         assert_ok(ddpm_network_set(shifted, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
-        assert_ok(ddpm_trainer_create(shifted, NULL, &trainer));
+        assert_ok(ddpm_trainer_create(shifted, NULL, NULL, &trainer));
         assert_ok(step_made_up(trainer, shifted, 0, &result));
         loss[side] = result.loss;
         ddpm_trainer_destroy(&trainer);
         ddpm_network_destroy(&shifted);
     }
-    assert_ok(ddpm_trainer_create(network, NULL, &trainer));
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_ok(step_made_up(trainer, network, 0, &result));
     assert_ok(ddpm_trainer_gradient(trainer, "final_conv.bias", gradient, 3));
     const double difference = (loss[1] - loss[0]) / 0.02;

@@ -34,7 +34,7 @@ void ddpm_activation_gradient(struct ddpm_graph *graph, const struct ddpm_node *
     struct ddpm_value *x = node->in[0];
     struct ddpm_node *backward =
         ddpm_simple_node(graph, DDPM_OP_ACTIVATION_BACKWARD, node->label, x->tensor,
-                         DDPM_INPUTS(x, node->out[0]->gradient));
+                         DDPM_INPUTS(x, ddpm_graph_gradient(graph, node->out[0])));
     if (!backward)
         return;
     backward->attributes = node->attributes;

@@ -39,11 +39,10 @@ static struct ddpm_value *convolution(struct ddpm_graph *graph, struct ddpm_valu
     node->in[0] = x;
     node->in[1] = w;
     node->in[2] = b;
-    if (graph->reads_copies)
-        node->in[4] = ddpm_graph_parameter_copy(graph, w);
+    node->in[4] = ddpm_graph_parameter_copy(graph, w);
     node->out[0] = y;
     y->producer = node;
-    y->requires_gradient = true;
+    y->requires_gradient = x->requires_gradient || w->requires_gradient;
     return y;
 }
 
@@ -84,11 +83,10 @@ struct ddpm_value *ddpm_linear(struct ddpm_graph *graph, struct ddpm_value *x, c
                        (struct ddpm_attributes){.kernel_h = 1, .kernel_w = 1, .stride = 1});
 }
 
-void ddpm_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
+static void weight_gradient(struct ddpm_graph *graph, const struct ddpm_node *node,
+                            struct ddpm_value *dy)
 {
-    struct ddpm_value *x = node->in[0], *residual = node->in[3];
-    struct ddpm_value *dy = node->out[0]->gradient;
-    struct ddpm_value *x_again = ddpm_graph_again(graph, x);
+    struct ddpm_value *x_again = ddpm_graph_again(graph, node->in[0]);
     struct ddpm_node *weight = ddpm_graph_node(graph, DDPM_OP_CONV2D_BACKWARD_WEIGHT, node->label);
     if (!weight)
         return;
@@ -97,6 +95,14 @@ void ddpm_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_node *node
     weight->in[1] = dy;
     weight->out[0] = ddpm_graph_parameter_gradient(graph, node->in[1]);
     weight->out[1] = ddpm_graph_parameter_gradient(graph, node->in[2]);
+}
+
+void ddpm_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
+{
+    struct ddpm_value *x = node->in[0], *residual = node->in[3];
+    struct ddpm_value *dy = ddpm_graph_gradient(graph, node->out[0]);
+    if (node->in[1]->requires_gradient)
+        weight_gradient(graph, node, dy);
     if (residual && residual->requires_gradient)
         ddpm_graph_add_gradient(graph, residual, dy);
     if (!x->requires_gradient)

@@ -35,10 +35,11 @@ struct ddpm_value *ddpm_depthwise_conv2d(struct ddpm_graph *graph, struct ddpm_v
     return node->out[0];
 }
 
-void ddpm_depthwise_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
+/* dw, dbias and, where the bias per picture requires one, its gradient: one operation finds all. */
+static void weight_gradient(struct ddpm_graph *graph, const struct ddpm_node *node,
+                            struct ddpm_value *dy)
 {
     struct ddpm_value *x = node->in[0], *time = node->in[3];
-    struct ddpm_value *dy = node->out[0]->gradient;
     struct ddpm_node *weight =
         ddpm_graph_node(graph, DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT, node->label);
     if (!weight)
@@ -48,16 +49,24 @@ void ddpm_depthwise_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_
     weight->in[1] = dy;
     weight->out[0] = ddpm_graph_parameter_gradient(graph, node->in[1]);
     weight->out[1] = ddpm_graph_parameter_gradient(graph, node->in[2]);
-    if (time && time->requires_gradient) {
-        struct ddpm_tensor shape = time->tensor;
-        shape.pixel_stride = shape.c;
-        struct ddpm_value *dtime = ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY, shape);
-        if (!dtime)
-            return;
-        weight->out[2] = dtime;
-        dtime->producer = weight;
-        ddpm_graph_add_gradient(graph, time, dtime);
-    }
+    if (!time || !time->requires_gradient)
+        return;
+    struct ddpm_tensor shape = time->tensor;
+    shape.pixel_stride = shape.c;
+    struct ddpm_value *dtime = ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY, shape);
+    if (!dtime)
+        return;
+    weight->out[2] = dtime;
+    dtime->producer = weight;
+    ddpm_graph_add_gradient(graph, time, dtime);
+}
+
+void ddpm_depthwise_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
+{
+    struct ddpm_value *x = node->in[0], *time = node->in[3];
+    struct ddpm_value *dy = ddpm_graph_gradient(graph, node->out[0]);
+    if (node->in[1]->requires_gradient || (time && time->requires_gradient))
+        weight_gradient(graph, node, dy);
     if (!x->requires_gradient)
         return;
     struct ddpm_node *data = ddpm_simple_node(graph, DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA,

@@ -20,7 +20,7 @@ void ddpm_add_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
 {
     for (int i = 0; i < 2; ++i)
         if (node->in[i]->requires_gradient)
-            ddpm_graph_add_gradient(graph, node->in[i], node->out[0]->gradient);
+            ddpm_graph_add_gradient(graph, node->in[i], ddpm_graph_gradient(graph, node->out[0]));
 }
 
 struct ddpm_value *ddpm_add_channels(struct ddpm_graph *graph, struct ddpm_value *x,
@@ -34,7 +34,8 @@ struct ddpm_value *ddpm_add_channels(struct ddpm_graph *graph, struct ddpm_value
 
 void ddpm_add_channels_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
 {
-    struct ddpm_value *x = node->in[0], *v = node->in[1], *dy = node->out[0]->gradient;
+    struct ddpm_value *x = node->in[0], *v = node->in[1],
+                      *dy = ddpm_graph_gradient(graph, node->out[0]);
     if (v->requires_gradient) {
         struct ddpm_node *sum =
             ddpm_simple_node(graph, DDPM_OP_SUM_PIXELS, node->label, v->tensor, DDPM_INPUTS(dy));
@@ -57,7 +58,7 @@ struct ddpm_value *ddpm_concat(struct ddpm_graph *graph, struct ddpm_value *a, s
 
 void ddpm_concat_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
 {
-    struct ddpm_value *dy = node->out[0]->gradient;
+    struct ddpm_value *dy = ddpm_graph_gradient(graph, node->out[0]);
     int64_t channel = 0;
     for (int i = 0; i < 2; ++i) {
         struct ddpm_value *part = node->in[i];
@@ -84,7 +85,7 @@ void ddpm_upsample_gradient(struct ddpm_graph *graph, const struct ddpm_node *no
     ddpm_graph_add_gradient(
         graph, x,
         output(ddpm_simple_node(graph, DDPM_OP_UPSAMPLE_BACKWARD, node->label, x->tensor,
-                                DDPM_INPUTS(node->out[0]->gradient))));
+                                DDPM_INPUTS(ddpm_graph_gradient(graph, node->out[0])))));
 }
 
 struct ddpm_value *ddpm_scale_pixels(struct ddpm_graph *graph, struct ddpm_value *factor,
@@ -104,7 +105,7 @@ void ddpm_scale_pixels_gradient(struct ddpm_graph *graph, const struct ddpm_node
     struct ddpm_value *dfactor = ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY, shape);
     struct ddpm_node *backward =
         ddpm_simple_node(graph, DDPM_OP_SCALE_PIXELS_BACKWARD, node->label, x->tensor,
-                         DDPM_INPUTS(factor, x, node->out[0]->gradient));
+                         DDPM_INPUTS(factor, x, ddpm_graph_gradient(graph, node->out[0])));
     if (!backward)
         return;
     backward->out[1] = dfactor;

@@ -32,9 +32,10 @@ struct ddpm_value *ddpm_group_norm(struct ddpm_graph *graph, struct ddpm_value *
 void ddpm_group_norm_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
 {
     struct ddpm_value *x = node->in[0], *stats = node->in[3] ? node->in[3] : node->out[1];
-    struct ddpm_node *backward = ddpm_simple_node(
-        graph, DDPM_OP_GROUP_NORM_BACKWARD, node->label, x->tensor,
-        DDPM_INPUTS(ddpm_graph_again(graph, x), node->in[1], stats, node->out[0]->gradient));
+    struct ddpm_value *dy = ddpm_graph_gradient(graph, node->out[0]);
+    struct ddpm_node *backward =
+        ddpm_simple_node(graph, DDPM_OP_GROUP_NORM_BACKWARD, node->label, x->tensor,
+                         DDPM_INPUTS(ddpm_graph_again(graph, x), node->in[1], stats, dy));
     if (!backward)
         return;
     backward->attributes = node->attributes;

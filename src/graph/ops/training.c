@@ -58,21 +58,9 @@ struct ddpm_value *ddpm_convert(struct ddpm_graph *graph, struct ddpm_value *x,
     return node ? node->out[0] : NULL;
 }
 
-struct ddpm_value *ddpm_q_sample(struct ddpm_graph *graph, struct ddpm_value *x0,
-                                 struct ddpm_value *noise, struct ddpm_value *t,
-                                 struct ddpm_value *table)
-{
-    if (!x0)
-        return NULL;
-    struct ddpm_tensor shape = x0->tensor;
-    shape.dtype = graph->dtype;
-    struct ddpm_node *node = ddpm_simple_node(graph, DDPM_OP_Q_SAMPLE, "q_sample", shape,
-                                              DDPM_INPUTS(x0, noise, t, table));
-    return node ? node->out[0] : NULL;
-}
-
-struct ddpm_value *ddpm_loss_per_image(struct ddpm_graph *graph, struct ddpm_value *prediction,
-                                       struct ddpm_value *target, enum ddpm_loss loss)
+struct ddpm_value *ddpm_loss_per_picture(struct ddpm_graph *graph, struct ddpm_value *prediction,
+                                         struct ddpm_value *target, struct ddpm_value *weight,
+                                         enum ddpm_loss loss)
 {
     if (!prediction)
         return NULL;
@@ -82,13 +70,15 @@ struct ddpm_value *ddpm_loss_per_image(struct ddpm_graph *graph, struct ddpm_val
                          DDPM_INPUTS(prediction, target));
     if (!node)
         return NULL;
+    node->in[2] = weight;
     node->attributes.loss = loss;
     ddpm_graph_keep(node->out[0]);
     return node->out[0];
 }
 
 struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_value *prediction,
-                                      struct ddpm_value *target, enum ddpm_loss loss, float scale)
+                                      struct ddpm_value *target, struct ddpm_value *weight,
+                                      enum ddpm_loss loss, float scale)
 {
     if (!prediction)
         return NULL;
@@ -96,26 +86,73 @@ struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_valu
                                               prediction->tensor, DDPM_INPUTS(prediction, target));
     if (!node)
         return NULL;
+    node->in[2] = weight;
     node->attributes.loss = loss;
     node->attributes.scale = scale;
     return node->out[0];
 }
 
-struct ddpm_value *ddpm_reverse_step(struct ddpm_graph *graph, struct ddpm_value *x,
-                                     struct ddpm_value *prediction, struct ddpm_value *noise,
-                                     struct ddpm_value *t, struct ddpm_value *table, bool clip)
+struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value *table,
+                                    struct ddpm_value *t)
 {
-    struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_REVERSE_STEP, "reverse_step");
-    if (!node || !x || !prediction || !noise || !t || !table)
+    if (!table || !t)
+        return NULL;
+    struct ddpm_node *node =
+        ddpm_simple_node(graph, DDPM_OP_GATHER_ROWS, "rows",
+                         ddpm_tensor_make(table->tensor.dtype, t->tensor.n, 1, 1, table->tensor.c),
+                         DDPM_INPUTS(table, t));
+    return node ? node->out[0] : NULL;
+}
+
+/* What combine writes: `into`, or a fresh value of the inputs' shape. NULL where they do not fit.
+ */
+static struct ddpm_value *combine_output(struct ddpm_graph *graph, const struct ddpm_value *rows,
+                                         const int columns[DDPM_COMBINED],
+                                         struct ddpm_value *const inputs[DDPM_COMBINED],
+                                         enum ddpm_dtype dtype, struct ddpm_value *into)
+{
+    const struct ddpm_tensor *shape = into ? &into->tensor : NULL;
+    for (int i = 0; i < DDPM_COMBINED; ++i) {
+        if (!inputs[i])
+            continue;
+        shape = shape ? shape : &inputs[i]->tensor;
+        if (!ddpm_tensor_same_shape(shape, &inputs[i]->tensor))
+            return ddpm_graph_fail(graph, ddpm_raise(DDPM_ERROR_MISMATCH,
+                                                     "%scombine: the shapes of two pictures differ",
+                                                     graph->scope));
+        if (columns[i] < 0 || columns[i] >= rows->tensor.c)
+            return ddpm_graph_fail(
+                graph, ddpm_raise(DDPM_ERROR_ARGUMENT, "%scombine: got column %d, want 0 to %lld",
+                                  graph->scope, columns[i], (long long)rows->tensor.c - 1));
+    }
+    if (into || !shape)
+        return into;
+    return ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY,
+                            ddpm_tensor_make(dtype, shape->n, shape->h, shape->w, shape->c));
+}
+
+struct ddpm_value *ddpm_combine(struct ddpm_graph *graph, struct ddpm_value *rows,
+                                const int columns[DDPM_COMBINED],
+                                struct ddpm_value *const inputs[DDPM_COMBINED], bool clip,
+                                enum ddpm_dtype dtype, struct ddpm_value *into)
+{
+    if (!rows)
+        return NULL;
+    struct ddpm_value *y = combine_output(graph, rows, columns, inputs, dtype, into);
+    struct ddpm_node *node = y ? ddpm_graph_node(graph, DDPM_OP_COMBINE, "combine") : NULL;
+    if (!node)
         return NULL;
     node->attributes.clip = clip;
-    node->in[0] = x;
-    node->in[1] = prediction;
-    node->in[2] = noise;
-    node->in[3] = t;
-    node->in[4] = table;
-    node->out[0] = x;
-    return x;
+    node->in[0] = rows;
+    for (int i = 0; i < DDPM_COMBINED; ++i) {
+        node->in[1 + i] = inputs[i];
+        if (inputs[i])
+            node->attributes.columns[i] = (int8_t)columns[i];
+    }
+    node->out[0] = y;
+    if (!into)
+        y->producer = node;
+    return y;
 }
 
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,

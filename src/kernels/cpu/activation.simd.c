@@ -72,7 +72,9 @@ static ddpm_status backward_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel SIMD(activation) = {
+static const struct ddpm_kernel activation_kernel = {
     .name = SIMD_NAME("activation"), .supports = forward_supports, .run = forward_run};
-const struct ddpm_kernel SIMD(activation_backward) = {
+KERNELS_OF(activation, &activation_kernel);
+static const struct ddpm_kernel activation_backward_kernel = {
     .name = SIMD_NAME("activation_backward"), .supports = backward_supports, .run = backward_run};
+KERNELS_OF(activation_backward, &activation_backward_kernel);

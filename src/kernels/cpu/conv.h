@@ -21,12 +21,6 @@ static inline int64_t ddpm_steps(const struct ddpm_tensor *t)
     return t->dtype == DDPM_BF16 ? t->c / 2 : t->c;
 }
 
-/* Columns of packed weights for n outputs. */
-static inline int64_t ddpm_padded_columns(int64_t n)
-{
-    return ddpm_ceil_div(n, GEMM_COLUMNS) * GEMM_COLUMNS;
-}
-
 /* Pictures of few channels: the S·C numbers under a row of the kernel lie side by side, and are
  * taken for the channels of a kernel one pixel wide. */
 static inline bool ddpm_few_channels(const struct ddpm_call *call)

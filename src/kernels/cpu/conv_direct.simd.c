@@ -4,8 +4,9 @@
  *
  *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_taps Σ_c x[pixel + tap][c] · packed[tap, c][n]
  *
- * The gradient of the data is the same with the taps turned round and k as depth; where kernel size
- * and stride are equal (2×2 stride 2) it is one product per tap, written to every second pixel.
+ * The gradient of the data is the same with the taps turned round and k as depth. With a stride s a
+ * pixel of dx is reached by every s-th tap alone, so the pixels fall in s·s classes, each with a
+ * small kernel of its own: 3×3 taps of stride 2 become 2×2, 2×1, 1×2 and one.
  * Pictures of few channels are first copied with a border of zeros, so that the S·C numbers under
  * a row of the kernel are one segment.
  *
@@ -65,9 +66,8 @@ static void conv_finish(struct conv *conv, enum ddpm_dtype dtype)
     conv->steps = dtype == DDPM_BF16 ? ddpm_ceil_div(conv->x.c, 2) : conv->x.c;
     conv->panels = ddpm_ceil_div(conv->y.c, GEMM_COLUMNS);
     conv->blocks = ddpm_ceil_div(conv->x.n * conv->grid_h * conv->grid_w, BLOCK_PIXELS);
-    conv->groups = ddpm_ceil_div(UNITS, conv->blocks);
-    if (conv->groups > conv->panels)
-        conv->groups = conv->panels;
+    conv->groups =
+        conv->blocks ? ddpm_smaller(ddpm_ceil_div(UNITS, conv->blocks), conv->panels) : 0;
     conv->table_size = BLOCK_PIXELS * (conv_taps(conv) + 2);
 }
 
@@ -101,21 +101,41 @@ static struct conv conv_forward(const struct ddpm_call *call)
     return conv;
 }
 
-static struct conv conv_backward(const struct ddpm_call *call)
+/* Along one axis: the pixels of dx that taps number first, first + stride, … reach. Pixel
+ * `start` + i·stride is reached by tap first + j·stride from pixel `from` + i - j of dy. */
+struct reach {
+    int64_t start, pixels, from;
+    int taps;
+};
+
+static struct reach reach(const struct ddpm_call *call, int first, int64_t size, int kernel)
+{
+    const int64_t stride = call->attributes.stride, padding = call->attributes.padding;
+    struct reach r = {.taps = first < kernel ? (int)ddpm_ceil_div(kernel - first, stride) : 0};
+    r.from = first < padding ? ddpm_ceil_div(padding - first, stride) : 0;
+    r.start = first - padding + r.from * stride;
+    r.pixels = r.start < size ? ddpm_ceil_div(size - r.start, stride) : 0;
+    return r;
+}
+
+/* The class of pixels that tap (first_h, first_w) reaches, both less than the stride. */
+static struct conv conv_backward(const struct ddpm_call *call, int first_h, int first_w)
 {
     const struct ddpm_attributes *at = &call->attributes;
-    bool strided = at->stride > 1;
+    const struct reach h = reach(call, first_h, call->out[0].h, at->kernel_h);
+    const struct reach w = reach(call, first_w, call->out[0].w, at->kernel_w);
     struct conv conv = {.x = call->in[0],
                         .y = call->out[0],
-                        .taps_h = strided ? 1 : at->kernel_h,
-                        .taps_w = strided ? 1 : at->kernel_w,
+                        .taps_h = h.taps,
+                        .taps_w = w.taps,
                         .stride = 1,
-                        .pad_h = strided ? 0 : at->kernel_h - 1 - at->padding,
-                        .pad_w = strided ? 0 : at->kernel_w - 1 - at->padding,
-                        .grid_h = strided ? call->in[0].h : call->out[0].h,
-                        .grid_w = strided ? call->in[0].w : call->out[0].w,
+                        .pad_h = h.taps - 1 - (int)h.from,
+                        .pad_w = w.taps - 1 - (int)w.from,
+                        .grid_h = h.pixels,
+                        .grid_w = w.pixels,
                         .y_step = at->stride,
-                        .packed = call->packed};
+                        .y_h0 = (int)h.start,
+                        .y_w0 = (int)w.start};
     conv_finish(&conv, conv_dtype(call));
     return conv;
 }
@@ -396,36 +416,55 @@ static ddpm_status forward_run(const struct ddpm_call *call)
 static bool backward_supports(const struct ddpm_call *call)
 {
     return is_activation_dtype(call->in[0].dtype) && is_activation_dtype(call->out[0].dtype) &&
-           ddpm_tensor_dense(&call->in[1]) && ddpm_conv_backward_suits(call);
+           ddpm_tensor_dense(&call->in[1]);
 }
 
+/* The first class has the most taps, so its tables are large enough for all. */
 static ddpm_status backward_prepare(struct ddpm_call *call)
 {
-    struct conv conv = conv_backward(call);
+    struct conv conv = conv_backward(call, 0, 0);
     conv_prepare(&conv, call, call->in[1].h * call->in[1].w);
     return DDPM_OK;
 }
 
-/* Per panel [tap][step][GEMM_COLUMNS] with the taps turned round; strided, per tap
- * [panel][step][…]. */
+/* Floats of packed weights for one panel of a class. */
+static int64_t panel_size(const struct conv *conv)
+{
+    return conv_taps(conv) * conv->steps * GEMM_COLUMNS;
+}
+
+/* One panel of a class, [tap][step][GEMM_COLUMNS] with the taps turned round. */
+static void backward_pack_panel(const struct ddpm_call *call, const struct conv *conv, int first_h,
+                                int first_w, int64_t panel, float *to)
+{
+    const struct ddpm_tensor *w = &call->in[1];
+    const int64_t columns = ddpm_smaller(w->c - panel * GEMM_COLUMNS, GEMM_COLUMNS);
+    const int stride = call->attributes.stride;
+    memset(to, 0, (size_t)panel_size(conv) * sizeof *to);
+    for (int r = conv->taps_h - 1; r >= 0; --r)
+        for (int s = conv->taps_w - 1; s >= 0; --s, to += conv->steps * GEMM_COLUMNS) {
+            const int64_t tap = (first_h + r * stride) * w->w + first_w + s * stride;
+            const float *from = (const float *)w->data + tap * w->c + panel * GEMM_COLUMNS;
+            for (int64_t k = 0; k < w->n; ++k, from += w->h * w->w * w->c)
+                for (int n = 0; n < columns; ++n)
+                    put_weight(conv, to, w->n, k, n, from[n]);
+        }
+}
+
+/* Class after class, each [panel][tap][step][GEMM_COLUMNS]. */
 static void backward_pack_panels(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct ddpm_call *call = context;
-    const struct ddpm_tensor *w = &call->in[1];
-    const struct conv conv = conv_backward(call);
-    const bool strided = call->attributes.stride > 1;
-    const int64_t taps = w->h * w->w, size = conv.steps * GEMM_COLUMNS;
-    for (int64_t panel = begin; panel < end; ++panel)
-        for (int64_t tap = 0; tap < taps; ++tap) {
-            int64_t place = strided ? tap * conv.panels + panel : panel * taps + taps - 1 - tap;
-            float *to = (float *)call->packed + place * size;
-            const float *from = (const float *)w->data + tap * w->c + panel * GEMM_COLUMNS;
-            memset(to, 0, (size_t)size * sizeof *to);
-            for (int64_t k = 0; k < w->n; ++k, from += taps * w->c)
-                for (int n = 0; n < GEMM_COLUMNS && panel * GEMM_COLUMNS + n < w->c; ++n)
-                    put_weight(&conv, to, w->n, k, n, from[n]);
-        }
+    const int stride = call->attributes.stride;
+    float *to = call->packed;
+    for (int class = 0; class < stride * stride; ++class) {
+        const int h = class / stride, w = class % stride;
+        const struct conv conv = conv_backward(call, h, w);
+        for (int64_t panel = begin; panel < end; ++panel)
+            backward_pack_panel(call, &conv, h, w, panel, to + panel * panel_size(&conv));
+        to += conv.panels * panel_size(&conv);
+    }
 }
 
 static ddpm_status backward_pack(const struct ddpm_call *call)
@@ -435,21 +474,36 @@ static ddpm_status backward_pack(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
+/* The gradient of pixels that no tap reaches. */
+static void zero_class(const struct conv *conv)
+{
+    const struct ddpm_tensor *y = &conv->y;
+    for (int64_t i = 0; i < y->n * conv->grid_h * conv->grid_w; ++i) {
+        const int64_t w = i % conv->grid_w, h = i / conv->grid_w % conv->grid_h;
+        const int64_t row = i / conv->grid_w / conv->grid_h * y->h + conv->y_h0 + h * conv->y_step;
+        const int64_t pixel = row * y->w + conv->y_w0 + w * conv->y_step;
+        memset((char *)y->data + pixel * pixel_bytes(y), 0,
+               (size_t)y->c * ddpm_dtype_size(y->dtype));
+    }
+}
+
 static ddpm_status backward_run(const struct ddpm_call *call)
 {
-    struct conv conv = conv_backward(call);
-    int stride = call->attributes.stride;
-    conv_start(&conv, call);
-    if (stride == 1) {
-        conv_run(&conv, call);
-        return DDPM_OK;
-    }
-    ddpm_conv_zero_unreached(call);
-    for (int tap = 0; tap < stride * stride; ++tap) {
-        conv.y_h0 = tap / stride;
-        conv.y_w0 = tap % stride;
-        conv_run(&conv, call);
-        conv.packed += conv.panels * GEMM_COLUMNS * conv.steps;
+    struct conv first = conv_backward(call, 0, 0);
+    const int stride = call->attributes.stride;
+    const float *packed = call->packed;
+    conv_start(&first, call);
+    for (int class = 0; class < stride * stride; ++class) {
+        struct conv conv = conv_backward(call, class / stride, class % stride);
+        conv.x = first.x;
+        conv.zeros = first.zeros;
+        conv.tables = first.tables;
+        conv.packed = packed;
+        if (conv_taps(&conv))
+            conv_run(&conv, call);
+        else
+            zero_class(&conv);
+        packed += conv.panels * panel_size(&conv);
     }
     return DDPM_OK;
 }

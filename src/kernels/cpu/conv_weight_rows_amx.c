@@ -107,8 +107,7 @@ static struct place block_place(const struct weight *p, int64_t block)
                           .steps = ddpm_ceil_div(rows * p->unit_columns, AMX_DEPTH)};
 }
 
-/* The six places of two tiles as pairs, in parts: to[place][part], `stride` bytes between places.
- */
+/* The six places of two tiles as pairs, in parts: to[place][part], places `stride` bytes apart. */
 ALWAYS_INLINE void put_pairs(const vf even[F43_PLACES], const vf odd[F43_PLACES], char *to,
                              int64_t stride, int64_t plane)
 {
@@ -170,8 +169,7 @@ static void transform_x(const struct weight *p, const struct place *at, int64_t 
 }
 
 /* 32 tiles of dy, given by their pixels, 16 channels from k on, turned round: first channels with
- * pixel j of all even tiles, or of all odd ones, then their places. Returns the sum of all pixels.
- */
+ * pixel j of all even tiles, or of all odd ones, then their places. Returns the pixels' sum. */
 static vf transform_dy_step(const struct weight *p, const char *const *pixels, int64_t k, char *to)
 {
     vf d[2][F43_PIXELS][AMX_ROWS], sum = {0};

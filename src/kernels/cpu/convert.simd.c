@@ -34,5 +34,6 @@ static ddpm_status convert_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel SIMD(convert) = {
+static const struct ddpm_kernel convert_kernel = {
     .name = SIMD_NAME("convert"), .supports = convert_supports, .run = convert_run};
+KERNELS_OF(convert, &convert_kernel);

@@ -48,32 +48,30 @@ static void cpu_close(struct ddpm_device *device)
     free(device);
 }
 
+static const struct ddpm_kernel *first_row(const ddpm_cpu_table *table,
+                                           const struct ddpm_call *call)
+{
+    const struct ddpm_kernel *const *row = (*table)[call->op];
+    for (; row && *row; ++row)
+        if (!(*row)->supports || (*row)->supports(call))
+            return *row;
+    return NULL;
+}
+
 static const struct ddpm_kernel *cpu_find_kernel(struct ddpm_device *device,
                                                  const struct ddpm_call *call)
 {
     const struct ddpm_cpu_device *cpu = (const struct ddpm_cpu_device *)device;
     struct ddpm_call question = *call;
     question.device = device; /* rows ask it for `direct` */
-    const struct ddpm_kernel *const *row = (*tables[cpu->level])[call->op];
-    for (; row && *row; ++row)
-        if (!(*row)->supports || (*row)->supports(&question))
-            return *row;
-    return NULL;
+    const struct ddpm_kernel *kernel = first_row(tables[cpu->level], &question);
+    if (!kernel && cpu->level == DDPM_CPU_AMX)
+        kernel = first_row(tables[DDPM_CPU_AVX512BF16], &question);
+    return kernel;
 }
-
-/* Data gradients of strided convolutions whose taps overlap, or whose padding is wider than the
- * kernel: no network here has one. The reference's kernel, under a name that says so. */
-static ddpm_status rare_run(const struct ddpm_call *call)
-{
-    return ddpm_backend_ref.find_kernel(call->device, call)->run(call);
-}
-
-const struct ddpm_kernel ddpm_cpu_conv2d_backward_data_rare = {
-    .name = "conv2d_backward_data_reference", .run = rare_run};
 
 const struct ddpm_backend ddpm_backend_cpu = {
     .name = "cpu",
-    .help = "this machine's processor",
     .open = cpu_open,
     .close = cpu_close,
     DDPM_HOST_MEMORY_ROWS,

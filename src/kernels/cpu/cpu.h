@@ -5,8 +5,8 @@
 #include "core/cpu_features.h"
 #include "kernels/backend.h"
 
-/* Per operation the rows to try in order, ending in NULL; NULL where the level has none. One table
- * per level, from table.simd.c. */
+/* For every operation the rows to try in order, ended by NULL. One table for each level, from
+ * table.simd.c; amx has only what it tries before avx512bf16's, and NULL for most operations. */
 typedef const struct ddpm_kernel *const *ddpm_cpu_table[DDPM_OP_COUNT];
 extern ddpm_cpu_table const ddpm_cpu_table_generic, ddpm_cpu_table_avx2, ddpm_cpu_table_avx512,
     ddpm_cpu_table_avx512bf16, ddpm_cpu_table_amx;
@@ -15,8 +15,6 @@ struct ddpm_cpu_device {
     struct ddpm_device base;
     enum ddpm_cpu_level level;
 };
-
-extern const struct ddpm_kernel ddpm_cpu_conv2d_backward_data_rare;
 
 /* struct ddpm_backend's measure_peak (peak.c). */
 ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dtype, double *flops,

@@ -10,8 +10,7 @@
  * A slot holds one row of fp32 numbers or, where x is bf16 (not at level amx), two: an element is
  * the pair (x[h,w], x[h+1,w]), so that one instruction multiplies two taps of a filter's column
  * (vf_dot2). Where only one row of a pair is wanted, the other meets a zero: if it holds an
- * infinite number, the sum becomes a NaN.
- */
+ * infinite number, the sum becomes a NaN. */
 #ifndef DDPM_KERNELS_CPU_DEPTHWISE_H
 #define DDPM_KERNELS_CPU_DEPTHWISE_H
 

@@ -334,3 +334,6 @@ const struct ddpm_kernel SIMD(depthwise_conv2d_backward_data) = {
     .prepare = prepare,
     .pack = pack,
     .run = run};
+
+KERNELS_OF(depthwise_conv2d, &SIMD(depthwise_conv2d));
+KERNELS_OF(depthwise_conv2d_backward_data, &SIMD(depthwise_conv2d_backward_data));

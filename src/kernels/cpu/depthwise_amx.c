@@ -101,8 +101,7 @@ static struct depthwise depthwise_plan(const struct ddpm_call *call)
 
 /* --- planes of x --- */
 
-/* 32 pixels × 32 channels, from c on and of which `left` exist, as 32 pixels of each channel's row.
- */
+/* 32 pixels × 32 channels, from c on and of which `left` exist, as 32 pixels of a channel's row. */
 ALWAYS_INLINE void turn_pixels(const uint16_t *const *pixels, int64_t ahead, int64_t c,
                                int64_t left, char *to, int64_t plane)
 {
@@ -299,8 +298,7 @@ static void put_moments(const struct depthwise *p, const struct batch *batch, in
                          (double)vf_sum(batch->sum[tile]), (double)vf_sum(batch->squares[tile]));
 }
 
-/* CHANNELS channels from c on of the batch's tiles, of which the first `count` are to be written.
- */
+/* CHANNELS channels from c on of the batch's tiles, of which the first `count` are written. */
 static void run_batch(const struct depthwise *p, struct batch *batch, int64_t count, int64_t c,
                       const char *planes, char *buffers, struct fetch *fetch)
 {
@@ -337,8 +335,7 @@ static void run_batch(const struct depthwise *p, struct batch *batch, int64_t co
     }
 }
 
-/* First picture, row, column and channel of a unit. Units go by channels first: they share pages.
- */
+/* First picture, row, column, channel of a unit. Units go by channels first: they share pages. */
 struct origin {
     int64_t n, h, w, c;
 };

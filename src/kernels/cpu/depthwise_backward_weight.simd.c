@@ -255,3 +255,5 @@ const struct ddpm_kernel SIMD(depthwise_conv2d_backward_weight) = {
     .supports = supports,
     .prepare = prepare,
     .run = run};
+
+KERNELS_OF(depthwise_conv2d_backward_weight, &SIMD(depthwise_conv2d_backward_weight));

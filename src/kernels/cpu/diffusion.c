@@ -1,10 +1,10 @@
-/* What surrounds the network, on the CPU: pictures in, random draws, the forward process, the loss,
- * the reverse step (Ho et al. 2020, equation 4 and algorithms 1 and 2), and the embedding of t.
+/* What surrounds the network, on the CPU: pictures in, random draws, the loss, and the embedding of
+ * t. Sums of pictures are in combine.c.
  *
  * A few numbers per pixel beside a network's millions of operations, so this is plain C, one source
  * for all levels; a parallel loop over pixels or images where there is something to share. Formulas
  * stand in ops.inc. */
-#include "kernels/cpu/diffusion.h"
+#include "kernels/cpu/levels.h"
 
 #include <math.h>
 
@@ -39,13 +39,20 @@ static void for_pixels(const struct ddpm_call *call, ddpm_range_function *range)
                       (void *)call);
 }
 
+static double timestep(const struct ddpm_tensor *t, int64_t b)
+{
+    const int64_t at = b * t->pixel_stride;
+    return t->dtype == DDPM_I32 ? (double)((const int32_t *)t->data)[at]
+                                : (double)((const float *)t->data)[at];
+}
+
 static ddpm_status embedding_run(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *y = &call->out[0];
     const int64_t half = y->c / 2;
     const double step = -log(call->attributes.theta) / (double)(half - 1);
     for (int64_t b = 0; b < y->n; ++b) {
-        const double t = (double)((const int32_t *)call->in[0].data)[b];
+        const double t = timestep(&call->in[0], b);
         for (int64_t i = 0; i < half; ++i) {
             const double angle = t * exp((double)i * step);
             store(y, b * y->pixel_stride + i, (float)sin(angle));
@@ -57,11 +64,13 @@ static ddpm_status embedding_run(const struct ddpm_call *call)
 
 static bool embedding_supports(const struct ddpm_call *call)
 {
-    return is_compute(&call->out[0]);
+    return (call->in[0].dtype == DDPM_I32 || call->in[0].dtype == DDPM_F32) &&
+           is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_timestep_embedding = {
+static const struct ddpm_kernel timestep_embedding_kernel = {
     .name = "timestep_embedding_cpu", .supports = embedding_supports, .run = embedding_run};
+KERNELS_OF_ALL_LEVELS(timestep_embedding, &timestep_embedding_kernel);
 
 /* Over the rows of the pictures. */
 static void normalize_range(void *context, int64_t begin, int64_t end, int thread)
@@ -94,8 +103,9 @@ static bool normalize_supports(const struct ddpm_call *call)
            is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_normalize_pictures = {
+static const struct ddpm_kernel normalize_pictures_kernel = {
     .name = "normalize_pictures_cpu", .supports = normalize_supports, .run = normalize_run};
+KERNELS_OF_ALL_LEVELS(normalize_pictures, &normalize_pictures_kernel);
 
 static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
 {
@@ -111,8 +121,9 @@ static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel ddpm_cpu_draw_timesteps = {.name = "draw_timesteps_cpu",
-                                                    .run = draw_timesteps_run};
+static const struct ddpm_kernel draw_timesteps_kernel = {.name = "draw_timesteps_cpu",
+                                                         .run = draw_timesteps_run};
+KERNELS_OF_ALL_LEVELS(draw_timesteps, &draw_timesteps_kernel);
 
 /* Bit for bit ddpm_fill_normal(): four numbers from each Philox block of an image. The loop runs
  * over the blocks of all images. */
@@ -126,13 +137,16 @@ static void draw_normal_range(void *context, int64_t begin, int64_t end, int thr
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *z = &call->out[0];
-    const int32_t *counters = call->in[0].data;
+    const struct ddpm_tensor *counters = &call->in[0];
     const int64_t blocks = blocks_per_image(z), count = z->h * z->w * z->c;
     for (int64_t i = begin; i < end; ++i) {
         const int64_t image = i / blocks, block = i % blocks;
+        const int32_t *counter = (const int32_t *)counters->data + image * counters->pixel_stride;
+        const uint64_t seed = counters->c == 4
+                                  ? (uint64_t)(uint32_t)counter[3] << 32 | (uint32_t)counter[2]
+                                  : call->attributes.seed;
         float four[4];
-        ddpm_normal4(ddpm_philox(call->attributes.seed, (uint32_t)block,
-                                 (uint32_t)counters[2 * image], (uint32_t)counters[2 * image + 1],
+        ddpm_normal4(ddpm_philox(seed, (uint32_t)block, (uint32_t)counter[0], (uint32_t)counter[1],
                                  call->attributes.stream),
                      four);
         for (int64_t k = 0; k < 4 && 4 * block + k < count; ++k) {
@@ -140,6 +154,11 @@ static void draw_normal_range(void *context, int64_t begin, int64_t end, int thr
             store(z, element / z->c * z->pixel_stride + element % z->c, four[k]);
         }
     }
+}
+
+static bool draw_normal_supports(const struct ddpm_call *call)
+{
+    return is_compute(&call->out[0]);
 }
 
 static ddpm_status draw_normal_run(const struct ddpm_call *call)
@@ -150,38 +169,18 @@ static ddpm_status draw_normal_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel ddpm_cpu_draw_normal = {
-    .name = "draw_normal_cpu", .supports = embedding_supports, .run = draw_normal_run};
+static const struct ddpm_kernel draw_normal_kernel = {
+    .name = "draw_normal_cpu", .supports = draw_normal_supports, .run = draw_normal_run};
+KERNELS_OF_ALL_LEVELS(draw_normal, &draw_normal_kernel);
 
-static void q_sample_range(void *context, int64_t begin, int64_t end, int thread)
+/* The weight of picture b's loss. */
+static double weight_of(const struct ddpm_call *call, int64_t b)
 {
-    (void)thread;
-    const struct ddpm_call *call = context;
-    const struct ddpm_tensor *x0 = &call->in[0], *noise = &call->in[1], *xt = &call->out[0];
-    const int32_t *t = call->in[2].data;
-    for (int64_t p = begin; p < end; ++p) {
-        const float *row = (const float *)call->in[3].data + 2 * t[p / (xt->h * xt->w)];
-        for (int64_t c = 0; c < xt->c; ++c)
-            store(xt, p * xt->pixel_stride + c,
-                  row[0] * load(x0, p * x0->pixel_stride + c) +
-                      row[1] * load(noise, p * noise->pixel_stride + c));
-    }
+    const struct ddpm_tensor *weight = &call->in[2];
+    return ddpm_tensor_present(weight)
+               ? (double)((const float *)weight->data)[b * weight->pixel_stride]
+               : 1;
 }
-
-static ddpm_status q_sample_run(const struct ddpm_call *call)
-{
-    for_pixels(call, q_sample_range);
-    return DDPM_OK;
-}
-
-static bool q_sample_supports(const struct ddpm_call *call)
-{
-    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && call->in[3].dtype == DDPM_F32 &&
-           is_compute(&call->out[0]);
-}
-
-const struct ddpm_kernel ddpm_cpu_q_sample = {
-    .name = "q_sample_cpu", .supports = q_sample_supports, .run = q_sample_run};
 
 /* Over the images: one sum each, in the order of the elements. */
 static void loss_range(void *context, int64_t begin, int64_t end, int thread)
@@ -199,7 +198,8 @@ static void loss_range(void *context, int64_t begin, int64_t end, int thread)
                                           (double)load(noise, pixel * noise->pixel_stride + c);
                 sum += squared ? difference * difference : fabs(difference);
             }
-        ((float *)call->out[0].data)[b] = (float)(sum / (double)(pixels * p->c));
+        ((float *)call->out[0].data)[b] =
+            (float)(sum / (double)(pixels * p->c) * weight_of(call, b));
     }
 }
 
@@ -209,13 +209,20 @@ static ddpm_status loss_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-static bool loss_supports(const struct ddpm_call *call)
+static bool weight_fits(const struct ddpm_call *call)
 {
-    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && call->out[0].dtype == DDPM_F32;
+    return !ddpm_tensor_present(&call->in[2]) || call->in[2].dtype == DDPM_F32;
 }
 
-const struct ddpm_kernel ddpm_cpu_loss = {
+static bool loss_supports(const struct ddpm_call *call)
+{
+    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && weight_fits(call) &&
+           call->out[0].dtype == DDPM_F32;
+}
+
+static const struct ddpm_kernel loss_kernel = {
     .name = "loss_cpu", .supports = loss_supports, .run = loss_run};
+KERNELS_OF_ALL_LEVELS(loss, &loss_kernel);
 
 static void loss_backward_range(void *context, int64_t begin, int64_t end, int thread)
 {
@@ -223,15 +230,17 @@ static void loss_backward_range(void *context, int64_t begin, int64_t end, int t
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *p = &call->in[0], *noise = &call->in[1], *dp = &call->out[0];
     const bool squared = call->attributes.loss == DDPM_LOSS_L2;
-    const float scale =
-        (float)((double)call->attributes.scale / (double)ddpm_tensor_count(dp) * (squared ? 2 : 1));
-    for (int64_t pixel = begin; pixel < end; ++pixel)
+    const double all =
+        (double)call->attributes.scale / (double)ddpm_tensor_count(dp) * (squared ? 2 : 1);
+    for (int64_t pixel = begin; pixel < end; ++pixel) {
+        const float scale = (float)(all * weight_of(call, pixel / (p->h * p->w)));
         for (int64_t c = 0; c < dp->c; ++c) {
             const float difference =
                 load(p, pixel * p->pixel_stride + c) - load(noise, pixel * noise->pixel_stride + c);
             const float sign = difference > 0 ? 1.0f : difference < 0 ? -1.0f : difference;
             store(dp, pixel * dp->pixel_stride + c, scale * (squared ? difference : sign));
         }
+    }
 }
 
 static ddpm_status loss_backward_run(const struct ddpm_call *call)
@@ -242,52 +251,10 @@ static ddpm_status loss_backward_run(const struct ddpm_call *call)
 
 static bool loss_backward_supports(const struct ddpm_call *call)
 {
-    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && is_compute(&call->out[0]);
+    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && weight_fits(call) &&
+           is_compute(&call->out[0]);
 }
 
-const struct ddpm_kernel ddpm_cpu_loss_backward = {
+static const struct ddpm_kernel loss_backward_kernel = {
     .name = "loss_backward_cpu", .supports = loss_backward_supports, .run = loss_backward_run};
-
-static float reverse_one(const float *row, bool clip, float x, float predicted, float z)
-{
-    float mean = row[DDPM_REVERSE_X] * x - row[DDPM_REVERSE_EPS] * predicted;
-    if (clip) {
-        float x0 = row[DDPM_REVERSE_X0_X] * x - row[DDPM_REVERSE_X0_EPS] * predicted;
-        x0 = x0 < -1 ? -1 : x0 > 1 ? 1 : x0;
-        mean = row[DDPM_REVERSE_MEAN_X0] * x0 + row[DDPM_REVERSE_MEAN_X] * x;
-    }
-    return mean + row[DDPM_REVERSE_SIGMA] * z;
-}
-
-static void reverse_range(void *context, int64_t begin, int64_t end, int thread)
-{
-    (void)thread;
-    const struct ddpm_call *call = context;
-    const struct ddpm_tensor *x = &call->in[0], *predicted = &call->in[1], *z = &call->in[2],
-                             *y = &call->out[0];
-    const int32_t *t = call->in[3].data;
-    for (int64_t p = begin; p < end; ++p) {
-        const float *row =
-            (const float *)call->in[4].data + DDPM_REVERSE_COLUMNS * t[p / (y->h * y->w)];
-        for (int64_t c = 0; c < y->c; ++c)
-            store(y, p * y->pixel_stride + c,
-                  reverse_one(row, call->attributes.clip, load(x, p * x->pixel_stride + c),
-                              load(predicted, p * predicted->pixel_stride + c),
-                              load(z, p * z->pixel_stride + c)));
-    }
-}
-
-static ddpm_status reverse_run(const struct ddpm_call *call)
-{
-    for_pixels(call, reverse_range);
-    return DDPM_OK;
-}
-
-static bool reverse_supports(const struct ddpm_call *call)
-{
-    return is_compute(&call->in[0]) && is_compute(&call->in[1]) && is_compute(&call->in[2]) &&
-           call->in[4].dtype == DDPM_F32 && is_compute(&call->out[0]);
-}
-
-const struct ddpm_kernel ddpm_cpu_reverse_step = {
-    .name = "reverse_step_cpu", .supports = reverse_supports, .run = reverse_run};
+KERNELS_OF_ALL_LEVELS(loss_backward, &loss_backward_kernel);

@@ -93,8 +93,7 @@ static inline bool same_dtype(const struct ddpm_call *call, int inputs)
     return is_activation_dtype(dtype);
 }
 
-/* y = f(a, b) element by element, over a range of pixels of call->out[0]. With one input, b is a.
- */
+/* y = f(a, b) for each element of a range of pixels of call->out[0]. With one input, b is a. */
 typedef vf map_function(vf a, vf b);
 
 ALWAYS_INLINE void map_as(const struct ddpm_call *call, int64_t begin, int64_t end, int inputs,

@@ -20,8 +20,9 @@ static ddpm_status add_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel SIMD(add) = {
+static const struct ddpm_kernel add_kernel = {
     .name = SIMD_NAME("add"), .supports = add_supports, .run = add_run};
+KERNELS_OF(add, &add_kernel);
 
 /* y[b,h,w,c] = x[b,h,w,c] + v[b,c] */
 
@@ -58,8 +59,9 @@ static ddpm_status add_channels_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel SIMD(add_channels) = {
+static const struct ddpm_kernel add_channels_kernel = {
     .name = SIMD_NAME("add_channels"), .supports = add_supports, .run = add_channels_run};
+KERNELS_OF(add_channels, &add_channels_kernel);
 
 /* y[b,c] = Σ_{h,w} x[b,h,w,c]. Each piece of an image leaves one row of fp32 sums in scratch
  * [B, pieces, C]; the rows are then added in order, in fp64. */
@@ -140,10 +142,11 @@ static bool sum_pixels_supports(const struct ddpm_call *call)
     return is_activation_dtype(call->in[0].dtype) && is_activation_dtype(call->out[0].dtype);
 }
 
-const struct ddpm_kernel SIMD(sum_pixels) = {.name = SIMD_NAME("sum_pixels"),
-                                             .supports = sum_pixels_supports,
-                                             .prepare = sum_pixels_prepare,
-                                             .run = sum_pixels_run};
+static const struct ddpm_kernel sum_pixels_kernel = {.name = SIMD_NAME("sum_pixels"),
+                                                     .supports = sum_pixels_supports,
+                                                     .prepare = sum_pixels_prepare,
+                                                     .run = sum_pixels_run};
+KERNELS_OF(sum_pixels, &sum_pixels_kernel);
 
 /* y = a·x, one factor per pixel */
 
@@ -184,8 +187,9 @@ static ddpm_status scale_pixels_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel SIMD(scale_pixels) = {
+static const struct ddpm_kernel scale_pixels_kernel = {
     .name = SIMD_NAME("scale_pixels"), .supports = add_supports, .run = scale_pixels_run};
+KERNELS_OF(scale_pixels, &scale_pixels_kernel);
 
 /* dx = a·dy, da = Σ_c x·dy */
 
@@ -234,6 +238,8 @@ static bool scale_pixels_backward_supports(const struct ddpm_call *call)
     return same_dtype(call, 3) && call->out[1].dtype == call->out[0].dtype;
 }
 
-const struct ddpm_kernel SIMD(scale_pixels_backward) = {.name = SIMD_NAME("scale_pixels_backward"),
-                                                        .supports = scale_pixels_backward_supports,
-                                                        .run = scale_pixels_backward_run};
+static const struct ddpm_kernel scale_pixels_backward_kernel = {
+    .name = SIMD_NAME("scale_pixels_backward"),
+    .supports = scale_pixels_backward_supports,
+    .run = scale_pixels_backward_run};
+KERNELS_OF(scale_pixels_backward, &scale_pixels_backward_kernel);

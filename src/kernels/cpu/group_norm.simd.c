@@ -192,5 +192,6 @@ static bool supports(const struct ddpm_call *call)
            (given ? &call->in[3] : &call->out[1])->dtype == DDPM_F32;
 }
 
-const struct ddpm_kernel SIMD(group_norm) = {
+static const struct ddpm_kernel group_norm_kernel = {
     .name = SIMD_NAME("group_norm"), .supports = supports, .prepare = prepare, .run = run};
+KERNELS_OF(group_norm, &group_norm_kernel);

@@ -199,5 +199,6 @@ static bool supports(const struct ddpm_call *call)
            call->out[1].dtype == DDPM_F32 && call->out[2].dtype == DDPM_F32;
 }
 
-const struct ddpm_kernel SIMD(group_norm_backward) = {
+static const struct ddpm_kernel group_norm_backward_kernel = {
     .name = SIMD_NAME("group_norm_backward"), .supports = supports, .prepare = prepare, .run = run};
+KERNELS_OF(group_norm_backward, &group_norm_backward_kernel);

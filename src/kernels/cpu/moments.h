@@ -21,8 +21,7 @@ static inline void moments_join(struct moments *a, struct moments b)
     a->count = count;
 }
 
-/* Of a block: n values, whose differences to the pivot sum up to `sum`, the squares to `squares`.
- */
+/* Of a block: n values, whose differences to the pivot sum to `sum`, the squares to `squares`. */
 static inline struct moments moments_of_block(double n, float pivot, double sum, double squares)
 {
     const double m2 = squares - sum * sum / n;

@@ -60,10 +60,11 @@ static bool gradient_norm_supports(const struct ddpm_call *call)
             (loss->dtype == DDPM_F32 && loss->c == 1 && loss->pixel_stride == 1));
 }
 
-const struct ddpm_kernel SIMD(gradient_norm) = {.name = SIMD_NAME("gradient_norm"),
-                                                .supports = gradient_norm_supports,
-                                                .prepare = gradient_norm_prepare,
-                                                .run = gradient_norm_run};
+static const struct ddpm_kernel gradient_norm_kernel = {.name = SIMD_NAME("gradient_norm"),
+                                                        .supports = gradient_norm_supports,
+                                                        .prepare = gradient_norm_prepare,
+                                                        .run = gradient_norm_run};
+KERNELS_OF(gradient_norm, &gradient_norm_kernel);
 
 struct adamw {
     const struct ddpm_call *call;
@@ -156,5 +157,6 @@ static bool adamw_supports(const struct ddpm_call *call)
     return !ddpm_tensor_present(&call->out[4]) || call->out[4].dtype == DDPM_BF16;
 }
 
-const struct ddpm_kernel SIMD(adamw) = {
+static const struct ddpm_kernel adamw_kernel = {
     .name = SIMD_NAME("adamw"), .supports = adamw_supports, .run = adamw_run};
+KERNELS_OF(adamw, &adamw_kernel);

@@ -33,8 +33,9 @@ static ddpm_status concat_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel SIMD(concat) = {
+static const struct ddpm_kernel concat_kernel = {
     .name = SIMD_NAME("concat"), .supports = concat_supports, .run = concat_run};
+KERNELS_OF(concat, &concat_kernel);
 
 /* y[b,h,w,c] = x[b,h/2,w/2,c]; the loop runs over the rows of x. */
 
@@ -75,8 +76,9 @@ static ddpm_status upsample_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel SIMD(upsample) = {
+static const struct ddpm_kernel upsample_kernel = {
     .name = SIMD_NAME("upsample"), .supports = unary_supports, .run = upsample_run};
+KERNELS_OF(upsample, &upsample_kernel);
 
 /* dx = sum of the 2×2 pixels of dy */
 
@@ -118,6 +120,7 @@ static ddpm_status upsample_backward_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-const struct ddpm_kernel SIMD(upsample_backward) = {.name = SIMD_NAME("upsample_backward"),
-                                                    .supports = unary_supports,
-                                                    .run = upsample_backward_run};
+static const struct ddpm_kernel upsample_backward_kernel = {.name = SIMD_NAME("upsample_backward"),
+                                                            .supports = unary_supports,
+                                                            .run = upsample_backward_run};
+KERNELS_OF(upsample_backward, &upsample_backward_kernel);

@@ -1,7 +1,13 @@
 /* The rows of the CPU backend: every kernel that the *.simd.c files define, once per level.
  *
- * To add one: define `const struct ddpm_kernel SIMD(my_kernel) = {SIMD_NAME("my_kernel"), …}` in a
- * *.simd.c file listed in CMakeLists.txt, declare it here, and enter it in table.simd.c. */
+ * To add one: define it in a *.simd.c file listed in CMakeLists.txt, and name it there as the
+ * kernel of its operation:
+ *
+ *     static const struct ddpm_kernel add_kernel = {SIMD_NAME("add"), …};
+ *     KERNELS_OF(add, &add_kernel);
+ *
+ * An operation with several has them in the order in which they are tried. What serves every level
+ * alike says KERNELS_OF_ALL_LEVELS (levels.h). */
 #ifndef DDPM_KERNELS_CPU_ROWS_H
 #define DDPM_KERNELS_CPU_ROWS_H
 
@@ -13,17 +19,23 @@
 /* SIMD_NAME("gemm") is "gemm_avx2" in the avx2 build of a file. */
 #define SIMD_NAME(name) name "_" SIMD_STRING(DDPM_LEVEL)
 
+#define OP(id, name, ...) extern const struct ddpm_kernel *const SIMD(kernels_of_##name)[];
+#include "kernels/ops.inc"
+#undef OP
+
+/* clang-format off */
+#define KERNELS_OF(name, ...)                                                                      \
+    const struct ddpm_kernel *const SIMD(kernels_of_##name)[] = {__VA_ARGS__, NULL}
+/* clang-format on */
+
+/* Those of operations whose kernels lie in several files. */
 extern const struct ddpm_kernel SIMD(conv2d_direct), SIMD(conv2d_backward_data_direct),
     SIMD(conv2d_backward_weight_direct), SIMD(conv2d_winograd), SIMD(conv2d_backward_data_winograd),
     SIMD(conv2d_backward_weight_winograd);
-
 extern const struct ddpm_kernel SIMD(depthwise_conv2d), SIMD(depthwise_conv2d_backward_data),
-    SIMD(depthwise_conv2d_backward_weight), SIMD(group_norm), SIMD(group_norm_backward),
-    SIMD(activation), SIMD(activation_backward), SIMD(add), SIMD(add_channels), SIMD(sum_pixels),
-    SIMD(concat), SIMD(upsample), SIMD(upsample_backward), SIMD(scale_pixels),
-    SIMD(scale_pixels_backward), SIMD(convert), SIMD(gradient_norm), SIMD(adamw);
+    SIMD(depthwise_conv2d_backward_weight);
 
-/* Level amx has the rows of avx512bf16 and these before them. */
+/* Level amx has the rows of avx512bf16 and these before them (table_amx.c). */
 extern const struct ddpm_kernel ddpm_conv2d_amx, ddpm_conv2d_backward_data_amx,
     ddpm_conv2d_backward_weight_amx, ddpm_conv2d_winograd_amx,
     ddpm_conv2d_backward_data_winograd_amx, ddpm_conv2d_rows_amx,

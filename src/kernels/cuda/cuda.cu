@@ -7,47 +7,24 @@ extern "C" {
 #include "kernels/cuda/host.h"
 }
 
-/* Rows of an operation are tried from top to bottom. The rows of cuDNN's convolutions are not here:
- * whether they serve a call is a choice of its own (choose.cuh). */
-static const struct {
-    enum ddpm_op op;
-    const struct ddpm_kernel *kernel;
-} rows[] = {
-    {DDPM_OP_CONV2D, &ddpm_cuda_conv2d_mma},
-    {DDPM_OP_CONV2D, &ddpm_cuda_conv2d_simt},
-    {DDPM_OP_CONV2D_BACKWARD_DATA, &ddpm_cuda_conv2d_backward_data_mma},
-    {DDPM_OP_CONV2D_BACKWARD_DATA, &ddpm_cuda_conv2d_backward_data_simt},
-    {DDPM_OP_CONV2D_BACKWARD_WEIGHT, &ddpm_cuda_conv2d_backward_weight_mma},
-    {DDPM_OP_CONV2D_BACKWARD_WEIGHT, &ddpm_cuda_conv2d_backward_weight_simt},
-    {DDPM_OP_DEPTHWISE_CONV2D, &ddpm_cuda_depthwise7},
-    {DDPM_OP_DEPTHWISE_CONV2D, &ddpm_cuda_depthwise},
-    {DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA, &ddpm_cuda_depthwise7_backward_data},
-    {DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA, &ddpm_cuda_depthwise_backward_data},
-    {DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT, &ddpm_cuda_depthwise7_backward_weight},
-    {DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT, &ddpm_cuda_depthwise_backward_weight},
-    {DDPM_OP_GROUP_NORM, &ddpm_cuda_group_norm},
-    {DDPM_OP_GROUP_NORM_BACKWARD, &ddpm_cuda_group_norm_backward},
-    {DDPM_OP_ACTIVATION, &ddpm_cuda_activation},
-    {DDPM_OP_ACTIVATION_BACKWARD, &ddpm_cuda_activation_backward},
-    {DDPM_OP_ADD, &ddpm_cuda_add},
-    {DDPM_OP_ADD_CHANNELS, &ddpm_cuda_add_channels},
-    {DDPM_OP_SUM_PIXELS, &ddpm_cuda_sum_pixels},
-    {DDPM_OP_CONCAT, &ddpm_cuda_concat},
-    {DDPM_OP_UPSAMPLE, &ddpm_cuda_upsample},
-    {DDPM_OP_UPSAMPLE_BACKWARD, &ddpm_cuda_upsample_backward},
-    {DDPM_OP_SCALE_PIXELS, &ddpm_cuda_scale_pixels},
-    {DDPM_OP_SCALE_PIXELS_BACKWARD, &ddpm_cuda_scale_pixels_backward},
-    {DDPM_OP_TIMESTEP_EMBEDDING, &ddpm_cuda_timestep_embedding},
-    {DDPM_OP_NORMALIZE_PICTURES, &ddpm_cuda_normalize_pictures},
-    {DDPM_OP_DRAW_TIMESTEPS, &ddpm_cuda_draw_timesteps},
-    {DDPM_OP_DRAW_NORMAL, &ddpm_cuda_draw_normal},
-    {DDPM_OP_CONVERT, &ddpm_cuda_convert},
-    {DDPM_OP_Q_SAMPLE, &ddpm_cuda_q_sample},
-    {DDPM_OP_LOSS, &ddpm_cuda_loss},
-    {DDPM_OP_LOSS_BACKWARD, &ddpm_cuda_loss_backward},
-    {DDPM_OP_REVERSE_STEP, &ddpm_cuda_reverse_step},
-    {DDPM_OP_GRADIENT_NORM, &ddpm_cuda_gradient_norm},
-    {DDPM_OP_ADAMW, &ddpm_cuda_adamw},
+/* The rows of cuDNN's convolutions are not here: whether they serve a call is a choice of its own
+ * (choose.cuh). */
+CUDA_KERNELS_OF(conv2d, &ddpm_cuda_conv2d_mma, &ddpm_cuda_conv2d_simt);
+CUDA_KERNELS_OF(conv2d_backward_data, &ddpm_cuda_conv2d_backward_data_mma,
+                &ddpm_cuda_conv2d_backward_data_simt);
+CUDA_KERNELS_OF(conv2d_backward_weight, &ddpm_cuda_conv2d_backward_weight_mma,
+                &ddpm_cuda_conv2d_backward_weight_simt);
+CUDA_KERNELS_OF(depthwise_conv2d, &ddpm_cuda_depthwise7, &ddpm_cuda_depthwise);
+CUDA_KERNELS_OF(depthwise_conv2d_backward_data, &ddpm_cuda_depthwise7_backward_data,
+                &ddpm_cuda_depthwise_backward_data);
+CUDA_KERNELS_OF(depthwise_conv2d_backward_weight, &ddpm_cuda_depthwise7_backward_weight,
+                &ddpm_cuda_depthwise_backward_weight);
+
+/* In the order of enum ddpm_op, which is made from the same list. */
+static const struct ddpm_kernel *const *const rows[DDPM_OP_COUNT] = {
+#define OP(id, name, ...) ddpm_cuda_kernels_of_##name,
+#include "kernels/ops.inc"
+#undef OP
 };
 
 static const struct ddpm_kernel *find_kernel(struct ddpm_device *device,
@@ -56,13 +33,10 @@ static const struct ddpm_kernel *find_kernel(struct ddpm_device *device,
     const bool convolution = call->op == DDPM_OP_CONV2D ||
                              call->op == DDPM_OP_CONV2D_BACKWARD_DATA ||
                              call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
-        const struct ddpm_kernel *kernel = rows[i].kernel;
-        if (rows[i].op == call->op && (!kernel->supports || kernel->supports(call)))
-            return convolution
-                       ? ddpm_cuda_choose((struct ddpm_cuda_device *)device, call, kernel)
-                       : kernel;
-    }
+    for (const struct ddpm_kernel *const *row = rows[call->op]; *row; ++row)
+        if (!(*row)->supports || (*row)->supports(call))
+            return convolution ? ddpm_cuda_choose((struct ddpm_cuda_device *)device, call, *row)
+                               : *row;
     return NULL;
 }
 
@@ -80,7 +54,6 @@ static struct ddpm_backend make_backend(void)
     struct ddpm_backend table = {};
     table.reads_bf16_weights = true;
     table.name = "cuda";
-    table.help = "NVIDIA GPUs from compute capability 8.0";
     table.open = open_device;
     table.close = ddpm_cuda_close;
     table.allocate = ddpm_cuda_allocate;

@@ -182,8 +182,7 @@ static void finalize(struct ddpm_cudnn *cudnn, struct problem *problem,
         problem->failed = true;
 }
 
-/* Sizes are in the order N, C, H, W whatever the layout; strides say that channels are neighbours.
- */
+/* Sizes are in the order N, C, H, W whatever the layout; strides say that channels neighbour. */
 static cudnnBackendDescriptor_t tensor(struct ddpm_cudnn *cudnn, struct problem *problem,
                                        int64_t uid, cudnnDataType_t type, const int64_t nhwc[4],
                                        int64_t pixel_stride)

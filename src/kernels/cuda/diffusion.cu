@@ -1,5 +1,4 @@
-/* What surrounds the network: pictures in, random draws, the forward process and the reverse step
- * (Ho et al. 2020, equation 4 and algorithm 2). Formulas are in kernels/ops.inc.
+/* What surrounds the network: pictures in and random draws. Formulas are in kernels/ops.inc.
  *
  * Pictures have few channels, so these kernels take one element per thread. */
 #include "kernels/cuda/map.cuh"
@@ -71,12 +70,14 @@ static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
 /* grid: (ceil(blocks/256), B) */
 static __global__ void draw_normal(struct plane<int32_t> counters, struct plane<float> out,
                                    unsigned elements, unsigned channels, unsigned image_pixels,
-                                   uint64_t seed, uint32_t stream)
+                                   bool seeded, uint64_t seed, uint32_t stream)
 {
     unsigned block = blockIdx.x * MAP_THREADS + threadIdx.x, b = blockIdx.y;
     if (4 * (uint64_t)block >= elements)
         return;
     const int32_t *counter = counters.data + b * counters.stride;
+    if (seeded)
+        seed = (uint64_t)(uint32_t)counter[3] << 32 | (uint32_t)counter[2];
     uint4 r = philox(seed, block, (uint32_t)counter[0], (uint32_t)counter[1], stream);
     float four[4];
     philox_normal2(r.x, r.y, four);
@@ -104,112 +105,15 @@ static ddpm_status draw_normal_run(const struct ddpm_call *call)
     return ddpm_cuda_launch(call, draw_normal, grid, dim3(MAP_THREADS), 0,
                             ddpm_plane<int32_t>(&call->in[0]), ddpm_plane<float>(out),
                             (unsigned)elements, (unsigned)out->c, (unsigned)(out->h * out->w),
-                            a->seed, a->stream);
+                            call->in[0].c == 4, a->seed, a->stream);
 }
 
-/* ---- q_sample ---- */
-
-template <class T> struct q_sample_map {
-    struct plane<float> x0, noise;
-    struct plane<int32_t> t;
-    struct plane<float> table;
-    struct plane<T> out;
-    unsigned image_pixels;
-    __device__ void operator()(struct place at) const
-    {
-        unsigned b = (unsigned)at.p / image_pixels;
-        const float *row = table.data + t.data[b * t.stride] * table.stride;
-        float value = row[0] * x0.data[at.p * x0.stride + at.c] +
-                      row[1] * noise.data[at.p * noise.stride + at.c];
-        from_float(out.data + at.p * out.stride + at.c, value);
-    }
-};
-
-static bool q_sample_supports(const struct ddpm_call *call)
-{
-    return ddpm_cuda_takes(&call->in[0], DDPM_F32) && ddpm_cuda_takes(&call->in[1], DDPM_F32) &&
-           ddpm_cuda_takes(&call->in[2], DDPM_I32) && ddpm_cuda_takes(&call->in[3], DDPM_F32) &&
-           ddpm_cuda_is_activation(&call->out[0]) &&
-           ddpm_cuda_takes(&call->out[0], call->out[0].dtype);
-}
-
-template <class T> static ddpm_status q_sample_typed(const struct ddpm_call *call)
-{
-    const struct ddpm_tensor *out = &call->out[0];
-    struct q_sample_map<T> f = {
-        ddpm_plane<float>(&call->in[0]), ddpm_plane<float>(&call->in[1]),
-            ddpm_plane<int32_t>(&call->in[2]), ddpm_plane<float>(&call->in[3]), ddpm_plane<T>(out),
-            (unsigned)(out->h * out->w)
-    };
-    return ddpm_cuda_map(call, f, ddpm_tensor_pixels(out), out->c, 1);
-}
-
-static ddpm_status q_sample_run(const struct ddpm_call *call)
-{
-    return call->out[0].dtype == DDPM_F32 ? q_sample_typed<float>(call)
-                                          : q_sample_typed<bf16>(call);
-}
-
-/* ---- reverse_step ---- */
-
-template <class T> struct reverse_map {
-    struct plane<float> x;
-    struct plane<T> noise;
-    struct plane<float> z;
-    struct plane<int32_t> t;
-    struct plane<float> table, out;
-    unsigned image_pixels;
-    bool clip;
-    __device__ void operator()(struct place at) const
-    {
-        unsigned b = (unsigned)at.p / image_pixels;
-        const float *row = table.data + t.data[b * t.stride] * table.stride;
-        float value = x.data[at.p * x.stride + at.c];
-        float epsilon = to_float(noise.data[at.p * noise.stride + at.c]);
-        float mean;
-        if (clip) {
-            float x0 = row[DDPM_REVERSE_X0_X] * value - row[DDPM_REVERSE_X0_EPS] * epsilon;
-            x0 = x0 > 1.0f ? 1.0f : x0 < -1.0f ? -1.0f : x0; /* NaN stays NaN */
-            mean = row[DDPM_REVERSE_MEAN_X0] * x0 + row[DDPM_REVERSE_MEAN_X] * value;
-        } else {
-            mean = row[DDPM_REVERSE_X] * value - row[DDPM_REVERSE_EPS] * epsilon;
-        }
-        out.data[at.p * out.stride + at.c] =
-            mean + row[DDPM_REVERSE_SIGMA] * z.data[at.p * z.stride + at.c];
-    }
-};
-
-static bool reverse_supports(const struct ddpm_call *call)
-{
-    return ddpm_cuda_takes(&call->in[0], DDPM_F32) && ddpm_cuda_is_activation(&call->in[1]) &&
-           ddpm_cuda_takes(&call->in[2], DDPM_F32) && ddpm_cuda_takes(&call->in[3], DDPM_I32) &&
-           ddpm_cuda_takes(&call->in[4], DDPM_F32) && ddpm_cuda_takes(&call->out[0], DDPM_F32);
-}
-
-template <class T> static ddpm_status reverse_typed(const struct ddpm_call *call)
-{
-    const struct ddpm_tensor *out = &call->out[0];
-    struct reverse_map<T> f = {
-        ddpm_plane<float>(&call->in[0]), ddpm_plane<T>(&call->in[1]),
-            ddpm_plane<float>(&call->in[2]), ddpm_plane<int32_t>(&call->in[3]),
-            ddpm_plane<float>(&call->in[4]), ddpm_plane<float>(out),
-            (unsigned)(out->h * out->w), call->attributes.clip
-    };
-    return ddpm_cuda_map(call, f, ddpm_tensor_pixels(out), out->c, 1);
-}
-
-static ddpm_status reverse_run(const struct ddpm_call *call)
-{
-    return call->in[1].dtype == DDPM_F32 ? reverse_typed<float>(call) : reverse_typed<bf16>(call);
-}
-
-const struct ddpm_kernel ddpm_cuda_normalize_pictures = {
+static const struct ddpm_kernel normalize_pictures_kernel = {
     "normalize_pictures_cuda", normalize_supports, NULL, NULL, normalize_run, NULL};
-const struct ddpm_kernel ddpm_cuda_draw_timesteps = {
+CUDA_KERNELS_OF(normalize_pictures, &normalize_pictures_kernel);
+static const struct ddpm_kernel draw_timesteps_kernel = {
     "draw_timesteps_cuda", draw_timesteps_supports, NULL, NULL, draw_timesteps_run, NULL};
-const struct ddpm_kernel ddpm_cuda_draw_normal = {
+CUDA_KERNELS_OF(draw_timesteps, &draw_timesteps_kernel);
+static const struct ddpm_kernel draw_normal_kernel = {
     "draw_normal_cuda", draw_normal_supports, NULL, NULL, draw_normal_run, NULL};
-const struct ddpm_kernel ddpm_cuda_q_sample = {
-    "q_sample_cuda", q_sample_supports, NULL, NULL, q_sample_run, NULL};
-const struct ddpm_kernel ddpm_cuda_reverse_step = {
-    "reverse_step_cuda", reverse_supports, NULL, NULL, reverse_run, NULL};
+CUDA_KERNELS_OF(draw_normal, &draw_normal_kernel);

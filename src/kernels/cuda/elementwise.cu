@@ -153,39 +153,43 @@ DISPATCH(add)
 /* out[b][i] = sin(t_b·f_i), out[b][F/2+i] = cos(t_b·f_i). One thread per (b, i). The frequency is
  * made in fp64 and rounded to fp32, like the table of the CPU; the angle reaches a thousand
  * radians, so sine and cosine are the precise ones, of the fp64 product. */
-template <class T>
-static __global__ void embed(const int32_t *t, int64_t t_stride, struct plane<T> out, int images,
-                             int half, double theta)
+template <class L, class T>
+static __global__ void embed(struct plane<L> t, struct plane<T> out, int images, int half,
+                             double theta)
 {
     int i = (int)(blockIdx.x * MAP_THREADS + threadIdx.x);
     if (i >= images * half)
         return;
     int b = i / half, k = i % half;
     double frequency = exp(-k * log(theta) / (half - 1));
-    double angle = (double)t[b * t_stride] * frequency;
+    double angle = (double)t.data[b * t.stride] * frequency;
     from_float(out.data + b * out.stride + k, (float)sin(angle));
     from_float(out.data + b * out.stride + half + k, (float)cos(angle));
 }
 
 static bool embedding_supports(const struct ddpm_call *call)
 {
-    return call->in[0].dtype == DDPM_I32 && ddpm_cuda_is_activation(&call->out[0]);
+    return (call->in[0].dtype == DDPM_I32 || call->in[0].dtype == DDPM_F32) &&
+           ddpm_cuda_is_activation(&call->out[0]);
 }
 
-template <class T> static ddpm_status embedding_typed(const struct ddpm_call *call)
+template <class L, class T> static ddpm_status embedding_typed(const struct ddpm_call *call)
 {
-    const struct ddpm_tensor *t = &call->in[0], *out = &call->out[0];
+    const struct ddpm_tensor *out = &call->out[0];
     int images = (int)out->n, half = (int)(out->c / 2);
     dim3 grid((unsigned)ddpm_ceil_div((int64_t)images * half, MAP_THREADS));
-    return ddpm_cuda_launch(call, embed<T>, grid, dim3(MAP_THREADS), 0, (const int32_t *)t->data,
-                            t->pixel_stride, ddpm_plane<T>(out), images, half,
+    return ddpm_cuda_launch(call, embed<L, T>, grid, dim3(MAP_THREADS), 0,
+                            ddpm_plane<L>(&call->in[0]), ddpm_plane<T>(out), images, half,
                             call->attributes.theta);
 }
 
 static ddpm_status embedding_run(const struct ddpm_call *call)
 {
-    return call->out[0].dtype == DDPM_F32 ? embedding_typed<float>(call)
-                                          : embedding_typed<bf16>(call);
+    if (call->in[0].dtype == DDPM_F32)
+        return call->out[0].dtype == DDPM_F32 ? embedding_typed<float, float>(call)
+                                              : embedding_typed<float, bf16>(call);
+    return call->out[0].dtype == DDPM_F32 ? embedding_typed<int32_t, float>(call)
+                                          : embedding_typed<int32_t, bf16>(call);
 }
 
 /* ---- sum_pixels ---- */
@@ -215,16 +219,23 @@ static ddpm_status sum_pixels_run(const struct ddpm_call *call)
                                   false);
 }
 
-const struct ddpm_kernel ddpm_cuda_activation = {"activation_cuda", same_types, NULL, NULL,
+static const struct ddpm_kernel activation_kernel = {"activation_cuda", same_types, NULL, NULL,
                                                  activation_run,    NULL};
-const struct ddpm_kernel ddpm_cuda_activation_backward = {
+CUDA_KERNELS_OF(activation, &activation_kernel);
+static const struct ddpm_kernel activation_backward_kernel = {
     "activation_backward_cuda", same_types, NULL, NULL, activation_backward_run, NULL};
-const struct ddpm_kernel ddpm_cuda_add = {"add_cuda", same_types, NULL, NULL, add_run, NULL};
-const struct ddpm_kernel ddpm_cuda_add_channels = {
+CUDA_KERNELS_OF(activation_backward, &activation_backward_kernel);
+static const struct ddpm_kernel add_kernel = {"add_cuda", same_types, NULL, NULL, add_run, NULL};
+CUDA_KERNELS_OF(add, &add_kernel);
+static const struct ddpm_kernel add_channels_kernel = {
     "add_channels_cuda", same_types, NULL, NULL, add_run, NULL};
-const struct ddpm_kernel ddpm_cuda_sum_pixels = {
+CUDA_KERNELS_OF(add_channels, &add_channels_kernel);
+static const struct ddpm_kernel sum_pixels_kernel = {
     "sum_pixels_cuda", sum_pixels_supports, sum_pixels_prepare, NULL, sum_pixels_run, NULL};
-const struct ddpm_kernel ddpm_cuda_convert = {"convert_cuda", convert_supports, NULL,
+CUDA_KERNELS_OF(sum_pixels, &sum_pixels_kernel);
+static const struct ddpm_kernel convert_kernel = {"convert_cuda", convert_supports, NULL,
                                               NULL,           convert_run,      NULL};
-const struct ddpm_kernel ddpm_cuda_timestep_embedding = {
+CUDA_KERNELS_OF(convert, &convert_kernel);
+static const struct ddpm_kernel timestep_embedding_kernel = {
     "timestep_embedding_cuda", embedding_supports, NULL, NULL, embedding_run, NULL};
+CUDA_KERNELS_OF(timestep_embedding, &timestep_embedding_kernel);

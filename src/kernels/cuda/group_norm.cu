@@ -196,5 +196,6 @@ static ddpm_status group_norm_run(const struct ddpm_call *call)
     return vector ? group_norm_typed<bf16, 8>(call) : group_norm_typed<bf16, 1>(call);
 }
 
-const struct ddpm_kernel ddpm_cuda_group_norm = {
+static const struct ddpm_kernel group_norm_kernel = {
     "group_norm_cuda", group_norm_supports, group_norm_prepare, NULL, group_norm_run, NULL};
+CUDA_KERNELS_OF(group_norm, &group_norm_kernel);

@@ -180,7 +180,8 @@ static ddpm_status norm_backward_run(const struct ddpm_call *call)
     return vector ? norm_backward_typed<bf16, 8>(call) : norm_backward_typed<bf16, 1>(call);
 }
 
-const struct ddpm_kernel ddpm_cuda_group_norm_backward = {
+static const struct ddpm_kernel group_norm_backward_kernel = {
     "group_norm_backward_cuda", norm_backward_supports,
     norm_backward_prepare,      NULL,
     norm_backward_run,          NULL};
+CUDA_KERNELS_OF(group_norm_backward, &group_norm_backward_kernel);

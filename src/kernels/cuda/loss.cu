@@ -26,9 +26,9 @@ static __global__ void __launch_bounds__(LOSS_THREADS)
         partial[(int64_t)blockIdx.y * gridDim.x + blockIdx.x] = sum;
 }
 
-/* loss[b] = Σ_z partial[b][z] / elements. One thread per image. */
+/* loss[b] = weight[b] · Σ_z partial[b][z] / elements. One thread per image. */
 static __global__ void loss_finish(const double *partial, int chunks, double elements, int images,
-                                   struct plane<float> loss)
+                                   struct plane<float> weight, struct plane<float> loss)
 {
     int b = (int)(blockIdx.x * MAP_THREADS + threadIdx.x);
     if (b >= images)
@@ -36,7 +36,16 @@ static __global__ void loss_finish(const double *partial, int chunks, double ele
     double sum = 0.0;
     for (int z = 0; z < chunks; ++z)
         sum += partial[(int64_t)b * chunks + z];
-    loss.data[b * loss.stride] = (float)(sum / elements);
+    double mean = sum / elements;
+    loss.data[b * loss.stride] =
+        (float)(weight.data ? mean * weight.data[b * weight.stride] : mean);
+}
+
+/* Without data where the call has no weights. */
+static struct plane<float> weight_of(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *weight = &call->in[2];
+    return {ddpm_tensor_present(weight) ? (float *)weight->data : NULL, weight->pixel_stride};
 }
 
 static int chunk_count(const struct ddpm_tensor *p)
@@ -47,7 +56,8 @@ static int chunk_count(const struct ddpm_tensor *p)
 static bool loss_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *p = &call->in[0];
-    return ddpm_cuda_is_activation(p) && ddpm_cuda_takes(&call->in[1], DDPM_F32) && p->n <= 65535 &&
+    return ddpm_cuda_is_activation(p) && ddpm_cuda_takes(&call->in[1], DDPM_F32) &&
+           ddpm_cuda_takes(&call->in[2], DDPM_F32) && p->n <= 65535 &&
            p->h * p->w * p->c <= INT32_MAX - LOSS_CHUNK && ddpm_cuda_is_activation(&call->out[0]) &&
            (call->op == DDPM_OP_LOSS_BACKWARD || call->out[0].dtype == DDPM_F32);
 }
@@ -77,15 +87,16 @@ static ddpm_status loss_run(const struct ddpm_call *call)
         DDPM_TRY(loss_typed<bf16>(call));
     return ddpm_cuda_launch(call, loss_finish, dim3((unsigned)ddpm_ceil_div(p->n, MAP_THREADS)),
                             dim3(MAP_THREADS), 0, (const double *)call->scratch, chunk_count(p),
-                            (double)(p->h * p->w * p->c), (int)p->n,
+                            (double)(p->h * p->w * p->c), (int)p->n, weight_of(call),
                             ddpm_plane<float>(&call->out[0]));
 }
 
-/* dp = scale/(B·H·W·C) · 2(p-ε) (l2) or sign(p-ε) (l1) */
+/* dp = weight[b]·scale/(B·H·W·C) · 2(p-ε) (l2) or sign(p-ε) (l1) */
 template <class T, class D> struct loss_backward_map {
     struct plane<T> p;
-    struct plane<float> noise;
+    struct plane<float> noise, weight;
     struct plane<D> dp;
+    unsigned image_pixels;
     float scale;
     enum ddpm_loss loss;
     __device__ void operator()(struct place at) const
@@ -95,7 +106,10 @@ template <class T, class D> struct loss_backward_map {
         float slope = 2.0f * difference;
         if (loss == DDPM_LOSS_L1) /* NaN stays NaN */
             slope = difference > 0.0f ? 1.0f : difference < 0.0f ? -1.0f : difference;
-        from_float(dp.data + at.p * dp.stride + at.c, scale * slope);
+        float factor = scale;
+        if (weight.data)
+            factor *= weight.data[(int64_t)((unsigned)at.p / image_pixels) * weight.stride];
+        from_float(dp.data + at.p * dp.stride + at.c, factor * slope);
     }
 };
 
@@ -104,8 +118,8 @@ template <class T, class D> static ddpm_status loss_backward_typed(const struct 
     const struct ddpm_tensor *dp = &call->out[0];
     float scale = (float)((double)call->attributes.scale / (double)ddpm_tensor_count(dp));
     struct loss_backward_map<T, D> f = {
-        ddpm_plane<T>(&call->in[0]), ddpm_plane<float>(&call->in[1]),
-            ddpm_plane<D>(dp), scale, call->attributes.loss
+        ddpm_plane<T>(&call->in[0]), ddpm_plane<float>(&call->in[1]), weight_of(call),
+            ddpm_plane<D>(dp), (unsigned)(dp->h * dp->w), scale, call->attributes.loss
     };
     return ddpm_cuda_map(call, f, ddpm_tensor_pixels(dp), dp->c, 1);
 }
@@ -119,7 +133,9 @@ static ddpm_status loss_backward_run(const struct ddpm_call *call)
                                           : loss_backward_typed<bf16, bf16>(call);
 }
 
-const struct ddpm_kernel ddpm_cuda_loss = {"loss_cuda", loss_supports, loss_prepare,
+static const struct ddpm_kernel loss_kernel = {"loss_cuda", loss_supports, loss_prepare,
                                            NULL,        loss_run,      NULL};
-const struct ddpm_kernel ddpm_cuda_loss_backward = {"loss_backward_cuda", loss_supports, NULL, NULL,
+CUDA_KERNELS_OF(loss, &loss_kernel);
+static const struct ddpm_kernel loss_backward_kernel = {"loss_backward_cuda", loss_supports, NULL, NULL,
                                                     loss_backward_run,    NULL};
+CUDA_KERNELS_OF(loss_backward, &loss_backward_kernel);

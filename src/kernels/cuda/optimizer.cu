@@ -171,7 +171,9 @@ static ddpm_status adamw_run(const struct ddpm_call *call)
                             (bf16 *)call->out[4].data, g->c);
 }
 
-const struct ddpm_kernel ddpm_cuda_gradient_norm = {
+static const struct ddpm_kernel gradient_norm_kernel = {
     "gradient_norm_cuda", norm_supports, norm_prepare, NULL, norm_run, NULL};
-const struct ddpm_kernel ddpm_cuda_adamw = {"adamw_cuda", adamw_supports, NULL,
+CUDA_KERNELS_OF(gradient_norm, &gradient_norm_kernel);
+static const struct ddpm_kernel adamw_kernel = {"adamw_cuda", adamw_supports, NULL,
                                             NULL,         adamw_run,      NULL};
+CUDA_KERNELS_OF(adamw, &adamw_kernel);

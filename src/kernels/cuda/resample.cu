@@ -196,13 +196,18 @@ static ddpm_status scale_pixels_backward_run(const struct ddpm_call *call)
                                           : scale_pixels_backward_typed<bf16>(call);
 }
 
-const struct ddpm_kernel ddpm_cuda_concat = {"concat_cuda", same_types, NULL,
+static const struct ddpm_kernel concat_kernel = {"concat_cuda", same_types, NULL,
                                              NULL,          concat_run, NULL};
-const struct ddpm_kernel ddpm_cuda_upsample = {"upsample_cuda", same_types, NULL, NULL,
+CUDA_KERNELS_OF(concat, &concat_kernel);
+static const struct ddpm_kernel upsample_kernel = {"upsample_cuda", same_types, NULL, NULL,
                                                upsample_run,    NULL};
-const struct ddpm_kernel ddpm_cuda_upsample_backward = {
+CUDA_KERNELS_OF(upsample, &upsample_kernel);
+static const struct ddpm_kernel upsample_backward_kernel = {
     "upsample_backward_cuda", same_types, NULL, NULL, upsample_backward_run, NULL};
-const struct ddpm_kernel ddpm_cuda_scale_pixels = {"scale_pixels_cuda", same_types, NULL, NULL,
+CUDA_KERNELS_OF(upsample_backward, &upsample_backward_kernel);
+static const struct ddpm_kernel scale_pixels_kernel = {"scale_pixels_cuda", same_types, NULL, NULL,
                                                    scale_pixels_run,    NULL};
-const struct ddpm_kernel ddpm_cuda_scale_pixels_backward = {
+CUDA_KERNELS_OF(scale_pixels, &scale_pixels_kernel);
+static const struct ddpm_kernel scale_pixels_backward_kernel = {
     "scale_pixels_backward_cuda", same_types, NULL, NULL, scale_pixels_backward_run, NULL};
+CUDA_KERNELS_OF(scale_pixels_backward, &scale_pixels_backward_kernel);

@@ -1,9 +1,23 @@
-/* The rows of the CUDA backend; each is defined in the file named above it. */
+/* The rows of the CUDA backend. A file says which operation a kernel of it serves:
+ *
+ *     static const struct ddpm_kernel add_kernel = {"add_cuda", …};
+ *     CUDA_KERNELS_OF(add, &add_kernel); */
 #ifndef DDPM_KERNELS_CUDA_ROWS_CUH
 #define DDPM_KERNELS_CUDA_ROWS_CUH
 
 #include "kernels/cuda/cuda.cuh"
 
+#define OP(id, name, ...) extern const struct ddpm_kernel *const ddpm_cuda_kernels_of_##name[];
+#include "kernels/ops.inc"
+#undef OP
+
+/* clang-format off */
+/* The kernels of an operation, in the order in which they are tried. */
+#define CUDA_KERNELS_OF(name, ...)                                                                 \
+    const struct ddpm_kernel *const ddpm_cuda_kernels_of_##name[] = {__VA_ARGS__, NULL}
+/* clang-format on */
+
+/* Those of operations whose kernels lie in several files; listed in cuda.cu. */
 /* conv_forward.cu */
 extern const struct ddpm_kernel ddpm_cuda_conv2d_mma;
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_mma;
@@ -21,35 +35,5 @@ extern const struct ddpm_kernel ddpm_cuda_depthwise_backward_data;
 /* depthwise_weight.cu */
 extern const struct ddpm_kernel ddpm_cuda_depthwise7_backward_weight;
 extern const struct ddpm_kernel ddpm_cuda_depthwise_backward_weight;
-/* group_norm.cu */
-extern const struct ddpm_kernel ddpm_cuda_group_norm;
-/* group_norm_backward.cu */
-extern const struct ddpm_kernel ddpm_cuda_group_norm_backward;
-/* elementwise.cu */
-extern const struct ddpm_kernel ddpm_cuda_activation;
-extern const struct ddpm_kernel ddpm_cuda_activation_backward;
-extern const struct ddpm_kernel ddpm_cuda_add;
-extern const struct ddpm_kernel ddpm_cuda_add_channels;
-extern const struct ddpm_kernel ddpm_cuda_sum_pixels;
-extern const struct ddpm_kernel ddpm_cuda_convert;
-extern const struct ddpm_kernel ddpm_cuda_timestep_embedding;
-/* resample.cu */
-extern const struct ddpm_kernel ddpm_cuda_concat;
-extern const struct ddpm_kernel ddpm_cuda_upsample;
-extern const struct ddpm_kernel ddpm_cuda_upsample_backward;
-extern const struct ddpm_kernel ddpm_cuda_scale_pixels;
-extern const struct ddpm_kernel ddpm_cuda_scale_pixels_backward;
-/* diffusion.cu */
-extern const struct ddpm_kernel ddpm_cuda_normalize_pictures;
-extern const struct ddpm_kernel ddpm_cuda_draw_timesteps;
-extern const struct ddpm_kernel ddpm_cuda_draw_normal;
-extern const struct ddpm_kernel ddpm_cuda_q_sample;
-extern const struct ddpm_kernel ddpm_cuda_reverse_step;
-/* loss.cu */
-extern const struct ddpm_kernel ddpm_cuda_loss;
-extern const struct ddpm_kernel ddpm_cuda_loss_backward;
-/* optimizer.cu */
-extern const struct ddpm_kernel ddpm_cuda_gradient_norm;
-extern const struct ddpm_kernel ddpm_cuda_adamw;
 
 #endif

@@ -4,7 +4,7 @@
 #include "kernels/ref/ref.h"
 
 /* y[b] = [sin(t_b·f_i), cos(t_b·f_i)], f_i = exp(-i·ln θ/(F/2-1)), i < F/2.
- * in: t int32 [B,1,1,1]; out: y [B,1,1,F], F even and at least 4 */
+ * in: t int32 or floating [B,1,1,1]; out: y [B,1,1,F], F even and at least 4 */
 ddpm_status ddpm_ref_timestep_embedding(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *t = &call->in[0], *y = &call->out[0];

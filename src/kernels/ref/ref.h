@@ -44,35 +44,9 @@ double ddpm_ref_activate_derivative(enum ddpm_activation activation, double x);
 void ddpm_ref_statistics(const struct ddpm_tensor *x, enum ddpm_activation f, float eps,
                          const struct ddpm_tensor *stats);
 
-ddpm_status ddpm_ref_conv2d(const struct ddpm_call *call);
-ddpm_status ddpm_ref_conv2d_backward_data(const struct ddpm_call *call);
-ddpm_status ddpm_ref_conv2d_backward_weight(const struct ddpm_call *call);
-ddpm_status ddpm_ref_depthwise_conv2d(const struct ddpm_call *call);
-ddpm_status ddpm_ref_depthwise_conv2d_backward_data(const struct ddpm_call *call);
-ddpm_status ddpm_ref_depthwise_conv2d_backward_weight(const struct ddpm_call *call);
-ddpm_status ddpm_ref_group_norm(const struct ddpm_call *call);
-ddpm_status ddpm_ref_group_norm_backward(const struct ddpm_call *call);
-ddpm_status ddpm_ref_activation(const struct ddpm_call *call);
-ddpm_status ddpm_ref_activation_backward(const struct ddpm_call *call);
-ddpm_status ddpm_ref_add(const struct ddpm_call *call);
-ddpm_status ddpm_ref_add_channels(const struct ddpm_call *call);
-ddpm_status ddpm_ref_sum_pixels(const struct ddpm_call *call);
-ddpm_status ddpm_ref_concat(const struct ddpm_call *call);
-ddpm_status ddpm_ref_upsample(const struct ddpm_call *call);
-ddpm_status ddpm_ref_upsample_backward(const struct ddpm_call *call);
-ddpm_status ddpm_ref_scale_pixels(const struct ddpm_call *call);
-ddpm_status ddpm_ref_scale_pixels_backward(const struct ddpm_call *call);
-ddpm_status ddpm_ref_timestep_embedding(const struct ddpm_call *call);
-ddpm_status ddpm_ref_normalize_pictures(const struct ddpm_call *call);
-ddpm_status ddpm_ref_draw_timesteps(const struct ddpm_call *call);
-ddpm_status ddpm_ref_draw_normal(const struct ddpm_call *call);
-ddpm_status ddpm_ref_draw_normal_prepare(struct ddpm_call *call);
-ddpm_status ddpm_ref_convert(const struct ddpm_call *call);
-ddpm_status ddpm_ref_q_sample(const struct ddpm_call *call);
-ddpm_status ddpm_ref_loss(const struct ddpm_call *call);
-ddpm_status ddpm_ref_loss_backward(const struct ddpm_call *call);
-ddpm_status ddpm_ref_reverse_step(const struct ddpm_call *call);
-ddpm_status ddpm_ref_gradient_norm(const struct ddpm_call *call);
-ddpm_status ddpm_ref_adamw(const struct ddpm_call *call);
+/* One kernel for every operation, named after it. */
+#define OP(id, name, ...) ddpm_status ddpm_ref_##name(const struct ddpm_call *call);
+#include "kernels/ops.inc"
+#undef OP
 
 #endif

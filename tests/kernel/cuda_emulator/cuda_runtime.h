@@ -67,6 +67,11 @@ static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w)
     return {x, y, z, w};
 }
 
+static inline float __fmul_rn(float x, float y)
+{
+    return x * y;
+}
+
 static inline float __uint_as_float(unsigned word)
 {
     float value;

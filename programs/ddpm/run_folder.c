@@ -1,0 +1,260 @@
+/* What stands in a run's folder before its first step. */
+#include "run_folder.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/config_json.h"
+#include "core/memory.h"
+#include "formats/file.h"
+#include "formats/json.h"
+#include "model/checkpoint_find.h"
+
+static bool begins(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* Is every name in RUN/`inside` (or RUN itself) one that `ours` takes? */
+static ddpm_status all_ours(const char *run, const char *inside, bool (*ours)(const char *name),
+                            bool *all)
+{
+    char path[PATH_MAX], **names;
+    size_t count;
+    *all = true;
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/%s", run, inside));
+    if (!ddpm_path_is_directory(path))
+        return DDPM_OK;
+    DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    for (size_t i = 0; i < count; ++i)
+        *all = *all && ours(names[i]);
+    ddpm_names_free(names, count);
+    return DDPM_OK;
+}
+
+static bool is_part_of_run(const char *name)
+{
+    static const char *const whole[] = {"config.json", "log.csv", "samples", "checkpoints"};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; ++i)
+        if (strcmp(name, whole[i]) == 0)
+            return true;
+    return begins(name, ".lock") || begins(name, "config.json.tmp-");
+}
+
+static bool is_sample(const char *name)
+{
+    return begins(name, "step-") && strstr(name, ".png");
+}
+
+static bool is_temporary_checkpoint(const char *name)
+{
+    return begins(name, DDPM_CHECKPOINT_TEMPORARY) || begins(name, "latest.tmp-");
+}
+
+/* Did ddpm train write that config.json, and not the user? One that is not there says nothing. */
+static bool is_own_config(const char *run)
+{
+    char path[PATH_MAX];
+    json_t *root;
+    const char *version;
+    if (ddpm_path_format(path, sizeof path, "%s/config.json", run) != DDPM_OK)
+        return false;
+    if (!ddpm_path_exists(path))
+        return true;
+    if (ddpm_json_read(&root, path) != DDPM_OK)
+        return false;
+    const bool own = ddpm_json_get_string(root, "ddpm_version", &version) == DDPM_OK;
+    json_decref(root);
+    return own;
+}
+
+/* Is it what a run leaves that was killed before its first checkpoint? */
+static ddpm_status check_unfinished(const char *path, bool *unfinished)
+{
+    static const struct {
+        const char *inside;
+        bool (*ours)(const char *name);
+    } parts[] = {
+        {".", is_part_of_run}, {"samples", is_sample}, {"checkpoints", is_temporary_checkpoint}};
+    char log[PATH_MAX];
+    DDPM_TRY(ddpm_path_format(log, sizeof log, "%s/log.csv", path));
+    *unfinished = ddpm_path_exists(log) && is_own_config(path);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && *unfinished; ++i)
+        DDPM_TRY(all_ours(path, parts[i].inside, parts[i].ours, unfinished));
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_run_folder_check_new(const char *path, bool *again)
+{
+    char **names;
+    size_t count;
+    *again = false;
+    if (!ddpm_path_exists(path))
+        return DDPM_OK;
+    DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    ddpm_names_free(names, count);
+    if (count == 0)
+        return DDPM_OK;
+    DDPM_TRY(check_unfinished(path, again));
+    if (*again)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_IO,
+                      "%s: got a folder that is not empty; want --resume to go on with the run "
+                      "in it, or another folder for a new run",
+                      path);
+}
+
+ddpm_status ddpm_run_folder_checkpoint(const char *path, char *folder, size_t bytes)
+{
+    bool any;
+    DDPM_TRY(ddpm_checkpoint_any(path, &any));
+    if (any)
+        return ddpm_checkpoint_find(path, folder, bytes);
+    return ddpm_raise(
+        DDPM_ERROR_IO,
+        "%s: got a run without a checkpoint; want one to go on from. Without --resume "
+        "and with the options it was begun with it starts over in the same folder",
+        path);
+}
+
+ddpm_status ddpm_run_folder_settle_data(struct ddpm_config *config, const char *run)
+{
+    char data[PATH_MAX], here[PATH_MAX], path[PATH_MAX];
+    DDPM_TRY(ddpm_config_get(config, "data", data, sizeof data));
+    if (!data[0] || data[0] == '/')
+        return DDPM_OK;
+    if (run && !ddpm_path_exists(data))
+        return ddpm_raise(DDPM_ERROR_IO,
+                          "%s: its pictures are said to be in %s, seen from the folder where the "
+                          "run was first started; start there, or give --data",
+                          run, data);
+    const char *below = data;
+    while (begins(below, "./"))
+        below += 2 + strspn(below + 2, "/");
+    if (strcmp(below, ".") == 0)
+        below = "";
+    if (!getcwd(here, sizeof here) || !ddpm_json_is_text(here) ||
+        ddpm_path_format(path, sizeof path, "%s%s%s", strcmp(here, "/") == 0 ? "" : here,
+                         *below ? "/" : "", below) != DDPM_OK ||
+        ddpm_config_set(config, "data", path) != DDPM_OK)
+        ddpm_log(DDPM_LOG_WARNING,
+                 "%s stays relative to this folder, whose own path is too long or no UTF-8; go on "
+                 "with the run from here, or with --data",
+                 data);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_run_folder_create(const char *path)
+{
+    char *samples;
+    DDPM_TRY(ddpm_path_join(&samples, path, "samples"));
+    ddpm_status status = ddpm_directory_create(samples);
+    free(samples);
+    return status;
+}
+
+ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
+                                         uint64_t fingerprint)
+{
+    char text[24], *file;
+    json_t *root;
+    DDPM_TRY(ddpm_path_join(&file, path, "config.json"));
+    ddpm_status status = ddpm_config_to_json(config, &root);
+    if (status == DDPM_OK) {
+        snprintf(text, sizeof text, "%016" PRIx64, fingerprint);
+        json_object_set_new(root, "ddpm_version", json_string(ddpm_version()));
+        json_object_set_new(root, "data_fingerprint", json_string(text));
+        status = ddpm_json_write(file, root, DDPM_JSON_INSERTION_ORDER);
+        json_decref(root);
+    }
+    free(file);
+    return status;
+}
+
+static bool is_half_config(const char *name)
+{
+    return begins(name, "config.json.tmp-");
+}
+
+static bool is_half_sample(const char *name)
+{
+    return is_sample(name) && strstr(name, ".tmp-");
+}
+
+static void remove_matching(const char *run, const char *inside, bool (*matches)(const char *name))
+{
+    char folder[PATH_MAX], path[PATH_MAX], **names;
+    size_t count;
+    if (ddpm_path_format(folder, sizeof folder, "%s/%s", run, inside) != DDPM_OK ||
+        !ddpm_path_is_directory(folder) || ddpm_directory_list(&names, &count, folder) != DDPM_OK)
+        return;
+    for (size_t i = 0; i < count; ++i)
+        if (matches(names[i]) &&
+            (ddpm_path_format(path, sizeof path, "%s/%s", folder, names[i]) != DDPM_OK ||
+             ddpm_directory_remove(path) != DDPM_OK))
+            ddpm_log(DDPM_LOG_WARNING, "%s", ddpm_error_message());
+    ddpm_names_free(names, count);
+}
+
+void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool samples)
+{
+    if (samples)
+        ddpm_log(DDPM_LOG_INFO, "%s has no checkpoint yet: it starts over", path);
+    remove_matching(path, ".", is_half_config);
+    remove_matching(path, "samples", samples ? is_sample : is_half_sample);
+    /* One that it goes on from itself stays until the next is whole (training/checkpoint.c). */
+    if (!strstr(checkpoint, "/" DDPM_CHECKPOINT_TEMPORARY))
+        remove_matching(path, "checkpoints", is_temporary_checkpoint);
+}
+
+/* Can a link be made? Where it cannot, a text file takes its place; the run shall say so now. */
+static ddpm_status probe_link(const char *path)
+{
+    char link[PATH_MAX];
+    DDPM_TRY(ddpm_path_format(link, sizeof link,
+                              "%s/checkpoints/" DDPM_CHECKPOINT_TEMPORARY "latest-%ld", path,
+                              (long)getpid()));
+    if (symlink("step-000000", link) != 0)
+        ddpm_log(DDPM_LOG_INFO,
+                 "%s: no symbolic links on this file system (%s); checkpoints/latest will be a "
+                 "text file",
+                 path, strerror(errno));
+    (void)unlink(link);
+    return DDPM_OK;
+}
+
+static ddpm_status write_probe(const char *folder, const char *renamed)
+{
+    char file[PATH_MAX];
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/%s", folder, ddpm_checkpoint_files[2]));
+    DDPM_TRY(ddpm_directory_create(folder));
+    DDPM_TRY(ddpm_file_write_whole(file, "probe\n", 6));
+    return ddpm_directory_publish(folder, renamed);
+}
+
+ddpm_status ddpm_run_folder_probe(const char *path, int64_t step)
+{
+    char folder[PATH_MAX], renamed[PATH_MAX];
+    ddpm_status status = ddpm_path_format(
+        folder, sizeof folder, "%s/checkpoints/" DDPM_CHECKPOINT_TEMPORARY "step-%06lld-%ld", path,
+        (long long)step, (long)getpid());
+    if (status == DDPM_OK)
+        status = ddpm_path_format(renamed, sizeof renamed, "%s-replaced", folder);
+    if (status == DDPM_OK) {
+        status = write_probe(folder, renamed);
+        char text[1024];
+        snprintf(text, sizeof text, "%s", ddpm_error_message());
+        (void)ddpm_directory_remove(folder);
+        (void)ddpm_directory_remove(renamed);
+        if (status != DDPM_OK)
+            ddpm_raise(status, "%s", text);
+    }
+    if (status != DDPM_OK)
+        return ddpm_raise_context(status, "%.200s cannot hold checkpoints: ", path);
+    return probe_link(path);
+}

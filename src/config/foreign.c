@@ -1,0 +1,146 @@
+/* Names of other programs. */
+#include "config/foreign.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define SAME(name, ours)                                                                           \
+    {                                                                                              \
+        name, ours, NULL                                                                           \
+    }
+
+static const char in_steps[] =
+    "a run is counted in steps: --steps = epochs x pictures / (--batch-size x --accumulate)";
+static const char in_pictures[] =
+    "a run is counted in steps: --steps = pictures / (--batch-size x --accumulate)";
+static const char two_kinds[] = "--steps are those of training, --timesteps those of the diffusion";
+static const char precisions[] = "--precision fp32, bf16 or auto";
+static const char devices[] = "--device cpu, cuda or cuda:N, one of them";
+static const char mirrored[] = "--flip on or off";
+static const char cropped[] = "--crop center or random";
+static const char resumed[] = "--resume goes on from the newest checkpoint of the run in --out";
+static const char argument[] =
+    "a run, checkpoint or weights file is given without a name: ddpm sample RUN --out DIR";
+static const char pictures[] = "--data takes a folder of pictures, or a file of ddpm pack";
+static const char optimizer[] =
+    "it is AdamW always, with --beta1, --beta2, --eps and --weight-decay";
+static const char averaged[] = "an average is kept always: --ema-decay, --ema-every, --ema-after";
+static const char networks[] = "--network chooses among three U-Nets; --dim and --dim-mults widen";
+static const char logs[] = "log.csv and the grids of samples in the run's folder say how it goes";
+
+/* clang-format off */
+static const struct ddpm_foreign_name names[] = {
+    /* how long */
+    SAME("max-train-steps", "steps"), SAME("train-num-steps", "steps"), SAME("max-steps", "steps"),
+    SAME("train-steps", "steps"), SAME("training-steps", "steps"), SAME("total-steps", "steps"),
+    SAME("iterations", "steps"), SAME("iters", "steps"), SAME("max-iter", "steps"),
+    SAME("n-iters", "steps"), SAME("total-iterations", "steps"), SAME("lr-anneal-steps", "steps"),
+    {"epochs", "steps", in_steps}, {"epoch", "steps", in_steps}, {"num-epochs", "steps", in_steps},
+    {"n-epochs", "steps", in_steps}, {"num-train-epochs", "steps", in_steps},
+    {"max-train-epochs", "steps", in_steps}, {"max-epochs", "steps", in_steps},
+    {"total-epochs", "steps", in_steps}, {"duration", "steps", in_pictures},
+    {"kimg", "steps", in_pictures}, {"total-kimg", "steps", in_pictures},
+    {"num-steps", "steps", two_kinds}, {"n-steps", "steps", two_kinds},
+    {"nsteps", "steps", two_kinds},
+    /* how fast */
+    SAME("learning-rate", "lr"), SAME("train-lr", "lr"), SAME("base-lr", "lr"),
+    SAME("lr-scheduler", "lr-schedule"), SAME("lr-scheduler-type", "lr-schedule"),
+    SAME("lr-warmup-steps", "warmup"), SAME("warmup-steps", "warmup"),
+    SAME("num-warmup-steps", "warmup"), SAME("adam-beta1", "beta1"), SAME("adam-beta2", "beta2"),
+    SAME("adam-epsilon", "eps"), SAME("adam-eps", "eps"), SAME("epsilon", "eps"),
+    SAME("adam-weight-decay", "weight-decay"), SAME("wd", "weight-decay"),
+    {"adam-betas", "beta1", "--beta1 and --beta2"}, {"betas", "beta1", "--beta1 and --beta2"},
+    {"optimizer", NULL, optimizer}, {"optimizer-type", NULL, optimizer},
+    {"use-8bit-adam", NULL, optimizer}, {"momentum", "beta1", optimizer},
+    SAME("grad-clip", "max-grad-norm"), SAME("clip-grad-norm", "max-grad-norm"),
+    SAME("gradient-clip-val", "max-grad-norm"), SAME("clip-grad", "max-grad-norm"),
+    /* batches */
+    SAME("train-batch-size", "batch-size"), SAME("batch", "batch-size"), SAME("bs", "batch-size"),
+    SAME("gradient-accumulation-steps", "accumulate"), SAME("gradient-accumulate-every", "accumulate"),
+    SAME("accumulate-grad-batches", "accumulate"), SAME("grad-accum-steps", "accumulate"),
+    {"batch-gpu", "accumulate", "--batch-size pictures at once, --accumulate of these per step"},
+    {"microbatch", "accumulate", "--batch-size pictures at once, --accumulate of these per step"},
+    /* the average */
+    SAME("ema-rate", "ema-decay"), SAME("ema-max-decay", "ema-decay"), SAME("ema-beta", "ema-decay"),
+    SAME("ema-update-every", "ema-every"), SAME("ema-start", "ema-after"),
+    SAME("ema-update-after-step", "ema-after"), {"use-ema", NULL, averaged}, {"ema", NULL, averaged},
+    /* the diffusion */
+    SAME("num-train-timesteps", "timesteps"), SAME("num-timesteps", "timesteps"),
+    SAME("diffusion-steps", "timesteps"), SAME("ddpm-num-steps", "timesteps"),
+    SAME("noise-steps", "timesteps"), SAME("beta-schedule", "schedule"),
+    SAME("noise-schedule", "schedule"), SAME("betas-scheduler", "schedule"),
+    SAME("ddpm-beta-schedule", "schedule"), SAME("loss-type", "loss"),
+    {"learn-sigma", NULL, "the variance of the reverse chain is fixed"},
+    {"beta-start", NULL, "the betas of a schedule follow from --schedule and --timesteps"},
+    {"beta-end", NULL, "the betas of a schedule follow from --schedule and --timesteps"},
+    /* the network */
+    SAME("model-mapping", "network"), SAME("num-channels", "dim"), SAME("model-channels", "dim"),
+    SAME("base-channels", "dim"), SAME("cbase", "dim"), SAME("channel-mult", "dim-mults"),
+    SAME("channel-mults", "dim-mults"), SAME("channel-multiplier", "dim-mults"),
+    SAME("cres", "dim-mults"), SAME("in-channels", "channels"), SAME("out-channels", "out-dim"),
+    {"arch", "network", networks}, {"model", "network", networks},
+    {"num-res-blocks", "network", networks}, {"attention-resolutions", "network", networks},
+    {"num-heads", "network", networks}, {"dropout", NULL, "the networks have no dropout"},
+    /* pictures */
+    SAME("resolution", "image-size"), SAME("img-size", "image-size"), SAME("size", "image-size"),
+    SAME("image-resolution", "image-size"), SAME("image-size", "size"),
+    {"width", "image-size", "--image-size HxW, for example 96x128"},
+    {"height", "image-size", "--image-size HxW, for example 96x128"},
+    SAME("data-dir", "data"), SAME("data-path", "data"), SAME("train-data-dir", "data"),
+    SAME("instance-data-dir", "data"), SAME("image-folder", "data"), SAME("image-dir", "data"),
+    SAME("data-root", "data"), {"dataset", "data", pictures}, {"dataset-name", "data", pictures},
+    {"folder", "data", pictures}, {"input-dir", "data", pictures},
+    {"random-flip", "flip", mirrored}, {"augment-horizontal-flip", "flip", mirrored},
+    {"flip-aug", "flip", mirrored}, {"xflip", "flip", mirrored}, {"mirror", "flip", mirrored},
+    {"no-flip", "flip", mirrored}, {"center-crop", "crop", cropped}, {"random-crop", "crop", cropped},
+    SAME("num-workers", "decode-threads"), SAME("workers", "decode-threads"),
+    SAME("dataloader-num-workers", "decode-threads"),
+    SAME("max-data-loader-n-workers", "decode-threads"),
+    /* the run */
+    SAME("output-dir", "out"), SAME("outdir", "out"), SAME("out-dir", "out"), SAME("output", "out"),
+    SAME("results-folder", "out"), SAME("save-dir", "out"), SAME("log-dir", "out"),
+    SAME("logdir", "out"), SAME("output-name", "model-name"), SAME("config-file", "config"),
+    SAME("checkpointing-steps", "save-every"), SAME("save-interval", "save-every"),
+    SAME("save-every-n-steps", "save-every"), SAME("checkpoint-every", "save-every"),
+    SAME("sample-every-n-steps", "sample-every"), SAME("sample-interval", "sample-every"),
+    {"save-and-sample-every", "save-every", "--save-every and --sample-every"},
+    SAME("checkpoints-total-limit", "keep"), SAME("save-total-limit", "keep"),
+    {"resume-from-checkpoint", "resume", resumed}, {"resume-checkpoint", "resume", resumed},
+    {"resume-from", "resume", resumed},
+    {"pretrained-model-name-or-path", NULL, argument}, {"model-path", NULL, argument},
+    {"checkpoint", NULL, argument}, {"ckpt", NULL, argument}, {"ckpt-path", NULL, argument},
+    SAME("num-threads", "threads"), {"gpu", "device", devices}, {"gpus", "device", devices},
+    {"gpu-ids", "device", devices}, {"cuda", "device", devices}, {"cpu", "device", devices},
+    {"no-cuda", "device", devices}, {"mixed-precision", "precision", precisions},
+    {"fp16", "precision", precisions}, {"use-fp16", "precision", precisions},
+    {"bf16", "precision", precisions}, {"amp", "precision", precisions},
+    {"gradient-checkpointing", "memory", "--memory low"},
+    {"use-checkpoint", "memory", "--memory low"}, {"lowvram", "memory", "--memory low"},
+    {"wandb", NULL, logs}, {"report-to", NULL, logs}, {"log-interval", NULL, logs},
+    {"logging-steps", NULL, logs}, {"tensorboard", NULL, logs},
+    /* drawing */
+    SAME("num-samples", "count"), SAME("num-images", "count"), SAME("n-samples", "count"),
+    SAME("num-generate", "count"), SAME("images", "count"), SAME("num", "count"),
+    SAME("eval-batch-size", "batch"), SAME("sample-batch-size", "batch"),
+    SAME("max-batch-size", "batch"), {"seeds", "seed", "--seed, with --first and --count"},
+};
+/* clang-format on */
+
+static bool same(const char *known, const char *given, size_t length)
+{
+    for (size_t i = 0; i < length; ++i) {
+        const char c = given[i];
+        const char folded = c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+        if (folded != known[i]) /* its closing 0 is never folded */
+            return false;
+    }
+    return known[length] == 0;
+}
+
+const struct ddpm_foreign_name *ddpm_foreign_find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
+        if (same(names[i].name, name, length))
+            return &names[i];
+    return NULL;
+}

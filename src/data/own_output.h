@@ -1,0 +1,13 @@
+/* Folders that ddpm itself has written: they are no training pictures, even inside the folder of
+ * those. */
+#ifndef DDPM_DATA_OWN_OUTPUT_H
+#define DDPM_DATA_OWN_OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Is the folder `path`, which holds `names` (sorted), a run of ddpm train, or a folder with nothing
+ * but pictures that it, ddpm sample or a trajectory drew? A folder that cannot be read is not. */
+bool ddpm_is_own_output(const char *path, char *const *names, size_t count);
+
+#endif

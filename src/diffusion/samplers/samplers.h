@@ -1,0 +1,31 @@
+/* The samplers' own functions, one file each, and what they share. */
+#ifndef DDPM_DIFFUSION_SAMPLERS_SAMPLERS_H
+#define DDPM_DIFFUSION_SAMPLERS_SAMPLERS_H
+
+#include "diffusion/sampler.h"
+
+typedef ddpm_status ddpm_sampler_fill(const struct ddpm_sampler_request *request,
+                                      struct ddpm_turns *turns);
+
+ddpm_sampler_fill ddpm_fill_ancestral;
+ddpm_sampler_fill ddpm_fill_ddim;
+ddpm_sampler_fill ddpm_fill_heun;
+ddpm_sampler_fill ddpm_fill_dpmpp;
+ddpm_sampler_fill ddpm_fill_dpmpp_sde;
+ddpm_sampler_fill ddpm_fill_unipc;
+
+/* Append a turn that runs the network at `at` and keeps nothing, all weights 0. The pointer is good
+ * until the next call. */
+ddpm_status ddpm_turns_add(struct ddpm_turns *turns, size_t step, const struct ddpm_level *at,
+                           struct ddpm_turn **out);
+
+/* Steps of a request. */
+static inline size_t ddpm_request_steps(const struct ddpm_sampler_request *request)
+{
+    return request->count - 1;
+}
+
+/* λ' - λ of a step: positive; infinite into the clean picture and out of alpha = 0. */
+double ddpm_step_length(const struct ddpm_level *from, const struct ddpm_level *to);
+
+#endif

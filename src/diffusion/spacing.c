@@ -1,0 +1,121 @@
+/* How the steps of a chain are spread over a path. One definition each, for all samplers:
+ * docs/samplers.md. */
+#include <math.h>
+#include <string.h>
+
+#include "config/nearest.h"
+#include "diffusion/level.h"
+
+/* Timestep `index` of steps as long as T/N. With N > T that would overshoot: then they are as long
+ * as fits. Whole where N divides T. */
+static double along(const struct ddpm_path *path, int64_t steps, int64_t index)
+{
+    const int64_t count = path->timesteps;
+    if (steps <= count)
+        return (double)(index * count) / (double)steps;
+    return (double)(index * (count - 1)) / (double)(steps - 1);
+}
+
+static double leading(const struct ddpm_path *path, int64_t steps, int64_t step)
+{
+    return along(path, steps, steps - 1 - step);
+}
+
+static double trailing(const struct ddpm_path *path, int64_t steps, int64_t step)
+{
+    return (double)(path->timesteps - 1) - along(path, steps, step);
+}
+
+static double linspace(const struct ddpm_path *path, int64_t steps, int64_t step)
+{
+    const int64_t last = path->timesteps - 1;
+    return steps == 1 ? (double)last : (double)((steps - 1 - step) * last) / (double)(steps - 1);
+}
+
+/* From the path's largest sigma/alpha to its smallest, even in `to` of it. */
+static double between_ends(const struct ddpm_path *path, int64_t steps, int64_t step,
+                           double (*to)(double), double (*back)(double))
+{
+    const int64_t last = path->timesteps - 1;
+    if (step == 0 || step == steps - 1)
+        return step == 0 ? (double)last : 0;
+    const struct ddpm_level noisy = ddpm_path_level(path, (double)last);
+    const struct ddpm_level clear = ddpm_path_level(path, 0);
+    const double first = to(ddpm_level_ratio(&noisy)), end = to(ddpm_level_ratio(&clear));
+    const double part = (double)step / (double)(steps - 1);
+    return ddpm_path_time(path, back(first + part * (end - first)));
+}
+
+static const double rho = 7; /* Karras et al. 2022, equation 5 */
+
+static double to_karras(double ratio)
+{
+    return pow(ratio, 1 / rho);
+}
+
+static double from_karras(double root)
+{
+    return pow(root, rho);
+}
+
+static double karras(const struct ddpm_path *path, int64_t steps, int64_t step)
+{
+    return between_ends(path, steps, step, to_karras, from_karras);
+}
+
+static double exponential(const struct ddpm_path *path, int64_t steps, int64_t step)
+{
+    return between_ends(path, steps, step, log, exp);
+}
+
+const struct ddpm_spacing ddpm_spacings[] = {
+    [DDPM_SPACING_LEADING] = {"leading", "even in t, from T - T/N to 0", leading},
+    [DDPM_SPACING_LINSPACE] = {"linspace", "even in t, from T-1 to 0", linspace},
+    [DDPM_SPACING_TRAILING] = {"trailing", "even in t, from T-1 to T/N - 1", trailing},
+    [DDPM_SPACING_KARRAS] = {"karras", "even in (sigma/alpha)^(1/7) (Karras et al. 2022)", karras},
+    [DDPM_SPACING_EXPONENTIAL] = {"exponential", "even in ln(sigma/alpha)", exponential},
+};
+const size_t ddpm_spacing_count = sizeof ddpm_spacings / sizeof *ddpm_spacings;
+
+ddpm_status ddpm_spacing_find(const char *name, const struct ddpm_spacing **out)
+{
+    struct ddpm_nearest nearest = {.wanted = name};
+    for (size_t i = 0; i < ddpm_spacing_count; ++i) {
+        if (strcmp(ddpm_spacings[i].name, name) == 0) {
+            *out = &ddpm_spacings[i];
+            return DDPM_OK;
+        }
+        ddpm_nearest_offer(&nearest, ddpm_spacings[i].name);
+    }
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown spacing %s; the nearest is %s", name,
+                      nearest.best);
+}
+
+/* The whole timestep nearest to t, moved where it would be at or above the one before, or leave no
+ * room for those that follow. */
+static double whole_time(double t, double before, double following)
+{
+    const double whole = fmin(round(t), before - 1);
+    return fmax(whole, following);
+}
+
+ddpm_status ddpm_levels_space(const struct ddpm_path *path, const struct ddpm_spacing *spacing,
+                              int64_t steps, bool whole, struct ddpm_level *levels)
+{
+    if (steps < 1 || steps > DDPM_LARGEST_STEPS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %lld sampling steps, want 1 to %d",
+                          (long long)steps, DDPM_LARGEST_STEPS);
+    if (steps > path->timesteps && (whole || path->timesteps == 1))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got %lld sampling steps, want at most the schedule's %lld timesteps",
+                          (long long)steps, (long long)path->timesteps);
+    double before = (double)path->timesteps;
+    for (int64_t i = 0; i < steps; ++i) {
+        double t = spacing->time(path, steps, i);
+        if (whole)
+            t = before = whole_time(t, before, (double)(steps - 1 - i));
+        levels[i] = ddpm_path_level(path, t);
+    }
+    levels[steps] = DDPM_LEVEL_CLEAN;
+    return DDPM_OK;
+}

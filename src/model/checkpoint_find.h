@@ -1,0 +1,37 @@
+/* Which checkpoint a path means. */
+#ifndef DDPM_MODEL_CHECKPOINT_FIND_H
+#define DDPM_MODEL_CHECKPOINT_FIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* The files of tensors that every checkpoint has. */
+#define DDPM_CHECKPOINT_FILE_COUNT 3
+extern const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_FILE_COUNT];
+
+/* Names of folders that are being written begin so. A process killed while two checkpoints of one
+ * step changed places may leave the only whole one under such a name. */
+#define DDPM_CHECKPOINT_TEMPORARY ".tmp-"
+
+/* The folder, as an absolute path, of the checkpoint that `path` means:
+ *
+ * - of a run (a folder with `checkpoints` in it) the one that the link `checkpoints/latest` leads
+ *   to, whole or not. Where there is no such link, or it leads nowhere, the newest whole one,
+ * looked for among all; a `latest` that is a text file with a checkpoint's name puts that one
+ * first. What is not whole is passed over with a warning;
+ * - of a text file `latest` the checkpoint that it names;
+ * - of another folder that folder, whatever it holds.
+ *
+ * DDPM_ERROR_IO where there is none. */
+ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes);
+
+/* Does the run have anything that calls itself a checkpoint, whole or not? */
+ddpm_status ddpm_checkpoint_any(const char *run, bool *any);
+
+/* The number of a name "step-NNNNNN", or -1 for another name. */
+int64_t ddpm_checkpoint_number(const char *name);
+
+#endif

@@ -1,0 +1,238 @@
+/* Drawing with a sampler that is planned already: the turns of every batch, and what becomes of x.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/arguments.h"
+#include "core/memory.h"
+#include "model/sampler_state.h"
+#include "tensor/layout.h"
+
+/* One call of ddpm_sampler_draw(). */
+struct drawing {
+    struct ddpm_sampler *sampler;
+    struct ddpm_draw draw;
+    uint8_t *bytes; /* where the pictures go: one of the two */
+    float *values;
+};
+
+static int64_t values_per_picture(const struct ddpm_sampler *sampler)
+{
+    return (int64_t)ddpm_sampler_picture_bytes(sampler);
+}
+
+static ddpm_status write_counters(const struct drawing *drawing, int64_t offset, uint32_t number)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    const uint64_t seed = drawing->draw.seed;
+    for (int64_t b = 0; b < s->options.batch; ++b) {
+        int32_t *counter = s->host_counters + 4 * b;
+        counter[0] = (int32_t)(drawing->draw.first + offset + b);
+        counter[1] = (int32_t)number;
+        counter[2] = (int32_t)(uint32_t)seed;
+        counter[3] = (int32_t)(uint32_t)(seed >> 32);
+    }
+    return ddpm_graph_write(s->graph, s->counters, s->host_counters);
+}
+
+static ddpm_status write_rows(struct ddpm_sampler *s, const struct ddpm_turn *turn)
+{
+    struct ddpm_objective_row of = {0};
+    float row[DDPM_TURN_COLUMNS];
+    if (turn->evaluate)
+        s->objective->fill(&turn->at, &of);
+    row[DDPM_TURN_INPUT] = (float)of.c_in;
+    row[DDPM_TURN_TIME] = (float)of.c_noise;
+    row[DDPM_TURN_X0_X] = (float)of.x0_x;
+    row[DDPM_TURN_X0_OUT] = (float)of.x0_out;
+    row[DDPM_TURN_X0] = (float)turn->x0;
+    row[DDPM_TURN_X] = (float)turn->x;
+    row[DDPM_TURN_OUT] = (float)turn->out;
+    for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j)
+        row[DDPM_TURN_KEPT + j] = (float)turn->kept[j];
+    row[DDPM_TURN_NOISE] = (float)turn->noise;
+    row[DDPM_TURN_ONE] = 1;
+    for (int64_t b = 0; b < s->options.batch; ++b)
+        memcpy(s->host_rows + b * DDPM_TURN_COLUMNS, row, sizeof row);
+    return ddpm_graph_write(s->graph, s->rows, s->host_rows);
+}
+
+/* x as it begins: drawn, or the caller's. */
+static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t count)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    DDPM_TRY(write_counters(drawing, offset, 0));
+    if (!drawing->draw.init)
+        return ddpm_graph_run(s->graph, s->parts.start);
+    struct ddpm_tensor given = s->x->tensor;
+    given.n = count;
+    memset(s->host_x, 0, ddpm_tensor_bytes(&s->x->tensor));
+    ddpm_nchw_to_nhwc(&given, drawing->draw.init + offset * values_per_picture(s), s->host_x);
+    return ddpm_graph_write(s->graph, s->x, s->host_x);
+}
+
+static ddpm_status read_planar(struct ddpm_sampler *s)
+{
+    DDPM_TRY(ddpm_graph_read(s->graph, s->x, s->host_x));
+    ddpm_nhwc_to_nchw(&s->x->tensor, s->host_x, s->planar_x);
+    return DDPM_OK;
+}
+
+/* Tell the callback that a step is done. */
+static ddpm_status report(const struct drawing *drawing, const struct ddpm_turn *turn,
+                          int64_t offset, int64_t count)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    const struct ddpm_draw *draw = &drawing->draw;
+    const struct ddpm_tensor *x = &s->x->tensor;
+    const int64_t batch = s->options.batch, step = (int64_t)turn->step;
+    const int64_t left = s->steps - 1 - step;
+    if (!draw->callback)
+        return DDPM_OK;
+    struct ddpm_sample_progress progress = {
+        .time = turn->at.time,
+        .timestep = left,
+        .done = offset / batch * s->steps + step + 1,
+        .total = (draw->count + batch - 1) / batch * s->steps,
+        .first = offset,
+        .count = count,
+        .channels = x->c,
+        .height = x->h,
+        .width = x->w,
+    };
+    if (draw->every > 0 && left % draw->every == 0) {
+        DDPM_TRY(read_planar(s));
+        progress.x = s->planar_x;
+    }
+    if (draw->callback(draw->user, &progress) != 0)
+        return ddpm_raise(DDPM_STOPPED, "stopped by the caller with %lld steps left",
+                          (long long)left);
+    return DDPM_OK;
+}
+
+static ddpm_status hand_out(const struct drawing *drawing, int64_t offset, int64_t count)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    const int64_t per_picture = values_per_picture(s);
+    if (drawing->values) {
+        DDPM_TRY(read_planar(s));
+        memcpy(drawing->values + offset * per_picture, s->planar_x,
+               (size_t)(count * per_picture) * sizeof(float));
+        return DDPM_OK;
+    }
+    DDPM_TRY(ddpm_graph_read(s->graph, s->x, s->host_x));
+    for (int64_t i = 0; i < count * per_picture; ++i) {
+        if (!isfinite(s->host_x[i]))
+            return ddpm_raise(DDPM_ERROR_NOT_FINITE,
+                              "picture %lld: the chain diverged to a value that is not finite; "
+                              "clip predicted x_0, or look at the weights",
+                              (long long)(drawing->draw.first + offset + i / per_picture));
+        drawing->bytes[offset * per_picture + i] = ddpm_byte_of(s->host_x[i]);
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status draw_batch(const struct drawing *drawing, int64_t offset)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    const int64_t left = drawing->draw.count - offset;
+    const int64_t count = left < s->options.batch ? left : s->options.batch;
+    const struct ddpm_turns *turns = &s->turns;
+    DDPM_TRY(start(drawing, offset, count));
+    for (size_t i = 0; i < turns->count; ++i) {
+        const struct ddpm_turn *turn = &turns->items[i];
+        DDPM_TRY(write_counters(drawing, offset, ddpm_turns_left(turns, i)));
+        DDPM_TRY(write_rows(s, turn));
+        DDPM_TRY(ddpm_sampler_run_turn(s, turn));
+        if (i + 1 == turns->count || turns->items[i + 1].step != turn->step)
+            DDPM_TRY(report(drawing, turn, offset, count));
+    }
+    return hand_out(drawing, offset, count);
+}
+
+static ddpm_status check_draw(const struct ddpm_sampler *s, const struct ddpm_draw *draw)
+{
+    if (draw->count < 1 || draw->first < 0 || draw->every < 0 || draw->count > INT32_MAX ||
+        draw->first > INT32_MAX - draw->count)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "sampling: got %lld pictures from number %lld, want 1 or more from 0 or "
+                          "more",
+                          (long long)draw->count, (long long)draw->first);
+    if (!draw->init)
+        return DDPM_OK;
+    const int64_t values = draw->count * values_per_picture(s);
+    DDPM_TRY(ddpm_check_length("sampling: init", draw->init_count, (double)values));
+    for (int64_t i = 0; i < values; ++i)
+        if (!isfinite(draw->init[i]))
+            return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                              "sampling: init: got %g at place %lld, want finite numbers",
+                              (double)draw->init[i], (long long)i);
+    return DDPM_OK;
+}
+
+static ddpm_status draw_all(struct drawing *drawing, const struct ddpm_draw *given, size_t values)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    struct ddpm_draw *draw = &drawing->draw;
+    DDPM_TRY(ddpm_take_options(draw, sizeof *draw, sizeof(size_t), given, "ddpm_draw"));
+    DDPM_TRY(check_draw(s, draw));
+    DDPM_TRY(ddpm_check_length("sampling: pictures", values,
+                               (double)draw->count * (double)values_per_picture(s)));
+    for (int64_t offset = 0; offset < draw->count; offset += s->options.batch)
+        DDPM_TRY(draw_batch(drawing, offset));
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_sampler_draw(struct ddpm_sampler *sampler, const struct ddpm_draw *draw,
+                              uint8_t *pictures, size_t bytes)
+{
+    DDPM_REQUIRE(sampler);
+    DDPM_REQUIRE(pictures);
+    struct drawing drawing = {.sampler = sampler, .bytes = pictures};
+    return draw_all(&drawing, draw, bytes);
+}
+
+ddpm_status ddpm_sampler_draw_array(struct ddpm_sampler *sampler, const struct ddpm_draw *draw,
+                                    float *pictures, size_t values)
+{
+    DDPM_REQUIRE(sampler);
+    DDPM_REQUIRE(pictures);
+    struct drawing drawing = {.sampler = sampler, .values = pictures};
+    return draw_all(&drawing, draw, values);
+}
+
+ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_options *given,
+                        uint8_t *pictures, size_t bytes)
+{
+    struct ddpm_sample_options all;
+    struct ddpm_sampler *sampler;
+    DDPM_REQUIRE(pictures);
+    DDPM_TRY(ddpm_take_options(&all, sizeof all, sizeof(size_t), given, "ddpm_sample_options"));
+    const struct ddpm_draw draw = {
+        .size = sizeof draw,
+        .count = all.count,
+        .first = all.first,
+        .seed = all.seed,
+        .every = all.every,
+        .callback = all.callback,
+        .user = all.user,
+    };
+    struct ddpm_sampler_options options = {
+        .size = sizeof options,
+        .sampler = all.sampler,
+        .steps = all.steps,
+        .spacing = all.spacing,
+        .batch = all.batch,
+        .pictures = all.count,
+        .height = all.height,
+        .width = all.width,
+        .weights = all.weights,
+        .clip = all.clip,
+        .eta = all.eta,
+    };
+    DDPM_TRY(ddpm_sampler_create(network, &options, &sampler));
+    ddpm_status status = ddpm_sampler_draw(sampler, &draw, pictures, bytes);
+    ddpm_sampler_destroy(&sampler);
+    return status;
+}

@@ -1,0 +1,243 @@
+/* Samplers: a chain is planned once and draws as often as wanted.
+ *
+ * What a turn computes is arithmetic on the host (diffusion/sampler.h); here it becomes a row of
+ * coefficients and the parts of a graph (sampler_graph.c). Picture k draws its noise from (seed,
+ * stream, turns left, k), so it is the same in whatever batch it is drawn. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/arguments.h"
+#include "core/memory.h"
+#include "diffusion/schedule.h"
+#include "model/sampler_state.h"
+#include "tensor/layout.h"
+
+#define LARGEST_BATCH 16
+
+/* 20 pictures are two batches of 10, not 16 and 4. */
+static int64_t even_batch(int64_t pictures)
+{
+    const int64_t batches = (pictures + LARGEST_BATCH - 1) / LARGEST_BATCH;
+    return batches ? (pictures + batches - 1) / batches : LARGEST_BATCH;
+}
+
+/* Defaults for what the caller left open. */
+static ddpm_status fill_in_defaults(struct ddpm_sampler *sampler)
+{
+    const struct ddpm_diffusion_config *diffusion = &sampler->network->config.diffusion;
+    struct ddpm_sampler_options *options = &sampler->options;
+    if (options->pictures < 0 || options->pictures > INT32_MAX)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: got %lld pictures, want 1 or more",
+                          (long long)options->pictures);
+    if (options->batch < 0 || options->batch > INT32_MAX || options->height < 0 ||
+        options->width < 0 || options->steps < 0 || options->clip < -1 || options->clip > 1)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "sampler: got batch %lld, %lldx%lld, %lld steps, clip %d; want none "
+                          "negative, and clip 0, 1 or -1",
+                          (long long)options->batch, (long long)options->height,
+                          (long long)options->width, (long long)options->steps, options->clip);
+    if (!options->height || !options->width) {
+        options->height = diffusion->image_height;
+        options->width = diffusion->image_width;
+    }
+    if (options->clip < 0)
+        options->clip = diffusion->clip;
+    if (!options->batch)
+        options->batch = even_batch(options->pictures);
+    if (options->pictures && options->batch > options->pictures)
+        options->batch = options->pictures;
+    if (!options->sampler)
+        options->sampler = "ancestral";
+    if (!options->spacing)
+        options->spacing = "leading";
+    if (!options->steps)
+        options->steps = diffusion->timesteps;
+    return DDPM_OK;
+}
+
+static ddpm_status check_network(struct ddpm_sampler *sampler)
+{
+    const struct ddpm_network *network = sampler->network;
+    const int64_t channels = network->config.network.channels;
+    const int64_t out = ddpm_network_out_channels(network);
+    sampler->objective = &ddpm_objectives[DDPM_OBJECTIVE_NOISE];
+    if (out != channels * sampler->objective->outputs)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "a network with %lld output channels for pictures of %lld cannot be "
+                          "sampled",
+                          (long long)out, (long long)channels);
+    return DDPM_OK;
+}
+
+/* The chain's noise levels, and its turns. */
+static ddpm_status make_turns(struct ddpm_sampler *sampler)
+{
+    const struct ddpm_sampler_options *options = &sampler->options;
+    const struct ddpm_spacing *spacing;
+    struct ddpm_path path;
+    struct ddpm_level *levels = NULL;
+    DDPM_TRY(ddpm_sampler_find(options->sampler, &sampler->kind));
+    DDPM_TRY(ddpm_spacing_find(options->spacing, &spacing));
+    DDPM_TRY(ddpm_path_create(&sampler->network->config.diffusion, &path));
+    const size_t count = (size_t)options->steps + 1;
+    ddpm_status status =
+        ddpm_new_array((void **)&levels, count, sizeof *levels, "the levels of a chain");
+    if (status == DDPM_OK)
+        status = ddpm_levels_space(&path, spacing, options->steps, sampler->kind->discrete, levels);
+    const struct ddpm_sampler_request request = {
+        .levels = levels,
+        .count = count,
+        .path = &path,
+        .clip = options->clip != 0,
+        .predicts_noise = sampler->objective->learns_noise,
+        .eta = options->eta,
+    };
+    if (status == DDPM_OK)
+        status = ddpm_sampler_turns(sampler->kind, &request, &sampler->turns);
+    sampler->steps = options->steps;
+    sampler->evaluations = (int64_t)ddpm_turns_evaluations(&sampler->turns);
+    snprintf(sampler->description, sizeof sampler->description, "%s, %lld step%s, %s",
+             sampler->kind->name, (long long)sampler->steps, sampler->steps == 1 ? "" : "s",
+             spacing->name);
+    free(levels);
+    ddpm_path_clear(&path);
+    return status;
+}
+
+/* Plan the largest batch that fits, at most what was asked for. */
+static ddpm_status plan(struct ddpm_sampler *sampler, bool may_shrink)
+{
+    int64_t *batch = &sampler->options.batch;
+    for (;;) {
+        ddpm_status status = ddpm_sampler_build(sampler);
+        if (status == DDPM_OK)
+            status = ddpm_graph_plan(sampler->graph, sampler->network->device);
+        if (status != DDPM_ERROR_MEMORY || *batch == 1 || !may_shrink)
+            return status;
+        ddpm_graph_destroy(&sampler->graph);
+        *batch = (*batch + 1) / 2;
+        ddpm_log(DDPM_LOG_INFO, "not enough memory: drawing %lld pictures at once",
+                 (long long)*batch);
+    }
+}
+
+static ddpm_status allocate_host(struct ddpm_sampler *sampler)
+{
+    const size_t batch = (size_t)sampler->options.batch;
+    const size_t count = (size_t)ddpm_tensor_count(&sampler->x->tensor);
+    DDPM_TRY(
+        ddpm_new_array((void **)&sampler->host_counters, 4 * batch, sizeof(int32_t), "counters"));
+    DDPM_TRY(ddpm_new_array((void **)&sampler->host_rows, batch * DDPM_TURN_COLUMNS, sizeof(float),
+                            "coefficients"));
+    DDPM_TRY(ddpm_new_array((void **)&sampler->host_x, count, sizeof(float), "pictures"));
+    return ddpm_new_array((void **)&sampler->planar_x, count, sizeof(float), "pictures");
+}
+
+/* Everything but memory. */
+static ddpm_status prepare(struct ddpm_network *network, const struct ddpm_sampler_options *given,
+                           struct ddpm_sampler *sampler)
+{
+    sampler->network = network;
+    DDPM_TRY(ddpm_take_options(&sampler->options, sizeof sampler->options, sizeof(size_t), given,
+                               "ddpm_sampler_options"));
+    DDPM_TRY(fill_in_defaults(sampler));
+    DDPM_TRY(check_network(sampler));
+    return make_turns(sampler);
+}
+
+ddpm_status ddpm_sampler_create(struct ddpm_network *network,
+                                const struct ddpm_sampler_options *options,
+                                struct ddpm_sampler **out)
+{
+    struct ddpm_sampler *sampler;
+    DDPM_REQUIRE(out);
+    *out = NULL;
+    DDPM_REQUIRE(options);
+    DDPM_TRY(ddpm_network_check_use(network, options->weights));
+    DDPM_TRY(DDPM_NEW(&sampler, "a sampler"));
+    ddpm_status status = prepare(network, options, sampler);
+    if (status == DDPM_OK)
+        status = plan(sampler, options->batch == 0);
+    if (status == DDPM_OK)
+        status = allocate_host(sampler);
+    if (status != DDPM_OK)
+        ddpm_sampler_destroy(&sampler);
+    *out = sampler;
+    return status;
+}
+
+void ddpm_sampler_destroy(struct ddpm_sampler **sampler)
+{
+    struct ddpm_sampler *s = sampler ? *sampler : NULL;
+    if (!s)
+        return;
+    ddpm_sampler_release_recordings(s);
+    ddpm_graph_destroy(&s->graph);
+    ddpm_turns_clear(&s->turns);
+    free(s->host_counters);
+    free(s->host_rows);
+    free(s->host_x);
+    free(s->planar_x);
+    free(s);
+    *sampler = NULL;
+}
+
+ddpm_status ddpm_sampler_measure(struct ddpm_network *network,
+                                 const struct ddpm_sampler_options *options,
+                                 struct ddpm_memory_plan *out)
+{
+    struct ddpm_sampler sampler = {0};
+    DDPM_REQUIRE(network);
+    DDPM_REQUIRE(out);
+    ddpm_status status = prepare(network, options, &sampler);
+    if (status == DDPM_OK)
+        status = ddpm_sampler_build(&sampler);
+    if (status == DDPM_OK)
+        status = ddpm_graph_lay_out(sampler.graph, network->device);
+    if (status == DDPM_OK)
+        *out = (struct ddpm_memory_plan){
+            .activations = sampler.graph->arena_bytes,
+            .packed = sampler.graph->packed_bytes,
+            .host = 2 * ddpm_tensor_bytes(&sampler.x->tensor),
+            .available = ddpm_device_available(network->device),
+            .flops_per_step = ddpm_graph_flops(sampler.graph, sampler.parts.evaluate)};
+    ddpm_graph_destroy(&sampler.graph);
+    ddpm_turns_clear(&sampler.turns);
+    return status;
+}
+
+size_t ddpm_sampler_picture_bytes(const struct ddpm_sampler *sampler)
+{
+    if (!sampler)
+        return 0;
+    const struct ddpm_tensor *x = &sampler->x->tensor;
+    return (size_t)(x->h * x->w * x->c);
+}
+
+int64_t ddpm_sampler_steps(const struct ddpm_sampler *sampler)
+{
+    return sampler ? sampler->steps : 0;
+}
+
+int64_t ddpm_sampler_evaluations(const struct ddpm_sampler *sampler)
+{
+    return sampler ? sampler->evaluations : 0;
+}
+
+const char *ddpm_sampler_description(const struct ddpm_sampler *sampler)
+{
+    return sampler ? sampler->description : "";
+}
+
+size_t ddpm_sampler_count(void)
+{
+    return ddpm_samplers_count;
+}
+
+struct ddpm_sampler_info ddpm_sampler_at(size_t index)
+{
+    if (index >= ddpm_samplers_count)
+        return (struct ddpm_sampler_info){0};
+    return (struct ddpm_sampler_info){ddpm_samplers[index].name, ddpm_samplers[index].help};
+}

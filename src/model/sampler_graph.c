@@ -1,0 +1,163 @@
+/* A sampler's turns as parts of one graph:
+ *
+ *     start         x ~ N(0, I)
+ *     evaluate      out = network(INPUT·x, TIME),  x̂_0 = X0_X·x + X0_OUT·out, clipped
+ *     step          x = X0·x̂_0 + X·x + OUT·out + Σ KEPT_j·k_j
+ *     noisy step    the same + NOISE·z
+ *     keep j        k_j = x̂_0
+ *
+ * A turn runs one to three of them. Parts that no turn needs are not built. */
+#include "core/random.h"
+#include "model/sampler_state.h"
+#include "nets/nets.h"
+
+/* What the turns need beside x. */
+struct needs {
+    bool x0, out, noise, quiet, keep[DDPM_SAMPLER_SLOTS];
+};
+
+static struct needs find_needs(const struct ddpm_turns *turns)
+{
+    struct needs needs = {0};
+    for (size_t i = 0; i < turns->count; ++i) {
+        const struct ddpm_turn *turn = &turns->items[i];
+        needs.x0 |= turn->x0 != 0 || turn->keep_x0 >= 0;
+        needs.out |= turn->out != 0;
+        needs.noise |= turn->noise != 0;
+        needs.quiet |= turn->noise == 0;
+        if (turn->keep_x0 >= 0)
+            needs.keep[turn->keep_x0] = true;
+    }
+    return needs;
+}
+
+/* Values that a turn combines. */
+struct material {
+    struct ddpm_value *x0, *out, *kept[DDPM_SAMPLER_SLOTS];
+};
+
+static void build_start(struct ddpm_sampler *sampler, const struct ddpm_tensor *shape)
+{
+    struct ddpm_graph *g = sampler->graph;
+    const int64_t batch = shape->n;
+    sampler->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 4);
+    sampler->rows = ddpm_graph_input(g, DDPM_F32, batch, 1, 1, DDPM_TURN_COLUMNS);
+    sampler->parts.start = ddpm_graph_begin_part(g, "start");
+    sampler->x = ddpm_draw_normal(g, sampler->counters, 0, DDPM_STREAM_SAMPLE_INIT, shape);
+    ddpm_graph_keep(sampler->x);
+}
+
+static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct material *made)
+{
+    struct ddpm_graph *g = sampler->graph;
+    struct ddpm_network *network = sampler->network;
+    struct ddpm_value *x = sampler->x, *rows = sampler->rows;
+    const int input_columns[DDPM_COMBINED] = {DDPM_TURN_INPUT};
+    const int x0_columns[DDPM_COMBINED] = {DDPM_TURN_X0_X, DDPM_TURN_X0_OUT};
+    sampler->parts.evaluate = ddpm_graph_begin_part(g, "evaluate");
+    struct ddpm_net_inputs inputs = {
+        .x = ddpm_convert(g, x, network->dtype),
+        .time = ddpm_graph_view(g, rows, DDPM_TURN_TIME, 1),
+    };
+    if (sampler->objective->scales_input)
+        inputs.x = ddpm_combine(g, rows, input_columns, (struct ddpm_value *[DDPM_COMBINED]){x},
+                                false, network->dtype, NULL);
+    made->out = ddpm_net_build(g, &network->config.network, &inputs);
+    if (made->out && made->out->tensor.c > x->tensor.c) /* the rest is a variance */
+        made->out = ddpm_graph_view(g, made->out, 0, x->tensor.c);
+    if (wants_x0)
+        made->x0 =
+            ddpm_combine(g, rows, x0_columns, (struct ddpm_value *[DDPM_COMBINED]){x, made->out},
+                         sampler->options.clip != 0, DDPM_F32, NULL);
+}
+
+static int build_step(struct ddpm_sampler *sampler, const struct needs *needs,
+                      const struct material *made, bool noisy)
+{
+    struct ddpm_graph *g = sampler->graph;
+    struct ddpm_value *x = sampler->x;
+    int columns[DDPM_COMBINED] = {DDPM_TURN_X0, DDPM_TURN_X, DDPM_TURN_OUT};
+    struct ddpm_value *inputs[DDPM_COMBINED] = {needs->x0 ? made->x0 : NULL, x,
+                                                needs->out ? made->out : NULL};
+    const int part = ddpm_graph_begin_part(g, noisy ? "noisy step" : "step");
+    for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j) {
+        columns[3 + j] = DDPM_TURN_KEPT + j;
+        inputs[3 + j] = made->kept[j];
+    }
+    columns[3 + DDPM_SAMPLER_SLOTS] = DDPM_TURN_NOISE;
+    if (noisy && x)
+        inputs[3 + DDPM_SAMPLER_SLOTS] =
+            ddpm_draw_normal(g, sampler->counters, 0, DDPM_STREAM_SAMPLE_STEP, &x->tensor);
+    ddpm_combine(g, sampler->rows, columns, inputs, false, DDPM_F32, x);
+    return part;
+}
+
+static void build_keeping(struct ddpm_sampler *sampler, const struct needs *needs,
+                          const struct material *made)
+{
+    struct ddpm_graph *g = sampler->graph;
+    const int columns[DDPM_COMBINED] = {DDPM_TURN_ONE};
+    for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j)
+        if (needs->keep[j]) {
+            sampler->parts.keep[j] = ddpm_graph_begin_part(g, "keep");
+            ddpm_combine(g, sampler->rows, columns, (struct ddpm_value *[DDPM_COMBINED]){made->x0},
+                         false, DDPM_F32, made->kept[j]);
+        }
+}
+
+ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler)
+{
+    struct ddpm_network *network = sampler->network;
+    const struct ddpm_sampler_options *options = &sampler->options;
+    const struct needs needs = find_needs(&sampler->turns);
+    struct material made = {0};
+    DDPM_TRY(ddpm_graph_create(network->dtype, &sampler->graph));
+    struct ddpm_graph *g = sampler->graph;
+    const int64_t channels = network->config.network.channels;
+    const struct ddpm_tensor shape =
+        ddpm_tensor_make(DDPM_F32, options->batch, options->height, options->width, channels);
+    ddpm_graph_use(g, &network->weights, (int)options->weights);
+    build_start(sampler, &shape);
+    for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j)
+        if (needs.keep[j])
+            made.kept[j] = ddpm_graph_value(g, DDPM_VALUE_KEPT, shape);
+    build_evaluation(sampler, needs.x0, &made);
+    if (needs.quiet)
+        sampler->parts.step = build_step(sampler, &needs, &made, false);
+    if (needs.noise)
+        sampler->parts.noisy_step = build_step(sampler, &needs, &made, true);
+    build_keeping(sampler, &needs, &made);
+    ddpm_graph_fuse(g, ~0u);
+    return g->status;
+}
+
+struct turn_of {
+    struct ddpm_sampler *sampler;
+    const struct ddpm_turn *turn;
+};
+
+static ddpm_status submit(void *user)
+{
+    const struct turn_of *of = user;
+    const struct ddpm_sampler_parts *parts = &of->sampler->parts;
+    struct ddpm_graph *g = of->sampler->graph;
+    if (of->turn->evaluate)
+        DDPM_TRY(ddpm_graph_run(g, parts->evaluate));
+    DDPM_TRY(ddpm_graph_run(g, of->turn->noise != 0 ? parts->noisy_step : parts->step));
+    return of->turn->keep_x0 >= 0 ? ddpm_graph_run(g, parts->keep[of->turn->keep_x0]) : DDPM_OK;
+}
+
+ddpm_status ddpm_sampler_run_turn(struct ddpm_sampler *sampler, const struct ddpm_turn *turn)
+{
+    struct turn_of of = {sampler, turn};
+    struct ddpm_recording *recording =
+        &sampler->recordings[turn->evaluate][turn->noise != 0][1 + turn->keep_x0];
+    return ddpm_recording_run(recording, sampler->network->device, submit, &of);
+}
+
+void ddpm_sampler_release_recordings(struct ddpm_sampler *sampler)
+{
+    struct ddpm_recording *all = &sampler->recordings[0][0][0];
+    for (size_t i = 0; i < sizeof sampler->recordings / sizeof *all; ++i)
+        ddpm_recording_release(&all[i], sampler->network->device);
+}

@@ -1,0 +1,12 @@
+/* The builders that the rows of config/networks.inc name, for their own files and the table alone.
+ */
+#ifndef DDPM_NETS_BUILDERS_H
+#define DDPM_NETS_BUILDERS_H
+
+#include "nets/nets.h"
+
+#define NETWORK(id, name, help, build) ddpm_net_builder ddpm_build_##build;
+#include "config/networks.inc"
+#undef NETWORK
+
+#endif

@@ -1,0 +1,15 @@
+/* Between the library's layout and other people's: NHWC ↔ NCHW, and numbers in [-1,1] ↔ bytes. */
+#ifndef DDPM_TENSOR_LAYOUT_H
+#define DDPM_TENSOR_LAYOUT_H
+
+#include "tensor/tensor.h"
+
+/* Host copies. `nhwc` is dense and has the tensor's dtype; `nchw` is fp32. */
+void ddpm_nchw_to_nhwc(const struct ddpm_tensor *shape, const float *nchw, void *nhwc);
+void ddpm_nhwc_to_nchw(const struct ddpm_tensor *shape, const void *nhwc, float *nchw);
+
+/* The byte that shows a number: [-1,1] becomes 0 … 255, rounded half away from zero, clamped. NaN
+ * becomes 0. */
+uint8_t ddpm_byte_of(float value);
+
+#endif

@@ -1,0 +1,61 @@
+/* Steps on values of the caller's: for tests, and for programs that have pictures of their own. */
+#include "core/arguments.h"
+#include "tensor/layout.h"
+#include "training/trainer_state.h"
+
+/* One picture-shaped input of a micro-batch from NCHW. */
+static ddpm_status write_planar(struct ddpm_trainer *trainer, struct ddpm_value *value,
+                                const float *nchw)
+{
+    ddpm_nchw_to_nhwc(&value->tensor, nchw, trainer->host_values);
+    return ddpm_graph_write(trainer->graph, value, trainer->host_values);
+}
+
+ddpm_status ddpm_trainer_write_given(struct ddpm_trainer *trainer,
+                                     const struct ddpm_step_values *values, int64_t index)
+{
+    const int64_t size = trainer->config.training.batch_size;
+    const int64_t count = ddpm_tensor_count(&trainer->x0->tensor);
+    for (int64_t b = 0; b < size; ++b)
+        trainer->host_counters[b] = (int32_t)values->timesteps[index * size + b];
+    DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->t, trainer->host_counters));
+    DDPM_TRY(write_planar(trainer, trainer->x0, values->pictures + index * count));
+    return write_planar(trainer, trainer->noise, values->noise + index * count);
+}
+
+static ddpm_status check_input(const struct ddpm_trainer *trainer,
+                               const struct ddpm_step_input *input)
+{
+    const int64_t pictures = ddpm_pictures_per_step(&trainer->config.training);
+    const int64_t last = trainer->path.timesteps - 1;
+    const double values = (double)ddpm_tensor_count(&trainer->x0->tensor) *
+                          (double)trainer->config.training.accumulate;
+    if (!input->pictures || !input->timesteps || !input->noise)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a step: got NULL as %s",
+                          !input->pictures    ? "pictures"
+                          : !input->timesteps ? "timesteps"
+                                              : "noise");
+    DDPM_TRY(ddpm_check_length("a step: pictures", input->picture_count, values));
+    DDPM_TRY(ddpm_check_length("a step: timesteps", input->timestep_count, (double)pictures));
+    DDPM_TRY(ddpm_check_length("a step: noise", input->noise_count, values));
+    for (int64_t b = 0; b < pictures; ++b)
+        if (input->timesteps[b] < 0 || input->timesteps[b] > last)
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "timestep %lld: got %lld, want 0 to %lld",
+                              (long long)b, (long long)input->timesteps[b], (long long)last);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
+                                    const struct ddpm_step_input *given,
+                                    struct ddpm_step_result *result)
+{
+    struct ddpm_step_input input;
+    DDPM_REQUIRE(trainer);
+    DDPM_REQUIRE(result);
+    DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step on given values"));
+    DDPM_TRY(ddpm_take_options(&input, sizeof input, sizeof input, given, "ddpm_step_input"));
+    DDPM_TRY(check_input(trainer, &input));
+    const struct ddpm_step_values values = {
+        .pictures = input.pictures, .noise = input.noise, .timesteps = input.timesteps};
+    return ddpm_trainer_run_values(trainer, &values, result);
+}

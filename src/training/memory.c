@@ -1,0 +1,104 @@
+/* What a trainer takes, and refusing it before anything large is allocated. */
+#include <stdio.h>
+
+#include "core/memory.h"
+#include "training/trainer_state.h"
+
+/* Host memory beside the device's: batches read ahead, and a checkpoint on its way out. */
+static size_t host_bytes(const struct ddpm_trainer *trainer)
+{
+    const struct ddpm_config *config = &trainer->config;
+    const struct ddpm_tensor *pictures = &trainer->pictures->tensor;
+    const size_t batch =
+        ddpm_tensor_bytes(pictures) * (size_t)config->training.accumulate; /* of one step */
+    size_t bytes = ddpm_tensor_bytes(&trainer->x0->tensor);
+    if (trainer->data)
+        bytes += batch * (size_t)(config->data.prefetch + 1);
+    for (int p = 0; p < trainer->player_count && !trainer->device->backend->host_memory; ++p)
+        bytes += DDPM_SLAB_COUNT * ddpm_weight_set_bytes(&trainer->players[p].network->weights);
+    return bytes;
+}
+
+/* What is still to be allocated on the device beside the graph's own memory. */
+static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
+{
+    size_t bytes = trainer->device->backend->host_memory ? host_bytes(trainer) : 0;
+    for (int p = 0; p < trainer->player_count; ++p) {
+        const struct ddpm_weight_set *set = &trainer->players[p].network->weights;
+        bytes += ddpm_optimizer_bytes(set);
+        if (!set->device) /* only declared so far */
+            bytes += 2 * ddpm_weight_set_bytes(set);
+    }
+    return bytes;
+}
+
+static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low_memory,
+                           uint64_t *need)
+{
+    ddpm_graph_destroy(&trainer->graph);
+    DDPM_TRY(trainer->task->build(trainer, batch, low_memory));
+    DDPM_TRY(ddpm_graph_lay_out(trainer->graph, trainer->device));
+    *need =
+        trainer->graph->arena_bytes + trainer->graph->packed_bytes + bytes_beside_graph(trainer);
+    return DDPM_OK;
+}
+
+static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memory, uint64_t beside)
+{
+    uint64_t need;
+    return lay_out(trainer, batch, low_memory, &need) == DDPM_OK &&
+           need + beside <= ddpm_device_available(trainer->device);
+}
+
+/* The plan does not fit: say what would. */
+static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside, const char *why)
+{
+    const struct ddpm_config *config = &trainer->config;
+    const int64_t size = config->training.batch_size;
+    if (!config->run.low_memory && would_fit(trainer, size, true, beside))
+        return ddpm_raise(DDPM_ERROR_MEMORY, "%s; memory low would fit", why);
+    for (int64_t batch = size / 2; batch > 0; batch /= 2)
+        if (size % batch == 0 && would_fit(trainer, batch, config->run.low_memory, beside))
+            return ddpm_raise(
+                DDPM_ERROR_MEMORY,
+                "%s; batch-size %lld would fit (with accumulate %lld it trains alike)", why,
+                (long long)batch, (long long)(config->training.accumulate * (size / batch)));
+    return ddpm_raise(DDPM_ERROR_MEMORY,
+                      "%s; not even one picture would fit: a smaller dim or size is needed", why);
+}
+
+ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
+{
+    const struct ddpm_config *config = &trainer->config;
+    const size_t available = ddpm_device_available(trainer->device);
+    uint64_t need;
+    char why[256];
+    DDPM_TRY(lay_out(trainer, config->training.batch_size, config->run.low_memory, &need));
+    need += beside;
+    if (!available || need <= available)
+        return DDPM_OK;
+    snprintf(why, sizeof why,
+             "out of memory before any work: the plan needs %.2f GB, %.2f GB are free",
+             (double)need / 1e9, (double)available / 1e9);
+    return suggest_smaller(trainer, beside, why);
+}
+
+struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
+{
+    const struct ddpm_graph *g = trainer->graph;
+    uint64_t weights = 0;
+    for (int p = 0; p < trainer->player_count; ++p) {
+        const struct ddpm_weight_set *set = &trainer->players[p].network->weights;
+        weights += 2 * (uint64_t)ddpm_weight_set_bytes(set) + ddpm_optimizer_bytes(set);
+    }
+    const double flops =
+        ddpm_graph_flops(g, trainer->parts.forward) + ddpm_graph_flops(g, trainer->parts.backward);
+    return (struct ddpm_memory_plan){
+        .activations = g->arena_bytes,
+        .packed = g->packed_bytes,
+        .weights = weights,
+        .host = host_bytes(trainer),
+        .available = ddpm_device_available(trainer->device),
+        .flops_per_step = flops * (double)trainer->config.training.accumulate,
+    };
+}

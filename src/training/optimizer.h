@@ -1,0 +1,47 @@
+/* AdamW over one weight set: its moments, its hyper-parameters, and its part of a graph. */
+#ifndef DDPM_TRAINING_OPTIMIZER_H
+#define DDPM_TRAINING_OPTIMIZER_H
+
+#include "config/config.h"
+#include "graph/ops.h"
+
+struct ddpm_optimizer {
+    struct ddpm_weight_set *set; /* borrowed */
+    void *m, *v;                 /* slabs on the set's device */
+    bool holds_gradients;
+    int copy;   /* the part that refreshes the bf16 copies; -1: none */
+    int update; /* the part that clips, steps and averages */
+    struct ddpm_value *hyper, *norm;
+};
+
+/* Allocate the moments, and the set's gradients and copies unless another optimizer has. Release in
+ * any case. */
+ddpm_status ddpm_optimizer_allocate(struct ddpm_optimizer *optimizer, struct ddpm_weight_set *set);
+void ddpm_optimizer_release(struct ddpm_optimizer *optimizer);
+
+/* Bytes beside the set's values and averages. */
+size_t ddpm_optimizer_bytes(const struct ddpm_weight_set *set);
+
+/* Append the part that refreshes the copies, where the set keeps some; before whatever reads them.
+ */
+void ddpm_optimizer_build_copy(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph);
+
+/* Append the update. A step whose `losses` [B,1,1,1] or gradients are not finite changes nothing.
+ */
+void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
+                                 struct ddpm_value *losses);
+
+/* Write the hyper-parameters of the step after `done` steps. Returns its learning rate in *lr. */
+ddpm_status ddpm_optimizer_set_step(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
+                                    const struct ddpm_training_config *config, int64_t done,
+                                    double *lr);
+
+/* Bring the copies up to date where somebody else has changed the values. */
+ddpm_status ddpm_optimizer_refresh_copies(struct ddpm_optimizer *optimizer,
+                                          struct ddpm_graph *graph);
+
+/* Learning rate and EMA decay of the step after `done` steps; see docs/model.md. */
+double ddpm_learning_rate(const struct ddpm_training_config *config, int64_t done);
+double ddpm_ema_decay(const struct ddpm_training_config *config, int64_t done);
+
+#endif

@@ -1,0 +1,110 @@
+/* Denoising (Ho et al. 2020, algorithm 1), the five lines:
+ *
+ *     draw      x_0 = pictures, t ~ U{0…T-1}, ε ~ N(0,I)
+ *     forward   x_t = α_t·x_0 + σ_t·ε,  loss = ‖target - network(x_t, t)‖²
+ *     backward  gradients += ∂loss
+ *     update    clip, AdamW, EMA
+ *
+ * What the network is given and what its target is are the objective's; their coefficients are
+ * gathered from a table, one row per timestep. */
+#include "core/random.h"
+#include "nets/nets.h"
+#include "training/tasks/task.h"
+#include "training/trainer_state.h"
+
+static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
+{
+    const struct ddpm_network *network = trainer->players[0].network;
+    const struct ddpm_diffusion_config *diffusion = &network->config.diffusion;
+    struct ddpm_graph *g = trainer->graph;
+    const uint64_t seed = trainer->config.training.seed;
+    trainer->parts.draw = ddpm_graph_begin_part(g, "draw");
+    trainer->pictures = ddpm_graph_input(g, DDPM_U8, batch, diffusion->image_height,
+                                         diffusion->image_width, network->config.network.channels);
+    trainer->flips = ddpm_graph_input(g, DDPM_U8, batch, 1, 1, 1);
+    trainer->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
+    trainer->table =
+        ddpm_graph_input(g, DDPM_F32, trainer->path.timesteps, 1, 1, DDPM_TRAINING_COLUMNS);
+    trainer->x0 = ddpm_normalize_pictures(g, trainer->pictures, trainer->flips);
+    trainer->t = ddpm_draw_timesteps(g, trainer->counters, seed, (int)diffusion->timesteps,
+                                     diffusion->timestep_per_batch);
+    if (trainer->x0)
+        trainer->noise =
+            ddpm_draw_normal(g, trainer->counters, seed, DDPM_STREAM_NOISE, &trainer->x0->tensor);
+    ddpm_graph_keep(trainer->x0);
+    ddpm_graph_keep(trainer->t);
+    ddpm_graph_keep(trainer->noise);
+}
+
+/* One picture-shaped mixture of x_0 and ε. */
+static struct ddpm_value *mix(struct ddpm_trainer *trainer, struct ddpm_value *rows, int of_x0,
+                              int of_noise, enum ddpm_dtype dtype)
+{
+    const int columns[DDPM_COMBINED] = {of_x0, of_noise};
+    struct ddpm_value *const inputs[DDPM_COMBINED] = {trainer->x0, trainer->noise};
+    return ddpm_combine(trainer->graph, rows, columns, inputs, false, dtype, NULL);
+}
+
+/* What the network is given at this level. */
+static struct ddpm_value *build_input(struct ddpm_trainer *trainer, struct ddpm_value *rows)
+{
+    struct ddpm_graph *g = trainer->graph;
+    if (!trainer->objective->scales_input)
+        return mix(trainer, rows, DDPM_TRAINING_X0, DDPM_TRAINING_NOISE, g->dtype);
+    const int columns[DDPM_COMBINED] = {DDPM_TRAINING_INPUT};
+    struct ddpm_value *const inputs[DDPM_COMBINED] = {
+        mix(trainer, rows, DDPM_TRAINING_X0, DDPM_TRAINING_NOISE, DDPM_F32)};
+    return ddpm_combine(g, rows, columns, inputs, false, g->dtype, NULL);
+}
+
+/* The loss of every picture, and its gradient. */
+static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
+{
+    struct ddpm_graph *g = trainer->graph;
+    const struct ddpm_network *network = trainer->players[0].network;
+    const struct ddpm_objective *objective = trainer->objective;
+    const enum ddpm_loss loss = (enum ddpm_loss)network->config.diffusion.loss;
+    trainer->parts.forward = ddpm_graph_begin_part(g, "forward");
+    struct ddpm_value *rows = ddpm_gather_rows(g, trainer->table, trainer->t);
+    const struct ddpm_net_inputs inputs = {
+        .x = build_input(trainer, rows),
+        .time = ddpm_graph_view(g, rows, DDPM_TRAINING_TIME, 1),
+    };
+    struct ddpm_value *answer = ddpm_net_build(g, &network->config.network, &inputs);
+    struct ddpm_value *target =
+        objective->learns_noise
+            ? trainer->noise
+            : mix(trainer, rows, DDPM_TRAINING_TARGET_X0, DDPM_TRAINING_TARGET_NOISE, DDPM_F32);
+    struct ddpm_value *weight =
+        objective->weighted ? ddpm_graph_view(g, rows, DDPM_TRAINING_WEIGHT, 1) : NULL;
+    trainer->loss = ddpm_loss_per_picture(g, answer, target, weight, loss);
+    ddpm_graph_fuse(g, ~0u);
+    trainer->parts.backward = ddpm_graph_begin_part(g, "backward");
+    const float share = 1.0f / (float)trainer->config.training.accumulate;
+    return (struct ddpm_seed){answer, ddpm_loss_gradient(g, answer, target, weight, loss, share)};
+}
+
+static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
+{
+    struct ddpm_player *player = &trainer->players[0];
+    const int64_t accumulate = trainer->config.training.accumulate;
+    DDPM_TRY(ddpm_graph_create(player->network->dtype, &trainer->graph));
+    struct ddpm_graph *g = trainer->graph;
+    ddpm_graph_use(g, &player->network->weights, 0);
+    g->reads_copies = true;
+    g->recompute = low_memory;
+    g->repack = accumulate == 1 || low_memory;
+    ddpm_optimizer_build_copy(&player->optimizer, g);
+    build_draw(trainer, batch);
+    const struct ddpm_seed seed = build_loss(trainer);
+    if (seed.gradient)
+        DDPM_TRY(ddpm_graph_differentiate(g, &seed, 1, NULL));
+    /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
+    trainer->losses = trainer->loss;
+    if (accumulate > 1)
+        trainer->losses = ddpm_graph_input(g, DDPM_F32, batch * accumulate, 1, 1, 1);
+    ddpm_optimizer_build_update(&player->optimizer, g, trainer->losses);
+    return g->status;
+}
+
+const struct ddpm_task ddpm_task_denoise = {.name = "denoise", .build = build};
