@@ -231,9 +231,9 @@ ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device
 ddpm_status ddpm_graph_run(struct ddpm_graph *graph, int part);
 
 /* Like ddpm_graph_run(), looking at every output: the first that is not finite is
- * DDPM_ERROR_NOT_FINITE, its text naming the layer; *image receives its image's place in the batch,
- * or -1. */
-ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *image);
+ * DDPM_ERROR_NOT_FINITE, its text naming the layer; *picture receives its picture's place in the
+ * batch, or -1. */
+ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *picture);
 
 /* Run one part `repeats` times, timing every call by itself: seconds[i] is the median of the part's
  * call i. */
