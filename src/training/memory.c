@@ -12,7 +12,7 @@ static size_t host_bytes(const struct ddpm_trainer *trainer)
     const size_t batch =
         ddpm_tensor_bytes(pictures) * (size_t)config->training.accumulate; /* of one step */
     size_t bytes = ddpm_tensor_bytes(&trainer->x0->tensor);
-    if (trainer->data)
+    if (trainer->data || config->data.data[0])
         bytes += batch * (size_t)(config->data.prefetch + 1);
     for (int p = 0; p < trainer->player_count && !trainer->device->backend->host_memory; ++p)
         bytes += DDPM_SLAB_COUNT * ddpm_weight_set_bytes(&trainer->players[p].network->weights);
