@@ -118,7 +118,8 @@ ddpm_status ddpm_graph_create(enum ddpm_dtype dtype, struct ddpm_graph **out);
 void ddpm_graph_destroy(struct ddpm_graph **graph);
 
 /* The following builders find or declare their parameters in this set (borrowed; must outlive the
- * graph) and read them from its slab `slab`. */
+ * graph) and read them from its slab `slab`. Only slab 0 of a set that is not frozen is
+ * differentiated: a moving average gets no gradients. */
 void ddpm_graph_use(struct ddpm_graph *graph, struct ddpm_weight_set *set, int slab);
 
 /* The following nodes belong to a new part. Returns its index, for ddpm_graph_run(). `name` must be
@@ -154,9 +155,9 @@ struct ddpm_value *ddpm_graph_view(struct ddpm_graph *graph, struct ddpm_value *
 struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *name,
                                         struct ddpm_parameter parameter);
 
-/* The place of a parameter's gradient in its set's gradients. For a frozen set: a temporary value,
- * for kernels that find this gradient beside one that is wanted; what they add to it is never read.
- */
+/* The place of a parameter's gradient in its set's gradients. For a frozen set or a moving average:
+ * a temporary value, for kernels that find this gradient beside one that is wanted; what they add
+ * to it is never read. */
 struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
                                                  const struct ddpm_value *parameter);
 
