@@ -62,7 +62,7 @@ struct ddpm_step_result {
     double grad_norm;   /**< global L2 norm, before clipping */
     double lr;          /**< learning rate of the step */
     double data_wait;   /**< seconds spent waiting for pictures */
-    double reserved[4]; /**< 0; room for what comes */
+    double reserved[4]; /**< 0; for later versions */
 };
 
 /** One optimizer step (all its accumulated micro-batches) on pictures of the data source; timesteps
@@ -99,7 +99,8 @@ struct ddpm_step_input {
     size_t noise_count;       /**< elements of noise */
 };
 
-/** One optimizer step on given values. */
+/** One optimizer step on given values, which are borrowed for the call. Errors are those of
+ * ddpm_trainer_step(). */
 DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
                                              const struct ddpm_step_input *input,
                                              struct ddpm_step_result *result);
@@ -130,10 +131,11 @@ DDPM_API ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
                                                const struct ddpm_config *config, uint64_t beside);
 
 /** Write checkpoint `<run>/checkpoints/step-NNNNNN/` (model, EMA, optimizer, state; see
- * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file
- * where the file system has no links); then remove all but the newest
- * `keep` (0: keep all). The last good checkpoint is there at every moment, whatever is killed or
- * full. */
+ * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file where
+ * the file system has no links); then remove all but the newest `keep` (0: keep all). Whatever is
+ * killed or full, the last good checkpoint is there at every moment. DDPM_ERROR_IO,
+ * DDPM_ERROR_MEMORY; DDPM_ERROR_NOT_FINITE when a weight is NaN or infinite: nothing is written
+ * then. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
 /** Begin to write a checkpoint: copy what is to be written and, where the device's memory is not
@@ -142,7 +144,7 @@ DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char 
  * the one before first. */
 DDPM_API ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run);
 
-/** Wait for the checkpoint that was begun, and say how it went. */
+/** Wait for the checkpoint that was begun, and say how it went; DDPM_OK where none was. */
 DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
 
 /** Go on from a run's newest whole checkpoint, or from the checkpoint folder given: weights, EMA,
