@@ -104,7 +104,7 @@ struct ddpm_value *ddpm_negate(struct ddpm_graph *graph, struct ddpm_value *x)
 
 void ddpm_negate_gradient(struct ddpm_graph *graph, const struct ddpm_node *node)
 {
-    ddpm_graph_add_gradient(graph, node->in[0], ddpm_negate(graph, node->out[0]->gradient));
+    ddpm_graph_add_gradient(graph, node->in[0], ddpm_negate(graph, ddpm_graph_gradient(graph, node->out[0])));
 }
 END
 
