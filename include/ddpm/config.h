@@ -29,8 +29,7 @@ DDPM_API ddpm_status ddpm_config_create(struct ddpm_config **out);
 /** Free a configuration and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
 DDPM_API void ddpm_config_destroy(struct ddpm_config **config);
 
-/** Make a configuration with the same values. Ownership and errors are those of
- * ddpm_config_create(). */
+/** Make a configuration with the same values. Ownership and errors: as ddpm_config_create(). */
 DDPM_API ddpm_status ddpm_config_copy(const struct ddpm_config *config, struct ddpm_config **out);
 
 /** Set one option. In names '_' counts as '-'; some names that other programs use are understood

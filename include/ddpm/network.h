@@ -66,8 +66,8 @@ DDPM_API ddpm_status ddpm_network_create_on(struct ddpm_device *device,
 /** A network without memory for its weights, to ask what training or drawing would take before
  * anything large is allocated: ddpm_trainer_measure(), ddpm_sampler_measure(). Until
  * ddpm_network_allocate() has succeeded, everything that needs weights is DDPM_ERROR_ARGUMENT.
- * `device` may be NULL: the network then opens its own. Ownership and errors are those of
- * ddpm_network_create(). */
+ * `device` may be NULL: the network then opens a device of its own. Ownership and errors are those
+ * of ddpm_network_create(). */
 DDPM_API ddpm_status ddpm_network_declare(struct ddpm_device *device,
                                           const struct ddpm_config *config,
                                           struct ddpm_network **out);
@@ -164,8 +164,8 @@ DDPM_API ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddp
 DDPM_API ddpm_status ddpm_network_load(struct ddpm_network *network, enum ddpm_weights which,
                                        const char *path);
 
-/** Write weights as fp32 .safetensors, atomically: the file is whole or as before. DDPM_ERROR_IO,
- * DDPM_ERROR_MEMORY. */
+/** Write weights as fp32 .safetensors, atomically: the file is whole or as before. Fails with
+ * DDPM_ERROR_IO or DDPM_ERROR_MEMORY. */
 DDPM_API ddpm_status ddpm_network_save(const struct ddpm_network *network, enum ddpm_weights which,
                                        const char *path);
 

@@ -28,13 +28,13 @@ struct ddpm_sample_progress {
     int64_t channels; /**< of x */
     int64_t height;   /**< of x, in pixels */
     int64_t width;    /**< of x, in pixels */
-    /** fp32 [count, channels, height, width], nominally in [-1,1]; NULL unless this step was wanted
-     * (ddpm_draw.every). */
+    /** fp32 [count, channels, height, width], nominally in [-1,1]; NULL unless ddpm_draw.every asks
+     * for this step. */
     const float *x;
 };
 
-/** Called after every step. Return 0 to go on; anything else stops the drawing, which then returns
- * DDPM_STOPPED. */
+/** Called after every step. Return 0 to go on. Anything else stops the drawing, and the call that
+ * draws returns DDPM_STOPPED. */
 typedef int ddpm_sample_callback(void *user, const struct ddpm_sample_progress *progress);
 
 /** What a sampler is. Zero the struct, then set `size` and what should differ from the default. */

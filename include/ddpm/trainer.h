@@ -38,8 +38,8 @@ DDPM_API int64_t ddpm_data_count(const struct ddpm_data *data);
  * decoding can tell are found out while training. */
 DDPM_API int64_t ddpm_data_skipped(const struct ddpm_data *data);
 
-/** A hash of which pictures they are: names and sizes of files, or shape and bytes of a packed
- * file. */
+/** A hash of which pictures they are: of the names and sizes of files, or of the shape and bytes of
+ * a packed file. */
 DDPM_API uint64_t ddpm_data_fingerprint(const struct ddpm_data *data);
 
 /** Train `network` (borrowed, must outlive the trainer) as `config` says: its groups training, data
@@ -87,8 +87,8 @@ DDPM_API ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer,
 DDPM_API ddpm_status ddpm_trainer_flush(struct ddpm_trainer *trainer,
                                         struct ddpm_step_result *result);
 
-/** The values of one step, accumulate·batch-size pictures. Zero the struct, then set `size` and the
- * rest. */
+/** The values of one step, accumulate·batch-size pictures. Zero the struct, then set `size` and all
+ * the others. */
 struct ddpm_step_input {
     size_t size;              /**< sizeof(struct ddpm_step_input) */
     const float *pictures;    /**< [pictures, C, H, W] in [-1,1] */
@@ -99,8 +99,8 @@ struct ddpm_step_input {
     size_t noise_count;       /**< elements of noise */
 };
 
-/** One optimizer step on given values, which are borrowed for the call. Errors are those of
- * ddpm_trainer_step(). */
+/** One optimizer step on given values, which are borrowed for the call. Errors: as
+ * ddpm_trainer_step(), and DDPM_ERROR_ARGUMENT for values that do not fit. */
 DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
                                              const struct ddpm_step_input *input,
                                              struct ddpm_step_result *result);
@@ -118,8 +118,8 @@ DDPM_API struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *
 
 /** What a trainer of `network` would plan, its network included; nothing is allocated. `config` as
  * for ddpm_trainer_create(). The network may be one without weights (ddpm_network_declare()). *out
- * is written on success only. DDPM_ERROR_ARGUMENT for a configuration that cannot be trained,
- * DDPM_ERROR_MEMORY. */
+ * is written on success only. DDPM_ERROR_MEMORY, and DDPM_ERROR_ARGUMENT for a configuration that
+ * cannot be trained. */
 DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
                                           const struct ddpm_config *config,
                                           struct ddpm_memory_plan *out);
@@ -134,8 +134,8 @@ DDPM_API ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
  * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file where
  * the file system has no links); then remove all but the newest `keep` (0: keep all). Whatever is
  * killed or full, the last good checkpoint is there at every moment. DDPM_ERROR_IO,
- * DDPM_ERROR_MEMORY; DDPM_ERROR_NOT_FINITE when a weight is NaN or infinite: nothing is written
- * then. */
+ * DDPM_ERROR_MEMORY; DDPM_ERROR_NOT_FINITE, with nothing written, when a weight is NaN or
+ * infinite. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
 /** Begin to write a checkpoint: copy what is to be written and, where the device's memory is not
