@@ -1,9 +1,13 @@
-/* Configuration: every option of networks, diffusion, training and data, by name.
+/** @file
+ * Configuration: every option of networks, diffusion, training and data, by name.
  *
- * There is one table of options in the library (name, type, default, range, help); the command
+ * There is one table of options in the library (name, type, default, range, help). The command
  * line, the JSON files, the metadata of checkpoints and this interface all read it. Values are
- * given and returned as text, in the form the command line takes: "64", "1e-4", "1,2,4,8", "128" or
- * "96x128", "on". */
+ * given and returned as text, in the form that the command line takes: "64", "1e-4", "1,2,4,8",
+ * "128" or "96x128", "on". The meaning and range of each option: docs/options.md.
+ *
+ * A text that says a name is unknown also gives the nearest known one, but only if one is near
+ * enough to be what was meant. */
 #ifndef DDPM_CONFIG_H
 #define DDPM_CONFIG_H
 
@@ -15,44 +19,57 @@
 extern "C" {
 #endif
 
+/** A value for every option. */
 struct ddpm_config;
 
-/* A configuration with every default. Destroy with ddpm_config_destroy(), which sets the pointer to
- * NULL. */
+/** Make a configuration with every default. On success *out is owned by the caller: free it with
+ * ddpm_config_destroy(). On failure *out is NULL: DDPM_ERROR_MEMORY. */
 DDPM_API ddpm_status ddpm_config_create(struct ddpm_config **out);
+
+/** Free a configuration and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
 DDPM_API void ddpm_config_destroy(struct ddpm_config **config);
+
+/** Make a configuration with the same values. Ownership and errors: as ddpm_config_create(). */
 DDPM_API ddpm_status ddpm_config_copy(const struct ddpm_config *config, struct ddpm_config **out);
 
-/* Set one option. DDPM_ERROR_ARGUMENT for an unknown name (the text names the nearest known one) or
- * a value that is not of its type or out of its range; the configuration is then unchanged. */
+/** Set one option. In names '_' counts as '-'; some names that other programs use are understood
+ * too, and the log says so. DDPM_ERROR_ARGUMENT for an unknown name, or for a value that is not of
+ * the option's type or out of its range; the configuration is then unchanged. */
 DDPM_API ddpm_status ddpm_config_set(struct ddpm_config *config, const char *name,
                                      const char *value);
 
-/* The value of one option as text, written to `buffer` (terminated; DDPM_ERROR_ARGUMENT when it
- * does not fit). */
+/** Write the value of one option as text, with its terminating 0, to `buffer`, which has room for
+ * `bytes` bytes. DDPM_ERROR_ARGUMENT for an unknown name, or when the text does not fit. */
 DDPM_API ddpm_status ddpm_config_get(const struct ddpm_config *config, const char *name,
                                      char *buffer, size_t bytes);
 
-/* Read options from a JSON file with the sections trainer_config, unet_config, diffusion_config,
- * and data_config; the article's own file is one. Unknown keys are errors that name the nearest
- * known one. What the file does not mention stays as it is. */
+/** Read options from a JSON file with the sections unet_config, diffusion_config, trainer_config,
+ * data_config and run_config; the article's own file is one. What the file does not mention stays
+ * as it is. DDPM_ERROR_IO when it cannot be read, DDPM_ERROR_FORMAT for an unknown key or a value
+ * that is not of its type or out of its range; the configuration is then unchanged. */
 DDPM_API ddpm_status ddpm_config_read(struct ddpm_config *config, const char *path);
 
-/* Write all options in force, in the same form. Atomic: the file is whole or not there. */
+/** Write every option in the same form, atomically: the file is whole or as before. DDPM_ERROR_IO,
+ * DDPM_ERROR_MEMORY; DDPM_ERROR_ARGUMENT for a text that JSON cannot hold. */
 DDPM_API ddpm_status ddpm_config_write(const struct ddpm_config *config, const char *path);
 
-/* Do the options fit each other (picture size and levels, schedule and timesteps, …)? */
+/** Do the options fit each other (picture size and levels, schedule and timesteps, …)?
+ * DDPM_ERROR_ARGUMENT says which do not. */
 DDPM_API ddpm_status ddpm_config_check(const struct ddpm_config *config);
 
-/* The table, for help texts: option i in [0, count). All strings are constants of the library. */
+/** One row of the table of options. All strings are constants of the library. */
 struct ddpm_option_info {
-    const char *name;         /* "dim-mults" */
-    const char *placeholder;  /* "N,N,…" */
-    const char *default_text; /* "1,2,4,8" */
-    const char *help;         /* one sentence */
-    const char *group;        /* "network", "diffusion", "training", "data", "run" */
+    const char *name;         /**< "dim-mults" */
+    const char *placeholder;  /**< what stands for a value in help texts: "N,N,…" */
+    const char *default_text; /**< "1,2,4,8" */
+    const char *help;         /**< one sentence */
+    const char *group;        /**< "network", "diffusion", "training", "data" or "run" */
 };
+
+/** How many options there are. */
 DDPM_API size_t ddpm_option_count(void);
+
+/** Option `index` in [0, count). All NULL for an index beyond. */
 DDPM_API struct ddpm_option_info ddpm_option_at(size_t index);
 
 #ifdef __cplusplus

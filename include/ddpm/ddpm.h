@@ -1,4 +1,14 @@
-/* ddpm.c: everything. See README.md and docs/reading-guide.md. */
+/** @file
+ * ddpm.c, the whole interface.
+ *
+ *     status.h    status codes, error texts, version
+ *     log.h       remarks
+ *     config.h    options by name, from and to JSON
+ *     network.h   devices; weights by name, the forward pass, files
+ *     sampler.h   drawing pictures
+ *     trainer.h   pictures to train on, training, checkpoints
+ *
+ * README.md has a program that draws pictures; examples/ has larger ones. */
 #ifndef DDPM_DDPM_H
 #define DDPM_DDPM_H
 

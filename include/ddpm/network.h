@@ -22,15 +22,15 @@
 extern "C" {
 #endif
 
-/** What training or drawing takes. Every number is in bytes but the last. */
+/** What training or drawing takes, in bytes. */
 struct ddpm_memory_plan {
     uint64_t activations;  /**< arena: activations, their gradients, scratch */
     uint64_t packed;       /**< weights in the kernels' own forms, kept from step to step */
     uint64_t weights;      /**< weights, EMA; for training also gradients, moments, bf16 copies */
     uint64_t host;         /**< host memory beside these: batches read ahead, checkpoint buffers */
     uint64_t available;    /**< free on the device at that time; 0: not known */
-    double flops_per_step; /**< operations of one step, counted directly, over the whole batch */
-    double reserved[4];    /**< 0; room for what comes */
+    double flops_per_step; /**< operations of one step over the whole batch, counted directly */
+    double reserved[4];    /**< 0; for later versions */
 };
 
 /** A device that networks compute on. */
@@ -66,8 +66,8 @@ DDPM_API ddpm_status ddpm_network_create_on(struct ddpm_device *device,
 /** A network without memory for its weights, to ask what training or drawing would take before
  * anything large is allocated: ddpm_trainer_measure(), ddpm_sampler_measure(). Until
  * ddpm_network_allocate() has succeeded, everything that needs weights is DDPM_ERROR_ARGUMENT.
- * `device` may be NULL: the network then opens its own. Ownership and errors are those of
- * ddpm_network_create(). */
+ * `device` may be NULL: the network then opens a device of its own. Ownership and errors are those
+ * of ddpm_network_create(). */
 DDPM_API ddpm_status ddpm_network_declare(struct ddpm_device *device,
                                           const struct ddpm_config *config,
                                           struct ddpm_network **out);
@@ -97,7 +97,7 @@ struct ddpm_picture_format {
     uint64_t bytes;             /**< of one drawn picture: height · width · channels */
     int64_t timesteps;          /**< T of the diffusion */
     int64_t multiple;           /**< height and width must be multiples of this */
-    int64_t reserved[4];        /**< 0; room for what comes */
+    int64_t reserved[4];        /**< 0; for later versions */
 };
 
 /** Fill *out with the format of the network's pictures. */
@@ -112,7 +112,7 @@ enum ddpm_weights {
 
 /** One parameter of a network. */
 struct ddpm_parameter_info {
-    const char *name; /**< PyTorch's, "downs.0.0.block.1.weight"; borrowed from the network */
+    const char *name; /**< PyTorch's: "downs.0.0.block.1.weight"; borrowed from the network */
     int rank;         /**< of PyTorch's shape */
     int64_t shape[4]; /**< PyTorch's */
     int64_t count;    /**< elements */
@@ -128,12 +128,13 @@ DDPM_API struct ddpm_parameter_info ddpm_network_parameter(const struct ddpm_net
 /** Elements of all parameters together. */
 DDPM_API int64_t ddpm_network_weight_count(const struct ddpm_network *network);
 
-/** Copy one parameter out. `values` has room for `count` elements, which must be its element count.
- */
+/** Copy one parameter out, in PyTorch's element order. `values` has room for `count` elements,
+ * which must be the parameter's element count. DDPM_ERROR_ARGUMENT for an unknown name. */
 DDPM_API ddpm_status ddpm_network_get(const struct ddpm_network *network, enum ddpm_weights which,
                                       const char *name, float *values, size_t count);
 
-/** Set one parameter from `count` values, which must be its element count. */
+/** Set one parameter from `count` values, which must be its element count. Errors as above; the
+ * parameter is then as before. */
 DDPM_API ddpm_status ddpm_network_set(struct ddpm_network *network, enum ddpm_weights which,
                                       const char *name, const float *values, size_t count);
 
@@ -150,9 +151,9 @@ struct ddpm_forward_input {
     int64_t width;            /**< likewise */
 };
 
-/** y = network(x, t), where y is fp32 [batch, out_channels, height, width] with room for `y_count`
- * elements, exactly that many. The plan for the last shape is kept, so repeated calls allocate
- * nothing. */
+/** y = network(x, t), where y is fp32 [batch, out_channels, height, width] of exactly `y_count`
+ * elements. The plan for the last shape is kept, so repeated calls allocate nothing.
+ * DDPM_ERROR_ARGUMENT, DDPM_ERROR_MEMORY, DDPM_ERROR_DEVICE. */
 DDPM_API ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddpm_weights which,
                                           const struct ddpm_forward_input *input, float *y,
                                           size_t y_count);
@@ -163,7 +164,8 @@ DDPM_API ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddp
 DDPM_API ddpm_status ddpm_network_load(struct ddpm_network *network, enum ddpm_weights which,
                                        const char *path);
 
-/** Write weights as fp32 .safetensors, atomically: the file is whole or as before. */
+/** Write weights as fp32 .safetensors, atomically: the file is whole or as before. Fails with
+ * DDPM_ERROR_IO or DDPM_ERROR_MEMORY. */
 DDPM_API ddpm_status ddpm_network_save(const struct ddpm_network *network, enum ddpm_weights which,
                                        const char *path);
 

@@ -19,22 +19,22 @@ extern "C" {
 /** Where a chain stands, for progress bars and trajectories. Everything is borrowed for the
  * duration of the callback. */
 struct ddpm_sample_progress {
-    double time; /**< the level that the last turn left: T-1 … 0 for the ancestral chain */
-    int64_t
-        timestep;  /**< steps left in this chain; with T steps, the timestep just done: T-1 … 0 */
-    int64_t done;  /**< steps done, over all batches */
-    int64_t total; /**< steps there are, over all batches */
-    int64_t first; /**< pictures [first, first+count) of the request are in x */
-    int64_t count; /**< see first */
+    double time;      /**< the level that the last turn left: T-1 … 0 for the ancestral chain */
+    int64_t timestep; /**< steps left; with T steps, the timestep just done: T-1 … 0 */
+    int64_t done;     /**< steps done, over all batches */
+    int64_t total;    /**< steps there are, over all batches */
+    int64_t first;    /**< pictures [first, first+count) of the request are in x */
+    int64_t count;    /**< see first */
     int64_t channels; /**< of x */
-    int64_t height;   /**< of x */
-    int64_t width;    /**< of x */
-    const float *x;   /**< fp32 [count, channels, height, width], nominally in [-1,1]; NULL unless
-                         wanted (ddpm_draw.every) */
+    int64_t height;   /**< of x, in pixels */
+    int64_t width;    /**< of x, in pixels */
+    /** fp32 [count, channels, height, width], nominally in [-1,1]; NULL unless ddpm_draw.every asks
+     * for this step. */
+    const float *x;
 };
 
-/** Called after every step. Return 0 to go on; anything else stops the drawing, which then returns
- * DDPM_STOPPED. */
+/** Called after every step. Return 0 to go on. Anything else stops the drawing, and the call that
+ * draws returns DDPM_STOPPED. */
 typedef int ddpm_sample_callback(void *user, const struct ddpm_sample_progress *progress);
 
 /** What a sampler is. Zero the struct, then set `size` and what should differ from the default. */
@@ -44,11 +44,10 @@ struct ddpm_sampler_options {
     int64_t steps;       /**< 0: as configured */
     const char *spacing; /**< how the steps are spread over the noise levels; NULL: as configured */
     int64_t batch;       /**< pictures at once; 0: as many as fit comfortably, at most 16 */
-    int64_t pictures;    /**< how many a draw will ask for, so that batches are of one size; 0: not
-                            known */
+    int64_t pictures;    /**< that a draw will ask for, to make batches of one size; 0: unknown */
     int64_t height;      /**< pixels; 0: the configuration's */
     int64_t width;       /**< pixels; 0: the configuration's */
-    enum ddpm_weights weights; /**< whose */
+    enum ddpm_weights weights; /**< which weights draw */
     int clip;                  /**< clip predicted x_0: 1 yes, 0 no, -1 as configured */
     double eta;                /**< ddim: noise added, 0 … 1 */
 };
@@ -70,11 +69,12 @@ DDPM_API void ddpm_sampler_destroy(struct ddpm_sampler **sampler);
 struct ddpm_draw {
     size_t size;   /**< sizeof(struct ddpm_draw) */
     int64_t count; /**< pictures, at least 1 */
-    int64_t first; /**< number of the first picture */
-    uint64_t seed; /**< picture k depends on (seed, first + k), not on the batch or the threads; on
-                      an accelerator, whose kernels differ by size, its last bits may */
-    const float
-        *init; /**< x at the first level, fp32 [count, channels, height, width]; NULL: drawn */
+    int64_t first; /**< number of the first picture, at least 0 */
+    /** Picture k depends on (seed, first + k), not on the batch or the threads. On an accelerator,
+     * whose kernels differ by size, its last bits may. */
+    uint64_t seed;
+    /** x at the first level, fp32 [count, channels, height, width], finite; NULL: drawn. */
+    const float *init;
     size_t init_count; /**< elements of init */
     int64_t every; /**< hand x to the callback each that many steps, and at the last; 0: never */
     ddpm_sample_callback *callback; /**< may be NULL */
@@ -97,17 +97,18 @@ DDPM_API ddpm_status ddpm_sampler_draw_array(struct ddpm_sampler *sampler,
 /** Bytes of one drawn picture; 0 for NULL. */
 DDPM_API size_t ddpm_sampler_picture_bytes(const struct ddpm_sampler *sampler);
 
-/** Steps of the chain, and how often it runs the network. 0 for NULL. */
+/** Steps of the chain; 0 for NULL. */
 DDPM_API int64_t ddpm_sampler_steps(const struct ddpm_sampler *sampler);
+
 /** How often the chain runs the network; 0 for NULL. */
 DDPM_API int64_t ddpm_sampler_evaluations(const struct ddpm_sampler *sampler);
 
-/** "dpmpp, 20 steps, trailing": for people and metadata. Valid as long as the sampler; "" for NULL.
- */
+/** For people and metadata: "dpmpp, 20 steps, trailing". Borrowed from the sampler; "" for NULL. */
 DDPM_API const char *ddpm_sampler_description(const struct ddpm_sampler *sampler);
 
 /** What a sampler would take beside the network while it draws (weights: 0; a step is one
- * evaluation of a batch). *out is written on success only. */
+ * evaluation of a batch). The network may be one without weights (ddpm_network_declare()). *out is
+ * written on success only. Errors are those of ddpm_sampler_create(). */
 DDPM_API ddpm_status ddpm_sampler_measure(struct ddpm_network *network,
                                           const struct ddpm_sampler_options *options,
                                           struct ddpm_memory_plan *out);
@@ -144,8 +145,8 @@ struct ddpm_sample_options {
     double eta;                     /**< see ddpm_sampler_options */
 };
 
-/** Plan a chain, draw, free it: ddpm_sampler_create(), ddpm_sampler_draw(), ddpm_sampler_destroy().
- * `bytes` must be the size of `pictures`: count · height · width · channels. */
+/** Plan a chain, draw, free it: ddpm_sampler_create(), ddpm_sampler_draw(), ddpm_sampler_destroy(),
+ * with their errors. `bytes` must be the size of `pictures`: count · height · width · channels. */
 DDPM_API ddpm_status ddpm_sample(struct ddpm_network *network,
                                  const struct ddpm_sample_options *options, uint8_t *pictures,
                                  size_t bytes);

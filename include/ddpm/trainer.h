@@ -38,8 +38,8 @@ DDPM_API int64_t ddpm_data_count(const struct ddpm_data *data);
  * decoding can tell are found out while training. */
 DDPM_API int64_t ddpm_data_skipped(const struct ddpm_data *data);
 
-/** A hash of which pictures they are: names and sizes of files, or shape and bytes of a packed
- * file; 0 for NULL. */
+/** A hash of which pictures they are: of the names and sizes of files, or of the shape and bytes of
+ * a packed file; 0 for NULL. */
 DDPM_API uint64_t ddpm_data_fingerprint(const struct ddpm_data *data);
 
 /** Train `network` (borrowed, must outlive the trainer) as `config` says: its groups training, data
@@ -62,7 +62,7 @@ struct ddpm_step_result {
     double grad_norm;   /**< global L2 norm, before clipping */
     double lr;          /**< learning rate of the step */
     double data_wait;   /**< seconds spent waiting for pictures */
-    double reserved[4]; /**< 0; room for what comes */
+    double reserved[4]; /**< 0; for later versions */
 };
 
 /** One optimizer step (all its accumulated micro-batches) on pictures of the data source; timesteps
@@ -87,8 +87,8 @@ DDPM_API ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer,
 DDPM_API ddpm_status ddpm_trainer_flush(struct ddpm_trainer *trainer,
                                         struct ddpm_step_result *result);
 
-/** The values of one step, accumulate·batch-size pictures. Zero the struct, then set `size` and the
- * rest. */
+/** The values of one step, accumulate·batch-size pictures. Zero the struct, then set `size` and all
+ * the others. */
 struct ddpm_step_input {
     size_t size;              /**< sizeof(struct ddpm_step_input) */
     const float *pictures;    /**< [pictures, C, H, W] in [-1,1] */
@@ -99,7 +99,8 @@ struct ddpm_step_input {
     size_t noise_count;       /**< elements of noise */
 };
 
-/** One optimizer step on given values. */
+/** One optimizer step on given values, which are borrowed for the call. Errors: as
+ * ddpm_trainer_step(), and DDPM_ERROR_ARGUMENT for values that do not fit. */
 DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
                                              const struct ddpm_step_input *input,
                                              struct ddpm_step_result *result);
@@ -117,8 +118,8 @@ DDPM_API struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *
 
 /** What a trainer of `network` would plan, its network included; nothing is allocated. `config` as
  * for ddpm_trainer_create(). The network may be one without weights (ddpm_network_declare()). *out
- * is written on success only. DDPM_ERROR_ARGUMENT for a configuration that cannot be trained,
- * DDPM_ERROR_MEMORY. */
+ * is written on success only. DDPM_ERROR_MEMORY, and DDPM_ERROR_ARGUMENT for a configuration that
+ * cannot be trained. */
 DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
                                           const struct ddpm_config *config,
                                           struct ddpm_memory_plan *out);
@@ -130,10 +131,11 @@ DDPM_API ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
                                                const struct ddpm_config *config, uint64_t beside);
 
 /** Write checkpoint `<run>/checkpoints/step-NNNNNN/` (model, EMA, optimizer, state; see
- * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file
- * where the file system has no links); then remove all but the newest
- * `keep` (0: keep all). The last good checkpoint is there at every moment, whatever is killed or
- * full. */
+ * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file where
+ * the file system has no links); then remove all but the newest `keep` (0: keep all). Whatever is
+ * killed or full, the last good checkpoint is there at every moment. DDPM_ERROR_IO,
+ * DDPM_ERROR_MEMORY; DDPM_ERROR_NOT_FINITE, with nothing written, when a weight is NaN or
+ * infinite. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
 /** Begin to write a checkpoint: copy what is to be written and, where the device's memory is not
@@ -142,7 +144,7 @@ DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char 
  * the one before first. */
 DDPM_API ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run);
 
-/** Wait for the checkpoint that was begun, and say how it went. */
+/** Wait for the checkpoint that was begun, and say how it went; DDPM_OK where none was. */
 DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
 
 /** Go on from a run's newest whole checkpoint, or from the checkpoint folder given: weights, EMA,

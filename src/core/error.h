@@ -12,8 +12,7 @@
 ddpm_status ddpm_raise(ddpm_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 
-/* Put words before the current text: "while reading run/config.json: " + text. Returns `status` as
- * given. */
+/* Put words before the current text ("while reading run/config.json: "), and return `status`. */
 ddpm_status ddpm_raise_context(ddpm_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 

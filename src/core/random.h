@@ -7,8 +7,7 @@
  *     key     = seed (64 bits)
  *     counter = { block, sample, step, stream }   block = index / 4
  *
- * The CUDA backend computes the same integers from the same counter (src/kernels/cuda/philox.cuh).
- */
+ * The CUDA backend computes the same integers from the same counter (kernels/cuda/philox.cuh). */
 #ifndef DDPM_CORE_RANDOM_H
 #define DDPM_CORE_RANDOM_H
 

@@ -209,8 +209,8 @@ static void say_refused(const struct pool *pool, int workers, int error)
              workers + 1, ddpm_thread_words(error));
 }
 
-/* The calling thread's pool with at least `workers` workers if they can be had; NULL without
- * memory. */
+/* The calling thread's pool, with at least `workers` workers if they can be had. NULL when there is
+ * no memory for it. */
 static struct pool *find_pool(int workers)
 {
     pthread_once(&key_once, make_key);

@@ -13,8 +13,7 @@
 struct ddpm_level {
     double time; /* what the network is told: t = 0 … T-1, may be fractional */
     double alpha, sigma;
-    double alpha_bar; /* alpha² as the schedule has it, whose rounding is kept; alpha·alpha
-                         elsewhere */
+    double alpha_bar; /* alpha²; on a schedule its own ᾱ, whose rounding is kept */
 };
 
 /* The picture itself. The network is never asked about it, so its time says nothing. */
@@ -68,9 +67,9 @@ ddpm_status ddpm_spacing_find(const char *name, const struct ddpm_spacing **out)
 #define DDPM_LARGEST_STEPS 1000000
 
 /* The levels of a chain of `steps` steps: levels[0 … steps-1] on the path, noise falling, and
- * levels[steps] the clean picture. `whole` takes whole timesteps only, each at most once: then more
- * steps than timesteps are DDPM_ERROR_ARGUMENT, as are fewer than 1 and more than
- * DDPM_LARGEST_STEPS. */
+ * levels[steps] the clean picture. `whole` takes whole timesteps only, each at most once.
+ * DDPM_ERROR_ARGUMENT unless there are 1 to DDPM_LARGEST_STEPS steps, and with `whole` no more than
+ * timesteps. */
 ddpm_status ddpm_levels_space(const struct ddpm_path *path, const struct ddpm_spacing *spacing,
                               int64_t steps, bool whole, struct ddpm_level *levels);
 

@@ -38,11 +38,11 @@ static inline uint32_t ddpm_turns_left(const struct ddpm_turns *turns, size_t in
 void ddpm_turns_clear(struct ddpm_turns *turns);
 
 struct ddpm_sampler_request {
-    const struct ddpm_level
-        *levels; /* steps + 1, noise falling strictly; drawing ends at the last */
+    /* steps + 1, noise falling strictly; drawing ends at the last. */
+    const struct ddpm_level *levels;
     size_t count;
-    const struct ddpm_path
-        *path;           /* the schedule the levels lie on; NULL: none, levels are continuous */
+    /* The schedule that the levels lie on; NULL: none, levels are continuous. */
+    const struct ddpm_path *path;
     bool clip;           /* x̂_0 is clipped or otherwise changed before it is used */
     bool predicts_noise; /* the network's raw result is ε̂ */
     double eta;          /* ddim: noise added, 0 none … 1 as much as ancestral */

@@ -1,5 +1,5 @@
-/* Noise schedules: linear (Ho et al. 2020), cosine (Nichol & Dhariwal 2021), sigmoid (Jabri et al.
- * 2022). */
+/* Noise schedules: linear (Ho et al. 2020), cosine (Nichol & Dhariwal 2021) and sigmoid (Jabri et
+ * al. 2022). */
 #include "diffusion/schedule.h"
 
 #include <math.h>

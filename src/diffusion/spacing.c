@@ -1,5 +1,5 @@
-/* How the steps of a chain are spread over a path. One definition each, for all samplers:
- * docs/samplers.md. */
+/* How the steps of a chain are spread over a path: one definition each, for all samplers
+ * (docs/samplers.md). */
 #include <math.h>
 #include <string.h>
 

@@ -53,8 +53,7 @@ static struct ddpm_node *fold_activation(struct ddpm_node *node)
     return producer;
 }
 
-/* depthwise_conv2d, group_norm → the statistics are taken while the convolution's sums are at hand
- */
+/* depthwise_conv2d, group_norm → the convolution takes the statistics while its sums are at hand */
 static struct ddpm_node *move_statistics(struct ddpm_node *node)
 {
     struct ddpm_node *producer = node->in[0] ? node->in[0]->producer : NULL;

@@ -1,16 +1,16 @@
 /* The graph: a list of operations in the order they run, over values whose shapes are known when it
  * is built.
  *
- *     create → use a weight set → build (ops.h) → fuse → differentiate → plan → run, run, run …
+ *     create → use a weight set → build (ops.h) → fuse → differentiate
+ *            → lay out → allocate → run, run, run …
  *
  * Builders return a value, or NULL after the first failure, which the graph keeps (`status`): a
- * network can be written without a check after every line. After ddpm_graph_plan() nothing is
- * allocated and nothing is looked up.
+ * network can be written without a check after every line. After ddpm_graph_allocate() nothing
+ * is allocated and nothing is looked up.
  *
  * A graph is cut into named parts, each run on its own as often as wanted. Parts lie one after the
  * other in the list, and the plan lets a temporary value live from the part that makes it to the
- * last that reads it: run parts that share temporary values in the order in which they were begun.
- */
+ * last that reads it. So parts that share temporary values run in the order they were begun in. */
 #ifndef DDPM_GRAPH_GRAPH_H
 #define DDPM_GRAPH_GRAPH_H
 
@@ -96,8 +96,7 @@ struct ddpm_graph {
     struct ddpm_gradients *gradients; /* of the differentiation under way, or NULL */
     bool reads_copies;                /* convolutions read the bf16 copies of sets that keep them */
     bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
-    bool repack;    /* trained weights change before every run: a packed form lives only while its
-                       call runs */
+    bool repack;    /* trained weights change before every run: pack them right before each call */
 
     struct ddpm_node **nodes;
     size_t node_count, node_capacity;
@@ -129,8 +128,7 @@ int ddpm_graph_begin_part(struct ddpm_graph *graph, const char *name);
 /* Keep the first failure. Returns NULL, for builders to return. */
 struct ddpm_value *ddpm_graph_fail(struct ddpm_graph *graph, ddpm_status status);
 
-/* Enter and leave a part of the network: its name goes before the names of parameters and labels.
- */
+/* Enter and leave a module of the network: its name goes before names of parameters and labels. */
 void ddpm_graph_enter(struct ddpm_graph *graph, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void ddpm_graph_leave(struct ddpm_graph *graph);
@@ -155,14 +153,14 @@ struct ddpm_value *ddpm_graph_view(struct ddpm_graph *graph, struct ddpm_value *
 struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *name,
                                         struct ddpm_parameter parameter);
 
-/* The place of a parameter's gradient in its set's gradients. For a frozen set or a moving average:
- * a temporary value, for kernels that find this gradient beside one that is wanted; what they add
- * to it is never read. */
+/* The place of a parameter's gradient in its set's gradients. For a frozen set or an average a
+ * temporary value, which is never read: some kernels find this gradient beside one that is wanted.
+ */
 struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
                                                  const struct ddpm_value *parameter);
 
-/* The place of a parameter's bf16 copy; NULL where the
- * set keeps none, or the graph does not read them. */
+/* The place of a parameter's bf16 copy; NULL where the set keeps none, or the graph does not read
+ * them. */
 struct ddpm_value *ddpm_graph_parameter_copy(struct ddpm_graph *graph,
                                              const struct ddpm_value *parameter);
 

@@ -84,8 +84,8 @@ void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,
                        struct ddpm_value *copies);
 
 /* Gradient rules, by operation; NULL where an operation is not differentiated. Called with a node
- * whose output 0 has a gradient; the rule appends the backward nodes and hands gradients on with
- * ddpm_graph_add_gradient(). */
+ * whose output 0 has a gradient (ddpm_graph_gradient()), a rule appends backward nodes and hands
+ * gradients on (ddpm_graph_add_gradient()). */
 typedef void ddpm_gradient_rule(struct ddpm_graph *graph, const struct ddpm_node *node);
 ddpm_gradient_rule ddpm_conv2d_gradient, ddpm_depthwise_conv2d_gradient, ddpm_group_norm_gradient,
     ddpm_activation_gradient, ddpm_add_gradient, ddpm_add_channels_gradient, ddpm_concat_gradient,

@@ -57,7 +57,7 @@ ddpm_status ddpm_parameters_declare(struct ddpm_parameters *parameters,
     return DDPM_OK;
 }
 
-/* Visit every element with its index in PyTorch's order, [K][C][R][S], and in the slab's,
+/* Visit every element, with its index in PyTorch's order, [K][C][R][S], and in that of the slab,
  * [K][R][S][C]. */
 #define FOR_EACH_ELEMENT(p, torch, place)                                                          \
     for (int64_t k = 0, torch = 0; k < (p)->k; ++k)                                                \

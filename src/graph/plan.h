@@ -15,8 +15,8 @@ struct ddpm_storage {
 
 /* What steps 1 to 4 of plan.c have found out. */
 struct ddpm_plan {
-    struct ddpm_storage
-        *storages; /* values' first, then every node's scratch, then its packed form */
+    /* Those of the values first, then every node's scratch, then its packed form. */
+    struct ddpm_storage *storages;
     int count;
     int scratch, packed; /* where the nodes' begin */
 };

@@ -9,9 +9,9 @@
  * A graph is told which set the next builders use (ddpm_graph_use), so one graph can run several
  * networks: a student beside its frozen teacher, a generator beside its critic.
  *
- * Whoever changes a value calls ddpm_weight_set_changed(). Everything derived from the values
- * (packed weights of a graph, the bf16 copies) remembers the version that it was made from and
- * compares. */
+ * Whoever changes a value calls ddpm_weight_set_changed(), which raises the version. What is made
+ * from the values (packed weights of a graph, bf16 copies) remembers the version that it was made
+ * from, and is made anew when that is no longer the set's. */
 #ifndef DDPM_GRAPH_WEIGHTS_H
 #define DDPM_GRAPH_WEIGHTS_H
 
@@ -48,8 +48,8 @@ ddpm_status ddpm_weight_set_allocate(struct ddpm_weight_set *set, struct ddpm_de
                                      int averages);
 
 /* Memory for gradients and, where the set keeps copies, for these. Several optimizers of one set,
- * used in turn, share it; the last to release it frees it. On failure there is nothing to release.
- */
+ * used in turn, share it; the last to release it frees it. After a failure there is nothing to
+ * release. */
 ddpm_status ddpm_weight_set_acquire_gradients(struct ddpm_weight_set *set);
 void ddpm_weight_set_release_gradients(struct ddpm_weight_set *set);
 

@@ -37,7 +37,7 @@ int64_t ddpm_checkpoint_number(const char *name)
     return number;
 }
 
-/* The folder itself: what `latest` leads to may change meanwhile, and all files are to be of one
+/* The folder itself: what `latest` leads to may change meanwhile, and all files must be of the same
  * checkpoint. */
 static ddpm_status settle(const char *path, char *folder, size_t bytes)
 {

@@ -19,9 +19,9 @@ extern const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_FILE_COUNT];
 /* The folder, as an absolute path, of the checkpoint that `path` means:
  *
  * - of a run (a folder with `checkpoints` in it) the one that the link `checkpoints/latest` leads
- *   to, whole or not. Where there is no such link, or it leads nowhere, the newest whole one,
- * looked for among all; a `latest` that is a text file with a checkpoint's name puts that one
- * first. What is not whole is passed over with a warning;
+ *   to, whole or not. Where there is no such link, or it leads nowhere, the newest whole one;
+ *   a `latest` that is a text file with a checkpoint's name puts that one first. One that is not
+ *   whole is passed over with a warning;
  * - of a text file `latest` the checkpoint that it names;
  * - of another folder that folder, whatever it holds.
  *

@@ -1,5 +1,4 @@
-/* Drawing with a sampler that is planned already: the turns of every batch, and what becomes of x.
- */
+/* Drawing with a planned sampler: the turns of every batch, and what becomes of x. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

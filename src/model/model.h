@@ -18,7 +18,8 @@ struct ddpm_forward_plan {
 
 struct ddpm_network {
     /* What it was made from, whole, for ddpm_network_config() and for files. A network reads its
-     * groups network and diffusion only; how it is trained is the trainer's. */
+     * groups network and diffusion, the precision, the seed of its initial weights and, to open a
+     * device of its own, the device. How it is trained is the trainer's. */
     struct ddpm_config config;
     struct ddpm_weight_set weights;    /* slabs by enum ddpm_weights */
     struct ddpm_parameter_info *infos; /* the public face of the parameters */
@@ -51,8 +52,8 @@ ddpm_status ddpm_slabs_write(const struct ddpm_parameters *parameters,
                              const struct ddpm_named_slab *slabs, size_t count, const char *path,
                              const struct ddpm_safetensors_text *metadata, size_t metadata_count);
 
-/* Does a file hold these very values? DDPM_ERROR_IO when it does not: for reading back what was
- * written. */
+/* Does a file hold these very values? For reading back what was written. DDPM_ERROR_IO when it does
+ * not. */
 ddpm_status ddpm_slabs_compare(const struct ddpm_parameters *parameters,
                                const struct ddpm_named_slab *slabs, size_t count, const char *path);
 

@@ -1,4 +1,5 @@
-/* The inside of struct ddpm_sampler, shared by sampler.c (options, drawing) and sampler_graph.c. */
+/* The inside of struct ddpm_sampler, shared by sampler.c (options, turns), sampler_graph.c and
+ * draw.c. */
 #ifndef DDPM_MODEL_SAMPLER_STATE_H
 #define DDPM_MODEL_SAMPLER_STATE_H
 

@@ -7,8 +7,8 @@
 /* A file with many more tensors than the network is none of it, however they are called. */
 enum { MOST_COPIES = 8 };
 
-/* Words that no module of a network is called, and that wrappers of parts of it leave inside of
- * names. */
+/* Words that wrappers of parts of a network leave inside of names, and that no module of a network
+ * is called. */
 static const char *const inner_words[] = {"_orig_mod.", "_fsdp_wrapped_module.",
                                           "_checkpoint_wrapped_module.", "_forward_module."};
 
@@ -103,8 +103,7 @@ static const char *shown(const char *prefix)
     return *prefix ? prefix : "no prefix";
 }
 
-/* Take the prefix of one tensor of the parameter over, or compare it with the one that was found.
- */
+/* Take over the prefix of one tensor of the parameter, or compare it with the one found before. */
 static ddpm_status compare_prefix(const struct ddpm_parameters *parameters, const char *parameter,
                                   const char *name, const char *path, bool *any,
                                   struct ddpm_naming *found)

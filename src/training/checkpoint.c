@@ -40,8 +40,7 @@ static ddpm_status check_finite(const struct ddpm_run_state *run_state)
     return DDPM_OK;
 }
 
-/* Which slabs each file holds, and the prefix of their tensors; in the order of
- * ddpm_checkpoint_files. */
+/* Which slabs each of ddpm_checkpoint_files holds, and the prefix of their tensors. */
 static const struct contents {
     int count;
     struct {
@@ -168,7 +167,7 @@ static bool is_leftover(const char *name)
 /* Remove what killed runs left behind, and all but the newest `keep` checkpoints. The one just
  * written, `current`, stays even when later steps are there (of a run that went on from an earlier
  * one): `latest` names it. What cannot be removed stays, with a warning: the new checkpoint is
- * safe. */
+ * safe already. */
 static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char *current)
 {
     char **names;

@@ -47,7 +47,7 @@ ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_ba
         snprintf(where, sizeof where, "%s", ddpm_error_message());
     else if (status != DDPM_OK)
         return status;
-    /* A gradient's trouble is known after the last micro-batch only, which is the one still in
+    /* A gradient's trouble is known only after the last micro-batch, whose values are still in
      * place. */
     int64_t accumulate = trainer->config.training.accumulate;
     int64_t index = micro_batch >= 0 ? micro_batch : accumulate - 1;

@@ -22,12 +22,10 @@ void ddpm_optimizer_release(struct ddpm_optimizer *optimizer);
 /* Bytes beside the set's values and averages. */
 size_t ddpm_optimizer_bytes(const struct ddpm_weight_set *set);
 
-/* Append the part that refreshes the copies, where the set keeps some; before whatever reads them.
- */
+/* Append the part that refreshes the copies, if the set keeps some; before whatever reads them. */
 void ddpm_optimizer_build_copy(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph);
 
-/* Append the update. A step whose `losses` [B,1,1,1] or gradients are not finite changes nothing.
- */
+/* Append the update. If the `losses` [B,1,1,1] or the gradients are not finite, it does nothing. */
 void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
                                  struct ddpm_value *losses);
 

@@ -108,9 +108,8 @@ static inline int64_t ddpm_pictures_per_step(const struct ddpm_training_config *
     return config->batch_size * config->accumulate;
 }
 
-/* memory.c: build the step's graph and lay it out; DDPM_ERROR_MEMORY, saying what would fit, when
- * it and all else that the trainer will allocate, and `beside` bytes more, is more than there is.
- */
+/* memory.c: build the step's graph and lay it out. DDPM_ERROR_MEMORY, saying what would fit, when
+ * that, all else that the trainer will allocate, and `beside` bytes more do not fit. */
 ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside);
 
 /* What a trainer takes whose graph is laid out, its networks included. */

@@ -1,5 +1,4 @@
-/* What stands around the network: drawing, noising, loss, optimizer, reverse step. Not
- * differentiated. */
+/* What stands around the network: drawing, coefficients, loss, optimizer. Not differentiated. */
 #include "core/random.h"
 #include "graph/ops/simple.h"
 
@@ -104,8 +103,7 @@ struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value 
     return node ? node->out[0] : NULL;
 }
 
-/* What combine writes: `into`, or a fresh value of the inputs' shape. NULL where they do not fit.
- */
+/* What combine writes: `into`, or a fresh value of the inputs' shape. NULL if they do not fit. */
 static struct ddpm_value *combine_output(struct ddpm_graph *graph, const struct ddpm_value *rows,
                                          const int columns[DDPM_COMBINED],
                                          struct ddpm_value *const inputs[DDPM_COMBINED],
