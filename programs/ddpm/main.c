@@ -64,8 +64,9 @@ static const char *other_verb(const char *word)
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
         if (strcmp(others[i].name, word) == 0)
             return others[i].advice;
-    return *word == 0 || is_option(word) ? "a verb stands before all options, as in ddpm train"
-                                         : NULL;
+    return *word == 0 || is_option(word)
+               ? "the verb comes before all options, as in ddpm train --data …"
+               : NULL;
 }
 
 static const struct ddpm_verb *find_verb(const char *name)

@@ -115,8 +115,8 @@ ddpm_status ddpm_run_folder_checkpoint(const char *path, char *folder, size_t by
         return ddpm_checkpoint_find(path, folder, bytes);
     return ddpm_raise(
         DDPM_ERROR_IO,
-        "%s: got a run without a checkpoint; want one to go on from. Without --resume "
-        "and with the options it was begun with it starts over in the same folder",
+        "%s: this run has no checkpoint to resume from; run the same command without --resume to "
+        "start over",
         path);
 }
 
@@ -128,8 +128,8 @@ ddpm_status ddpm_run_folder_settle_data(struct ddpm_config *config, const char *
         return DDPM_OK;
     if (run && !ddpm_path_exists(data))
         return ddpm_raise(DDPM_ERROR_IO,
-                          "%s: its pictures are said to be in %s, seen from the folder where the "
-                          "run was first started; start there, or give --data",
+                          "%s: its pictures are at %s, relative to the folder it was started from; "
+                          "run from there, or give --data",
                           run, data);
     const char *below = data;
     while (begins(below, "./"))
@@ -141,8 +141,8 @@ ddpm_status ddpm_run_folder_settle_data(struct ddpm_config *config, const char *
                          *below ? "/" : "", below) != DDPM_OK ||
         ddpm_config_set(config, "data", path) != DDPM_OK)
         ddpm_log(DDPM_LOG_WARNING,
-                 "%s stays relative to this folder, whose own path is too long or no UTF-8; go on "
-                 "with the run from here, or with --data",
+                 "%s stays a relative path, because this folder's path is too long or not UTF-8; "
+                 "resume from this folder, or give --data",
                  data);
     return DDPM_OK;
 }
@@ -202,7 +202,7 @@ static void remove_matching(const char *run, const char *inside, bool (*matches)
 void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool samples)
 {
     if (samples)
-        ddpm_log(DDPM_LOG_INFO, "%s has no checkpoint yet: it starts over", path);
+        ddpm_log(DDPM_LOG_INFO, "%s has no checkpoint yet; starting over", path);
     remove_matching(path, ".", is_half_config);
     remove_matching(path, "samples", samples ? is_sample : is_half_sample);
     /* One that it goes on from itself stays until the next is whole (training/checkpoint.c). */

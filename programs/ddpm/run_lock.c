@@ -142,9 +142,9 @@ static ddpm_status refuse(const char *run, const struct note *note)
 static ddpm_status refuse_far(const char *path, const char *run, const struct note *note)
 {
     return ddpm_raise(DDPM_ERROR_IO,
-                      "%s: another process is training into this run: process %ld on %s. If that "
-                      "one is gone, remove %s; from here it cannot be told, since the file system "
-                      "has no locks",
+                      "%s: another process is training into this run: process %ld on %s. If it "
+                      "is no longer running, delete %s; this file system has no locks, so ddpm "
+                      "cannot tell from here",
                       run, note->pid, note->host, path);
 }
 

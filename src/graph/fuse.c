@@ -58,7 +58,7 @@ static struct ddpm_node *move_statistics(struct ddpm_node *node)
 {
     struct ddpm_node *producer = node->in[0] ? node->in[0]->producer : NULL;
     if (node->op != DDPM_OP_GROUP_NORM || node->attributes.activation || node->in[3] || !producer ||
-        producer->op != DDPM_OP_DEPTHWISE_CONV2D || producer->out[1])
+        node->in[0]->view_of || producer->op != DDPM_OP_DEPTHWISE_CONV2D || producer->out[1])
         return NULL;
     producer->attributes.eps = node->attributes.eps;
     producer->out[1] = node->in[3] = node->out[1];
@@ -96,8 +96,8 @@ static void count_uses(struct ddpm_graph *graph)
         graph->values[i]->uses = 0;
     for (size_t i = 0; i < graph->node_count; ++i)
         for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
-            if (graph->nodes[i]->in[k])
-                ++graph->nodes[i]->in[k]->uses;
+            for (struct ddpm_value *v = graph->nodes[i]->in[k]; v; v = v->view_of)
+                ++v->uses; /* who reads a view reads its base */
 }
 
 static void drop_node(struct ddpm_graph *graph, struct ddpm_node *node)

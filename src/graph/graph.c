@@ -207,6 +207,10 @@ struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *na
     struct ddpm_weight_set *set = graph->uses[graph->use].set;
     size_t index = 0;
     ddpm_status status = qualified_name(graph, name, &parameter.name);
+    if (status == DDPM_OK && set->device &&
+        ddpm_parameters_find(&set->parameters, parameter.name) == set->parameters.count)
+        status = ddpm_raise(DDPM_ERROR_MISMATCH,
+                            "the weight set has its memory and no parameter %s", parameter.name);
     if (status == DDPM_OK)
         status = ddpm_parameters_declare(&set->parameters, &parameter, &index);
     free(parameter.name);

@@ -242,6 +242,9 @@ ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, int part, int repeats, 
  * changed; with graph->repack, every call of a set that is trained does before it runs. */
 ddpm_status ddpm_graph_pack(struct ddpm_graph *graph);
 
+/* A recording that packs was replayed: what is packed is of the sets' present versions. */
+void ddpm_graph_packed(struct ddpm_graph *graph);
+
 /* Pack the sets that have changed since they were packed. */
 ddpm_status ddpm_graph_refresh(struct ddpm_graph *graph);
 

@@ -24,6 +24,12 @@ static ddpm_status pack(struct ddpm_graph *graph, unsigned uses)
     return DDPM_OK;
 }
 
+void ddpm_graph_packed(struct ddpm_graph *graph)
+{
+    for (int use = 0; use < graph->use_count; ++use)
+        graph->uses[use].packed_version = graph->uses[use].set->version;
+}
+
 ddpm_status ddpm_graph_pack(struct ddpm_graph *graph)
 {
     return pack(graph, ~0u);

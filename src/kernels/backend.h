@@ -4,6 +4,8 @@
 
 #include "kernels/kernels.h"
 
+/* Events that mark downloads in turn. One that is used again marks a later download, which covers
+ * the earlier one. */
 #define DDPM_LATE_DOWNLOADS 4
 
 struct ddpm_device_options {
@@ -43,12 +45,12 @@ struct ddpm_backend {
     ddpm_status (*download)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
     /* download in two halves, so that the host need not wait. NULL where download() does not wait
      * for anything.
-     * begin: queues the copy into `to`, memory of allocate_host(), and returns. At most
-     *        DDPM_LATE_DOWNLOADS are under way.
-     * end:   waits for the oldest copy that was begun and not ended. */
+     * begin: queues the copy into `to`, memory of allocate_host(), and returns with a ticket.
+     * end:   waits until the copy of this ticket, and every one begun before it, has arrived. A
+     *        ticket need not be given back. */
     ddpm_status (*download_begin)(struct ddpm_device *device, void *to, const void *from,
-                                  size_t bytes);
-    ddpm_status (*download_end)(struct ddpm_device *device);
+                                  size_t bytes, uint64_t *ticket);
+    ddpm_status (*download_end)(struct ddpm_device *device, uint64_t ticket);
     /* Copy much out while later calls run; one snapshot at a time. NULL where download() does not
      * wait for anything.
      * begin: `count` pieces of `bytes` each, as they are after the calls queued so far, are copied

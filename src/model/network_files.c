@@ -118,6 +118,7 @@ static ddpm_status load_both(struct ddpm_network *network, enum ddpm_weights whi
 {
     struct ddpm_weight_set *weights = &network->weights;
     DDPM_TRY(ddpm_network_load(network, which, path));
+    ddpm_weight_set_changed(weights);
     return network->device->backend->copy(network->device, weights->slabs[!which],
                                           weights->slabs[which], ddpm_weight_set_bytes(weights));
 }
@@ -136,7 +137,7 @@ static ddpm_status open_network(struct ddpm_device *device, const char *path,
     if (!found.config[0] && !config)
         return ddpm_raise(
             DDPM_ERROR_ARGUMENT,
-            "%s: a bare weights file says nothing of its network; give its configuration", path);
+            "%s: a weights file does not describe its network; give the configuration", path);
     DDPM_TRY(effective_config(&found, config, &effective));
     ddpm_status status = found.folder[0] ? check_weights(&found, which) : DDPM_OK;
     if (status == DDPM_OK)

@@ -57,13 +57,13 @@ static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct
      */
     const int x0_columns[DDPM_COMBINED] = {DDPM_TURN_X0_OUT, DDPM_TURN_X0_X};
     sampler->parts.evaluate = ddpm_graph_begin_part(g, "evaluate");
-    struct ddpm_net_inputs inputs = {
-        .x = ddpm_convert(g, x, network->dtype),
+    struct ddpm_value *const only_x[DDPM_COMBINED] = {x};
+    const struct ddpm_net_inputs inputs = {
+        .x = sampler->objective->scales_input
+                 ? ddpm_combine(g, rows, input_columns, only_x, false, network->dtype, NULL)
+                 : ddpm_convert(g, x, network->dtype),
         .time = ddpm_graph_view(g, rows, DDPM_TURN_TIME, 1),
     };
-    if (sampler->objective->scales_input)
-        inputs.x = ddpm_combine(g, rows, input_columns, (struct ddpm_value *[DDPM_COMBINED]){x},
-                                false, network->dtype, NULL);
     made->out = ddpm_net_build(g, &network->config.network, &inputs);
     if (made->out && made->out->tensor.c > x->tensor.c) /* the rest is a variance */
         made->out = ddpm_graph_view(g, made->out, 0, x->tensor.c);
@@ -152,6 +152,7 @@ static ddpm_status submit(void *user)
 ddpm_status ddpm_sampler_run_turn(struct ddpm_sampler *sampler, const struct ddpm_turn *turn)
 {
     struct turn_of of = {sampler, turn};
+    DDPM_TRY(ddpm_graph_refresh(sampler->graph)); /* a replay would leave it out */
     struct ddpm_recording *recording =
         &sampler->recordings[turn->evaluate][turn->noise != 0][1 + turn->keep_x0];
     return ddpm_recording_run(recording, sampler->network->device, submit, &of);

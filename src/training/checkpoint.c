@@ -93,8 +93,8 @@ static ddpm_status write_folder(const struct ddpm_run_state *run_state, const ch
     return ddpm_checkpoint_write_state(run_state, folder);
 }
 
-/* Copies that followed the link have a folder in its place: out of the way with it, as something
- * for remove_old(), or, where it is the only one of its step, under its own name. */
+/* A copy of a run that followed the link leaves a real folder named latest. Move it aside: to its
+ * own step's name if that is free, else to a temporary name that remove_old() deletes. */
 static ddpm_status clear_latest(const char *checkpoints, const char *latest)
 {
     char aside[PATH_MAX];

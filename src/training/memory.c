@@ -56,6 +56,16 @@ static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memo
            together(need, beside) <= ddpm_device_available(trainer->device);
 }
 
+static ddpm_status suggest_batch(const struct ddpm_config *config, int64_t batch, const char *how,
+                                 const char *why)
+{
+    const int64_t times = config->training.batch_size / batch;
+    return ddpm_raise(DDPM_ERROR_MEMORY,
+                      "%s; batch-size %lld%s would fit (with accumulate %lld, training is "
+                      "equivalent)",
+                      why, (long long)batch, how, (long long)(config->training.accumulate * times));
+}
+
 /* The plan does not fit: say what would. */
 static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside, const char *why)
 {
@@ -65,10 +75,10 @@ static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside
         return ddpm_raise(DDPM_ERROR_MEMORY, "%s; memory low would fit", why);
     for (int64_t batch = size / 2; batch > 0; batch /= 2)
         if (size % batch == 0 && would_fit(trainer, batch, config->run.low_memory, beside))
-            return ddpm_raise(
-                DDPM_ERROR_MEMORY,
-                "%s; batch-size %lld would fit (with accumulate %lld it trains alike)", why,
-                (long long)batch, (long long)(config->training.accumulate * (size / batch)));
+            return suggest_batch(config, batch, "", why);
+    for (int64_t batch = size / 2; batch > 0 && !config->run.low_memory; batch /= 2)
+        if (size % batch == 0 && would_fit(trainer, batch, true, beside))
+            return suggest_batch(config, batch, " with memory low", why);
     return ddpm_raise(DDPM_ERROR_MEMORY,
                       "%s; not even one picture would fit: a smaller dim or size is needed", why);
 }

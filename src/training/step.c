@@ -82,7 +82,10 @@ static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_res
                                          &result->lr));
         DDPM_TRY(ddpm_optimizer_refresh_copies(optimizer, trainer->graph));
     }
-    return run_stage(trainer, DDPM_STAGE_BEGIN, true);
+    DDPM_TRY(run_stage(trainer, DDPM_STAGE_BEGIN, true));
+    if (!trainer->graph->repack)
+        ddpm_graph_packed(trainer->graph); /* a replay has packed too */
+    return DDPM_OK;
 }
 
 /* Pictures in memory from which the device copies fast. */
@@ -113,7 +116,7 @@ static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
         .depth = (int)config->data.prefetch,
         .threads = threads > 0 ? threads : ddpm_processor_count(),
         .seed = config->training.seed,
-        .start_step = (uint64_t)trainer->step,
+        .start_step = (uint64_t)steps_queued(trainer),
         .shuffle = true,
         .flip = config->data.flip,
         .allocator = device->backend->allocate_host ? &pinned : NULL,
@@ -174,9 +177,10 @@ static ddpm_status queue_update(struct ddpm_trainer *trainer, const struct ddpm_
         ddpm_weight_set_updated(&trainer->players[p].network->weights);
     if (device->backend->download_begin) {
         DDPM_TRY(device->backend->download_begin(device, trainer->host_loss, losses->data,
-                                                 ddpm_tensor_bytes(losses)));
-        DDPM_TRY(device->backend->download_begin(device, host_norm, norm->data,
-                                                 ddpm_tensor_bytes(norm)));
+                                                 ddpm_tensor_bytes(losses),
+                                                 &trainer->pending_ticket));
+        DDPM_TRY(device->backend->download_begin(
+            device, host_norm, norm->data, ddpm_tensor_bytes(norm), &trainer->pending_ticket));
     } else {
         DDPM_TRY(ddpm_graph_read(trainer->graph, trainer->losses, trainer->host_loss));
         DDPM_TRY(ddpm_graph_read(trainer->graph, norm_value, host_norm));
@@ -225,8 +229,8 @@ static ddpm_status read_result(struct ddpm_trainer *trainer, const struct ddpm_s
     int64_t bad;
     trainer->pending = false;
     *result = trainer->pending_step;
-    for (int i = 0; i < 2 && device->backend->download_end; ++i)
-        DDPM_TRY(device->backend->download_end(device));
+    if (device->backend->download_end)
+        DDPM_TRY(device->backend->download_end(device, trainer->pending_ticket));
     result->loss = mean_loss(trainer, &bad);
     result->grad_norm = (double)trainer->host_loss[ddpm_tensor_count(&trainer->losses->tensor)];
     if (bad < 0 && isfinite(result->grad_norm)) {

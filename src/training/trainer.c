@@ -69,7 +69,7 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
 {
     const struct ddpm_config *own = &network->config;
     trainer->config = config ? *config : *own;
-    /* The network is what it is. */
+    /* Its own groups are fixed; the caller's copies of them are ignored. */
     trainer->config.network = own->network;
     trainer->config.diffusion = own->diffusion;
     trainer->task = &ddpm_task_denoise;

@@ -81,6 +81,7 @@ struct ddpm_trainer {
     int64_t step;                         /* done so far, as far as the host knows */
     bool pending;                         /* one more is queued, its numbers not read yet */
     struct ddpm_step_result pending_step; /* what is known of it */
+    uint64_t pending_ticket;              /* of its numbers' download */
     float *host_loss;                     /* `losses`, then the gradient's norm */
     int32_t *host_counters;
     float *host_values; /* one micro-batch in NHWC, for given pictures and noise */

@@ -44,7 +44,7 @@ struct ddpm_cuda_device {
     cudaEvent_t arrived[DDPM_CUDA_SLOTS], consumed[DDPM_CUDA_SLOTS];
     unsigned next_slot;
     cudaEvent_t downloaded[DDPM_LATE_DOWNLOADS];
-    unsigned downloads_begun, downloads_ended;
+    uint64_t downloads_begun;
     unsigned char *staging; /* of snapshots; NULL: none yet, or given to an allocation */
     size_t staging_bytes;
     cudaEvent_t staged, taken; /* staging holds the snapshot; it has left */

@@ -252,27 +252,24 @@ ddpm_status ddpm_cuda_download(struct ddpm_device *base, void *to, const void *f
 }
 
 ddpm_status ddpm_cuda_download_begin(struct ddpm_device *base, void *to, const void *from,
-                                     size_t bytes)
+                                     size_t bytes, uint64_t *ticket)
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "download"));
-    if (device->downloads_begun - device->downloads_ended == DDPM_LATE_DOWNLOADS)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "%d downloads are under way, want one ended first",
-                          DDPM_LATE_DOWNLOADS);
     cudaEvent_t event = device->downloaded[device->downloads_begun % DDPM_LATE_DOWNLOADS];
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
     DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
     DDPM_CUDA_TRY(cudaEventRecord(event, device->compute));
-    ++device->downloads_begun;
+    *ticket = device->downloads_begun++;
     return DDPM_OK;
 }
 
-ddpm_status ddpm_cuda_download_end(struct ddpm_device *base)
+ddpm_status ddpm_cuda_download_end(struct ddpm_device *base, uint64_t ticket)
 {
     struct ddpm_cuda_device *device = own(base);
-    if (device->downloads_begun == device->downloads_ended)
+    if (ticket >= device->downloads_begun)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the end of a download that was not begun");
-    cudaEvent_t event = device->downloaded[device->downloads_ended++ % DDPM_LATE_DOWNLOADS];
+    cudaEvent_t event = device->downloaded[ticket % DDPM_LATE_DOWNLOADS];
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
     return ddpm_cuda_check(cudaEventSynchronize(event), "the kernels before");
 }

@@ -15,9 +15,9 @@ size_t ddpm_cuda_available(struct ddpm_device *device);
 ddpm_status ddpm_cuda_upload(struct ddpm_device *device, void *to, const void *from, size_t bytes);
 ddpm_status ddpm_cuda_download(struct ddpm_device *device, void *to, const void *from,
                                size_t bytes);
-ddpm_status ddpm_cuda_download_begin(struct ddpm_device *device, void *to, const void *from,
-                                     size_t bytes);
-ddpm_status ddpm_cuda_download_end(struct ddpm_device *device);
+ddpm_status ddpm_cuda_download_begin(struct ddpm_device *device, void *to, const void *from, size_t bytes,
+                                     uint64_t *ticket);
+ddpm_status ddpm_cuda_download_end(struct ddpm_device *device, uint64_t ticket);
 ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *device, void *const to[],
                                      void *const from[], int count, size_t bytes);
 ddpm_status ddpm_cuda_snapshot_end(struct ddpm_device *device);

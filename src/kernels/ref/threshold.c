@@ -5,9 +5,13 @@
 
 #include "kernels/ref/ref.h"
 
-static double magnitude(const struct ddpm_tensor *x, int64_t b, int64_t i)
+/* The bit pattern of |x|: NaN is the largest. */
+static uint64_t magnitude(const struct ddpm_tensor *x, int64_t b, int64_t i)
 {
-    return fabs(ref_get(x, b * x->h * x->w + i / x->c, i % x->c));
+    const double value = fabs(ref_get(x, b * x->h * x->w + i / x->c, i % x->c));
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
 }
 
 static double from_bits(uint64_t bits)
@@ -18,12 +22,12 @@ static double from_bits(uint64_t bits)
 }
 
 /* How many magnitudes of picture b are at most `most`, and the smallest beyond. */
-static int64_t count_up_to(const struct ddpm_tensor *x, int64_t b, double most, double *next)
+static int64_t count_up_to(const struct ddpm_tensor *x, int64_t b, uint64_t most, uint64_t *next)
 {
     int64_t count = 0;
-    *next = INFINITY;
+    *next = UINT64_C(0x7fffffffffffffff);
     for (int64_t i = 0; i < x->h * x->w * x->c; ++i) {
-        const double m = magnitude(x, b, i);
+        const uint64_t m = magnitude(x, b, i);
         count += m <= most;
         *next = m > most && m < *next ? m : *next;
     }
@@ -34,18 +38,22 @@ static double quantile(const struct ddpm_tensor *x, int64_t b, double q)
 {
     const double at = q * (double)(x->h * x->w * x->c - 1);
     const int64_t k = (int64_t)at;
-    uint64_t low = 0, high = UINT64_C(0x7ff0000000000000);
-    double next;
+    uint64_t low = 0, high = UINT64_C(0x7fffffffffffffff), next;
     while (low < high) {
         const uint64_t middle = low + (high - low) / 2;
-        if (count_up_to(x, b, from_bits(middle), &next) > k)
+        if (count_up_to(x, b, middle, &next) > k)
             high = middle;
         else
             low = middle + 1;
     }
     const double below = from_bits(low);
-    const double above = count_up_to(x, b, below, &next) > k + 1 ? below : next;
+    const double above = count_up_to(x, b, low, &next) > k + 1 ? below : from_bits(next);
     return at > (double)k ? below + (at - (double)k) * (above - below) : below;
+}
+
+static double clipped(double value, double s)
+{
+    return value < -s ? -s : value > s ? s : value;
 }
 
 /* y[b] = clamp(x[b], -s, s)/s, s = max(1, quantile of |x[b]|). in: x [B,H,W,C]; out: y (may be x)
@@ -58,7 +66,7 @@ ddpm_status ddpm_ref_threshold(const struct ddpm_call *call)
         const double found = quantile(x, b, call->attributes.quantile), s = found > 1 ? found : 1;
         for (int64_t p = b * pixels; p < (b + 1) * pixels; ++p)
             for (int64_t c = 0; c < x->c; ++c)
-                ref_set(y, p, c, fmin(fmax(ref_get(x, p, c), -s), s) / s);
+                ref_set(y, p, c, clipped(ref_get(x, p, c), s) / s);
     }
     return DDPM_OK;
 }

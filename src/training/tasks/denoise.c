@@ -1,4 +1,4 @@
-/* Denoising (Ho et al. 2020, algorithm 1), the five lines:
+/* Denoising (Ho et al. 2020, algorithm 1) in four lines:
  *
  *     draw      x_0 = pictures, t ~ U{0…T-1}, ε ~ N(0,I)
  *     forward   x_t = α_t·x_0 + σ_t·ε,  loss = ‖target - network(x_t, t)‖²
