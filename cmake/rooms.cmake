@@ -80,7 +80,7 @@ function(ddpm_library)
       target_sources(${library} PRIVATE $<TARGET_OBJECTS:ddpm_${room}>)
     endforeach()
   endforeach()
-  set_target_properties(ddpm_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+  set_target_properties(ddpm_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
                         EXPORT_NAME ddpm)
   set_target_properties(ddpm_static PROPERTIES EXPORT_NAME static)
   # Its threads may sleep in it when the last user closes it.

@@ -40,12 +40,13 @@ static inline struct ddpm_config *tiny_config(const char *more)
 {
     char text[512], *rest, *word;
     struct ddpm_config *config;
+    const char *device = getenv("DDPM_TEST_DEVICE");
     assert_ok(ddpm_config_create(&config));
     snprintf(text, sizeof text,
-             "device=cpu precision=fp32 threads=1 network=TwoResUNet dim=8 dim-mults=1,2 "
+             "device=%s precision=fp32 threads=1 network=TwoResUNet dim=8 dim-mults=1,2 "
              "image-size=8 timesteps=25 schedule=cosine batch-size=2 lr=1e-3 ema-after=2 "
              "ema-every=1 %s",
-             more ? more : "");
+             device ? device : "cpu", more ? more : "");
     for (word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         char *value = strchr(word, '=');
         assert_non_null(value);

@@ -91,14 +91,12 @@ static ddpm_status check_unfinished(const char *path, bool *unfinished)
 
 ddpm_status ddpm_run_folder_check_new(const char *path, bool *again)
 {
-    char **names;
-    size_t count;
+    bool empty;
     *again = false;
     if (!ddpm_path_exists(path))
         return DDPM_OK;
-    DDPM_TRY(ddpm_directory_list(&names, &count, path));
-    ddpm_names_free(names, count);
-    if (count == 0)
+    DDPM_TRY(ddpm_directory_is_empty(path, &empty));
+    if (empty)
         return DDPM_OK;
     DDPM_TRY(check_unfinished(path, again));
     if (*again)

@@ -78,16 +78,14 @@ ddpm_status ddpm_config_size(const struct ddpm_config *config, const char *name,
 
 ddpm_status ddpm_make_output_folder(const char *path, bool force)
 {
-    char **names;
-    size_t count;
+    bool empty;
     if (ddpm_path_exists(path) && !ddpm_path_is_directory(path))
         return ddpm_raise(DDPM_ERROR_IO, "%s: got a file, want a folder to write into", path);
     DDPM_TRY(ddpm_directory_create(path));
     if (force)
         return DDPM_OK;
-    DDPM_TRY(ddpm_directory_list(&names, &count, path));
-    ddpm_names_free(names, count);
-    if (count > 0)
+    DDPM_TRY(ddpm_directory_is_empty(path, &empty));
+    if (!empty)
         return ddpm_raise(DDPM_ERROR_IO,
                           "%s: got a folder that is not empty; want a new one, or --force to write "
                           "into it",

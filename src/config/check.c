@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "config/config.h"
-#include "core/error.h"
+#include "core/arguments.h"
 
 static ddpm_status check_network(const struct ddpm_network_config *network)
 {
@@ -98,6 +98,7 @@ static ddpm_status check_device(const char *device)
 
 ddpm_status ddpm_config_check(const struct ddpm_config *config)
 {
+    DDPM_REQUIRE(config);
     DDPM_TRY(check_network(&config->network));
     DDPM_TRY(ddpm_network_check_size(&config->network, "option image-size",
                                      config->diffusion.image_height,

@@ -7,10 +7,12 @@
 #include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
+#include "core/arguments.h"
 #include "core/memory.h"
 
 ddpm_status ddpm_config_create(struct ddpm_config **out)
 {
+    DDPM_REQUIRE(out);
     DDPM_TRY(DDPM_NEW(out, "configuration"));
     for (size_t i = 0; i < ddpm_options_count; ++i) {
         const struct ddpm_option *option = &ddpm_options[i];
@@ -33,6 +35,9 @@ void ddpm_config_destroy(struct ddpm_config **config)
 
 ddpm_status ddpm_config_copy(const struct ddpm_config *config, struct ddpm_config **out)
 {
+    DDPM_REQUIRE(out);
+    *out = NULL;
+    DDPM_REQUIRE(config);
     DDPM_TRY(DDPM_NEW(out, "configuration"));
     **out = *config;
     return DDPM_OK;
@@ -64,6 +69,9 @@ static ddpm_status find(const char *name, const struct ddpm_option **option)
 ddpm_status ddpm_config_set(struct ddpm_config *config, const char *name, const char *value)
 {
     const struct ddpm_option *option;
+    DDPM_REQUIRE(config);
+    DDPM_REQUIRE(name);
+    DDPM_REQUIRE(value);
     DDPM_TRY(find(name, &option));
     return ddpm_option_parse(option, value, config);
 }
@@ -72,6 +80,9 @@ ddpm_status ddpm_config_get(const struct ddpm_config *config, const char *name, 
                             size_t bytes)
 {
     const struct ddpm_option *option;
+    DDPM_REQUIRE(config);
+    DDPM_REQUIRE(name);
+    DDPM_REQUIRE(buffer);
     DDPM_TRY(find(name, &option));
     return ddpm_option_format(option, config, buffer, bytes);
 }

@@ -8,6 +8,7 @@
 #include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
+#include "core/arguments.h"
 #include "core/text.h"
 #include "formats/json.h"
 
@@ -295,6 +296,8 @@ ddpm_status ddpm_config_from_text(struct ddpm_config *config, const char *text, 
 ddpm_status ddpm_config_read(struct ddpm_config *config, const char *path)
 {
     json_t *root;
+    DDPM_REQUIRE(config);
+    DDPM_REQUIRE(path);
     DDPM_TRY(ddpm_json_read(&root, path));
     ddpm_status status = ddpm_config_from_json(config, root, path);
     json_decref(root);

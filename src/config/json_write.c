@@ -4,6 +4,7 @@
 
 #include "config/config_json.h"
 #include "config/option.h"
+#include "core/arguments.h"
 #include "formats/json.h"
 
 static json_t *list_value(const int64_t *values, int count)
@@ -120,6 +121,8 @@ ddpm_status ddpm_config_to_text(const struct ddpm_config *config, char **out)
 ddpm_status ddpm_config_write(const struct ddpm_config *config, const char *path)
 {
     json_t *root;
+    DDPM_REQUIRE(config);
+    DDPM_REQUIRE(path);
     DDPM_TRY(ddpm_config_to_json(config, &root));
     ddpm_status status = ddpm_json_write(path, root, DDPM_JSON_INSERTION_ORDER);
     json_decref(root);

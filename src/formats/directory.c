@@ -115,6 +115,16 @@ ddpm_status ddpm_directory_list(char ***names, size_t *count, const char *path)
     return status;
 }
 
+ddpm_status ddpm_directory_is_empty(const char *path, bool *empty)
+{
+    char **names;
+    size_t count;
+    DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    ddpm_names_free(names, count);
+    *empty = count == 0;
+    return DDPM_OK;
+}
+
 void ddpm_names_free(char **names, size_t count)
 {
     for (size_t i = 0; i < count; ++i)

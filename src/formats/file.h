@@ -101,6 +101,9 @@ ddpm_status ddpm_directory_create(const char *path);
 /* Names in a folder without "." and "..", in byte order. *names is NULL on failure. Free with
  * ddpm_names_free(). */
 ddpm_status ddpm_directory_list(char ***names, size_t *count, const char *path);
+
+/* Is there nothing in the folder? */
+ddpm_status ddpm_directory_is_empty(const char *path, bool *empty);
 void ddpm_names_free(char **names, size_t count);
 
 /* Remove a folder with all it holds, or a single file; never follows a symbolic link. One that is

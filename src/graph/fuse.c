@@ -28,7 +28,7 @@ static void absorb(struct ddpm_node *node, struct ddpm_node *producer, struct dd
     node->in[3] = extra;
 }
 
-/* depthwise_conv2d, add_channels → depthwise_conv2d with a bias per image */
+/* depthwise_conv2d, add_channels → depthwise_conv2d with a bias per picture */
 static struct ddpm_node *fold_time_bias(struct ddpm_node *node)
 {
     if (node->op != DDPM_OP_ADD_CHANNELS)

@@ -219,7 +219,7 @@ struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *na
     if (value) {
         value->use = graph->use;
         value->parameter = index;
-        value->requires_gradient = !set->frozen;
+        value->requires_gradient = !set->frozen && graph->uses[graph->use].slab == 0;
     }
     return value;
 }

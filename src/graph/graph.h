@@ -117,7 +117,8 @@ ddpm_status ddpm_graph_create(enum ddpm_dtype dtype, struct ddpm_graph **out);
 void ddpm_graph_destroy(struct ddpm_graph **graph);
 
 /* The following builders find or declare their parameters in this set (borrowed; must outlive the
- * graph) and read them from its slab `slab`. */
+ * graph) and read them from its slab `slab`. Only slab 0 of a set that is not frozen is
+ * differentiated: a moving average gets no gradients. */
 void ddpm_graph_use(struct ddpm_graph *graph, struct ddpm_weight_set *set, int slab);
 
 /* The following nodes belong to a new part. Returns its index, for ddpm_graph_run(). `name` must be
@@ -152,8 +153,9 @@ struct ddpm_value *ddpm_graph_view(struct ddpm_graph *graph, struct ddpm_value *
 struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *name,
                                         struct ddpm_parameter parameter);
 
-/* The place of a parameter's gradient in its set's gradients. For a frozen set a temporary value,
- * which is never read: some kernels find this gradient beside one that is wanted. */
+/* The place of a parameter's gradient in its set's gradients. For a frozen set or a moving average
+ * a temporary value, which is never read: some kernels find this gradient beside one that is
+ * wanted. */
 struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
                                                  const struct ddpm_value *parameter);
 
@@ -227,10 +229,10 @@ ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device
 /* Run one part. */
 ddpm_status ddpm_graph_run(struct ddpm_graph *graph, int part);
 
-/* Like ddpm_graph_run(), looking at every output: the first that is not finite is
- * DDPM_ERROR_NOT_FINITE, its text naming the layer; *image receives its image's place in the batch,
- * or -1. */
-ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *image);
+/* Like ddpm_graph_run(), looking at every output. The first that is not finite is
+ * DDPM_ERROR_NOT_FINITE, and the text names the layer; *picture receives the picture's place in the
+ * batch, or -1. */
+ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *picture);
 
 /* Run one part `repeats` times, timing every call by itself: seconds[i] is the median of the part's
  * call i. */

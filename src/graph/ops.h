@@ -71,6 +71,8 @@ struct ddpm_value *ddpm_combine(struct ddpm_graph *graph, struct ddpm_value *row
                                 const int columns[DDPM_COMBINED],
                                 struct ddpm_value *const inputs[DDPM_COMBINED], bool clip,
                                 enum ddpm_dtype dtype, struct ddpm_value *into);
+/* Clip each picture at the quantile of its magnitudes, and scale it into [-1,1]. */
+struct ddpm_value *ddpm_threshold(struct ddpm_graph *graph, struct ddpm_value *x, double quantile);
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
                                       struct ddpm_value *losses);
 /* copies: the weights in bf16, or NULL: none are kept. */

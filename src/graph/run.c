@@ -57,24 +57,24 @@ ddpm_status ddpm_graph_run(struct ddpm_graph *graph, int part)
     return DDPM_OK;
 }
 
-/* First image of a tensor that holds a number that is not finite, or -1. Tensors of parameters (n =
- * output channels) and slabs have no images: 0 stands for "somewhere". */
-static ddpm_status find_bad_image(struct ddpm_device *device, const struct ddpm_tensor *tensor,
-                                  int64_t *image)
+/* First picture of a tensor that holds a number that is not finite, or -1. Tensors of parameters (n
+ * = output channels) and slabs have no pictures: 0 stands for "somewhere". */
+static ddpm_status find_bad_picture(struct ddpm_device *device, const struct ddpm_tensor *tensor,
+                                    int64_t *picture)
 {
-    *image = -1;
+    *picture = -1;
     if (!ddpm_tensor_present(tensor) || tensor->dtype == DDPM_U8 || tensor->dtype == DDPM_I32)
         return DDPM_OK;
     size_t bytes = ddpm_tensor_bytes(tensor);
     void *host;
     DDPM_TRY(ddpm_new_aligned(&host, bytes, "a tensor to look at"));
     ddpm_status status = device->backend->download(device, host, tensor->data, bytes);
-    int64_t per_image = tensor->h * tensor->w;
-    for (int64_t pixel = 0; status == DDPM_OK && pixel < tensor->n * per_image && *image < 0;
+    int64_t per_picture = tensor->h * tensor->w;
+    for (int64_t pixel = 0; status == DDPM_OK && pixel < tensor->n * per_picture && *picture < 0;
          ++pixel)
         for (int64_t c = 0; c < tensor->c; ++c)
             if (!isfinite(ddpm_load(host, tensor->dtype, pixel * tensor->pixel_stride + c))) {
-                *image = pixel / per_image;
+                *picture = pixel / per_picture;
                 break;
             }
     ddpm_free_aligned(host);
@@ -88,9 +88,9 @@ static bool is_discarded(const struct ddpm_node *node, int k)
            ddpm_op_info[node->op].accumulates >> k & 1u;
 }
 
-ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *image)
+ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *picture)
 {
-    *image = -1;
+    *picture = -1;
     DDPM_TRY(ddpm_graph_refresh(graph));
     for (size_t i = graph->parts[part].begin; i < graph->parts[part].end; ++i) {
         const struct ddpm_call *call = &graph->calls[i];
@@ -99,13 +99,13 @@ ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *
         for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k) {
             if (is_discarded(graph->nodes[i], k))
                 continue;
-            DDPM_TRY(find_bad_image(graph->device, &call->out[k], image));
-            if (*image < 0)
+            DDPM_TRY(find_bad_picture(graph->device, &call->out[k], picture));
+            if (*picture < 0)
                 continue;
-            bool per_image =
+            bool per_picture =
                 call->out[k].n == call->in[0].n && ddpm_op_info[call->op].accumulates == 0;
-            if (!per_image)
-                *image = -1;
+            if (!per_picture)
+                *picture = -1;
             return ddpm_raise(DDPM_ERROR_NOT_FINITE, "%s (%s)", call->label,
                               ddpm_op_info[call->op].name);
         }

@@ -56,6 +56,7 @@ struct ddpm_attributes {
     enum ddpm_loss loss;
     float scale;                   /* loss_backward */
     bool clip;                     /* combine */
+    double quantile;               /* threshold: 0 to 1 */
     int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */
     bool per_batch;
     int timesteps; /* draw_timesteps: T */

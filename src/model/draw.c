@@ -152,7 +152,10 @@ static ddpm_status draw_batch(const struct drawing *drawing, int64_t offset)
 
 static ddpm_status check_draw(const struct ddpm_sampler *s, const struct ddpm_draw *draw)
 {
-    if (draw->count < 1 || draw->first < 0 || draw->every < 0 || draw->count > INT32_MAX ||
+    if (draw->every < 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: every: got %lld steps, want 0 or more",
+                          (long long)draw->every);
+    if (draw->count < 1 || draw->first < 0 || draw->count > INT32_MAX ||
         draw->first > INT32_MAX - draw->count)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "sampling: got %lld pictures from number %lld, want 1 or more from 0 or "

@@ -77,6 +77,9 @@ static ddpm_status make_turns(struct ddpm_sampler *sampler)
     const struct ddpm_spacing *spacing;
     struct ddpm_path path;
     struct ddpm_level *levels = NULL;
+    if (options->steps > DDPM_LARGEST_STEPS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %lld sampling steps, want 1 to %d",
+                          (long long)options->steps, DDPM_LARGEST_STEPS);
     DDPM_TRY(ddpm_sampler_find(options->sampler, &sampler->kind));
     DDPM_TRY(ddpm_spacing_find(options->spacing, &spacing));
     DDPM_TRY(ddpm_path_create(&sampler->network->config.diffusion, &path));
@@ -134,13 +137,19 @@ static ddpm_status allocate_host(struct ddpm_sampler *sampler)
     return ddpm_new_array((void **)&sampler->planar_x, count, sizeof(float), "pictures");
 }
 
-/* Everything but memory. */
-static ddpm_status prepare(struct ddpm_network *network, const struct ddpm_sampler_options *given,
-                           struct ddpm_sampler *sampler)
+static ddpm_status take_options(struct ddpm_network *network,
+                                const struct ddpm_sampler_options *given,
+                                struct ddpm_sampler *sampler)
 {
     sampler->network = network;
     DDPM_TRY(ddpm_take_options(&sampler->options, sizeof sampler->options, sizeof(size_t), given,
                                "ddpm_sampler_options"));
+    return ddpm_check_weights(sampler->options.weights);
+}
+
+/* Everything but memory. */
+static ddpm_status prepare(struct ddpm_sampler *sampler)
+{
     DDPM_TRY(fill_in_defaults(sampler));
     DDPM_TRY(check_network(sampler));
     return make_turns(sampler);
@@ -153,12 +162,14 @@ ddpm_status ddpm_sampler_create(struct ddpm_network *network,
     struct ddpm_sampler *sampler;
     DDPM_REQUIRE(out);
     *out = NULL;
-    DDPM_REQUIRE(options);
-    DDPM_TRY(ddpm_network_check_use(network, options->weights));
+    DDPM_TRY(ddpm_network_check_use(network, DDPM_WEIGHTS_MODEL));
     DDPM_TRY(DDPM_NEW(&sampler, "a sampler"));
-    ddpm_status status = prepare(network, options, sampler);
+    ddpm_status status = take_options(network, options, sampler);
+    const bool may_shrink = sampler->options.batch == 0;
     if (status == DDPM_OK)
-        status = plan(sampler, options->batch == 0);
+        status = prepare(sampler);
+    if (status == DDPM_OK)
+        status = plan(sampler, may_shrink);
     if (status == DDPM_OK)
         status = allocate_host(sampler);
     if (status != DDPM_OK)
@@ -190,7 +201,9 @@ ddpm_status ddpm_sampler_measure(struct ddpm_network *network,
     struct ddpm_sampler sampler = {0};
     DDPM_REQUIRE(network);
     DDPM_REQUIRE(out);
-    ddpm_status status = prepare(network, options, &sampler);
+    ddpm_status status = take_options(network, options, &sampler);
+    if (status == DDPM_OK)
+        status = prepare(&sampler);
     if (status == DDPM_OK)
         status = ddpm_sampler_build(&sampler);
     if (status == DDPM_OK)

@@ -31,8 +31,8 @@ static struct needs find_needs(const struct ddpm_turns *turns)
     return needs;
 }
 
-/* Values that a turn combines. */
-struct material {
+/* What a turn combines beside x. */
+struct turn_values {
     struct ddpm_value *x0, *out, *kept[DDPM_SAMPLER_SLOTS];
 };
 
@@ -47,13 +47,15 @@ static void build_start(struct ddpm_sampler *sampler, const struct ddpm_tensor *
     ddpm_graph_keep(sampler->x);
 }
 
-static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct material *made)
+static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct turn_values *made)
 {
     struct ddpm_graph *g = sampler->graph;
     struct ddpm_network *network = sampler->network;
     struct ddpm_value *x = sampler->x, *rows = sampler->rows;
     const int input_columns[DDPM_COMBINED] = {DDPM_TURN_INPUT};
-    const int x0_columns[DDPM_COMBINED] = {DDPM_TURN_X0_X, DDPM_TURN_X0_OUT};
+    /* the network's result first, whose product is then rounded by itself on a GPU too, as in 0.1
+     */
+    const int x0_columns[DDPM_COMBINED] = {DDPM_TURN_X0_OUT, DDPM_TURN_X0_X};
     sampler->parts.evaluate = ddpm_graph_begin_part(g, "evaluate");
     struct ddpm_net_inputs inputs = {
         .x = ddpm_convert(g, x, network->dtype),
@@ -67,12 +69,12 @@ static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct
         made->out = ddpm_graph_view(g, made->out, 0, x->tensor.c);
     if (wants_x0)
         made->x0 =
-            ddpm_combine(g, rows, x0_columns, (struct ddpm_value *[DDPM_COMBINED]){x, made->out},
+            ddpm_combine(g, rows, x0_columns, (struct ddpm_value *[DDPM_COMBINED]){made->out, x},
                          sampler->options.clip != 0, DDPM_F32, NULL);
 }
 
 static int build_step(struct ddpm_sampler *sampler, const struct needs *needs,
-                      const struct material *made, bool noisy)
+                      const struct turn_values *made, bool noisy)
 {
     struct ddpm_graph *g = sampler->graph;
     struct ddpm_value *x = sampler->x;
@@ -93,7 +95,7 @@ static int build_step(struct ddpm_sampler *sampler, const struct needs *needs,
 }
 
 static void build_keeping(struct ddpm_sampler *sampler, const struct needs *needs,
-                          const struct material *made)
+                          const struct turn_values *made)
 {
     struct ddpm_graph *g = sampler->graph;
     const int columns[DDPM_COMBINED] = {DDPM_TURN_ONE};
@@ -110,7 +112,7 @@ ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler)
     struct ddpm_network *network = sampler->network;
     const struct ddpm_sampler_options *options = &sampler->options;
     const struct needs needs = find_needs(&sampler->turns);
-    struct material made = {0};
+    struct turn_values made = {0};
     DDPM_TRY(ddpm_graph_create(network->dtype, &sampler->graph));
     struct ddpm_graph *g = sampler->graph;
     const int64_t channels = network->config.network.channels;

@@ -22,12 +22,12 @@
 
 #define TEMPORARY_PREFIX DDPM_CHECKPOINT_TEMPORARY
 
-static ddpm_status check_finite(const struct ddpm_snapshot *snapshot)
+static ddpm_status check_finite(const struct ddpm_run_state *run_state)
 {
     static const char *const names[] = {"weights", "EMA weights", "first moments",
                                         "second moments"};
-    for (int p = 0; p < snapshot->player_count; ++p) {
-        const struct ddpm_snapshot_player *player = &snapshot->players[p];
+    for (int p = 0; p < run_state->player_count; ++p) {
+        const struct ddpm_player_state *player = &run_state->players[p];
         for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
             for (int64_t k = 0; k < player->parameters->slab_count; ++k)
                 if (!isfinite(player->slabs[i][k]))
@@ -35,7 +35,7 @@ static ddpm_status check_finite(const struct ddpm_snapshot *snapshot)
                         DDPM_ERROR_NOT_FINITE,
                         "step %lld: the %s are not finite, so nothing was saved; the last "
                         "checkpoint is still good. A lower learning rate may help",
-                        (long long)snapshot->step, names[i]);
+                        (long long)run_state->step, names[i]);
     }
     return DDPM_OK;
 }
@@ -54,14 +54,14 @@ static const struct contents {
 };
 
 /* Write one file (unless it is there already) and read it back. */
-static ddpm_status put_file(const struct ddpm_snapshot *snapshot,
-                            const struct ddpm_snapshot_player *player, size_t file,
-                            const char *folder, bool write)
+static ddpm_status put_file(const struct ddpm_run_state *run_state,
+                            const struct ddpm_player_state *player, size_t file, const char *folder,
+                            bool write)
 {
     const struct contents *of = &contents[file];
     struct ddpm_named_slab slabs[2];
     char step[32], path[PATH_MAX];
-    snprintf(step, sizeof step, "%lld", (long long)snapshot->step);
+    snprintf(step, sizeof step, "%lld", (long long)run_state->step);
     const struct ddpm_safetensors_text metadata[] = {{"ddpm_version", ddpm_version()},
                                                      {"step", step}};
     for (int k = 0; k < of->count; ++k)
@@ -72,24 +72,25 @@ static ddpm_status put_file(const struct ddpm_snapshot *snapshot,
     return ddpm_slabs_compare(player->parameters, slabs, (size_t)of->count, path);
 }
 
-static ddpm_status put_weights(const struct ddpm_snapshot *snapshot, const char *folder, bool write)
+static ddpm_status put_weights(const struct ddpm_run_state *run_state, const char *folder,
+                               bool write)
 {
-    for (int p = 0; p < snapshot->player_count; ++p)
+    for (int p = 0; p < run_state->player_count; ++p)
         for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
-            DDPM_TRY(put_file(snapshot, &snapshot->players[p], file, folder, write));
+            DDPM_TRY(put_file(run_state, &run_state->players[p], file, folder, write));
     return DDPM_OK;
 }
 
-static ddpm_status write_folder(const struct ddpm_snapshot *snapshot, const char *folder)
+static ddpm_status write_folder(const struct ddpm_run_state *run_state, const char *folder)
 {
     char *config_path;
     DDPM_TRY(ddpm_directory_create(folder));
-    DDPM_TRY(put_weights(snapshot, folder, true));
+    DDPM_TRY(put_weights(run_state, folder, true));
     DDPM_TRY(ddpm_path_join(&config_path, folder, "config.json"));
-    ddpm_status status = ddpm_config_write(snapshot->config, config_path);
+    ddpm_status status = ddpm_config_write(run_state->config, config_path);
     free(config_path);
     DDPM_TRY(status);
-    return ddpm_checkpoint_write_state(snapshot, folder);
+    return ddpm_checkpoint_write_state(run_state, folder);
 }
 
 /* Copies that followed the link have a folder in its place: out of the way with it, as something
@@ -195,14 +196,14 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char 
 }
 
 /* Is there a whole checkpoint of this very state already (the step was saved before a kill)? */
-static bool is_saved(const struct ddpm_snapshot *snapshot, const char *folder)
+static bool is_saved(const struct ddpm_run_state *run_state, const char *folder)
 {
     json_t *state;
     if (!ddpm_path_exists(folder) || ddpm_checkpoint_read_state(folder, &state) != DDPM_OK)
         return false;
     bool saved = ddpm_checkpoint_check_files(state, folder) == DDPM_OK &&
-                 ddpm_checkpoint_check_run(state, snapshot) == DDPM_OK &&
-                 put_weights(snapshot, folder, false) == DDPM_OK;
+                 ddpm_checkpoint_check_run(state, run_state) == DDPM_OK &&
+                 put_weights(run_state, folder, false) == DDPM_OK;
     json_decref(state);
     return saved;
 }
@@ -230,17 +231,17 @@ static ddpm_status rename_into_place(const char *temporary, const char *folder)
     return status;
 }
 
-static ddpm_status publish(const struct ddpm_snapshot *snapshot, const char *checkpoints,
+static ddpm_status publish(const struct ddpm_run_state *run_state, const char *checkpoints,
                            const char *name)
 {
     char folder[PATH_MAX], temporary[PATH_MAX];
     DDPM_TRY(ddpm_path_format(folder, sizeof folder, "%s/%s", checkpoints, name));
     DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" TEMPORARY_PREFIX "%s-%ld",
                               checkpoints, name, (long)getpid()));
-    if (is_saved(snapshot, folder))
+    if (is_saved(run_state, folder))
         return DDPM_OK;
     DDPM_TRY(ddpm_directory_remove(temporary));
-    ddpm_status status = write_folder(snapshot, temporary);
+    ddpm_status status = write_folder(run_state, temporary);
     if (status == DDPM_OK)
         status = rename_into_place(temporary, folder);
     if (status != DDPM_OK) {
@@ -252,19 +253,19 @@ static ddpm_status publish(const struct ddpm_snapshot *snapshot, const char *che
     return DDPM_OK;
 }
 
-ddpm_status ddpm_checkpoint_write(const struct ddpm_snapshot *snapshot, const char *run)
+ddpm_status ddpm_checkpoint_write(const struct ddpm_run_state *run_state, const char *run)
 {
     char checkpoints[PATH_MAX], name[48];
-    snprintf(name, sizeof name, "step-%06lld", (long long)snapshot->step);
+    snprintf(name, sizeof name, "step-%06lld", (long long)run_state->step);
     DDPM_TRY(ddpm_path_format(checkpoints, sizeof checkpoints, "%s/checkpoints", run));
-    DDPM_TRY(check_finite(snapshot));
+    DDPM_TRY(check_finite(run_state));
     DDPM_TRY(ddpm_directory_create(checkpoints));
-    DDPM_TRY(publish(snapshot, checkpoints, name));
+    DDPM_TRY(publish(run_state, checkpoints, name));
     DDPM_TRY(point_latest(checkpoints, name));
-    return remove_old(checkpoints, snapshot->config->training.keep, name);
+    return remove_old(checkpoints, run_state->config->training.keep, name);
 }
 
-static ddpm_status read_file(const char *folder, const struct ddpm_snapshot_player *player,
+static ddpm_status read_file(const char *folder, const struct ddpm_player_state *player,
                              size_t file)
 {
     const struct contents *of = &contents[file];
@@ -277,27 +278,27 @@ static ddpm_status read_file(const char *folder, const struct ddpm_snapshot_play
     return ddpm_slabs_read(player->parameters, targets, (size_t)of->count, path);
 }
 
-static ddpm_status read_weights(const char *folder, const struct ddpm_snapshot *snapshot)
+static ddpm_status read_weights(const char *folder, const struct ddpm_run_state *run_state)
 {
-    for (int p = 0; p < snapshot->player_count; ++p)
+    for (int p = 0; p < run_state->player_count; ++p)
         for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
-            DDPM_TRY(read_file(folder, &snapshot->players[p], file));
+            DDPM_TRY(read_file(folder, &run_state->players[p], file));
     return DDPM_OK;
 }
 
-ddpm_status ddpm_checkpoint_read(const char *folder, struct ddpm_snapshot *snapshot)
+ddpm_status ddpm_checkpoint_read(const char *folder, struct ddpm_run_state *run_state)
 {
     json_t *state;
     int64_t step = 0;
     DDPM_TRY(ddpm_checkpoint_read_state(folder, &state));
     ddpm_status status = ddpm_json_get_integer(state, "step", 0, INT32_MAX, &step);
     if (status == DDPM_OK)
-        status = ddpm_checkpoint_check_run(state, snapshot);
+        status = ddpm_checkpoint_check_run(state, run_state);
     if (status == DDPM_OK)
         status = ddpm_checkpoint_check_files(state, folder);
     if (status == DDPM_OK)
-        status = read_weights(folder, snapshot);
+        status = read_weights(folder, run_state);
     json_decref(state);
-    snapshot->step = step;
+    run_state->step = step;
     return status;
 }

@@ -14,15 +14,15 @@ enum ddpm_slab { DDPM_SLAB_WEIGHTS, DDPM_SLAB_EMA, DDPM_SLAB_M, DDPM_SLAB_V, DDP
 #define DDPM_MAX_PLAYERS 4
 
 /* The state of one network in training, in host memory. */
-struct ddpm_snapshot_player {
+struct ddpm_player_state {
     const char *name; /* goes before the names of its files: "" for the first */
     const struct ddpm_parameters *parameters;
     float *slabs[DDPM_SLAB_COUNT];
 };
 
 /* The state of a run. */
-struct ddpm_snapshot {
-    struct ddpm_snapshot_player players[DDPM_MAX_PLAYERS];
+struct ddpm_run_state {
+    struct ddpm_player_state players[DDPM_MAX_PLAYERS];
     int player_count;
     const struct ddpm_config *config;
     bool has_data;
@@ -31,11 +31,11 @@ struct ddpm_snapshot {
 };
 
 /* Write `<run>/checkpoints/step-NNNNNN`, point `latest` at it, remove what is too old. */
-ddpm_status ddpm_checkpoint_write(const struct ddpm_snapshot *snapshot, const char *run);
+ddpm_status ddpm_checkpoint_write(const struct ddpm_run_state *run_state, const char *run);
 
-/* Read a checkpoint into a snapshot whose slabs are allocated and whose other members say what is
+/* Read a checkpoint into a run state whose slabs are allocated and whose other members say what is
  * wanted; sets step. DDPM_ERROR_MISMATCH names the field that differs. */
-ddpm_status ddpm_checkpoint_read(const char *folder, struct ddpm_snapshot *snapshot);
+ddpm_status ddpm_checkpoint_read(const char *folder, struct ddpm_run_state *run_state);
 
 /* The path of file number `file` of a player: "FOLDER/model.safetensors", and for one that has a
  * name "FOLDER/NAME-model.safetensors". `path` has PATH_MAX bytes. */
@@ -44,9 +44,9 @@ ddpm_status ddpm_checkpoint_file_path(char *path, const char *folder, const char
 
 /* state.json, checkpoint_state.c: write it; read it; check that the files are those it describes;
  * check that the run it describes is this one. */
-ddpm_status ddpm_checkpoint_write_state(const struct ddpm_snapshot *snapshot, const char *folder);
+ddpm_status ddpm_checkpoint_write_state(const struct ddpm_run_state *run_state, const char *folder);
 ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state);
 ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder);
-ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_snapshot *snapshot);
+ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_run_state *run_state);
 
 #endif

@@ -39,12 +39,12 @@ static ddpm_status describe_file(const char *folder, const char *player, size_t 
         json_pack("{s:I,s:I}", "bytes", (json_int_t)sum.bytes, "crc32", (json_int_t)sum.crc32));
 }
 
-static ddpm_status describe_files(const struct ddpm_snapshot *snapshot, const char *folder,
+static ddpm_status describe_files(const struct ddpm_run_state *run_state, const char *folder,
                                   json_t *files)
 {
-    for (int p = 0; p < snapshot->player_count; ++p)
+    for (int p = 0; p < run_state->player_count; ++p)
         for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
-            DDPM_TRY(describe_file(folder, snapshot->players[p].name, file, files));
+            DDPM_TRY(describe_file(folder, run_state->players[p].name, file, files));
     return DDPM_OK;
 }
 
@@ -58,24 +58,24 @@ static ddpm_status describe_options(const struct ddpm_config *config, json_t *op
     return DDPM_OK;
 }
 
-static void data_fingerprint(const struct ddpm_snapshot *snapshot, char text[24])
+static void data_fingerprint(const struct ddpm_run_state *run_state, char text[24])
 {
-    snprintf(text, 24, "%016" PRIx64, snapshot->data_fingerprint);
+    snprintf(text, 24, "%016" PRIx64, run_state->data_fingerprint);
 }
 
-ddpm_status ddpm_checkpoint_write_state(const struct ddpm_snapshot *snapshot, const char *folder)
+ddpm_status ddpm_checkpoint_write_state(const struct ddpm_run_state *run_state, const char *folder)
 {
     char fingerprint[24], *path;
-    data_fingerprint(snapshot, fingerprint);
+    data_fingerprint(run_state, fingerprint);
     json_t *files = json_object(), *options = json_object();
     json_t *state = json_pack("{s:i,s:s,s:I,s:s,s:o,s:o}", "format", STATE_FORMAT, "version",
-                              ddpm_version(), "step", (json_int_t)snapshot->step, "data",
+                              ddpm_version(), "step", (json_int_t)run_state->step, "data",
                               fingerprint, "options", options, "files", files);
     if (!state)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for state.json");
-    ddpm_status status = describe_files(snapshot, folder, files);
+    ddpm_status status = describe_files(run_state, folder, files);
     if (status == DDPM_OK)
-        status = describe_options(snapshot->config, options);
+        status = describe_options(run_state->config, options);
     if (status == DDPM_OK)
         status = ddpm_path_join(&path, folder, "state.json");
     if (status == DDPM_OK) {
@@ -116,13 +116,13 @@ static ddpm_status check_options(const json_t *state, const struct ddpm_config *
     return DDPM_OK;
 }
 
-static ddpm_status check_data(const json_t *state, const struct ddpm_snapshot *snapshot)
+static ddpm_status check_data(const json_t *state, const struct ddpm_run_state *run_state)
 {
     const char *saved;
     char now[24];
     DDPM_TRY(ddpm_json_get_string(state, "data", &saved));
-    data_fingerprint(snapshot, now);
-    if (snapshot->has_data && strcmp(saved, now) != 0)
+    data_fingerprint(run_state, now);
+    if (run_state->has_data && strcmp(saved, now) != 0)
         return ddpm_raise(DDPM_ERROR_MISMATCH,
                           "cannot go on: data is %s in the checkpoint and %s now; pictures were "
                           "added, removed or changed",
@@ -148,8 +148,8 @@ ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state)
     return status;
 }
 
-ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_snapshot *snapshot)
+ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_run_state *run_state)
 {
-    DDPM_TRY(check_options(state, snapshot->config));
-    return check_data(state, snapshot);
+    DDPM_TRY(check_options(state, run_state->config));
+    return check_data(state, run_state);
 }

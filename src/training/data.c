@@ -1,6 +1,7 @@
 /* struct ddpm_data: the configured picture source. */
 #include <stdlib.h>
 
+#include "core/arguments.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "training/trainer_state.h"
@@ -8,7 +9,9 @@
 ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **out)
 {
     struct ddpm_data *data;
+    DDPM_REQUIRE(out);
     *out = NULL;
+    DDPM_REQUIRE(config);
     if (!config->data.data[0])
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "no pictures given: want a folder or a packed .npy file as data");
@@ -31,7 +34,7 @@ ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **
 
 void ddpm_data_close(struct ddpm_data **data)
 {
-    if (!*data)
+    if (!data || !*data)
         return;
     ddpm_source_close(&(*data)->source);
     free(*data);
@@ -40,15 +43,15 @@ void ddpm_data_close(struct ddpm_data **data)
 
 int64_t ddpm_data_count(const struct ddpm_data *data)
 {
-    return ddpm_source_count(data->source);
+    return data ? ddpm_source_count(data->source) : 0;
 }
 
 int64_t ddpm_data_skipped(const struct ddpm_data *data)
 {
-    return ddpm_source_count_kinds(data->source).bad;
+    return data ? ddpm_source_count_kinds(data->source).bad : 0;
 }
 
 uint64_t ddpm_data_fingerprint(const struct ddpm_data *data)
 {
-    return ddpm_source_fingerprint(data->source);
+    return data ? ddpm_source_fingerprint(data->source) : 0;
 }

@@ -12,20 +12,21 @@
 
 /* ", picture a.jpg" or ", among the pictures a.jpg, b.jpg, …" */
 static void name_pictures(const struct ddpm_trainer *trainer, const int64_t *items, int64_t count,
-                          int64_t image, char *text, size_t bytes)
+                          int64_t picture, char *text, size_t bytes)
 {
     text[0] = '\0';
     if (!items || !trainer->data)
         return;
-    int64_t first = image >= 0 ? image : 0;
-    int64_t end = image >= 0 ? image + 1 : count < NAMES_SHOWN ? count : NAMES_SHOWN;
-    size_t used = (size_t)snprintf(text, bytes, image >= 0 ? ", picture" : ", among the pictures");
+    int64_t first = picture >= 0 ? picture : 0;
+    int64_t end = picture >= 0 ? picture + 1 : count < NAMES_SHOWN ? count : NAMES_SHOWN;
+    size_t used =
+        (size_t)snprintf(text, bytes, picture >= 0 ? ", picture" : ", among the pictures");
     for (int64_t i = first; i < end && used < bytes; ++i) {
         char buffer[64];
         const char *name = ddpm_source_name(trainer->data->source, items[i], buffer, sizeof buffer);
         used += (size_t)snprintf(text + used, bytes - used, "%s %s", i > first ? "," : "", name);
     }
-    if (image < 0 && count > end && used < bytes)
+    if (picture < 0 && count > end && used < bytes)
         snprintf(text + used, bytes - used, ", …");
 }
 
@@ -36,12 +37,12 @@ ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_ba
     struct ddpm_weight_set *set = &trainer->players[0].network->weights;
     struct ddpm_device *device = trainer->device;
     char where[256] = "a layer that could not be found by running the last batch again", who[1024];
-    int64_t image = -1;
+    int64_t picture = -1;
     ddpm_status status = device->backend->zero(device, set->gradients, ddpm_weight_set_bytes(set));
     if (status == DDPM_OK)
-        status = ddpm_graph_run_checked(trainer->graph, trainer->parts.forward, &image);
+        status = ddpm_graph_run_checked(trainer->graph, trainer->parts.forward, &picture);
     if (status == DDPM_OK)
-        status = ddpm_graph_run_checked(trainer->graph, trainer->parts.backward, &image);
+        status = ddpm_graph_run_checked(trainer->graph, trainer->parts.backward, &picture);
     if (status == DDPM_ERROR_NOT_FINITE)
         snprintf(where, sizeof where, "%s", ddpm_error_message());
     else if (status != DDPM_OK)
@@ -50,7 +51,7 @@ ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_ba
      * place. */
     int64_t accumulate = trainer->config.training.accumulate;
     int64_t index = micro_batch >= 0 ? micro_batch : accumulate - 1;
-    name_pictures(trainer, items ? items + index * size : NULL, size, image, who, sizeof who);
+    name_pictures(trainer, items ? items + index * size : NULL, size, picture, who, sizeof who);
     return ddpm_raise(DDPM_ERROR_NOT_FINITE,
                       "step %lld: %s is %g; first in %s%s; the weights are those of step %lld",
                       (long long)trainer->step + 1,

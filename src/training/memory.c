@@ -12,7 +12,7 @@ static size_t host_bytes(const struct ddpm_trainer *trainer)
     const size_t batch =
         ddpm_tensor_bytes(pictures) * (size_t)config->training.accumulate; /* of one step */
     size_t bytes = ddpm_tensor_bytes(&trainer->x0->tensor);
-    if (trainer->data)
+    if (trainer->data || config->data.data[0])
         bytes += batch * (size_t)(config->data.prefetch + 1);
     for (int p = 0; p < trainer->player_count && !trainer->device->backend->host_memory; ++p)
         bytes += DDPM_SLAB_COUNT * ddpm_weight_set_bytes(&trainer->players[p].network->weights);
@@ -43,11 +43,17 @@ static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low
     return DDPM_OK;
 }
 
+/* `need` bytes and `beside` more, which may be absurdly many. */
+static uint64_t together(uint64_t need, uint64_t beside)
+{
+    return beside < UINT64_MAX - need ? need + beside : UINT64_MAX;
+}
+
 static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memory, uint64_t beside)
 {
     uint64_t need;
     return lay_out(trainer, batch, low_memory, &need) == DDPM_OK &&
-           need + beside <= ddpm_device_available(trainer->device);
+           together(need, beside) <= ddpm_device_available(trainer->device);
 }
 
 /* The plan does not fit: say what would. */
@@ -74,7 +80,7 @@ ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
     uint64_t need;
     char why[256];
     DDPM_TRY(lay_out(trainer, config->training.batch_size, config->run.low_memory, &need));
-    need += beside;
+    need = together(need, beside);
     if (!available || need <= available)
         return DDPM_OK;
     snprintf(why, sizeof why,

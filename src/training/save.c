@@ -28,9 +28,9 @@ static size_t slab_bytes(const struct ddpm_player *player)
     return ddpm_weight_set_bytes(&player->network->weights);
 }
 
-static struct ddpm_snapshot describe(const struct ddpm_trainer *trainer)
+static struct ddpm_run_state describe(const struct ddpm_trainer *trainer)
 {
-    struct ddpm_snapshot snapshot = {
+    struct ddpm_run_state run_state = {
         .player_count = trainer->player_count,
         .config = &trainer->config,
         .has_data = trainer->data != NULL,
@@ -39,41 +39,41 @@ static struct ddpm_snapshot describe(const struct ddpm_trainer *trainer)
     };
     for (int p = 0; p < trainer->player_count; ++p) {
         const struct ddpm_player *player = &trainer->players[p];
-        snapshot.players[p].name = player->name;
-        snapshot.players[p].parameters = &player->network->weights.parameters;
+        run_state.players[p].name = player->name;
+        run_state.players[p].parameters = &player->network->weights.parameters;
     }
-    return snapshot;
+    return run_state;
 }
 
-static void free_slabs(struct ddpm_snapshot *snapshot)
+static void free_slabs(struct ddpm_run_state *run_state)
 {
-    for (int p = 0; p < snapshot->player_count; ++p)
+    for (int p = 0; p < run_state->player_count; ++p)
         for (int i = 0; i < DDPM_SLAB_COUNT; ++i) {
-            ddpm_free_aligned(snapshot->players[p].slabs[i]);
-            snapshot->players[p].slabs[i] = NULL;
+            ddpm_free_aligned(run_state->players[p].slabs[i]);
+            run_state->players[p].slabs[i] = NULL;
         }
 }
 
 static ddpm_status allocate_slabs(const struct ddpm_trainer *trainer,
-                                  struct ddpm_snapshot *snapshot)
+                                  struct ddpm_run_state *run_state)
 {
     ddpm_status status = DDPM_OK;
     for (int p = 0; p < trainer->player_count; ++p)
         for (int i = 0; i < DDPM_SLAB_COUNT && status == DDPM_OK; ++i)
-            status = ddpm_new_aligned((void **)&snapshot->players[p].slabs[i],
+            status = ddpm_new_aligned((void **)&run_state->players[p].slabs[i],
                                       slab_bytes(&trainer->players[p]), "a checkpoint");
     if (status != DDPM_OK)
-        free_slabs(snapshot);
+        free_slabs(run_state);
     return status;
 }
 
-static void *write_snapshot(void *argument)
+static void *write_run_state(void *argument)
 {
     struct ddpm_saver *saver = argument;
     struct ddpm_device *device = saver->device;
     saver->status = saver->arriving ? device->backend->snapshot_end(device) : DDPM_OK;
     if (saver->status == DDPM_OK)
-        saver->status = ddpm_checkpoint_write(&saver->snapshot, saver->run);
+        saver->status = ddpm_checkpoint_write(&saver->run_state, saver->run);
     snprintf(saver->message, sizeof saver->message, "%s", ddpm_error_message());
     return NULL;
 }
@@ -92,18 +92,18 @@ static ddpm_status provide_slabs(struct ddpm_trainer *trainer)
         ddpm_log(DDPM_LOG_INFO, "training waits while a checkpoint is copied out: %s",
                  ddpm_error_message());
     if (!saver->pinned)
-        return allocate_slabs(trainer, &saver->snapshot);
+        return allocate_slabs(trainer, &saver->run_state);
     char *next = saver->pinned;
     for (int p = 0; p < trainer->player_count; ++p)
         for (int i = 0; i < DDPM_SLAB_COUNT; ++i, next += slab_bytes(&trainer->players[p]))
-            saver->snapshot.players[p].slabs[i] = (float *)next;
+            saver->run_state.players[p].slabs[i] = (float *)next;
     return DDPM_OK;
 }
 
 static void release_slabs(struct ddpm_saver *saver)
 {
     if (!saver->pinned)
-        free_slabs(&saver->snapshot);
+        free_slabs(&saver->run_state);
 }
 
 /* Copy one player's slabs out and wait. */
@@ -113,7 +113,7 @@ static ddpm_status download_slabs(struct ddpm_trainer *trainer, int p)
     void *from[DDPM_SLAB_COUNT];
     device_slabs(&trainer->players[p], from);
     for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-        DDPM_TRY(device->backend->download(device, trainer->saver.snapshot.players[p].slabs[i],
+        DDPM_TRY(device->backend->download(device, trainer->saver.run_state.players[p].slabs[i],
                                            from[i], slab_bytes(&trainer->players[p])));
     return DDPM_OK;
 }
@@ -131,7 +131,7 @@ static ddpm_status copy_out(struct ddpm_trainer *trainer)
         return download_slabs(trainer, 0);
     device_slabs(&trainer->players[0], from);
     for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-        to[i] = saver->snapshot.players[0].slabs[i];
+        to[i] = saver->run_state.players[0].slabs[i];
     ddpm_status status = device->backend->snapshot_begin(device, to, from, DDPM_SLAB_COUNT,
                                                          slab_bytes(&trainer->players[0]));
     saver->arriving = status == DDPM_OK;
@@ -147,19 +147,19 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
 {
     struct ddpm_saver *saver = &trainer->saver;
     saver->device = trainer->device;
-    saver->snapshot = describe(trainer);
+    saver->run_state = describe(trainer);
     if (snprintf(saver->run, sizeof saver->run, "%s", run) >= (int)sizeof saver->run)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the path of the run is too long: %s", run);
     DDPM_TRY(provide_slabs(trainer));
     ddpm_status status = copy_out(trainer);
     int error = 0;
     if (status == DDPM_OK)
-        error = pthread_create(&saver->thread, NULL, write_snapshot, saver);
+        error = pthread_create(&saver->thread, NULL, write_run_state, saver);
     saver->running = status == DDPM_OK && error == 0;
     if (error != 0) {
         ddpm_log(DDPM_LOG_WARNING, "training waits while a checkpoint is written: %s",
                  ddpm_thread_words(error));
-        write_snapshot(saver);
+        write_run_state(saver);
     }
     if (!saver->running)
         release_slabs(saver);
@@ -174,14 +174,14 @@ ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *ru
     DDPM_TRY(ddpm_trainer_save_end(trainer));
     if (!trainer->device->backend->host_memory)
         return write_in_background(trainer, run);
-    struct ddpm_snapshot snapshot = describe(trainer);
+    struct ddpm_run_state run_state = describe(trainer);
     for (int p = 0; p < trainer->player_count; ++p) {
         void *slabs[DDPM_SLAB_COUNT];
         device_slabs(&trainer->players[p], slabs);
         for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-            snapshot.players[p].slabs[i] = slabs[i];
+            run_state.players[p].slabs[i] = slabs[i];
     }
-    return ddpm_checkpoint_write(&snapshot, run);
+    return ddpm_checkpoint_write(&run_state, run);
 }
 
 ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer)
@@ -213,7 +213,8 @@ ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run)
     return ddpm_trainer_save_end(trainer);
 }
 
-static ddpm_status upload_slabs(struct ddpm_trainer *trainer, const struct ddpm_snapshot *snapshot)
+static ddpm_status upload_slabs(struct ddpm_trainer *trainer,
+                                const struct ddpm_run_state *run_state)
 {
     struct ddpm_device *device = trainer->device;
     for (int p = 0; p < trainer->player_count; ++p) {
@@ -221,7 +222,7 @@ static ddpm_status upload_slabs(struct ddpm_trainer *trainer, const struct ddpm_
         void *to[DDPM_SLAB_COUNT];
         device_slabs(player, to);
         for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
-            DDPM_TRY(device->backend->upload(device, to[i], snapshot->players[p].slabs[i],
+            DDPM_TRY(device->backend->upload(device, to[i], run_state->players[p].slabs[i],
                                              slab_bytes(player)));
         ddpm_weight_set_changed(&player->network->weights);
     }
@@ -233,16 +234,16 @@ ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
     char folder[PATH_MAX];
     DDPM_REQUIRE(trainer);
     DDPM_REQUIRE(path);
-    struct ddpm_snapshot snapshot = describe(trainer);
+    struct ddpm_run_state run_state = describe(trainer);
     if (trainer->prefetch)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "a trainer resumes before its first step");
     DDPM_TRY(ddpm_checkpoint_find(path, folder, sizeof folder));
-    DDPM_TRY(allocate_slabs(trainer, &snapshot));
-    ddpm_status status = ddpm_checkpoint_read(folder, &snapshot);
+    DDPM_TRY(allocate_slabs(trainer, &run_state));
+    ddpm_status status = ddpm_checkpoint_read(folder, &run_state);
     if (status == DDPM_OK)
-        status = upload_slabs(trainer, &snapshot);
-    free_slabs(&snapshot);
+        status = upload_slabs(trainer, &run_state);
+    free_slabs(&run_state);
     if (status == DDPM_OK)
-        trainer->step = snapshot.step;
+        trainer->step = run_state.step;
     return status;
 }

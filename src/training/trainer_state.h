@@ -48,7 +48,7 @@ struct ddpm_saver {
     struct ddpm_device *device;
     bool arriving; /* the slabs are still on their way from the device */
     void *pinned;  /* host memory of the slabs, kept between checkpoints; NULL: none */
-    struct ddpm_snapshot snapshot;
+    struct ddpm_run_state run_state;
     char run[DDPM_MAX_PATH];
     ddpm_status status;
     char message[1024];

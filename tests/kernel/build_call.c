@@ -284,6 +284,10 @@ void case_build(struct case_state *state)
     case DDPM_OP_COMBINE:
         build_combine(state, &parts);
         break;
+    case DDPM_OP_THRESHOLD:
+        state->call.attributes.quantile = state->test.option ? 0.6 : 0.995;
+        state->in[0] = state->out[0] = parts.data;
+        break;
     case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:

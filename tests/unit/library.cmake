@@ -16,6 +16,13 @@ ddpm_test(library_locale library_locale_test.c training)
 ddpm_test(library_wrapped library_wrapped_test.c training)
 ddpm_test(library_memory library_memory_test.c training)
 ddpm_wrap_allocations(test_library_memory)
+ddpm_test(library_sampler library_sampler_test.c training)
+ddpm_wrap_allocations(test_library_sampler)
+foreach(part device edges edges_drawing edges_training)
+  ddpm_test(library_${part} library_${part}_test.c training)
+endforeach()
+add_test(NAME library_edges_listed COMMAND sh tests/unit/library_edges_listed.sh
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 
 # Every public header compiles alone, as C11 and as C++17.
 include(CheckLanguage)

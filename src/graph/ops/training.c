@@ -153,6 +153,18 @@ struct ddpm_value *ddpm_combine(struct ddpm_graph *graph, struct ddpm_value *row
     return y;
 }
 
+struct ddpm_value *ddpm_threshold(struct ddpm_graph *graph, struct ddpm_value *x, double quantile)
+{
+    if (!x)
+        return NULL;
+    struct ddpm_node *node =
+        ddpm_simple_node(graph, DDPM_OP_THRESHOLD, "threshold", x->tensor, DDPM_INPUTS(x));
+    if (!node)
+        return NULL;
+    node->attributes.quantile = quantile;
+    return node->out[0];
+}
+
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
                                       struct ddpm_value *losses)
 {

@@ -36,12 +36,13 @@ static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
     ddpm_graph_keep(trainer->noise);
 }
 
-/* One picture-shaped mixture of x_0 and ε. */
+/* One picture-shaped mixture of x_0 and ε. The noise comes first: on a GPU the first product is
+ * rounded by itself and the second is fused into the sum, which are the roundings that 0.1 had. */
 static struct ddpm_value *mix(struct ddpm_trainer *trainer, struct ddpm_value *rows, int of_x0,
                               int of_noise, enum ddpm_dtype dtype)
 {
-    const int columns[DDPM_COMBINED] = {of_x0, of_noise};
-    struct ddpm_value *const inputs[DDPM_COMBINED] = {trainer->x0, trainer->noise};
+    const int columns[DDPM_COMBINED] = {of_noise, of_x0};
+    struct ddpm_value *const inputs[DDPM_COMBINED] = {trainer->noise, trainer->x0};
     return ddpm_combine(trainer->graph, rows, columns, inputs, false, dtype, NULL);
 }
 

@@ -72,6 +72,13 @@ static inline float __fmul_rn(float x, float y)
     return x * y;
 }
 
+static inline unsigned __float_as_uint(float value)
+{
+    unsigned word;
+    memcpy(&word, &value, sizeof word);
+    return word;
+}
+
 static inline float __uint_as_float(unsigned word)
 {
     float value;

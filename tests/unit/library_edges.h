@@ -1,0 +1,39 @@
+/* What the tests of wrong arguments share, see library_edges_test.c. */
+#ifndef DDPM_TESTS_LIBRARY_EDGES_H
+#define DDPM_TESTS_LIBRARY_EDGES_H
+
+#include "library_support.h"
+
+#define refused(expression, part) assert_error(expression, DDPM_ERROR_ARGUMENT, part)
+
+enum { VALUES = 3 * 8 * 8, PARAMETER = 8 }; /* of a tiny picture, and of the parameter below */
+#define NAME "init_conv.bias"
+#define BAD_WEIGHTS ((enum ddpm_weights)7)
+
+/* An options struct with bytes behind it that this version does not know. */
+#define LARGER(type)                                                                               \
+    struct {                                                                                       \
+        struct type own;                                                                           \
+        char behind[24];                                                                           \
+    }
+
+/* `call` with *options made smaller and larger in every way; `ok` is what it says with the right
+ * size. */
+#define TRY_SIZES(type, given, least, ok, call)                                                    \
+    do {                                                                                           \
+        LARGER(type) larger;                                                                       \
+        struct type *options = &larger.own;                                                        \
+        memset(&larger, 0, sizeof larger);                                                         \
+        *options = (given);                                                                        \
+        options->size = 0;                                                                         \
+        refused(call, "struct " #type ": got size 0");                                             \
+        options->size = (least)-1;                                                                 \
+        refused(call, "struct " #type ": got size");                                               \
+        options->size = sizeof larger;                                                             \
+        assert_int_equal(call, ok);                                                                \
+        larger.behind[sizeof larger.behind - 1] = 1;                                               \
+        refused(call, "struct " #type ": got");                                                    \
+        assert_non_null(strstr(ddpm_error_message(), "something set behind"));                     \
+    } while (0)
+
+#endif

@@ -1,0 +1,177 @@
+/* Wrong arguments to what draws, see library_edges_test.c. */
+#include "library_edges.h"
+
+static int go_on(void *user, const struct ddpm_sample_progress *progress)
+{
+    (void)user;
+    (void)progress;
+    return 0;
+}
+
+/* A sampler with one member changed is refused with `part` in the text, made and measured. */
+#define SAMPLER_WITH(member, value, part)                                                          \
+    do {                                                                                           \
+        struct ddpm_sampler_options changed = options_;                                            \
+        changed.member = value;                                                                    \
+        refused(ddpm_sampler_create(network, &changed, &sampler), part);                           \
+        assert_null(sampler);                                                                      \
+        refused(ddpm_sampler_measure(network, &changed, &plan), part);                             \
+    } while (0)
+
+static ddpm_status create_and_destroy(struct ddpm_network *network,
+                                      const struct ddpm_sampler_options *options)
+{
+    struct ddpm_sampler *sampler;
+    ddpm_status status = ddpm_sampler_create(network, options, &sampler);
+    ddpm_sampler_destroy(&sampler);
+    return status;
+}
+
+static void samplers(void **state)
+{
+    (void)state;
+    struct ddpm_sampler *sampler;
+    struct ddpm_memory_plan plan;
+    struct ddpm_network *network = tiny_network("");
+    const struct ddpm_sampler_options options_ = {.size = sizeof options_};
+    refused(ddpm_sampler_create(NULL, &options_, &sampler), "want a network");
+    refused(ddpm_sampler_create(network, NULL, &sampler), "ddpm_sampler_options");
+    refused(ddpm_sampler_create(network, &options_, NULL), "got NULL as out");
+    refused(ddpm_sampler_measure(NULL, &options_, &plan), "got NULL as network");
+    refused(ddpm_sampler_measure(network, NULL, &plan), "ddpm_sampler_options");
+    refused(ddpm_sampler_measure(network, &options_, NULL), "got NULL as out");
+    SAMPLER_WITH(sampler, "", "sampler");
+    SAMPLER_WITH(sampler, "ancestrel", "ancestral");
+    SAMPLER_WITH(spacing, "", "spacing");
+    SAMPLER_WITH(spacing, "x", "spacing x");
+    SAMPLER_WITH(steps, -1, "-1 steps");
+    SAMPLER_WITH(steps, 26, "got 26 sampling steps");
+    SAMPLER_WITH(steps, INT64_MAX, "sampling steps");
+    SAMPLER_WITH(batch, -1, "batch -1");
+    SAMPLER_WITH(batch, INT64_MAX, "batch 9223372036854775807");
+    SAMPLER_WITH(pictures, -1, "got -1 pictures");
+    SAMPLER_WITH(pictures, INT64_MAX, "pictures");
+    SAMPLER_WITH(height, -8, "-8x0");
+    SAMPLER_WITH(width, -8, "0x-8");
+    SAMPLER_WITH(weights, BAD_WEIGHTS, "got weights 7");
+    SAMPLER_WITH(clip, 2, "clip 2");
+    SAMPLER_WITH(clip, -2, "clip -2");
+    SAMPLER_WITH(eta, 0.5, "eta 0.5");
+    SAMPLER_WITH(eta, (double)NAN, "eta");
+    TRY_SIZES(ddpm_sampler_options, options_, sizeof(size_t), DDPM_OK,
+              create_and_destroy(network, options));
+    TRY_SIZES(ddpm_sampler_options, options_, sizeof(size_t), DDPM_OK,
+              ddpm_sampler_measure(network, options, &plan));
+    struct ddpm_sampler_options wrong_size = options_;
+    wrong_size.height = wrong_size.width = 9;
+    refused(ddpm_sampler_create(network, &wrong_size, &sampler), "got 9x9");
+    wrong_size.height = wrong_size.width = INT64_MAX - 1;
+    assert_int_equal(ddpm_sampler_create(network, &wrong_size, &sampler), DDPM_ERROR_MEMORY);
+    assert_null(sampler);
+    /* A caller built against an older header, whose struct ends here: nothing behind it is read. */
+    size_t *old = malloc(sizeof *old);
+    *old = sizeof *old;
+    assert_ok(create_and_destroy(network, (const struct ddpm_sampler_options *)old));
+    free(old);
+    ddpm_sampler_destroy(NULL);
+    assert_int_equal(ddpm_sampler_picture_bytes(NULL), 0);
+    assert_int_equal(ddpm_sampler_steps(NULL), 0);
+    assert_int_equal(ddpm_sampler_evaluations(NULL), 0);
+    assert_string_equal(ddpm_sampler_description(NULL), "");
+    ddpm_network_destroy(&network);
+}
+
+#define DRAW_WITH(member, value, part)                                                             \
+    do {                                                                                           \
+        struct ddpm_draw changed = draw;                                                           \
+        changed.member = value;                                                                    \
+        refused(ddpm_sampler_draw(sampler, &changed, pictures, VALUES), part);                     \
+        refused(ddpm_sampler_draw_array(sampler, &changed, values, VALUES), part);                 \
+    } while (0)
+
+static void drawing(void **state)
+{
+    (void)state;
+    uint8_t pictures[VALUES + 1];
+    float values[VALUES + 1] = {0};
+    struct ddpm_sampler *sampler;
+    struct ddpm_network *network = tiny_network("timesteps=3");
+    const struct ddpm_sampler_options options_ = {.size = sizeof options_};
+    const struct ddpm_draw draw = {.size = sizeof draw, .count = 1, .callback = go_on};
+    assert_ok(ddpm_sampler_create(network, &options_, &sampler));
+    refused(ddpm_sampler_draw(NULL, &draw, pictures, VALUES), "got NULL as sampler");
+    refused(ddpm_sampler_draw(sampler, NULL, pictures, VALUES), "ddpm_draw");
+    refused(ddpm_sampler_draw(sampler, &draw, NULL, VALUES), "got NULL as pictures");
+    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES - 1), "pictures: got");
+    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES + 1), "pictures: got");
+    refused(ddpm_sampler_draw_array(NULL, &draw, values, VALUES), "got NULL as sampler");
+    refused(ddpm_sampler_draw_array(sampler, NULL, values, VALUES), "ddpm_draw");
+    refused(ddpm_sampler_draw_array(sampler, &draw, NULL, VALUES), "got NULL as pictures");
+    refused(ddpm_sampler_draw_array(sampler, &draw, values, VALUES - 1), "pictures: got");
+    refused(ddpm_sampler_draw_array(sampler, &draw, values, VALUES + 1), "pictures: got");
+    DRAW_WITH(count, 0, "got 0 pictures");
+    DRAW_WITH(count, -1, "got -1 pictures");
+    DRAW_WITH(count, INT64_MAX, "pictures");
+    DRAW_WITH(first, -1, "from number -1");
+    DRAW_WITH(first, INT64_MAX, "from number");
+    DRAW_WITH(every, -1, "every");
+    DRAW_WITH(init, values, "init: got a buffer of 0");
+    values[7] = NAN;
+    struct ddpm_draw from = draw;
+    from.init = values;
+    from.init_count = VALUES;
+    refused(ddpm_sampler_draw(sampler, &from, pictures, VALUES), "init: got nan at place 7");
+    from.init_count = VALUES + 1;
+    refused(ddpm_sampler_draw(sampler, &from, pictures, VALUES), "init: got a buffer of 193");
+    TRY_SIZES(ddpm_draw, draw, sizeof(size_t), DDPM_OK,
+              ddpm_sampler_draw(sampler, options, pictures, VALUES));
+    ddpm_sampler_destroy(&sampler);
+    ddpm_sampler_destroy(&sampler);
+    ddpm_network_destroy(&network);
+}
+
+#define SAMPLE_WITH(member, value, part)                                                           \
+    do {                                                                                           \
+        struct ddpm_sample_options changed = options_;                                             \
+        changed.member = value;                                                                    \
+        refused(ddpm_sample(network, &changed, pictures, VALUES), part);                           \
+    } while (0)
+
+static void sampling_in_one_call(void **state)
+{
+    (void)state;
+    uint8_t pictures[VALUES + 1];
+    struct ddpm_network *network = tiny_network("timesteps=3");
+    const struct ddpm_sample_options options_ = {.size = sizeof options_, .count = 1};
+    refused(ddpm_sample(NULL, &options_, pictures, VALUES), "want a network");
+    refused(ddpm_sample(network, NULL, pictures, VALUES), "ddpm_sample_options");
+    refused(ddpm_sample(network, &options_, NULL, VALUES), "got NULL as pictures");
+    refused(ddpm_sample(network, &options_, pictures, VALUES - 1), "pictures: got");
+    refused(ddpm_sample(network, &options_, pictures, VALUES + 1), "pictures: got");
+    SAMPLE_WITH(count, 0, "got 0 pictures");
+    SAMPLE_WITH(count, -1, "got -1 pictures");
+    SAMPLE_WITH(count, INT64_MAX, "pictures");
+    SAMPLE_WITH(first, -1, "from number -1");
+    SAMPLE_WITH(every, -1, "every");
+    SAMPLE_WITH(batch, -1, "batch -1");
+    SAMPLE_WITH(height, -8, "-8x0");
+    SAMPLE_WITH(weights, BAD_WEIGHTS, "got weights 7");
+    SAMPLE_WITH(clip, 3, "clip 3");
+    SAMPLE_WITH(sampler, "", "sampler");
+    SAMPLE_WITH(steps, 4, "got 4 sampling steps");
+    SAMPLE_WITH(spacing, "none", "spacing none");
+    SAMPLE_WITH(eta, 2, "eta 2");
+    TRY_SIZES(ddpm_sample_options, options_, sizeof(size_t), DDPM_OK,
+              ddpm_sample(network, options, pictures, VALUES));
+    ddpm_network_destroy(&network);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samplers),
+        cmocka_unit_test(drawing),
+        cmocka_unit_test(sampling_in_one_call),
+    };
+    return cmocka_run_group_tests_name("library edges: drawing", tests, NULL, NULL);
+}

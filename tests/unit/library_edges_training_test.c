@@ -1,0 +1,145 @@
+/* Wrong arguments to what trains, see library_edges_test.c. */
+#include "library_edges.h"
+
+static void data_sources(void **state)
+{
+    (void)state;
+    struct ddpm_data *data;
+    struct ddpm_config *config = tiny_config("");
+    refused(ddpm_data_open(NULL, &data), "got NULL as config");
+    assert_null(data);
+    refused(ddpm_data_open(config, NULL), "got NULL as out");
+    refused(ddpm_data_open(config, &data), "no pictures given");
+    assert_ok(ddpm_config_set(config, "data", "/none"));
+    assert_int_equal(ddpm_data_open(config, &data), DDPM_ERROR_IO);
+    assert_null(data);
+    assert_int_equal(ddpm_data_count(NULL), 0);
+    assert_int_equal(ddpm_data_skipped(NULL), 0);
+    assert_int_equal(ddpm_data_fingerprint(NULL), 0);
+    ddpm_data_close(&data);
+    ddpm_data_close(NULL);
+    ddpm_config_destroy(&config);
+}
+
+static void trainers(void **state)
+{
+    (void)state;
+    struct ddpm_trainer *trainer;
+    struct ddpm_memory_plan plan;
+    struct ddpm_network *network = tiny_network(""), *wide = tiny_network("out-dim=6");
+    refused(ddpm_trainer_create(NULL, NULL, NULL, &trainer), "want a network");
+    assert_null(trainer);
+    refused(ddpm_trainer_create(network, NULL, NULL, NULL), "got NULL as out");
+    refused(ddpm_trainer_create(wide, NULL, NULL, &trainer), "6 output channels");
+    refused(ddpm_trainer_measure(NULL, NULL, &plan), "got NULL as network");
+    refused(ddpm_trainer_measure(network, NULL, NULL), "got NULL as out");
+    refused(ddpm_trainer_measure(wide, NULL, &plan), "6 output channels");
+    refused(ddpm_trainer_check_memory(NULL, NULL, 0), "got NULL as network");
+    assert_int_equal(ddpm_trainer_check_memory(network, NULL, UINT64_MAX / 4), DDPM_ERROR_MEMORY);
+    assert_int_equal(ddpm_trainer_check_memory(network, NULL, UINT64_MAX), DDPM_ERROR_MEMORY);
+    assert_int_equal(ddpm_trainer_steps_done(NULL), 0);
+    assert_int_equal(ddpm_trainer_memory(NULL).weights, 0);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_trainer_destroy(NULL);
+    ddpm_network_destroy(&wide);
+    ddpm_network_destroy(&network);
+}
+
+static void steps_and_checkpoints(void **state)
+{
+    (void)state;
+    float values[PARAMETER + 1];
+    struct ddpm_trainer *trainer;
+    struct ddpm_step_result result;
+    struct ddpm_network *network = tiny_network("");
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
+    refused(ddpm_trainer_step(NULL, &result), "got NULL as trainer");
+    refused(ddpm_trainer_step(trainer, NULL), "got NULL as result");
+    refused(ddpm_trainer_step(trainer, &result), "without a data source");
+    refused(ddpm_trainer_step_late(NULL, &result), "got NULL as trainer");
+    refused(ddpm_trainer_step_late(trainer, NULL), "got NULL as result");
+    refused(ddpm_trainer_step_late(trainer, &result), "without a data source");
+    refused(ddpm_trainer_flush(NULL, &result), "got NULL as trainer");
+    refused(ddpm_trainer_flush(trainer, NULL), "got NULL as result");
+    assert_ok(ddpm_trainer_flush(trainer, &result));
+    assert_int_equal(result.step, 0);
+    refused(ddpm_trainer_gradient(NULL, NAME, values, PARAMETER), "got NULL as trainer");
+    refused(ddpm_trainer_gradient(trainer, NULL, values, PARAMETER), "got NULL as name");
+    refused(ddpm_trainer_gradient(trainer, "", values, PARAMETER), "no parameter");
+    refused(ddpm_trainer_gradient(trainer, NAME, NULL, PARAMETER), "got NULL as values");
+    refused(ddpm_trainer_gradient(trainer, NAME, values, PARAMETER - 1), NAME);
+    refused(ddpm_trainer_gradient(trainer, NAME, values, PARAMETER + 1), NAME);
+    refused(ddpm_trainer_save(NULL, "x"), "got NULL as trainer");
+    refused(ddpm_trainer_save(trainer, NULL), "got NULL as run");
+    assert_int_equal(ddpm_trainer_save(trainer, "/dev/null/run"), DDPM_ERROR_IO);
+    refused(ddpm_trainer_save_begin(NULL, "x"), "got NULL as trainer");
+    refused(ddpm_trainer_save_begin(trainer, NULL), "got NULL as run");
+    refused(ddpm_trainer_save_end(NULL), "got NULL as trainer");
+    assert_ok(ddpm_trainer_save_end(trainer));
+    refused(ddpm_trainer_resume(NULL, "x"), "got NULL as trainer");
+    refused(ddpm_trainer_resume(trainer, NULL), "got NULL as path");
+    assert_int_equal(ddpm_trainer_resume(trainer, ""), DDPM_ERROR_IO);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_network_destroy(&network);
+}
+
+#define STEP_WITH(member, value, part)                                                             \
+    do {                                                                                           \
+        struct ddpm_step_input changed = input;                                                    \
+        changed.member = value;                                                                    \
+        refused(ddpm_trainer_step_given(trainer, &changed, &result), part);                        \
+    } while (0)
+
+static void steps_on_given_values(void **state)
+{
+    (void)state;
+    struct ddpm_trainer *trainer;
+    struct ddpm_step_result result;
+    struct ddpm_network *network = tiny_network("");
+    struct given given = make_given(network, 0);
+    const size_t count = (size_t)given.count, images = (size_t)given.images;
+    const int64_t late[2] = {0, 25}, early[2] = {-1, 0};
+    const struct ddpm_step_input input = {.size = sizeof input,
+                                          .pictures = given.pictures,
+                                          .picture_count = count,
+                                          .timesteps = given.timesteps,
+                                          .timestep_count = images,
+                                          .noise = given.noise,
+                                          .noise_count = count};
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
+    refused(ddpm_trainer_step_given(NULL, &input, &result), "got NULL as trainer");
+    refused(ddpm_trainer_step_given(trainer, NULL, &result), "ddpm_step_input");
+    refused(ddpm_trainer_step_given(trainer, &input, NULL), "got NULL as result");
+    STEP_WITH(pictures, NULL, "NULL as pictures");
+    STEP_WITH(picture_count, count - 1, "pictures: got");
+    STEP_WITH(picture_count, count + 1, "pictures: got");
+    STEP_WITH(timesteps, NULL, "NULL as timesteps");
+    STEP_WITH(timestep_count, images - 1, "timesteps: got");
+    STEP_WITH(timestep_count, images + 1, "timesteps: got");
+    STEP_WITH(timesteps, late, "timestep 1: got 25");
+    STEP_WITH(timesteps, early, "timestep 0: got -1");
+    STEP_WITH(noise, NULL, "NULL as noise");
+    STEP_WITH(noise_count, count - 1, "noise: got");
+    STEP_WITH(noise_count, count + 1, "noise: got");
+    given.pictures[5] = NAN;
+    assert_error(step_on(trainer, &given, &result), DDPM_ERROR_NOT_FINITE, "step 1");
+    assert_int_equal(ddpm_trainer_steps_done(trainer), 0);
+    given.pictures[5] = 0;
+    TRY_SIZES(ddpm_step_input, input, sizeof input, DDPM_OK,
+              ddpm_trainer_step_given(trainer, options, &result));
+    ddpm_trainer_destroy(&trainer);
+    free_given(&given);
+    ddpm_network_destroy(&network);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(data_sources),
+        cmocka_unit_test(trainers),
+        cmocka_unit_test(steps_and_checkpoints),
+        cmocka_unit_test(steps_on_given_values),
+    };
+    return cmocka_run_group_tests_name("library edges: training", tests, NULL, NULL);
+}
