@@ -7,7 +7,7 @@
  * "128" or "96x128", "on". The meaning and range of each option: docs/options.md.
  *
  * A text that says a name is unknown also gives the nearest known one, but only if one is near
- * enough to be what was meant. */
+ * enough to be what was meant. Functions check their arguments as those of network.h do. */
 #ifndef DDPM_CONFIG_H
 #define DDPM_CONFIG_H
 

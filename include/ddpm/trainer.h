@@ -39,7 +39,7 @@ DDPM_API int64_t ddpm_data_count(const struct ddpm_data *data);
 DDPM_API int64_t ddpm_data_skipped(const struct ddpm_data *data);
 
 /** A hash of which pictures they are: of the names and sizes of files, or of the shape and bytes of
- * a packed file; 0 for NULL. */
+ * a packed file. 0 for NULL. */
 DDPM_API uint64_t ddpm_data_fingerprint(const struct ddpm_data *data);
 
 /** Train `network` (borrowed, must outlive the trainer) as `config` says: its groups training, data

@@ -153,9 +153,9 @@ struct ddpm_value *ddpm_graph_view(struct ddpm_graph *graph, struct ddpm_value *
 struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *name,
                                         struct ddpm_parameter parameter);
 
-/* The place of a parameter's gradient in its set's gradients. For a frozen set or an average a
- * temporary value, which is never read: some kernels find this gradient beside one that is wanted.
- */
+/* The place of a parameter's gradient in its set's gradients. For a frozen set or a moving average
+ * a temporary value, which is never read: some kernels find this gradient beside one that is
+ * wanted. */
 struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
                                                  const struct ddpm_value *parameter);
 
@@ -229,8 +229,8 @@ ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device
 /* Run one part. */
 ddpm_status ddpm_graph_run(struct ddpm_graph *graph, int part);
 
-/* Like ddpm_graph_run(), looking at every output: the first that is not finite is
- * DDPM_ERROR_NOT_FINITE, its text naming the layer; *picture receives its picture's place in the
+/* Like ddpm_graph_run(), looking at every output. The first that is not finite is
+ * DDPM_ERROR_NOT_FINITE, and the text names the layer; *picture receives the picture's place in the
  * batch, or -1. */
 ddpm_status ddpm_graph_run_checked(struct ddpm_graph *graph, int part, int64_t *picture);
 
