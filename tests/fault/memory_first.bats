@@ -16,6 +16,7 @@ setup_file() {
 setup() {
     cd "$BATS_TEST_TMPDIR"
     (ulimit -v $LIMIT && "$DDPM" --version > /dev/null 2>&1) || skip "the program does not start in little memory (a sanitizer)"
+    export MALLOC_ARENA_MAX=2 # addresses that the C library sets aside for each thread
     pictures=$BATS_FILE_TMPDIR/pictures
     small=$BATS_FILE_TMPDIR/small
     huge=$BATS_FILE_TMPDIR/huge
@@ -26,13 +27,13 @@ lacks_memory() {
     local text=$1 begin=$SECONDS
     shift
     ls > before
-    run bash -c 'ulimit -v '$LIMIT'; "$@" & wait $!; code=$?; exit $code' _ "$DDPM" "$@" --device cpu
+    run bash -c 'ulimit -v '$LIMIT'; "$@" & wait $!; code=$?; exit $code' _ "$DDPM" "$@" --device cpu --threads 2
     fails 1 "out of memory before any work" "$text" "are free"
     says "GB"
     [ $((SECONDS - begin)) -le 10 ]
     ls | cmp - before
     if [ -x /usr/bin/time ]; then
-        (ulimit -v $LIMIT; /usr/bin/time -f %M -o resident "$DDPM" "$@" --device cpu 2>/dev/null) || true
+        (ulimit -v $LIMIT; /usr/bin/time -f %M -o resident "$DDPM" "$@" --device cpu --threads 2 2>/dev/null) || true
         [ "$(tail -n 1 resident)" -lt 150000 ] || { echo "$(tail -n 1 resident) kB were resident"; return 1; }
     fi
 }
@@ -87,6 +88,19 @@ zeros() {
     lacks_memory "are needed (weights 3" predict "$huge" --input x.npy --timesteps t.npy --output y.npy
     zeros x.npy "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 4096, 4096), }" 201326592
     lacks_memory "are needed (weights" predict "$small" --input x.npy --timesteps t.npy --output y.npy
+}
+
+@test "the largest values of all options" {
+    local most=(--dim 4096 --dim-mults 256,256,256,256,256,256,256,256 --init-dim 4096 --mult 64)
+    for verb in "train --out run --data $pictures" bench "bench --sampling"; do
+        run "$DDPM" $verb "${most[@]}" --image-size 8192 --batch-size 65536 --device cpu
+        fails 1 "does not fit into any memory"
+    done
+    for size in "--image-size 8192 --batch-size 32767 --accumulate 65536" "--image-size 8192x8 --batch-size 65536"; do
+        run "$DDPM" bench --dim 4 --dim-mults 1,1 $size --device cpu
+        fails 1 "out of memory before any work: the plan needs"
+    done
+    [ ! -e run ]
 }
 
 @test "info tells what a model would take that does not fit" {
