@@ -15,7 +15,8 @@ setup_file() {
 
 setup() {
     cd "$BATS_TEST_TMPDIR"
-    (ulimit -v $LIMIT && "$DDPM" --version > /dev/null 2>&1) || skip "the program does not start in little memory (a sanitizer)"
+    (ulimit -v $LIMIT && "$DDPM" --version > /dev/null 2>&1) ||
+        skip "the program does not start in little memory (a sanitizer)"
     export MALLOC_ARENA_MAX=2 # addresses that the C library sets aside for each thread
     pictures=$BATS_FILE_TMPDIR/pictures
     small=$BATS_FILE_TMPDIR/small
