@@ -110,9 +110,9 @@ static void errors_are_c_s(void)
     struct ddpm_config *config = tiny_config("timesteps=7 schedule=linear");
     assert_error(ddpm_config_check(config), DDPM_ERROR_ARGUMENT, "2.857");
     assert_null(strchr(ddpm_error_message(), '\xd9')); /* U+066B begins so */
-    ddpm_config_destroy(&config);
-    assert_error(ddpm_config_read(NULL, "/nowhere/x.json"), DDPM_ERROR_IO,
+    assert_error(ddpm_config_read(config, "/nowhere/x.json"), DDPM_ERROR_IO,
                  "No such file or directory");
+    ddpm_config_destroy(&config);
 }
 
 /* Train, save, open again, as a host would. */
