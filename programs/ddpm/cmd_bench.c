@@ -367,6 +367,43 @@ static ddpm_status measure(struct bench *bench)
     return DDPM_OK;
 }
 
+/* Everything that will be allocated, before any of it is: the inputs and results of time_steps()
+ * too. */
+static ddpm_status check_memory(struct bench *bench, const struct ddpm_config *config,
+                                bool sampling)
+{
+    const struct ddpm_picture_format *format = &bench->format;
+    struct ddpm_memory_plan plan;
+    const uint64_t pictures =
+        (uint64_t)bench->batch_size * (uint64_t)(sampling ? 1 : bench->accumulate);
+    const uint64_t beside = pictures * (uint64_t)(format->height * format->width) *
+                            (uint64_t)(format->channels + format->out_channels) * sizeof(float);
+    if (!sampling)
+        return ddpm_trainer_check_memory(bench->network, config,
+                                         bench->network->device->backend->host_memory ? beside : 0);
+    DDPM_TRY(ddpm_forward_measure(bench->network, bench->batch_size, format->height, format->width,
+                                  &plan));
+    return ddpm_check_room(bench->network, &plan, beside);
+}
+
+/* The network, and what trains it unless sampling is measured. */
+static ddpm_status open_network(struct bench *bench, const struct ddpm_config *config,
+                                const struct ddpm_arguments *arguments)
+{
+    const bool sampling = ddpm_arguments_get(arguments, "sampling") != NULL;
+    DDPM_TRY(ddpm_network_declare(NULL, config, &bench->network));
+    DDPM_TRY(ddpm_network_picture_format(bench->network, &bench->format));
+    DDPM_TRY(ddpm_config_integer(config, "batch-size", &bench->batch_size));
+    DDPM_TRY(ddpm_config_integer(config, "accumulate", &bench->accumulate));
+    DDPM_TRY(check_memory(bench, config, sampling));
+    DDPM_TRY(ddpm_network_allocate(bench->network));
+    if (sampling)
+        return DDPM_OK;
+    if (ddpm_arguments_has_setting(arguments, "data"))
+        DDPM_TRY(ddpm_data_open(config, &bench->data));
+    return ddpm_trainer_create(bench->network, config, bench->data, &bench->trainer);
+}
+
 static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct bench *bench)
 {
     struct ddpm_config *config;
@@ -379,18 +416,7 @@ static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct 
     if (status == DDPM_OK)
         status = ddpm_arguments_apply(arguments, NULL, config);
     if (status == DDPM_OK)
-        status = ddpm_network_create(config, &bench->network);
-    const bool sampling = ddpm_arguments_get(arguments, "sampling") != NULL;
-    if (status == DDPM_OK && !sampling && ddpm_arguments_has_setting(arguments, "data"))
-        status = ddpm_data_open(config, &bench->data);
-    if (status == DDPM_OK && !sampling)
-        status = ddpm_trainer_create(bench->network, config, bench->data, &bench->trainer);
-    if (status == DDPM_OK)
-        status = ddpm_network_picture_format(bench->network, &bench->format);
-    if (status == DDPM_OK)
-        status = ddpm_config_integer(config, "batch-size", &bench->batch_size);
-    if (status == DDPM_OK)
-        status = ddpm_config_integer(config, "accumulate", &bench->accumulate);
+        status = open_network(bench, config, arguments);
     ddpm_config_destroy(&config);
     if (status == DDPM_OK)
         status = measure(bench);

@@ -6,12 +6,14 @@
 
 #include "core/memory.h"
 #include "formats/npy.h"
+#include "model/model.h"
 #include "options.h"
 
 /* Pictures that go through the network at once. */
 enum { BATCH = 16 };
 
 struct prediction {
+    const char *x_path, *t_path;
     struct ddpm_opened_model model;
     struct ddpm_npy x, t;
     struct ddpm_npy_writer *writer;
@@ -20,9 +22,10 @@ struct prediction {
     float *t_values;
 };
 
-static ddpm_status check_shapes(const struct prediction *p, const char *x_path, const char *t_path)
+static ddpm_status check_shapes(const struct prediction *p)
 {
     const struct ddpm_npy *x = &p->x, *t = &p->t;
+    const char *x_path = p->x_path, *t_path = p->t_path;
     if (x->dtype != DDPM_NPY_F32 || x->rank != 4)
         return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want <f4 of rank 4: [B,C,H,W]",
                           x_path, ddpm_npy_dtype_name(x->dtype), x->rank);
@@ -78,9 +81,9 @@ static ddpm_status check_values(const struct prediction *p, const char *x_path, 
     return DDPM_OK;
 }
 
-static ddpm_status read_config(struct prediction *p)
+static ddpm_status read_config(struct prediction *p, const struct ddpm_network *network)
 {
-    const struct ddpm_config *config = ddpm_network_config(p->model.network);
+    const struct ddpm_config *config = ddpm_network_config(network);
     DDPM_TRY(ddpm_config_integer(config, "channels", &p->channels));
     DDPM_TRY(ddpm_config_integer(config, "out-dim", &p->out_channels));
     DDPM_TRY(ddpm_config_integer(config, "timesteps", &p->timesteps));
@@ -89,14 +92,38 @@ static ddpm_status read_config(struct prediction *p)
     return DDPM_OK;
 }
 
+static size_t batch_of(const struct prediction *p)
+{
+    return p->x.shape[0] < BATCH ? (size_t)p->x.shape[0] : BATCH;
+}
+
+static size_t area_of(const struct prediction *p)
+{
+    return (size_t)(p->x.shape[2] * p->x.shape[3]);
+}
+
+/* Do the arrays fit the network, and everything into memory? */
+static ddpm_status look(void *user, struct ddpm_network *network)
+{
+    struct prediction *p = user;
+    struct ddpm_memory_plan plan;
+    DDPM_TRY(read_config(p, network));
+    DDPM_TRY(check_shapes(p));
+    const size_t batch = batch_of(p);
+    DDPM_TRY(ddpm_forward_measure(network, (int64_t)batch, p->x.shape[2], p->x.shape[3], &plan));
+    return ddpm_check_room(network, &plan,
+                           batch * area_of(p) * (size_t)(p->channels + p->out_channels) *
+                               sizeof(float));
+}
+
 static ddpm_status allocate(struct prediction *p)
 {
-    size_t area = (size_t)(p->x.shape[2] * p->x.shape[3]);
-    DDPM_TRY(ddpm_new_array((void **)&p->x_values, BATCH * (size_t)p->channels * area,
+    const size_t batch = batch_of(p), area = area_of(p);
+    DDPM_TRY(ddpm_new_array((void **)&p->x_values, batch * (size_t)p->channels * area,
                             sizeof(float), "pictures"));
-    DDPM_TRY(ddpm_new_array((void **)&p->y_values, BATCH * (size_t)p->out_channels * area,
+    DDPM_TRY(ddpm_new_array((void **)&p->y_values, batch * (size_t)p->out_channels * area,
                             sizeof(float), "results"));
-    return ddpm_new_array((void **)&p->t_values, BATCH, sizeof(float), "timesteps");
+    return ddpm_new_array((void **)&p->t_values, batch, sizeof(float), "timesteps");
 }
 
 static ddpm_status predict_batches(struct prediction *p)
@@ -128,14 +155,14 @@ static ddpm_status predict_batches(struct prediction *p)
 
 static ddpm_status predict(const struct ddpm_arguments *arguments, struct prediction *p)
 {
-    const char *x_path = ddpm_arguments_get(arguments, "input");
-    const char *t_path = ddpm_arguments_get(arguments, "timesteps");
-    DDPM_TRY(ddpm_npy_open(&p->x, x_path));
-    DDPM_TRY(ddpm_npy_open(&p->t, t_path));
-    DDPM_TRY(ddpm_open_model(arguments, arguments->arguments[0], &p->model));
-    DDPM_TRY(read_config(p));
-    DDPM_TRY(check_shapes(p, x_path, t_path));
-    DDPM_TRY(check_values(p, x_path, t_path));
+    p->x_path = ddpm_arguments_get(arguments, "input");
+    p->t_path = ddpm_arguments_get(arguments, "timesteps");
+    DDPM_TRY(ddpm_npy_open(&p->x, p->x_path));
+    DDPM_TRY(ddpm_npy_open(&p->t, p->t_path));
+    DDPM_TRY(ddpm_open_model(arguments, arguments->arguments[0], look, p, &p->model));
+    DDPM_TRY(read_config(p, p->model.network));
+    DDPM_TRY(check_shapes(p));
+    DDPM_TRY(check_values(p, p->x_path, p->t_path));
     DDPM_TRY(allocate(p));
     const int64_t shape[3] = {p->out_channels, p->x.shape[2], p->x.shape[3]};
     DDPM_TRY(ddpm_npy_writer_create(&p->writer, ddpm_arguments_get(arguments, "output"),
@@ -151,7 +178,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_npy_writer_abandon(&prediction.writer);
     ddpm_npy_close(&prediction.x);
     ddpm_npy_close(&prediction.t);
-    ddpm_network_destroy(&prediction.model.network);
+    ddpm_close_model(&prediction.model);
     free(prediction.x_values);
     free(prediction.y_values);
     free(prediction.t_values);

@@ -19,6 +19,7 @@
 enum { CHUNK = 16, MOST_IN_GRID = 1024, FRAMES = 50 };
 
 struct drawing {
+    const struct ddpm_arguments *arguments;
     struct ddpm_opened_model model;
     struct ddpm_sample_options options; /* of all pictures together */
     const char *out;
@@ -80,13 +81,13 @@ static ddpm_status read_options(const struct ddpm_arguments *arguments, struct d
 }
 
 /* The sizes and the clipping of the model, unless the command line has its own. */
-static ddpm_status merge_config(const struct ddpm_arguments *arguments, struct drawing *drawing)
+static ddpm_status merge_config(struct drawing *drawing, const struct ddpm_network *network)
 {
     struct ddpm_config *config;
     int height = 0, width = 0;
     char clip[8] = "";
-    DDPM_TRY(ddpm_config_copy(ddpm_network_config(drawing->model.network), &config));
-    ddpm_status status = ddpm_arguments_apply(arguments, NULL, config);
+    DDPM_TRY(ddpm_config_copy(ddpm_network_config(network), &config));
+    ddpm_status status = ddpm_arguments_apply(drawing->arguments, NULL, config);
     if (status == DDPM_OK)
         status = ddpm_config_check(config);
     if (status == DDPM_OK)
@@ -108,6 +109,38 @@ static ddpm_status merge_config(const struct ddpm_arguments *arguments, struct d
                           "got a model of %" PRId64 " channels, want at most 4: PNG holds no more",
                           drawing->channels);
     return DDPM_OK;
+}
+
+static void choose_chunk(struct drawing *drawing)
+{
+    const struct ddpm_sample_options *options = &drawing->options;
+    drawing->chunk = options->batch > CHUNK ? options->batch : CHUNK;
+    if (drawing->chunk > options->count)
+        drawing->chunk = options->count;
+    drawing->grid_count = options->count < MOST_IN_GRID ? options->count : MOST_IN_GRID;
+}
+
+/* Do the options fit the network, and everything into memory? The batch that was asked for must
+ * fit; where none was, one picture. */
+static ddpm_status look(void *user, struct ddpm_network *network)
+{
+    struct drawing *drawing = user;
+    const struct ddpm_sample_options *options = &drawing->options;
+    struct ddpm_memory_plan plan;
+    DDPM_TRY(merge_config(drawing, network));
+    choose_chunk(drawing);
+    const struct ddpm_sampler_options chain = {
+        .size = sizeof chain,
+        .batch = options->batch ? options->batch : 1,
+        .pictures = drawing->chunk,
+        .height = options->height,
+        .width = options->width,
+        .weights = options->weights,
+        .clip = options->clip,
+    };
+    DDPM_TRY(ddpm_sampler_measure(network, &chain, &plan));
+    const uint64_t kept = (uint64_t)drawing->chunk + 2 * (uint64_t)drawing->grid_count;
+    return ddpm_check_room(network, &plan, kept * picture_bytes(drawing));
 }
 
 static ddpm_status write_picture(struct drawing *drawing, int64_t index)
@@ -177,13 +210,14 @@ static ddpm_status write_grid(struct drawing *drawing)
 }
 
 /* Everything that can fail before the first step. */
-static ddpm_status prepare(const struct ddpm_arguments *arguments, struct drawing *drawing)
+static ddpm_status prepare(struct drawing *drawing)
 {
+    const struct ddpm_arguments *arguments = drawing->arguments;
     const char *path = arguments->arguments[0];
     const char *trajectory = ddpm_arguments_get(arguments, "trajectory");
     const bool force = ddpm_arguments_get(arguments, "force") != NULL;
     struct ddpm_sample_options *options = &drawing->options;
-    DDPM_TRY(merge_config(arguments, drawing));
+    DDPM_TRY(merge_config(drawing, drawing->model.network));
     DDPM_TRY(ddpm_metadata_fill(&drawing->metadata, &drawing->model, path, options));
     DDPM_TRY(ddpm_make_output_folder(drawing->out, force));
     if (trajectory)
@@ -191,10 +225,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct drawin
             ddpm_trajectory_begin(&drawing->trajectory, trajectory, force, &drawing->metadata));
     if (!options->every)
         options->every = drawing->timesteps > FRAMES ? drawing->timesteps / FRAMES : 1;
-    drawing->chunk = options->batch > CHUNK ? options->batch : CHUNK;
-    if (drawing->chunk > options->count)
-        drawing->chunk = options->count;
-    drawing->grid_count = options->count < MOST_IN_GRID ? options->count : MOST_IN_GRID;
+    choose_chunk(drawing);
     DDPM_TRY(ddpm_new_array((void **)&drawing->pictures, (size_t)drawing->chunk,
                             picture_bytes(drawing), "pictures"));
     return ddpm_new_array((void **)&drawing->grid_cells, (size_t)drawing->grid_count,
@@ -213,8 +244,9 @@ static ddpm_status draw(const struct ddpm_arguments *arguments, struct drawing *
 {
     char step[DDPM_TEXT_BYTES];
     const struct ddpm_sample_options *options = &drawing->options;
-    DDPM_TRY(ddpm_open_model(arguments, arguments->arguments[0], &drawing->model));
-    DDPM_TRY(prepare(arguments, drawing));
+    drawing->arguments = arguments;
+    DDPM_TRY(ddpm_open_model(arguments, arguments->arguments[0], look, drawing, &drawing->model));
+    DDPM_TRY(prepare(drawing));
     ddpm_progress_remark("%s%s%s, %s weights, %" PRId64 " pictures of %" PRId64 "x%" PRId64
                          ", %" PRId64 " steps each, on %s",
                          arguments->arguments[0], drawing->model.step >= 0 ? ", step " : "",
@@ -244,7 +276,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_progress_clear();
     ddpm_trajectory_clear(&drawing.trajectory);
     ddpm_metadata_clear(&drawing.metadata);
-    ddpm_network_destroy(&drawing.model.network);
+    ddpm_close_model(&drawing.model);
     free(drawing.pictures);
     free(drawing.grid_cells);
     return status;

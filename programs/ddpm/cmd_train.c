@@ -18,6 +18,7 @@
 #include "formats/grid.h"
 #include "formats/json.h"
 #include "metadata.h"
+#include "model/model.h"
 #include "options.h"
 #include "outlook.h"
 #include "progress.h"
@@ -140,6 +141,18 @@ static ddpm_status check_steps(const struct run *run)
                       run->steps, done, run->path, done + run->steps, run->steps);
 }
 
+/* A grid and the pictures in it, where they take the memory that training computes in. */
+static uint64_t grid_bytes(const struct run *run)
+{
+    const struct ddpm_sample_options *drawing = &run->drawing;
+    struct ddpm_picture_format format;
+    if (!run->network->device->backend->host_memory ||
+        ddpm_network_picture_format(run->network, &format) != DDPM_OK)
+        return 0;
+    return 2 * (uint64_t)drawing->count * (uint64_t)(drawing->height * drawing->width) *
+           (uint64_t)format.channels;
+}
+
 /* Samples are drawn while the trainer keeps its memory: better to know now that both fit. What does
  * not fit at once is drawn in smaller batches, see ddpm_sample(). */
 static ddpm_status measure_sampling(struct run *run, uint64_t training)
@@ -158,7 +171,7 @@ static ddpm_status measure_sampling(struct run *run, uint64_t training)
         return DDPM_OK;
     for (options.batch = 0; options.batch <= 1; ++options.batch) { /* as many as usual; one */
         DDPM_TRY(ddpm_sampler_measure(run->network, &options, &memory));
-        run->sampling_bytes = memory.activations + memory.packed + memory.host;
+        run->sampling_bytes = memory.activations + memory.packed + memory.host + grid_bytes(run);
         if (!memory.available || training + run->sampling_bytes <= memory.available)
             return DDPM_OK;
     }
@@ -289,8 +302,9 @@ static ddpm_status write_grid(struct run *run, const struct ddpm_sample_options 
                               const uint8_t *pictures, int64_t channels, const char *path)
 {
     const int count = (int)options->count, columns = ddpm_grid_columns(count);
-    const struct ddpm_opened_model model = {run->network, options->weights,
-                                            ddpm_trainer_steps_done(run->trainer)};
+    const struct ddpm_opened_model model = {.network = run->network,
+                                            .which = options->weights,
+                                            .step = ddpm_trainer_steps_done(run->trainer)};
     struct ddpm_metadata metadata = {0};
     int height, width;
     uint8_t *grid = NULL;

@@ -77,15 +77,27 @@ ddpm_status ddpm_check_signal(void);
 
 /* What the model files of a verb's first argument are, and the options in force. */
 struct ddpm_opened_model {
+    struct ddpm_device *device;
     struct ddpm_network *network;
     enum ddpm_weights which;
     int64_t step; /* of a run or checkpoint; -1: not known */
 };
 
+/* Refuse a network that is only declared so far: because what is to be done with it does not fit
+ * it, or not into memory (ddpm_check_room()). */
+typedef ddpm_status ddpm_look_at_network(void *user, struct ddpm_network *declared);
+
 /* Open a run, checkpoint or weights file for `arguments`, whose verb has the options config and
- * weights and takes settings of the group run. */
+ * weights and takes settings of the group run. `look` is asked before any weights are read. Close
+ * it with ddpm_close_model(), also after a failure. */
 ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
-                            struct ddpm_opened_model *out);
+                            ddpm_look_at_network *look, void *user, struct ddpm_opened_model *out);
+void ddpm_close_model(struct ddpm_opened_model *model);
+
+/* DDPM_ERROR_MEMORY, saying how much is needed and free, when `plan` and the weights that `network`
+ * still lacks do not fit on its device; `host` bytes more are needed where that is the host. */
+ddpm_status ddpm_check_room(struct ddpm_network *network, const struct ddpm_memory_plan *plan,
+                            uint64_t host);
 
 /* The step of a checkpoint folder; -1 when not known. */
 int64_t ddpm_step_of(const char *path);

@@ -172,8 +172,34 @@ static ddpm_status find_config(const struct ddpm_arguments *arguments, const cha
     return status;
 }
 
+/* Open the device, and look at the network that the model's own configuration describes. Nothing
+ * happens where there is none: opening the model says what is missing. */
+static ddpm_status look_first(const struct ddpm_arguments *arguments, const char *found,
+                              ddpm_look_at_network *look, void *user, struct ddpm_device **device)
+{
+    struct ddpm_config *config;
+    struct ddpm_network *declared = NULL;
+    DDPM_TRY(find_config(arguments, found, &config));
+    if (!config)
+        return DDPM_OK;
+    ddpm_status status = ddpm_device_create(config, device);
+    if (status == DDPM_OK)
+        status = ddpm_network_declare(*device, config, &declared);
+    if (status == DDPM_OK)
+        status = look(user, declared);
+    ddpm_network_destroy(&declared);
+    ddpm_config_destroy(&config);
+    return status;
+}
+
+void ddpm_close_model(struct ddpm_opened_model *model)
+{
+    ddpm_network_destroy(&model->network);
+    ddpm_device_destroy(&model->device);
+}
+
 ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
-                            struct ddpm_opened_model *out)
+                            ddpm_look_at_network *look, void *user, struct ddpm_opened_model *out)
 {
     struct ddpm_config *config;
     char found[PATH_MAX];
@@ -186,7 +212,11 @@ ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *
                           "%s: got a bare weights file; want its --config FILE.json too, or a run "
                           "or checkpoint folder",
                           path);
-    ddpm_status status = ddpm_network_open(found, config, out->which, &out->network);
+    ddpm_status status = look_first(arguments, found, look, user, &out->device);
+    if (status == DDPM_OK)
+        status = out->device
+                     ? ddpm_network_open_on(out->device, found, config, out->which, &out->network)
+                     : ddpm_network_open(found, config, out->which, &out->network);
     ddpm_config_destroy(&config);
     if (status == DDPM_OK)
         out->step = ddpm_step_of(found);

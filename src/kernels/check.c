@@ -4,7 +4,7 @@
  *            so that an element that is not written, or scratch that is read before it is written,
  *            shows; outputs that are an input in place, or accumulate, are left
  *   after    inputs that are not outputs in place have the bytes they had; no output holds the
- *            pattern; finite inputs gave no NaN
+ *            pattern, but where it was added to; finite inputs gave no NaN
  *
  * A violation is DDPM_ERROR_DEVICE with the kernel's name and the call's label. It works in host
  * memory only. */
@@ -123,10 +123,22 @@ static ddpm_status raise_at(const struct ddpm_call *call, const char *tensor, in
                       call->label ? call->label : "(no label)", tensor, index, what);
 }
 
-static ddpm_status check_outputs(const struct ddpm_call *call, bool finite)
+static bool any_stale(const struct ddpm_tensor *t)
+{
+    for (int64_t p = 0; p < ddpm_tensor_pixels(t); ++p)
+        for (int64_t c = 0; c < t->c; ++c)
+            if (is_stale(t, p, c))
+                return true;
+    return false;
+}
+
+/* `discarded`: bits of the outputs that are not looked at. */
+static ddpm_status check_outputs(const struct ddpm_call *call, bool finite, unsigned discarded)
 {
     for (int o = 0; o < ddpm_op_info[call->op].outputs; ++o) {
         const struct ddpm_tensor *t = &call->out[o];
+        if (discarded >> o & 1u)
+            continue;
         for (int64_t p = 0; p < ddpm_tensor_pixels(t); ++p) {
             for (int64_t c = 0; c < t->c; ++c) {
                 if (is_stale(t, p, c))
@@ -171,13 +183,16 @@ static ddpm_status check_run(const struct ddpm_call *call)
     const struct ddpm_op_info *info = &ddpm_op_info[call->op];
     struct ddpm_call inner = inner_call(call);
     uint64_t hashes[DDPM_MAX_INPUTS];
+    unsigned discarded = 0; /* sums onto what nobody wrote: gradients of frozen parameters */
     bool finite = true;
     for (int i = 0; i < info->inputs; ++i) {
         hashes[i] = hash_tensor(&call->in[i]);
         finite = finite && all_finite(&call->in[i]);
     }
     for (int o = 0; o < info->outputs; ++o) {
-        if (info->accumulates >> o & 1)
+        if (info->accumulates >> o & 1 && any_stale(&call->out[o]))
+            discarded |= 1u << o;
+        else if (info->accumulates >> o & 1)
             finite = finite && all_finite(&call->out[o]);
         else if (!output_is_input(call, &call->out[o]))
             make_stale(&call->out[o]);
@@ -189,7 +204,7 @@ static ddpm_status check_run(const struct ddpm_call *call)
     for (int i = 0; i < info->inputs; ++i)
         if (!input_is_output(call, &call->in[i]) && hash_tensor(&call->in[i]) != hashes[i])
             return raise_at(call, "input", i, "was changed");
-    return check_outputs(call, finite);
+    return check_outputs(call, finite, discarded);
 }
 
 static void check_release(struct ddpm_call *call)

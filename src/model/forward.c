@@ -27,17 +27,12 @@ static ddpm_status allocate_staging(struct ddpm_forward_plan *plan)
     return ddpm_new_array(&plan->staging, in > out ? in : out, 1, "network input and output");
 }
 
-/* Plan the forward pass for a shape, unless the last plan is for that shape. */
-static ddpm_status plan_forward(struct ddpm_network *network, enum ddpm_weights which,
-                                int64_t batch, int64_t height, int64_t width)
+/* Build the graph of a forward pass. */
+static ddpm_status build(struct ddpm_network *network, enum ddpm_weights which, int64_t batch,
+                         int64_t height, int64_t width, struct ddpm_forward_plan *plan)
 {
-    struct ddpm_forward_plan *plan = &network->forward;
-    if (plan->graph && plan->which == which && plan->x->tensor.n == batch &&
-        plan->x->tensor.h == height && plan->x->tensor.w == width)
-        return DDPM_OK;
-    ddpm_forward_plan_clear(plan);
-    struct ddpm_graph *graph;
-    DDPM_TRY(ddpm_graph_create(network->dtype, &graph));
+    DDPM_TRY(ddpm_graph_create(network->dtype, &plan->graph));
+    struct ddpm_graph *graph = plan->graph;
     ddpm_graph_use(graph, &network->weights, (int)which);
     plan->x = ddpm_graph_input(graph, network->dtype, batch, height, width,
                                network->config.network.channels);
@@ -47,12 +42,43 @@ static ddpm_status plan_forward(struct ddpm_network *network, enum ddpm_weights 
     plan->which = which;
     ddpm_graph_keep(plan->y);
     ddpm_graph_fuse(graph, ~0u);
-    ddpm_status status = ddpm_graph_plan(graph, network->device);
+    return graph->status;
+}
+
+/* Plan the forward pass for a shape, unless the last plan is for that shape. */
+static ddpm_status plan_forward(struct ddpm_network *network, enum ddpm_weights which,
+                                int64_t batch, int64_t height, int64_t width)
+{
+    struct ddpm_forward_plan *plan = &network->forward;
+    if (plan->graph && plan->which == which && plan->x->tensor.n == batch &&
+        plan->x->tensor.h == height && plan->x->tensor.w == width)
+        return DDPM_OK;
+    ddpm_forward_plan_clear(plan);
+    ddpm_status status = build(network, which, batch, height, width, plan);
+    if (status == DDPM_OK)
+        status = ddpm_graph_plan(plan->graph, network->device);
     if (status == DDPM_OK)
         status = allocate_staging(plan);
     if (status != DDPM_OK)
-        ddpm_graph_destroy(&graph);
-    plan->graph = graph;
+        ddpm_forward_plan_clear(plan);
+    return status;
+}
+
+ddpm_status ddpm_forward_measure(struct ddpm_network *network, int64_t batch, int64_t height,
+                                 int64_t width, struct ddpm_memory_plan *out)
+{
+    struct ddpm_forward_plan plan = {0};
+    ddpm_status status = build(network, DDPM_WEIGHTS_MODEL, batch, height, width, &plan);
+    if (status == DDPM_OK)
+        status = ddpm_graph_lay_out(plan.graph, network->device);
+    if (status == DDPM_OK)
+        *out = (struct ddpm_memory_plan){.activations = plan.graph->arena_bytes,
+                                         .packed = plan.graph->packed_bytes,
+                                         .host = ddpm_tensor_bytes(&plan.x->tensor) +
+                                                 ddpm_tensor_bytes(&plan.y->tensor),
+                                         .available = ddpm_device_available(network->device),
+                                         .flops_per_step = ddpm_graph_flops(plan.graph, 0)};
+    ddpm_forward_plan_clear(&plan);
     return status;
 }
 

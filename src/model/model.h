@@ -32,6 +32,10 @@ struct ddpm_network {
 
 void ddpm_forward_plan_clear(struct ddpm_forward_plan *plan);
 
+/* What a forward pass of this shape takes beside the weights, which the network need not have. */
+ddpm_status ddpm_forward_measure(struct ddpm_network *network, int64_t batch, int64_t height,
+                                 int64_t width, struct ddpm_memory_plan *out);
+
 /* Channels of the network's result. */
 int64_t ddpm_network_out_channels(const struct ddpm_network *network);
 

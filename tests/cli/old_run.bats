@@ -1,6 +1,6 @@
 # A run of version 0.1 (tests/golden/data/run-0.1): it is resumed to the bit, and draws the same pictures.
 #
-# Held to the level "generic" in fp32, whose numbers are the same on every machine; the other levels have other last bits.
+# Held to the level "generic" in fp32, whose numbers are the same on every machine; other levels have other last bits.
 load "$DDPM_SUPPORT"
 
 setup() {

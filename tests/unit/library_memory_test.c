@@ -3,6 +3,7 @@
 #include "library_support.h"
 
 #include "allocations.h"
+#include "model/model.h"
 #include "training/inspect.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -84,6 +85,27 @@ static void sampling_takes_what_was_measured(void **state)
     assert_true(fabs(after - before - planned) < 0.1 * planned);
     free(pictures);
     ddpm_network_destroy(&network);
+}
+
+/* What a forward pass takes is known of a network without weights, and is what it then takes. */
+static void a_forward_pass_takes_what_was_measured(void **state)
+{
+    (void)state;
+    float x[3 * 3 * 8 * 16] = {0}, y[3 * 3 * 8 * 16];
+    const int64_t t[3] = {0, 12, 24};
+    struct ddpm_memory_plan plan;
+    struct ddpm_network *network;
+    struct ddpm_config *config = tiny_config("network=AttentionUNet");
+    assert_ok(ddpm_network_declare(NULL, config, &network));
+    assert_ok(ddpm_forward_measure(network, 3, 8, 16, &plan));
+    assert_error(ddpm_forward_measure(network, 3, 8, 15, &plan), DDPM_ERROR_ARGUMENT, "8x15");
+    assert_ok(ddpm_network_allocate(network));
+    assert_ok(forward_on(network, DDPM_WEIGHTS_EMA, x, t, 3, 8, 16, y));
+    assert_int_equal(plan.activations, network->forward.graph->arena_bytes);
+    assert_int_equal(plan.packed, network->forward.graph->packed_bytes);
+    assert_true(plan.flops_per_step > 1e6 && plan.host > 0);
+    ddpm_network_destroy(&network);
+    ddpm_config_destroy(&config);
 }
 
 static void a_second_forward_pass_allocates_nothing(void **state)
@@ -267,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(planned_memory_is_real_memory),
         cmocka_unit_test(sampling_takes_what_was_measured),
+        cmocka_unit_test(a_forward_pass_takes_what_was_measured),
         cmocka_unit_test(a_second_forward_pass_allocates_nothing),
         cmocka_unit_test(given_steps_allocate_nothing),
         cmocka_unit_test(steps_from_data_allocate_nothing),

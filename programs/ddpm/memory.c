@@ -1,0 +1,26 @@
+/* Does what a verb is about to do fit into memory? Asked before weights are read or made. */
+#include "model/model.h"
+#include "options.h"
+
+ddpm_status ddpm_check_room(struct ddpm_network *network, const struct ddpm_memory_plan *plan,
+                            uint64_t host)
+{
+    char needed[DDPM_TEXT_BYTES], weights_text[DDPM_TEXT_BYTES], work_text[DDPM_TEXT_BYTES],
+        available[DDPM_TEXT_BYTES];
+    const bool on_host = network->device->backend->host_memory;
+    const double slab = (double)ddpm_weight_set_bytes(&network->weights);
+    const double weights = network->weights.device ? 0 : 2 * slab; /* raw and averaged */
+    double work = (double)plan->activations + (double)plan->packed;
+    if (on_host)
+        work += (double)plan->host + (double)host;
+    /* A file is read into memory of its own first, which is gone when the work begins. */
+    const double need = weights + (on_host && weights > 0 && work < slab ? slab : work);
+    if (!plan->available || need <= (double)plan->available)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_MEMORY,
+                      "out of memory before any work: %s are needed (weights %s, the rest %s), %s "
+                      "are free",
+                      ddpm_bytes_text(needed, need), ddpm_bytes_text(weights_text, weights),
+                      ddpm_bytes_text(work_text, need - weights),
+                      ddpm_bytes_text(available, (double)plan->available));
+}
