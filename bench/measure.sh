@@ -133,7 +133,7 @@ measure_sampling() {
   make_model || { missed "$(last_line "$work/model.log")" sample; return; }
   for _ in 1 2; do
     begin=$(date +%s.%N)
-    if ! "$program" sample "$model_path" --out "$work/sixteen" --force -n 16 --batch 16 --seed 1 --device "$device" \
+    if ! "$program" sample "$model_path" --out "$work/sixteen" --force -n 16 --batch 16 --seed 1 --sampler ancestral --device "$device" \
       --precision "$precision" >"$log" 2>&1; then
       missed "$(last_line "$log")" sample
       return

@@ -24,7 +24,7 @@ $ddpm train --data "$out/pictures" --out "$out/run" --image-size 32 --dim 16 --d
   --save-every 1000 --sample-every 0 --seed 1
 
 echo "== drawing 16 new pictures"
-$ddpm sample "$out/run" --out "$out/drawn" -n 16 --trajectory "$out/trajectory.png" --every 5
+$ddpm sample "$out/run" --out "$out/drawn" -n 16 --trajectory "$out/trajectory.png" --every 1
 
 cat <<END
 

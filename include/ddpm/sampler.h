@@ -31,18 +31,24 @@ struct ddpm_sample_progress {
     /** fp32 [count, channels, height, width], nominally in [-1,1]; NULL unless ddpm_draw.every asks
      * for this step. */
     const float *x;
+    int64_t evaluations;       /**< how often the network has run, over all batches: a measure of
+                                  time, since a step may run it once or twice */
+    int64_t evaluations_total; /**< how often it will have */
 };
 
 /** Called after every step. Return 0 to go on. Anything else stops the drawing, and the call that
  * draws returns DDPM_STOPPED. */
 typedef int ddpm_sample_callback(void *user, const struct ddpm_sample_progress *progress);
 
-/** What a sampler is. Zero the struct, then set `size` and what should differ from the default. */
+/** What a sampler is. Zero the struct, then set `size` and what should differ from the default.
+ *
+ * With `sampler` NULL the chain is the configuration's, but for what is not 0 or NULL here. With a
+ * name, "auto" included, nothing of it is: 0 and NULL are then that sampler's own. */
 struct ddpm_sampler_options {
     size_t size;         /**< sizeof(struct ddpm_sampler_options) */
-    const char *sampler; /**< a name of ddpm_sampler_at(); NULL: as configured */
-    int64_t steps;       /**< 0: as configured */
-    const char *spacing; /**< how the steps are spread over the noise levels; NULL: as configured */
+    const char *sampler; /**< a name of ddpm_sampler_at(), or "auto"; NULL: as configured */
+    int64_t steps;       /**< 0: see above */
+    const char *spacing; /**< how the steps are spread over the noise levels; NULL: see above */
     int64_t batch;       /**< pictures at once; 0: as many as fit comfortably, at most 16 */
     int64_t pictures;    /**< that a draw will ask for, to make batches of one size; 0: unknown */
     int64_t height;      /**< pixels; 0: the configuration's */
@@ -50,6 +56,11 @@ struct ddpm_sampler_options {
     enum ddpm_weights weights; /**< which weights draw */
     int clip;                  /**< clip predicted x_0: 1 yes, 0 no, -1 as configured */
     double eta;                /**< ddim: noise added, 0 … 1 */
+    int order;                 /**< unipc: 2 or 3; 0: see above */
+    double churn;       /**< heun: noise added over all steps, S_churn of Karras et al. 2022 */
+    double churn_min;   /**< heun: smallest sigma/alpha that churn raises */
+    double churn_max;   /**< heun: the largest; 0: any */
+    double churn_noise; /**< heun: factor of the noise that churn adds; 0: 1 */
 };
 
 /** A sampler of one network. */
@@ -103,7 +114,13 @@ DDPM_API int64_t ddpm_sampler_steps(const struct ddpm_sampler *sampler);
 /** How often the chain runs the network; 0 for NULL. */
 DDPM_API int64_t ddpm_sampler_evaluations(const struct ddpm_sampler *sampler);
 
-/** For people and metadata: "dpmpp, 20 steps, trailing". Borrowed from the sampler; "" for NULL. */
+/** What the sampler was planned with, every default filled in: the configuration's and `auto`'s.
+ * Valid as long as the sampler; NULL for NULL. */
+DDPM_API const struct ddpm_sampler_options *
+ddpm_sampler_in_force(const struct ddpm_sampler *sampler);
+
+/** "dpmpp, 20 steps, trailing": for people and metadata. Valid as long as the sampler; "" for NULL.
+ */
 DDPM_API const char *ddpm_sampler_description(const struct ddpm_sampler *sampler);
 
 /** What a sampler would take beside the network while it draws (weights: 0; a step is one
@@ -143,6 +160,11 @@ struct ddpm_sample_options {
     int64_t steps;                  /**< see ddpm_sampler_options */
     const char *spacing;            /**< see ddpm_sampler_options */
     double eta;                     /**< see ddpm_sampler_options */
+    int order;                      /**< see ddpm_sampler_options */
+    double churn;                   /**< see ddpm_sampler_options */
+    double churn_min;               /**< see ddpm_sampler_options */
+    double churn_max;               /**< see ddpm_sampler_options */
+    double churn_noise;             /**< see ddpm_sampler_options */
 };
 
 /** Plan a chain, draw, free it: ddpm_sampler_create(), ddpm_sampler_draw(), ddpm_sampler_destroy(),

@@ -9,10 +9,10 @@
 
 #include <ddpm/trainer.h>
 
+#include "drawing.h"
 #include "formats/file.h"
 #include "formats/png_write.h"
 #include "health.h"
-#include "options.h"
 #include "streams.h"
 #include "training/checkpoint.h"
 
@@ -37,6 +37,27 @@ static ddpm_status print_options(const char *path)
     }
     ddpm_config_destroy(&config);
     return status;
+}
+
+/* What a configuration draws with unless asked otherwise. */
+static ddpm_status print_drawing(const char *path)
+{
+    struct ddpm_config *config;
+    char text[DDPM_CHAIN_BYTES];
+    DDPM_TRY(ddpm_config_create(&config));
+    ddpm_status status = ddpm_config_read(config, path);
+    if (status == DDPM_OK) {
+        const struct ddpm_chain chain = ddpm_drawing_chain(config);
+        printf("draws by    %s\n", ddpm_chain_text(&chain, text));
+    }
+    ddpm_config_destroy(&config);
+    return status;
+}
+
+static ddpm_status print_configuration(const char *path)
+{
+    DDPM_TRY(print_drawing(path));
+    return print_options(path);
 }
 
 static ddpm_status in_folder(const char *folder, const char *name,
@@ -176,6 +197,7 @@ static ddpm_status print_folder(const char *path)
     ddpm_status status = any ? print_checked(path) : DDPM_OK;
     char reason[1024];
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
+    DDPM_TRY(in_folder(path, "config.json", print_drawing));
     DDPM_TRY(in_folder(path, "config.json", print_memory));
     DDPM_TRY(in_folder(path, "config.json", print_options));
     return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", reason);
@@ -201,7 +223,7 @@ static const struct {
 } kinds[] = {
     {"\x93NUMPY", 6, ddpm_print_array},
     {"\x89PNG\r\n\x1a\n", 8, print_picture},
-    {"{", 1, print_options},
+    {"{", 1, print_configuration},
 };
 
 static ddpm_status print_file(const char *path)

@@ -14,17 +14,16 @@
 
 #include "config/config_json.h"
 #include "core/memory.h"
+#include "drawing.h"
 #include "formats/file.h"
-#include "formats/grid.h"
 #include "formats/json.h"
-#include "metadata.h"
+#include "grid_file.h"
 #include "model/model.h"
 #include "options.h"
 #include "outlook.h"
 #include "progress.h"
 #include "run_folder.h"
 #include "run_log.h"
-#include "trajectory.h"
 
 /* Seconds between two writes of the log, and the channels that a PNG can hold. */
 enum { FLUSH_SECONDS = 2, MOST_GRID_CHANNELS = 4 };
@@ -39,10 +38,11 @@ struct run {
     struct ddpm_trainer *trainer;
     struct ddpm_run_log log;
     struct ddpm_progress progress, sampling;
-    int64_t steps, save_every, sample_every, num_samples, pictures_per_step;
-    struct ddpm_sample_options drawing;
-    uint64_t sampling_bytes; /* that drawing takes beside training */
-    int64_t saved;           /* step of the newest checkpoint; -1: none */
+    int64_t steps, save_every, sample_every, pictures_per_step;
+    struct ddpm_sampler_options drawing; /* of a grid */
+    int64_t evaluations;                 /* of the network for one of its pictures */
+    uint64_t sampling_bytes;             /* that drawing takes beside training */
+    int64_t saved;                       /* step of the newest checkpoint; -1: none */
     struct ddpm_outlook outlook;
     bool estimated; /* the time of the whole run was told */
     double flushed;
@@ -71,6 +71,7 @@ static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ru
         DDPM_TRY(ddpm_config_read(run->config, file));
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, run->config));
     DDPM_TRY(ddpm_config_check(run->config));
+    DDPM_TRY(ddpm_drawing_check(arguments, run->config, &run->evaluations));
     json_t *probe; /* a path that is no UTF-8 must be known before there is a folder */
     DDPM_TRY(ddpm_config_to_json(run->config, &probe));
     json_decref(probe);
@@ -80,52 +81,37 @@ static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ru
 static int after_sampling_step(void *user, const struct ddpm_sample_progress *progress)
 {
     struct run *run = user;
-    run->sampling.total = progress->total;
-    ddpm_progress_bar(&run->sampling, "sampling", progress->done);
+    run->sampling.total = progress->evaluations_total;
+    ddpm_progress_bar(&run->sampling, "sampling", progress->evaluations);
     return ddpm_caught_signal();
 }
 
-/* How the pictures of a grid are drawn. */
-static ddpm_status read_drawing(struct run *run)
+static struct ddpm_grid_shape grid_shape(const struct run *run)
 {
-    int height, width;
-    int64_t seed;
-    char clip[8];
-    DDPM_TRY(ddpm_config_size(run->config, "image-size", &height, &width));
-    DDPM_TRY(ddpm_config_integer(run->config, "seed", &seed));
-    DDPM_TRY(ddpm_config_get(run->config, "clip", clip, sizeof clip));
-    run->drawing = (struct ddpm_sample_options){
-        .size = sizeof run->drawing,
-        .count = run->num_samples,
-        .height = height,
-        .width = width,
-        .seed = (uint64_t)seed,
-        .weights = DDPM_WEIGHTS_EMA,
-        .clip = clip[1] == 'n',
-        .callback = after_sampling_step,
-        .user = run,
-    };
-    return DDPM_OK;
+    const struct ddpm_config *config = run->config;
+    return (struct ddpm_grid_shape){(int)config->training.num_samples,
+                                    (int)config->diffusion.image_height,
+                                    (int)config->diffusion.image_width,
+                                    (int)config->network.channels, (int)config->training.scale};
 }
 
 static ddpm_status read_numbers(struct run *run)
 {
-    int64_t batch, accumulate, timesteps, channels;
-    DDPM_TRY(ddpm_config_integer(run->config, "batch-size", &batch));
-    DDPM_TRY(ddpm_config_integer(run->config, "accumulate", &accumulate));
-    DDPM_TRY(ddpm_config_integer(run->config, "steps", &run->steps));
-    DDPM_TRY(ddpm_config_integer(run->config, "save-every", &run->save_every));
-    DDPM_TRY(ddpm_config_integer(run->config, "sample-every", &run->sample_every));
-    DDPM_TRY(ddpm_config_integer(run->config, "num-samples", &run->num_samples));
-    DDPM_TRY(ddpm_config_integer(run->config, "timesteps", &timesteps));
-    DDPM_TRY(ddpm_config_integer(run->config, "channels", &channels));
-    run->pictures_per_step = batch * accumulate;
+    const struct ddpm_training_config *training = &run->config->training;
+    const struct ddpm_grid_shape grid = grid_shape(run);
+    run->steps = training->steps;
+    run->save_every = training->save_every;
+    run->sample_every = training->sample_every;
+    run->pictures_per_step = training->batch_size * training->accumulate;
     run->outlook = (struct ddpm_outlook){
         .steps = run->steps, .save_every = run->save_every, .sample_every = run->sample_every};
-    if (channels <= MOST_GRID_CHANNELS)
+    if (grid.channels <= MOST_GRID_CHANNELS)
         run->outlook.grid_in_steps =
-            ddpm_grid_in_steps(timesteps, run->num_samples, run->pictures_per_step);
-    return read_drawing(run);
+            ddpm_grid_in_steps(run->evaluations, training->num_samples, run->pictures_per_step);
+    run->drawing = ddpm_drawing_options(run->config);
+    run->drawing.pictures = training->num_samples;
+    run->drawing.weights = DDPM_WEIGHTS_EMA;
+    return run->sample_every > 0 ? ddpm_grid_check(&grid) : DDPM_OK;
 }
 
 /* A run is never taken back: that a smaller number was meant as "so many more" is as likely. */
@@ -154,19 +140,11 @@ static uint64_t grid_bytes(const struct run *run)
 }
 
 /* Samples are drawn while the trainer keeps its memory: better to know now that both fit. What does
- * not fit at once is drawn in smaller batches, see ddpm_sample(). */
+ * not fit at once is drawn in smaller batches, see ddpm_sampler_create(). */
 static ddpm_status measure_sampling(struct run *run, uint64_t training)
 {
     struct ddpm_memory_plan memory;
-    const struct ddpm_sample_options *drawing = &run->drawing;
-    struct ddpm_sampler_options options = {
-        .size = sizeof options,
-        .pictures = drawing->count,
-        .height = drawing->height,
-        .width = drawing->width,
-        .weights = drawing->weights,
-        .clip = drawing->clip,
-    };
+    struct ddpm_sampler_options options = run->drawing;
     if (run->sample_every <= 0)
         return DDPM_OK;
     for (options.batch = 0; options.batch <= 1; ++options.batch) { /* as many as usual; one */
@@ -298,60 +276,59 @@ static ddpm_status save(struct run *run, bool wait)
     return wait ? ddpm_trainer_save_end(run->trainer) : DDPM_OK;
 }
 
-static ddpm_status write_grid(struct run *run, const struct ddpm_sample_options *options,
-                              const uint8_t *pictures, int64_t channels, const char *path)
+static ddpm_status write_grid(struct run *run, const struct ddpm_sampler *sampler,
+                              const uint8_t *pictures, const char *path)
 {
-    const int count = (int)options->count, columns = ddpm_grid_columns(count);
+    const struct ddpm_grid_shape shape = grid_shape(run);
     const struct ddpm_opened_model model = {.network = run->network,
-                                            .which = options->weights,
+                                            .which = run->drawing.weights,
                                             .step = ddpm_trainer_steps_done(run->trainer)};
-    struct ddpm_metadata metadata = {0};
-    int height, width;
-    uint8_t *grid = NULL;
-    ddpm_status status =
-        ddpm_grid_size(count, (int)options->height, (int)options->width, columns, &height, &width);
+    struct ddpm_metadata metadata;
+    ddpm_status status = ddpm_metadata_fill(&metadata, &model, run->path, sampler,
+                                            run->config->training.seed, false);
+    ddpm_metadata_set_picture(&metadata, 0, shape.count);
     if (status == DDPM_OK)
-        status = ddpm_new_array((void **)&grid, (size_t)height * (size_t)width, (size_t)channels,
-                                "a grid");
-    if (status == DDPM_OK)
-        status = ddpm_grid_fill(grid, pictures, count, (int)options->height, (int)options->width,
-                                (int)channels, columns);
-    if (status == DDPM_OK)
-        status = ddpm_metadata_fill(&metadata, &model, run->path, options);
-    ddpm_metadata_set_picture(&metadata, 0, count);
-    if (status == DDPM_OK)
-        status = ddpm_png_write(path, grid, height, width, (int)channels, metadata.texts,
-                                metadata.count);
+        status = ddpm_grid_write(path, &shape, pictures, &metadata);
     ddpm_metadata_clear(&metadata);
-    free(grid);
+    return status;
+}
+
+static ddpm_status draw_grid(struct run *run, const char *path)
+{
+    const struct ddpm_draw draw = {.size = sizeof draw,
+                                   .count = run->drawing.pictures,
+                                   .seed = run->config->training.seed,
+                                   .callback = after_sampling_step,
+                                   .user = run};
+    struct ddpm_sampler *sampler;
+    uint8_t *pictures = NULL;
+    ddpm_progress_clear();
+    ddpm_progress_start(&run->sampling, 0, 0);
+    DDPM_TRY(ddpm_sampler_create(run->network, &run->drawing, &sampler));
+    const size_t bytes = (size_t)draw.count * ddpm_sampler_picture_bytes(sampler);
+    ddpm_status status = ddpm_new_array((void **)&pictures, bytes, 1, "samples");
+    if (status == DDPM_OK)
+        status = ddpm_sampler_draw(sampler, &draw, pictures, bytes);
+    if (status == DDPM_OK)
+        status = write_grid(run, sampler, pictures, path);
+    free(pictures);
+    ddpm_sampler_destroy(&sampler);
     return status;
 }
 
 /* Draw the grid of the current step, unless it is there already or cannot be drawn as a PNG. */
 static ddpm_status sample(struct run *run)
 {
-    const struct ddpm_sample_options *options = &run->drawing;
-    int64_t channels;
+    const int64_t step = ddpm_trainer_steps_done(run->trainer);
     char *path;
-    uint8_t *pictures = NULL;
-    DDPM_TRY(ddpm_config_integer(run->config, "channels", &channels));
-    const size_t bytes = (size_t)(options->count * options->height * options->width * channels);
-    DDPM_TRY(ddpm_format(&path, "%s/samples/step-%06" PRId64 ".png", run->path,
-                         ddpm_trainer_steps_done(run->trainer)));
+    DDPM_TRY(ddpm_format(&path, "%s/samples/step-%06" PRId64 ".png", run->path, step));
     ddpm_status status = DDPM_OK;
     const double begin = ddpm_clock();
-    if (!ddpm_path_exists(path) && channels <= MOST_GRID_CHANNELS) {
-        ddpm_doing(DDPM_DOING_SAMPLES, ddpm_trainer_steps_done(run->trainer));
-        ddpm_progress_clear();
-        ddpm_progress_start(&run->sampling, 0, 0);
-        status = ddpm_new_array((void **)&pictures, bytes, 1, "samples");
-        if (status == DDPM_OK)
-            status = ddpm_sample(run->network, options, pictures, bytes);
-        if (status == DDPM_OK)
-            status = write_grid(run, options, pictures, channels, path);
+    if (!ddpm_path_exists(path) && run->config->network.channels <= MOST_GRID_CHANNELS) {
+        ddpm_doing(DDPM_DOING_SAMPLES, step);
+        status = draw_grid(run, path);
         count_pause(run, &run->outlook.grids, begin);
     }
-    free(pictures);
     free(path);
     return status;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "config/config_json.h"
+#include "core/text.h"
 
 enum { PICTURE = 1, PICTURES = 2 }; /* places of these texts */
 
@@ -19,6 +20,31 @@ static void add_integer(struct ddpm_metadata *metadata, const char *key, int64_t
     char *text = metadata->values[metadata->count];
     snprintf(text, sizeof metadata->values[0], "%" PRId64, value);
     add(metadata, key, text);
+}
+
+static void add_number(struct ddpm_metadata *metadata, const char *key, double value)
+{
+    char *text = metadata->values[metadata->count];
+    if (value == 0)
+        return;
+    ddpm_print(text, sizeof metadata->values[0], "%.17g", value);
+    add(metadata, key, text);
+}
+
+/* The chain; of what only some samplers have, what is set. */
+static void add_sampler(struct ddpm_metadata *metadata, const struct ddpm_sampler_options *options)
+{
+    add(metadata, "ddpm:sampler", options->sampler);
+    add_integer(metadata, "ddpm:sampling-steps", options->steps);
+    add(metadata, "ddpm:spacing", options->spacing);
+    add_number(metadata, "ddpm:eta", options->eta);
+    add_number(metadata, "ddpm:solver-order", options->order);
+    add_number(metadata, "ddpm:churn", options->churn);
+    if (options->churn != 0) {
+        add_number(metadata, "ddpm:churn-min", options->churn_min);
+        add_number(metadata, "ddpm:churn-max", options->churn_max);
+        add_number(metadata, "ddpm:churn-noise", options->churn_noise);
+    }
 }
 
 /* Without the path of the training pictures, which is nobody's business, and without the number of
@@ -38,17 +64,21 @@ static ddpm_status config_text(const struct ddpm_network *network, char **out)
 
 ddpm_status ddpm_metadata_fill(struct ddpm_metadata *metadata,
                                const struct ddpm_opened_model *model, const char *path,
-                               const struct ddpm_sample_options *options)
+                               const struct ddpm_sampler *sampler, uint64_t seed, bool init)
 {
+    const struct ddpm_sampler_options *options = ddpm_sampler_in_force(sampler);
     *metadata = (struct ddpm_metadata){0};
     add(metadata, "Software", "ddpm.c " DDPM_VERSION);
     add_integer(metadata, "ddpm:picture", 0);
     add_integer(metadata, "ddpm:pictures", 1);
-    add_integer(metadata, "ddpm:seed", (int64_t)options->seed);
+    add_integer(metadata, "ddpm:seed", (int64_t)seed);
     add(metadata, "ddpm:model", path);
     if (model->step >= 0)
         add_integer(metadata, "ddpm:step", model->step);
     add(metadata, "ddpm:weights", model->which == DDPM_WEIGHTS_EMA ? "ema" : "model");
+    if (init)
+        add(metadata, "ddpm:init", "given");
+    add_sampler(metadata, options);
     add(metadata, "ddpm:clip", options->clip ? "on" : "off");
     snprintf(metadata->values[metadata->count], sizeof metadata->values[0], "%" PRId64 "x%" PRId64,
              options->height, options->width);

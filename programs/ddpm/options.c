@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "config/foreign.h"
 #include "config/nearest.h"
+#include "config/option.h"
 #include "core/memory.h"
 
 /* '_' may stand for '-', as in the names of Python's programs. */
@@ -78,11 +80,12 @@ static ddpm_status refuse_name(const char *wanted, const struct ddpm_foreign_nam
 {
     char text[DDPM_NEAREST_BYTES];
     const struct ddpm_verb *other = verb_with(wanted);
+    if (foreign && foreign->advice)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s%s: %s", wanted,
+                          other ? " here" : "", foreign->advice);
     if (other)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s here; ddpm %s takes it", wanted,
                           other->name);
-    if (foreign && foreign->advice)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s: %s", wanted, foreign->advice);
     other = foreign ? verb_with(foreign->ours) : NULL;
     if (other)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
@@ -209,6 +212,23 @@ static ddpm_status check_counts(struct ddpm_arguments *arguments, int given)
     return DDPM_OK;
 }
 
+/* `--seed random`: any number that the option takes. */
+static ddpm_status draw_seed(struct ddpm_arguments *arguments)
+{
+    for (size_t i = 0; i < arguments->setting_count; ++i) {
+        struct ddpm_setting *setting = &arguments->settings[i];
+        uint64_t bits = 0;
+        if (strcmp(setting->name, "seed") != 0 || strcmp(setting->value, "random") != 0)
+            continue;
+        if (getrandom(&bits, sizeof bits, 0) != (ssize_t)sizeof bits)
+            return ddpm_raise_errno("no random seed can be had");
+        snprintf(arguments->seed, sizeof arguments->seed, "%llu", (unsigned long long)bits >> 11);
+        setting->value = arguments->seed;
+        ddpm_log(DDPM_LOG_INFO, "the seed drawn is %s", arguments->seed);
+    }
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *const *words,
                                  struct ddpm_arguments *out)
 {
@@ -232,7 +252,8 @@ ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *
             DDPM_TRY(parse_option(out, count, words, &i));
         }
     }
-    return check_counts(out, given);
+    DDPM_TRY(check_counts(out, given));
+    return draw_seed(out);
 }
 
 void ddpm_arguments_clear(struct ddpm_arguments *arguments)
@@ -288,6 +309,8 @@ static bool in_group(const char *setting, const char *group)
 ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const char *group,
                                  struct ddpm_config *config)
 {
+    if (ddpm_arguments_has_setting(arguments, "sampler") && !group)
+        DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
     for (size_t i = 0; i < arguments->setting_count; ++i) {
         const struct ddpm_setting *setting = &arguments->settings[i];
         if (!group || in_group(setting->name, group))

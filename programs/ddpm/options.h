@@ -22,7 +22,8 @@ struct ddpm_arguments {
     struct ddpm_setting *settings;              /* in the order given */
     size_t setting_count;
     const char *arguments[DDPM_MOST_ARGUMENTS];
-    bool help; /* --help was given; nothing else was checked */
+    bool help;     /* --help was given; nothing else was checked */
+    char seed[24]; /* that was drawn for `--seed random` */
 };
 
 /* Parse what follows the verb. DDPM_ERROR_ARGUMENT for an unknown option (naming the nearest), a
@@ -43,7 +44,8 @@ ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const
 bool ddpm_arguments_has_setting(const struct ddpm_arguments *arguments, const char *name);
 
 /* Put the options of the library that were given into `config`; with a `group`, only those of it.
- */
+ * A sampler that is named leaves behind what else `config` had of drawing: it was meant for
+ * another. */
 ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const char *group,
                                  struct ddpm_config *config);
 

@@ -1,9 +1,9 @@
 /* The time that a run still takes. */
 #include "outlook.h"
 
-double ddpm_grid_in_steps(int64_t timesteps, int64_t pictures, int64_t pictures_per_step)
+double ddpm_grid_in_steps(int64_t evaluations, int64_t pictures, int64_t pictures_per_step)
 {
-    return (double)timesteps * (double)pictures / (double)pictures_per_step / 3;
+    return (double)evaluations * (double)pictures / (double)pictures_per_step / 3;
 }
 
 void ddpm_share_add(struct ddpm_share *share, double seconds)

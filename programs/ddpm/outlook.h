@@ -18,9 +18,9 @@ struct ddpm_outlook {
     struct ddpm_share grids, checkpoints;
 };
 
-/* What a grid takes, guessed: a step of its chain counts as a third of a training step for as many
- * pictures, forwards without backwards. */
-double ddpm_grid_in_steps(int64_t timesteps, int64_t pictures, int64_t pictures_per_step);
+/* What a grid takes, guessed: an evaluation of the network counts as a third of a training step
+ * for as many pictures, forwards without backwards. */
+double ddpm_grid_in_steps(int64_t evaluations, int64_t pictures, int64_t pictures_per_step);
 
 /* Count one more that took `seconds`. */
 void ddpm_share_add(struct ddpm_share *share, double seconds);

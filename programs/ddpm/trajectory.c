@@ -8,17 +8,10 @@
 #include "core/memory.h"
 #include "formats/file.h"
 #include "formats/grid.h"
+#include "grid_file.h"
 #include "tensor/layout.h"
 
 enum { FRAME_MILLISECONDS = 60, LAST_MILLISECONDS = 3000 };
-
-int ddpm_grid_columns(int64_t count)
-{
-    int columns = 1;
-    while ((int64_t)columns * columns < count)
-        ++columns;
-    return columns;
-}
 
 ddpm_status ddpm_trajectory_begin(struct ddpm_trajectory *trajectory, const char *path, bool force,
                                   const struct ddpm_metadata *metadata)
@@ -49,17 +42,6 @@ static ddpm_status prepare(struct ddpm_trajectory *trajectory,
                             trajectory->metadata->count);
 }
 
-/* fp32 [count, channels, height, width] in [-1,1] to uint8 [count, height, width, channels]. */
-static void to_bytes(uint8_t *out, const struct ddpm_sample_progress *progress)
-{
-    const int64_t area = progress->height * progress->width, channels = progress->channels;
-    for (int64_t k = 0; k < progress->count; ++k)
-        for (int64_t c = 0; c < channels; ++c)
-            for (int64_t p = 0; p < area; ++p)
-                out[(k * area + p) * channels + c] =
-                    ddpm_byte_of(progress->x[(k * channels + c) * area + p]);
-}
-
 static ddpm_status write_frame(struct ddpm_trajectory *trajectory,
                                const struct ddpm_sample_progress *progress)
 {
@@ -83,7 +65,8 @@ ddpm_status ddpm_trajectory_add(struct ddpm_trajectory *trajectory,
         return DDPM_OK;
     if (!trajectory->grid)
         DDPM_TRY(prepare(trajectory, progress));
-    to_bytes(trajectory->pictures, progress);
+    ddpm_bytes_of_planes(trajectory->pictures, progress->x, progress->count, progress->channels,
+                         progress->height * progress->width);
     DDPM_TRY(ddpm_grid_fill(trajectory->grid, trajectory->pictures, (int)progress->count,
                             (int)progress->height, (int)progress->width, (int)progress->channels,
                             trajectory->columns));

@@ -34,7 +34,4 @@ ddpm_status ddpm_trajectory_finish(struct ddpm_trajectory *trajectory);
 /* Free all; a file that was not finished is removed. */
 void ddpm_trajectory_clear(struct ddpm_trajectory *trajectory);
 
-/* Columns of a grid of `count` pictures: a square as nearly as it goes. */
-int ddpm_grid_columns(int64_t count);
-
 #endif

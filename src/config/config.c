@@ -10,13 +10,20 @@
 #include "core/arguments.h"
 #include "core/memory.h"
 
+ddpm_status ddpm_group_reset(enum ddpm_option_group group, struct ddpm_config *config)
+{
+    for (size_t i = 0; i < ddpm_options_count; ++i)
+        if (ddpm_options[i].group == group)
+            DDPM_TRY(ddpm_option_parse(&ddpm_options[i], ddpm_options[i].default_text, config));
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_config_create(struct ddpm_config **out)
 {
     DDPM_REQUIRE(out);
     DDPM_TRY(DDPM_NEW(out, "configuration"));
-    for (size_t i = 0; i < ddpm_options_count; ++i) {
-        const struct ddpm_option *option = &ddpm_options[i];
-        ddpm_status status = ddpm_option_parse(option, option->default_text, *out);
+    for (int group = 0; group < DDPM_GROUP_COUNT; ++group) {
+        ddpm_status status = ddpm_group_reset((enum ddpm_option_group)group, *out);
         if (status != DDPM_OK) {
             ddpm_config_destroy(out);
             return status;

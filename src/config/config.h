@@ -23,6 +23,20 @@ enum ddpm_schedule_kind {
 #undef SCHEDULE
     DDPM_SCHEDULE_COUNT
 };
+/* By place in ddpm_samplers and ddpm_spacings (diffusion); auto is chosen there
+ * (diffusion/chain.h). */
+enum ddpm_sampler_choice {
+#define SAMPLER(id, ...) DDPM_SAMPLER_##id,
+#include "config/samplers.inc"
+#undef SAMPLER
+    DDPM_SAMPLER_AUTO
+};
+enum ddpm_spacing_kind {
+#define SPACING(id, name, help, time) DDPM_SPACING_##id,
+#include "config/spacings.inc"
+#undef SPACING
+    DDPM_SPACING_AUTO
+};
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
 enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE };
 
@@ -59,6 +73,16 @@ struct ddpm_diffusion_config {
     bool timestep_per_batch;
 };
 
+/* How pictures are drawn. */
+struct ddpm_sampling_config {
+    int sampler;   /* enum ddpm_sampler_choice */
+    int64_t steps; /* 0: the sampler's own */
+    int spacing;   /* enum ddpm_spacing_kind */
+    double eta;
+    int64_t order;                                   /* 0: the sampler's own */
+    double churn, churn_min, churn_max, churn_noise; /* as struct ddpm_sampler_request */
+};
+
 struct ddpm_training_config {
     int64_t batch_size, accumulate, steps;
     double lr, beta1, beta2, eps, weight_decay;
@@ -67,7 +91,7 @@ struct ddpm_training_config {
     int lr_schedule;      /* enum ddpm_lr_schedule; cosine decays to 0 at `steps` */
     double ema_decay;
     int64_t ema_every, ema_after;
-    int64_t save_every, sample_every, num_samples, keep;
+    int64_t save_every, sample_every, num_samples, scale, keep;
     uint64_t seed;
 };
 
@@ -89,6 +113,7 @@ struct ddpm_run_config {
 struct ddpm_config {
     struct ddpm_network_config network;
     struct ddpm_diffusion_config diffusion;
+    struct ddpm_sampling_config sampling;
     struct ddpm_training_config training;
     struct ddpm_data_config data;
     struct ddpm_run_config run;

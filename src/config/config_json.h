@@ -3,11 +3,13 @@
  *     {"model_name": …,
  *      "unet_config": {"model_mapping", "input", "dim_mults", "channels", …},
  *      "diffusion_config": {"timesteps", "betas_scheduler", "schedule_fn_kwargs": {…}, …},
+ *      "sampling_config": {"sampler", "sampling_steps", "spacing", …},
  *      "trainer_config": {"train_batch_size", "train_lr", "train_num_steps", …},
  *      "data_config": {…}, "run_config": {…}}
  *
  * Keys are the option table's. Read as well, for the article's file: save_and_sample_every of
- * trainer_config, and batch_size of unet_config. The root's ddpm_version and data_fingerprint are
+ * trainer_config, and batch_size of unet_config. A file with one of these that names no sampler
+ * gets the article's: "ancestral", every timestep. The root's ddpm_version and data_fingerprint are
  * passed over. */
 #ifndef DDPM_CONFIG_CONFIG_JSON_H
 #define DDPM_CONFIG_CONFIG_JSON_H

@@ -13,7 +13,9 @@ static const char in_steps[] =
     "a run is counted in steps: --steps = epochs x pictures / (--batch-size x --accumulate)";
 static const char in_pictures[] =
     "a run is counted in steps: --steps = pictures / (--batch-size x --accumulate)";
-static const char two_kinds[] = "--steps are those of training, --timesteps those of the diffusion";
+static const char three_kinds[] =
+    "--steps are those of training, --timesteps those of the diffusion, "
+    "--sampling-steps those of drawing";
 static const char precisions[] = "--precision fp32, bf16 or auto";
 static const char devices[] = "--device cpu, cuda or cuda:N, one of them";
 static const char mirrored[] = "--flip on or off";
@@ -26,6 +28,10 @@ static const char optimizer[] =
     "it is AdamW always, with --beta1, --beta2, --eps and --weight-decay";
 static const char averaged[] = "an average is kept always: --ema-decay, --ema-every, --ema-after";
 static const char networks[] = "--network chooses among three U-Nets; --dim and --dim-mults widen";
+static const char respaced[] = "--sampler NAME --sampling-steps N, for example ddim and 25";
+static const char solvers[] = "--sampler auto or a name of ddpm sample --help";
+static const char unguided[] = "models know no classes and no texts, so there is no guidance";
+static const char karras_levels[] = "--spacing karras";
 static const char logs[] = "log.csv and the grids of samples in the run's folder say how it goes";
 
 /* clang-format off */
@@ -40,8 +46,8 @@ static const struct ddpm_foreign_name names[] = {
     {"max-train-epochs", "steps", in_steps}, {"max-epochs", "steps", in_steps},
     {"total-epochs", "steps", in_steps}, {"duration", "steps", in_pictures},
     {"kimg", "steps", in_pictures}, {"total-kimg", "steps", in_pictures},
-    {"num-steps", "steps", two_kinds}, {"n-steps", "steps", two_kinds},
-    {"nsteps", "steps", two_kinds},
+    {"num-steps", "steps", three_kinds}, {"n-steps", "steps", three_kinds},
+    {"nsteps", "steps", three_kinds}, {"steps", NULL, three_kinds},
     /* how fast */
     SAME("learning-rate", "lr"), SAME("train-lr", "lr"), SAME("base-lr", "lr"),
     SAME("lr-scheduler", "lr-schedule"), SAME("lr-scheduler-type", "lr-schedule"),
@@ -122,6 +128,19 @@ static const struct ddpm_foreign_name names[] = {
     SAME("num-samples", "count"), SAME("num-images", "count"), SAME("n-samples", "count"),
     SAME("num-generate", "count"), SAME("images", "count"), SAME("num", "count"),
     SAME("eval-batch-size", "batch"), SAME("sample-batch-size", "batch"),
+    SAME("num-inference-steps", "sampling-steps"), SAME("ddim-steps", "sampling-steps"),
+    SAME("sampling-timesteps", "sampling-steps"), SAME("ddim-timesteps", "sampling-steps"),
+    SAME("ddpm-num-inference-steps", "sampling-steps"), SAME("sample-steps", "sampling-steps"),
+    SAME("num-sampling-steps", "sampling-steps"), SAME("inference-steps", "sampling-steps"),
+    SAME("ddim-eta", "eta"), SAME("ddim-sampling-eta", "eta"), SAME("s-churn", "churn"),
+    SAME("s-min", "churn-min"), SAME("s-max", "churn-max"), SAME("s-noise", "churn-noise"),
+    {"timestep-respacing", "sampling-steps", respaced}, {"use-ddim", "sampler", respaced},
+    {"ddim", "sampler", respaced}, {"scheduler", "sampler", solvers},
+    {"scheduler-type", "sampler", solvers}, {"sampler-name", "sampler", solvers},
+    {"sampling-method", "sampler", solvers}, {"solver", "sampler", solvers},
+    SAME("timestep-spacing", "spacing"), {"use-karras-sigmas", "spacing", karras_levels},
+    {"guidance-scale", NULL, unguided}, {"guidance", NULL, unguided},
+    {"cond-scale", NULL, unguided}, {"classifier-scale", NULL, unguided},
     SAME("max-batch-size", "batch"), {"seeds", "seed", "--seed, with --first and --count"},
 };
 /* clang-format on */

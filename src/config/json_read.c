@@ -259,6 +259,30 @@ static ddpm_status read_root_key(struct ddpm_config *config, const char *key, co
     return is_note(key) ? DDPM_OK : unknown(key, &nearest);
 }
 
+/* Only the article's file has these keys. */
+static bool is_article(const json_t *root)
+{
+    for (size_t i = 0; i < ALIAS_COUNT; ++i)
+        if (json_object_get(json_object_get(root, ddpm_group_section(aliases[i].group)),
+                            aliases[i].key))
+            return true;
+    return false;
+}
+
+/* A file that names a sampler says all of how pictures are drawn: steps or eta that were meant for
+ * another do not stay. So does the article's, which knows of one sampler only: its whole chain. */
+static ddpm_status settle_sampling(struct ddpm_config *config, const json_t *root)
+{
+    const json_t *section = json_object_get(root, ddpm_group_section(DDPM_GROUP_SAMPLING));
+    const bool named = json_object_get(section, ddpm_option_find("sampler")->key) != NULL;
+    if (!named && !is_article(root))
+        return DDPM_OK;
+    DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
+    if (!named)
+        config->sampling.sampler = DDPM_SAMPLER_ANCESTRAL;
+    return DDPM_OK;
+}
+
 static ddpm_status read_root(struct ddpm_config *config, const json_t *root)
 {
     const char *key;
@@ -269,6 +293,7 @@ static ddpm_status read_root(struct ddpm_config *config, const json_t *root)
                           "unet_config",
                           ddpm_json_type_name(root));
     DDPM_TRY(check_batch_sizes(root));
+    DDPM_TRY(settle_sampling(config, root));
     DDPM_TRY(read_aliases(config, root));
     json_object_foreach((json_t *)root, key, value) DDPM_TRY(read_root_key(config, key, value));
     return DDPM_OK;

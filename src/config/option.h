@@ -23,6 +23,7 @@ enum ddpm_option_type {
 enum ddpm_option_group {
     DDPM_GROUP_NETWORK,
     DDPM_GROUP_DIFFUSION,
+    DDPM_GROUP_SAMPLING,
     DDPM_GROUP_TRAINING,
     DDPM_GROUP_DATA,
     DDPM_GROUP_RUN,
@@ -37,6 +38,10 @@ struct ddpm_range {
     int open;
 };
 
+/* May an option change when a run goes on? Locked ones are in state.json, those of DDPM_LOCKED
+ * first; the order is kept since version 0.1. */
+enum ddpm_lock { DDPM_UNLOCKED, DDPM_LOCKED, DDPM_LOCKED_LAST, DDPM_LOCK_COUNT };
+
 struct ddpm_option {
     const char *name;        /* "dim-mults" */
     const char *placeholder; /* "N,N,…" */
@@ -46,10 +51,13 @@ struct ddpm_option {
     const char *default_text;
     struct ddpm_range range;
     const char *const *choices; /* NULL at the end */
+    const char *const *aliases; /* other names of these, by place, NULL where there is none; NULL:
+                                   no choice has one */
     enum ddpm_option_group group;
     const char *key; /* in the group's JSON section; "a.b" is key b of object a there; "/a" is key a
                         of the root */
     const char *help;
+    enum ddpm_lock locked;
 };
 
 extern const struct ddpm_option ddpm_options[];
@@ -64,6 +72,9 @@ const char *ddpm_group_section(enum ddpm_option_group group);
 
 /* The row of that name, or NULL. '_' may stand for '-'. */
 const struct ddpm_option *ddpm_option_find(const char *name);
+
+/* Give all options of a group their defaults. */
+ddpm_status ddpm_group_reset(enum ddpm_option_group group, struct ddpm_config *config);
 
 /* Set the option's field from text. DDPM_ERROR_ARGUMENT "option dim: got "x", want an integer in
  * [4, 4096]"; the configuration is then unchanged. */

@@ -9,6 +9,7 @@
 #define IN(least, most) .range = {least, most, 0}
 #define ABOVE(least, most) .range = {least, most, DDPM_OPEN_LEAST}
 #define BELOW(least, most) .range = {least, most, DDPM_OPEN_MOST}
+#define LOCKED .locked = DDPM_LOCKED
 
 const char *const ddpm_off_on[] = {"off", "on", NULL};
 static const char *const networks[] = {
@@ -21,6 +22,31 @@ static const char *const schedules[] = {
 #include "config/schedules.inc"
 #undef SCHEDULE
     NULL};
+static const char *const samplers[] = {
+#define SAMPLER(id, name, ...) name,
+#include "config/samplers.inc"
+#undef SAMPLER
+    "auto", NULL};
+static const char *const sampler_aliases[] = {
+#define SAMPLER(id, name, alias, ...) alias,
+#include "config/samplers.inc"
+#undef SAMPLER
+    NULL, NULL};
+static const char sampler_help[] = "how pictures are drawn: "
+#define SAMPLER(id, name, ...) name ", "
+#include "config/samplers.inc"
+#undef SAMPLER
+                                   "or auto: what suits the model";
+static const char *const spacings[] = {
+#define SPACING(id, name, help, time) name,
+#include "config/spacings.inc"
+#undef SPACING
+    "auto", NULL};
+static const char spacing_help[] = "how these are spread over the noise levels: "
+#define SPACING(id, name, help, time) name ", "
+#include "config/spacings.inc"
+#undef SPACING
+                                   "or auto";
 static const char *const losses[] = {"l2", "l1", NULL};
 static const char *const lr_schedules[] = {"constant", "cosine", NULL};
 static const char *const crops[] = {"center", "random", NULL};
@@ -28,60 +54,62 @@ static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const memories[] = {"normal", "low", NULL};
 static const char *const convolutions[] = {"auto", "direct", NULL};
 
-#define INTEGER(name_, field, default_, range_, group_, key_, help_)                               \
+#define INTEGER(name_, field, default_, range_, group_, key_, ...)                                 \
     {                                                                                              \
         .name = name_, .placeholder = "N", .type = DDPM_OPTION_INTEGER, AT(field),                 \
-        .default_text = default_, range_, .group = DDPM_GROUP_##group_, .key = key_, .help = help_ \
+        .default_text = default_, range_, .group = DDPM_GROUP_##group_, .key = key_,               \
+        .help = __VA_ARGS__                                                                        \
     }
-#define NUMBER(name_, field, default_, range_, group_, key_, help_)                                \
+#define NUMBER(name_, field, default_, range_, group_, key_, ...)                                  \
     {                                                                                              \
         .name = name_, .placeholder = "X", .type = DDPM_OPTION_NUMBER, AT(field),                  \
-        .default_text = default_, range_, .group = DDPM_GROUP_##group_, .key = key_, .help = help_ \
+        .default_text = default_, range_, .group = DDPM_GROUP_##group_, .key = key_,               \
+        .help = __VA_ARGS__                                                                        \
     }
-#define SWITCH(name_, field, default_, group_, key_, help_)                                        \
+#define SWITCH(name_, field, default_, group_, key_, ...)                                          \
     {                                                                                              \
         .name = name_, .placeholder = "on|off", .type = DDPM_OPTION_SWITCH, AT(field),             \
         .default_text = default_, .choices = ddpm_off_on, .group = DDPM_GROUP_##group_,            \
-        .key = key_, .help = help_                                                                 \
+        .key = key_, .help = __VA_ARGS__                                                           \
     }
-#define CHOICE(name_, placeholder_, field, default_, choices_, group_, key_, help_)                \
+#define CHOICE(name_, placeholder_, field, default_, choices_, group_, key_, ...)                  \
     {                                                                                              \
         .name = name_, .placeholder = placeholder_, .type = DDPM_OPTION_CHOICE, AT(field),         \
         .default_text = default_, .choices = choices_, .group = DDPM_GROUP_##group_, .key = key_,  \
-        .help = help_                                                                              \
+        .help = __VA_ARGS__                                                                        \
     }
-#define TEXT(name_, placeholder_, field, default_, group_, key_, help_)                            \
+#define TEXT(name_, placeholder_, field, default_, group_, key_, ...)                              \
     {                                                                                              \
         .name = name_, .placeholder = placeholder_, .type = DDPM_OPTION_TEXT, AT(field),           \
         .capacity = sizeof((struct ddpm_config *)0)->field, .default_text = default_,              \
-        .group = DDPM_GROUP_##group_, .key = key_, .help = help_                                   \
+        .group = DDPM_GROUP_##group_, .key = key_, .help = __VA_ARGS__                             \
     }
 
 /* clang-format off */
 const struct ddpm_option ddpm_options[] = {
     CHOICE("network", "NAME", network.network, "TwoResUNet", networks, NETWORK, "model_mapping",
-           "OneResUNet, TwoResUNet or AttentionUNet"),
+           "OneResUNet, TwoResUNet or AttentionUNet", LOCKED),
     INTEGER("dim", network.dim, "64", IN(4, 4096), NETWORK, "input",
-            "width of the first level, even"),
+            "width of the first level, even", LOCKED),
     INTEGER("init-dim", network.init_dim, "0", IN(0, 4096), NETWORK, "init_dim",
-            "channels after the first convolution; 0: dim"),
+            "channels after the first convolution; 0: dim", LOCKED),
     INTEGER("out-dim", network.out_dim, "0", IN(0, 4096), NETWORK, "out_dim",
-            "channels of the result; 0: channels"),
+            "channels of the result; 0: channels", LOCKED),
     {.name = "dim-mults", .placeholder = "N,N,…", .type = DDPM_OPTION_LIST, AT(network.dim_mults),
      AND(network.levels), .default_text = "1,2,4,8", IN(1, 256), .group = DDPM_GROUP_NETWORK,
-     .key = "dim_mults", .help = "widths of the levels as multiples of dim, 1 to 8 levels"},
+     .key = "dim_mults", .help = "widths of the levels as multiples of dim, 1 to 8 levels", LOCKED},
     INTEGER("channels", network.channels, "3", IN(1, 64), NETWORK, "channels",
-            "channels of the pictures: 1 grey, 3 RGB, 4 RGBA"),
+            "channels of the pictures: 1 grey, 3 RGB, 4 RGBA", LOCKED),
     NUMBER("theta", network.theta, "10000", ABOVE(1, 1e12), NETWORK, "theta",
-           "longest period of the time embedding"),
+           "longest period of the time embedding", LOCKED),
     INTEGER("mult", network.mult, "2", IN(1, 64), NETWORK, "mult",
-            "widening inside a ConvNeXt block"),
-    SWITCH("norm", network.norm, "on", NETWORK, "norm", "group norms in the blocks"),
+            "widening inside a ConvNeXt block", LOCKED),
+    SWITCH("norm", network.norm, "on", NETWORK, "norm", "group norms in the blocks", LOCKED),
 
     INTEGER("timesteps", diffusion.timesteps, "1000", IN(1, 100000), DIFFUSION, "timesteps",
-            "steps T of the diffusion"),
+            "steps T of the diffusion", LOCKED),
     CHOICE("schedule", "NAME", diffusion.schedule, "linear", schedules, DIFFUSION,
-           "betas_scheduler", "noise schedule: linear, cosine or sigmoid"),
+           "betas_scheduler", "noise schedule: linear, cosine or sigmoid", LOCKED),
     NUMBER("cosine-s", diffusion.cosine_s, "0.008", IN(0, 10), DIFFUSION, "schedule_fn_kwargs.s",
            "offset s of the cosine schedule"),
     NUMBER("sigmoid-start", diffusion.sigmoid_start, "-3", IN(-100, 100), DIFFUSION,
@@ -93,18 +121,37 @@ const struct ddpm_option ddpm_options[] = {
     {.name = "image-size", .placeholder = "N|HxW", .type = DDPM_OPTION_SIZE,
      AT(diffusion.image_height), AND(diffusion.image_width), .default_text = "128", IN(1, 8192),
      .group = DDPM_GROUP_DIFFUSION, .key = "image_size",
-     .help = "size of the pictures, divisible by 2^(levels-1)"},
+     .help = "size of the pictures, divisible by 2^(levels-1)", LOCKED},
     CHOICE("loss", "l2|l1", diffusion.loss, "l2", losses, DIFFUSION, "loss_type",
-           "mean squared (l2) or absolute (l1) error of the noise"),
+           "mean squared (l2) or absolute (l1) error of the noise", LOCKED),
     SWITCH("clip", diffusion.clip, "on", DIFFUSION, "clip",
            "clip predicted pictures to [-1,1] while sampling; off: the article's chain"),
     SWITCH("timestep-per-batch", diffusion.timestep_per_batch, "off", DIFFUSION,
-           "timestep_per_batch", "one timestep for a whole batch, as in the article"),
+           "timestep_per_batch", "one timestep for a whole batch, as in the article", .locked = DDPM_LOCKED_LAST),
+
+    CHOICE("sampler", "NAME", sampling.sampler, "auto", samplers, SAMPLING, "sampler", sampler_help,
+           .aliases = sampler_aliases),
+    INTEGER("sampling-steps", sampling.steps, "0", IN(0, 1e6), SAMPLING, "sampling_steps",
+            "steps of a chain; 0: what suits the sampler"),
+    CHOICE("spacing", "NAME", sampling.spacing, "auto", spacings, SAMPLING, "spacing",
+           spacing_help),
+    NUMBER("eta", sampling.eta, "0", IN(0, 1), SAMPLING, "eta",
+           "ddim: noise added, 1: as much as ancestral"),
+    INTEGER("solver-order", sampling.order, "0", IN(0, 3), SAMPLING, "solver_order",
+            "unipc: its order, 2 or 3; 0: 2"),
+    NUMBER("churn", sampling.churn, "0", IN(0, 1e6), SAMPLING, "churn",
+           "heun: noise added over all steps, S_churn of Karras et al. 2022"),
+    NUMBER("churn-min", sampling.churn_min, "0", IN(0, 1e6), SAMPLING, "churn_min",
+           "heun: smallest sigma/alpha that churn raises"),
+    NUMBER("churn-max", sampling.churn_max, "0", IN(0, 1e6), SAMPLING, "churn_max",
+           "heun: largest sigma/alpha that churn raises; 0: any"),
+    NUMBER("churn-noise", sampling.churn_noise, "1", IN(0, 100), SAMPLING, "churn_noise",
+           "heun: factor of the noise that churn adds"),
 
     INTEGER("batch-size", training.batch_size, "16", IN(1, 65536), TRAINING, "train_batch_size",
-            "pictures per batch"),
+            "pictures per batch", LOCKED),
     INTEGER("accumulate", training.accumulate, "1", IN(1, 65536), TRAINING, "accumulate",
-            "batches whose gradients make one step"),
+            "batches whose gradients make one step", LOCKED),
     INTEGER("steps", training.steps, "37000", IN(1, 1e9), TRAINING, "train_num_steps",
             "optimizer steps of the whole run"),
     NUMBER("lr", training.lr, "1e-4", ABOVE(0, 100), TRAINING, "train_lr", "learning rate"),
@@ -134,16 +181,18 @@ const struct ddpm_option ddpm_options[] = {
             "steps between sample grids; 0: none"),
     INTEGER("num-samples", training.num_samples, "4", IN(1, 1024), TRAINING, "num_samples",
             "pictures of a sample grid"),
+    INTEGER("scale", training.scale, "1", IN(1, 64), TRAINING, "scale",
+            "grids are enlarged that many times, every pixel a square"),
     INTEGER("keep", training.keep, "5", IN(0, 1e6), TRAINING, "keep",
             "checkpoints kept, the newest; 0: all"),
     INTEGER("seed", training.seed, "0", IN(0, 9007199254740992.0), TRAINING, "seed",
-            "seed of weights, order, noise and samples"),
+            "seed of weights, order, noise and samples", LOCKED),
 
     TEXT("data", "DIR|FILE.npy", data.data, "", DATA, "data",
          "folder of pictures, searched recursively, or packed file"),
-    SWITCH("flip", data.flip, "on", DATA, "flip", "mirror half of the pictures left to right"),
+    SWITCH("flip", data.flip, "on", DATA, "flip", "mirror half of the pictures left to right", LOCKED),
     CHOICE("crop", "center|random", data.crop, "center", crops, DATA, "crop",
-           "part kept of a picture that is larger than image-size"),
+           "part kept of a picture that is larger than image-size", LOCKED),
     INTEGER("decode-threads", data.decode_threads, "0", IN(0, 1024), DATA, "decode_threads",
             "threads that read pictures; 0: chosen"),
     INTEGER("prefetch", data.prefetch, "4", IN(2, 1024), DATA, "prefetch",
@@ -172,6 +221,7 @@ static const struct {
 } groups[DDPM_GROUP_COUNT] = {
     [DDPM_GROUP_NETWORK] = {"network", "unet_config"},
     [DDPM_GROUP_DIFFUSION] = {"diffusion", "diffusion_config"},
+    [DDPM_GROUP_SAMPLING] = {"sampling", "sampling_config"},
     [DDPM_GROUP_TRAINING] = {"training", "trainer_config"},
     [DDPM_GROUP_DATA] = {"data", "data_config"},
     [DDPM_GROUP_RUN] = {"run", "run_config"},

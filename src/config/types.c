@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/nearest.h"
 #include "config/option.h"
 #include "core/text.h"
 
@@ -59,11 +60,18 @@ static void describe(const struct ddpm_option *option, char *want, size_t bytes)
     }
 }
 
-ddpm_status ddpm_option_refuse(const struct ddpm_option *option, const char *got)
+static ddpm_status raise_refusal(const struct ddpm_option *option, const char *got,
+                                 const char *nearest)
 {
     char want[WANT_BYTES];
     describe(option, want, sizeof want);
-    return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got %s, want %s", option->name, got, want);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got %s, want %s%s", option->name, got, want,
+                      nearest);
+}
+
+ddpm_status ddpm_option_refuse(const struct ddpm_option *option, const char *got)
+{
+    return raise_refusal(option, got, "");
 }
 
 static ddpm_status refuse(const struct ddpm_option *option, const char *text)
@@ -71,7 +79,14 @@ static ddpm_status refuse(const struct ddpm_option *option, const char *text)
     char got[SHOWN_BYTES + 8];
     snprintf(got, sizeof got, "\"%.*s%s\"", SHOWN_BYTES, text,
              strlen(text) > SHOWN_BYTES ? "…" : "");
-    return ddpm_option_refuse(option, got);
+    char known[DDPM_NEAREST_BYTES];
+    struct ddpm_nearest nearest = {.wanted = text};
+    for (int i = 0; option->type == DDPM_OPTION_CHOICE && option->choices[i]; ++i) {
+        ddpm_nearest_offer(&nearest, option->choices[i]);
+        if (option->aliases && option->aliases[i])
+            ddpm_nearest_offer(&nearest, option->aliases[i]);
+    }
+    return raise_refusal(option, got, ddpm_nearest_text(&nearest, "", known));
 }
 
 /* Digits with an optional '-', up to one of `stops` or the end. */
@@ -103,10 +118,11 @@ static bool parse_number(const char *text, const struct ddpm_range *range, doubl
     return true;
 }
 
-static bool parse_choice(const char *text, const char *const *choices, int *out)
+static bool parse_choice(const char *text, const struct ddpm_option *option, int *out)
 {
-    for (int i = 0; choices[i]; ++i) {
-        if (strcmp(text, choices[i]) == 0) {
+    for (int i = 0; option->choices[i]; ++i) {
+        const char *alias = option->aliases ? option->aliases[i] : NULL;
+        if (strcmp(text, option->choices[i]) == 0 || (alias && strcmp(text, alias) == 0)) {
             *out = i;
             return true;
         }
@@ -162,12 +178,12 @@ ddpm_status ddpm_option_parse(const struct ddpm_option *option, const char *text
         memcpy(field, &number, sizeof number);
         return DDPM_OK;
     case DDPM_OPTION_SWITCH:
-        if (!parse_choice(text, option->choices, &count))
+        if (!parse_choice(text, option, &count))
             return refuse(option, text);
         *(bool *)field = count != 0;
         return DDPM_OK;
     case DDPM_OPTION_CHOICE:
-        if (!parse_choice(text, option->choices, &count))
+        if (!parse_choice(text, option, &count))
             return refuse(option, text);
         memcpy(field, &count, sizeof count);
         return DDPM_OK;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config/config.h"
 #include "core/error.h"
 
 /* A noise level: x = alpha·x_0 + sigma·ε. */
@@ -50,13 +51,6 @@ struct ddpm_spacing {
     double (*time)(const struct ddpm_path *path, int64_t steps, int64_t step);
 };
 
-enum ddpm_spacing_kind {
-    DDPM_SPACING_LEADING,
-    DDPM_SPACING_LINSPACE,
-    DDPM_SPACING_TRAILING,
-    DDPM_SPACING_KARRAS,
-    DDPM_SPACING_EXPONENTIAL
-};
 extern const struct ddpm_spacing ddpm_spacings[]; /* by enum ddpm_spacing_kind */
 extern const size_t ddpm_spacing_count;
 

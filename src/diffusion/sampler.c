@@ -10,41 +10,10 @@
 #include "diffusion/samplers/samplers.h"
 
 const struct ddpm_sampler_kind ddpm_samplers[] = {
-    {.name = "ancestral",
-     .help = "the reverse chain of Ho et al. 2020, respaced (Nichol & Dhariwal 2021)",
-     .discrete = true,
-     .stochastic = true,
-     .evaluations_per_step = 1,
-     .fill = ddpm_fill_ancestral},
-    {.name = "ddim",
-     .alias = "euler",
-     .help = "first order, noise by eta (Song et al. 2021)",
-     .takes_eta = true,
-     .evaluations_per_step = 1,
-     .fill = ddpm_fill_ddim},
-    {.name = "heun",
-     .help = "second order, two evaluations a step, churn (Karras et al. 2022)",
-     .takes_churn = true,
-     .evaluations_per_step = 2,
-     .slots = 1,
-     .fill = ddpm_fill_heun},
-    {.name = "dpmpp",
-     .help = "DPM-Solver++ 2M, second order (Lu et al. 2022)",
-     .evaluations_per_step = 1,
-     .slots = 1,
-     .fill = ddpm_fill_dpmpp},
-    {.name = "dpmpp-sde",
-     .help = "DPM-Solver++ 2M with noise (Lu et al. 2022)",
-     .stochastic = true,
-     .evaluations_per_step = 1,
-     .slots = 1,
-     .fill = ddpm_fill_dpmpp_sde},
-    {.name = "unipc",
-     .help = "predictor and corrector, order 2 or 3 (Zhao et al. 2023)",
-     .orders = {2, 3},
-     .evaluations_per_step = 1,
-     .slots = 3,
-     .fill = ddpm_fill_unipc},
+#define SAMPLER(id, name_, alias_, help_, fill_, ...)                                              \
+    {.name = name_, .alias = alias_, .help = help_, .fill = fill_, __VA_ARGS__},
+#include "config/samplers.inc"
+#undef SAMPLER
 };
 const size_t ddpm_samplers_count = sizeof ddpm_samplers / sizeof *ddpm_samplers;
 
@@ -116,7 +85,8 @@ static ddpm_status check_order(const struct ddpm_sampler_kind *kind, int order)
 static ddpm_status check_churn(const struct ddpm_sampler_kind *kind,
                                const struct ddpm_sampler_request *request)
 {
-    if (!kind->takes_churn && request->churn != 0)
+    if (!kind->takes_churn &&
+        (request->churn != 0 || request->churn_min != 0 || request->churn_max != 0))
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got churn %g, but sampler %s has none",
                           request->churn, kind->name);
     const double values[] = {request->churn, request->churn_min, request->churn_max,

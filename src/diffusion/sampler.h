@@ -54,6 +54,7 @@ struct ddpm_sampler_request {
 
 struct ddpm_sampler_kind {
     const char *name, *alias, *help; /* alias may be NULL */
+    int64_t usual_steps;             /* unless a number is asked for; 0: one per timestep */
     bool discrete;   /* needs a path and whole timesteps: `whole` of ddpm_levels_space() */
     bool stochastic; /* always draws noise; ddim and heun do with eta and churn */
     bool takes_eta, takes_churn;
@@ -63,7 +64,7 @@ struct ddpm_sampler_kind {
     ddpm_status (*fill)(const struct ddpm_sampler_request *request, struct ddpm_turns *turns);
 };
 
-extern const struct ddpm_sampler_kind ddpm_samplers[];
+extern const struct ddpm_sampler_kind ddpm_samplers[]; /* by enum ddpm_sampler_choice */
 extern const size_t ddpm_samplers_count;
 
 /* The sampler of this name or alias, or DDPM_ERROR_ARGUMENT naming the nearest. */

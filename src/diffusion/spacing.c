@@ -69,11 +69,9 @@ static double exponential(const struct ddpm_path *path, int64_t steps, int64_t s
 }
 
 const struct ddpm_spacing ddpm_spacings[] = {
-    [DDPM_SPACING_LEADING] = {"leading", "even in t, from T - T/N to 0", leading},
-    [DDPM_SPACING_LINSPACE] = {"linspace", "even in t, from T-1 to 0", linspace},
-    [DDPM_SPACING_TRAILING] = {"trailing", "even in t, from T-1 to T/N - 1", trailing},
-    [DDPM_SPACING_KARRAS] = {"karras", "even in (sigma/alpha)^(1/7) (Karras et al. 2022)", karras},
-    [DDPM_SPACING_EXPONENTIAL] = {"exponential", "even in ln(sigma/alpha)", exponential},
+#define SPACING(id, name, help, time) {name, help, time},
+#include "config/spacings.inc"
+#undef SPACING
 };
 const size_t ddpm_spacing_count = sizeof ddpm_spacings / sizeof *ddpm_spacings;
 

@@ -51,3 +51,29 @@ ddpm_status ddpm_grid_fill(uint8_t *grid, const uint8_t *pictures, int count, in
     }
     return DDPM_OK;
 }
+
+ddpm_status ddpm_enlarged_size(int height, int width, int scale, int *out_height, int *out_width)
+{
+    if (scale < 1 || height > LARGEST_SIDE / scale || width > LARGEST_SIDE / scale)
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "got a grid of %d x %d pixels enlarged %d times, want sides of at most %d", height,
+            width, scale, LARGEST_SIDE);
+    *out_height = height * scale;
+    *out_width = width * scale;
+    return DDPM_OK;
+}
+
+void ddpm_enlarge(uint8_t *out, const uint8_t *picture, int height, int width, int channels,
+                  int scale)
+{
+    const size_t pixel = (size_t)channels, times = (size_t)scale;
+    const size_t row = (size_t)width * times * pixel;
+    for (size_t y = 0; y < (size_t)height; ++y) {
+        uint8_t *first = out + y * times * row;
+        for (size_t x = 0; x < (size_t)width * times; ++x)
+            memcpy(first + x * pixel, picture + (y * (size_t)width + x / times) * pixel, pixel);
+        for (size_t copy = 1; copy < times; ++copy)
+            memcpy(first + copy * row, first, row);
+    }
+}

@@ -20,4 +20,14 @@ ddpm_status ddpm_grid_size(int count, int height, int width, int columns, int *g
 ddpm_status ddpm_grid_fill(uint8_t *grid, const uint8_t *pictures, int count, int height, int width,
                            int channels, int columns);
 
+/* The sides of a picture of that size enlarged `scale` times, at least 1; DDPM_ERROR_ARGUMENT when
+ * one would be above 2^20. */
+ddpm_status ddpm_enlarged_size(int height, int width, int scale, int *out_height, int *out_width);
+
+/* Enlarge a picture [height, width, channels] into `out` of that size: every pixel becomes a
+ * square.
+ */
+void ddpm_enlarge(uint8_t *out, const uint8_t *picture, int height, int width, int channels,
+                  int scale);
+
 #endif

@@ -78,9 +78,9 @@ static ddpm_status read_planar(struct ddpm_sampler *s)
     return DDPM_OK;
 }
 
-/* Tell the callback that a step is done. */
+/* Tell the callback that a step is done, after so many evaluations of this batch. */
 static ddpm_status report(const struct drawing *drawing, const struct ddpm_turn *turn,
-                          int64_t offset, int64_t count)
+                          int64_t evaluations, int64_t offset, int64_t count)
 {
     struct ddpm_sampler *s = drawing->sampler;
     const struct ddpm_draw *draw = &drawing->draw;
@@ -94,6 +94,8 @@ static ddpm_status report(const struct drawing *drawing, const struct ddpm_turn 
         .timestep = left,
         .done = offset / batch * s->steps + step + 1,
         .total = (draw->count + batch - 1) / batch * s->steps,
+        .evaluations = offset / batch * s->evaluations + evaluations,
+        .evaluations_total = (draw->count + batch - 1) / batch * s->evaluations,
         .first = offset,
         .count = count,
         .channels = x->c,
@@ -138,14 +140,16 @@ static ddpm_status draw_batch(const struct drawing *drawing, int64_t offset)
     const int64_t left = drawing->draw.count - offset;
     const int64_t count = left < s->options.batch ? left : s->options.batch;
     const struct ddpm_turns *turns = &s->turns;
+    int64_t evaluations = 0;
     DDPM_TRY(start(drawing, offset, count));
     for (size_t i = 0; i < turns->count; ++i) {
         const struct ddpm_turn *turn = &turns->items[i];
         DDPM_TRY(write_counters(drawing, offset, ddpm_turns_left(turns, i)));
         DDPM_TRY(write_rows(s, turn));
         DDPM_TRY(ddpm_sampler_run_turn(s, turn));
+        evaluations += turn->evaluate;
         if (i + 1 == turns->count || turns->items[i + 1].step != turn->step)
-            DDPM_TRY(report(drawing, turn, offset, count));
+            DDPM_TRY(report(drawing, turn, evaluations, offset, count));
     }
     return hand_out(drawing, offset, count);
 }
@@ -232,6 +236,11 @@ ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_o
         .weights = all.weights,
         .clip = all.clip,
         .eta = all.eta,
+        .order = all.order,
+        .churn = all.churn,
+        .churn_min = all.churn_min,
+        .churn_max = all.churn_max,
+        .churn_noise = all.churn_noise,
     };
     DDPM_TRY(ddpm_sampler_create(network, &options, &sampler));
     ddpm_status status = ddpm_sampler_draw(sampler, &draw, pictures, bytes);

@@ -4,12 +4,11 @@
  * coefficients and the parts of a graph (sampler_graph.c). Picture k draws its noise from (seed,
  * stream, turns left, k), so it is the same in whatever batch it is drawn. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/arguments.h"
 #include "core/memory.h"
-#include "diffusion/schedule.h"
 #include "model/sampler_state.h"
 #include "tensor/layout.h"
 
@@ -20,6 +19,62 @@ static int64_t even_batch(int64_t pictures)
 {
     const int64_t batches = (pictures + LARGEST_BATCH - 1) / LARGEST_BATCH;
     return batches ? (pictures + batches - 1) / batches : LARGEST_BATCH;
+}
+
+/* The place of a name in the table, or of "auto" behind its end. */
+static ddpm_status sampler_by_name(const char *name, int *out)
+{
+    const struct ddpm_sampler_kind *kind;
+    *out = DDPM_SAMPLER_AUTO;
+    if (strcmp(name, "auto") == 0)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_sampler_find(name, &kind));
+    *out = (int)(kind - ddpm_samplers);
+    return DDPM_OK;
+}
+
+static ddpm_status spacing_by_name(const char *name, int *out)
+{
+    const struct ddpm_spacing *spacing;
+    *out = DDPM_SPACING_AUTO;
+    if (strcmp(name, "auto") == 0)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_spacing_find(name, &spacing));
+    *out = (int)(spacing - ddpm_spacings);
+    return DDPM_OK;
+}
+
+/* The configured chain with the options over it, or theirs alone; the options are then what is in
+ * force. */
+static ddpm_status choose_chain(struct ddpm_sampler *sampler)
+{
+    const struct ddpm_config *config = &sampler->network->config;
+    struct ddpm_sampler_options *options = &sampler->options;
+    struct ddpm_sampling_config wanted = {.spacing = DDPM_SPACING_AUTO};
+    if (options->sampler)
+        DDPM_TRY(sampler_by_name(options->sampler, &wanted.sampler));
+    else
+        wanted = config->sampling;
+    if (options->spacing)
+        DDPM_TRY(spacing_by_name(options->spacing, &wanted.spacing));
+    wanted.steps = options->steps ? options->steps : wanted.steps;
+    wanted.order = options->order ? options->order : wanted.order;
+    wanted.eta = options->eta != 0 ? options->eta : wanted.eta;
+    wanted.churn = options->churn != 0 ? options->churn : wanted.churn;
+    wanted.churn_min = options->churn_min != 0 ? options->churn_min : wanted.churn_min;
+    wanted.churn_max = options->churn_max != 0 ? options->churn_max : wanted.churn_max;
+    wanted.churn_noise = options->churn_noise != 0 ? options->churn_noise : wanted.churn_noise;
+    sampler->chain = ddpm_chain_resolve(&wanted, DDPM_OBJECTIVE_NOISE, config->diffusion.timesteps);
+    options->sampler = sampler->chain.kind->name;
+    options->spacing = sampler->chain.spacing->name;
+    options->steps = sampler->chain.steps;
+    options->eta = sampler->chain.eta;
+    options->order = sampler->chain.order;
+    options->churn = sampler->chain.churn;
+    options->churn_min = sampler->chain.churn_min;
+    options->churn_max = sampler->chain.churn_max;
+    options->churn_noise = sampler->chain.churn_noise;
+    return DDPM_OK;
 }
 
 /* Defaults for what the caller left open. */
@@ -47,13 +102,7 @@ static ddpm_status fill_in_defaults(struct ddpm_sampler *sampler)
         options->batch = even_batch(options->pictures);
     if (options->pictures && options->batch > options->pictures)
         options->batch = options->pictures;
-    if (!options->sampler)
-        options->sampler = "ancestral";
-    if (!options->spacing)
-        options->spacing = "leading";
-    if (!options->steps)
-        options->steps = diffusion->timesteps;
-    return DDPM_OK;
+    return choose_chain(sampler);
 }
 
 static ddpm_status check_network(struct ddpm_sampler *sampler)
@@ -70,42 +119,15 @@ static ddpm_status check_network(struct ddpm_sampler *sampler)
     return DDPM_OK;
 }
 
-/* The chain's noise levels, and its turns. */
 static ddpm_status make_turns(struct ddpm_sampler *sampler)
 {
-    const struct ddpm_sampler_options *options = &sampler->options;
-    const struct ddpm_spacing *spacing;
-    struct ddpm_path path;
-    struct ddpm_level *levels = NULL;
-    if (options->steps > DDPM_LARGEST_STEPS)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %lld sampling steps, want 1 to %d",
-                          (long long)options->steps, DDPM_LARGEST_STEPS);
-    DDPM_TRY(ddpm_sampler_find(options->sampler, &sampler->kind));
-    DDPM_TRY(ddpm_spacing_find(options->spacing, &spacing));
-    DDPM_TRY(ddpm_path_create(&sampler->network->config.diffusion, &path));
-    const size_t count = (size_t)options->steps + 1;
-    ddpm_status status =
-        ddpm_new_array((void **)&levels, count, sizeof *levels, "the levels of a chain");
-    if (status == DDPM_OK)
-        status = ddpm_levels_space(&path, spacing, options->steps, sampler->kind->discrete, levels);
-    const struct ddpm_sampler_request request = {
-        .levels = levels,
-        .count = count,
-        .path = &path,
-        .clip = options->clip != 0,
-        .predicts_noise = sampler->objective->learns_noise,
-        .eta = options->eta,
-    };
-    if (status == DDPM_OK)
-        status = ddpm_sampler_turns(sampler->kind, &request, &sampler->turns);
-    sampler->steps = options->steps;
+    const struct ddpm_chain *chain = &sampler->chain;
+    DDPM_TRY(ddpm_chain_turns(chain, &sampler->network->config.diffusion, sampler->objective,
+                              sampler->options.clip != 0, &sampler->turns));
+    sampler->steps = chain->steps;
     sampler->evaluations = (int64_t)ddpm_turns_evaluations(&sampler->turns);
-    snprintf(sampler->description, sizeof sampler->description, "%s, %lld step%s, %s",
-             sampler->kind->name, (long long)sampler->steps, sampler->steps == 1 ? "" : "s",
-             spacing->name);
-    free(levels);
-    ddpm_path_clear(&path);
-    return status;
+    ddpm_chain_text(chain, sampler->description);
+    return DDPM_OK;
 }
 
 /* Plan the largest batch that fits, at most what was asked for. */
@@ -236,6 +258,11 @@ int64_t ddpm_sampler_steps(const struct ddpm_sampler *sampler)
 int64_t ddpm_sampler_evaluations(const struct ddpm_sampler *sampler)
 {
     return sampler ? sampler->evaluations : 0;
+}
+
+const struct ddpm_sampler_options *ddpm_sampler_in_force(const struct ddpm_sampler *sampler)
+{
+    return sampler ? &sampler->options : NULL;
 }
 
 const char *ddpm_sampler_description(const struct ddpm_sampler *sampler)

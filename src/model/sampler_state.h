@@ -5,6 +5,7 @@
 
 #include <ddpm/sampler.h>
 
+#include "diffusion/chain.h"
 #include "diffusion/objective.h"
 #include "diffusion/sampler.h"
 #include "graph/recording.h"
@@ -36,11 +37,11 @@ struct ddpm_sampler_parts {
 struct ddpm_sampler {
     struct ddpm_network *network;        /* borrowed */
     struct ddpm_sampler_options options; /* with defaults filled in */
-    const struct ddpm_sampler_kind *kind;
+    struct ddpm_chain chain;
     const struct ddpm_objective *objective;
     struct ddpm_turns turns;
     int64_t steps, evaluations;
-    char description[160];
+    char description[DDPM_CHAIN_BYTES];
 
     struct ddpm_graph *graph;
     struct ddpm_sampler_parts parts;

@@ -36,3 +36,13 @@ uint8_t ddpm_byte_of(float value)
     const float scaled = roundf((value + 1.0f) * 127.5f);
     return (uint8_t)(scaled >= 255 ? 255 : scaled > 0 ? scaled : 0);
 }
+
+void ddpm_bytes_of_planes(uint8_t *out, const float *values, int64_t count, int64_t channels,
+                          int64_t area)
+{
+    for (int64_t k = 0; k < count; ++k)
+        for (int64_t c = 0; c < channels; ++c)
+            for (int64_t p = 0; p < area; ++p)
+                out[(k * area + p) * channels + c] =
+                    ddpm_byte_of(values[(k * channels + c) * area + p]);
+}

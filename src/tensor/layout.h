@@ -12,4 +12,8 @@ void ddpm_nhwc_to_nchw(const struct ddpm_tensor *shape, const void *nhwc, float 
  * becomes 0. */
 uint8_t ddpm_byte_of(float value);
 
+/* fp32 [count, channels, area] to those bytes as [count, area, channels]. */
+void ddpm_bytes_of_planes(uint8_t *out, const float *values, int64_t count, int64_t channels,
+                          int64_t area);
+
 #endif

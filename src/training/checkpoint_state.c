@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/option.h"
 #include "core/memory.h"
 #include "formats/checksum.h"
 #include "formats/file.h"
@@ -14,13 +15,18 @@
 #define STATE_FORMAT 1
 #define VALUE_BYTES 256
 
-/* Options that make a run what it is: going on with another value would not be going on. */
-static const char *const locked_options[] = {
-    "network",    "dim",  "init-dim",  "out-dim",  "dim-mults",          "channels", "theta",
-    "mult",       "norm", "timesteps", "schedule", "image-size",         "loss",     "batch-size",
-    "accumulate", "seed", "flip",      "crop",     "timestep-per-batch",
-};
-#define LOCKED_COUNT (sizeof locked_options / sizeof *locked_options)
+/* The option after `last` (NULL: the first) of those that make a run what it is: going on with
+ * another value would not be going on. NULL behind the last. */
+static const struct ddpm_option *next_locked(const struct ddpm_option *last)
+{
+    size_t i = last ? (size_t)(last - ddpm_options) + 1 : 0;
+    for (int lock = last ? (int)last->locked : DDPM_LOCKED; lock < DDPM_LOCK_COUNT; ++lock, i = 0)
+        for (; i < ddpm_options_count; ++i)
+            if ((int)ddpm_options[i].locked == lock)
+                return &ddpm_options[i];
+    return NULL;
+}
+
 ddpm_status ddpm_checkpoint_file_path(char *path, const char *folder, const char *player,
                                       size_t file)
 {
@@ -50,10 +56,10 @@ static ddpm_status describe_files(const struct ddpm_run_state *run_state, const 
 
 static ddpm_status describe_options(const struct ddpm_config *config, json_t *options)
 {
-    for (size_t i = 0; i < LOCKED_COUNT; ++i) {
+    for (const struct ddpm_option *option = NULL; (option = next_locked(option));) {
         char value[VALUE_BYTES];
-        DDPM_TRY(ddpm_config_get(config, locked_options[i], value, sizeof value));
-        DDPM_TRY(ddpm_json_put_text(options, locked_options[i], value));
+        DDPM_TRY(ddpm_option_format(option, config, value, sizeof value));
+        DDPM_TRY(ddpm_json_put_text(options, option->name, value));
     }
     return DDPM_OK;
 }
@@ -101,17 +107,17 @@ static ddpm_status check_options(const json_t *state, const struct ddpm_config *
 {
     json_t *options;
     DDPM_TRY(ddpm_json_get_object(state, "options", &options));
-    for (size_t i = 0; i < LOCKED_COUNT; ++i) {
+    for (const struct ddpm_option *option = NULL; (option = next_locked(option));) {
         const char *saved;
         char now[VALUE_BYTES];
-        DDPM_TRY(ddpm_json_get_string(options, locked_options[i], &saved));
-        DDPM_TRY(ddpm_config_get(config, locked_options[i], now, sizeof now));
+        DDPM_TRY(ddpm_json_get_string(options, option->name, &saved));
+        DDPM_TRY(ddpm_option_format(option, config, now, sizeof now));
         if (strcmp(saved, now) != 0)
             return ddpm_raise(
                 DDPM_ERROR_MISMATCH,
                 "cannot go on: %s is %s in the checkpoint and %s now; give the same, or "
                 "start another run",
-                locked_options[i], saved, now);
+                option->name, saved, now);
     }
     return DDPM_OK;
 }

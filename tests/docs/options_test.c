@@ -1,7 +1,9 @@
 /* docs/options.md against the option table: the tables between its two marks are the text that this
  * program makes. After a change of src/config/options.c:
  *
- *     test_docs_options --print      the tables, to be put between the marks */
+ *     test_docs_options --print      the tables, to be put between the marks
+ *
+ * And docs/samplers.md: every sampler and spacing, and what auto is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +16,7 @@
 
 #include "config/option.h"
 #include "core/memory.h"
+#include "diffusion/chain.h"
 
 static const char begin_mark[] = "<!-- options: begin -->\n";
 static const char end_mark[] = "<!-- options: end -->\n";
@@ -95,9 +98,43 @@ static void test_tables_are_those_of_the_program(void **state)
     free(text);
 }
 
+static void assert_has(const char *text, const char *row)
+{
+    if (!strstr(text, row))
+        fail_msg("docs/samplers.md lacks \"%s\"", row);
+}
+
+static void test_samplers_are_described(void **state)
+{
+    (void)state;
+    char *text = read_text(fopen("docs/samplers.md", "r")), row[160];
+    for (size_t i = 0; i < ddpm_samplers_count; ++i) {
+        snprintf(row, sizeof row, "\n| `%s`", ddpm_samplers[i].name);
+        assert_has(text, row);
+        snprintf(row, sizeof row, "**%s", ddpm_samplers[i].name);
+        if (strcmp(ddpm_samplers[i].name, "dpmpp-sde") != 0) /* with dpmpp */
+            assert_has(text, row);
+    }
+    for (size_t i = 0; i < ddpm_spacing_count; ++i) {
+        snprintf(row, sizeof row, "\n| `%s` |", ddpm_spacings[i].name);
+        assert_has(text, row);
+    }
+    const struct ddpm_sampling_config any = {.sampler = DDPM_SAMPLER_AUTO,
+                                             .spacing = DDPM_SPACING_AUTO};
+    for (size_t i = 0; i < ddpm_objective_count; ++i) {
+        const struct ddpm_chain chain =
+            ddpm_chain_resolve(&any, (enum ddpm_objective_kind)i, 100000);
+        snprintf(row, sizeof row, "\n| %s | `%s` | %lld | `%s` |", ddpm_objectives[i].name,
+                 chain.kind->name, (long long)chain.steps, chain.spacing->name);
+        assert_has(text, row);
+    }
+    free(text);
+}
+
 int main(int count, char **arguments)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tables_are_those_of_the_program)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tables_are_those_of_the_program),
+                                       cmocka_unit_test(test_samplers_are_described)};
     if (count > 1 && strcmp(arguments[1], "--print") == 0) {
         print_tables(stdout);
         return 0;

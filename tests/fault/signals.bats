@@ -80,7 +80,8 @@ ends() {
 }
 
 @test "a signal while samples are drawn" {
-    start --steps 1 --num-samples 64 --timesteps 100000 --schedule sigmoid --sample-every 1
+    start --steps 1 --num-samples 64 --timesteps 100000 --schedule sigmoid --sampler ancestral \
+        --sample-every 1
     wait_for grep -q "^sampling" errors
     kill -HUP "$pid"
     ends 129

@@ -225,6 +225,7 @@ static void run_chain(const char *name)
         .batch = batch,
         .seed = (uint64_t)json_integer_value(json_object_get(run, "seed")),
         .weights = DDPM_WEIGHTS_EMA,
+        .sampler = "ancestral",
         .clip = json_is_true(json_object_get(run, "clip")),
         .every = 1,
         .callback = compare_step,

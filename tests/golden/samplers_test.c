@@ -204,11 +204,9 @@ static struct ddpm_network *make_network(const struct ddpm_config *config)
     return network;
 }
 
-/* The same chain by the library's sampler, where its options can say it. */
-static bool run_sampler(struct drawing *d)
+/* The same chain by the library's sampler. */
+static void run_sampler(struct drawing *d)
 {
-    if (number(d->row, "order") == 3 || number(d->row, "churn") != 0)
-        return false;
     struct ddpm_sampler *sampler;
     const int64_t steps = (int64_t)json_array_size(json_object_get(d->row, "times"));
     const struct ddpm_sampler_options options = {.size = sizeof options,
@@ -217,7 +215,12 @@ static bool run_sampler(struct drawing *d)
                                                  .steps = steps,
                                                  .weights = DDPM_WEIGHTS_EMA,
                                                  .clip = d->clip,
-                                                 .eta = number(d->row, "eta")};
+                                                 .eta = number(d->row, "eta"),
+                                                 .order = (int)number(d->row, "order"),
+                                                 .churn = number(d->row, "churn"),
+                                                 .churn_min = number(d->row, "churn_min"),
+                                                 .churn_max = number(d->row, "churn_max"),
+                                                 .churn_noise = number(d->row, "churn_noise")};
     const struct ddpm_draw draw = {.size = sizeof draw, .count = d->batch, .seed = d->seed};
     assert_ok(ddpm_sampler_create(d->network, &options, &sampler));
     assert_ok(ddpm_sampler_draw_array(sampler, &draw, d->x, (size_t)d->count));
@@ -226,7 +229,6 @@ static bool run_sampler(struct drawing *d)
     printf("  %s: off by %.1e\n", ddpm_sampler_description(sampler), d->worst);
     assert_true(d->compared == 1 && d->worst <= TOLERANCE);
     ddpm_sampler_destroy(&sampler);
-    return true;
 }
 
 static void chains_agree_with_diffusers_and_the_papers(void **state)
@@ -251,7 +253,7 @@ static void chains_agree_with_diffusers_and_the_papers(void **state)
         *buffers[i] = calloc((size_t)d.count, sizeof(float));
         assert_non_null(*buffers[i]);
     }
-    size_t index, chains = 0, drawn = 0;
+    size_t index, chains = 0;
     json_t *row;
     json_array_foreach(json_object_get(golden.json, "chains"), index, row)
     {
@@ -259,10 +261,9 @@ static void chains_agree_with_diffusers_and_the_papers(void **state)
         d.clip = json_is_true(json_object_get(row, "clip"));
         run_chain(&d, &path);
         ++chains;
-        drawn += run_sampler(&d);
+        run_sampler(&d);
     }
     assert_int_equal(chains, 72);
-    assert_int_equal(drawn, 56);
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; ++i)
         free(*buffers[i]);
     ddpm_path_clear(&path);

@@ -318,6 +318,24 @@ static void grids_have_borders(void **state)
     assert_error(ddpm_grid_size(1 << 20, 64, 64, 4, &height, &width), DDPM_ERROR_ARGUMENT, "sides");
 }
 
+static void every_pixel_becomes_a_square(void **state)
+{
+    (void)state;
+    int height, width;
+    const uint8_t picture[2][1][2] = {{{1, 2}}, {{3, 4}}};
+    const uint8_t want[4][2][2] = {
+        {{1, 2}, {1, 2}}, {{1, 2}, {1, 2}}, {{3, 4}, {3, 4}}, {{3, 4}, {3, 4}}};
+    uint8_t large[4][2][2];
+    assert_ok(ddpm_enlarged_size(2, 1, 2, &height, &width));
+    assert_int_equal(height, 4);
+    assert_int_equal(width, 2);
+    ddpm_enlarge(&large[0][0][0], &picture[0][0][0], 2, 1, 2, 2);
+    assert_memory_equal(large, want, sizeof want);
+    assert_ok(ddpm_enlarged_size(1 << 14, 1 << 10, 64, &height, &width));
+    assert_error(ddpm_enlarged_size((1 << 14) + 1, 1, 64, &height, &width), DDPM_ERROR_ARGUMENT,
+                 "want sides of at most");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +347,7 @@ int main(void)
         cmocka_unit_test(large_frames_are_cut_into_chunks),
         cmocka_unit_test(bad_animations_are_refused),
         cmocka_unit_test(grids_have_borders),
+        cmocka_unit_test(every_pixel_becomes_a_square),
     };
     return cmocka_run_group_tests_name("formats_png", tests, make_scratch, remove_scratch);
 }

@@ -260,6 +260,7 @@ static void the_callback_sees_every_step_and_can_stop(void **state)
                                           .count = 3,
                                           .batch = 2,
                                           .clip = -1,
+                                          .sampler = "ancestral",
                                           .every = 10,
                                           .callback = watch,
                                           .user = &watcher};

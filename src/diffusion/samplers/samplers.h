@@ -7,12 +7,9 @@
 typedef ddpm_status ddpm_sampler_fill(const struct ddpm_sampler_request *request,
                                       struct ddpm_turns *turns);
 
-ddpm_sampler_fill ddpm_fill_ancestral;
-ddpm_sampler_fill ddpm_fill_ddim;
-ddpm_sampler_fill ddpm_fill_heun;
-ddpm_sampler_fill ddpm_fill_dpmpp;
-ddpm_sampler_fill ddpm_fill_dpmpp_sde;
-ddpm_sampler_fill ddpm_fill_unipc;
+#define SAMPLER(id, name, alias, help, fill, ...) ddpm_sampler_fill fill;
+#include "config/samplers.inc"
+#undef SAMPLER
 
 /* Append a turn that runs the network at `at` and keeps nothing, all weights 0. The pointer is good
  * until the next call. */

@@ -1,0 +1,137 @@
+/* How pictures are drawn. */
+#include "drawing.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "core/memory.h"
+#include "formats/npy.h"
+
+struct ddpm_chain ddpm_drawing_chain(const struct ddpm_config *config)
+{
+    return ddpm_chain_resolve(&config->sampling, DDPM_OBJECTIVE_NOISE, config->diffusion.timesteps);
+}
+
+/* Options that only some samplers have. */
+static const char *const particular[] = {"eta",       "solver-order", "churn",
+                                         "churn-min", "churn-max",    "churn-noise"};
+enum { ETA, SOLVER_ORDER, PARTICULAR = sizeof particular / sizeof *particular };
+
+static bool takes(const struct ddpm_sampler_kind *kind, size_t option)
+{
+    return option == ETA            ? kind->takes_eta
+           : option == SOLVER_ORDER ? kind->orders[0] != 0
+                                    : kind->takes_churn;
+}
+
+/* They are refused with the other samplers, whatever their value. */
+static ddpm_status check_particular(const struct ddpm_arguments *arguments,
+                                    const struct ddpm_sampler_kind *kind)
+{
+    for (size_t i = 0; i < PARTICULAR; ++i) {
+        const struct ddpm_sampler_kind *other = ddpm_samplers;
+        if (takes(kind, i) || !ddpm_arguments_has_setting(arguments, particular[i]))
+            continue;
+        while (!takes(other, i))
+            ++other;
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --%s: got it with sampler %s, which has none; %s has one",
+                          particular[i], kind->name, other->name);
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_drawing_check(const struct ddpm_arguments *arguments,
+                               const struct ddpm_config *config, int64_t *evaluations)
+{
+    const struct ddpm_chain chain = ddpm_drawing_chain(config);
+    struct ddpm_turns turns = {0};
+    if (ddpm_arguments_has_setting(arguments, "sampling-steps") && config->sampling.steps == 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --sampling-steps: got 0, want 1 or more; without it, as many as "
+                          "suit the sampler");
+    DDPM_TRY(check_particular(arguments, chain.kind));
+    ddpm_status status =
+        ddpm_chain_turns(&chain, &config->diffusion, &ddpm_objectives[DDPM_OBJECTIVE_NOISE],
+                         config->diffusion.clip, &turns);
+    *evaluations = (int64_t)ddpm_turns_evaluations(&turns);
+    ddpm_turns_clear(&turns);
+    return status;
+}
+
+struct ddpm_sampler_options ddpm_drawing_options(const struct ddpm_config *config)
+{
+    const struct ddpm_chain chain = ddpm_drawing_chain(config);
+    return (struct ddpm_sampler_options){
+        .size = sizeof(struct ddpm_sampler_options),
+        .sampler = chain.kind->name,
+        .steps = chain.steps,
+        .spacing = chain.spacing->name,
+        .height = config->diffusion.image_height,
+        .width = config->diffusion.image_width,
+        .clip = config->diffusion.clip,
+        .eta = chain.eta,
+        .order = chain.order,
+        .churn = chain.churn,
+        .churn_min = chain.churn_min,
+        .churn_max = chain.churn_max,
+        .churn_noise = chain.churn_noise,
+    };
+}
+
+static ddpm_status check_shape(const struct ddpm_npy *npy, const char *path,
+                               const struct ddpm_config *config, int64_t wanted)
+{
+    const int64_t channels = config->network.channels, height = config->diffusion.image_height;
+    const int64_t width = config->diffusion.image_width;
+    if (npy->dtype != DDPM_NPY_F32 || npy->rank != 4)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want <f4 of rank 4: [n,C,H,W]",
+                          path, ddpm_npy_dtype_name(npy->dtype), npy->rank);
+    if (npy->shape[1] != channels || npy->shape[2] != height || npy->shape[3] != width)
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "%s: got [n,%" PRId64 ",%" PRId64 ",%" PRId64 "], want [n,%" PRId64
+                          ",%" PRId64 ",%" PRId64 "]: the model's channels, and the size",
+                          path, npy->shape[1], npy->shape[2], npy->shape[3], channels, height,
+                          width);
+    if (npy->shape[0] < 1)
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got no pictures, want at least one", path);
+    if (wanted && npy->shape[0] != wanted)
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "%s: got %" PRId64 " pictures, want the %" PRId64 " of --count", path,
+                          npy->shape[0], wanted);
+    return DDPM_OK;
+}
+
+/* The values of a checked file; a mapped one may not be aligned, and may change. */
+static ddpm_status copy_values(const struct ddpm_npy *npy, const char *path, float **out)
+{
+    DDPM_TRY(ddpm_new_array((void **)out, (size_t)npy->count, sizeof **out, "the first x"));
+    memcpy(*out, npy->data, (size_t)npy->count * sizeof **out);
+    for (int64_t i = 0; i < npy->count; ++i)
+        if (!isfinite((*out)[i]))
+            return ddpm_raise(DDPM_ERROR_FORMAT,
+                              "%s: got %g at place %" PRId64 ", want finite numbers", path,
+                              (double)(*out)[i], i);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_drawing_read_init(const char *path, const struct ddpm_config *config,
+                                   int64_t wanted, float **out, int64_t *count)
+{
+    struct ddpm_npy npy = {0};
+    *out = NULL;
+    DDPM_TRY(ddpm_npy_open(&npy, path));
+    ddpm_status status = check_shape(&npy, path, config, wanted);
+    if (status == DDPM_OK)
+        status = copy_values(&npy, path, out);
+    *count = npy.shape[0];
+    ddpm_npy_close(&npy);
+    if (status != DDPM_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
+}

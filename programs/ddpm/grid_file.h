@@ -1,0 +1,24 @@
+/* Grids of drawn pictures as PNG files. */
+#ifndef DDPM_PROGRAM_GRID_FILE_H
+#define DDPM_PROGRAM_GRID_FILE_H
+
+#include <stdint.h>
+
+#include "metadata.h"
+
+/* `count` pictures of that size side by side, enlarged `scale` times. */
+struct ddpm_grid_shape {
+    int count, height, width, channels, scale;
+};
+
+/* Columns of a grid of `count` pictures: a square as nearly as it goes. */
+int ddpm_grid_columns(int64_t count);
+
+/* DDPM_ERROR_ARGUMENT when such a grid would be too large. */
+ddpm_status ddpm_grid_check(const struct ddpm_grid_shape *shape);
+
+/* Write pictures [count, height, width, channels] as a grid. */
+ddpm_status ddpm_grid_write(const char *path, const struct ddpm_grid_shape *shape,
+                            const uint8_t *pictures, const struct ddpm_metadata *metadata);
+
+#endif

@@ -1,0 +1,129 @@
+/* What ddpm sample writes. */
+#include "sample_output.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "formats/file.h"
+#include "tensor/layout.h"
+
+/* The most pictures that a grid shows, and the channels that a PNG can hold. */
+enum { MOST_IN_GRID = 1024, MOST_CHANNELS = 4 };
+
+size_t ddpm_sample_output_values(const struct ddpm_sample_output *output)
+{
+    return (size_t)(output->height * output->width * output->channels);
+}
+
+static struct ddpm_grid_shape grid_shape(const struct ddpm_sample_output *output)
+{
+    return (struct ddpm_grid_shape){(int)output->grid, (int)output->height, (int)output->width,
+                                    (int)output->channels, output->scale};
+}
+
+static ddpm_status check(const struct ddpm_sample_output *output)
+{
+    const struct ddpm_grid_shape shape = grid_shape(output);
+    if (!output->folder)
+        return DDPM_OK;
+    if (output->channels > MOST_CHANNELS)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "got a model of %" PRId64 " channels, want at most %d: PNG holds no "
+                          "more; --array alone does",
+                          output->channels, MOST_CHANNELS);
+    return ddpm_grid_check(&shape);
+}
+
+ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force)
+{
+    const size_t values = ddpm_sample_output_values(output), chunk = (size_t)output->chunk;
+    const int64_t shape[3] = {output->channels, output->height, output->width};
+    output->grid = output->count < MOST_IN_GRID ? output->count : MOST_IN_GRID;
+    DDPM_TRY(check(output));
+    DDPM_TRY(ddpm_new_array((void **)&output->pictures, chunk, values, "pictures"));
+    if (output->folder)
+        DDPM_TRY(ddpm_new_array((void **)&output->cells, (size_t)output->grid, values, "pictures"));
+    if (output->array) {
+        DDPM_TRY(ddpm_new_array((void **)&output->values, chunk * values, sizeof(float),
+                                "values of pictures"));
+        DDPM_TRY(ddpm_npy_writer_create(&output->writer, output->array, DDPM_NPY_F32, 3, shape));
+    }
+    return output->folder ? ddpm_make_output_folder(output->folder, force) : DDPM_OK;
+}
+
+static ddpm_status write_picture(struct ddpm_sample_output *output, int64_t index)
+{
+    char *path;
+    const int64_t number = output->first + output->done + index;
+    DDPM_TRY(ddpm_format(&path, "%s/%04" PRId64 ".png", output->folder, number));
+    ddpm_metadata_set_picture(output->metadata, number, 1);
+    ddpm_status status =
+        ddpm_png_write(path, output->pictures + (size_t)index * ddpm_sample_output_values(output),
+                       (int)output->height, (int)output->width, (int)output->channels,
+                       output->metadata->texts, output->metadata->count);
+    free(path);
+    return status;
+}
+
+/* `values` as `pictures`. */
+static ddpm_status round_values(struct ddpm_sample_output *output, int64_t count)
+{
+    const int64_t each = (int64_t)ddpm_sample_output_values(output);
+    for (int64_t i = 0; i < count * each; ++i)
+        if (!isfinite(output->values[i]))
+            return ddpm_raise(DDPM_ERROR_NOT_FINITE,
+                              "picture %" PRId64 ": the chain diverged to a value that is not "
+                              "finite; clip predicted x_0, or look at the weights",
+                              output->first + output->done + i / each);
+    ddpm_bytes_of_planes(output->pictures, output->values, count, output->channels,
+                         output->height * output->width);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_sample_output_add(struct ddpm_sample_output *output, int64_t count)
+{
+    const size_t each = ddpm_sample_output_values(output);
+    if (output->writer) {
+        DDPM_TRY(round_values(output, count));
+        DDPM_TRY(ddpm_npy_writer_append(output->writer, output->values, count));
+    }
+    for (int64_t i = 0; i < count; ++i) {
+        const uint8_t *picture = output->pictures + (size_t)i * each;
+        if (output->folder)
+            DDPM_TRY(write_picture(output, i));
+        if (output->channels <= MOST_CHANNELS)
+            ++output->kinds[ddpm_picture_kind_of(picture, (int)output->height, (int)output->width,
+                                                 (int)output->channels)];
+        if (output->folder && output->done + i < output->grid)
+            memcpy(output->cells + (size_t)(output->done + i) * each, picture, each);
+    }
+    output->done += count;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_sample_output_finish(struct ddpm_sample_output *output)
+{
+    char *path;
+    const struct ddpm_grid_shape shape = grid_shape(output);
+    if (output->writer)
+        DDPM_TRY(ddpm_npy_writer_finish(&output->writer));
+    if (!output->folder)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_format(&path, "%s/grid.png", output->folder));
+    ddpm_metadata_set_picture(output->metadata, output->first, shape.count);
+    ddpm_status status = ddpm_grid_write(path, &shape, output->cells, output->metadata);
+    free(path);
+    return status;
+}
+
+void ddpm_sample_output_clear(struct ddpm_sample_output *output)
+{
+    ddpm_npy_writer_abandon(&output->writer);
+    free(output->pictures);
+    free(output->values);
+    free(output->cells);
+    *output = (struct ddpm_sample_output){0};
+}

@@ -1,0 +1,45 @@
+/* What ddpm sample writes: pictures and their grid into a folder, or all values into one array, or
+ * both. */
+#ifndef DDPM_PROGRAM_SAMPLE_OUTPUT_H
+#define DDPM_PROGRAM_SAMPLE_OUTPUT_H
+
+#include "formats/npy.h"
+#include "grid_file.h"
+#include "health.h"
+#include "metadata.h"
+
+struct ddpm_sample_output {
+    const char *folder;                /* NULL: no pictures */
+    const char *array;                 /* file; NULL: none */
+    struct ddpm_metadata *metadata;    /* borrowed */
+    int64_t first, count;              /* number of the first picture, and how many */
+    int64_t height, width, channels;   /* of a picture */
+    int64_t chunk;                     /* pictures added at once, at most */
+    int scale;                         /* of the grid */
+    uint8_t *pictures;                 /* [chunk, H, W, C], to be filled before they are added */
+    float *values;                     /* [chunk, C, H, W]: filled instead, where there is one */
+    uint8_t *cells;                    /* [grid, H, W, C], the first pictures */
+    int64_t grid;                      /* how many of them */
+    int64_t done;                      /* pictures added */
+    int64_t kinds[DDPM_PICTURE_KINDS]; /* how many of each */
+    struct ddpm_npy_writer *writer;
+};
+
+/* The fields up to `scale` are set. Check and allocate everything, then make the folder, which must
+ * be new or empty unless `force`, and begin the array. */
+ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force);
+
+/* Bytes, or values, of one picture. */
+size_t ddpm_sample_output_values(const struct ddpm_sample_output *output);
+
+/* Write the `count` pictures that are in `pictures`, or in `values`: then DDPM_ERROR_NOT_FINITE
+ * when one has diverged. */
+ddpm_status ddpm_sample_output_add(struct ddpm_sample_output *output, int64_t count);
+
+/* Write the grid and commit the array. */
+ddpm_status ddpm_sample_output_finish(struct ddpm_sample_output *output);
+
+/* Free all; an array that was not finished is removed. */
+void ddpm_sample_output_clear(struct ddpm_sample_output *output);
+
+#endif

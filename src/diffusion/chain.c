@@ -1,0 +1,96 @@
+/* Defaults of drawing. */
+#include "diffusion/chain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/memory.h"
+#include "core/text.h"
+#include "diffusion/schedule.h"
+
+/* What `auto` is, by what the network was trained to say. */
+static const struct {
+    enum ddpm_sampler_choice sampler;
+    enum ddpm_spacing_kind spacing; /* of every other sampler too, unless one is asked for */
+    int64_t steps;
+} automatic[] = {
+    [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
+};
+
+/* A short schedule needs no more steps than it has timesteps. */
+static int64_t usual_steps(int64_t steps, int64_t timesteps)
+{
+    return steps == 0 || steps > timesteps ? timesteps : steps;
+}
+
+struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
+                                     enum ddpm_objective_kind objective, int64_t timesteps)
+{
+    const bool any_sampler = config->sampler == DDPM_SAMPLER_AUTO;
+    const bool any_spacing = config->spacing == DDPM_SPACING_AUTO;
+    struct ddpm_chain chain = {
+        .kind = &ddpm_samplers[any_sampler ? (int)automatic[objective].sampler : config->sampler],
+        .spacing =
+            &ddpm_spacings[any_spacing ? (int)automatic[objective].spacing : config->spacing],
+        .steps = config->steps,
+        .eta = config->eta,
+        .order = (int)config->order,
+        .churn = config->churn,
+        .churn_min = config->churn_min,
+        .churn_max = config->churn_max,
+        .churn_noise = config->churn_noise,
+    };
+    if (chain.steps == 0)
+        chain.steps = usual_steps(
+            any_sampler ? automatic[objective].steps : chain.kind->usual_steps, timesteps);
+    return chain;
+}
+
+ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
+                             const struct ddpm_diffusion_config *diffusion,
+                             const struct ddpm_objective *objective, bool clip,
+                             struct ddpm_turns *turns)
+{
+    struct ddpm_path path;
+    struct ddpm_level *levels = NULL;
+    DDPM_TRY(ddpm_path_create(diffusion, &path));
+    const size_t count = (size_t)chain->steps + 1;
+    ddpm_status status =
+        ddpm_new_array((void **)&levels, count, sizeof *levels, "the levels of a chain");
+    if (status == DDPM_OK)
+        status =
+            ddpm_levels_space(&path, chain->spacing, chain->steps, chain->kind->discrete, levels);
+    const struct ddpm_sampler_request request = {
+        .levels = levels,
+        .count = count,
+        .path = &path,
+        .clip = clip,
+        .predicts_noise = objective->learns_noise,
+        .eta = chain->eta,
+        .order = chain->order,
+        .churn = chain->churn,
+        .churn_min = chain->churn_min,
+        .churn_max = chain->churn_max,
+        .churn_noise = chain->churn_noise,
+    };
+    if (status == DDPM_OK)
+        status = ddpm_sampler_turns(chain->kind, &request, turns);
+    free(levels);
+    ddpm_path_clear(&path);
+    return status;
+}
+
+const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN_BYTES])
+{
+    char eta[40] = "", order[40] = "", churn[40] = "";
+    if (chain->eta != 0)
+        ddpm_print(eta, sizeof eta, ", eta %g", chain->eta);
+    if (chain->order != 0)
+        snprintf(order, sizeof order, ", order %d", chain->order);
+    if (chain->churn != 0)
+        ddpm_print(churn, sizeof churn, ", churn %g", chain->churn);
+    snprintf(text, DDPM_CHAIN_BYTES, "%s, %lld step%s, %s%s%s%s", chain->kind->name,
+             (long long)chain->steps, chain->steps == 1 ? "" : "s", chain->spacing->name, eta,
+             order, churn);
+    return text;
+}

@@ -1,0 +1,75 @@
+/* What a configuration draws with: defaults, and `auto`. */
+#include "diffusion_support.h"
+
+#include <string.h>
+
+#include "diffusion/chain.h"
+
+static struct ddpm_chain resolve(struct ddpm_sampling_config config, int64_t timesteps)
+{
+    return ddpm_chain_resolve(&config, DDPM_OBJECTIVE_NOISE, timesteps);
+}
+
+static void expect(struct ddpm_sampling_config config, int64_t timesteps, const char *text)
+{
+    char made[DDPM_CHAIN_BYTES];
+    const struct ddpm_chain chain = resolve(config, timesteps);
+    assert_string_equal(ddpm_chain_text(&chain, made), text);
+}
+
+static void defaults_are_filled_in(void **state)
+{
+    (void)state;
+    const struct ddpm_sampling_config any = {.sampler = DDPM_SAMPLER_AUTO,
+                                             .spacing = DDPM_SPACING_AUTO};
+    struct ddpm_sampling_config config = any;
+    expect(config, 1000, "dpmpp, 20 steps, trailing");
+    expect(config, 12, "dpmpp, 12 steps, trailing"); /* never more than there are timesteps */
+    expect(config, 1, "dpmpp, 1 step, trailing");
+    config.steps = 50;
+    expect(config, 12, "dpmpp, 50 steps, trailing"); /* unless asked for */
+    config = any;
+    config.sampler = DDPM_SAMPLER_ANCESTRAL;
+    expect(config, 1000, "ancestral, 1000 steps, trailing");
+    config.sampler = DDPM_SAMPLER_DDIM;
+    config.eta = 0.5;
+    config.spacing = DDPM_SPACING_LEADING;
+    expect(config, 1000, "ddim, 50 steps, leading, eta 0.5");
+    config = any;
+    config.sampler = DDPM_SAMPLER_UNIPC;
+    config.order = 3;
+    expect(config, 1000, "unipc, 20 steps, trailing, order 3");
+    config = any;
+    config.sampler = DDPM_SAMPLER_HEUN;
+    config.churn = 4;
+    expect(config, 1000, "heun, 18 steps, trailing, churn 4");
+}
+
+/* Every sampler's own default can be drawn with, on every schedule of the shortest length. */
+static void defaults_make_turns(void **state)
+{
+    (void)state;
+    for (int schedule = 0; schedule < DDPM_SCHEDULE_COUNT; ++schedule)
+        for (int64_t timesteps = 21; timesteps <= 1000; timesteps *= 3)
+            for (int sampler = 0; sampler <= DDPM_SAMPLER_AUTO; ++sampler) {
+                const struct ddpm_diffusion_config diffusion = schedule_config(schedule, timesteps);
+                const struct ddpm_chain chain = resolve(
+                    (struct ddpm_sampling_config){
+                        .sampler = sampler, .spacing = DDPM_SPACING_AUTO, .churn_noise = 1},
+                    timesteps);
+                struct ddpm_turns turns = {0};
+                assert_ok(ddpm_chain_turns(&chain, &diffusion,
+                                           &ddpm_objectives[DDPM_OBJECTIVE_NOISE], true, &turns));
+                assert_true(ddpm_turns_evaluations(&turns) >= (size_t)chain.steps);
+                ddpm_turns_clear(&turns);
+            }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_filled_in),
+        cmocka_unit_test(defaults_make_turns),
+    };
+    return cmocka_run_group_tests_name("diffusion chains", tests, NULL, NULL);
+}
