@@ -61,6 +61,8 @@ struct ddpm_sampler_options {
     double churn_min;   /**< heun: smallest sigma/alpha that churn raises */
     double churn_max;   /**< heun: the largest; 0: any */
     double churn_noise; /**< heun: factor of the noise that churn adds; 0: 1 */
+    double threshold; /**< dynamic thresholding (Saharia et al. 2022): clip x_0 at this quantile of
+                         its own magnitudes, 0 to 1; 0: off */
 };
 
 /** A sampler of one network. */
@@ -165,6 +167,7 @@ struct ddpm_sample_options {
     double churn_min;               /**< see ddpm_sampler_options */
     double churn_max;               /**< see ddpm_sampler_options */
     double churn_noise;             /**< see ddpm_sampler_options */
+    double threshold;               /**< see ddpm_sampler_options */
 };
 
 /** Plan a chain, draw, free it: ddpm_sampler_create(), ddpm_sampler_draw(), ddpm_sampler_destroy(),

@@ -270,10 +270,11 @@ static const struct ddpm_verb_option options[] = {
      "sampler steps between two frames of the trajectory (a fiftieth of all)"},
     {"force", 'f', false, NULL, "write into a folder that is not empty"},
 };
-static const char *const settings[] = {
-    "seed",        "scale",   "clip",         "image-size", "sampler",   "sampling-steps",
-    "spacing",     "eta",     "solver-order", "churn",      "churn-min", "churn-max",
-    "churn-noise", "threads", "precision",    "device",     "conv",      NULL};
+static const char *const settings[] = {"seed",      "scale",          "clip",    "image-size",
+                                       "sampler",   "sampling-steps", "spacing", "threshold",
+                                       "eta",       "solver-order",   "churn",   "churn-min",
+                                       "churn-max", "churn-noise",    "threads", "precision",
+                                       "device",    "conv",           NULL};
 
 /* clang-format off */
 static const char notes[] =

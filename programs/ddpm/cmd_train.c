@@ -130,13 +130,12 @@ static ddpm_status check_steps(const struct run *run)
 /* A grid and the pictures in it, where they take the memory that training computes in. */
 static uint64_t grid_bytes(const struct run *run)
 {
-    const struct ddpm_sample_options *drawing = &run->drawing;
-    struct ddpm_picture_format format;
-    if (!run->network->device->backend->host_memory ||
-        ddpm_network_picture_format(run->network, &format) != DDPM_OK)
+    if (!run->network->device->backend->host_memory)
         return 0;
-    return 2 * (uint64_t)drawing->count * (uint64_t)(drawing->height * drawing->width) *
-           (uint64_t)format.channels;
+    const struct ddpm_config *config = run->config;
+    return 2 * (uint64_t)run->config->training.num_samples *
+           (uint64_t)(config->diffusion.image_height * config->diffusion.image_width) *
+           (uint64_t)config->network.channels;
 }
 
 /* Samples are drawn while the trainer keeps its memory: better to know now that both fit. What does
@@ -145,7 +144,7 @@ static ddpm_status measure_sampling(struct run *run, uint64_t training)
 {
     struct ddpm_memory_plan memory;
     struct ddpm_sampler_options options = run->drawing;
-    if (run->sample_every <= 0)
+    if (run->sample_every <= 0 || run->config->network.channels > MOST_GRID_CHANNELS)
         return DDPM_OK;
     for (options.batch = 0; options.batch <= 1; ++options.batch) { /* as many as usual; one */
         DDPM_TRY(ddpm_sampler_measure(run->network, &options, &memory));

@@ -79,6 +79,7 @@ struct ddpm_sampler_options ddpm_drawing_options(const struct ddpm_config *confi
         .churn_min = chain.churn_min,
         .churn_max = chain.churn_max,
         .churn_noise = chain.churn_noise,
+        .threshold = chain.threshold,
     };
 }
 

@@ -45,6 +45,8 @@ static void add_sampler(struct ddpm_metadata *metadata, const struct ddpm_sample
         add_number(metadata, "ddpm:churn-max", options->churn_max);
         add_number(metadata, "ddpm:churn-noise", options->churn_noise);
     }
+    if (options->threshold != 0)
+        add_number(metadata, "ddpm:threshold", options->threshold);
 }
 
 /* Without the path of the training pictures, which is nobody's business, and without the number of

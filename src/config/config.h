@@ -75,9 +75,10 @@ struct ddpm_diffusion_config {
 
 /* How pictures are drawn. */
 struct ddpm_sampling_config {
-    int sampler;   /* enum ddpm_sampler_choice */
-    int64_t steps; /* 0: the sampler's own */
-    int spacing;   /* enum ddpm_spacing_kind */
+    int sampler;      /* enum ddpm_sampler_choice */
+    int64_t steps;    /* 0: the sampler's own */
+    int spacing;      /* enum ddpm_spacing_kind */
+    double threshold; /* quantile of dynamic thresholding; 0: off */
     double eta;
     int64_t order;                                   /* 0: the sampler's own */
     double churn, churn_min, churn_max, churn_noise; /* as struct ddpm_sampler_request */

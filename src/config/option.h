@@ -40,7 +40,13 @@ struct ddpm_range {
 
 /* May an option change when a run goes on? Locked ones are in state.json, those of DDPM_LOCKED
  * first; the order is kept since version 0.1. */
-enum ddpm_lock { DDPM_UNLOCKED, DDPM_LOCKED, DDPM_LOCKED_LAST, DDPM_LOCK_COUNT };
+enum ddpm_lock {
+    DDPM_UNLOCKED,
+    DDPM_LOCKED,
+    DDPM_LOCKED_LAST,
+    DDPM_LOCKED_SINCE_0_2, /* checkpoints of 0.1 do not have them */
+    DDPM_LOCK_COUNT
+};
 
 struct ddpm_option {
     const char *name;        /* "dim-mults" */

@@ -33,6 +33,7 @@ struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
         .spacing =
             &ddpm_spacings[any_spacing ? (int)automatic[objective].spacing : config->spacing],
         .steps = config->steps,
+        .threshold = config->threshold,
         .eta = config->eta,
         .order = (int)config->order,
         .churn = config->churn,
@@ -53,6 +54,12 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
 {
     struct ddpm_path path;
     struct ddpm_level *levels = NULL;
+    if (chain->steps < 1 || chain->steps > DDPM_LARGEST_STEPS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %lld sampling steps, want 1 to %d",
+                          (long long)chain->steps, DDPM_LARGEST_STEPS);
+    if (!(chain->threshold >= 0 && chain->threshold <= 1))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got threshold %g, want a quantile from 0 to 1",
+                          chain->threshold);
     DDPM_TRY(ddpm_path_create(diffusion, &path));
     const size_t count = (size_t)chain->steps + 1;
     ddpm_status status =
@@ -64,7 +71,7 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
         .levels = levels,
         .count = count,
         .path = &path,
-        .clip = clip,
+        .clip = clip || chain->threshold > 0,
         .predicts_noise = objective->learns_noise,
         .eta = chain->eta,
         .order = chain->order,
@@ -82,15 +89,17 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
 
 const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN_BYTES])
 {
-    char eta[40] = "", order[40] = "", churn[40] = "";
+    char threshold[40] = "", eta[40] = "", order[40] = "", churn[40] = "";
+    if (chain->threshold != 0)
+        ddpm_print(threshold, sizeof threshold, ", threshold %g", chain->threshold);
     if (chain->eta != 0)
         ddpm_print(eta, sizeof eta, ", eta %g", chain->eta);
     if (chain->order != 0)
         snprintf(order, sizeof order, ", order %d", chain->order);
     if (chain->churn != 0)
         ddpm_print(churn, sizeof churn, ", churn %g", chain->churn);
-    snprintf(text, DDPM_CHAIN_BYTES, "%s, %lld step%s, %s%s%s%s", chain->kind->name,
-             (long long)chain->steps, chain->steps == 1 ? "" : "s", chain->spacing->name, eta,
-             order, churn);
+    snprintf(text, DDPM_CHAIN_BYTES, "%s, %lld step%s, %s%s%s%s%s", chain->kind->name,
+             (long long)chain->steps, chain->steps == 1 ? "" : "s", chain->spacing->name, threshold,
+             eta, order, churn);
     return text;
 }

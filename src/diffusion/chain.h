@@ -10,6 +10,7 @@ struct ddpm_chain {
     const struct ddpm_sampler_kind *kind;
     const struct ddpm_spacing *spacing;
     int64_t steps;
+    double threshold; /* quantile of dynamic thresholding; 0: off */
     double eta;
     int order;
     double churn, churn_min, churn_max, churn_noise;

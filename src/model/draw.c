@@ -241,6 +241,7 @@ ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_o
         .churn_min = all.churn_min,
         .churn_max = all.churn_max,
         .churn_noise = all.churn_noise,
+        .threshold = all.threshold,
     };
     DDPM_TRY(ddpm_sampler_create(network, &options, &sampler));
     ddpm_status status = ddpm_sampler_draw(sampler, &draw, pictures, bytes);

@@ -64,6 +64,7 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     wanted.churn_min = options->churn_min != 0 ? options->churn_min : wanted.churn_min;
     wanted.churn_max = options->churn_max != 0 ? options->churn_max : wanted.churn_max;
     wanted.churn_noise = options->churn_noise != 0 ? options->churn_noise : wanted.churn_noise;
+    wanted.threshold = options->threshold != 0 ? options->threshold : wanted.threshold;
     sampler->chain = ddpm_chain_resolve(&wanted, DDPM_OBJECTIVE_NOISE, config->diffusion.timesteps);
     options->sampler = sampler->chain.kind->name;
     options->spacing = sampler->chain.spacing->name;
@@ -74,6 +75,7 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     options->churn_min = sampler->chain.churn_min;
     options->churn_max = sampler->chain.churn_max;
     options->churn_noise = sampler->chain.churn_noise;
+    options->threshold = sampler->chain.threshold;
     return DDPM_OK;
 }
 
@@ -92,10 +94,10 @@ static ddpm_status fill_in_defaults(struct ddpm_sampler *sampler)
                           "negative, and clip 0, 1 or -1",
                           (long long)options->batch, (long long)options->height,
                           (long long)options->width, (long long)options->steps, options->clip);
-    if (!options->height || !options->width) {
+    if (!options->height)
         options->height = diffusion->image_height;
+    if (!options->width)
         options->width = diffusion->image_width;
-    }
     if (options->clip < 0)
         options->clip = diffusion->clip;
     if (!options->batch)

@@ -67,10 +67,14 @@ static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct
     made->out = ddpm_net_build(g, &network->config.network, &inputs);
     if (made->out && made->out->tensor.c > x->tensor.c) /* the rest is a variance */
         made->out = ddpm_graph_view(g, made->out, 0, x->tensor.c);
-    if (wants_x0)
-        made->x0 =
-            ddpm_combine(g, rows, x0_columns, (struct ddpm_value *[DDPM_COMBINED]){made->out, x},
-                         sampler->options.clip != 0, DDPM_F32, NULL);
+    if (!wants_x0)
+        return;
+    const double threshold = sampler->chain.threshold;
+    const bool clip = sampler->options.clip != 0 && threshold == 0;
+    made->x0 = ddpm_combine(g, rows, x0_columns, (struct ddpm_value *[DDPM_COMBINED]){made->out, x},
+                            clip, DDPM_F32, NULL);
+    if (threshold > 0)
+        made->x0 = ddpm_threshold(g, made->x0, threshold);
 }
 
 static int build_step(struct ddpm_sampler *sampler, const struct needs *needs,

@@ -15,8 +15,8 @@
 #define STATE_FORMAT 1
 #define VALUE_BYTES 256
 
-/* The option after `last` (NULL: the first) of those that make a run what it is: going on with
- * another value would not be going on. NULL behind the last. */
+/* The option after `last` (NULL: the first) of those that must not change when a run is resumed.
+ * NULL after the last. */
 static const struct ddpm_option *next_locked(const struct ddpm_option *last)
 {
     size_t i = last ? (size_t)(last - ddpm_options) + 1 : 0;
@@ -110,14 +110,16 @@ static ddpm_status check_options(const json_t *state, const struct ddpm_config *
     for (const struct ddpm_option *option = NULL; (option = next_locked(option));) {
         const char *saved;
         char now[VALUE_BYTES];
+        if (option->locked == DDPM_LOCKED_SINCE_0_2 && !json_object_get(options, option->name))
+            continue;
         DDPM_TRY(ddpm_json_get_string(options, option->name, &saved));
         DDPM_TRY(ddpm_option_format(option, config, now, sizeof now));
         if (strcmp(saved, now) != 0)
-            return ddpm_raise(
-                DDPM_ERROR_MISMATCH,
-                "cannot go on: %s is %s in the checkpoint and %s now; give the same, or "
-                "start another run",
-                option->name, saved, now);
+            return ddpm_raise(DDPM_ERROR_MISMATCH,
+                              "cannot go on: %s is %s in the checkpoint and %s now; give the same "
+                              "value, or start "
+                              "another run",
+                              option->name, saved, now);
     }
     return DDPM_OK;
 }
