@@ -93,7 +93,6 @@ static ddpm_status look(void *user, struct ddpm_network *network)
 {
     struct drawing *drawing = user;
     struct ddpm_memory_plan plan;
-    struct ddpm_picture_format format;
     DDPM_TRY(settle_config(drawing, network));
     struct ddpm_sampler_options options = ddpm_drawing_options(drawing->config);
     const int64_t count = drawing->draw.count ? drawing->draw.count : DEFAULT_COUNT;
@@ -101,9 +100,10 @@ static ddpm_status look(void *user, struct ddpm_network *network)
     options.pictures = count;
     options.weights = drawing->model.which;
     DDPM_TRY(ddpm_sampler_measure(network, &options, &plan));
-    DDPM_TRY(ddpm_network_picture_format(network, &format));
-    const uint64_t kept = (uint64_t)(count < CHUNK ? count : CHUNK) * 3; /* a chunk, and its grid */
-    return ddpm_check_room(network, &plan, kept * format.bytes);
+    const uint64_t kept = (uint64_t)(count < CHUNK ? count : CHUNK) + 2 * ddpm_grid_cells(count);
+    return ddpm_check_room(
+        network, &plan,
+        kept * (uint64_t)(options.height * options.width * drawing->config->network.channels));
 }
 
 /* The network is there: its configuration, and x if it is given. */

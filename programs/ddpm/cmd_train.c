@@ -114,16 +114,15 @@ static ddpm_status read_numbers(struct run *run)
     return run->sample_every > 0 ? ddpm_grid_check(&grid) : DDPM_OK;
 }
 
-/* A run is never taken back: that a smaller number was meant as "so many more" is as likely. */
-static ddpm_status check_steps(const struct run *run)
+/* Never rewind a run: a smaller number may just as well have meant "this many more". */
+static ddpm_status check_steps(const struct run *run, int64_t done)
 {
-    const int64_t done = ddpm_trainer_steps_done(run->trainer);
     if (run->steps >= done)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
                       "option --steps: got %" PRId64 ", want at least %" PRId64
-                      ", the steps that %s has done already; --steps %" PRId64 " does %" PRId64
-                      " more; nothing was changed",
+                      ", the steps that %s has done already; --steps %" PRId64 " trains %" PRId64
+                      " more (nothing was changed)",
                       run->steps, done, run->path, done + run->steps, run->steps);
 }
 
@@ -197,6 +196,17 @@ static ddpm_status prepare_folder(struct run *run)
     return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
 }
 
+/* A lock leaves its trace on the folder, so look without one first. What this does not find, the
+ * check after the lock does. */
+static ddpm_status check_steps_before_lock(const struct run *run)
+{
+    char latest[PATH_MAX];
+    if (!run->resume ||
+        ddpm_path_format(latest, sizeof latest, "%s/checkpoints/latest", run->path) != DDPM_OK)
+        return DDPM_OK;
+    return check_steps(run, ddpm_step_of(latest));
+}
+
 /* Everything that can fail without a trace on disk, then the run's folder. */
 static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *run)
 {
@@ -207,6 +217,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     DDPM_TRY(read_numbers(run));
     const bool own_data = run->resume && !ddpm_arguments_has_setting(arguments, "data");
     DDPM_TRY(ddpm_run_folder_settle_data(run->config, own_data ? run->path : NULL));
+    DDPM_TRY(check_steps_before_lock(run));
     DDPM_TRY(take_over(run));
     DDPM_TRY(ddpm_data_open(run->config, &run->data));
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
@@ -216,7 +227,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     if (run->resume) {
         DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
         run->saved = ddpm_trainer_steps_done(run->trainer);
-        DDPM_TRY(check_steps(run));
+        DDPM_TRY(check_steps(run, run->saved));
     }
     return prepare_folder(run);
 }

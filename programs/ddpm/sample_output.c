@@ -13,6 +13,11 @@
 /* The most pictures that a grid shows, and the channels that a PNG can hold. */
 enum { MOST_IN_GRID = 1024, MOST_CHANNELS = 4 };
 
+uint64_t ddpm_grid_cells(int64_t count)
+{
+    return (uint64_t)(count < MOST_IN_GRID ? count : MOST_IN_GRID);
+}
+
 size_t ddpm_sample_output_values(const struct ddpm_sample_output *output)
 {
     return (size_t)(output->height * output->width * output->channels);
@@ -41,7 +46,7 @@ ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool for
 {
     const size_t values = ddpm_sample_output_values(output), chunk = (size_t)output->chunk;
     const int64_t shape[3] = {output->channels, output->height, output->width};
-    output->grid = output->count < MOST_IN_GRID ? output->count : MOST_IN_GRID;
+    output->grid = (int64_t)ddpm_grid_cells(output->count);
     DDPM_TRY(check(output));
     DDPM_TRY(ddpm_new_array((void **)&output->pictures, chunk, values, "pictures"));
     if (output->folder)

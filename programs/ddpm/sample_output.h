@@ -29,6 +29,9 @@ struct ddpm_sample_output {
  * be new or empty unless `force`, and begin the array. */
 ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force);
 
+/* How many of `count` pictures the grid shows. */
+uint64_t ddpm_grid_cells(int64_t count);
+
 /* Bytes, or values, of one picture. */
 size_t ddpm_sample_output_values(const struct ddpm_sample_output *output);
 

@@ -145,10 +145,10 @@ begin() {
     echo half > new/config.json.tmp-1-2
     mkdir new/checkpoints/.tmp-step-000003-1
     run "$DDPM" train --resume --out new
-    fails 1 "without a checkpoint" "starts over"
+    fails 1 "no checkpoint to resume from" "start over"
     run "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 3 --sample-every 3
     succeeds
-    says "starts over" "step 0 of 3"
+    says "starting over" "step 0 of 3"
     make_run straight "$pictures" 3
     cmp new/checkpoints/latest/model.safetensors straight/checkpoints/latest/model.safetensors
     cmp <(cut -d, -f1-4 new/log.csv) <(cut -d, -f1-4 straight/log.csv)
@@ -212,7 +212,7 @@ begin() {
     mkdir elsewhere
     cd elsewhere
     run "$DDPM" train --resume --out ../new --steps 3
-    fails 1 here "first started"
+    fails 1 here "relative to the folder it was started from"
     run "$DDPM" train --resume --out ../new --steps 3 --data ../here
     succeeds
     cd ..

@@ -146,7 +146,7 @@ holds() {
     [ -e run/.lock ]
     odd "$@" "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 1 --sample-every 0
     succeeds
-    says "starts over"
+    says "starting over"
     [ ! -e run/.lock ]
 }
 

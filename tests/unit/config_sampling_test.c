@@ -145,6 +145,10 @@ static void options_that_a_run_keeps(void **state)
         "flip",
         "crop",
         "timestep-per-batch",
+        "cosine-s", /* from here on since 0.2 */
+        "sigmoid-start",
+        "sigmoid-end",
+        "sigmoid-tau",
     };
     size_t found = 0;
     for (int lock = DDPM_LOCKED; lock < DDPM_LOCK_COUNT; ++lock)

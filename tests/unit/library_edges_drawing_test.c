@@ -32,8 +32,9 @@ static void samplers(void **state)
     (void)state;
     struct ddpm_sampler *sampler;
     struct ddpm_memory_plan plan;
-    struct ddpm_network *network = tiny_network("");
+    struct ddpm_network *network = tiny_network("sampler=ancestral");
     const struct ddpm_sampler_options options_ = {.size = sizeof options_};
+    assert_null(ddpm_sampler_in_force(NULL));
     refused(ddpm_sampler_create(NULL, &options_, &sampler), "want a network");
     refused(ddpm_sampler_create(network, NULL, &sampler), "ddpm_sampler_options");
     refused(ddpm_sampler_create(network, &options_, NULL), "got NULL as out");
@@ -95,7 +96,7 @@ static void drawing(void **state)
     uint8_t pictures[VALUES + 1];
     float values[VALUES + 1] = {0};
     struct ddpm_sampler *sampler;
-    struct ddpm_network *network = tiny_network("timesteps=3");
+    struct ddpm_network *network = tiny_network("timesteps=3 sampler=ancestral");
     const struct ddpm_sampler_options options_ = {.size = sizeof options_};
     const struct ddpm_draw draw = {.size = sizeof draw, .count = 1, .callback = go_on};
     assert_ok(ddpm_sampler_create(network, &options_, &sampler));
@@ -141,7 +142,7 @@ static void sampling_in_one_call(void **state)
 {
     (void)state;
     uint8_t pictures[VALUES + 1];
-    struct ddpm_network *network = tiny_network("timesteps=3");
+    struct ddpm_network *network = tiny_network("timesteps=3 sampler=ancestral");
     const struct ddpm_sample_options options_ = {.size = sizeof options_, .count = 1};
     refused(ddpm_sample(NULL, &options_, pictures, VALUES), "want a network");
     refused(ddpm_sample(network, NULL, pictures, VALUES), "ddpm_sample_options");
