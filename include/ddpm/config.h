@@ -34,8 +34,10 @@ DDPM_API ddpm_status ddpm_config_get(const struct ddpm_config *config, const cha
                                      char *buffer, size_t bytes);
 
 /* Read options from a JSON file with the sections trainer_config, unet_config, diffusion_config,
- * and data_config; the article's own file is one. Unknown keys are errors that name the nearest
- * known one. What the file does not mention stays as it is. */
+ * sampling_config and data_config; the article's own file is one. Unknown keys are errors that name
+ * the nearest known one. What the file does not mention stays as it is, with two exceptions: a file
+ * that names a sampler resets the other options of sampling, and the article's file, which names
+ * none, sets its whole chain, "ancestral". */
 DDPM_API ddpm_status ddpm_config_read(struct ddpm_config *config, const char *path);
 
 /* Write all options in force, in the same form. Atomic: the file is whole or not there. */
@@ -50,7 +52,7 @@ struct ddpm_option_info {
     const char *placeholder;  /* "N,N,…" */
     const char *default_text; /* "1,2,4,8" */
     const char *help;         /* one sentence */
-    const char *group;        /* "network", "diffusion", "training", "data", "run" */
+    const char *group;        /* "network", "diffusion", "sampling", "training", … */
 };
 DDPM_API size_t ddpm_option_count(void);
 DDPM_API struct ddpm_option_info ddpm_option_at(size_t index);
