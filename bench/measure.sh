@@ -245,7 +245,7 @@ draw_many() { # draw_many RUN
     missed "$(why_not $code "$log"); --resume draws" drawn
     return
   fi
-  counts=$(sed -n 's/^drew [0-9]* pictures in [0-9.]* s: //p' "$log")
+  counts=$(sed -n 's/^drew [0-9]* pictures in [0-9.]* s: \(.*\); by .*/\1/p' "$log")
   put drawn "of $draw: $counts" "$(judge "\"$counts\" ~ /^0 black, 0 white, 0 of one colour, 0 saturated, 0 of pure noise\$/")"
 }
 

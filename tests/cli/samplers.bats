@@ -66,14 +66,17 @@ END
     succeeds
 }
 
+# Without Winograd: whether it serves a level as small as these depends on how many pictures there are at once, and it
+# rounds differently. That shows in the last bits, which the arrays have.
 @test "a picture is the same whatever the batch and the threads" {
     for name in ancestral ddim heun dpmpp dpmpp-sde unipc; do
-        options=(--sampler $name --sampling-steps 6)
+        options=(--sampler $name --sampling-steps 6 --conv direct)
         [ $name != ddim ] || options+=(--eta 0.7)
         [ $name != heun ] || options+=(--churn 4)
-        "$DDPM" sample "$model" --out a-$name -n 5 "${options[@]}"
-        "$DDPM" sample "$model" --out b-$name -n 5 --batch 2 --threads 2 "${options[@]}"
+        "$DDPM" sample "$model" --array a-$name.npy --out a-$name -n 5 "${options[@]}"
+        "$DDPM" sample "$model" --array b-$name.npy --out b-$name -n 5 --batch 2 --threads 2 "${options[@]}"
         "$DDPM" sample "$model" --out c-$name -n 1 --first 3 "${options[@]}"
+        cmp a-$name.npy b-$name.npy
         for k in 0 1 2 3 4; do
             cmp a-$name/000$k.png b-$name/000$k.png
         done
