@@ -43,11 +43,12 @@ DDPM_API ddpm_status ddpm_config_set(struct ddpm_config *config, const char *nam
 DDPM_API ddpm_status ddpm_config_get(const struct ddpm_config *config, const char *name,
                                      char *buffer, size_t bytes);
 
-/* Read options from a JSON file with the sections trainer_config, unet_config, diffusion_config,
- * sampling_config and data_config; the article's own file is one. Unknown keys are errors that name
- * the nearest known one. What the file does not mention stays as it is, with two exceptions: a file
- * that names a sampler resets the other options of sampling, and the article's file, which names
- * none, sets its whole chain, "ancestral". */
+/** Read options from a JSON file with the sections unet_config, diffusion_config, sampling_config,
+ * trainer_config, data_config and run_config; the article's own file is one. What the file does not
+ * mention stays as it is, with two exceptions: a file that names a sampler resets the other options
+ * of sampling, and the article's file, which names none, sets the whole ancestral chain.
+ * DDPM_ERROR_IO when it cannot be read, DDPM_ERROR_FORMAT for an unknown key or a value that is not
+ * of its type or out of its range; the configuration is then unchanged. */
 DDPM_API ddpm_status ddpm_config_read(struct ddpm_config *config, const char *path);
 
 /** Write every option in the same form, atomically: the file is whole or as before. DDPM_ERROR_IO,
@@ -60,11 +61,11 @@ DDPM_API ddpm_status ddpm_config_check(const struct ddpm_config *config);
 
 /** One row of the table of options. All strings are constants of the library. */
 struct ddpm_option_info {
-    const char *name;         /* "dim-mults" */
-    const char *placeholder;  /* "N,N,…" */
-    const char *default_text; /* "1,2,4,8" */
-    const char *help;         /* one sentence */
-    const char *group;        /* "network", "diffusion", "sampling", "training", … */
+    const char *name;         /**< "dim-mults" */
+    const char *placeholder;  /**< what stands for a value in help texts: "N,N,…" */
+    const char *default_text; /**< "1,2,4,8" */
+    const char *help;         /**< one sentence */
+    const char *group; /**< "network", "diffusion", "sampling", "training", "data" or "run" */
 };
 
 /** How many options there are. */
