@@ -87,6 +87,19 @@ static ddpm_status settle_config(struct drawing *drawing, const struct ddpm_netw
     return ddpm_drawing_check(arguments, drawing->config, &evaluations);
 }
 
+/* The shape of what is written. */
+static ddpm_status settle_output(struct drawing *drawing, int64_t count)
+{
+    const struct ddpm_config *config = drawing->config;
+    struct ddpm_sample_output *output = &drawing->output;
+    output->count = count;
+    output->height = config->diffusion.image_height;
+    output->width = config->diffusion.image_width;
+    output->channels = config->network.channels;
+    output->scale = (int)config->training.scale;
+    return ddpm_sample_output_check(output);
+}
+
 /* Do the options fit the network, and everything into memory? The batch that was asked for must
  * fit; where none was, one picture. */
 static ddpm_status look(void *user, struct ddpm_network *network)
@@ -96,14 +109,13 @@ static ddpm_status look(void *user, struct ddpm_network *network)
     DDPM_TRY(settle_config(drawing, network));
     struct ddpm_sampler_options options = ddpm_drawing_options(drawing->config);
     const int64_t count = drawing->draw.count ? drawing->draw.count : DEFAULT_COUNT;
+    DDPM_TRY(settle_output(drawing, count));
     options.batch = drawing->batch ? drawing->batch : 1;
     options.pictures = count;
     options.weights = drawing->model.which;
     DDPM_TRY(ddpm_sampler_measure(network, &options, &plan));
     const uint64_t kept = (uint64_t)(count < CHUNK ? count : CHUNK) + 2 * ddpm_grid_cells(count);
-    return ddpm_check_room(
-        network, &plan,
-        kept * (uint64_t)(options.height * options.width * drawing->config->network.channels));
+    return ddpm_check_room(network, &plan, kept * ddpm_sample_output_values(&drawing->output));
 }
 
 /* The network is there: its configuration, and x if it is given. */
@@ -143,19 +155,14 @@ static ddpm_status prepare(struct drawing *drawing)
     const char *path = arguments->arguments[0];
     const char *trajectory = ddpm_arguments_get(arguments, "trajectory");
     const bool force = ddpm_arguments_get(arguments, "force") != NULL;
-    const struct ddpm_config *config = drawing->config;
     struct ddpm_draw *draw = &drawing->draw;
     struct ddpm_sample_output *output = &drawing->output;
+    DDPM_TRY(settle_output(drawing, draw->count));
     DDPM_TRY(ddpm_metadata_fill(&drawing->metadata, &drawing->model, path, drawing->sampler,
                                 draw->seed, drawing->init != NULL));
     output->metadata = &drawing->metadata;
     output->first = draw->first;
-    output->count = draw->count;
-    output->height = config->diffusion.image_height;
-    output->width = config->diffusion.image_width;
-    output->channels = config->network.channels;
     output->chunk = drawing->chunk;
-    output->scale = (int)config->training.scale;
     DDPM_TRY(ddpm_sample_output_begin(output, force));
     const int64_t steps = ddpm_sampler_steps(drawing->sampler);
     if (!draw->every)

@@ -29,8 +29,9 @@ static struct ddpm_grid_shape grid_shape(const struct ddpm_sample_output *output
                                     (int)output->channels, output->scale};
 }
 
-static ddpm_status check(const struct ddpm_sample_output *output)
+ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output)
 {
+    output->grid = (int64_t)ddpm_grid_cells(output->count);
     const struct ddpm_grid_shape shape = grid_shape(output);
     if (!output->folder)
         return DDPM_OK;
@@ -46,8 +47,7 @@ ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool for
 {
     const size_t values = ddpm_sample_output_values(output), chunk = (size_t)output->chunk;
     const int64_t shape[3] = {output->channels, output->height, output->width};
-    output->grid = (int64_t)ddpm_grid_cells(output->count);
-    DDPM_TRY(check(output));
+    DDPM_TRY(ddpm_sample_output_check(output));
     DDPM_TRY(ddpm_new_array((void **)&output->pictures, chunk, values, "pictures"));
     if (output->folder)
         DDPM_TRY(ddpm_new_array((void **)&output->cells, (size_t)output->grid, values, "pictures"));

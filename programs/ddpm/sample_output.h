@@ -25,6 +25,11 @@ struct ddpm_sample_output {
     struct ddpm_npy_writer *writer;
 };
 
+/* Can a folder hold the pictures and their grid? Reads `folder`, `count` to `channels`, and
+ * `scale`. DDPM_ERROR_UNSUPPORTED for more channels than a PNG has, DDPM_ERROR_ARGUMENT for a grid
+ * that is too large. */
+ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output);
+
 /* The fields up to `scale` are set. Check and allocate everything, then make the folder, which must
  * be new or empty unless `force`, and begin the array. */
 ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force);
