@@ -34,19 +34,28 @@
             fail_msg("got \"%s\", want \"%s\" in it", ddpm_error_message(), (part));               \
     } while (0)
 
+/* What a test's program returns to ctest where its device is missing. */
+enum { EXIT_SKIPPED = 77 };
+
+/* The device that the tests run on: DDPM_TEST_DEVICE, or the CPU. */
+static inline const char *test_device(void)
+{
+    const char *device = getenv("DDPM_TEST_DEVICE");
+    return device && *device ? device : "cpu";
+}
+
 /* A configuration from "name=value name=value …" on top of a tiny one: 8×8 pictures, two levels, 25
  * timesteps, one thread. */
 static inline struct ddpm_config *tiny_config(const char *more)
 {
     char text[512], *rest, *word;
     struct ddpm_config *config;
-    const char *device = getenv("DDPM_TEST_DEVICE");
     assert_ok(ddpm_config_create(&config));
     snprintf(text, sizeof text,
              "device=%s precision=fp32 threads=1 network=TwoResUNet dim=8 dim-mults=1,2 "
              "image-size=8 timesteps=25 schedule=cosine batch-size=2 lr=1e-3 ema-after=2 "
              "ema-every=1 %s",
-             device ? device : "cpu", more ? more : "");
+             test_device(), more ? more : "");
     for (word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         char *value = strchr(word, '=');
         assert_non_null(value);
@@ -54,6 +63,19 @@ static inline struct ddpm_config *tiny_config(const char *more)
         assert_ok(ddpm_config_set(config, word, value + 1));
     }
     return config;
+}
+
+/* False, and why on stderr, where this machine has no such device. */
+static inline bool has_test_device(void)
+{
+    struct ddpm_config *config = tiny_config(NULL);
+    struct ddpm_device *device = NULL;
+    const ddpm_status status = ddpm_device_create(config, &device);
+    ddpm_device_destroy(&device);
+    ddpm_config_destroy(&config);
+    if (status == DDPM_ERROR_UNSUPPORTED)
+        fprintf(stderr, "skipped: %s\n", ddpm_error_message());
+    return status != DDPM_ERROR_UNSUPPORTED;
 }
 
 static inline struct ddpm_network *tiny_network(const char *more)

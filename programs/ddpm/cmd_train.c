@@ -9,24 +9,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <ddpm/sampler.h>
 #include <ddpm/trainer.h>
 
 #include "config/config_json.h"
-#include "core/memory.h"
 #include "drawing.h"
 #include "formats/file.h"
 #include "formats/json.h"
-#include "grid_file.h"
-#include "model/model.h"
 #include "options.h"
 #include "outlook.h"
 #include "progress.h"
 #include "run_folder.h"
 #include "run_log.h"
+#include "run_samples.h"
 
-/* Seconds between two writes of the log, and the channels that a PNG can hold. */
-enum { FLUSH_SECONDS = 2, MOST_GRID_CHANNELS = 4 };
+/* Seconds between two writes of the log. */
+enum { FLUSH_SECONDS = 2 };
 
 struct run {
     const char *path;
@@ -37,12 +34,11 @@ struct run {
     struct ddpm_data *data;
     struct ddpm_trainer *trainer;
     struct ddpm_run_log log;
-    struct ddpm_progress progress, sampling;
+    struct ddpm_progress progress;
     int64_t steps, save_every, sample_every, pictures_per_step;
-    struct ddpm_sampler_options drawing; /* of a grid */
-    int64_t evaluations;                 /* of the network for one of its pictures */
-    uint64_t sampling_bytes;             /* that drawing takes beside training */
-    int64_t saved;                       /* step of the newest checkpoint; -1: none */
+    struct ddpm_run_samples samples;
+    int64_t evaluations; /* of the network for a sample */
+    int64_t saved;       /* step of the newest checkpoint; -1: none */
     struct ddpm_outlook outlook;
     bool estimated; /* the time of the whole run was told */
     double flushed;
@@ -78,40 +74,20 @@ static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ru
     return DDPM_OK;
 }
 
-static int after_sampling_step(void *user, const struct ddpm_sample_progress *progress)
-{
-    struct run *run = user;
-    run->sampling.total = progress->evaluations_total;
-    ddpm_progress_bar(&run->sampling, "sampling", progress->evaluations);
-    return ddpm_caught_signal();
-}
-
-static struct ddpm_grid_shape grid_shape(const struct run *run)
-{
-    const struct ddpm_config *config = run->config;
-    return (struct ddpm_grid_shape){(int)config->training.num_samples,
-                                    (int)config->diffusion.image_height,
-                                    (int)config->diffusion.image_width,
-                                    (int)config->network.channels, (int)config->training.scale};
-}
-
 static ddpm_status read_numbers(struct run *run)
 {
     const struct ddpm_training_config *training = &run->config->training;
-    const struct ddpm_grid_shape grid = grid_shape(run);
     run->steps = training->steps;
     run->save_every = training->save_every;
     run->sample_every = training->sample_every;
     run->pictures_per_step = training->batch_size * training->accumulate;
     run->outlook = (struct ddpm_outlook){
         .steps = run->steps, .save_every = run->save_every, .sample_every = run->sample_every};
-    if (grid.channels <= MOST_GRID_CHANNELS)
+    DDPM_TRY(ddpm_run_samples_plan(&run->samples, run->path, run->config));
+    if (ddpm_run_samples_wanted(&run->samples))
         run->outlook.grid_in_steps =
             ddpm_grid_in_steps(run->evaluations, training->num_samples, run->pictures_per_step);
-    run->drawing = ddpm_drawing_options(run->config);
-    run->drawing.pictures = training->num_samples;
-    run->drawing.weights = DDPM_WEIGHTS_EMA;
-    return run->sample_every > 0 ? ddpm_grid_check(&grid) : DDPM_OK;
+    return DDPM_OK;
 }
 
 /* Never rewind a run: a smaller number may just as well have meant "this many more". */
@@ -126,46 +102,15 @@ static ddpm_status check_steps(const struct run *run, int64_t done)
                       run->steps, done, run->path, done + run->steps, run->steps);
 }
 
-/* A grid and the pictures in it, where they take the memory that training computes in. */
-static uint64_t grid_bytes(const struct run *run)
-{
-    if (!run->network->device->backend->host_memory)
-        return 0;
-    const struct ddpm_config *config = run->config;
-    return 2 * (uint64_t)run->config->training.num_samples *
-           (uint64_t)(config->diffusion.image_height * config->diffusion.image_width) *
-           (uint64_t)config->network.channels;
-}
-
-/* Samples are drawn while the trainer keeps its memory: better to know now that both fit. What does
- * not fit at once is drawn in smaller batches, see ddpm_sampler_create(). */
-static ddpm_status measure_sampling(struct run *run, uint64_t training)
-{
-    struct ddpm_memory_plan memory;
-    struct ddpm_sampler_options options = run->drawing;
-    if (run->sample_every <= 0 || run->config->network.channels > MOST_GRID_CHANNELS)
-        return DDPM_OK;
-    for (options.batch = 0; options.batch <= 1; ++options.batch) { /* as many as usual; one */
-        DDPM_TRY(ddpm_sampler_measure(run->network, &options, &memory));
-        run->sampling_bytes = memory.activations + memory.packed + memory.host + grid_bytes(run);
-        if (!memory.available || training + run->sampling_bytes <= memory.available)
-            return DDPM_OK;
-    }
-    return ddpm_raise(DDPM_ERROR_MEMORY,
-                      "out of memory before any work: to draw samples besides training takes %.2f "
-                      "GB more, %.2f GB are free; with sample-every 0 there are none",
-                      (double)run->sampling_bytes / 1e9,
-                      ((double)memory.available - (double)training) / 1e9);
-}
-
 /* Everything that the run will allocate, before any of it is. */
 static ddpm_status check_memory(struct run *run)
 {
     struct ddpm_memory_plan training;
     DDPM_TRY(ddpm_trainer_check_memory(run->network, run->config, 0));
     DDPM_TRY(ddpm_trainer_measure(run->network, run->config, &training));
-    return measure_sampling(run, training.activations + training.packed + training.weights +
-                                     training.host);
+    run->samples.network = run->network;
+    return ddpm_run_samples_measure(&run->samples, training.activations + training.packed +
+                                                       training.weights + training.host);
 }
 
 /* Lock a run that is there, before anything in it is looked at; find the checkpoint to go on from.
@@ -253,9 +198,9 @@ static void describe(const struct run *run)
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
     ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
-    if (run->sampling_bytes > 0)
+    if (run->samples.bytes > 0)
         ddpm_progress_remark("          %s more while samples are drawn",
-                             ddpm_bytes_text(a, (double)run->sampling_bytes));
+                             ddpm_bytes_text(a, (double)run->samples.bytes));
     describe_pictures(run);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
@@ -286,60 +231,18 @@ static ddpm_status save(struct run *run, bool wait)
     return wait ? ddpm_trainer_save_end(run->trainer) : DDPM_OK;
 }
 
-static ddpm_status write_grid(struct run *run, const struct ddpm_sampler *sampler,
-                              const uint8_t *pictures, const char *path)
-{
-    const struct ddpm_grid_shape shape = grid_shape(run);
-    const struct ddpm_opened_model model = {.network = run->network,
-                                            .which = run->drawing.weights,
-                                            .step = ddpm_trainer_steps_done(run->trainer)};
-    struct ddpm_metadata metadata;
-    ddpm_status status = ddpm_metadata_fill(&metadata, &model, run->path, sampler,
-                                            run->config->training.seed, false);
-    ddpm_metadata_set_picture(&metadata, 0, shape.count);
-    if (status == DDPM_OK)
-        status = ddpm_grid_write(path, &shape, pictures, &metadata);
-    ddpm_metadata_clear(&metadata);
-    return status;
-}
-
-static ddpm_status draw_grid(struct run *run, const char *path)
-{
-    const struct ddpm_draw draw = {.size = sizeof draw,
-                                   .count = run->drawing.pictures,
-                                   .seed = run->config->training.seed,
-                                   .callback = after_sampling_step,
-                                   .user = run};
-    struct ddpm_sampler *sampler;
-    uint8_t *pictures = NULL;
-    ddpm_progress_clear();
-    ddpm_progress_start(&run->sampling, 0, 0);
-    DDPM_TRY(ddpm_sampler_create(run->network, &run->drawing, &sampler));
-    const size_t bytes = (size_t)draw.count * ddpm_sampler_picture_bytes(sampler);
-    ddpm_status status = ddpm_new_array((void **)&pictures, bytes, 1, "samples");
-    if (status == DDPM_OK)
-        status = ddpm_sampler_draw(sampler, &draw, pictures, bytes);
-    if (status == DDPM_OK)
-        status = write_grid(run, sampler, pictures, path);
-    free(pictures);
-    ddpm_sampler_destroy(&sampler);
-    return status;
-}
-
-/* Draw the grid of the current step, unless it is there already or cannot be drawn as a PNG. */
+/* Draw the grid of the current step, unless there is none to draw or it is there already. */
 static ddpm_status sample(struct run *run)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
-    char *path;
-    DDPM_TRY(ddpm_format(&path, "%s/samples/step-%06" PRId64 ".png", run->path, step));
-    ddpm_status status = DDPM_OK;
     const double begin = ddpm_clock();
-    if (!ddpm_path_exists(path) && run->config->network.channels <= MOST_GRID_CHANNELS) {
-        ddpm_doing(DDPM_DOING_SAMPLES, step);
-        status = draw_grid(run, path);
+    bool drawn;
+    if (!ddpm_run_samples_wanted(&run->samples))
+        return DDPM_OK;
+    ddpm_doing(DDPM_DOING_SAMPLES, step);
+    ddpm_status status = ddpm_run_samples_draw(&run->samples, step, &drawn);
+    if (drawn)
         count_pause(run, &run->outlook.grids, begin);
-    }
-    free(path);
     return status;
 }
 

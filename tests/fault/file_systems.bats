@@ -181,7 +181,7 @@ holds() {
     train
     printf 'pid 1 host elsewhere started 5 log 5\n' > run/.lock
     odd ODD_FLOCK=ENOSYS ODD_FCNTL=ENOLCK "$DDPM" train --resume --out run
-    fails 1 "process 1 on elsewhere" "remove run/.lock"
+    fails 1 "process 1 on elsewhere" "delete run/.lock"
     [ -e run/.lock ]
     run "$DDPM" train --resume --out run
     succeeds
