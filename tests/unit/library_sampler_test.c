@@ -28,8 +28,8 @@ static void draw_into(struct ddpm_sampler *sampler, uint64_t seed, int64_t first
     assert_ok(ddpm_sampler_draw(sampler, &draw, pictures, (size_t)(count * VALUES)));
 }
 
-/* How many of the samplers to try: all on the CPU, two on a GPU, since an emulated one takes seconds
- * for each. */
+/* How many of the samplers to try: all on the CPU, two on a GPU, since an emulated one takes
+ * seconds for each. */
 static size_t samplers_to_try(void)
 {
     return strcmp(test_device(), "cpu") == 0 ? ddpm_sampler_count() : 2;
