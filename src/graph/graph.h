@@ -96,6 +96,7 @@ struct ddpm_graph {
     struct ddpm_gradients *gradients; /* of the differentiation under way, or NULL */
     bool reads_copies;                /* convolutions read the bf16 copies of sets that keep them */
     bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
+    bool any_batch; /* a picture's values must not depend on how many are computed with it */
     bool repack;    /* trained weights change before every run: pack them right before each call */
 
     struct ddpm_node **nodes;

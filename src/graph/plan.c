@@ -67,6 +67,7 @@ static ddpm_status prepare_calls(struct ddpm_graph *graph)
         call->label = node->label;
         call->device = graph->device;
         call->attributes = node->attributes;
+        call->any_batch = graph->any_batch;
         for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
             if (node->in[k])
                 call->in[k] = node->in[k]->tensor;

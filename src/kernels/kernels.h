@@ -78,6 +78,7 @@ struct ddpm_call {
     struct ddpm_tensor in[DDPM_MAX_INPUTS];
     struct ddpm_tensor out[DDPM_MAX_OUTPUTS];
     struct ddpm_attributes attributes;
+    bool any_batch; /* the kernel, and so the rounding, must not be chosen by the batch's size */
     void *scratch; /* content lost between calls; aligned to DDPM_ALIGNMENT */
     void *packed;  /* content kept: the kernel's own form of its weights */
 

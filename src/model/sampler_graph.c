@@ -119,6 +119,7 @@ ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler)
     struct turn_values made = {0};
     DDPM_TRY(ddpm_graph_create(network->dtype, &sampler->graph));
     struct ddpm_graph *g = sampler->graph;
+    g->any_batch = true;
     const int64_t channels = network->config.network.channels;
     const struct ddpm_tensor shape =
         ddpm_tensor_make(DDPM_F32, options->batch, options->height, options->width, channels);

@@ -175,6 +175,9 @@ static bool same_activations(const struct ddpm_call *call, const struct ddpm_ten
     return x->dtype == y->dtype && is_activation_dtype(x->dtype);
 }
 
+/* Tiles that must share the weights, and the pictures that count where their number must not. */
+enum { LEAST_TILES = 16, ANY_BATCH = 4 };
+
 /* Measured: from 16 channels on it wins wherever the 36 weights are shared by enough tiles, and
  * tiles that hang over the edges do not undo what is saved. */
 bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor *x,
@@ -183,8 +186,9 @@ bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor
     const struct ddpm_attributes *at = &call->attributes;
     struct ddpm_tiles tiles = ddpm_tiles_of(x);
     int64_t pixels = ddpm_tensor_pixels(x);
+    const int64_t shared = call->any_batch ? tiles.count / x->n * ANY_BATCH : tiles.count;
     return !call->device->direct && same_activations(call, x, y) && at->kernel_h == 3 &&
            at->kernel_w == 3 && at->stride == 1 && at->padding == 1 &&
-           x->c % WINOGRAD_CHANNELS == 0 && y->c % WINOGRAD_CHANNELS == 0 && tiles.count >= 16 &&
-           tiles.count * 16 <= pixels * 2;
+           x->c % WINOGRAD_CHANNELS == 0 && y->c % WINOGRAD_CHANNELS == 0 &&
+           shared >= LEAST_TILES && tiles.count * 16 <= pixels * 2;
 }
