@@ -79,8 +79,8 @@ struct ddpm_call {
     struct ddpm_tensor out[DDPM_MAX_OUTPUTS];
     struct ddpm_attributes attributes;
     bool any_batch; /* the kernel, and so the rounding, must not be chosen by the batch's size */
-    void *scratch; /* content lost between calls; aligned to DDPM_ALIGNMENT */
-    void *packed;  /* content kept: the kernel's own form of its weights */
+    void *scratch;  /* content lost between calls; aligned to DDPM_ALIGNMENT */
+    void *packed;   /* content kept: the kernel's own form of its weights */
 
     size_t scratch_bytes;
     size_t packed_bytes;

@@ -203,7 +203,8 @@ holds() {
     cp -r run/config.json run/log.csv run/.lock copy
     kill -STOP "$pid"
     cp -r run/checkpoints/step-* copy/checkpoints || true
-    run "$DDPM" train --resume --out copy --steps 1
+    newest=$(ls copy/checkpoints | sed -n 's/^step-0*//p' | sort -n | tail -1)
+    run "$DDPM" train --resume --out copy --steps $((newest + 1))
     kill -KILL "$pid"
     wait "$pid" || true
     succeeds
