@@ -50,7 +50,8 @@ struct ddpm_sampler_options {
     int64_t steps;       /**< 0: see above */
     const char *spacing; /**< how the steps are spread over the noise levels; NULL: see above */
     int64_t batch;       /**< pictures at once; 0: as many as fit comfortably, at most 16 */
-    int64_t pictures;    /**< that a draw will ask for, to make batches of one size; 0: unknown */
+    int64_t pictures;    /**< that a draw will ask for, at most: batch is lowered to make batches of
+                            one size; 0: unknown */
     int64_t height;      /**< pixels; 0: the configuration's */
     int64_t width;       /**< pixels; 0: the configuration's */
     enum ddpm_weights weights; /**< which weights draw */
