@@ -51,11 +51,6 @@ static bool is_sample(const char *name)
     return begins(name, "step-") && strstr(name, ".png");
 }
 
-static bool is_temporary_checkpoint(const char *name)
-{
-    return begins(name, DDPM_CHECKPOINT_TEMPORARY) || begins(name, "latest.tmp-");
-}
-
 /* Did ddpm train write that config.json, and not the user? One that is not there says nothing. */
 static bool is_own_config(const char *run)
 {
@@ -79,8 +74,9 @@ static ddpm_status check_unfinished(const char *path, bool *unfinished)
     static const struct {
         const char *inside;
         bool (*ours)(const char *name);
-    } parts[] = {
-        {".", is_part_of_run}, {"samples", is_sample}, {"checkpoints", is_temporary_checkpoint}};
+    } parts[] = {{".", is_part_of_run},
+                 {"samples", is_sample},
+                 {"checkpoints", ddpm_checkpoint_is_leftover}};
     char log[PATH_MAX];
     DDPM_TRY(ddpm_path_format(log, sizeof log, "%s/log.csv", path));
     *unfinished = ddpm_path_exists(log) && is_own_config(path);
@@ -207,7 +203,7 @@ void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool sample
     remove_matching(path, "samples", samples ? is_sample : is_half_sample);
     /* One that it goes on from itself stays until the next is whole (training/checkpoint.c). */
     if (!strstr(checkpoint, "/" DDPM_CHECKPOINT_TEMPORARY))
-        remove_matching(path, "checkpoints", is_temporary_checkpoint);
+        remove_matching(path, "checkpoints", ddpm_checkpoint_is_leftover);
 }
 
 /* Can a link be made? Where it cannot, a text file takes its place; the run shall say so now. */

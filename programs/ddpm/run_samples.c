@@ -7,11 +7,9 @@
 #include "core/memory.h"
 #include "drawing.h"
 #include "formats/file.h"
+#include "formats/png_write.h"
 #include "metadata.h"
 #include "model/model.h"
-
-/* Channels that a PNG can hold. */
-enum { MOST_CHANNELS = 4 };
 
 ddpm_status ddpm_run_samples_plan(struct ddpm_run_samples *samples, const char *run,
                                   const struct ddpm_config *config)
@@ -29,7 +27,8 @@ ddpm_status ddpm_run_samples_plan(struct ddpm_run_samples *samples, const char *
 
 bool ddpm_run_samples_wanted(const struct ddpm_run_samples *samples)
 {
-    return samples->config->training.sample_every > 0 && samples->grid.channels <= MOST_CHANNELS;
+    return samples->config->training.sample_every > 0 &&
+           samples->grid.channels <= DDPM_PNG_MOST_CHANNELS;
 }
 
 /* A grid and the pictures in it, where they take the memory that training computes in. */

@@ -8,10 +8,11 @@
 
 #include "core/memory.h"
 #include "formats/file.h"
+#include "formats/png_write.h"
 #include "tensor/layout.h"
 
-/* The most pictures that a grid shows, and the channels that a PNG can hold. */
-enum { MOST_IN_GRID = 1024, MOST_CHANNELS = 4 };
+/* The most pictures that a grid shows. */
+enum { MOST_IN_GRID = 1024 };
 
 uint64_t ddpm_grid_cells(int64_t count)
 {
@@ -35,11 +36,11 @@ ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output)
     const struct ddpm_grid_shape shape = grid_shape(output);
     if (!output->folder)
         return DDPM_OK;
-    if (output->channels > MOST_CHANNELS)
+    if (output->channels > DDPM_PNG_MOST_CHANNELS)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
                           "got a model of %" PRId64 " channels, want at most %d: PNG holds no "
                           "more; --array alone does",
-                          output->channels, MOST_CHANNELS);
+                          output->channels, DDPM_PNG_MOST_CHANNELS);
     return ddpm_grid_check(&shape);
 }
 
@@ -99,7 +100,7 @@ ddpm_status ddpm_sample_output_add(struct ddpm_sample_output *output, int64_t co
         const uint8_t *picture = output->pictures + (size_t)i * each;
         if (output->folder)
             DDPM_TRY(write_picture(output, i));
-        if (output->channels <= MOST_CHANNELS)
+        if (output->channels <= DDPM_PNG_MOST_CHANNELS)
             ++output->kinds[ddpm_picture_kind_of(picture, (int)output->height, (int)output->width,
                                                  (int)output->channels)];
         if (output->folder && output->done + i < output->grid)

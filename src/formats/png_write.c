@@ -30,9 +30,10 @@ ddpm_status ddpm_png_check(int height, int width, int channels, const struct ddp
     if (height < 1 || width < 1 || height > DDPM_PNG_LARGEST_SIDE || width > DDPM_PNG_LARGEST_SIDE)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got a picture of %d x %d, want sides of 1 to %d",
                           height, width, DDPM_PNG_LARGEST_SIDE);
-    if (channels < 1 || channels > 4)
+    if (channels < 1 || channels > DDPM_PNG_MOST_CHANNELS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "got a picture of %d channels, want 1 to 4 for a PNG", channels);
+                          "got a picture of %d channels, want 1 to %d for a PNG", channels,
+                          DDPM_PNG_MOST_CHANNELS);
     for (size_t i = 0; i < text_count; ++i)
         DDPM_TRY(check_key(texts[i].key));
     return DDPM_OK;

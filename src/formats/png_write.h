@@ -7,6 +7,9 @@
 
 #include "core/error.h"
 
+/* Channels of a PNG: grey, grey and alpha, RGB, RGBA. */
+enum { DDPM_PNG_MOST_CHANNELS = 4 };
+
 /* A key and its value, both UTF-8. Keys have 1 .. 79 printable ASCII characters, without space at
  * either end. */
 struct ddpm_png_text {

@@ -25,6 +25,12 @@ struct candidate {
     const char *name;
 };
 
+bool ddpm_checkpoint_is_leftover(const char *name)
+{
+    return strncmp(name, DDPM_CHECKPOINT_TEMPORARY, strlen(DDPM_CHECKPOINT_TEMPORARY)) == 0 ||
+           strncmp(name, "latest.tmp-", 11) == 0;
+}
+
 int64_t ddpm_checkpoint_number(const char *name)
 {
     int64_t number = 0;

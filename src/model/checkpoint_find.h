@@ -31,6 +31,10 @@ ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes);
 /* Does the run have anything that calls itself a checkpoint, whole or not? */
 ddpm_status ddpm_checkpoint_any(const char *run, bool *any);
 
+/* Is that what a killed run leaves among its checkpoints: a folder with a temporary name, or a
+ * `latest` being written? */
+bool ddpm_checkpoint_is_leftover(const char *name);
+
 /* The number of a name "step-NNNNNN", or -1 for another name. */
 int64_t ddpm_checkpoint_number(const char *name);
 

@@ -20,8 +20,6 @@
 #include "formats/json.h"
 #include "model/model.h"
 
-#define TEMPORARY_PREFIX DDPM_CHECKPOINT_TEMPORARY
-
 static ddpm_status check_finite(const struct ddpm_run_state *run_state)
 {
     static const char *const names[] = {"weights", "EMA weights", "first moments",
@@ -109,7 +107,8 @@ static ddpm_status clear_latest(const char *checkpoints, const char *latest)
     }
     DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s/step-%06lld", checkpoints, (long long)step));
     if (step < 0 || ddpm_path_exists(aside))
-        DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s/" TEMPORARY_PREFIX "latest-%ld-replaced",
+        DDPM_TRY(ddpm_path_format(aside, sizeof aside,
+                                  "%s/" DDPM_CHECKPOINT_TEMPORARY "latest-%ld-replaced",
                                   checkpoints, (long)getpid()));
     DDPM_TRY(ddpm_directory_remove(aside)); /* of a killed run with this number */
     if (rename(latest, aside) != 0)
@@ -135,8 +134,9 @@ static ddpm_status point_latest(const char *checkpoints, const char *name)
 {
     char latest[PATH_MAX], temporary[PATH_MAX], line[64];
     DDPM_TRY(ddpm_path_format(latest, sizeof latest, "%s/latest", checkpoints));
-    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" TEMPORARY_PREFIX "latest-%ld",
-                              checkpoints, (long)getpid()));
+    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary,
+                              "%s/" DDPM_CHECKPOINT_TEMPORARY "latest-%ld", checkpoints,
+                              (long)getpid()));
     DDPM_TRY(clear_latest(checkpoints, latest));
     if (link_latest(latest, temporary, name))
         return ddpm_directory_sync(checkpoints);
@@ -157,13 +157,6 @@ static int by_step(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* What a killed run left behind: folders with a temporary name, and a `latest` being written. */
-static bool is_leftover(const char *name)
-{
-    return strncmp(name, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) == 0 ||
-           strncmp(name, "latest.tmp-", 11) == 0;
-}
-
 /* Remove what killed runs left behind, and all but the newest `keep` checkpoints. The one just
  * written, `current`, stays even when later steps are there (of a run that went on from an earlier
  * one): `latest` names it. What cannot be removed stays, with a warning: the new checkpoint is
@@ -182,7 +175,7 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char 
         const bool too_old = is_checkpoint && keep > 0 && kept_count > (size_t)keep &&
                              strcmp(names[i], current) != 0;
         char path[PATH_MAX];
-        if (!is_leftover(names[i]) && !too_old)
+        if (!ddpm_checkpoint_is_leftover(names[i]) && !too_old)
             continue;
         kept_count -= is_checkpoint;
         status = ddpm_path_format(path, sizeof path, "%s/%s", checkpoints, names[i]);
@@ -236,7 +229,7 @@ static ddpm_status publish(const struct ddpm_run_state *run_state, const char *c
 {
     char folder[PATH_MAX], temporary[PATH_MAX];
     DDPM_TRY(ddpm_path_format(folder, sizeof folder, "%s/%s", checkpoints, name));
-    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" TEMPORARY_PREFIX "%s-%ld",
+    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" DDPM_CHECKPOINT_TEMPORARY "%s-%ld",
                               checkpoints, name, (long)getpid()));
     if (is_saved(run_state, folder))
         return DDPM_OK;

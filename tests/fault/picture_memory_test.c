@@ -23,13 +23,7 @@
 #include "data/picture.h"
 #include "formats/npy.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
+#include "sanitized.h"
 
 enum { MIB = 1 << 20, SIDE = 2000, HEADER_MIB = 8 };
 

@@ -4,15 +4,8 @@
 
 #include "allocations.h"
 #include "model/model.h"
+#include "sanitized.h"
 #include "training/inspect.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 /* Resident bytes of this process. */
 static double resident(void)
