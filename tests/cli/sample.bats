@@ -114,14 +114,9 @@ setup() {
 }
 
 @test "SIGINT leaves no half files" {
-    set -m
-    "$DDPM" sample "$model" --out drawn -n 1000000 --trajectory chain.png 2> errors &
-    pid=$!
-    set +m
+    start_job "$DDPM" sample "$model" --out drawn -n 1000000 --trajectory chain.png
     wait_for test -e drawn/0000.png
     kill -INT "$pid"
-    code=0
-    wait "$pid" || code=$?
-    [ "$code" -eq 130 ]
+    job_ends 130
     [ -z "$(ls -A . drawn | grep tmp)" ]
 }

@@ -280,15 +280,10 @@ png_size() {
 }
 
 @test "Ctrl-C leaves no half files, with every kind of output" {
-    set -m
-    "$DDPM" sample "$model" --array a.npy --out drawn -n 1000000 --sampler heun 2> errors &
-    pid=$!
-    set +m
+    start_job "$DDPM" sample "$model" --array a.npy --out drawn -n 1000000 --sampler heun
     wait_for test -e drawn/0000.png
     kill -INT "$pid"
-    code=0
-    wait "$pid" || code=$?
-    [ "$code" -eq 130 ]
+    job_ends 130
     [ ! -e a.npy ]
     [ -z "$(ls -A . drawn | grep tmp)" ]
 }

@@ -83,6 +83,22 @@ wait_for() {
     done
 }
 
+# start_job COMMAND…: begins it as the job $pid, its stderr in the file `errors`. Job control, so that bash does not make
+# its child ignore SIGINT.
+start_job() {
+    set -m
+    "$@" 2> errors &
+    pid=$!
+    set +m
+}
+
+# job_ends CODE: the job $pid ends with CODE.
+job_ends() {
+    local code=0
+    wait "$pid" || code=$?
+    [ "$code" -eq "$1" ] || { echo "exit code $code, want $1; $(cat errors)"; return 1; }
+}
+
 # newest RUN: the step of its newest checkpoint.
 newest() {
     local name

@@ -91,35 +91,24 @@ setup() {
 @test "SIGINT and SIGTERM finish the step and save" {
     for signal in INT:130 TERM:143; do
         rm -rf new errors # of the signal before: the old lines must not be taken for new ones
-        # Job control, so that bash does not make its child ignore SIGINT.
-        set -m
-        "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 100000 --sample-every 0 2> errors &
-        pid=$!
-        set +m
+        start_job "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 100000 --sample-every 0
         wait_for grep -q "^step 1/" errors
         kill -"${signal%:*}" "$pid"
-        code=0
-        wait "$pid" || code=$?
-        [ "$code" -eq "${signal#*:}" ]
+        job_ends "${signal#*:}"
         step=$(readlink new/checkpoints/latest)
         [ "$(tail -1 new/log.csv | cut -d, -f1)" -eq "$((10#${step#step-}))" ]
     done
 }
 
 @test "a second signal ends the run at once, without a checkpoint" {
-    set -m
-    "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 10 --accumulate 30000 --prefetch 2 \
-        --sample-every 0 2> errors &
-    pid=$!
-    set +m
+    start_job "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 10 --accumulate 30000 --prefetch 2 \
+        --sample-every 0
     wait_for grep -q "^run " errors
     sleep 0.5
     kill -INT "$pid"
     sleep 0.3
     kill -INT "$pid"
-    code=0
-    wait "$pid" || code=$?
-    [ "$code" -eq 130 ]
+    job_ends 130
     [ ! -e new/checkpoints/latest ]
 }
 

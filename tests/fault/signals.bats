@@ -17,18 +17,13 @@ teardown() {
 # start [OPTION…]: a long run in the background, with the dispositions of a terminal's foreground; waits for its first step.
 start() {
     rm -rf new errors
-    set -m
-    "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 1000000 --sample-every 0 "$@" 2> errors &
-    pid=$!
-    set +m
+    start_job "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 1000000 --sample-every 0 "$@"
     wait_for grep -q "^step 1/" errors
 }
 
 # ends CODE: the run ends with CODE, and its newest checkpoint is that of the last row.
 ends() {
-    local code=0
-    wait "$pid" || code=$?
-    [ "$code" -eq "$1" ] || { echo "exit code $code, want $1; $(cat errors)"; return 1; }
+    job_ends "$1" || return 1
     [ "$(tail -1 new/log.csv | cut -d, -f1)" -eq "$(newest new)" ]
 }
 
@@ -133,15 +128,10 @@ ends() {
     make_run run "$pictures" 1
     for signal in INT:130 HUP:129 USR1:138; do
         rm -rf drawn errors
-        set -m
-        "$DDPM" sample run --out drawn -n 100000 2> errors &
-        pid=$!
-        set +m
+        start_job "$DDPM" sample run --out drawn -n 100000
         wait_for grep -q "^sampling" errors
         kill -"${signal%:*}" "$pid"
-        code=0
-        wait "$pid" || code=$?
-        [ "$code" -eq "${signal#*:}" ]
+        job_ends "${signal#*:}"
         grep -q "^stopping" errors
         [ -z "$(ls drawn | grep tmp)" ]
     done
