@@ -62,7 +62,7 @@ DDPM_API ddpm_status ddpm_config_check(const struct ddpm_config *config);
 /** One row of the table of options. All strings are constants of the library. */
 struct ddpm_option_info {
     const char *name;         /**< "dim-mults" */
-    const char *placeholder;  /**< what stands for a value in help texts: "N,N,…" */
+    const char *placeholder;  /**< the placeholder of a value in help texts: "N,N,…" */
     const char *default_text; /**< "1,2,4,8" */
     const char *help;         /**< one sentence */
     const char *group; /**< "network", "diffusion", "sampling", "training", "data" or "run" */

@@ -84,7 +84,7 @@ DDPM_API const struct ddpm_config *ddpm_network_config(const struct ddpm_network
 
 /** How a picture's channel values are stored. */
 enum ddpm_sample_type {
-    DDPM_SAMPLE_U8 /**< uint8, 0 … 255 stand for -1 … 1 */
+    DDPM_SAMPLE_U8 /**< uint8, 0 … 255 mean -1 … 1 */
 };
 
 /** The pictures a network was made for. */

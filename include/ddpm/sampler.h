@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/** Where a chain stands, for progress bars and trajectories. Everything is borrowed for the
+/** How far a chain is, for progress bars and trajectories. Everything is borrowed for the
  * duration of the callback. */
 struct ddpm_sample_progress {
     double time;      /**< the level that the last turn left: T-1 … 0 for the ancestral chain */

@@ -67,7 +67,7 @@ static ddpm_status read_options(struct drawing *drawing)
     drawing->output.array = ddpm_arguments_get(arguments, "array");
     if (!drawing->output.folder && !drawing->output.array)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --out DIR is missing; --array FILE.npy may stand for it");
+                          "option --out DIR is missing; --array FILE.npy may replace it");
     DDPM_TRY(ddpm_config_create(&probe));
     ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
     draw->seed = probe->training.seed;

@@ -27,8 +27,8 @@ enum { FLUSH_SECONDS = 2 };
 
 struct run {
     const char *path;
-    bool resume, again;        /* `again`: begun before, but without a checkpoint */
-    char checkpoint[PATH_MAX]; /* that it goes on from */
+    bool resume, again;        /* `again`: started before, but without a checkpoint */
+    char checkpoint[PATH_MAX]; /* to resume from */
     struct ddpm_config *config;
     struct ddpm_network *network;
     struct ddpm_data *data;
@@ -123,10 +123,10 @@ static ddpm_status take_over(struct run *run)
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
     if (run->resume)
         return ddpm_run_folder_checkpoint(run->path, run->checkpoint, sizeof run->checkpoint);
-    return ddpm_run_folder_check_new(run->path, &run->again); /* it may have gone on till then */
+    return ddpm_run_folder_check_new(run->path, &run->again); /* once more, now locked */
 }
 
-/* The folder as it is to be at the first step, and nothing in it that would fail later. */
+/* Prepare the folder for the first step, and find out now what would fail later. */
 static ddpm_status prepare_folder(struct run *run)
 {
     bool mine;
@@ -370,7 +370,7 @@ static const struct ddpm_verb_option options[] = {
     {"out", 'o', true, "RUN", "folder of the run: a new one, or with --resume one that is there"},
     {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
     {"resume", 'r', false, NULL,
-     "go on from the newest checkpoint of the run; its folder may stand behind without --out"},
+     "go on from the newest checkpoint of the run; its folder may follow without --out"},
 };
 
 const struct ddpm_verb ddpm_verb_train = {

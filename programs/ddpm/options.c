@@ -12,7 +12,7 @@
 #include "config/option.h"
 #include "core/memory.h"
 
-/* '_' may stand for '-', as in the names of Python's programs. */
+/* '_' may replace '-', as in the names of Python's programs. */
 static bool same_name(const char *known, const char *given, size_t length)
 {
     for (size_t i = 0; i < length; ++i)

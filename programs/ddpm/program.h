@@ -30,7 +30,7 @@ struct ddpm_verb {
     const char *name;      /* "train" */
     const char *arguments; /* "RUN|MODEL", "" when there are none */
     int argument_count;    /* how many are wanted */
-    /* Or one argument may stand for the value of --out, with the flag --FLAG; NULL: it may not. */
+    /* With the flag --FLAG one argument may replace --out; NULL: it may not. */
     const char *argument_flag;
     const char *summary; /* one line */
     const char *notes;   /* lines at the end of its help; NULL: none */

@@ -1,4 +1,4 @@
-/* What stands in a run's folder before its first step. */
+/* What a run's folder holds before its first step. */
 #include "run_folder.h"
 
 #include <errno.h>
@@ -201,7 +201,7 @@ void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool sample
         ddpm_log(DDPM_LOG_INFO, "%s has no checkpoint yet; starting over", path);
     remove_matching(path, ".", is_half_config);
     remove_matching(path, "samples", samples ? is_sample : is_half_sample);
-    /* One that it goes on from itself stays until the next is whole (training/checkpoint.c). */
+    /* The one it resumes from stays until the next is complete (training/checkpoint.c). */
     if (!strstr(checkpoint, "/" DDPM_CHECKPOINT_TEMPORARY))
         remove_matching(path, "checkpoints", ddpm_checkpoint_is_leftover);
 }

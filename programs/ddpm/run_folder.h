@@ -29,7 +29,7 @@ ddpm_status ddpm_run_folder_create(const char *path);
 ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
                                          uint64_t fingerprint);
 
-/* Remove what killed processes left, of a locked run that goes on from `checkpoint` ("": from
+/* Remove what killed processes left in a locked run that resumes from `checkpoint` ("": from
  * none): half-written files; with `samples` the pictures of a run that starts over. */
 void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool samples);
 

@@ -109,7 +109,7 @@ void ddpm_catch_signals(void)
     terminal = ddpm_progress_on_terminal();
     for (size_t i = 0; i < sizeof stopping / sizeof *stopping; ++i)
         if (sigaction(stopping[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-            sigaction(stopping[i], &action, NULL); /* nohup and & have asked for the others */
+            sigaction(stopping[i], &action, NULL); /* the others are ignored: nohup, & */
 }
 
 void ddpm_doing(enum ddpm_doing what, int64_t step)

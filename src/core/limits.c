@@ -90,7 +90,7 @@ static bool find_path(const char *root, const char *controller, bool first_versi
     return found;
 }
 
-/* Spaces and such stand as \040 in mountinfo. */
+/* mountinfo writes spaces and such as \040. */
 static void decode(char *text)
 {
     char *to = text;

@@ -1,7 +1,7 @@
 /* What the system lets this process have, where that is less than what the machine has: control
  * groups of both versions, resource limits, strict accounting of memory.
  *
- * `root` stands before every path that is read: "" for the system's files, a folder in tests. */
+ * `root` is put before every path that is read: "" for the system's files, a folder in tests. */
 #ifndef DDPM_CORE_LIMITS_H
 #define DDPM_CORE_LIMITS_H
 

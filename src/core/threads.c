@@ -63,7 +63,7 @@ struct pool {
     atomic_int sleeping; /* workers */
     atomic_bool caller_sleeps;
     bool stop;
-    bool refused; /* by the system: no more workers are asked for */
+    bool refused; /* by the system: do not ask for more workers */
     int workers;
     struct worker worker[MAX_WORKERS];
 };

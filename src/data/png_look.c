@@ -35,7 +35,7 @@ static bool is_kind(const struct chunk *chunk, const char *kind)
     return memcmp(chunk->kind, kind, 4) == 0;
 }
 
-/* What stands behind the next 0 of [at, end); NULL when there is none. */
+/* What follows the next 0 of [at, end); NULL when there is none. */
 static const uint8_t *behind_zero(const uint8_t *at, const uint8_t *end)
 {
     const uint8_t *zero = at < end ? memchr(at, 0, (size_t)(end - at)) : NULL;
@@ -43,7 +43,7 @@ static const uint8_t *behind_zero(const uint8_t *at, const uint8_t *end)
 }
 
 /* The text behind the keyword, uncompressed, into `out` of TEXT_LIMIT bytes. More than that is cut:
- * what is looked for stands near the beginning. */
+ * the part we want is near the beginning. */
 static size_t read_text(const struct chunk *chunk, uint8_t *out)
 {
     const uint8_t *end = chunk->data + chunk->bytes, *at = behind_zero(chunk->data, end);

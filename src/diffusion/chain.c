@@ -11,7 +11,7 @@
 /* What `auto` is, by what the network was trained to say. */
 static const struct {
     enum ddpm_sampler_choice sampler;
-    enum ddpm_spacing_kind spacing; /* of every other sampler too, unless one is asked for */
+    enum ddpm_spacing_kind spacing; /* of every other sampler too, unless one is given */
     int64_t steps;
 } automatic[] = {
     [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},

@@ -33,14 +33,14 @@ struct ddpm_path {
     const double *alpha_bars, *betas; /* [T] */
 };
 
-/* The level at t, which is brought into [0, T-1]. At a whole t it is the schedule's own. */
+/* The level at t, which is clamped to [0, T-1]. At a whole t it is the schedule's own. */
 struct ddpm_level ddpm_path_level(const struct ddpm_path *path, double t);
 
 /* The t whose sigma/alpha is `ratio`: the inverse of ddpm_path_level(), in [0, T-1]. */
 double ddpm_path_time(const struct ddpm_path *path, double ratio);
 
 /* The level whose sigma/alpha is `ratio`. Without a path (NULL) alpha is 1 and time is sigma;
- * with one, the ratio is brought into the path. */
+ * with one, the ratio is clamped to the path. */
 struct ddpm_level ddpm_path_level_at(const struct ddpm_path *path, double ratio);
 
 /* How steps are spread over a path. docs/samplers.md defines each. */

@@ -54,11 +54,11 @@ struct ddpm_sampler_request {
 
 struct ddpm_sampler_kind {
     const char *name, *alias, *help; /* alias may be NULL */
-    int64_t usual_steps;             /* unless a number is asked for; 0: one per timestep */
+    int64_t usual_steps;             /* unless a number is given; 0: one per timestep */
     bool discrete;   /* needs a path and whole timesteps: `whole` of ddpm_levels_space() */
     bool stochastic; /* always draws noise; ddim and heun do with eta and churn */
     bool takes_eta, takes_churn;
-    int orders[2];            /* smallest and largest order that may be asked for; 0: no choice */
+    int orders[2];            /* smallest and largest order; 0: no choice */
     int evaluations_per_step; /* at most */
     int slots;                /* 0 … DDPM_SAMPLER_SLOTS */
     ddpm_status (*fill)(const struct ddpm_sampler_request *request, struct ddpm_turns *turns);

@@ -118,7 +118,7 @@ ddpm_status ddpm_weight_set_read(const struct ddpm_weight_set *set, const void *
                                  const char *name, float *values, size_t count)
 {
     struct ddpm_parameter parameter;
-    float *place; /* the parameter as it lies in the slab */
+    float *place; /* the parameter in the slab */
     DDPM_TRY(find(set, name, count, &parameter));
     DDPM_TRY(ddpm_new_array((void **)&place, count, sizeof *place, "a parameter"));
     const float *from = (const float *)slab + parameter.offset;

@@ -1,5 +1,5 @@
 /* Kernels: the conventions, the attributes of a call, and the row of a backend's table. What each
- * operation computes, on which shapes, and what may alias, stands in ops.inc, the one list of them.
+ * operation computes, on which shapes, and what may alias, is in ops.inc, the one list of them.
  *
  *   B  images     C  channels           R  kernel height     T  timesteps
  *   H  height     K  output channels    S  kernel width      F  features

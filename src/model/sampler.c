@@ -132,7 +132,7 @@ static ddpm_status make_turns(struct ddpm_sampler *sampler)
     return DDPM_OK;
 }
 
-/* Plan the largest batch that fits, at most what was asked for. */
+/* Plan the largest batch that fits, up to the one requested. */
 static ddpm_status plan(struct ddpm_sampler *sampler, bool may_shrink)
 {
     int64_t *batch = &sampler->options.batch;

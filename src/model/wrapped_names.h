@@ -15,7 +15,7 @@
 /* How a file names the parameters. */
 struct ddpm_naming {
     char prefix[DDPM_TENSOR_NAME_BYTES]; /* before every name; "" or "module._orig_mod." */
-    bool inside;                         /* wrappers' words stand inside of names, too */
+    bool inside;                         /* wrappers put words inside names, too */
 };
 
 /* Find the one prefix that the network's tensors have, which may be any text that ends in a point.

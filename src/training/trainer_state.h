@@ -55,7 +55,7 @@ struct ddpm_saver {
 };
 
 struct ddpm_trainer {
-    struct ddpm_config config; /* what the caller asked for */
+    struct ddpm_config config; /* the caller's */
     const struct ddpm_task *task;
     const struct ddpm_objective *objective;
     struct ddpm_player players[DDPM_MAX_PLAYERS];

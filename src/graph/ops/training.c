@@ -1,4 +1,4 @@
-/* What stands around the network: drawing, coefficients, loss, optimizer. Not differentiated. */
+/* What surrounds the network: draws, coefficients, loss, optimizer. Not differentiated. */
 #include "core/random.h"
 #include "graph/ops/simple.h"
 
