@@ -1,7 +1,5 @@
 /* Objectives through the public interface: training goes on as if it had never stopped, every
  * sampler draws, sigma_data is measured, and what does not fit is refused in words. */
-#include <float.h>
-
 #include <jansson.h>
 
 #include "library_support.h"
@@ -316,72 +314,6 @@ static void a_checkpoint_without_an_objective_is_of_noise(void **state)
     remove_folder(folder);
 }
 
-/* A step of two pictures at these levels. */
-static ddpm_status step_at(const char *options, const double *sigmas, size_t count,
-                           const int64_t *timesteps, size_t size)
-{
-    struct ddpm_network *network = model_to_draw(options);
-    struct ddpm_trainer *trainer;
-    struct ddpm_step_result result = {0};
-    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
-    struct given given = make_given(network, 0);
-    const struct ddpm_step_input input = {
-        .size = size,
-        .pictures = given.pictures,
-        .picture_count = (size_t)given.count,
-        .timesteps = timesteps,
-        .timestep_count = timesteps ? 2 : 0,
-        .noise = given.noise,
-        .noise_count = (size_t)given.count,
-        .sigmas = sigmas,
-        .sigma_count = count,
-    };
-    const ddpm_status status = ddpm_trainer_step_given(trainer, &input, &result);
-    assert_int_equal(ddpm_trainer_steps_done(trainer), status == DDPM_OK);
-    assert_true(status != DDPM_OK || (result.loss > 0 && isfinite(result.loss)));
-    free_given(&given);
-    ddpm_trainer_destroy(&trainer);
-    ddpm_network_destroy(&network);
-    return status;
-}
-
-static void given_levels_must_fit(void **state)
-{
-    (void)state;
-    const size_t size = sizeof(struct ddpm_step_input);
-    const size_t before_sigmas = offsetof(struct ddpm_step_input, sigmas);
-    const int64_t timesteps[] = {3, 4};
-    static const struct {
-        const char *options;
-        double sigmas[2];
-        const char *words; /* NULL: the step is taken */
-    } cases[] = {
-        {"objective=flow", {0.5, 1}, NULL},
-        {"objective=flow", {0.5, 0}, "sigma 1: got 0, want more than 0 and at most 1"},
-        {"objective=flow", {-0.25, 1}, "sigma 0: got -0.25"},
-        {"objective=flow", {0.5, 1.5}, "sigma 1: got 1.5, want more than 0 and at most 1"},
-        {"objective=flow", {NAN, 1}, "sigma 0: got "},
-        {"objective=edm", {0.001, 90}, NULL},
-        {"objective=edm", {0.001, INFINITY}, "sigma 1: got inf, want more than 0, and finite"},
-        {"objective=edm", {0, 1}, "sigma 0: got 0, want more than 0, and finite"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
-        if (cases[i].words)
-            assert_error(step_at(cases[i].options, cases[i].sigmas, 2, NULL, size),
-                         DDPM_ERROR_ARGUMENT, cases[i].words);
-        else
-            assert_ok(step_at(cases[i].options, cases[i].sigmas, 2, NULL, size));
-    const double good[] = {0.5, 0.25, 0.125};
-    assert_error(step_at("objective=flow", good, 3, NULL, size), DDPM_ERROR_ARGUMENT, "sigmas");
-    assert_error(step_at("objective=flow", NULL, 0, timesteps, size), DDPM_ERROR_ARGUMENT,
-                 "got NULL as sigmas, which objective flow is trained at");
-    assert_error(step_at("objective=edm", good, 2, timesteps, before_sigmas), DDPM_ERROR_ARGUMENT,
-                 "got NULL as sigmas");
-    assert_error(step_at("objective=v", good, 2, NULL, size), DDPM_ERROR_ARGUMENT,
-                 "got NULL as timesteps");
-    assert_ok(step_at("objective=v", NULL, 0, timesteps, before_sigmas));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,7 +324,6 @@ int main(void)
         cmocka_unit_test(edm_needs_sigma_data),
         cmocka_unit_test(the_deviation_of_pictures_is_measured),
         cmocka_unit_test(a_checkpoint_without_an_objective_is_of_noise),
-        cmocka_unit_test(given_levels_must_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
