@@ -288,6 +288,10 @@ void case_build(struct case_state *state)
         state->call.attributes.quantile = state->test.option ? 0.6 : 0.995;
         state->in[0] = state->out[0] = parts.data;
         break;
+    case DDPM_OP_BLEND:
+        state->in[0] = make(ROLE_MASK, DDPM_F32, test->shape.n, test->shape.h, test->shape.w, 1);
+        state->in[1] = state->in[2] = state->out[0] = parts.x;
+        break;
     case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
