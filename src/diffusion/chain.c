@@ -87,7 +87,7 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
     return status;
 }
 
-/* ", strength 0.4, inside a mask, drawn 10 times every 2 steps" */
+/* ", strength 0.4, inside a mask, every 2 steps 10 times" */
 static void given_text(const struct ddpm_chain_given *given, char *text, size_t bytes)
 {
     char strength[30] = "";
@@ -101,9 +101,12 @@ static void given_text(const struct ddpm_chain_given *given, char *text, size_t 
         snprintf(text, bytes, "%s", strength);
     else if (given->resample == 1)
         snprintf(text, bytes, "%s, inside a mask", strength);
+    else if (given->jump == 1)
+        snprintf(text, bytes, "%s, inside a mask, every step %lld times", strength,
+                 (long long)given->resample);
     else
-        snprintf(text, bytes, "%s, inside a mask, drawn %lld times every %lld steps", strength,
-                 (long long)given->resample, (long long)given->jump);
+        snprintf(text, bytes, "%s, inside a mask, every %lld steps %lld times", strength,
+                 (long long)given->jump, (long long)given->resample);
 }
 
 const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN_BYTES])

@@ -265,7 +265,7 @@ static void defaults_are_the_papers(void **state)
     chain = chain_of(DDPM_SAMPLER_DPMPP, 20);
     assert_ok(ddpm_chain_give(&chain, &given));
     assert_string_equal(ddpm_chain_text(&chain, text),
-                        "dpmpp, 20 steps, trailing, inside a mask, drawn 10 times every 1 steps");
+                        "dpmpp, 20 steps, trailing, inside a mask, every step 10 times");
     chain = chain_of(DDPM_SAMPLER_HEUN, 18);
     ddpm_chain_quieten(&chain);
     assert_ok(ddpm_chain_give(&chain, &(struct ddpm_chain_given){.invert = true}));
