@@ -3,8 +3,8 @@
  *     test_kernel_bits [DEVICE [LEVEL]]
  *
  * Sums of pictures, whose every product and sum is rounded where ops.inc says; blends; whole
- * timesteps, as fp32 and as int32; losses, with a weight of 1 and without one. Exit 77 where there is no such
- * device or level. */
+ * timesteps, as fp32 and as int32; losses, with a weight of 1 and without one. Exit 77 where there
+ * is no such device or level. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

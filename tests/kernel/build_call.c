@@ -126,9 +126,13 @@ static void build_resample(struct case_state *state, const struct parts *parts)
 static void build_scale(struct case_state *state, const struct parts *parts)
 {
     const struct case_shape *s = &state->test.shape;
-    struct case_tensor a = make(ROLE_ACTIVATION, state->test.dtype, s->n, s->h, s->w, 1);
+    const bool blends = state->test.op == DDPM_OP_BLEND;
+    struct case_tensor a =
+        make(blends ? ROLE_MASK : ROLE_ACTIVATION, state->test.dtype, s->n, s->h, s->w, 1);
     state->in[0] = a;
     state->in[1] = state->out[0] = parts->x;
+    if (blends)
+        state->in[2] = parts->x;
     if (state->test.op == DDPM_OP_SCALE_PIXELS_BACKWARD) {
         state->in[2] = parts->x;
         state->out[1] = a;
@@ -274,6 +278,7 @@ void case_build(struct case_state *state)
         break;
     case DDPM_OP_SCALE_PIXELS:
     case DDPM_OP_SCALE_PIXELS_BACKWARD:
+    case DDPM_OP_BLEND:
         build_scale(state, &parts);
         break;
     case DDPM_OP_NORMALIZE_PICTURES:
@@ -287,10 +292,6 @@ void case_build(struct case_state *state)
     case DDPM_OP_THRESHOLD:
         state->call.attributes.quantile = state->test.option ? 0.6 : 0.995;
         state->in[0] = state->out[0] = parts.data;
-        break;
-    case DDPM_OP_BLEND:
-        state->in[0] = make(ROLE_MASK, DDPM_F32, test->shape.n, test->shape.h, test->shape.w, 1);
-        state->in[1] = state->in[2] = state->out[0] = parts.x;
         break;
     case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_LOSS:

@@ -18,9 +18,9 @@ static void place(struct case_state *state, struct case_tensor *tensor)
     if (!ddpm_tensor_present(view))
         return;
     const size_t size = ddpm_dtype_size(view->dtype);
-    const bool wide = state->test.wide && (tensor->role == ROLE_ACTIVATION ||
-                                           tensor->role == ROLE_ROWS || tensor->role == ROLE_LEVEL ||
-                                           tensor->role == ROLE_MASK);
+    const bool wide =
+        state->test.wide && (tensor->role == ROLE_ACTIVATION || tensor->role == ROLE_ROWS ||
+                             tensor->role == ROLE_LEVEL || tensor->role == ROLE_MASK);
     const size_t lead = !wide ? 0 : state->test.eights ? LEAD_EIGHTS : LEAD;
     const size_t trail = !wide ? 0 : state->test.eights ? TRAIL_EIGHTS : TRAIL;
     view->pixel_stride = view->c + (int64_t)(lead + trail);

@@ -61,22 +61,6 @@ static void samplers(void **state)
     SAMPLER_WITH(clip, -2, "clip -2");
     SAMPLER_WITH(eta, 0.5, "eta 0.5");
     SAMPLER_WITH(eta, (double)NAN, "eta");
-    SAMPLER_WITH(strength, 0.5, "strength 0.5 without pictures");
-    SAMPLER_WITH(strength, 2, "got strength 2, want 0 to 1");
-    SAMPLER_WITH(strength, (double)NAN, "strength");
-    SAMPLER_WITH(mask, 1, "a mask without pictures");
-    SAMPLER_WITH(resample, 3, "without a mask");
-    SAMPLER_WITH(jump, INT64_MAX, "without a mask");
-    struct ddpm_sampler_options given = options_;
-    given.from = given.mask = 1;
-    given.resample = INT64_MAX;
-    refused(ddpm_sampler_create(network, &given, &sampler), "resample 9223372036854775807");
-    given.resample = 0;
-    given.jump = -1;
-    refused(ddpm_sampler_create(network, &given, &sampler), "jump -1");
-    given.jump = 0;
-    given.invert = 1;
-    refused(ddpm_sampler_create(network, &given, &sampler), "inversion");
     TRY_SIZES(ddpm_sampler_options, options_, sizeof(size_t), DDPM_OK,
               create_and_destroy(network, options));
     TRY_SIZES(ddpm_sampler_options, options_, sizeof(size_t), DDPM_OK,
@@ -97,6 +81,32 @@ static void samplers(void **state)
     assert_int_equal(ddpm_sampler_steps(NULL), 0);
     assert_int_equal(ddpm_sampler_evaluations(NULL), 0);
     assert_string_equal(ddpm_sampler_description(NULL), "");
+    ddpm_network_destroy(&network);
+}
+
+static void samplers_from_pictures(void **state)
+{
+    (void)state;
+    struct ddpm_sampler *sampler;
+    struct ddpm_memory_plan plan;
+    struct ddpm_network *network = tiny_network("sampler=ancestral");
+    const struct ddpm_sampler_options options_ = {.size = sizeof options_};
+    SAMPLER_WITH(strength, 0.5, "strength 0.5 without pictures");
+    SAMPLER_WITH(strength, 2, "got strength 2, want 0 to 1");
+    SAMPLER_WITH(strength, (double)NAN, "strength");
+    SAMPLER_WITH(mask, 1, "a mask without pictures");
+    SAMPLER_WITH(resample, 3, "without a mask");
+    SAMPLER_WITH(jump, INT64_MAX, "without a mask");
+    struct ddpm_sampler_options given = options_;
+    given.from = given.mask = 1;
+    given.resample = INT64_MAX;
+    refused(ddpm_sampler_create(network, &given, &sampler), "resample 9223372036854775807");
+    given.resample = 0;
+    given.jump = -1;
+    refused(ddpm_sampler_create(network, &given, &sampler), "jump -1");
+    given.jump = 0;
+    given.invert = 1;
+    refused(ddpm_sampler_create(network, &given, &sampler), "inversion");
     ddpm_network_destroy(&network);
 }
 
@@ -241,6 +251,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samplers),
+        cmocka_unit_test(samplers_from_pictures),
         cmocka_unit_test(drawing),
         cmocka_unit_test(drawing_from_pictures),
         cmocka_unit_test(sampling_in_one_call),

@@ -175,9 +175,8 @@ struct ddpm_value *ddpm_blend(struct ddpm_graph *graph, struct ddpm_value *mask,
     if (!ddpm_tensor_same_shape(&a->tensor, &b->tensor) ||
         !ddpm_tensor_same_shape(&mask->tensor, &shape) ||
         (into && !ddpm_tensor_same_shape(&into->tensor, &a->tensor)))
-        return ddpm_graph_fail(graph,
-                               ddpm_raise(DDPM_ERROR_MISMATCH, "%sblend: the shapes do not fit",
-                                          graph->scope));
+        return ddpm_graph_fail(
+            graph, ddpm_raise(DDPM_ERROR_MISMATCH, "%sblend: the shapes do not fit", graph->scope));
     struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_BLEND, "blend");
     if (!node)
         return NULL;

@@ -110,7 +110,7 @@ struct blend_map {
         const float m = mask.data[at.p * mask.stride];
         const float of_a = m != 0.0f ? a.data[at.p * a.stride + at.c] : 0.0f; /* else not read */
         const float of_b = m != 1.0f ? b.data[at.p * b.stride + at.c] : 0.0f;
-        float value = __fadd_rn(__fmul_rn(m, of_a), __fmul_rn(1.0f - m, of_b));
+        float value = __fmul_rn(m, of_a) + __fmul_rn(1.0f - m, of_b); /* not fused */
         if (m == 0.0f || m == 1.0f) /* one of them, whatever its bits */
             value = m == 0.0f ? of_b : of_a;
         y.data[at.p * y.stride + at.c] = value;
