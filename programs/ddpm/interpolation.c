@@ -2,7 +2,6 @@
 #include "interpolation.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +9,7 @@
 #include "drawing.h"
 #include "formats/file.h"
 #include "picture_file.h"
+#include "slerp.h"
 
 enum { USUAL_FRAMES = 16, MOST_FRAMES = 100000 };
 
@@ -58,23 +58,6 @@ ddpm_status ddpm_interpolation_check(const struct ddpm_interpolation *interpolat
         "option --interpolate: got sampler %s, which draws noise for every frame; want "
         "--sampler ddim, heun, dpmpp or unipc, with eta and churn 0",
         chain.kind->name);
-}
-
-void ddpm_slerp(const float *a, const float *b, size_t count, double t, float *out)
-{
-    double product = 0, of_a = 0, of_b = 0;
-    for (size_t i = 0; i < count; ++i) {
-        product += (double)a[i] * (double)b[i];
-        of_a += (double)a[i] * (double)a[i];
-        of_b += (double)b[i] * (double)b[i];
-    }
-    const double lengths = sqrt(of_a) * sqrt(of_b);
-    const double angle = lengths > 0 ? acos(fmin(fmax(product / lengths, -1), 1)) : 0;
-    const bool flat = sin(angle) < 1e-6;
-    const double from = flat ? 1 - t : sin((1 - t) * angle) / sin(angle);
-    const double to = flat ? t : sin(t * angle) / sin(angle);
-    for (size_t i = 0; i < count; ++i)
-        out[i] = (float)(from * (double)a[i] + to * (double)b[i]);
 }
 
 /* One end's x, from a sampler made for it alone. */

@@ -29,8 +29,4 @@ ddpm_status ddpm_interpolation_make(const struct ddpm_interpolation *interpolati
                                     const struct ddpm_sampler_options *options, int64_t first,
                                     float **out);
 
-/* Spherical linear interpolation of `count` values (Shoemake 1985), t from 0, which gives `a`, to
- * 1, which gives `b`. Linear where the two have one direction or opposite ones. */
-void ddpm_slerp(const float *a, const float *b, size_t count, double t, float *out);
-
 #endif

@@ -59,20 +59,33 @@ static ddpm_status write_rows(struct ddpm_sampler *s, const struct ddpm_turn *tu
     return ddpm_graph_write(s->graph, s->rows, s->host_rows);
 }
 
-/* x as it begins: drawn, the caller's, or a picture that is noised as far as the first turn wants.
- */
-static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t count)
+/* x of a plain draw at the first level. */
+static ddpm_status start_from_noise(const struct drawing *drawing, int64_t offset)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    DDPM_TRY(write_counters(drawing, offset, 0));
+    return ddpm_graph_run(s->graph, s->parts.start);
+}
+
+/* x of a picture that is noised as far as the first turn wants. */
+static ddpm_status start_from_picture(const struct drawing *drawing, int64_t offset)
 {
     struct ddpm_sampler *s = drawing->sampler;
     const struct ddpm_turn noising = {.known = s->turns.picture, .known_noise = s->turns.noise};
     DDPM_TRY(write_counters(drawing, offset, 0));
+    DDPM_TRY(write_rows(s, &noising));
+    return ddpm_graph_run(s->graph, s->parts.start_picture);
+}
+
+/* x as it begins, and what else the draw is given. */
+static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t count)
+{
+    struct ddpm_sampler *s = drawing->sampler;
     DDPM_TRY(ddpm_sampler_write_given(s, &drawing->draw, offset, count));
     if (drawing->draw.init)
         return DDPM_OK;
-    if (s->turns.picture == 0)
-        return ddpm_graph_run(s->graph, s->parts.start);
-    DDPM_TRY(write_rows(s, &noising));
-    return ddpm_graph_run(s->graph, s->parts.start_picture);
+    return s->turns.picture == 0 ? start_from_noise(drawing, offset)
+                                 : start_from_picture(drawing, offset);
 }
 
 static ddpm_status read_planar(struct ddpm_sampler *s)
@@ -220,8 +233,7 @@ ddpm_status ddpm_sampler_start_noise(struct ddpm_sampler *sampler, uint64_t seed
     DDPM_TRY(check_numbers(&drawing.draw));
     DDPM_TRY(ddpm_check_length("sampling: x", values, (double)count * (double)each));
     for (int64_t offset = 0; offset < count; offset += batch) {
-        DDPM_TRY(write_counters(&drawing, offset, 0));
-        DDPM_TRY(ddpm_graph_run(sampler->graph, sampler->parts.start));
+        DDPM_TRY(start_from_noise(&drawing, offset));
         DDPM_TRY(hand_out(&drawing, offset, count - offset < batch ? count - offset : batch));
     }
     return DDPM_OK;
