@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <ddpm/sampler.h>
 
@@ -55,23 +54,6 @@ static int after_step(void *user, const struct ddpm_sample_progress *progress)
     return drawing->status != DDPM_OK;
 }
 
-/* Frames go into one file where --out names one. */
-static ddpm_status read_output_options(struct drawing *drawing)
-{
-    struct ddpm_sample_output *output = &drawing->output;
-    output->folder = ddpm_arguments_get(drawing->arguments, "out");
-    output->array = ddpm_arguments_get(drawing->arguments, "array");
-    if (!output->folder && !output->array)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --out DIR is missing; --array FILE.npy may replace it");
-    const size_t length = output->folder ? strlen(output->folder) : 0;
-    if (drawing->between.text && length > 4 && strcmp(output->folder + length - 4, ".png") == 0) {
-        output->animation = output->folder;
-        output->folder = NULL;
-    }
-    return DDPM_OK;
-}
-
 /* What is wrong with these shows before a network is loaded. */
 static ddpm_status read_options(struct drawing *drawing)
 {
@@ -90,7 +72,7 @@ static ddpm_status read_options(struct drawing *drawing)
     if (draw->count == 0)
         draw->count =
             drawing->between.text ? drawing->between.frames : ddpm_from_usual_count(&drawing->from);
-    DDPM_TRY(read_output_options(drawing));
+    DDPM_TRY(ddpm_sample_output_read_options(&drawing->output, arguments));
     DDPM_TRY(ddpm_config_create(&probe));
     ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
     draw->seed = probe->training.seed;
@@ -336,8 +318,7 @@ static const struct ddpm_verb_option options[] = {
     {"resample", 0, false, "N", "with --mask: how often steps are drawn (10)"},
     {"jump", 0, false, "N", "with --mask: steps that are drawn again at a time (a 25th of all)"},
     {"invert", 0, false, NULL,
-     "with --from and --array: the x at the first noise level that the pictures are drawn from, "
-     "for "
+     "with --from and --array: the x at the first noise level that they are drawn from, for "
      "--init"},
     {"interpolate", 0, false, "A,B",
      "pictures between two seeds, .npy files as for --init, or pictures; with --out FILE.png one "

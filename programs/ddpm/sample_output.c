@@ -33,6 +33,22 @@ static struct ddpm_grid_shape grid_shape(const struct ddpm_sample_output *output
                                     (int)output->channels, output->scale};
 }
 
+ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
+                                            const struct ddpm_arguments *arguments)
+{
+    const char *out = ddpm_arguments_get(arguments, "out");
+    const size_t length = out ? strlen(out) : 0;
+    const bool frames = ddpm_arguments_get(arguments, "interpolate") && length > 4 &&
+                        strcmp(out + length - 4, ".png") == 0;
+    output->folder = frames ? NULL : out;
+    output->animation = frames ? out : NULL;
+    output->array = ddpm_arguments_get(arguments, "array");
+    if (!out && !output->array)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --out DIR is missing; --array FILE.npy may replace it");
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output)
 {
     output->grid = (int64_t)ddpm_grid_cells(output->count);

@@ -8,6 +8,7 @@
 #include "grid_file.h"
 #include "health.h"
 #include "metadata.h"
+#include "options.h"
 
 struct ddpm_sample_output {
     const char *folder;                /* NULL: no pictures */
@@ -27,6 +28,11 @@ struct ddpm_sample_output {
     struct ddpm_npy_writer *writer;
     struct ddpm_apng *frames;
 };
+
+/* Where to, as --out and --array say it: the frames of --interpolate go into one file where --out
+ * names one. */
+ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
+                                            const struct ddpm_arguments *arguments);
 
 /* Can a folder hold the pictures and their grid? Reads `folder`, `count` to `channels`, and
  * `scale`. DDPM_ERROR_UNSUPPORTED for more channels than a PNG has, DDPM_ERROR_ARGUMENT for a grid
