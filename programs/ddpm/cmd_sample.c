@@ -305,7 +305,7 @@ static const struct ddpm_verb_option options[] = {
      "folder for 0000.png, 0001.png, … and grid.png; required unless there is an array"},
     {"array", 0, false, "FILE.npy",
      "the pictures before rounding, float32 [n,C,H,W]; replaces an older file"},
-    {"count", 'n', false, "N", "pictures (4, or as many as --init has)"},
+    {"count", 'n', false, "N", "pictures (4, or as many as --init or the folder of --from has)"},
     {"init", 0, false, "FILE.npy",
      "x at the first noise level, float32 [n,C,H,W], instead of noise"},
     {"from", 0, false, "PICTURE|DIR",
