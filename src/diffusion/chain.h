@@ -60,7 +60,7 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
 /* "dpmpp, 20 steps, trailing", with what else is set behind: "ddim, 50 steps, trailing, eta 0.5,
  * strength 0.4".
  * Written to `text`, which is returned. */
-#define DDPM_CHAIN_BYTES 256
+#define DDPM_CHAIN_BYTES 384
 const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN_BYTES]);
 
 #endif
