@@ -64,6 +64,18 @@ struct ddpm_sampler_options {
     double churn_noise; /**< heun: factor of the noise that churn adds; 0: 1 */
     double threshold; /**< dynamic thresholding (Saharia et al. 2022): clip x_0 at this quantile of
                          its own magnitudes, 0 to 1; 0: off */
+    int from;         /**< 1: draws begin from the pictures of ddpm_draw.from, noised */
+    double strength;  /**< with `from`: the part of the steps that is run, 0 to 1. With 0 nothing is
+                         changed, with 1 nothing of the picture is looked at (SDEdit, Meng et al.
+                         2021) */
+    int invert;       /**< 1: draws turn ddpm_draw.from into the x at the first level that ddim
+                         draws it from, for ddpm_draw.init later: ddpm_sampler_draw_array() hands it
+                         out. Whichever sampler is configured ddim is taken, but one that is named
+                         must not draw noise */
+    int mask;         /**< 1, with `from`: draw inside ddpm_draw.mask only (RePaint, Lugmayr et al.
+                         2022) */
+    int64_t resample; /**< with `mask`: how often steps are drawn, in all; 1: once; 0: 10 */
+    int64_t jump;     /**< with `mask`: how many steps at a time; 0: a 25th of all */
 };
 
 /** A sampler of one network. */
@@ -93,6 +105,14 @@ struct ddpm_draw {
     int64_t every; /**< hand x to the callback each that many steps, and at the last; 0: never */
     ddpm_sample_callback *callback; /**< may be NULL */
     void *user;                     /**< for the callback */
+    /** Pictures to begin from, where the sampler was planned for them: fp32 [count, channels,
+     * height, width], finite, nominally in [-1,1], or one for all [channels, height, width]. */
+    const float *from;
+    size_t from_count; /**< elements of from */
+    /** Where to draw, if the sampler was planned for it: fp32 [count, height, width], or one for
+     * all [height, width]. 1 is drawn, 0 is the picture of `from`, to the bit. */
+    const float *mask;
+    size_t mask_count; /**< elements of mask */
 };
 
 /** Draw pictures: uint8 [count, height, width, channels], (x+1)/2 scaled to 0 … 255, rounded,
@@ -108,10 +128,17 @@ DDPM_API ddpm_status ddpm_sampler_draw_array(struct ddpm_sampler *sampler,
                                              const struct ddpm_draw *draw, float *pictures,
                                              size_t values);
 
+/** x at the first level as draws of (seed, first) begin, for ddpm_draw.init: fp32 [count, channels,
+ * height, width], `values` elements. */
+DDPM_API ddpm_status ddpm_sampler_start_noise(struct ddpm_sampler *sampler, uint64_t seed,
+                                              int64_t first, int64_t count, float *x,
+                                              size_t values);
+
 /** Bytes of one drawn picture; 0 for NULL. */
 DDPM_API size_t ddpm_sampler_picture_bytes(const struct ddpm_sampler *sampler);
 
-/** Steps of the chain; 0 for NULL. */
+/** Steps that a draw takes: fewer than the chain has where it begins from a picture, more with a
+ * mask whose steps are drawn again. 0 for NULL. */
 DDPM_API int64_t ddpm_sampler_steps(const struct ddpm_sampler *sampler);
 
 /** How often the chain runs the network; 0 for NULL. */
@@ -169,6 +196,14 @@ struct ddpm_sample_options {
     double churn_max;               /**< see ddpm_sampler_options */
     double churn_noise;             /**< see ddpm_sampler_options */
     double threshold;               /**< see ddpm_sampler_options */
+    const float
+        *from; /**< see ddpm_draw; not NULL: begin from pictures, see ddpm_sampler_options */
+    size_t from_count; /**< see ddpm_draw */
+    double strength;   /**< see ddpm_sampler_options */
+    const float *mask; /**< see ddpm_draw; not NULL: draw inside the mask only */
+    size_t mask_count; /**< see ddpm_draw */
+    int64_t resample;  /**< see ddpm_sampler_options */
+    int64_t jump;      /**< see ddpm_sampler_options */
 };
 
 /** Plan a chain, draw, free it: ddpm_sampler_create(), ddpm_sampler_draw(), ddpm_sampler_destroy(),

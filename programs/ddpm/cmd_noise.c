@@ -11,13 +11,12 @@
 #include "config/config.h"
 #include "core/memory.h"
 #include "core/random.h"
-#include "data/picture.h"
-#include "data/resize.h"
 #include "diffusion/objective.h"
 #include "diffusion/schedule.h"
 #include "formats/grid.h"
 #include "formats/png_write.h"
 #include "options.h"
+#include "picture_file.h"
 #include "tensor/layout.h"
 
 enum { MOST_CELLS = 256, DEFAULT_CELLS = 9 };
@@ -58,24 +57,6 @@ static ddpm_status read_timesteps(const char *text, int64_t timesteps, struct st
         if (!*rest)
             return DDPM_OK;
     }
-}
-
-static ddpm_status load_picture(struct strip *strip, const char *path)
-{
-    struct ddpm_picture picture = {0};
-    struct ddpm_resizer resizer = {0};
-    struct ddpm_placement placement;
-    ddpm_status status = ddpm_picture_load(&picture, path, strip->channels, 0);
-    if (status == DDPM_OK)
-        status = ddpm_placement_choose(&placement, picture.height, picture.width, strip->height,
-                                       strip->width, DDPM_CROP_CENTRE, NULL);
-    if (status == DDPM_OK)
-        status =
-            ddpm_resize_crop(&resizer, picture.pixels, picture.height, picture.width,
-                             picture.channels, &placement, strip->height, strip->width, strip->x0);
-    ddpm_resizer_free(&resizer);
-    ddpm_picture_free(&picture);
-    return status;
 }
 
 static ddpm_status allocate(struct strip *strip)
@@ -154,7 +135,9 @@ static ddpm_status draw(const struct ddpm_arguments *arguments, struct strip *st
     DDPM_TRY(read_timesteps(ddpm_arguments_get(arguments, "at"), diffusion->timesteps, strip));
     DDPM_TRY(ddpm_path_create(diffusion, &strip->path));
     DDPM_TRY(allocate(strip));
-    DDPM_TRY(load_picture(strip, arguments->arguments[0]));
+    struct ddpm_picture_file file = {.path = arguments->arguments[0]};
+    DDPM_TRY(ddpm_picture_file_read(&file, strip->channels, strip->height, strip->width, false,
+                                    strip->x0));
     DDPM_TRY(check_other_file(arguments->arguments[0], ddpm_arguments_get(arguments, "out")));
     int64_t count = (int64_t)strip->height * strip->width * strip->channels;
     ddpm_fill_normal(strip->noise, count, strip->config->training.seed, DDPM_STREAM_NOISE, 0, 0);

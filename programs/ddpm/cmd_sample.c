@@ -7,6 +7,8 @@
 
 #include "config/config.h"
 #include "drawing.h"
+#include "from_pictures.h"
+#include "interpolation.h"
 #include "progress.h"
 #include "sample_output.h"
 #include "trajectory.h"
@@ -22,7 +24,9 @@ struct drawing {
     struct ddpm_sampler *sampler;
     struct ddpm_draw draw; /* all pictures together */
     int64_t batch;
-    float *init;   /* x at the first level; NULL: drawn */
+    float *init; /* x at the first level; NULL: drawn */
+    struct ddpm_from from;
+    struct ddpm_interpolation between;
     int64_t chunk; /* pictures now being drawn */
     struct ddpm_sample_output output;
     struct ddpm_metadata metadata;
@@ -63,11 +67,12 @@ static ddpm_status read_options(struct drawing *drawing)
     DDPM_TRY(ddpm_arguments_integer(arguments, "first", 0, 1000000000, 0, &draw->first));
     DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &drawing->batch));
     DDPM_TRY(ddpm_arguments_integer(arguments, "every", 1, 1000000, 0, &draw->every));
-    drawing->output.folder = ddpm_arguments_get(arguments, "out");
-    drawing->output.array = ddpm_arguments_get(arguments, "array");
-    if (!drawing->output.folder && !drawing->output.array)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --out DIR is missing; --array FILE.npy may replace it");
+    DDPM_TRY(ddpm_interpolation_read_options(&drawing->between, arguments));
+    DDPM_TRY(ddpm_from_read_options(&drawing->from, arguments));
+    if (draw->count == 0)
+        draw->count =
+            drawing->between.text ? drawing->between.frames : ddpm_from_usual_count(&drawing->from);
+    DDPM_TRY(ddpm_sample_output_read_options(&drawing->output, arguments));
     DDPM_TRY(ddpm_config_create(&probe));
     ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
     draw->seed = probe->training.seed;
@@ -84,7 +89,8 @@ static ddpm_status settle_config(struct drawing *drawing, const struct ddpm_netw
     DDPM_TRY(ddpm_config_copy(ddpm_network_config(network), &drawing->config));
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, drawing->config));
     DDPM_TRY(ddpm_config_check(drawing->config));
-    return ddpm_drawing_check(arguments, drawing->config, &evaluations);
+    DDPM_TRY(ddpm_drawing_check(arguments, drawing->config, &evaluations));
+    return ddpm_interpolation_check(&drawing->between, drawing->config);
 }
 
 /* The shape of what is written. */
@@ -100,6 +106,25 @@ static ddpm_status settle_output(struct drawing *drawing, int64_t count)
     return ddpm_sample_output_check(output);
 }
 
+/* What the chain is planned with, but for the batch. */
+static struct ddpm_sampler_options sampler_options(const struct drawing *drawing)
+{
+    struct ddpm_sampler_options options = ddpm_drawing_options(drawing->config);
+    options.weights = drawing->model.which;
+    ddpm_from_plan(&drawing->from, drawing->arguments, &options);
+    return options;
+}
+
+/* What drawing `count` pictures holds beside the sampler. */
+static uint64_t host_bytes(const struct drawing *drawing, int64_t count)
+{
+    const uint64_t values = ddpm_sample_output_values(&drawing->output);
+    const int64_t chunk = count < CHUNK ? count : CHUNK;
+    const uint64_t first_x = drawing->between.text ? (uint64_t)count * values * sizeof(float) : 0;
+    return ((uint64_t)chunk + 2 * ddpm_grid_cells(count)) * values + first_x +
+           ddpm_from_bytes(&drawing->from, count, chunk, values);
+}
+
 /* Do the options fit the network, and everything into memory? The batch that was asked for must
  * fit; where none was, one picture. */
 static ddpm_status look(void *user, struct ddpm_network *network)
@@ -107,18 +132,16 @@ static ddpm_status look(void *user, struct ddpm_network *network)
     struct drawing *drawing = user;
     struct ddpm_memory_plan plan;
     DDPM_TRY(settle_config(drawing, network));
-    struct ddpm_sampler_options options = ddpm_drawing_options(drawing->config);
+    struct ddpm_sampler_options options = sampler_options(drawing);
     const int64_t count = drawing->draw.count ? drawing->draw.count : DEFAULT_COUNT;
     DDPM_TRY(settle_output(drawing, count));
     options.batch = drawing->batch ? drawing->batch : 1;
     options.pictures = count;
-    options.weights = drawing->model.which;
     DDPM_TRY(ddpm_sampler_measure(network, &options, &plan));
-    const uint64_t kept = (uint64_t)(count < CHUNK ? count : CHUNK) + 2 * ddpm_grid_cells(count);
-    return ddpm_check_room(network, &plan, kept * ddpm_sample_output_values(&drawing->output));
+    return ddpm_check_room(network, &plan, host_bytes(drawing, count));
 }
 
-/* The network is there: its configuration, and x if it is given. */
+/* The network is there: its configuration, and what it begins from if that is given. */
 static ddpm_status settle(struct drawing *drawing)
 {
     const char *init = ddpm_arguments_get(drawing->arguments, "init");
@@ -130,22 +153,28 @@ static ddpm_status settle(struct drawing *drawing)
                                         &draw->count));
     if (!draw->count)
         draw->count = DEFAULT_COUNT;
-    return DDPM_OK;
+    const struct ddpm_sampler_options options = sampler_options(drawing);
+    if (drawing->between.text)
+        return ddpm_interpolation_make(&drawing->between, drawing->model.network, drawing->config,
+                                       &options, draw->first, &drawing->init);
+    const struct ddpm_picture_shape shape = {(int)drawing->config->diffusion.image_height,
+                                             (int)drawing->config->diffusion.image_width,
+                                             (int)drawing->config->network.channels};
+    return ddpm_from_read(&drawing->from, &shape, draw->first, draw->count);
 }
 
 static ddpm_status make_sampler(struct drawing *drawing)
 {
-    struct ddpm_sampler_options options = ddpm_drawing_options(drawing->config);
+    struct ddpm_sampler_options options = sampler_options(drawing);
     options.batch = drawing->batch;
     options.pictures = drawing->draw.count;
-    options.weights = drawing->model.which;
     DDPM_TRY(ddpm_sampler_create(drawing->model.network, &options, &drawing->sampler));
     /* Whole batches at a time. */
     const int64_t batch = ddpm_sampler_in_force(drawing->sampler)->batch;
     drawing->chunk = batch < CHUNK ? CHUNK / batch * batch : batch;
     if (drawing->chunk > drawing->draw.count)
         drawing->chunk = drawing->draw.count;
-    return DDPM_OK;
+    return ddpm_from_begin(&drawing->from, drawing->chunk);
 }
 
 /* Everything that can fail before the first step. */
@@ -157,14 +186,21 @@ static ddpm_status prepare(struct drawing *drawing)
     const bool force = ddpm_arguments_get(arguments, "force") != NULL;
     struct ddpm_draw *draw = &drawing->draw;
     struct ddpm_sample_output *output = &drawing->output;
+    const char *init = drawing->between.text ? drawing->between.text
+                       : drawing->init       ? "given"
+                                             : NULL;
+    const int64_t steps = ddpm_sampler_steps(drawing->sampler);
+    if (trajectory && steps == 0)
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "option --trajectory: got it with a strength that runs none of the steps");
     DDPM_TRY(settle_output(drawing, draw->count));
     DDPM_TRY(ddpm_metadata_fill(&drawing->metadata, &drawing->model, path, drawing->sampler,
-                                draw->seed, drawing->init != NULL));
+                                draw->seed, init));
     output->metadata = &drawing->metadata;
     output->first = draw->first;
     output->chunk = drawing->chunk;
     DDPM_TRY(ddpm_sample_output_begin(output, force));
-    const int64_t steps = ddpm_sampler_steps(drawing->sampler);
     if (!draw->every)
         draw->every = steps > FRAMES ? steps / FRAMES : 1;
     return trajectory
@@ -185,6 +221,7 @@ static ddpm_status draw_chunk(struct drawing *drawing)
         chunk.init = drawing->init + (size_t)output->done * each;
         chunk.init_count = values;
     }
+    ddpm_from_give(&drawing->from, output->done, &chunk);
     const double begin = ddpm_clock();
     ddpm_status status =
         output->values ? ddpm_sampler_draw_array(drawing->sampler, &chunk, output->values, values)
@@ -213,6 +250,11 @@ static void say_what_was_drawn(const struct drawing *drawing)
 {
     char kinds[DDPM_KINDS_TEXT_BYTES];
     ddpm_progress_clear();
+    if (drawing->from.invert) {
+        ddpm_progress_remark("inverted %" PRId64 " pictures in %.2f s; by %s", drawing->output.done,
+                             drawing->seconds, ddpm_sampler_description(drawing->sampler));
+        return;
+    }
     ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %s; by %s", drawing->output.done,
                          drawing->seconds, ddpm_kinds_text(kinds, drawing->output.kinds),
                          ddpm_sampler_description(drawing->sampler));
@@ -252,6 +294,8 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_sampler_destroy(&drawing.sampler);
     ddpm_close_model(&drawing.model);
     ddpm_config_destroy(&drawing.config);
+    ddpm_from_clear(&drawing.from);
+    ddpm_interpolation_clear(&drawing.between);
     free(drawing.init);
     return status;
 }
@@ -261,9 +305,25 @@ static const struct ddpm_verb_option options[] = {
      "folder for 0000.png, 0001.png, … and grid.png; required unless there is an array"},
     {"array", 0, false, "FILE.npy",
      "the pictures before rounding, float32 [n,C,H,W]; replaces an older file"},
-    {"count", 'n', false, "N", "pictures (4, or as many as --init has)"},
+    {"count", 'n', false, "N", "pictures (4, or as many as --init or the folder of --from has)"},
     {"init", 0, false, "FILE.npy",
      "x at the first noise level, float32 [n,C,H,W], instead of noise"},
+    {"from", 0, false, "PICTURE|DIR",
+     "begin from a picture or a folder of them, noised; a folder draws as many pictures as it has"},
+    {"strength", 0, false, "S",
+     "with --from: the part of the steps that is run, 0 the picture, 1 nothing of it (0.5; with a "
+     "mask 1)"},
+    {"mask", 0, false, "PICTURE",
+     "with --from: draw where it is white, keep the picture where it is black"},
+    {"resample", 0, false, "N", "with --mask: how often steps are drawn (10)"},
+    {"jump", 0, false, "N", "with --mask: steps that are drawn again at a time (a 25th of all)"},
+    {"invert", 0, false, NULL,
+     "with --from and --array: the x at the first noise level that they are drawn from, for "
+     "--init"},
+    {"interpolate", 0, false, "A,B",
+     "pictures between two seeds, .npy files as for --init, or pictures; with --out FILE.png one "
+     "animated PNG"},
+    {"frames", 0, false, "N", "with --interpolate: how many (16)"},
     {"first", 0, false, "N",
      "number of the first picture; picture k of a seed is always the same "
      "(0)"},
@@ -297,7 +357,11 @@ static const char notes[] =
     "Examples:\n"
     "  ddpm sample runs/first --out drawn -n 16 --seed 7\n"
     "  ddpm sample runs/first --out drawn -n 16 --sampler ddim --sampling-steps 50 --eta 0.5\n"
-    "  ddpm sample runs/first --array drawn.npy --init noise.npy\n";
+    "  ddpm sample runs/first --array drawn.npy --init noise.npy\n"
+    "  ddpm sample runs/first --out drawn --from photo.jpg --strength 0.6\n"
+    "  ddpm sample runs/first --out drawn --from photo.png --mask hole.png\n"
+    "  ddpm sample runs/first --array noise.npy --from photo.jpg --invert --clip off\n"
+    "  ddpm sample runs/first --out between.png --interpolate 3,8 --frames 30\n";
 /* clang-format on */
 
 const struct ddpm_verb ddpm_verb_sample = {

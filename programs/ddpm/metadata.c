@@ -22,13 +22,34 @@ static void add_integer(struct ddpm_metadata *metadata, const char *key, int64_t
     add(metadata, key, text);
 }
 
-static void add_number(struct ddpm_metadata *metadata, const char *key, double value)
+static void add_any_number(struct ddpm_metadata *metadata, const char *key, double value)
 {
     char *text = metadata->values[metadata->count];
-    if (value == 0)
-        return;
     ddpm_print(text, sizeof metadata->values[0], "%.17g", value);
     add(metadata, key, text);
+}
+
+static void add_number(struct ddpm_metadata *metadata, const char *key, double value)
+{
+    if (value != 0)
+        add_any_number(metadata, key, value);
+}
+
+/* Where the chain begins, unless from noise. */
+static void add_beginning(struct ddpm_metadata *metadata,
+                          const struct ddpm_sampler_options *options)
+{
+    if (options->from || options->invert)
+        add(metadata, "ddpm:from", "given");
+    if (options->invert)
+        add(metadata, "ddpm:inverted", "yes");
+    if (options->from)
+        add_any_number(metadata, "ddpm:strength", options->strength);
+    if (!options->mask)
+        return;
+    add(metadata, "ddpm:mask", "given");
+    add_integer(metadata, "ddpm:resample", options->resample);
+    add_integer(metadata, "ddpm:jump", options->jump);
 }
 
 /* The chain; of what only some samplers have, what is set. */
@@ -47,6 +68,7 @@ static void add_sampler(struct ddpm_metadata *metadata, const struct ddpm_sample
     }
     if (options->threshold != 0)
         add_number(metadata, "ddpm:threshold", options->threshold);
+    add_beginning(metadata, options);
 }
 
 /* Without the path of the training pictures, which is nobody's business, and without the number of
@@ -66,7 +88,7 @@ static ddpm_status config_text(const struct ddpm_network *network, char **out)
 
 ddpm_status ddpm_metadata_fill(struct ddpm_metadata *metadata,
                                const struct ddpm_opened_model *model, const char *path,
-                               const struct ddpm_sampler *sampler, uint64_t seed, bool init)
+                               const struct ddpm_sampler *sampler, uint64_t seed, const char *init)
 {
     const struct ddpm_sampler_options *options = ddpm_sampler_in_force(sampler);
     *metadata = (struct ddpm_metadata){0};
@@ -79,7 +101,7 @@ ddpm_status ddpm_metadata_fill(struct ddpm_metadata *metadata,
         add_integer(metadata, "ddpm:step", model->step);
     add(metadata, "ddpm:weights", model->which == DDPM_WEIGHTS_EMA ? "ema" : "model");
     if (init)
-        add(metadata, "ddpm:init", "given");
+        add(metadata, "ddpm:init", init);
     add_sampler(metadata, options);
     add(metadata, "ddpm:clip", options->clip ? "on" : "off");
     snprintf(metadata->values[metadata->count], sizeof metadata->values[0], "%" PRId64 "x%" PRId64,

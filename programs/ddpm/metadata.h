@@ -7,7 +7,7 @@
 #include "formats/png_write.h"
 #include "program.h"
 
-#define DDPM_METADATA_COUNT 20
+#define DDPM_METADATA_COUNT 28
 
 struct ddpm_metadata {
     struct ddpm_png_text texts[DDPM_METADATA_COUNT];
@@ -17,10 +17,11 @@ struct ddpm_metadata {
 };
 
 /* For pictures of `model` (named `path` on the command line) drawn by `sampler` from `seed`, or
- * from an `init` of the caller's. Free with ddpm_metadata_clear(), after failures too. */
+ * from an x that `init` is a word for, unless NULL. Free with ddpm_metadata_clear(), after failures
+ * too. */
 ddpm_status ddpm_metadata_fill(struct ddpm_metadata *metadata,
                                const struct ddpm_opened_model *model, const char *path,
-                               const struct ddpm_sampler *sampler, uint64_t seed, bool init);
+                               const struct ddpm_sampler *sampler, uint64_t seed, const char *init);
 
 /* The number of the picture that the texts are for; a grid has the first one's. */
 void ddpm_metadata_set_picture(struct ddpm_metadata *metadata, int64_t picture, int64_t count);

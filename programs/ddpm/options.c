@@ -11,6 +11,7 @@
 #include "config/nearest.h"
 #include "config/option.h"
 #include "core/memory.h"
+#include "core/text.h"
 
 /* '_' may replace '-', as in the names of Python's programs. */
 static bool same_name(const char *known, const char *given, size_t length)
@@ -284,6 +285,23 @@ ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --%s: got \"%.80s\", want an integer in [%lld, %lld]", name, text,
                           (long long)least, (long long)most);
+    *out = value;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_arguments_number(const struct ddpm_arguments *arguments, const char *name,
+                                  double least, double most, double fallback, double *out)
+{
+    const char *text = ddpm_arguments_get(arguments, name);
+    char *end;
+    *out = fallback;
+    if (!text)
+        return DDPM_OK;
+    const double value = ddpm_parse_double(text, &end);
+    if (end == text || *end || !(value >= least && value <= most))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --%s: got \"%.80s\", want a number in [%g, %g]", name, text,
+                          least, most);
     *out = value;
     return DDPM_OK;
 }

@@ -8,7 +8,7 @@
 #include "program.h"
 
 #define DDPM_MOST_ARGUMENTS 4
-#define DDPM_MOST_VERB_OPTIONS 16
+#define DDPM_MOST_VERB_OPTIONS 24
 
 /* One option of the library given on the command line. */
 struct ddpm_setting {
@@ -39,6 +39,10 @@ const char *ddpm_arguments_get(const struct ddpm_arguments *arguments, const cha
 /* The same as an integer in [least, most], `fallback` when it was not given. */
 ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const char *name,
                                    int64_t least, int64_t most, int64_t fallback, int64_t *out);
+
+/* The same as a number in [least, most]. */
+ddpm_status ddpm_arguments_number(const struct ddpm_arguments *arguments, const char *name,
+                                  double least, double most, double fallback, double *out);
 
 /* Was that option of the library given? */
 bool ddpm_arguments_has_setting(const struct ddpm_arguments *arguments, const char *name);

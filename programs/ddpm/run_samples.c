@@ -78,7 +78,7 @@ static ddpm_status write_grid(const struct ddpm_run_samples *samples, int64_t st
         .network = samples->network, .which = samples->options.weights, .step = step};
     struct ddpm_metadata metadata;
     ddpm_status status = ddpm_metadata_fill(&metadata, &model, samples->run, sampler,
-                                            samples->config->training.seed, false);
+                                            samples->config->training.seed, NULL);
     ddpm_metadata_set_picture(&metadata, 0, samples->grid.count);
     if (status == DDPM_OK)
         status = ddpm_grid_write(path, &samples->grid, pictures, &metadata);

@@ -14,6 +14,9 @@
 /* The most pictures that a grid shows. */
 enum { MOST_IN_GRID = 1024 };
 
+/* How long a frame of an animation is shown, and its first and last. */
+enum { FRAME_MILLISECONDS = 60, END_MILLISECONDS = 1000 };
+
 uint64_t ddpm_grid_cells(int64_t count)
 {
     return (uint64_t)(count < MOST_IN_GRID ? count : MOST_IN_GRID);
@@ -30,18 +33,34 @@ static struct ddpm_grid_shape grid_shape(const struct ddpm_sample_output *output
                                     (int)output->channels, output->scale};
 }
 
+ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
+                                            const struct ddpm_arguments *arguments)
+{
+    const char *out = ddpm_arguments_get(arguments, "out");
+    const size_t length = out ? strlen(out) : 0;
+    const bool frames = ddpm_arguments_get(arguments, "interpolate") && length > 4 &&
+                        strcmp(out + length - 4, ".png") == 0;
+    output->folder = frames ? NULL : out;
+    output->animation = frames ? out : NULL;
+    output->array = ddpm_arguments_get(arguments, "array");
+    if (!out && !output->array)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --out DIR is missing; --array FILE.npy may replace it");
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output)
 {
     output->grid = (int64_t)ddpm_grid_cells(output->count);
     const struct ddpm_grid_shape shape = grid_shape(output);
-    if (!output->folder)
+    if (!output->folder && !output->animation)
         return DDPM_OK;
     if (output->channels > DDPM_PNG_MOST_CHANNELS)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
                           "got a model of %" PRId64 " channels, want at most %d: PNG holds no "
                           "more; --array alone does",
                           output->channels, DDPM_PNG_MOST_CHANNELS);
-    return ddpm_grid_check(&shape);
+    return output->folder ? ddpm_grid_check(&shape) : DDPM_OK;
 }
 
 ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force)
@@ -56,6 +75,12 @@ ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool for
         DDPM_TRY(ddpm_new_array((void **)&output->values, chunk * values, sizeof(float),
                                 "values of pictures"));
         DDPM_TRY(ddpm_npy_writer_create(&output->writer, output->array, DDPM_NPY_F32, 3, shape));
+    }
+    if (output->animation) {
+        ddpm_metadata_set_picture(output->metadata, output->first, output->count);
+        DDPM_TRY(ddpm_apng_create(&output->frames, output->animation, (int)output->height,
+                                  (int)output->width, (int)output->channels, 0,
+                                  output->metadata->texts, output->metadata->count));
     }
     return output->folder ? ddpm_make_output_folder(output->folder, force) : DDPM_OK;
 }
@@ -72,6 +97,15 @@ static ddpm_status write_picture(struct ddpm_sample_output *output, int64_t inde
                        output->metadata->texts, output->metadata->count);
     free(path);
     return status;
+}
+
+static ddpm_status write_frame(struct ddpm_sample_output *output, int64_t index)
+{
+    const int64_t number = output->done + index;
+    const bool end = number == 0 || number == output->count - 1;
+    return ddpm_apng_append(output->frames,
+                            output->pictures + (size_t)index * ddpm_sample_output_values(output),
+                            end ? END_MILLISECONDS : FRAME_MILLISECONDS);
 }
 
 /* `values` as `pictures`. */
@@ -100,6 +134,8 @@ ddpm_status ddpm_sample_output_add(struct ddpm_sample_output *output, int64_t co
         const uint8_t *picture = output->pictures + (size_t)i * each;
         if (output->folder)
             DDPM_TRY(write_picture(output, i));
+        if (output->frames)
+            DDPM_TRY(write_frame(output, i));
         if (output->channels <= DDPM_PNG_MOST_CHANNELS)
             ++output->kinds[ddpm_picture_kind_of(picture, (int)output->height, (int)output->width,
                                                  (int)output->channels)];
@@ -116,6 +152,8 @@ ddpm_status ddpm_sample_output_finish(struct ddpm_sample_output *output)
     const struct ddpm_grid_shape shape = grid_shape(output);
     if (output->writer)
         DDPM_TRY(ddpm_npy_writer_finish(&output->writer));
+    if (output->frames)
+        DDPM_TRY(ddpm_apng_finish(&output->frames));
     if (!output->folder)
         return DDPM_OK;
     DDPM_TRY(ddpm_format(&path, "%s/grid.png", output->folder));
@@ -128,6 +166,7 @@ ddpm_status ddpm_sample_output_finish(struct ddpm_sample_output *output)
 void ddpm_sample_output_clear(struct ddpm_sample_output *output)
 {
     ddpm_npy_writer_abandon(&output->writer);
+    ddpm_apng_abandon(&output->frames);
     free(output->pictures);
     free(output->values);
     free(output->cells);

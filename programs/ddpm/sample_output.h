@@ -1,16 +1,19 @@
-/* What ddpm sample writes: pictures and their grid into a folder, or all values into one array, or
- * both. */
+/* What ddpm sample writes: pictures and their grid into a folder, or pictures as frames into one
+ * animated PNG, or all values into one array; an array also beside the others. */
 #ifndef DDPM_PROGRAM_SAMPLE_OUTPUT_H
 #define DDPM_PROGRAM_SAMPLE_OUTPUT_H
 
+#include "formats/apng_write.h"
 #include "formats/npy.h"
 #include "grid_file.h"
 #include "health.h"
 #include "metadata.h"
+#include "options.h"
 
 struct ddpm_sample_output {
     const char *folder;                /* NULL: no pictures */
     const char *array;                 /* file; NULL: none */
+    const char *animation;             /* file, in place of the folder; NULL: none */
     struct ddpm_metadata *metadata;    /* borrowed */
     int64_t first, count;              /* number of the first picture, and how many */
     int64_t height, width, channels;   /* of a picture */
@@ -23,7 +26,13 @@ struct ddpm_sample_output {
     int64_t done;                      /* pictures added */
     int64_t kinds[DDPM_PICTURE_KINDS]; /* how many of each */
     struct ddpm_npy_writer *writer;
+    struct ddpm_apng *frames;
 };
+
+/* Where to, as --out and --array say it: the frames of --interpolate go into one file where --out
+ * names one. */
+ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
+                                            const struct ddpm_arguments *arguments);
 
 /* Can a folder hold the pictures and their grid? Reads `folder`, `count` to `channels`, and
  * `scale`. DDPM_ERROR_UNSUPPORTED for more channels than a PNG has, DDPM_ERROR_ARGUMENT for a grid
@@ -31,7 +40,7 @@ struct ddpm_sample_output {
 ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output);
 
 /* The fields up to `scale` are set. Check and allocate everything, then make the folder, which must
- * be new or empty unless `force`, and begin the array. */
+ * be new or empty unless `force`, and begin the array and the animation. */
 ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force);
 
 /* How many of `count` pictures the grid shows. */
@@ -44,10 +53,10 @@ size_t ddpm_sample_output_values(const struct ddpm_sample_output *output);
  * when one has diverged. */
 ddpm_status ddpm_sample_output_add(struct ddpm_sample_output *output, int64_t count);
 
-/* Write the grid and commit the array. */
+/* Write the grid, and commit the array and the animation. */
 ddpm_status ddpm_sample_output_finish(struct ddpm_sample_output *output);
 
-/* Free all; an array that was not finished is removed. */
+/* Free all; files that were not finished are removed. */
 void ddpm_sample_output_clear(struct ddpm_sample_output *output);
 
 #endif

@@ -25,7 +25,8 @@ enum ddpm_stream {
     DDPM_STREAM_SAMPLE_STEP = 7, /* z of the reverse step: step = t, sample = picture */
     DDPM_STREAM_SYNTHETIC = 8,   /* procedural pictures: sample = picture */
     DDPM_STREAM_BENCH = 9,       /* contents that do not matter */
-    DDPM_STREAM_OFFSET = 10,     /* offset noise of training */
+    DDPM_STREAM_KNOWN = 10,      /* noise of pixels that a mask keeps: numbered as SAMPLE_STEP */
+    DDPM_STREAM_OFFSET = 11,     /* offset noise of training */
 };
 
 struct ddpm_random4 {

@@ -92,15 +92,39 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
         .churn_noise = chain->churn_noise,
     };
     if (status == DDPM_OK)
-        status = ddpm_sampler_turns(chain->kind, &request, turns);
+        status = ddpm_chain_fill(chain, &request, turns);
+    if (status == DDPM_OK)
+        turns->start = path.kind == DDPM_PATH_SCHEDULE ? 1 : levels[0].sigma;
     free(levels);
     ddpm_path_clear(&path);
     return status;
 }
 
+/* ", strength 0.4, inside a mask, every 2 steps 10 times" */
+static void given_text(const struct ddpm_chain_given *given, char *text, size_t bytes)
+{
+    char strength[30] = "";
+    if (given->invert)
+        snprintf(text, bytes, ", inverted");
+    if (!given->from)
+        return;
+    if (!given->mask || given->strength < 1)
+        ddpm_print(strength, sizeof strength, ", strength %g", given->strength);
+    if (!given->mask)
+        snprintf(text, bytes, "%s", strength);
+    else if (given->resample == 1)
+        snprintf(text, bytes, "%s, inside a mask", strength);
+    else if (given->jump == 1)
+        snprintf(text, bytes, "%s, inside a mask, every step %lld times", strength,
+                 (long long)given->resample);
+    else
+        snprintf(text, bytes, "%s, inside a mask, every %lld steps %lld times", strength,
+                 (long long)given->jump, (long long)given->resample);
+}
+
 const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN_BYTES])
 {
-    char threshold[40] = "", eta[40] = "", order[40] = "", churn[40] = "";
+    char threshold[40] = "", eta[40] = "", order[40] = "", churn[40] = "", given[100] = "";
     if (chain->threshold != 0)
         ddpm_print(threshold, sizeof threshold, ", threshold %g", chain->threshold);
     if (chain->eta != 0)
@@ -109,8 +133,9 @@ const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN
         snprintf(order, sizeof order, ", order %d", chain->order);
     if (chain->churn != 0)
         ddpm_print(churn, sizeof churn, ", churn %g", chain->churn);
-    snprintf(text, DDPM_CHAIN_BYTES, "%s, %lld step%s, %s%s%s%s%s", chain->kind->name,
+    given_text(&chain->given, given, sizeof given);
+    snprintf(text, DDPM_CHAIN_BYTES, "%s, %lld step%s, %s%s%s%s%s%s", chain->kind->name,
              (long long)chain->steps, chain->steps == 1 ? "" : "s", chain->spacing->name, threshold,
-             eta, order, churn);
+             eta, order, churn, given);
     return text;
 }

@@ -99,10 +99,9 @@ static ddpm_status check_churn(const struct ddpm_sampler_kind *kind,
     return DDPM_OK;
 }
 
-ddpm_status ddpm_sampler_turns(const struct ddpm_sampler_kind *kind,
-                               const struct ddpm_sampler_request *request, struct ddpm_turns *turns)
+ddpm_status ddpm_sampler_check(const struct ddpm_sampler_kind *kind,
+                               const struct ddpm_sampler_request *request)
 {
-    turns->count = 0;
     DDPM_TRY(check_levels(request));
     if (kind->discrete && (!request->path || request->path->kind != DDPM_PATH_SCHEDULE))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
@@ -110,8 +109,35 @@ ddpm_status ddpm_sampler_turns(const struct ddpm_sampler_kind *kind,
                           kind->name);
     DDPM_TRY(check_eta(kind, request->eta));
     DDPM_TRY(check_order(kind, request->order));
-    DDPM_TRY(check_churn(kind, request));
-    return kind->fill(request, turns);
+    return check_churn(kind, request);
+}
+
+ddpm_status ddpm_sampler_append(const struct ddpm_sampler_kind *kind,
+                                const struct ddpm_sampler_request *request, size_t step,
+                                struct ddpm_turns *turns)
+{
+    const size_t first = turns->count;
+    DDPM_TRY(kind->fill(request, turns));
+    for (size_t i = first; i < turns->count; ++i)
+        turns->items[i].step += step;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_sampler_turns(const struct ddpm_sampler_kind *kind,
+                               const struct ddpm_sampler_request *request, struct ddpm_turns *turns)
+{
+    ddpm_turns_empty(turns);
+    DDPM_TRY(ddpm_sampler_check(kind, request));
+    return ddpm_sampler_append(kind, request, 0, turns);
+}
+
+ddpm_status ddpm_sampler_invert(const struct ddpm_sampler_request *request,
+                                struct ddpm_turns *turns)
+{
+    ddpm_turns_empty(turns);
+    DDPM_TRY(check_levels(request));
+    turns->picture = 1;
+    return ddpm_fill_inversion(request, turns);
 }
 
 size_t ddpm_turns_evaluations(const struct ddpm_turns *turns)
@@ -120,6 +146,12 @@ size_t ddpm_turns_evaluations(const struct ddpm_turns *turns)
     for (size_t i = 0; i < turns->count; ++i)
         evaluations += turns->items[i].evaluate;
     return evaluations;
+}
+
+void ddpm_turns_empty(struct ddpm_turns *turns)
+{
+    turns->count = 0;
+    turns->picture = turns->noise = 0;
 }
 
 void ddpm_turns_clear(struct ddpm_turns *turns)

@@ -14,18 +14,27 @@
  * x̂_0 and out, the network's raw result, come from an evaluation at `at` on the current x; z is
  * fresh noise. k_j is what slot j held before this turn: a turn may read a slot and fill it. A
  * weight of exactly 0 means that its term is not there, and a slot that was never filled is read
- * with weight 0 only. */
+ * with weight 0 only.
+ *
+ * Where a picture is drawn inside a mask, the last turn of a step also has `blend`. Then, outside
+ * the mask, x' = known·picture + known_noise·z' instead, with noise z' of a stream of its own. */
 struct ddpm_turn {
     bool evaluate;        /* run the network first; else x0 and out are 0 and keep_x0 is -1 */
     struct ddpm_level at; /* of the current x, when the network is run */
     double x0, x, out, kept[DDPM_SAMPLER_SLOTS], noise;
     int keep_x0; /* the slot that x̂_0 goes into after the sum; -1: none */
     size_t step; /* the step this turn belongs to, from 0; its last turn completes it */
+    bool blend;
+    double known, known_noise;
 };
 
 struct ddpm_turns {
     struct ddpm_turn *items;
     size_t count, capacity;
+    /* Where a chain begins from a picture, x is picture·(the picture) + noise·z before the first
+     * turn, with the z that it begins from otherwise. Both 0: it does not. */
+    double picture, noise;
+    double start; /* deviation of x before the first turn where it begins from noise alone */
 };
 
 /* The turns that follow turn `index`: the number of its noise z. The last turn's is 0, and with one
@@ -35,6 +44,8 @@ static inline uint32_t ddpm_turns_left(const struct ddpm_turns *turns, size_t in
     return (uint32_t)(turns->count - 1 - index);
 }
 
+/* Take all turns out, but keep the memory; free it. */
+void ddpm_turns_empty(struct ddpm_turns *turns);
 void ddpm_turns_clear(struct ddpm_turns *turns);
 
 struct ddpm_sampler_request {
@@ -76,6 +87,21 @@ ddpm_status ddpm_sampler_find(const char *name, const struct ddpm_sampler_kind *
 ddpm_status ddpm_sampler_turns(const struct ddpm_sampler_kind *kind,
                                const struct ddpm_sampler_request *request,
                                struct ddpm_turns *turns);
+
+/* Check a request for turns, as ddpm_sampler_turns() does. */
+ddpm_status ddpm_sampler_check(const struct ddpm_sampler_kind *kind,
+                               const struct ddpm_sampler_request *request);
+
+/* Fill in the turns of a checked request, or of some successive levels of one, behind those that
+ * are there. Its steps are counted from `step`. */
+ddpm_status ddpm_sampler_append(const struct ddpm_sampler_kind *kind,
+                                const struct ddpm_sampler_request *request, size_t step,
+                                struct ddpm_turns *turns);
+
+/* Fill `turns` anew with ddim run backwards, from the last level to the first: x is a picture, and
+ * becomes the x that ddim would draw it from. Its steps are as many. */
+ddpm_status ddpm_sampler_invert(const struct ddpm_sampler_request *request,
+                                struct ddpm_turns *turns);
 
 /* How often the turns run the network. */
 size_t ddpm_turns_evaluations(const struct ddpm_turns *turns);

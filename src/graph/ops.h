@@ -73,6 +73,10 @@ struct ddpm_value *ddpm_combine(struct ddpm_graph *graph, struct ddpm_value *row
                                 enum ddpm_dtype dtype, struct ddpm_value *into);
 /* Clip each picture at the quantile of its magnitudes, and scale it into [-1,1]. */
 struct ddpm_value *ddpm_threshold(struct ddpm_graph *graph, struct ddpm_value *x, double quantile);
+/* mask·a + (1-mask)·b, one mask value per pixel. Written into `into`, which may be a or b, or,
+ * where that is NULL, into a fresh value. */
+struct ddpm_value *ddpm_blend(struct ddpm_graph *graph, struct ddpm_value *mask,
+                              struct ddpm_value *a, struct ddpm_value *b, struct ddpm_value *into);
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
                                       struct ddpm_value *losses);
 /* copies: the weights in bf16, or NULL: none are kept. */

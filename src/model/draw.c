@@ -51,26 +51,43 @@ static ddpm_status write_rows(struct ddpm_sampler *s, const struct ddpm_turn *tu
     for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j)
         row[DDPM_TURN_KEPT + j] = (float)turn->kept[j];
     row[DDPM_TURN_NOISE] = (float)turn->noise;
-    row[DDPM_TURN_START] = (float)s->turns.items[0].at.sigma;
+    row[DDPM_TURN_START] = (float)s->turns.start;
     row[DDPM_TURN_ONE] = 1;
+    row[DDPM_TURN_KNOWN] = (float)turn->known;
+    row[DDPM_TURN_KNOWN_NOISE] = (float)turn->known_noise;
     for (int64_t b = 0; b < s->options.batch; ++b)
         memcpy(s->host_rows + b * DDPM_TURN_COLUMNS, row, sizeof row);
     return ddpm_graph_write(s->graph, s->rows, s->host_rows);
 }
 
-/* x as it begins: drawn, or the caller's. */
-static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t count)
+/* x of a plain draw at the first level. */
+static ddpm_status start_from_noise(const struct drawing *drawing, int64_t offset)
 {
     struct ddpm_sampler *s = drawing->sampler;
     DDPM_TRY(write_counters(drawing, offset, 0));
-    DDPM_TRY(write_rows(s, &s->turns.items[0]));
-    if (!drawing->draw.init)
-        return ddpm_graph_run(s->graph, s->parts.start);
-    struct ddpm_tensor given = s->x->tensor;
-    given.n = count;
-    memset(s->host_x, 0, ddpm_tensor_bytes(&s->x->tensor));
-    ddpm_nchw_to_nhwc(&given, drawing->draw.init + offset * values_per_picture(s), s->host_x);
-    return ddpm_graph_write(s->graph, s->x, s->host_x);
+    DDPM_TRY(write_rows(s, &(struct ddpm_turn){0}));
+    return ddpm_graph_run(s->graph, s->parts.start);
+}
+
+/* x of a picture that is noised as far as the first turn wants. */
+static ddpm_status start_from_picture(const struct drawing *drawing, int64_t offset)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    const struct ddpm_turn noising = {.known = s->turns.picture, .known_noise = s->turns.noise};
+    DDPM_TRY(write_counters(drawing, offset, 0));
+    DDPM_TRY(write_rows(s, &noising));
+    return ddpm_graph_run(s->graph, s->parts.start_picture);
+}
+
+/* x as it begins, and what else the draw is given. */
+static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t count)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    DDPM_TRY(ddpm_sampler_write_given(s, &drawing->draw, offset, count));
+    if (drawing->draw.init)
+        return DDPM_OK;
+    return s->turns.picture == 0 ? start_from_noise(drawing, offset)
+                                 : start_from_picture(drawing, offset);
 }
 
 static ddpm_status read_planar(struct ddpm_sampler *s)
@@ -156,27 +173,24 @@ static ddpm_status draw_batch(const struct drawing *drawing, int64_t offset)
     return hand_out(drawing, offset, count);
 }
 
-static ddpm_status check_draw(const struct ddpm_sampler *s, const struct ddpm_draw *draw)
+static ddpm_status check_numbers(const struct ddpm_draw *draw)
 {
-    if (draw->every < 0)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: every: got %lld steps, want 0 or more",
-                          (long long)draw->every);
     if (draw->count < 1 || draw->first < 0 || draw->count > INT32_MAX ||
         draw->first > INT32_MAX - draw->count)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "sampling: got %lld pictures from number %lld, want 1 or more from 0 or "
                           "more",
                           (long long)draw->count, (long long)draw->first);
-    if (!draw->init)
-        return DDPM_OK;
-    const int64_t values = draw->count * values_per_picture(s);
-    DDPM_TRY(ddpm_check_length("sampling: init", draw->init_count, (double)values));
-    for (int64_t i = 0; i < values; ++i)
-        if (!isfinite(draw->init[i]))
-            return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                              "sampling: init: got %g at place %lld, want finite numbers",
-                              (double)draw->init[i], (long long)i);
     return DDPM_OK;
+}
+
+static ddpm_status check_draw(const struct ddpm_sampler *s, const struct ddpm_draw *draw)
+{
+    if (draw->every < 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: every: got %lld steps, want 0 or more",
+                          (long long)draw->every);
+    DDPM_TRY(check_numbers(draw));
+    return ddpm_sampler_check_given(s, draw);
 }
 
 static ddpm_status draw_all(struct drawing *drawing, const struct ddpm_draw *given, size_t values)
@@ -210,6 +224,23 @@ ddpm_status ddpm_sampler_draw_array(struct ddpm_sampler *sampler, const struct d
     return draw_all(&drawing, draw, values);
 }
 
+ddpm_status ddpm_sampler_start_noise(struct ddpm_sampler *sampler, uint64_t seed, int64_t first,
+                                     int64_t count, float *x, size_t values)
+{
+    DDPM_REQUIRE(sampler);
+    DDPM_REQUIRE(x);
+    const int64_t batch = sampler->options.batch, each = values_per_picture(sampler);
+    const struct drawing drawing = {
+        .sampler = sampler, .draw = {.seed = seed, .first = first, .count = count}, .values = x};
+    DDPM_TRY(check_numbers(&drawing.draw));
+    DDPM_TRY(ddpm_check_length("sampling: x", values, (double)count * (double)each));
+    for (int64_t offset = 0; offset < count; offset += batch) {
+        DDPM_TRY(start_from_noise(&drawing, offset));
+        DDPM_TRY(hand_out(&drawing, offset, count - offset < batch ? count - offset : batch));
+    }
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_options *given,
                         uint8_t *pictures, size_t bytes)
 {
@@ -223,6 +254,10 @@ ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_o
         .first = all.first,
         .seed = all.seed,
         .every = all.every,
+        .from = all.from,
+        .from_count = all.from_count,
+        .mask = all.mask,
+        .mask_count = all.mask_count,
         .callback = all.callback,
         .user = all.user,
     };
@@ -244,6 +279,11 @@ ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_o
         .churn_max = all.churn_max,
         .churn_noise = all.churn_noise,
         .threshold = all.threshold,
+        .from = all.from != NULL,
+        .strength = all.strength,
+        .mask = all.mask != NULL,
+        .resample = all.resample,
+        .jump = all.jump,
     };
     DDPM_TRY(ddpm_sampler_create(network, &options, &sampler));
     ddpm_status status = ddpm_sampler_draw(sampler, &draw, pictures, bytes);

@@ -44,6 +44,25 @@ static ddpm_status spacing_by_name(const char *name, int *out)
     return DDPM_OK;
 }
 
+/* The chain as it begins. Only where a sampler that draws noise was named it is refused for an
+ * inversion. */
+static ddpm_status give(struct ddpm_sampler *sampler)
+{
+    struct ddpm_sampler_options *options = &sampler->options;
+    const struct ddpm_chain_given given = {.from = options->from != 0,
+                                           .strength = options->strength,
+                                           .invert = options->invert != 0,
+                                           .mask = options->mask != 0,
+                                           .resample = options->resample,
+                                           .jump = options->jump};
+    if (given.invert && !options->sampler && options->eta == 0 && options->churn == 0)
+        ddpm_chain_quieten(&sampler->chain);
+    DDPM_TRY(ddpm_chain_give(&sampler->chain, &given));
+    options->resample = sampler->chain.given.resample;
+    options->jump = sampler->chain.given.jump;
+    return DDPM_OK;
+}
+
 /* The configured chain with the options over it, or theirs alone; the options are then what is in
  * force. */
 static ddpm_status choose_chain(struct ddpm_sampler *sampler)
@@ -68,6 +87,7 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     sampler->chain =
         ddpm_chain_resolve(&wanted, (enum ddpm_objective_kind)config->diffusion.objective,
                            config->diffusion.timesteps);
+    DDPM_TRY(give(sampler));
     options->sampler = sampler->chain.kind->name;
     options->spacing = sampler->chain.spacing->name;
     options->steps = sampler->chain.steps;
@@ -129,7 +149,8 @@ static ddpm_status make_turns(struct ddpm_sampler *sampler)
     const struct ddpm_chain *chain = &sampler->chain;
     DDPM_TRY(ddpm_chain_turns(chain, &sampler->network->config.diffusion,
                               sampler->options.clip != 0, &sampler->turns));
-    sampler->steps = chain->steps;
+    const struct ddpm_turns *turns = &sampler->turns;
+    sampler->steps = turns->count ? (int64_t)turns->items[turns->count - 1].step + 1 : 0;
     sampler->evaluations = (int64_t)ddpm_turns_evaluations(&sampler->turns);
     ddpm_chain_text(chain, sampler->description);
     return DDPM_OK;

@@ -1,19 +1,21 @@
 /* A sampler's turns as parts of one graph:
  *
  *     start         x ~ N(0, I); on a continuous path times the first level's sigma
+ *     start picture x = KNOWN·picture + KNOWN_NOISE·z, with the same z
  *     evaluate      out = network(INPUT·x, TIME),  x̂_0 = X0_X·x + X0_OUT·out, clipped
  *     step          x = X0·x̂_0 + X·x + OUT·out + Σ KEPT_j·k_j
  *     noisy step    the same + NOISE·z
  *     keep j        k_j = x̂_0
+ *     blend         x = KNOWN·picture + KNOWN_NOISE·z' outside the mask
  *
- * A turn runs one to three of them. Parts that no turn needs are not built. */
+ * A turn runs one to four of them. Parts that no turn needs are not built. */
 #include "core/random.h"
 #include "model/sampler_state.h"
 #include "nets/nets.h"
 
 /* What the turns need beside x. */
 struct needs {
-    bool x0, out, noise, quiet, keep[DDPM_SAMPLER_SLOTS];
+    bool x0, out, noise, quiet, keep[DDPM_SAMPLER_SLOTS], blend;
 };
 
 static struct needs find_needs(const struct ddpm_turns *turns)
@@ -25,6 +27,7 @@ static struct needs find_needs(const struct ddpm_turns *turns)
         needs.out |= turn->out != 0;
         needs.noise |= turn->noise != 0;
         needs.quiet |= turn->noise == 0;
+        needs.blend |= turn->blend;
         if (turn->keep_x0 >= 0)
             needs.keep[turn->keep_x0] = true;
     }
@@ -52,6 +55,42 @@ static void build_start(struct ddpm_sampler *sampler, const struct ddpm_tensor *
             : ddpm_combine(g, sampler->rows, columns, (struct ddpm_value *[DDPM_COMBINED]){noise},
                            false, DDPM_F32, NULL);
     ddpm_graph_keep(sampler->x);
+}
+
+/* KNOWN·picture + KNOWN_NOISE·z, with normals of that stream. */
+static struct ddpm_value *build_noised_picture(struct ddpm_sampler *sampler, uint32_t stream,
+                                               struct ddpm_value *into)
+{
+    struct ddpm_graph *g = sampler->graph;
+    const int columns[DDPM_COMBINED] = {DDPM_TURN_KNOWN, DDPM_TURN_KNOWN_NOISE};
+    struct ddpm_value *inputs[DDPM_COMBINED] = {sampler->picture};
+    if (sampler->picture)
+        inputs[1] = ddpm_draw_normal(g, sampler->counters, 0, stream, &sampler->picture->tensor);
+    return ddpm_combine(g, sampler->rows, columns, inputs, false, DDPM_F32, into);
+}
+
+/* What a draw is given, and where it begins if that is a picture. */
+static void build_given(struct ddpm_sampler *sampler, const struct needs *needs,
+                        const struct ddpm_tensor *shape)
+{
+    struct ddpm_graph *g = sampler->graph;
+    const bool begins = sampler->turns.picture != 0;
+    if (begins || needs->blend)
+        sampler->picture = ddpm_graph_input(g, DDPM_F32, shape->n, shape->h, shape->w, shape->c);
+    if (needs->blend)
+        sampler->mask = ddpm_graph_input(g, DDPM_F32, shape->n, shape->h, shape->w, 1);
+    if (!begins)
+        return;
+    sampler->parts.start_picture = ddpm_graph_begin_part(g, "start picture");
+    build_noised_picture(sampler, DDPM_STREAM_SAMPLE_INIT, sampler->x);
+}
+
+static void build_blend(struct ddpm_sampler *sampler)
+{
+    struct ddpm_graph *g = sampler->graph;
+    sampler->parts.blend = ddpm_graph_begin_part(g, "blend");
+    struct ddpm_value *known = build_noised_picture(sampler, DDPM_STREAM_KNOWN, NULL);
+    ddpm_blend(g, sampler->mask, sampler->x, known, sampler->x);
 }
 
 static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct turn_values *made)
@@ -132,6 +171,7 @@ ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler)
         ddpm_tensor_make(DDPM_F32, options->batch, options->height, options->width, channels);
     ddpm_graph_use(g, &network->weights, (int)options->weights);
     build_start(sampler, &shape);
+    build_given(sampler, &needs, &shape);
     for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j)
         if (needs.keep[j])
             made.kept[j] = ddpm_graph_value(g, DDPM_VALUE_KEPT, shape);
@@ -141,6 +181,8 @@ ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler)
     if (needs.noise)
         sampler->parts.noisy_step = build_step(sampler, &needs, &made, true);
     build_keeping(sampler, &needs, &made);
+    if (needs.blend)
+        build_blend(sampler);
     ddpm_graph_fuse(g, ~0u);
     return g->status;
 }
@@ -158,7 +200,9 @@ static ddpm_status submit(void *user)
     if (of->turn->evaluate)
         DDPM_TRY(ddpm_graph_run(g, parts->evaluate));
     DDPM_TRY(ddpm_graph_run(g, of->turn->noise != 0 ? parts->noisy_step : parts->step));
-    return of->turn->keep_x0 >= 0 ? ddpm_graph_run(g, parts->keep[of->turn->keep_x0]) : DDPM_OK;
+    if (of->turn->keep_x0 >= 0)
+        DDPM_TRY(ddpm_graph_run(g, parts->keep[of->turn->keep_x0]));
+    return of->turn->blend ? ddpm_graph_run(g, parts->blend) : DDPM_OK;
 }
 
 ddpm_status ddpm_sampler_run_turn(struct ddpm_sampler *sampler, const struct ddpm_turn *turn)
@@ -166,13 +210,13 @@ ddpm_status ddpm_sampler_run_turn(struct ddpm_sampler *sampler, const struct ddp
     struct turn_of of = {sampler, turn};
     DDPM_TRY(ddpm_graph_refresh(sampler->graph)); /* a replay would leave it out */
     struct ddpm_recording *recording =
-        &sampler->recordings[turn->evaluate][turn->noise != 0][1 + turn->keep_x0];
+        &sampler->recordings[turn->evaluate][turn->noise != 0][1 + turn->keep_x0][turn->blend];
     return ddpm_recording_run(recording, sampler->network->device, submit, &of);
 }
 
 void ddpm_sampler_release_recordings(struct ddpm_sampler *sampler)
 {
-    struct ddpm_recording *all = &sampler->recordings[0][0][0];
+    struct ddpm_recording *all = &sampler->recordings[0][0][0][0];
     for (size_t i = 0; i < sizeof sampler->recordings / sizeof *all; ++i)
         ddpm_recording_release(&all[i], sampler->network->device);
 }

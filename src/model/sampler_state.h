@@ -1,5 +1,5 @@
-/* The inside of struct ddpm_sampler, shared by sampler.c (options, turns), sampler_graph.c and
- * draw.c. */
+/* The inside of struct ddpm_sampler, shared by sampler.c (options, turns), sampler_graph.c, draw.c
+ * and given.c (what a draw is given). */
 #ifndef DDPM_MODEL_SAMPLER_STATE_H
 #define DDPM_MODEL_SAMPLER_STATE_H
 
@@ -24,15 +24,19 @@ enum ddpm_turn_column {
     DDPM_TURN_NOISE = DDPM_TURN_KEPT + DDPM_SAMPLER_SLOTS,
     DDPM_TURN_START, /* deviation of the first x, off a schedule */
     DDPM_TURN_ONE,   /* 1, for copies */
+    DDPM_TURN_KNOWN, /* KNOWN·picture + KNOWN_NOISE·z: where a chain begins, or outside a mask */
+    DDPM_TURN_KNOWN_NOISE,
     DDPM_TURN_COLUMNS,
 };
 
-/* What a turn runs: [evaluate], then step or noisy step, then [keep]. */
+/* What a turn runs: [evaluate], then step or noisy step, then [keep], then [blend]. */
 struct ddpm_sampler_parts {
-    int start; /* x = noise */
+    int start;         /* x = noise */
+    int start_picture; /* x = a noised picture */
     int evaluate;
     int step, noisy_step;
     int keep[DDPM_SAMPLER_SLOTS];
+    int blend; /* outside the mask, x = a noised picture */
 };
 
 struct ddpm_sampler {
@@ -47,7 +51,8 @@ struct ddpm_sampler {
     struct ddpm_graph *graph;
     struct ddpm_sampler_parts parts;
     struct ddpm_value *counters, *rows, *x;
-    struct ddpm_recording recordings[2][2][1 + DDPM_SAMPLER_SLOTS]; /* by kind of turn */
+    struct ddpm_value *picture, *mask; /* of the draw; NULL where the turns look at none */
+    struct ddpm_recording recordings[2][2][1 + DDPM_SAMPLER_SLOTS][2]; /* by kind of turn */
 
     int32_t *host_counters; /* [batch][4] */
     float *host_rows;       /* [batch][DDPM_TURN_COLUMNS] */
@@ -60,6 +65,14 @@ ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler);
 
 /* Run one turn, as a recording where the device has them. */
 ddpm_status ddpm_sampler_run_turn(struct ddpm_sampler *sampler, const struct ddpm_turn *turn);
+
+/* Is a draw given the x, pictures and masks that the sampler was planned for, and no others? */
+ddpm_status ddpm_sampler_check_given(const struct ddpm_sampler *sampler,
+                                     const struct ddpm_draw *draw);
+
+/* Put what the draw is given for `count` pictures from its picture `offset` on into the graph. */
+ddpm_status ddpm_sampler_write_given(struct ddpm_sampler *sampler, const struct ddpm_draw *draw,
+                                     int64_t offset, int64_t count);
 
 void ddpm_sampler_release_recordings(struct ddpm_sampler *sampler);
 

@@ -157,6 +157,24 @@ static ddpm_status sample(struct bench *bench)
     return sample_into(bench->network, &options, pictures);
 }
 
+static ddpm_status sample_inside_mask(struct bench *bench)
+{
+    uint8_t pictures[48];
+    static const float mask[16] = {1, 1, 1};
+    struct ddpm_sample_options options = {.size = sizeof options,
+                                          .count = 1,
+                                          .batch = 1,
+                                          .clip = -1,
+                                          .from = bench->given.pictures,
+                                          .from_count = 48,
+                                          .strength = 0.5,
+                                          .mask = mask,
+                                          .mask_count = 16,
+                                          .resample = 2,
+                                          .jump = 1};
+    return sample_into(bench->network, &options, pictures);
+}
+
 static ddpm_status parameters(struct bench *bench)
 {
     float values[4];
@@ -220,6 +238,7 @@ TEST(step_from_data)
 TEST(diagnose)
 TEST(forward)
 TEST(sample)
+TEST(sample_inside_mask)
 TEST(parameters)
 TEST(save_and_load)
 TEST(open_run)
@@ -237,12 +256,19 @@ static void the_last_checkpoint_is_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_configure),      cmocka_unit_test(test_create_and_step),
-        cmocka_unit_test(test_step_from_data), cmocka_unit_test(test_diagnose),
-        cmocka_unit_test(test_forward),        cmocka_unit_test(test_sample),
-        cmocka_unit_test(test_parameters),     cmocka_unit_test(test_save_and_load),
-        cmocka_unit_test(test_open_run),       cmocka_unit_test(test_save_checkpoint),
-        cmocka_unit_test(test_resume),         cmocka_unit_test(the_last_checkpoint_is_whole),
+        cmocka_unit_test(test_configure),
+        cmocka_unit_test(test_create_and_step),
+        cmocka_unit_test(test_step_from_data),
+        cmocka_unit_test(test_diagnose),
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_sample_inside_mask),
+        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_open_run),
+        cmocka_unit_test(test_save_checkpoint),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(the_last_checkpoint_is_whole),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

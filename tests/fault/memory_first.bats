@@ -77,6 +77,10 @@ zeros() {
     lacks_memory "are needed (weights" sample "$small" --out drawn --image-size 1024 --count 64 --batch 64
 }
 
+@test "sample: too many frames of an interpolation" {
+    lacks_memory "are needed (weights" sample "$small" --out drawn --image-size 128 --interpolate 1,2 --frames 20000
+}
+
 @test "sample: a grid too large beside pictures that fit" {
     lacks_memory "are needed (weights" sample "$small" --out drawn --image-size 600 --count 1024
 }

@@ -2,9 +2,9 @@
  *
  *     test_kernel_bits [DEVICE [LEVEL]]
  *
- * Sums of pictures, whose every product and sum is rounded where ops.inc says; whole timesteps, as
- * fp32 and as int32; losses, with a weight of 1 and without one. Exit 77 where there is no such
- * device or level. */
+ * Sums of pictures, whose every product and sum is rounded where ops.inc says; blends; whole
+ * timesteps, as fp32 and as int32; losses, with a weight of 1 and without one. Exit 77 where there
+ * is no such device or level. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -185,6 +185,27 @@ static void sums_round_where_it_is_said(void **unused)
     }
 }
 
+/* Where the mask is 0 or 1 a pixel keeps its bits, whatever the other picture has there. Into a
+ * picture of its own, and in place of either. */
+static void blends_keep_bits(void **unused)
+{
+    (void)unused;
+    double mask[COUNT / C], a[COUNT], b[COUNT], values[COUNT];
+    for (int p = 0; p < COUNT / C; ++p)
+        mask[p] = p % 3 == 1;
+    for (int place = 0; place < 3; ++place) {
+        struct ddpm_call call = {.op = DDPM_OP_BLEND};
+        call.in[0] = upload(allocate(DDPM_F32, N, H, W, 1), mask);
+        call.in[1] = picture(DDPM_F32, 1, a);
+        call.in[2] = picture(DDPM_F32, 2, b);
+        call.out[0] = place ? call.in[place] : allocate(DDPM_F32, N, H, W, C);
+        for (int i = 0; i < COUNT; ++i)
+            values[i] = mask[i / C] > 0 ? a[i] : b[i];
+        run(call);
+        assert_same(upload(allocate(DDPM_F32, N, H, W, C), values), call.out[0]);
+    }
+}
+
 static void whole_timesteps_embed_alike(void **unused)
 {
     (void)unused;
@@ -249,6 +270,7 @@ int main(int count, char **arguments)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sums_round_where_it_is_said, NULL, release_all),
+        cmocka_unit_test_setup_teardown(blends_keep_bits, NULL, release_all),
         cmocka_unit_test_setup_teardown(whole_timesteps_embed_alike, NULL, release_all),
         cmocka_unit_test_setup_teardown(a_weight_of_one_changes_nothing, NULL, release_all),
     };

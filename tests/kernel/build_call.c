@@ -126,9 +126,13 @@ static void build_resample(struct case_state *state, const struct parts *parts)
 static void build_scale(struct case_state *state, const struct parts *parts)
 {
     const struct case_shape *s = &state->test.shape;
-    struct case_tensor a = make(ROLE_ACTIVATION, state->test.dtype, s->n, s->h, s->w, 1);
+    const bool blends = state->test.op == DDPM_OP_BLEND;
+    struct case_tensor a =
+        make(blends ? ROLE_MASK : ROLE_ACTIVATION, state->test.dtype, s->n, s->h, s->w, 1);
     state->in[0] = a;
     state->in[1] = state->out[0] = parts->x;
+    if (blends)
+        state->in[2] = parts->x;
     if (state->test.op == DDPM_OP_SCALE_PIXELS_BACKWARD) {
         state->in[2] = parts->x;
         state->out[1] = a;
@@ -274,6 +278,7 @@ void case_build(struct case_state *state)
         break;
     case DDPM_OP_SCALE_PIXELS:
     case DDPM_OP_SCALE_PIXELS_BACKWARD:
+    case DDPM_OP_BLEND:
         build_scale(state, &parts);
         break;
     case DDPM_OP_NORMALIZE_PICTURES:

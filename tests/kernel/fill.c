@@ -18,8 +18,9 @@ static void place(struct case_state *state, struct case_tensor *tensor)
     if (!ddpm_tensor_present(view))
         return;
     const size_t size = ddpm_dtype_size(view->dtype);
-    const bool wide = state->test.wide && (tensor->role == ROLE_ACTIVATION ||
-                                           tensor->role == ROLE_ROWS || tensor->role == ROLE_LEVEL);
+    const bool wide =
+        state->test.wide && (tensor->role == ROLE_ACTIVATION || tensor->role == ROLE_ROWS ||
+                             tensor->role == ROLE_LEVEL || tensor->role == ROLE_MASK);
     const size_t lead = !wide ? 0 : state->test.eights ? LEAD_EIGHTS : LEAD;
     const size_t trail = !wide ? 0 : state->test.eights ? TRAIL_EIGHTS : TRAIL;
     view->pixel_stride = view->c + (int64_t)(lead + trail);
@@ -111,11 +112,19 @@ static double coefficient(int64_t picture, int64_t column)
     return picture % 3 == 2 || number % 4 == 3 ? 0 : (double)(number % 17 - 8) / 7 + 0.05;
 }
 
+/* Blend's mask: some pixels are all of the one picture, some of the other. */
+static double mask_value(int64_t p)
+{
+    return p % 3 == 2 ? (double)(p % 7 + 1) / 8 : (double)(p % 3);
+}
+
 /* What has the coefficient 0 holds NaN: it must not be read. */
 static bool unread(const struct kernel_case *test, int64_t p, int input)
 {
     const int64_t picture = p / (test->shape.h * test->shape.w);
     static const int8_t columns[DDPM_COMBINED] = CASE_COLUMNS;
+    if (test->op == DDPM_OP_BLEND)
+        return input > 0 && mask_value(p) == (input == 1 ? 0 : 1);
     return test->op == DDPM_OP_COMBINE && input > 0 &&
            coefficient(picture, columns[input - 1]) == 0;
 }
@@ -158,6 +167,8 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
         return (double)ddpm_uniform(r.v[0]);
     case ROLE_LEVEL:
         return p == 0 ? 0 : p == 1 ? 999 : 1000 * (double)ddpm_uniform(r.v[0]);
+    case ROLE_MASK:
+        return mask_value(p);
     case ROLE_NORM:
         return test->op == DDPM_OP_ADAMW && test->option == 3 ? (double)NAN : 2.5;
     case ROLE_HYPER:

@@ -52,6 +52,7 @@ enum case_role {
     ROLE_COUNTERS,
     ROLE_ROWS,  /* coefficients in (0,1); combine's of either sign, and some are 0 */
     ROLE_LEVEL, /* a timestep between two */
+    ROLE_MASK,  /* 0, 1, or between */
     ROLE_NORM,
     ROLE_HYPER,
 };

@@ -103,6 +103,7 @@ static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
     case DDPM_OP_DRAW_NORMAL:
     case DDPM_OP_COMBINE:
     case DDPM_OP_THRESHOLD:
+    case DDPM_OP_BLEND:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
         return bench ? bench_pictures : pictures;
@@ -163,6 +164,7 @@ bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
     case DDPM_OP_DRAW_NORMAL:
     case DDPM_OP_GATHER_ROWS:
     case DDPM_OP_THRESHOLD:
+    case DDPM_OP_BLEND:
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:
         return false;

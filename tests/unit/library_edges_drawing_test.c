@@ -1,6 +1,8 @@
 /* Wrong arguments to what draws, see library_edges_test.c. */
 #include "library_edges.h"
 
+enum { AREA = VALUES / 3 };
+
 static int go_on(void *user, const struct ddpm_sample_progress *progress)
 {
     (void)user;
@@ -82,6 +84,32 @@ static void samplers(void **state)
     ddpm_network_destroy(&network);
 }
 
+static void samplers_from_pictures(void **state)
+{
+    (void)state;
+    struct ddpm_sampler *sampler;
+    struct ddpm_memory_plan plan;
+    struct ddpm_network *network = tiny_network("sampler=ancestral");
+    const struct ddpm_sampler_options options_ = {.size = sizeof options_};
+    SAMPLER_WITH(strength, 0.5, "strength 0.5 without pictures");
+    SAMPLER_WITH(strength, 2, "got strength 2, want 0 to 1");
+    SAMPLER_WITH(strength, (double)NAN, "strength");
+    SAMPLER_WITH(mask, 1, "a mask without pictures");
+    SAMPLER_WITH(resample, 3, "without a mask");
+    SAMPLER_WITH(jump, INT64_MAX, "without a mask");
+    struct ddpm_sampler_options given = options_;
+    given.from = given.mask = 1;
+    given.resample = INT64_MAX;
+    refused(ddpm_sampler_create(network, &given, &sampler), "resample 9223372036854775807");
+    given.resample = 0;
+    given.jump = -1;
+    refused(ddpm_sampler_create(network, &given, &sampler), "jump -1");
+    given.jump = 0;
+    given.invert = 1;
+    refused(ddpm_sampler_create(network, &given, &sampler), "inversion");
+    ddpm_network_destroy(&network);
+}
+
 #define DRAW_WITH(member, value, part)                                                             \
     do {                                                                                           \
         struct ddpm_draw changed = draw;                                                           \
@@ -126,7 +154,55 @@ static void drawing(void **state)
     refused(ddpm_sampler_draw(sampler, &from, pictures, VALUES), "init: got a buffer of 193");
     TRY_SIZES(ddpm_draw, draw, sizeof(size_t), DDPM_OK,
               ddpm_sampler_draw(sampler, options, pictures, VALUES));
+    DRAW_WITH(from, values, "from: got it, but the sampler was planned without");
+    DRAW_WITH(mask, values, "mask: got it, but the sampler was planned without");
+    refused(ddpm_sampler_start_noise(NULL, 0, 0, 1, values, VALUES), "got NULL as sampler");
+    refused(ddpm_sampler_start_noise(sampler, 0, 0, 1, NULL, VALUES), "got NULL as x");
+    refused(ddpm_sampler_start_noise(sampler, 0, 0, 0, values, VALUES), "got 0 pictures");
+    refused(ddpm_sampler_start_noise(sampler, 0, -1, 1, values, VALUES), "from number -1");
+    refused(ddpm_sampler_start_noise(sampler, 0, 0, 1, values, VALUES + 1), "x: got");
     ddpm_sampler_destroy(&sampler);
+    ddpm_sampler_destroy(&sampler);
+    ddpm_network_destroy(&network);
+}
+
+static void drawing_from_pictures(void **state)
+{
+    (void)state;
+    uint8_t pictures[2 * VALUES];
+    float values[2 * VALUES] = {0}, mask[2 * AREA] = {0};
+    struct ddpm_sampler *sampler;
+    struct ddpm_network *network = tiny_network("timesteps=3 sampler=ancestral");
+    const struct ddpm_sampler_options options_ = {
+        .size = sizeof options_, .from = 1, .strength = 1, .mask = 1};
+    const struct ddpm_draw draw = {.size = sizeof draw,
+                                   .count = 1,
+                                   .from = values,
+                                   .from_count = VALUES,
+                                   .mask = mask,
+                                   .mask_count = AREA};
+    assert_ok(ddpm_sampler_create(network, &options_, &sampler));
+    assert_ok(ddpm_sampler_draw(sampler, &draw, pictures, VALUES));
+    DRAW_WITH(from, NULL, "from: got none, but the sampler was planned with");
+    DRAW_WITH(mask, NULL, "mask: got none, but the sampler was planned with");
+    DRAW_WITH(init, values, "got init and pictures");
+    DRAW_WITH(from_count, VALUES - 1, "from: got a buffer of 191, want 192");
+    DRAW_WITH(from_count, 2 * VALUES, "from: got a buffer of 384");
+    DRAW_WITH(mask_count, 0, "mask: got a buffer of 0, want 64");
+    struct ddpm_draw two = draw;
+    two.count = 2;
+    two.from_count = 2 * VALUES;
+    two.mask_count = 2 * AREA;
+    assert_ok(ddpm_sampler_draw(sampler, &two, pictures, 2 * VALUES));
+    two.from_count = 3;
+    refused(ddpm_sampler_draw(sampler, &two, pictures, 2 * VALUES), "want 192 for all, or 384");
+    values[9] = INFINITY;
+    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "from: got inf at place 9");
+    values[9] = 0;
+    mask[3] = 1.5F;
+    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "mask: got 1.5 at place 3");
+    mask[3] = NAN;
+    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "mask: got nan at place 3");
     ddpm_sampler_destroy(&sampler);
     ddpm_network_destroy(&network);
 }
@@ -162,6 +238,10 @@ static void sampling_in_one_call(void **state)
     SAMPLE_WITH(steps, 4, "got 4 sampling steps");
     SAMPLE_WITH(spacing, "none", "spacing none");
     SAMPLE_WITH(eta, 2, "eta 2");
+    SAMPLE_WITH(strength, 0.5, "without pictures");
+    const float values[VALUES] = {0};
+    SAMPLE_WITH(from, values, "from: got a buffer of 0");
+    SAMPLE_WITH(mask, values, "a mask without pictures");
     TRY_SIZES(ddpm_sample_options, options_, sizeof(size_t), DDPM_OK,
               ddpm_sample(network, options, pictures, VALUES));
     ddpm_network_destroy(&network);
@@ -171,7 +251,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samplers),
+        cmocka_unit_test(samplers_from_pictures),
         cmocka_unit_test(drawing),
+        cmocka_unit_test(drawing_from_pictures),
         cmocka_unit_test(sampling_in_one_call),
     };
     return cmocka_run_group_tests_name("library edges: drawing", tests, NULL, NULL);

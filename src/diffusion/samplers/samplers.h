@@ -11,6 +11,9 @@ typedef ddpm_status ddpm_sampler_fill(const struct ddpm_sampler_request *request
 #include "config/samplers.inc"
 #undef SAMPLER
 
+/* ddim from the last level to the first, behind the turns that are there. */
+ddpm_sampler_fill ddpm_fill_inversion;
+
 /* Append a turn that runs the network at `at` and keeps nothing, all weights 0. The pointer is good
  * until the next call. */
 ddpm_status ddpm_turns_add(struct ddpm_turns *turns, size_t step, const struct ddpm_level *at,

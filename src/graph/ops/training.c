@@ -165,6 +165,31 @@ struct ddpm_value *ddpm_threshold(struct ddpm_graph *graph, struct ddpm_value *x
     return node->out[0];
 }
 
+struct ddpm_value *ddpm_blend(struct ddpm_graph *graph, struct ddpm_value *mask,
+                              struct ddpm_value *a, struct ddpm_value *b, struct ddpm_value *into)
+{
+    if (!mask || !a || !b)
+        return NULL;
+    struct ddpm_tensor shape = a->tensor;
+    shape.c = 1;
+    if (!ddpm_tensor_same_shape(&a->tensor, &b->tensor) ||
+        !ddpm_tensor_same_shape(&mask->tensor, &shape) ||
+        (into && !ddpm_tensor_same_shape(&into->tensor, &a->tensor)))
+        return ddpm_graph_fail(
+            graph, ddpm_raise(DDPM_ERROR_MISMATCH, "%sblend: the shapes do not fit", graph->scope));
+    struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_BLEND, "blend");
+    if (!node)
+        return NULL;
+    struct ddpm_value *y = into ? into : ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY, a->tensor);
+    node->in[0] = mask;
+    node->in[1] = a;
+    node->in[2] = b;
+    node->out[0] = y;
+    if (y && !into)
+        y->producer = node;
+    return y;
+}
+
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
                                       struct ddpm_value *losses)
 {

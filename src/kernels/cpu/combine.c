@@ -1,5 +1,5 @@
 /* Rows of coefficients, and sums of pictures that they weight: noising, targets, x̂_0 and every step
- * of a sampler.
+ * of a sampler. And pictures of which a mask takes some pixels, the rest from another.
  *
  * Plain C, one source for all levels. Each product and each sum is rounded by itself
  * (-ffp-contract=off), so every processor gives the same bits. */
@@ -135,3 +135,37 @@ static bool combine_supports(const struct ddpm_call *call)
 static const struct ddpm_kernel combine_kernel = {
     .name = "combine_cpu", .supports = combine_supports, .run = combine_run};
 KERNELS_OF_ALL_LEVELS(combine, &combine_kernel);
+
+/* Over the pixels: few channels, so each is read as it comes. */
+static void blend_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct ddpm_call *call = context;
+    const struct ddpm_tensor *mask = &call->in[0], *a = &call->in[1], *b = &call->in[2],
+                             *y = &call->out[0];
+    for (int64_t p = begin; p < end; ++p) {
+        const float m = ((const float *)mask->data)[p * mask->pixel_stride];
+        const float *of_a = (const float *)a->data + p * a->pixel_stride;
+        const float *of_b = (const float *)b->data + p * b->pixel_stride;
+        float *to = (float *)y->data + p * y->pixel_stride;
+        for (int64_t c = 0; c < y->c; ++c)
+            to[c] = m == 0 ? of_b[c] : m == 1 ? of_a[c] : m * of_a[c] + (1 - m) * of_b[c];
+    }
+}
+
+static ddpm_status blend_run(const struct ddpm_call *call)
+{
+    ddpm_parallel_for(call->device->threads, ddpm_tensor_pixels(&call->out[0]), PIXEL_GRAIN,
+                      blend_range, (void *)call);
+    return DDPM_OK;
+}
+
+static bool blend_supports(const struct ddpm_call *call)
+{
+    return call->in[0].dtype == DDPM_F32 && call->in[1].dtype == DDPM_F32 &&
+           call->in[2].dtype == DDPM_F32 && call->out[0].dtype == DDPM_F32;
+}
+
+static const struct ddpm_kernel blend_kernel = {
+    .name = "blend_cpu", .supports = blend_supports, .run = blend_run};
+KERNELS_OF_ALL_LEVELS(blend, &blend_kernel);

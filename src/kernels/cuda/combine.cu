@@ -1,4 +1,4 @@
-/* Rows of coefficients, and sums of pictures that they weight. Formulas are in kernels/ops.inc.
+/* Rows of coefficients, sums of pictures that they weight, and blending by a mask. Formulas are in kernels/ops.inc.
  *
  * Pictures have few channels, so these kernels take one element per thread. */
 #include "kernels/cuda/map.cuh"
@@ -101,9 +101,42 @@ static ddpm_status combine_run(const struct ddpm_call *call)
     return call->out[0].dtype == DDPM_F32 ? combine_typed<float>(call) : combine_typed<bf16>(call);
 }
 
+/* ---- blend ---- */
+
+struct blend_map {
+    struct plane<float> mask, a, b, y;
+    __device__ void operator()(struct place at) const
+    {
+        const float m = mask.data[at.p * mask.stride];
+        const float of_a = m != 0.0f ? a.data[at.p * a.stride + at.c] : 0.0f; /* else not read */
+        const float of_b = m != 1.0f ? b.data[at.p * b.stride + at.c] : 0.0f;
+        float value = __fmul_rn(m, of_a) + __fmul_rn(1.0f - m, of_b); /* not fused */
+        if (m == 0.0f || m == 1.0f) /* one of them, whatever its bits */
+            value = m == 0.0f ? of_b : of_a;
+        y.data[at.p * y.stride + at.c] = value;
+    }
+};
+
+static bool blend_supports(const struct ddpm_call *call)
+{
+    return ddpm_cuda_takes(&call->in[0], DDPM_F32) && ddpm_cuda_takes(&call->in[1], DDPM_F32) &&
+           ddpm_cuda_takes(&call->in[2], DDPM_F32) && ddpm_cuda_takes(&call->out[0], DDPM_F32);
+}
+
+static ddpm_status blend_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *y = &call->out[0];
+    struct blend_map f = {ddpm_plane<float>(&call->in[0]), ddpm_plane<float>(&call->in[1]),
+                          ddpm_plane<float>(&call->in[2]), ddpm_plane<float>(y)};
+    return ddpm_cuda_map(call, f, ddpm_tensor_pixels(y), y->c, 1);
+}
+
 static const struct ddpm_kernel gather_rows_kernel = {"gather_rows_cuda", gather_supports, NULL, NULL,
                                                   gather_run,         NULL};
 CUDA_KERNELS_OF(gather_rows, &gather_rows_kernel);
 static const struct ddpm_kernel combine_kernel = {"combine_cuda", combine_supports, NULL,
                                               NULL,           combine_run,      NULL};
 CUDA_KERNELS_OF(combine, &combine_kernel);
+static const struct ddpm_kernel blend_kernel = {"blend_cuda", blend_supports, NULL,
+                                            NULL,         blend_run,      NULL};
+CUDA_KERNELS_OF(blend, &blend_kernel);

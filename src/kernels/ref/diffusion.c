@@ -100,6 +100,23 @@ ddpm_status ddpm_ref_combine(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
+/* y = m·a + (1-m)·b; what has the factor 0 is not read.
+ * in: mask [B,H,W,1], a, b [B,H,W,C]; out: y [B,H,W,C] (may be a or b) */
+ddpm_status ddpm_ref_blend(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *mask = &call->in[0], *a = &call->in[1], *b = &call->in[2],
+                             *y = &call->out[0];
+    for (int64_t p = 0; p < ddpm_tensor_pixels(y); ++p) {
+        const double m = ref_get(mask, p, 0);
+        for (int64_t c = 0; c < y->c; ++c) {
+            const double of_a = m != 0 ? m * ref_get(a, p, c) : 0;
+            const double of_b = m != 1 ? (1 - m) * ref_get(b, p, c) : 0;
+            ref_set(y, p, c, of_a + of_b);
+        }
+    }
+    return DDPM_OK;
+}
+
 /* The weight of picture n's loss. */
 static double weight_of(const struct ddpm_call *call, int64_t n)
 {

@@ -1,0 +1,38 @@
+/* One picture file: decoded, turned, resized and cropped. */
+#include "picture_file.h"
+
+#include "data/picture.h"
+#include "data/resize.h"
+#include "progress.h"
+
+static ddpm_status fit(const struct ddpm_picture *picture, int height, int width, uint8_t *out)
+{
+    struct ddpm_resizer resizer = {0};
+    struct ddpm_placement placement;
+    DDPM_TRY(ddpm_placement_choose(&placement, picture->height, picture->width, height, width,
+                                   DDPM_CROP_CENTRE, NULL));
+    ddpm_status status =
+        ddpm_resize_crop(&resizer, picture->pixels, picture->height, picture->width,
+                         picture->channels, &placement, height, width, out);
+    ddpm_resizer_free(&resizer);
+    return status;
+}
+
+ddpm_status ddpm_picture_file_read(struct ddpm_picture_file *file, int channels, int height,
+                                   int width, bool exact, uint8_t *out)
+{
+    struct ddpm_picture picture = {0};
+    ddpm_status status = ddpm_picture_load(&picture, file->path, channels, 0);
+    file->height = picture.height;
+    file->width = picture.width;
+    if (status == DDPM_OK && exact && (picture.height != height || picture.width != width))
+        status = ddpm_raise(DDPM_ERROR_MISMATCH,
+                            "%s: got %dx%d pixels (height x width), want the %dx%d that are drawn",
+                            file->path, picture.height, picture.width, height, width);
+    if (status == DDPM_OK && picture.remark)
+        ddpm_progress_remark("warning: %s: %s", file->path, picture.remark);
+    if (status == DDPM_OK)
+        status = fit(&picture, height, width, out);
+    ddpm_picture_free(&picture);
+    return status;
+}
