@@ -76,7 +76,7 @@ static const struct ddpm_foreign_name names[] = {
     SAME("noise-steps", "timesteps"), SAME("beta-schedule", "schedule"),
     SAME("noise-schedule", "schedule"), SAME("betas-scheduler", "schedule"),
     SAME("ddpm-beta-schedule", "schedule"), SAME("loss-type", "loss"),
-    {"learn-sigma", NULL, "the variance of the reverse chain is fixed"},
+    SAME("learn-sigma", "learned-variance"),
     {"beta-start", NULL, "the betas of a schedule follow from --schedule and --timesteps"},
     {"beta-end", NULL, "the betas of a schedule follow from --schedule and --timesteps"},
     /* the network */

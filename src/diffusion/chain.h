@@ -14,6 +14,7 @@ struct ddpm_chain {
     double eta;
     int order;
     double churn, churn_min, churn_max, churn_noise;
+    bool learned_variance; /* the model's; off unless the caller says so */
 };
 
 /* The chain of `config` for a model of that objective and `timesteps`. Whether the numbers fit each

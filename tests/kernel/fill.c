@@ -111,6 +111,23 @@ static double coefficient(int64_t picture, int64_t column)
     return picture % 3 == 2 || number % 4 == 3 ? 0 : (double)(number % 17 - 8) / 7 + 0.05;
 }
 
+/* Of a learned variance: every other picture is one that a step ends in. */
+static double variance_coefficient(const struct kernel_case *test, int64_t picture, int64_t column)
+{
+    switch (column) {
+    case DDPM_VARIANCE_LOWEST:
+        return -9 + 3 * (double)(picture % 3);
+    case DDPM_VARIANCE_HIGHEST:
+        return -8.5 + 3.25 * (double)(picture % 3);
+    case DDPM_VARIANCE_MEAN:
+        return 0.01 + 0.1 * (double)(picture % 3);
+    case DDPM_VARIANCE_DECODER:
+        return (picture + test->option) % 2 == 0;
+    default:
+        return 0.75;
+    }
+}
+
 /* What has the coefficient 0 holds NaN: it must not be read. */
 static bool unread(const struct kernel_case *test, int64_t p, int input)
 {
@@ -155,6 +172,9 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
     case ROLE_ROWS:
         if (test->op == DDPM_OP_COMBINE)
             return coefficient(p, c);
+        if (test->op == DDPM_OP_VARIATIONAL_LOSS || test->op == DDPM_OP_VARIATIONAL_LOSS_BACKWARD ||
+            test->op == DDPM_OP_SCALE_NOISE)
+            return variance_coefficient(test, p, c);
         return (double)ddpm_uniform(r.v[0]);
     case ROLE_LEVEL:
         return p == 0 ? 0 : p == 1 ? 999 : 1000 * (double)ddpm_uniform(r.v[0]);
