@@ -86,11 +86,11 @@ static ddpm_status check_values(const struct prediction *p, const char *x_path, 
 static ddpm_status read_config(struct prediction *p, const struct ddpm_network *network)
 {
     const struct ddpm_config *config = ddpm_network_config(network);
-    DDPM_TRY(ddpm_config_integer(config, "channels", &p->channels));
-    DDPM_TRY(ddpm_config_integer(config, "out-dim", &p->out_channels));
+    struct ddpm_picture_format format;
+    DDPM_TRY(ddpm_network_picture_format(network, &format));
     ddpm_objective_times(&config->diffusion, &p->least_time, &p->most_time);
-    if (p->out_channels == 0)
-        p->out_channels = p->channels;
+    p->channels = format.channels;
+    p->out_channels = format.out_channels;
     return DDPM_OK;
 }
 

@@ -29,6 +29,13 @@ static long long nearest_above(int64_t side, int64_t unit)
     return (side + unit - 1) / unit * unit;
 }
 
+int64_t ddpm_network_outputs(const struct ddpm_network_config *network)
+{
+    if (network->out_dim)
+        return network->out_dim;
+    return network->learned_variance ? 2 * network->channels : network->channels;
+}
+
 int64_t ddpm_network_multiple(const struct ddpm_network_config *network)
 {
     return (int64_t)1 << (network->levels - 1);
@@ -95,6 +102,28 @@ static ddpm_status check_objective(const struct ddpm_diffusion_config *diffusion
     return DDPM_OK;
 }
 
+/* The variance of a step on a schedule, learned beside its noise. */
+static ddpm_status check_learned_variance(const struct ddpm_config *config)
+{
+    const struct ddpm_network_config *network = &config->network;
+    if (!network->learned_variance)
+        return DDPM_OK;
+    if (config->diffusion.objective != DDPM_OBJECTIVE_NOISE)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option learned-variance: got on with an objective that is not noise; "
+                          "want objective noise, or learned-variance off");
+    if (config->diffusion.timesteps < 2)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option learned-variance: got on with %lld timestep, want at least 2",
+                          (long long)config->diffusion.timesteps);
+    if (ddpm_network_outputs(network) != 2 * network->channels)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option out-dim: got %lld with learned-variance, want 0 or %lld, twice "
+                          "the channels",
+                          (long long)network->out_dim, 2 * (long long)network->channels);
+    return DDPM_OK;
+}
+
 static ddpm_status check_training(const struct ddpm_training_config *training)
 {
     if (training->lr_schedule == DDPM_LR_COSINE && training->warmup >= training->steps)
@@ -132,6 +161,7 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
     if (on_schedule(&config->diffusion))
         DDPM_TRY(check_diffusion(&config->diffusion));
     DDPM_TRY(check_objective(&config->diffusion));
+    DDPM_TRY(check_learned_variance(config));
     DDPM_TRY(check_training(&config->training));
     return check_device(config->run.device);
 }

@@ -59,7 +59,11 @@ struct ddpm_network_config {
     double theta;
     int64_t mult;
     bool norm;
+    bool learned_variance; /* the result is ε̂, then as many channels that say the variance */
 };
+
+/* Channels of the network's result. */
+int64_t ddpm_network_outputs(const struct ddpm_network_config *network);
 
 /* Height and width of the network's pictures must be multiples of this: every level but the last
  * halves them. */

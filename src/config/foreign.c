@@ -85,7 +85,7 @@ static const struct ddpm_foreign_name names[] = {
     {"v-parameterization", "objective", "--objective v"}, {"predict-v", "objective", "--objective v"},
     {"predict-x0", "objective", "--objective x0"}, {"predict-xstart", "objective", "--objective x0"},
     SAME("ddpm-beta-schedule", "schedule"), SAME("loss-type", "loss"),
-    {"learn-sigma", NULL, "the variance of the reverse chain is fixed"},
+    SAME("learn-sigma", "learned-variance"),
     {"beta-start", NULL, "the betas of a schedule follow from --schedule and --timesteps"},
     {"beta-end", NULL, "the betas of a schedule follow from --schedule and --timesteps"},
     /* the network */

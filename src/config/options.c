@@ -106,7 +106,7 @@ const struct ddpm_option ddpm_options[] = {
     INTEGER("init-dim", network.init_dim, "0", IN(0, 4096), NETWORK, "init_dim",
             "channels after the first convolution; 0: dim", LOCKED),
     INTEGER("out-dim", network.out_dim, "0", IN(0, 4096), NETWORK, "out_dim",
-            "channels of the result; 0: channels", LOCKED),
+            "channels of the result; 0: channels, twice as many with learned-variance", LOCKED),
     {.name = "dim-mults", .placeholder = "N,N,…", .type = DDPM_OPTION_LIST, AT(network.dim_mults),
      AND(network.levels), .default_text = "1,2,4,8", IN(1, 256), .group = DDPM_GROUP_NETWORK,
      .key = "dim_mults", .help = "widths of the levels as multiples of dim, 1 to 8 levels", LOCKED},
@@ -117,6 +117,8 @@ const struct ddpm_option ddpm_options[] = {
     INTEGER("mult", network.mult, "2", IN(1, 64), NETWORK, "mult",
             "widening inside a ConvNeXt block", LOCKED),
     SWITCH("norm", network.norm, "on", NETWORK, "norm", "group norms in the blocks", LOCKED),
+    SWITCH("learned-variance", network.learned_variance, "off", NETWORK, "learned_variance",
+           "learn the variance of the ancestral sampler's steps too", .locked = DDPM_LOCKED_OR_DEFAULT),
 
     INTEGER("timesteps", diffusion.timesteps, "1000", IN(1, 100000), DIFFUSION, "timesteps",
             "steps T of the diffusion", LOCKED),

@@ -25,6 +25,7 @@ struct ddpm_chain {
     int order;
     double churn, churn_min, churn_max, churn_noise;
     struct ddpm_chain_given given;
+    bool learned_variance; /* the model's; off unless the caller says so */
 };
 
 /* The chain of `config` for a model of that objective and `timesteps`. Whether the numbers fit each

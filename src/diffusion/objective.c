@@ -123,7 +123,7 @@ void ddpm_training_row(const struct ddpm_diffusion_config *model, const struct d
     row[DDPM_TRAINING_TARGET_X0] = (float)of.target_x0;
     row[DDPM_TRAINING_TARGET_NOISE] = (float)of.target_noise;
     row[DDPM_TRAINING_WEIGHT] = (float)of.weight;
-    for (int k = DDPM_TRAINING_WEIGHT + 1; k < DDPM_TRAINING_COLUMNS; ++k)
+    for (int k = DDPM_TRAINING_VARIANCE; k < DDPM_TRAINING_COLUMNS; ++k)
         row[k] = 0;
 }
 

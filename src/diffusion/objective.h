@@ -4,6 +4,7 @@
 #define DDPM_DIFFUSION_OBJECTIVE_H
 
 #include "diffusion/level.h"
+#include "diffusion/variance.h"
 
 /* The coefficients of one noise level, x = alpha·x_0 + sigma·ε:
  *
@@ -41,7 +42,10 @@ void ddpm_objective_times(const struct ddpm_diffusion_config *model, double *lea
 /* Columns of the coefficients of a picture in training:
  *
  *     x_t = X0·x_0 + NOISE·ε        network input INPUT·x_t at time TIME
- *     target = TARGET_X0·x_0 + TARGET_NOISE·ε        loss of the picture times WEIGHT */
+ *     target = TARGET_X0·x_0 + TARGET_NOISE·ε        loss of the picture times WEIGHT
+ *
+ * From VARIANCE on come those of a learned variance (enum ddpm_variance_column), which
+ * ddpm_variance_rows() fills. */
 enum ddpm_training_column {
     DDPM_TRAINING_X0,
     DDPM_TRAINING_NOISE,
@@ -50,7 +54,8 @@ enum ddpm_training_column {
     DDPM_TRAINING_TARGET_X0,
     DDPM_TRAINING_TARGET_NOISE,
     DDPM_TRAINING_WEIGHT,
-    DDPM_TRAINING_COLUMNS = 8,
+    DDPM_TRAINING_VARIANCE,
+    DDPM_TRAINING_COLUMNS = DDPM_TRAINING_VARIANCE + DDPM_VARIANCE_COLUMNS,
 };
 
 /* The coefficients of one level. */

@@ -4,6 +4,7 @@
 #define DDPM_DIFFUSION_SAMPLER_H
 
 #include "diffusion/level.h"
+#include "diffusion/variance.h"
 
 #define DDPM_SAMPLER_SLOTS 3
 
@@ -12,9 +13,10 @@
  *     x' = x0·x̂_0 + x·x + out·out + Σ kept[j]·k_j + noise·z        added in that order
  *
  * x̂_0 and out, the network's raw result, come from an evaluation at `at` on the current x; z is
- * fresh noise. k_j is what slot j held before this turn: a turn may read a slot and fill it. A
- * weight of exactly 0 means that its term is not there, and a slot that was never filled is read
- * with weight 0 only.
+ * fresh noise. Where a variance is learned, z is multiplied by its deviation, element by element
+ * (diffusion/variance.h). k_j is what slot j held before this turn: a turn may read a slot and fill
+ * it. A weight of exactly 0 means that its term is not there, and a slot that was never filled is
+ * read with weight 0 only.
  *
  * Where a picture is drawn inside a mask, the last turn of a step also has `blend`. Then, outside
  * the mask, x' = known·picture + known_noise·z' instead, with noise z' of a stream of its own. */
@@ -22,7 +24,8 @@ struct ddpm_turn {
     bool evaluate;        /* run the network first; else x0 and out are 0 and keep_x0 is -1 */
     struct ddpm_level at; /* of the current x, when the network is run */
     double x0, x, out, kept[DDPM_SAMPLER_SLOTS], noise;
-    int keep_x0; /* the slot that x̂_0 goes into after the sum; -1: none */
+    struct ddpm_variance variance; /* of z; both 0: none is learned */
+    int keep_x0;                   /* the slot that x̂_0 goes into after the sum; -1: none */
     size_t step; /* the step this turn belongs to, from 0; its last turn completes it */
     bool blend;
     double known, known_noise;
@@ -56,8 +59,10 @@ struct ddpm_sampler_request {
     const struct ddpm_path *path;
     bool clip;           /* x̂_0 is clipped or otherwise changed before it is used */
     bool predicts_noise; /* the network's raw result is ε̂ */
-    double eta;          /* ddim: noise added, 0 none … 1 as much as ancestral */
-    int order;           /* unipc: 2 or 3; 0: the sampler's own */
+    bool
+        learned_variance; /* beside ε̂ it says the variance of a step, for who reads it: ancestral */
+    double eta;           /* ddim: noise added, 0 none … 1 as much as ancestral */
+    int order;            /* unipc: 2 or 3; 0: the sampler's own */
     /* heun: S_churn, S_min, S_max and S_noise of Karras et al. 2022. The bounds are of
      * sigma/alpha; churn_max 0: none; churn_noise 0: 1. */
     double churn, churn_min, churn_max, churn_noise;

@@ -61,6 +61,18 @@ struct ddpm_value *ddpm_loss_per_picture(struct ddpm_graph *graph, struct ddpm_v
 struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_value *prediction,
                                       struct ddpm_value *target, struct ddpm_value *weight,
                                       enum ddpm_loss loss, float scale);
+/* loss + the variational term of a learned variance, for each picture. answer [B,H,W,2C]: ε̂, then
+ * v; rows: the columns of enum ddpm_variance_column. */
+struct ddpm_value *ddpm_variational_loss(struct ddpm_graph *graph, struct ddpm_value *loss,
+                                         struct ddpm_value *answer, struct ddpm_value *noise,
+                                         struct ddpm_value *x0, struct ddpm_value *rows);
+/* That term's gradient, which is v's: [B,H,W,C]. */
+struct ddpm_value *ddpm_variational_gradient(struct ddpm_graph *graph, struct ddpm_value *answer,
+                                             struct ddpm_value *noise, struct ddpm_value *x0,
+                                             struct ddpm_value *rows, float scale);
+/* noise times its learned deviation. rows: the first two of those columns. */
+struct ddpm_value *ddpm_scale_noise(struct ddpm_graph *graph, struct ddpm_value *variance,
+                                    struct ddpm_value *noise, struct ddpm_value *rows);
 /* The row of table [T,1,1,K] for each t [B,1,1,1]: [B,1,1,K]. */
 struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value *table,
                                     struct ddpm_value *t);

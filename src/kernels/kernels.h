@@ -47,6 +47,16 @@ enum ddpm_hyper {
     DDPM_HYPER_COUNT
 };
 
+/* Columns of the coefficients of a learned variance; scale_noise reads the first two. */
+enum ddpm_variance_column {
+    DDPM_VARIANCE_LOWEST, /* of ln variance */
+    DDPM_VARIANCE_HIGHEST,
+    DDPM_VARIANCE_MEAN,    /* the step's mean is off by MEAN·(ε̂-ε) */
+    DDPM_VARIANCE_DECODER, /* 1 where the step ends in the picture itself, else 0 */
+    DDPM_VARIANCE_WEIGHT,  /* of the variational term */
+    DDPM_VARIANCE_COLUMNS
+};
+
 /* What a call needs to know beside its tensors; one member per family. All zero where not used. */
 struct ddpm_attributes {
     int kernel_h, kernel_w, stride, padding; /* convolutions */

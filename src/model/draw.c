@@ -55,6 +55,8 @@ static ddpm_status write_rows(struct ddpm_sampler *s, const struct ddpm_turn *tu
     row[DDPM_TURN_ONE] = 1;
     row[DDPM_TURN_KNOWN] = (float)turn->known;
     row[DDPM_TURN_KNOWN_NOISE] = (float)turn->known_noise;
+    row[DDPM_TURN_LOWEST] = (float)turn->variance.lowest;
+    row[DDPM_TURN_HIGHEST] = (float)turn->variance.highest;
     for (int64_t b = 0; b < s->options.batch; ++b)
         memcpy(s->host_rows + b * DDPM_TURN_COLUMNS, row, sizeof row);
     return ddpm_graph_write(s->graph, s->rows, s->host_rows);

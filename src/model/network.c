@@ -173,8 +173,7 @@ int64_t ddpm_network_weight_count(const struct ddpm_network *network)
 
 int64_t ddpm_network_out_channels(const struct ddpm_network *network)
 {
-    const struct ddpm_network_config *net = &network->config.network;
-    return net->out_dim ? net->out_dim : net->channels;
+    return ddpm_network_outputs(&network->config.network);
 }
 
 ddpm_status ddpm_network_picture_format(const struct ddpm_network *network,

@@ -87,6 +87,7 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     sampler->chain =
         ddpm_chain_resolve(&wanted, (enum ddpm_objective_kind)config->diffusion.objective,
                            config->diffusion.timesteps);
+    sampler->chain.learned_variance = config->network.learned_variance;
     DDPM_TRY(give(sampler));
     options->sampler = sampler->chain.kind->name;
     options->spacing = sampler->chain.spacing->name;
@@ -136,7 +137,7 @@ static ddpm_status check_network(struct ddpm_sampler *sampler)
     const int64_t out = ddpm_network_out_channels(network);
     sampler->objective = &ddpm_objectives[network->config.diffusion.objective];
     DDPM_TRY(ddpm_objective_check(&network->config.diffusion));
-    if (out != channels)
+    if (out != channels && !network->config.network.learned_variance)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "a network with %lld output channels for pictures of %lld cannot be "
                           "sampled",

@@ -4,7 +4,7 @@
  *     start picture x = KNOWN·picture + KNOWN_NOISE·z, with the same z
  *     evaluate      out = network(INPUT·x, TIME),  x̂_0 = X0_X·x + X0_OUT·out, clipped
  *     step          x = X0·x̂_0 + X·x + OUT·out + Σ KEPT_j·k_j
- *     noisy step    the same + NOISE·z
+ *     noisy step    the same + NOISE·z; a learned variance multiplies z by its deviation
  *     keep j        k_j = x̂_0
  *     blend         x = KNOWN·picture + KNOWN_NOISE·z' outside the mask
  *
@@ -15,7 +15,7 @@
 
 /* What the turns need beside x. */
 struct needs {
-    bool x0, out, noise, quiet, keep[DDPM_SAMPLER_SLOTS], blend;
+    bool x0, out, variance, noise, quiet, keep[DDPM_SAMPLER_SLOTS], blend;
 };
 
 static struct needs find_needs(const struct ddpm_turns *turns)
@@ -25,6 +25,7 @@ static struct needs find_needs(const struct ddpm_turns *turns)
         const struct ddpm_turn *turn = &turns->items[i];
         needs.x0 |= turn->x0 != 0 || turn->keep_x0 >= 0;
         needs.out |= turn->out != 0;
+        needs.variance |= turn->variance.lowest != 0 || turn->variance.highest != 0;
         needs.noise |= turn->noise != 0;
         needs.quiet |= turn->noise == 0;
         needs.blend |= turn->blend;
@@ -36,7 +37,7 @@ static struct needs find_needs(const struct ddpm_turns *turns)
 
 /* What a turn combines beside x. */
 struct turn_values {
-    struct ddpm_value *x0, *out, *kept[DDPM_SAMPLER_SLOTS];
+    struct ddpm_value *x0, *out, *variance, *kept[DDPM_SAMPLER_SLOTS];
 };
 
 static void build_start(struct ddpm_sampler *sampler, const struct ddpm_tensor *shape)
@@ -93,7 +94,8 @@ static void build_blend(struct ddpm_sampler *sampler)
     ddpm_blend(g, sampler->mask, sampler->x, known, sampler->x);
 }
 
-static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct turn_values *made)
+static void build_evaluation(struct ddpm_sampler *sampler, const struct needs *needs,
+                             struct turn_values *made)
 {
     struct ddpm_graph *g = sampler->graph;
     struct ddpm_network *network = sampler->network;
@@ -111,9 +113,13 @@ static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct
         .time = ddpm_graph_view(g, rows, DDPM_TURN_TIME, 1),
     };
     made->out = ddpm_net_build(g, &network->config.network, &inputs);
-    if (made->out && made->out->tensor.c > x->tensor.c) /* the rest is a variance */
-        made->out = ddpm_graph_view(g, made->out, 0, x->tensor.c);
-    if (!wants_x0)
+    if (made->out && made->out->tensor.c > x->tensor.c) { /* the rest is a variance */
+        struct ddpm_value *answer = made->out;
+        made->out = ddpm_graph_view(g, answer, 0, x->tensor.c);
+        made->variance =
+            needs->variance ? ddpm_graph_view(g, answer, x->tensor.c, x->tensor.c) : NULL;
+    }
+    if (!needs->x0)
         return;
     const double threshold = sampler->chain.threshold;
     const bool clip = sampler->options.clip != 0 && threshold == 0;
@@ -121,6 +127,17 @@ static void build_evaluation(struct ddpm_sampler *sampler, bool wants_x0, struct
                             clip, DDPM_F32, NULL);
     if (threshold > 0)
         made->x0 = ddpm_threshold(g, made->x0, threshold);
+}
+
+/* z of this turn. */
+static struct ddpm_value *build_noise(struct ddpm_sampler *sampler, struct ddpm_value *variance)
+{
+    struct ddpm_graph *g = sampler->graph;
+    struct ddpm_value *z =
+        ddpm_draw_normal(g, sampler->counters, 0, DDPM_STREAM_SAMPLE_STEP, &sampler->x->tensor);
+    return variance ? ddpm_scale_noise(g, variance, z,
+                                       ddpm_graph_view(g, sampler->rows, DDPM_TURN_LOWEST, 2))
+                    : z;
 }
 
 static int build_step(struct ddpm_sampler *sampler, const struct needs *needs,
@@ -138,8 +155,7 @@ static int build_step(struct ddpm_sampler *sampler, const struct needs *needs,
     }
     columns[3 + DDPM_SAMPLER_SLOTS] = DDPM_TURN_NOISE;
     if (noisy && x)
-        inputs[3 + DDPM_SAMPLER_SLOTS] =
-            ddpm_draw_normal(g, sampler->counters, 0, DDPM_STREAM_SAMPLE_STEP, &x->tensor);
+        inputs[3 + DDPM_SAMPLER_SLOTS] = build_noise(sampler, made->variance);
     ddpm_combine(g, sampler->rows, columns, inputs, false, DDPM_F32, x);
     return part;
 }
@@ -175,7 +191,7 @@ ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler)
     for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j)
         if (needs.keep[j])
             made.kept[j] = ddpm_graph_value(g, DDPM_VALUE_KEPT, shape);
-    build_evaluation(sampler, needs.x0, &made);
+    build_evaluation(sampler, &needs, &made);
     if (needs.quiet)
         sampler->parts.step = build_step(sampler, &needs, &made, false);
     if (needs.noise)

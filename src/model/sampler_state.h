@@ -26,6 +26,8 @@ enum ddpm_turn_column {
     DDPM_TURN_ONE,   /* 1, for copies */
     DDPM_TURN_KNOWN, /* KNOWN·picture + KNOWN_NOISE·z: where a chain begins, or outside a mask */
     DDPM_TURN_KNOWN_NOISE,
+    DDPM_TURN_LOWEST, /* of ln variance, where it is learned */
+    DDPM_TURN_HIGHEST,
     DDPM_TURN_COLUMNS,
 };
 

@@ -88,8 +88,7 @@ static struct ddpm_value *build_unet(struct ddpm_graph *g, const struct ddpm_net
 
     x = ddpm_concat(g, x, r);
     x = ddpm_convnext_block(&u.build, x, config->dim, "final_res_block");
-    return ddpm_conv2d(g, x, "final_conv", config->out_dim ? config->out_dim : config->channels, 1,
-                       0);
+    return ddpm_conv2d(g, x, "final_conv", ddpm_network_outputs(config), 1, 0);
 }
 
 struct ddpm_value *ddpm_build_one_res_unet(struct ddpm_graph *g,

@@ -43,7 +43,8 @@ static void release_host(struct ddpm_trainer *trainer)
 
 static ddpm_status check_config(const struct ddpm_config *config, const struct ddpm_data *data)
 {
-    if (config->network.out_dim && config->network.out_dim != config->network.channels)
+    if (!config->network.learned_variance && /* else it has been checked: config/check.c */
+        ddpm_network_outputs(&config->network) != config->network.channels)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "training: got %lld output channels, want %lld, those of the pictures",
                           (long long)config->network.out_dim, (long long)config->network.channels);
@@ -99,6 +100,8 @@ static ddpm_status write_constants(struct ddpm_trainer *trainer)
     if (!trainer->table)
         return DDPM_OK;
     DDPM_TRY(ddpm_training_rows(diffusion, &trainer->path, &rows));
+    if (trainer->config.network.learned_variance)
+        ddpm_variance_rows(&trainer->path, rows + DDPM_TRAINING_VARIANCE, DDPM_TRAINING_COLUMNS);
     ddpm_status status = ddpm_graph_write(trainer->graph, trainer->table, rows);
     free(rows);
     return status;

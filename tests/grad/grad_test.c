@@ -255,6 +255,54 @@ static void losses_have_their_gradients(void **state)
     check_loss(DDPM_LOSS_L1);
 }
 
+/* A learned variance: the term's derivative by v, of which ε̂ gets none. Picture 0 is one that a
+ * step ends in, with values inside and at both ends; picture 1 is not. */
+static void variances_have_their_gradients(void **state)
+{
+    (void)state;
+    static const double rows[2][DDPM_VARIANCE_COLUMNS] = {{-7, -6, 0.01, 1, 0.7},
+                                                          {-6, -4.5, 0.2, 0, 0.7}};
+    struct ddpm_device_options options = {.threads = 1};
+    struct ddpm_device *device;
+    struct ddpm_graph *g;
+    assert_ok(ddpm_device_open("ref", &options, &device));
+    assert_ok(ddpm_graph_create(DDPM_F64, &g));
+    struct ddpm_value *answer = ddpm_graph_input(g, DDPM_F64, 2, 3, 2, 6);
+    struct ddpm_value *noise = ddpm_graph_input(g, DDPM_F64, 2, 3, 2, 3);
+    struct ddpm_value *x0 = ddpm_graph_input(g, DDPM_F64, 2, 3, 2, 3);
+    struct ddpm_value *row = ddpm_graph_input(g, DDPM_F64, 2, 1, 1, DDPM_VARIANCE_COLUMNS);
+    struct ddpm_value *simple = ddpm_graph_input(g, DDPM_F64, 2, 1, 1, 1);
+    struct ddpm_value *value = ddpm_variational_loss(g, simple, answer, noise, x0, row);
+    struct ddpm_value *gradient = ddpm_variational_gradient(g, answer, noise, x0, row, 1);
+    ddpm_graph_keep(gradient);
+    assert_ok(ddpm_graph_plan(g, device));
+    const int64_t count = ddpm_tensor_count(&noise->tensor);
+    double *v = answer->tensor.data, *loss = value->tensor.data, *got = gradient->tensor.data;
+    double *x = x0->tensor.data;
+    fill(v, 2 * count, 1);
+    fill(noise->tensor.data, count, 2);
+    fill(x, count, 3);
+    fill(simple->tensor.data, 2, 4);
+    x[0] = x[4] = x[8] = -1;
+    x[1] = x[5] = x[9] = 1;
+    memcpy(row->tensor.data, rows, sizeof rows);
+    for (int64_t i = 0; i < count; ++i) {
+        double *at = &v[i / 3 * 6 + 3 + i % 3], before = *at, mean[2];
+        for (int side = 0; side < 2; ++side) {
+            *at = before + (side ? H : -H);
+            assert_ok(ddpm_graph_run(g, 0));
+            mean[side] = (loss[0] + loss[1]) / 2;
+        }
+        *at = before;
+        assert_ok(ddpm_graph_run(g, 0));
+        const double wanted = (mean[1] - mean[0]) / (2 * H);
+        assert_true(fabs(wanted) > 1e-6); /* no element is beyond what can be told */
+        assert_true(fabs(got[i] - wanted) < TOLERANCE);
+    }
+    ddpm_graph_destroy(&g);
+    ddpm_device_close(&device);
+}
+
 /* Every operation is differentiated or is one that stands outside of what is. */
 static void no_rule_is_missing(void **state)
 {
@@ -273,6 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_the_central_differences),
         cmocka_unit_test(losses_have_their_gradients),
+        cmocka_unit_test(variances_have_their_gradients),
         cmocka_unit_test(no_rule_is_missing),
     };
     return cmocka_run_group_tests_name("gradients", tests, NULL, NULL);

@@ -197,6 +197,28 @@ static void build_combine(struct case_state *state, const struct parts *parts)
     state->out[0] = test->option < 2 ? parts->x : parts->data;
 }
 
+/* The answer is twice as wide as the pictures. */
+static void build_variance(struct case_state *state, const struct parts *parts)
+{
+    const struct kernel_case *test = &state->test;
+    const struct case_shape *s = &test->shape;
+    const bool forward = test->op == DDPM_OP_VARIATIONAL_LOSS;
+    const struct case_tensor loss = make(ROLE_LOSS, DDPM_F32, s->n, 1, 1, 1);
+    struct case_tensor *in = state->in + forward;
+    state->in[0] = loss;
+    in[0] = make(ROLE_ACTIVATION, test->dtype, s->n, s->h, s->w, 2 * s->c);
+    in[1] = in[2] = parts->data;
+    in[3] = make(ROLE_ROWS, DDPM_F32, s->n, 1, 1, DDPM_VARIANCE_COLUMNS);
+    state->call.attributes.scale = 0.5f;
+    state->out[0] = forward ? loss : parts->x;
+    if (test->op == DDPM_OP_SCALE_NOISE) {
+        in[0] = parts->x;
+        in[2] = make(ROLE_ROWS, DDPM_F32, s->n, 1, 1, 2);
+        in[3] = parts->none;
+        state->out[0] = parts->data;
+    }
+}
+
 static void build_optimizer(struct case_state *state, const struct parts *parts)
 {
     struct case_tensor norm = make(ROLE_NORM, DDPM_F32, 1, 1, 1, 1);
@@ -297,6 +319,11 @@ void case_build(struct case_state *state)
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
         build_diffusion(state, &parts);
+        break;
+    case DDPM_OP_VARIATIONAL_LOSS:
+    case DDPM_OP_VARIATIONAL_LOSS_BACKWARD:
+    case DDPM_OP_SCALE_NOISE:
+        build_variance(state, &parts);
         break;
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:

@@ -106,6 +106,9 @@ static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
     case DDPM_OP_BLEND:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
+    case DDPM_OP_VARIATIONAL_LOSS:
+    case DDPM_OP_VARIATIONAL_LOSS_BACKWARD:
+    case DDPM_OP_SCALE_NOISE:
         return bench ? bench_pictures : pictures;
     case DDPM_OP_DRAW_TIMESTEPS:
         return bench ? bench_batches : batches;
@@ -142,6 +145,8 @@ int case_options(enum ddpm_op op)
     case DDPM_OP_THRESHOLD:
     case DDPM_OP_LOSS:
     case DDPM_OP_LOSS_BACKWARD:
+    case DDPM_OP_VARIATIONAL_LOSS:
+    case DDPM_OP_VARIATIONAL_LOSS_BACKWARD:
         return 2;
     default:
         return 1;

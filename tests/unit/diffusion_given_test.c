@@ -25,8 +25,7 @@ static struct ddpm_turns turns_given(struct ddpm_chain chain, struct ddpm_chain_
     const struct ddpm_diffusion_config diffusion = schedule_config(0, T);
     struct ddpm_turns turns = {0};
     assert_ok(ddpm_chain_give(&chain, &given));
-    assert_ok(
-        ddpm_chain_turns(&chain, &diffusion, true, &turns));
+    assert_ok(ddpm_chain_turns(&chain, &diffusion, true, &turns));
     return turns;
 }
 

@@ -1,6 +1,6 @@
-/* The reverse chain (Ho et al. 2020, algorithm 2, fixed posterior variance). Between levels that
- * are not neighbours on the schedule it is the chain of a shorter schedule through the same levels,
- * with β = 1 - ᾱ/ᾱ' (Nichol & Dhariwal 2021, section 4). */
+/* The reverse chain (Ho et al. 2020, algorithm 2), with the posterior's variance or a learned one
+ * (Nichol & Dhariwal 2021, section 3.1). Between levels that are not neighbours on the schedule it
+ * is the chain of a shorter schedule through the same levels, with β = 1 - ᾱ/ᾱ' (section 4). */
 #include <math.h>
 
 #include "diffusion/samplers/samplers.h"
@@ -32,6 +32,10 @@ ddpm_status ddpm_fill_ancestral(const struct ddpm_sampler_request *request,
             turn->out = -(beta / (sqrt(alpha) * sqrt(1 - bar)));
         }
         turn->noise = sqrt(beta * (1 - bar_before) / (1 - bar));
+        if (request->learned_variance && turn->noise > 0) {
+            turn->noise = 1;
+            turn->variance = ddpm_variance_between(beta, bar, bar_before);
+        }
     }
     return DDPM_OK;
 }

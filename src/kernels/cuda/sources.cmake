@@ -23,4 +23,5 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/loss.cu
     ${CMAKE_CURRENT_LIST_DIR}/optimizer.cu
     ${CMAKE_CURRENT_LIST_DIR}/resample.cu
-    ${CMAKE_CURRENT_LIST_DIR}/threshold.cu)
+    ${CMAKE_CURRENT_LIST_DIR}/threshold.cu
+    ${CMAKE_CURRENT_LIST_DIR}/variance.cu)

@@ -6,7 +6,8 @@
  *     update    clip, AdamW, EMA
  *
  * What the network is given and what its target is are the objective's. Their coefficients are
- * gathered from a table, one row per timestep; where levels are continuous the host writes them. */
+ * gathered from a table, one row per timestep; where levels are continuous the host writes them.
+ * A learned variance adds a term to the loss (kernels/ops.inc: VARIATIONAL_LOSS). */
 #include "core/random.h"
 #include "nets/nets.h"
 #include "training/tasks/task.h"
@@ -94,6 +95,11 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
         .time = ddpm_graph_view(g, rows, DDPM_TRAINING_TIME, 1),
     };
     struct ddpm_value *answer = ddpm_net_build(g, &network->config.network, &inputs);
+    struct ddpm_value *predicted = answer, *variance = NULL;
+    if (network->config.network.learned_variance) {
+        predicted = ddpm_graph_view(g, answer, 0, network->config.network.channels);
+        variance = ddpm_graph_view(g, rows, DDPM_TRAINING_VARIANCE, DDPM_VARIANCE_COLUMNS);
+    }
     struct ddpm_value *target =
         objective->learns_noise
             ? trainer->noise
@@ -101,11 +107,19 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
     struct ddpm_value *weight = network->config.diffusion.loss_weight != DDPM_WEIGHT_NONE
                                     ? ddpm_graph_view(g, rows, DDPM_TRAINING_WEIGHT, 1)
                                     : NULL;
-    trainer->loss = ddpm_loss_per_picture(g, answer, target, weight, loss);
+    trainer->loss = ddpm_loss_per_picture(g, predicted, target, weight, loss);
+    if (variance)
+        trainer->loss =
+            ddpm_variational_loss(g, trainer->loss, answer, trainer->noise, trainer->x0, variance);
     ddpm_graph_fuse(g, ~0u);
     trainer->parts.backward = ddpm_graph_begin_part(g, "backward");
     const float share = 1.0f / (float)trainer->config.training.accumulate;
-    return (struct ddpm_seed){answer, ddpm_loss_gradient(g, answer, target, weight, loss, share)};
+    struct ddpm_value *gradient = ddpm_loss_gradient(g, predicted, target, weight, loss, share);
+    if (variance) /* ε̂ has the gradient of its own loss, the rest of the answer the term's */
+        gradient = ddpm_concat(
+            g, gradient,
+            ddpm_variational_gradient(g, answer, trainer->noise, trainer->x0, variance, share));
+    return (struct ddpm_seed){answer, gradient};
 }
 
 static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
