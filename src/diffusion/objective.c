@@ -101,7 +101,7 @@ ddpm_status ddpm_objective_check(const struct ddpm_diffusion_config *model)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
                       "option sigma-data: got 0 with objective edm, want the deviation of the "
-                      "pictures' values, as ddpm_data_measure() finds it");
+                      "pictures' values in [-1,1]; training on pictures measures it");
 }
 
 void ddpm_objective_times(const struct ddpm_diffusion_config *model, double *least, double *most)
