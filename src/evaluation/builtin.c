@@ -150,16 +150,21 @@ static float *add_energies(const struct plane *plane, double weight, float *out)
     return out;
 }
 
-/* In place: means of 2x2 pixels; a last row or column without a partner is dropped. */
+/* In place: means of 2x2 pixels. Without a partner are the last row, and the column in the middle,
+ * so that a mirrored picture has the same halves. */
 static void halve(struct plane *plane)
 {
-    const int height = plane->height / 2, width = plane->width / 2;
-    for (int y = 0; y < height; ++y)
+    const int height = plane->height / 2, width = plane->width / 2, odd = plane->width % 2;
+    for (int y = 0; y < height; ++y) {
+        const float *upper = plane->values + (int64_t)2 * y * plane->width;
+        const float *lower = upper + plane->width;
         for (int x = 0; x < width; ++x) {
-            const float *v = plane->values + (int64_t)2 * y * plane->width + 2 * x;
+            const int left = 2 * x < width ? 2 * x : 2 * x + odd;
+            const int right = 2 * x + 1 < width ? 2 * x + 1 : 2 * x + 1 + odd;
             plane->values[(int64_t)y * width + x] =
-                (v[0] + v[1] + v[plane->width] + v[plane->width + 1]) / 4.0f;
+                ((upper[left] + upper[right]) + (lower[left] + lower[right])) / 4.0f;
         }
+    }
     plane->height = height;
     plane->width = width;
 }

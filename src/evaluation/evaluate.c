@@ -79,11 +79,11 @@ static ddpm_status compare_pixels(struct comparison *c)
     DDPM_TRY(
         ddpm_new_array((void **)&real_real, (size_t)real->count, sizeof *real_real, "neighbours"));
     ddpm_watch_next(&c->watch, real->count);
-    ddpm_status status = ddpm_pixel_neighbours(real, real, true, c->threads, &c->watch,
+    ddpm_status status = ddpm_pixel_neighbours(real, NULL, true, c->threads, &c->watch,
                                                "pixels, real to real", real_real);
     ddpm_watch_next(&c->watch, generated->count);
     if (status == DDPM_OK)
-        status = ddpm_pixel_neighbours(generated, generated, false, c->threads, &c->watch,
+        status = ddpm_pixel_neighbours(generated, NULL, false, c->threads, &c->watch,
                                        "pixels, generated to generated", result->pixel_own);
     ddpm_watch_next(&c->watch, generated->count);
     if (status == DDPM_OK)
@@ -229,6 +229,8 @@ ddpm_status ddpm_evaluate(const struct ddpm_picture_set *generated,
     *out = NULL;
     DDPM_TRY(ddpm_take_options(&options, sizeof options, sizeof(size_t), given,
                                "ddpm_evaluate_options"));
+    if (options.threads < 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d threads, want 0 or more", options.threads);
     struct comparison comparison = {
         .generated = generated,
         .real = real,

@@ -14,8 +14,8 @@
 enum { STRETCH = 256, PIECE = 256 };
 
 struct job {
-    const struct ddpm_small *rows, *columns;
-    size_t bytes; /* of a small copy */
+    const struct ddpm_small *rows, *columns; /* NULL: the other rows */
+    size_t bytes;                            /* of a small copy */
     int64_t begin;
     bool mirrored;
     uint8_t *room; /* [threads, bytes] */
@@ -42,12 +42,13 @@ static int64_t difference(const uint8_t *restrict a, const uint8_t *restrict b, 
 static void look_for(const struct job *job, int64_t row, const uint8_t *pixels, bool mirrored,
                      int64_t *nearest)
 {
-    const bool same = job->rows == job->columns;
+    const struct ddpm_small *columns = job->columns ? job->columns : job->rows;
+    const int64_t count = columns->count, self = job->columns ? -1 : row;
     struct ddpm_neighbour *out = &job->out[row];
-    for (int64_t i = 0; i<job->columns->count && * nearest> 0; ++i) {
-        if (same && i == row)
+    for (int64_t i = 0; i < count; ++i) {
+        if (i == self)
             continue;
-        const uint8_t *other = job->columns->pixels + (size_t)i * job->bytes;
+        const uint8_t *other = columns->pixels + (size_t)i * job->bytes;
         const int64_t sum = difference(pixels, other, job->bytes, *nearest - 1);
         if (sum >= *nearest)
             continue;

@@ -17,9 +17,9 @@ struct ddpm_small {
 };
 
 /* The nearest of `columns` for each of `rows`; of several the first. With `mirrored` the rows are
- * also looked for mirrored left to right. Where both are the same set, a picture is not its own
- * neighbour, mirrored or not. The distance is the root of the mean squared difference of all
- * values. `out` is [rows->count]. */
+ * also looked for mirrored left to right. With `columns` NULL they are the other rows: a picture is
+ * not its own neighbour, mirrored or not. The distance is the root of the mean squared difference
+ * of all values. `out` is [rows->count]. */
 ddpm_status ddpm_pixel_neighbours(const struct ddpm_small *rows, const struct ddpm_small *columns,
                                   bool mirrored, int threads, const struct ddpm_watch *watch,
                                   const char *what, struct ddpm_neighbour *out);

@@ -15,6 +15,8 @@ _Static_assert(DDPM_PICTURE_KINDS == sizeof((struct ddpm_evaluation *)0)->kinds 
 static ddpm_status check_options(const struct ddpm_picture_set_options *options)
 {
     const int height = options->height, width = options->width, channels = options->channels;
+    if (options->threads < 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d threads, want 0 or more", options->threads);
     if (height == 0 && width == 0)
         return DDPM_OK;
     if (height < 1 || width < 1 || height > 1 << 16 || width > 1 << 16 ||
@@ -154,6 +156,8 @@ ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pi
                           (long long)count, o->height, o->width, (long long)set->rows);
     DDPM_TRY(ddpm_check_length("pictures", bytes, (double)count * (double)adding.bytes));
     DDPM_TRY(make_room(set, count, adding.small_bytes));
+    for (int i = 0; i < o->threads; ++i)
+        set->workers[i].status = DDPM_OK;
     ddpm_parallel_for(o->threads, count, 1, add_range, &adding);
     for (int i = 0; i < o->threads; ++i)
         if (set->workers[i].status != DDPM_OK) /* the only failure that pictures of one size have */

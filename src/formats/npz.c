@@ -151,8 +151,9 @@ static ddpm_status read_bytes(zip_t *archive, const char *path, const char *name
         return raise_archive(path, name, archive);
     *bytes = (size_t)about.size;
     ddpm_status status = ddpm_new_array((void **)out, *bytes + 1, 1, "a member of a .npz file");
-    /* One byte more than there should be: the checksum is looked at where the data ends. */
-    if (status == DDPM_OK && zip_fread(member, *out, about.size + 1) != (zip_int64_t)about.size)
+    /* The checksum is looked at where a read finds the end. */
+    if (status == DDPM_OK && (zip_fread(member, *out, about.size) != (zip_int64_t)about.size ||
+                              zip_fread(member, *out + *bytes, 1) != 0))
         status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: member %s is damaged: %s", path, name,
                             zip_file_strerror(member));
     zip_fclose(member);
