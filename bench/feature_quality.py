@@ -105,9 +105,9 @@ def drawn(args):
 
     def draw(checkpoint):
         out = os.path.join(args.keep, "drawn")
-        command = [args.ddpm, "sample", str(checkpoint), "--out", out, "--force", "-n", "64", "--seed", "1"]
+        command = [args.ddpm, "sample", str(checkpoint), "--out", out, "--force", "-n", str(args.drawn), "--seed", "1"]
         subprocess.run(command, check=True, capture_output=True)
-        return np.stack([np.asarray(Image.open(os.path.join(out, f"{i:04}.png"))) for i in range(64)])
+        return np.stack([np.asarray(Image.open(os.path.join(out, f"{i:04}.png"))) for i in range(args.drawn)])
 
     def whole():
         paths = sorted(pathlib.Path(args.pictures).rglob("*.jpg"))
@@ -115,11 +115,11 @@ def drawn(args):
                          for p in paths])
 
     names = []
-    for checkpoint in sorted(pathlib.Path(args.steps, "checkpoints").glob("step-*"), reverse=True):
-        names.append(os.path.join(args.keep, checkpoint.name))
-        kept(names[-1] + ".npy", lambda path=checkpoint: draw(path))
     real = os.path.join(args.keep, "whole")
     kept(real + ".npy", whole)
+    for checkpoint in sorted(pathlib.Path(args.steps, "checkpoints").glob("step-*"), reverse=True):
+        names.append(os.path.join(args.keep, f"{checkpoint.name}-{args.drawn}"))
+        kept(names[-1] + ".npy", lambda path=checkpoint: draw(path))
     return names, real
 
 
@@ -149,6 +149,7 @@ def main():
     parser.add_argument("ddpm")
     parser.add_argument("pictures")
     parser.add_argument("--steps", metavar="RUN", help="also draw from the checkpoints of this run")
+    parser.add_argument("--drawn", type=int, default=256, help="pictures drawn from each of them (%(default)s)")
     parser.add_argument("--keep", default="feature-quality")
     args = parser.parse_args()
     os.makedirs(args.keep, exist_ok=True)
