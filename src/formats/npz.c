@@ -1,15 +1,18 @@
 /* .npz files by libzip. */
 #include "formats/npz.h"
 
+#include <stdlib.h>
+
 #ifdef HAVE_LIBZIP
 
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <zip.h>
 
 #include "core/memory.h"
+
+/* Deflate packs at most this many times as many bytes. */
+enum { MOST_DEFLATED = 1032 };
 
 /* The name of a member in the archive. */
 struct name {
@@ -143,9 +146,14 @@ static ddpm_status read_bytes(zip_t *archive, const char *path, const char *name
     *out = NULL;
     if (zip_stat(archive, name, 0, &about) != 0)
         return ddpm_raise(DDPM_ERROR_FORMAT, "%s: has no member %s, want one", path, name);
-    if (!(about.valid & ZIP_STAT_SIZE) || about.size > DDPM_NPZ_LIMIT)
-        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: member %s is larger than %zu bytes", path, name,
-                          DDPM_NPZ_LIMIT);
+    const zip_uint64_t wanted = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE;
+    if ((about.valid & wanted) != wanted || about.size > DDPM_NPZ_LIMIT ||
+        about.size / MOST_DEFLATED > about.comp_size)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: member %s says that %llu bytes hold %llu, want at most %zu, and %d "
+                          "times as many",
+                          path, name, (unsigned long long)about.comp_size,
+                          (unsigned long long)about.size, DDPM_NPZ_LIMIT, MOST_DEFLATED);
     zip_file_t *member = zip_fopen(archive, name, 0);
     if (!member)
         return raise_archive(path, name, archive);
@@ -180,32 +188,28 @@ static ddpm_status read_member(zip_t *archive, const char *path, struct ddpm_npz
     return status;
 }
 
-ddpm_status ddpm_npz_read(const char *path, struct ddpm_npz_array *arrays, size_t count)
+ddpm_status ddpm_npz_parse(const void *bytes, size_t size, const char *label,
+                           struct ddpm_npz_array *arrays, size_t count)
 {
-    void *bytes;
-    size_t size;
     zip_error_t error;
+    ddpm_status status = DDPM_OK;
     for (size_t i = 0; i < count; ++i)
         arrays[i].values = NULL;
-    DDPM_TRY(ddpm_file_read_whole(&bytes, &size, path, DDPM_NPZ_LIMIT));
     zip_error_init(&error);
     zip_source_t *source = zip_source_buffer_create(bytes, size, 0, &error);
     zip_t *archive =
         source ? zip_open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, &error) : NULL;
-    ddpm_status status = DDPM_OK;
     if (!archive) {
         zip_source_free(source);
-        status = raise_zip(path, "not a .npz file", &error);
+        return raise_zip(label, "not a .npz file", &error);
     }
     for (size_t i = 0; i < count && status == DDPM_OK; ++i)
-        status = read_member(archive, path, &arrays[i]);
+        status = read_member(archive, label, &arrays[i]);
     for (size_t i = 0; i < count && status != DDPM_OK; ++i) {
         free(arrays[i].values);
         arrays[i].values = NULL;
     }
-    if (archive)
-        zip_discard(archive);
-    free(bytes);
+    zip_discard(archive);
     return status;
 }
 
@@ -224,11 +228,26 @@ ddpm_status ddpm_npz_write(const char *path, const struct ddpm_npz_array *arrays
     return refuse(path);
 }
 
-ddpm_status ddpm_npz_read(const char *path, struct ddpm_npz_array *arrays, size_t count)
+ddpm_status ddpm_npz_parse(const void *bytes, size_t size, const char *label,
+                           struct ddpm_npz_array *arrays, size_t count)
 {
+    (void)bytes;
+    (void)size;
     for (size_t i = 0; i < count; ++i)
         arrays[i].values = NULL;
-    return refuse(path);
+    return refuse(label);
 }
 
 #endif
+
+ddpm_status ddpm_npz_read(const char *path, struct ddpm_npz_array *arrays, size_t count)
+{
+    void *bytes;
+    size_t size;
+    for (size_t i = 0; i < count; ++i)
+        arrays[i].values = NULL;
+    DDPM_TRY(ddpm_file_read_whole(&bytes, &size, path, DDPM_NPZ_LIMIT));
+    ddpm_status status = ddpm_npz_parse(bytes, size, path, arrays, count);
+    free(bytes);
+    return status;
+}

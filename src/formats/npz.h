@@ -25,4 +25,8 @@ ddpm_status ddpm_npz_write(const char *path, const struct ddpm_npz_array *arrays
  * lacks one of them. */
 ddpm_status ddpm_npz_read(const char *path, struct ddpm_npz_array *arrays, size_t count);
 
+/* The same from memory; `label` stands before error texts. */
+ddpm_status ddpm_npz_parse(const void *bytes, size_t size, const char *label,
+                           struct ddpm_npz_array *arrays, size_t count);
+
 #endif

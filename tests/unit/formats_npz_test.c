@@ -93,7 +93,7 @@ static void refused(void **state)
 {
     struct ddpm_npz_array array = {.name = "mu"};
     (void)state;
-    assert_error(ddpm_npz_read("a.npz", &array, 1), DDPM_ERROR_UNSUPPORTED, "libzip");
+    assert_error(ddpm_npz_parse("", 0, "a.npz", &array, 1), DDPM_ERROR_UNSUPPORTED, "libzip");
     assert_error(ddpm_npz_write("a.npz", &array, 1), DDPM_ERROR_UNSUPPORTED, "libzip");
 }
 
