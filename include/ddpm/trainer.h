@@ -87,16 +87,25 @@ DDPM_API ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer,
 DDPM_API ddpm_status ddpm_trainer_flush(struct ddpm_trainer *trainer,
                                         struct ddpm_step_result *result);
 
-/** The values of one step, accumulate·batch-size pictures. Zero the struct, then set `size` and all
- * the others. */
+/** Fill in what the configuration leaves to the pictures: sigma-data of objective edm, where that
+ * is 0, becomes the deviation of their values in [-1,1] (at most 10,000 pictures, evenly chosen).
+ * To be called before a network is made from the configuration. Any error of reading pictures. */
+DDPM_API ddpm_status ddpm_data_measure(const struct ddpm_data *data, struct ddpm_config *config);
+
+/** The values of one step, accumulate·batch-size pictures. Zero the struct, then set `size`,
+ * pictures, noise, and timesteps or sigmas. */
 struct ddpm_step_input {
     size_t size;              /**< sizeof(struct ddpm_step_input) */
     const float *pictures;    /**< [pictures, C, H, W] in [-1,1] */
     size_t picture_count;     /**< elements of pictures */
-    const int64_t *timesteps; /**< [pictures], each in [0, T-1] */
+    const int64_t *timesteps; /**< [pictures], each in [0, T-1]; of a schedule */
     size_t timestep_count;    /**< elements of timesteps */
     const float *noise;       /**< [pictures, C, H, W] */
     size_t noise_count;       /**< elements of noise */
+    /** [pictures], the levels of objectives whose levels are continuous, in place of timesteps:
+     * flow's t in (0,1], edm's sigma above 0. */
+    const double *sigmas;
+    size_t sigma_count; /**< elements of sigmas */
 };
 
 /** One optimizer step on given values, which are borrowed for the call. Errors: as

@@ -39,7 +39,7 @@ static ddpm_status print_options(const char *path)
     return status;
 }
 
-/* What a configuration draws with unless asked otherwise. */
+/* What a configuration learns, and draws with unless asked otherwise. */
 static ddpm_status print_drawing(const char *path)
 {
     struct ddpm_config *config;
@@ -48,6 +48,7 @@ static ddpm_status print_drawing(const char *path)
     ddpm_status status = ddpm_config_read(config, path);
     if (status == DDPM_OK) {
         const struct ddpm_chain chain = ddpm_drawing_chain(config);
+        printf("learns      %s\n", ddpm_objectives[config->diffusion.objective].name);
         printf("draws by    %s\n", ddpm_chain_text(&chain, text));
     }
     ddpm_config_destroy(&config);

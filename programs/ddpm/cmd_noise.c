@@ -13,6 +13,7 @@
 #include "core/random.h"
 #include "data/picture.h"
 #include "data/resize.h"
+#include "diffusion/objective.h"
 #include "diffusion/schedule.h"
 #include "formats/grid.h"
 #include "formats/png_write.h"
@@ -107,6 +108,7 @@ static ddpm_status write_strip(struct strip *strip, const char *path)
     const struct ddpm_png_text texts[] = {
         {"Software", "ddpm.c " DDPM_VERSION},
         {"ddpm:at", at},
+        {"ddpm:objective", ddpm_objectives[strip->config->diffusion.objective].name},
         {"ddpm:schedule", ddpm_schedules[strip->config->diffusion.schedule].name},
     };
     DDPM_TRY(
@@ -178,9 +180,10 @@ static const struct ddpm_verb_option options[] = {
     {"out", 'o', true, "FILE.png", "the strip, written here; replaces an older file"},
     {"at", 0, false, "T,T,…", "timesteps to show (nine from the first to the last)"},
 };
-static const char *const settings[] = {"schedule",    "timesteps",   "cosine-s",   "sigmoid-start",
-                                       "sigmoid-end", "sigmoid-tau", "image-size", "channels",
-                                       "seed",        NULL};
+static const char *const settings[] = {
+    "objective",   "schedule",    "timesteps",         "cosine-s", "sigmoid-start",
+    "sigmoid-end", "sigmoid-tau", "zero-terminal-snr", "shift",    "sigma-min",
+    "sigma-max",   "image-size",  "channels",          "seed",     NULL};
 
 const struct ddpm_verb ddpm_verb_noise = {
     .name = "noise",

@@ -165,6 +165,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     DDPM_TRY(check_steps_before_lock(run));
     DDPM_TRY(take_over(run));
     DDPM_TRY(ddpm_data_open(run->config, &run->data));
+    DDPM_TRY(ddpm_data_measure(run->data, run->config));
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
     DDPM_TRY(check_memory(run));
     DDPM_TRY(ddpm_network_allocate(run->network));

@@ -12,7 +12,9 @@
 
 struct ddpm_chain ddpm_drawing_chain(const struct ddpm_config *config)
 {
-    return ddpm_chain_resolve(&config->sampling, DDPM_OBJECTIVE_NOISE, config->diffusion.timesteps);
+    const struct ddpm_diffusion_config *diffusion = &config->diffusion;
+    return ddpm_chain_resolve(&config->sampling, (enum ddpm_objective_kind)diffusion->objective,
+                              diffusion->timesteps);
 }
 
 /* Options that only some samplers have. */
@@ -55,8 +57,7 @@ ddpm_status ddpm_drawing_check(const struct ddpm_arguments *arguments,
                           "suit the sampler");
     DDPM_TRY(check_particular(arguments, chain.kind));
     ddpm_status status =
-        ddpm_chain_turns(&chain, &config->diffusion, &ddpm_objectives[DDPM_OBJECTIVE_NOISE],
-                         config->diffusion.clip, &turns);
+        ddpm_chain_turns(&chain, &config->diffusion, config->diffusion.clip, &turns);
     *evaluations = (int64_t)ddpm_turns_evaluations(&turns);
     ddpm_turns_clear(&turns);
     return status;

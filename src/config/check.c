@@ -69,6 +69,32 @@ static ddpm_status check_diffusion(const struct ddpm_diffusion_config *diffusion
     return DDPM_OK;
 }
 
+/* A schedule's timesteps; objectives on a path of their own have none. */
+static bool on_schedule(const struct ddpm_diffusion_config *diffusion)
+{
+    return diffusion->objective != DDPM_OBJECTIVE_FLOW &&
+           diffusion->objective != DDPM_OBJECTIVE_EDM;
+}
+
+static ddpm_status check_objective(const struct ddpm_diffusion_config *diffusion)
+{
+    if (diffusion->zero_terminal_snr && diffusion->objective == DDPM_OBJECTIVE_NOISE)
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "option zero-terminal-snr: got on with objective noise, which says nothing "
+            "of a picture at pure noise; want objective v or x0");
+    if (diffusion->zero_terminal_snr && !on_schedule(diffusion))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option zero-terminal-snr: got on with objective %s, whose levels follow "
+                          "no schedule; want objective v or x0",
+                          diffusion->objective == DDPM_OBJECTIVE_FLOW ? "flow" : "edm");
+    if (diffusion->objective == DDPM_OBJECTIVE_EDM && diffusion->sigma_min >= diffusion->sigma_max)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option sigma-min: got %g, want less than the %g of sigma-max",
+                          diffusion->sigma_min, diffusion->sigma_max);
+    return DDPM_OK;
+}
+
 static ddpm_status check_training(const struct ddpm_training_config *training)
 {
     if (training->lr_schedule == DDPM_LR_COSINE && training->warmup >= training->steps)
@@ -103,7 +129,9 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
     DDPM_TRY(ddpm_network_check_size(&config->network, "option image-size",
                                      config->diffusion.image_height,
                                      config->diffusion.image_width));
-    DDPM_TRY(check_diffusion(&config->diffusion));
+    if (on_schedule(&config->diffusion))
+        DDPM_TRY(check_diffusion(&config->diffusion));
+    DDPM_TRY(check_objective(&config->diffusion));
     DDPM_TRY(check_training(&config->training));
     return check_device(config->run.device);
 }

@@ -37,6 +37,14 @@ enum ddpm_spacing_kind {
 #undef SPACING
     DDPM_SPACING_AUTO
 };
+enum ddpm_objective_kind {
+#define OBJECTIVE(id, ...) DDPM_OBJECTIVE_##id,
+#include "config/objectives.inc"
+#undef OBJECTIVE
+    DDPM_OBJECTIVE_COUNT
+};
+enum ddpm_loss_weight { DDPM_WEIGHT_NONE, DDPM_WEIGHT_MIN_SNR, DDPM_WEIGHT_SOFT_MIN_SNR };
+enum ddpm_flow_times { DDPM_FLOW_UNIFORM, DDPM_FLOW_LOGIT_NORMAL };
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
 enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE };
 
@@ -66,11 +74,23 @@ struct ddpm_diffusion_config {
     int64_t timesteps;
     int schedule; /* enum ddpm_schedule_kind */
     double cosine_s, sigmoid_start, sigmoid_end,
-        sigmoid_tau; /* keyword arguments of the schedules */
+        sigmoid_tau;        /* keyword arguments of the schedules */
+    bool zero_terminal_snr; /* the last timestep is pure noise */
+    double shift;           /* divides the signal-to-noise ratio by its square */
     int64_t image_height, image_width;
-    int loss; /* enum ddpm_loss of kernels/kernels.h: 0 l2, 1 l1 */
+    int objective;   /* enum ddpm_objective_kind */
+    int loss;        /* enum ddpm_loss of kernels/kernels.h: 0 l2, 1 l1 */
+    int loss_weight; /* enum ddpm_loss_weight */
+    double min_snr_gamma;
+    double offset_noise; /* deviation of a number added to a whole channel's noise */
     bool clip;
     bool timestep_per_batch;
+    /* Objective flow: how t is drawn in training. */
+    int flow_times;                   /* enum ddpm_flow_times */
+    double flow_mean, flow_deviation; /* of logit(t) */
+    /* Objective edm: deviation of the pictures' values (0: not measured yet), ends of the levels
+     * that are drawn from, mean and deviation of ln(sigma) in training. */
+    double sigma_data, sigma_min, sigma_max, edm_mean, edm_deviation;
 };
 
 /* How pictures are drawn. */

@@ -31,6 +31,7 @@ static const char networks[] = "--network chooses among three U-Nets; --dim and 
 static const char respaced[] = "--sampler NAME --sampling-steps N, for example ddim and 25";
 static const char solvers[] = "--sampler auto or a name of ddpm sample --help";
 static const char unguided[] = "models know no classes and no texts, so there is no guidance";
+static const char weighted[] = "--loss-weight min-snr or soft-min-snr";
 static const char karras_levels[] = "--spacing karras";
 static const char logs[] = "log.csv and the grids of samples in the run's folder say how it goes";
 
@@ -75,6 +76,14 @@ static const struct ddpm_foreign_name names[] = {
     SAME("diffusion-steps", "timesteps"), SAME("ddpm-num-steps", "timesteps"),
     SAME("noise-steps", "timesteps"), SAME("beta-schedule", "schedule"),
     SAME("noise-schedule", "schedule"), SAME("betas-scheduler", "schedule"),
+    SAME("prediction-type", "objective"), SAME("parameterization", "objective"),
+    SAME("snr-gamma", "min-snr-gamma"), {"min-snr-loss-weight", "loss-weight", weighted},
+    {"loss-weighting", "loss-weight", weighted}, SAME("p-mean", "edm-mean"),
+    SAME("p-std", "edm-deviation"), SAME("rescale-betas-zero-snr", "zero-terminal-snr"),
+    SAME("zero-snr", "zero-terminal-snr"), SAME("noise-offset", "offset-noise"),
+    SAME("flow-shift", "shift"), SAME("timestep-shift", "shift"),
+    {"v-parameterization", "objective", "--objective v"}, {"predict-v", "objective", "--objective v"},
+    {"predict-x0", "objective", "--objective x0"}, {"predict-xstart", "objective", "--objective x0"},
     SAME("ddpm-beta-schedule", "schedule"), SAME("loss-type", "loss"),
     {"learn-sigma", NULL, "the variance of the reverse chain is fixed"},
     {"beta-start", NULL, "the betas of a schedule follow from --schedule and --timesteps"},

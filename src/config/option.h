@@ -44,7 +44,8 @@ enum ddpm_lock {
     DDPM_UNLOCKED,
     DDPM_LOCKED,
     DDPM_LOCKED_LAST,
-    DDPM_LOCKED_SINCE_0_2, /* checkpoints of 0.1 do not have them */
+    DDPM_LOCKED_SINCE_0_2,  /* checkpoints of 0.1 do not say what they were */
+    DDPM_LOCKED_OR_DEFAULT, /* a checkpoint that does not have one was made with its default */
     DDPM_LOCK_COUNT
 };
 

@@ -47,6 +47,18 @@ static const char spacing_help[] = "how these are spread over the noise levels: 
 #include "config/spacings.inc"
 #undef SPACING
                                    "or auto";
+static const char *const objectives[] = {
+#define OBJECTIVE(id, name, ...) name,
+#include "config/objectives.inc"
+#undef OBJECTIVE
+    NULL};
+static const char *const objective_aliases[] = {
+#define OBJECTIVE(id, name, alias, ...) alias,
+#include "config/objectives.inc"
+#undef OBJECTIVE
+    NULL};
+static const char *const loss_weights[] = {"none", "min-snr", "soft-min-snr", NULL};
+static const char *const flow_times[] = {"uniform", "logit-normal", NULL};
 static const char *const losses[] = {"l2", "l1", NULL};
 static const char *const lr_schedules[] = {"constant", "cosine", NULL};
 static const char *const crops[] = {"center", "random", NULL};
@@ -118,16 +130,46 @@ const struct ddpm_option ddpm_options[] = {
            "schedule_fn_kwargs.end", "end of the sigmoid schedule", .locked = DDPM_LOCKED_SINCE_0_2),
     NUMBER("sigmoid-tau", diffusion.sigmoid_tau, "1", ABOVE(0, 100), DIFFUSION,
            "schedule_fn_kwargs.tau", "temperature of the sigmoid schedule", .locked = DDPM_LOCKED_SINCE_0_2),
+    SWITCH("zero-terminal-snr", diffusion.zero_terminal_snr, "off", DIFFUSION, "zero_terminal_snr",
+           "rescale the schedule so that its last timestep is pure noise", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("shift", diffusion.shift, "1", IN(0.01, 100), DIFFUSION, "shift",
+           "more noise at every level: the signal-to-noise ratio is divided by its square", .locked = DDPM_LOCKED_OR_DEFAULT),
     {.name = "image-size", .placeholder = "N|HxW", .type = DDPM_OPTION_SIZE,
      AT(diffusion.image_height), AND(diffusion.image_width), .default_text = "128", IN(1, 8192),
      .group = DDPM_GROUP_DIFFUSION, .key = "image_size",
      .help = "size of the pictures, divisible by 2^(levels-1)", LOCKED},
+    CHOICE("objective", "NAME", diffusion.objective, "noise", objectives, DIFFUSION, "objective",
+           "what the network learns: noise, x0, v, flow or edm", .aliases = objective_aliases,
+           .locked = DDPM_LOCKED_OR_DEFAULT),
     CHOICE("loss", "l2|l1", diffusion.loss, "l2", losses, DIFFUSION, "loss_type",
-           "mean squared (l2) or absolute (l1) error of the noise", LOCKED),
+           "mean squared (l2) or absolute (l1) error of what the network learns", LOCKED),
+    CHOICE("loss-weight", "NAME", diffusion.loss_weight, "none", loss_weights, DIFFUSION, "loss_weight",
+           "weight of a noise level: none, min-snr or soft-min-snr", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("min-snr-gamma", diffusion.min_snr_gamma, "5", ABOVE(0, 1e6), DIFFUSION, "min_snr_gamma",
+           "signal-to-noise ratio above which levels weigh the same", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("offset-noise", diffusion.offset_noise, "0", IN(0, 10), DIFFUSION, "offset_noise",
+           "training: deviation of a number added to the noise of a whole channel; 0: off",
+           .locked = DDPM_LOCKED_OR_DEFAULT),
     SWITCH("clip", diffusion.clip, "on", DIFFUSION, "clip",
            "clip predicted pictures to [-1,1] while sampling; off: the article's chain"),
     SWITCH("timestep-per-batch", diffusion.timestep_per_batch, "off", DIFFUSION,
            "timestep_per_batch", "one timestep for a whole batch, as in the article", .locked = DDPM_LOCKED_LAST),
+    CHOICE("flow-times", "NAME", diffusion.flow_times, "uniform", flow_times, DIFFUSION, "flow_times",
+           "flow: t of training is uniform or logit-normal", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("flow-mean", diffusion.flow_mean, "0", IN(-10, 10), DIFFUSION, "flow_mean",
+           "flow: mean of a logit-normal t's logit", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("flow-deviation", diffusion.flow_deviation, "1", ABOVE(0, 10), DIFFUSION, "flow_deviation",
+           "flow: deviation of a logit-normal t's logit", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("sigma-data", diffusion.sigma_data, "0", IN(0, 10), DIFFUSION, "sigma_data",
+           "edm: deviation of the pictures' values in [-1,1]; 0: measured", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("sigma-min", diffusion.sigma_min, "0.002", ABOVE(0, 1e3), DIFFUSION, "sigma_min",
+           "edm: smallest noise level drawn from", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("sigma-max", diffusion.sigma_max, "80", ABOVE(0, 1e6), DIFFUSION, "sigma_max",
+           "edm: largest noise level drawn from", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("edm-mean", diffusion.edm_mean, "-1.2", IN(-20, 20), DIFFUSION, "edm_mean",
+           "edm: mean of ln(sigma) in training", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("edm-deviation", diffusion.edm_deviation, "1.2", ABOVE(0, 10), DIFFUSION, "edm_deviation",
+           "edm: deviation of ln(sigma) in training", .locked = DDPM_LOCKED_OR_DEFAULT),
 
     CHOICE("sampler", "NAME", sampling.sampler, "auto", samplers, SAMPLING, "sampler", sampler_help,
            .aliases = sampler_aliases),

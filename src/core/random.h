@@ -25,6 +25,7 @@ enum ddpm_stream {
     DDPM_STREAM_SAMPLE_STEP = 7, /* z of the reverse step: step = t, sample = picture */
     DDPM_STREAM_SYNTHETIC = 8,   /* procedural pictures: sample = picture */
     DDPM_STREAM_BENCH = 9,       /* contents that do not matter */
+    DDPM_STREAM_OFFSET = 10,     /* offset noise of training */
 };
 
 struct ddpm_random4 {

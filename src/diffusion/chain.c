@@ -13,14 +13,19 @@ static const struct {
     enum ddpm_sampler_choice sampler;
     enum ddpm_spacing_kind spacing; /* of every other sampler too, unless one is given */
     int64_t steps;
-} automatic[] = {
+} automatic[DDPM_OBJECTIVE_COUNT] = {
     [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
+    [DDPM_OBJECTIVE_X0] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
+    [DDPM_OBJECTIVE_V] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
+    [DDPM_OBJECTIVE_FLOW] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
+    [DDPM_OBJECTIVE_EDM] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 20},
 };
 
 /* A short schedule needs no more steps than it has timesteps. */
-static int64_t usual_steps(int64_t steps, int64_t timesteps)
+static int64_t usual_steps(int64_t steps, enum ddpm_objective_kind objective, int64_t timesteps)
 {
-    return steps == 0 || steps > timesteps ? timesteps : steps;
+    const bool continuous = ddpm_objectives[objective].path != DDPM_PATH_SCHEDULE;
+    return steps == 0 || (steps > timesteps && !continuous) ? timesteps : steps;
 }
 
 struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
@@ -42,16 +47,17 @@ struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
         .churn_noise = config->churn_noise,
     };
     if (chain.steps == 0)
-        chain.steps = usual_steps(
-            any_sampler ? automatic[objective].steps : chain.kind->usual_steps, timesteps);
+        chain.steps =
+            usual_steps(any_sampler ? automatic[objective].steps : chain.kind->usual_steps,
+                        objective, timesteps);
     return chain;
 }
 
 ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
-                             const struct ddpm_diffusion_config *diffusion,
-                             const struct ddpm_objective *objective, bool clip,
+                             const struct ddpm_diffusion_config *diffusion, bool clip,
                              struct ddpm_turns *turns)
 {
+    const struct ddpm_objective *objective = &ddpm_objectives[diffusion->objective];
     struct ddpm_path path;
     struct ddpm_level *levels = NULL;
     if (chain->steps < 1 || chain->steps > DDPM_LARGEST_STEPS)
@@ -60,6 +66,11 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
     if (!(chain->threshold >= 0 && chain->threshold <= 1))
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got threshold %g, want a quantile from 0 to 1",
                           chain->threshold);
+    if (chain->kind->discrete && objective->path != DDPM_PATH_SCHEDULE)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "sampler %s goes through the timesteps of a schedule, and a model of "
+                          "objective %s has none; use sampler ddim with eta 1",
+                          chain->kind->name, objective->name);
     DDPM_TRY(ddpm_path_create(diffusion, &path));
     const size_t count = (size_t)chain->steps + 1;
     ddpm_status status =

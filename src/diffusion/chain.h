@@ -25,8 +25,7 @@ struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
  * DDPM_ERROR_ARGUMENT where the chain does not fit it, or its numbers each other. Free with
  * ddpm_turns_clear(), also after a failure. */
 ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
-                             const struct ddpm_diffusion_config *diffusion,
-                             const struct ddpm_objective *objective, bool clip,
+                             const struct ddpm_diffusion_config *diffusion, bool clip,
                              struct ddpm_turns *turns);
 
 /* "dpmpp, 20 steps, trailing", with what else is set behind: "ddim, 50 steps, trailing, eta 0.5".

@@ -12,7 +12,7 @@
 
 /* A noise level: x = alpha·x_0 + sigma·ε. */
 struct ddpm_level {
-    double time; /* what the network is told: t = 0 … T-1, may be fractional */
+    double time; /* what the network is told; on a schedule t = 0 … T-1, may be fractional */
     double alpha, sigma;
     double alpha_bar; /* alpha²; on a schedule its own ᾱ, whose rounding is kept */
 };
@@ -26,18 +26,37 @@ double ddpm_level_ratio(const struct ddpm_level *level);
 /* ln(alpha/sigma), half the logarithm of the signal-to-noise ratio. */
 double ddpm_level_lambda(const struct ddpm_level *level);
 
-/* The path of a discrete schedule: its levels by t = 0 … T-1, between them linear in
- * ln(sigma/alpha). The arrays are borrowed. */
+/* A path of levels from clear to noisy, by a coordinate t:
+ *
+ *     schedule   t = 0 … T-1 are the discrete timesteps; between them ln(sigma/alpha) is linear
+ *     flow       alpha = 1 - s, sigma = s, time T·s, with s = S·u/(1 + (S-1)·u) and u = t/T
+ *     edm        alpha = 1, time ln(sigma)/4; t is even in sigma^(1/7) from S·min to S·max
+ *
+ * The last two are continuous, t = 0 … T; S is the shift. docs/samplers.md. The arrays are
+ * borrowed. */
+enum ddpm_path_kind { DDPM_PATH_SCHEDULE, DDPM_PATH_FLOW, DDPM_PATH_EDM };
 struct ddpm_path {
-    int64_t timesteps;                /* T, at least 1 */
-    const double *alpha_bars, *betas; /* [T] */
+    enum ddpm_path_kind kind;
+    int64_t timesteps;                  /* T, at least 1 */
+    const double *alpha_bars, *betas;   /* [T]; a schedule's only */
+    double shift, sigma_min, sigma_max; /* edm; flow has a shift */
 };
 
-/* The level at t, which is clamped to [0, T-1]. At a whole t it is the schedule's own. */
+/* The ends of the levels that a network is asked about. Noisy: T-1 on a schedule, T on a continuous
+ * path. Clear: 0, but T/1000 for flow, whose 0 is the picture itself. */
+double ddpm_path_begin(const struct ddpm_path *path);
+double ddpm_path_end(const struct ddpm_path *path);
+
+/* The level at t, which is clamped to the path. At a whole t of a schedule it is that timestep's
+ * own. */
 struct ddpm_level ddpm_path_level(const struct ddpm_path *path, double t);
 
-/* The t whose sigma/alpha is `ratio`: the inverse of ddpm_path_level(), in [0, T-1]. */
+/* The t whose sigma/alpha is `ratio`: the inverse of ddpm_path_level(), clamped to the path. */
 double ddpm_path_time(const struct ddpm_path *path, double ratio);
+
+/* The level of a continuous path whose sigma is this; not clamped to its ends but those of its
+ * formula. */
+struct ddpm_level ddpm_path_level_of_sigma(const struct ddpm_path *path, double sigma);
 
 /* The level whose sigma/alpha is `ratio`. Without a path (NULL) alpha is 1 and time is sigma;
  * with one, the ratio is clamped to the path. */
@@ -47,7 +66,7 @@ struct ddpm_level ddpm_path_level_at(const struct ddpm_path *path, double ratio)
 struct ddpm_spacing {
     const char *name; /* "trailing" */
     const char *help;
-    /* t of step 0 … steps-1: falling, in [0, T-1] */
+    /* t of step 0 … steps-1: falling, from ddpm_path_end() down to 0 at most */
     double (*time)(const struct ddpm_path *path, int64_t steps, int64_t step);
 };
 
@@ -61,9 +80,9 @@ ddpm_status ddpm_spacing_find(const char *name, const struct ddpm_spacing **out)
 #define DDPM_LARGEST_STEPS 1000000
 
 /* The levels of a chain of `steps` steps: levels[0 … steps-1] on the path, noise falling, and
- * levels[steps] the clean picture. `whole` takes whole timesteps only, each at most once.
- * DDPM_ERROR_ARGUMENT unless there are 1 to DDPM_LARGEST_STEPS steps, and with `whole` no more than
- * timesteps. */
+ * levels[steps] the clean picture. `whole` takes whole timesteps only, each at most once:
+ * a schedule's only. DDPM_ERROR_ARGUMENT unless there are 1 to DDPM_LARGEST_STEPS steps, and with
+ * `whole` no more than timesteps. */
 ddpm_status ddpm_levels_space(const struct ddpm_path *path, const struct ddpm_spacing *spacing,
                               int64_t steps, bool whole, struct ddpm_level *levels);
 

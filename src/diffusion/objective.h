@@ -1,5 +1,5 @@
 /* Objectives: what the network is given at a noise level, what it learns to answer, and how a
- * picture follows from its answer. One row per objective. */
+ * picture follows from its answer. One row per objective: config/objectives.inc. */
 #ifndef DDPM_DIFFUSION_OBJECTIVE_H
 #define DDPM_DIFFUSION_OBJECTIVE_H
 
@@ -17,20 +17,24 @@ struct ddpm_objective_row {
 };
 
 struct ddpm_objective {
-    const char *name; /* "noise" */
-    const char *help;
-    int outputs;       /* per channel of the pictures */
-    bool scales_input; /* c_in is not 1 everywhere */
-    bool learns_noise; /* the target is ε itself */
-    bool weighted;     /* weight is not 1 everywhere */
-    void (*fill)(const struct ddpm_level *level, struct ddpm_objective_row *row);
+    const char *name, *alias, *help; /* alias may be NULL */
+    enum ddpm_path_kind path;        /* where its levels lie */
+    bool scales_input;               /* c_in is not 1 everywhere */
+    bool learns_noise;               /* the target is ε itself */
+    /* All but c_noise and weight. */
+    void (*fill)(const struct ddpm_level *level, double sigma_data, struct ddpm_objective_row *row);
 };
 
-enum ddpm_objective_kind { DDPM_OBJECTIVE_NOISE };
-extern const struct ddpm_objective ddpm_objectives[]; /* by enum ddpm_objective_kind */
-extern const size_t ddpm_objective_count;
+extern const struct ddpm_objective ddpm_objectives[DDPM_OBJECTIVE_COUNT];
 
-/* Columns of the table that training gathers its coefficients from, one row per timestep:
+/* The coefficients of a model at a level, its weight of the loss included. */
+void ddpm_objective_fill(const struct ddpm_diffusion_config *model, const struct ddpm_level *level,
+                         struct ddpm_objective_row *row);
+
+/* DDPM_ERROR_ARGUMENT for a model of objective edm whose sigma_data has not been measured. */
+ddpm_status ddpm_objective_check(const struct ddpm_diffusion_config *model);
+
+/* Columns of the coefficients of a picture in training:
  *
  *     x_t = X0·x_0 + NOISE·ε        network input INPUT·x_t at time TIME
  *     target = TARGET_X0·x_0 + TARGET_NOISE·ε        loss of the picture times WEIGHT */
@@ -45,8 +49,18 @@ enum ddpm_training_column {
     DDPM_TRAINING_COLUMNS = 8,
 };
 
-/* The table of a discrete path, fp32 [T, DDPM_TRAINING_COLUMNS]; free() it. */
-ddpm_status ddpm_training_rows(const struct ddpm_objective *objective, const struct ddpm_path *path,
-                               float **rows);
+/* The coefficients of one level. */
+void ddpm_training_row(const struct ddpm_diffusion_config *model, const struct ddpm_level *level,
+                       float row[DDPM_TRAINING_COLUMNS]);
+
+/* The table of a schedule, fp32 [T, DDPM_TRAINING_COLUMNS]; free() it. */
+ddpm_status ddpm_training_rows(const struct ddpm_diffusion_config *model,
+                               const struct ddpm_path *path, float **rows);
+
+/* The level of place `place` in the batch of a step, on a continuous path: flow's t is uniform or
+ * logit-normal, edm's ln(sigma) normal. */
+struct ddpm_level ddpm_training_level(const struct ddpm_diffusion_config *model,
+                                      const struct ddpm_path *path, uint64_t seed, uint32_t step,
+                                      uint32_t place);
 
 #endif

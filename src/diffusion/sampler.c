@@ -104,7 +104,7 @@ ddpm_status ddpm_sampler_turns(const struct ddpm_sampler_kind *kind,
 {
     turns->count = 0;
     DDPM_TRY(check_levels(request));
-    if (kind->discrete && !request->path)
+    if (kind->discrete && (!request->path || request->path->kind != DDPM_PATH_SCHEDULE))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "sampler %s needs a schedule of timesteps, and this model has none",
                           kind->name);

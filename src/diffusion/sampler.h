@@ -41,7 +41,7 @@ struct ddpm_sampler_request {
     /* steps + 1, noise falling strictly; drawing ends at the last. */
     const struct ddpm_level *levels;
     size_t count;
-    /* The schedule that the levels lie on; NULL: none, levels are continuous. */
+    /* The path that the levels lie on; NULL: none, alpha is 1. */
     const struct ddpm_path *path;
     bool clip;           /* x̂_0 is clipped or otherwise changed before it is used */
     bool predicts_noise; /* the network's raw result is ε̂ */

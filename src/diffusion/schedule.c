@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "diffusion/objective.h"
 
 static const double pi = 3.14159265358979323846;
 
@@ -75,38 +76,76 @@ const struct ddpm_schedule ddpm_schedules[DDPM_SCHEDULE_COUNT] = {
 #undef SCHEDULE
 };
 
-static ddpm_status check_open_unit(const char *schedule, const char *table, const double *values,
-                                   int64_t count)
+/* Between 0 and 1, but for the end of a schedule that ends in pure noise. */
+static ddpm_status check_table(const struct ddpm_diffusion_config *config, const char *table,
+                               const double *values, double end)
 {
+    const int64_t count = config->timesteps;
     for (int64_t t = 0; t < count; ++t)
-        if (!(values[t] > 0 && values[t] < 1))
+        if (!(values[t] > 0 && values[t] < 1) &&
+            !(config->zero_terminal_snr && t == count - 1 && values[t] == end))
             return ddpm_raise(
                 DDPM_ERROR_ARGUMENT,
                 "schedule %s: got %s = %g at t = %lld of %lld, want a value between 0 "
                 "and 1; change the timesteps or the schedule's arguments",
-                schedule, table, values[t], (long long)t, (long long)count);
+                ddpm_schedules[config->schedule].name, table, values[t], (long long)t,
+                (long long)count);
     return DDPM_OK;
+}
+
+/* Move √ᾱ so that the last is 0 and the first stays. */
+static void end_in_noise(double *bars, int64_t count)
+{
+    const double first = sqrt(bars[0]), last = sqrt(bars[count - 1]);
+    for (int64_t t = 0; t < count; ++t) {
+        const double moved = (sqrt(bars[t]) - last) * first / (first - last);
+        bars[t] = t == 0 ? bars[0] : moved * moved;
+    }
+    bars[count - 1] = 0;
+}
+
+/* What differs from the schedule's own, and the β that follow. */
+static void change_path(const struct ddpm_diffusion_config *config, double *bars, double *betas)
+{
+    const double shift = config->shift;
+    const bool shifted = shift > 0 && shift != 1;
+    if (config->zero_terminal_snr)
+        end_in_noise(bars, config->timesteps);
+    for (int64_t t = 0; t < config->timesteps && shifted; ++t)
+        bars[t] = bars[t] / (bars[t] + shift * shift * (1 - bars[t]));
+    for (int64_t t = 0; t < config->timesteps && (shifted || config->zero_terminal_snr); ++t)
+        betas[t] = 1 - bars[t] / (t ? bars[t - 1] : 1);
+}
+
+static ddpm_status create_schedule(const struct ddpm_diffusion_config *config,
+                                   struct ddpm_path *out)
+{
+    const int64_t count = config->timesteps;
+    double *betas;
+    DDPM_TRY(ddpm_new_array((void **)&betas, 2 * (size_t)count, sizeof *betas, "a schedule"));
+    double *bars = betas + count, product = 1;
+    ddpm_schedules[config->schedule].betas(config, betas);
+    for (int64_t t = 0; t < count; ++t)
+        bars[t] = product *= 1 - betas[t];
+    change_path(config, bars, betas);
+    *out = (struct ddpm_path){.timesteps = count, .alpha_bars = bars, .betas = betas};
+    ddpm_status status = check_table(config, "beta", betas, 1);
+    if (status == DDPM_OK)
+        status = check_table(config, "alpha_bar", bars, 0);
+    if (status != DDPM_OK)
+        ddpm_path_clear(out);
+    return status;
 }
 
 ddpm_status ddpm_path_create(const struct ddpm_diffusion_config *config, struct ddpm_path *out)
 {
-    const struct ddpm_schedule *schedule = &ddpm_schedules[config->schedule];
-    const int64_t count = config->timesteps;
-    double *betas;
-    *out = (struct ddpm_path){0};
-    DDPM_TRY(ddpm_new_array((void **)&betas, 2 * (size_t)count, sizeof *betas, "a schedule"));
-    double *bars = betas + count, product = 1;
-    schedule->betas(config, betas);
-    for (int64_t t = 0; t < count; ++t)
-        bars[t] = product *= 1 - betas[t];
-    *out = (struct ddpm_path){.timesteps = count, .alpha_bars = bars, .betas = betas};
-
-    ddpm_status status = check_open_unit(schedule->name, "beta", betas, count);
-    if (status == DDPM_OK)
-        status = check_open_unit(schedule->name, "alpha_bar", bars, count);
-    if (status != DDPM_OK)
-        ddpm_path_clear(out);
-    return status;
+    const enum ddpm_path_kind kind = ddpm_objectives[config->objective].path;
+    *out = (struct ddpm_path){.kind = kind,
+                              .timesteps = config->timesteps,
+                              .shift = config->shift,
+                              .sigma_min = config->sigma_min,
+                              .sigma_max = config->sigma_max};
+    return kind == DDPM_PATH_SCHEDULE ? create_schedule(config, out) : DDPM_OK;
 }
 
 void ddpm_path_clear(struct ddpm_path *path)

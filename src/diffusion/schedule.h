@@ -22,9 +22,11 @@ extern const struct ddpm_schedule ddpm_schedules[DDPM_SCHEDULE_COUNT];
 #include "config/schedules.inc"
 #undef SCHEDULE
 
-/* The path of the configured schedule, in fp64: β_t and ᾱ_t = Π (1 - β). Every one must lie between
- * 0 and 1; otherwise DDPM_ERROR_ARGUMENT names the table and the first t that does not, and *out is
- * empty. Free with ddpm_path_clear(). */
+/* The path of the configured objective, in fp64. That of a schedule has β_t and ᾱ_t = Π (1 - β),
+ * with zero_terminal_snr rescaled so that the last ᾱ is 0 (Lin et al. 2024, algorithm 1), then with
+ * the signal-to-noise ratio ᾱ/(1 - ᾱ) divided by shift². Every one must lie between 0 and 1;
+ * otherwise DDPM_ERROR_ARGUMENT names the table and the first t that does not, and *out is empty.
+ * Free with ddpm_path_clear(). */
 ddpm_status ddpm_path_create(const struct ddpm_diffusion_config *config, struct ddpm_path *out);
 void ddpm_path_clear(struct ddpm_path *path);
 

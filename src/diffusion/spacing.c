@@ -11,6 +11,8 @@
 static double along(const struct ddpm_path *path, int64_t steps, int64_t index)
 {
     const int64_t count = path->timesteps;
+    if (path->kind != DDPM_PATH_SCHEDULE)
+        return (double)(index * count) / (double)steps;
     if (steps <= count)
         return (double)(index * count) / (double)steps;
     return (double)(index * (count - 1)) / (double)(steps - 1);
@@ -18,32 +20,45 @@ static double along(const struct ddpm_path *path, int64_t steps, int64_t index)
 
 static double leading(const struct ddpm_path *path, int64_t steps, int64_t step)
 {
-    return along(path, steps, steps - 1 - step);
+    const double t = along(path, steps, steps - 1 - step), clear = ddpm_path_begin(path);
+    return clear > 0 ? clear + t * (1 - clear / ddpm_path_end(path)) : t;
 }
 
 static double trailing(const struct ddpm_path *path, int64_t steps, int64_t step)
 {
-    return (double)(path->timesteps - 1) - along(path, steps, step);
+    return ddpm_path_end(path) - along(path, steps, step);
 }
 
 static double linspace(const struct ddpm_path *path, int64_t steps, int64_t step)
 {
-    const int64_t last = path->timesteps - 1;
-    return steps == 1 ? (double)last : (double)((steps - 1 - step) * last) / (double)(steps - 1);
+    const double noisy = ddpm_path_end(path), clear = ddpm_path_begin(path);
+    if (steps == 1)
+        return noisy;
+    return clear + (double)(steps - 1 - step) * (noisy - clear) / (double)(steps - 1);
+}
+
+/* The noisiest t whose sigma/alpha is finite, for what is even in it. */
+static double finite_end(const struct ddpm_path *path)
+{
+    const double end = ddpm_path_end(path);
+    const struct ddpm_level level = ddpm_path_level(path, end);
+    if (level.alpha > 0)
+        return end;
+    return path->kind == DDPM_PATH_SCHEDULE ? end - 1 : 0.999 * end;
 }
 
 /* From the path's largest sigma/alpha to its smallest, even in `to` of it. */
 static double between_ends(const struct ddpm_path *path, int64_t steps, int64_t step,
                            double (*to)(double), double (*back)(double))
 {
-    const int64_t last = path->timesteps - 1;
+    const double end = ddpm_path_end(path), begin = ddpm_path_begin(path);
     if (step == 0 || step == steps - 1)
-        return step == 0 ? (double)last : 0;
-    const struct ddpm_level noisy = ddpm_path_level(path, (double)last);
-    const struct ddpm_level clear = ddpm_path_level(path, 0);
-    const double first = to(ddpm_level_ratio(&noisy)), end = to(ddpm_level_ratio(&clear));
+        return step == 0 ? end : begin;
+    const struct ddpm_level noisy = ddpm_path_level(path, finite_end(path));
+    const struct ddpm_level clear = ddpm_path_level(path, begin);
+    const double first = to(ddpm_level_ratio(&noisy)), last = to(ddpm_level_ratio(&clear));
     const double part = (double)step / (double)(steps - 1);
-    return ddpm_path_time(path, back(first + part * (end - first)));
+    return ddpm_path_time(path, back(first + part * (last - first)));
 }
 
 static const double rho = 7; /* Karras et al. 2022, equation 5 */
@@ -103,7 +118,8 @@ ddpm_status ddpm_levels_space(const struct ddpm_path *path, const struct ddpm_sp
     if (steps < 1 || steps > DDPM_LARGEST_STEPS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %lld sampling steps, want 1 to %d",
                           (long long)steps, DDPM_LARGEST_STEPS);
-    if (steps > path->timesteps && (whole || path->timesteps == 1))
+    if (path->kind == DDPM_PATH_SCHEDULE && steps > path->timesteps &&
+        (whole || path->timesteps == 1))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "got %lld sampling steps, want at most the schedule's %lld timesteps",
                           (long long)steps, (long long)path->timesteps);

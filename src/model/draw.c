@@ -40,7 +40,7 @@ static ddpm_status write_rows(struct ddpm_sampler *s, const struct ddpm_turn *tu
     struct ddpm_objective_row of = {0};
     float row[DDPM_TURN_COLUMNS];
     if (turn->evaluate)
-        s->objective->fill(&turn->at, &of);
+        ddpm_objective_fill(&s->network->config.diffusion, &turn->at, &of);
     row[DDPM_TURN_INPUT] = (float)of.c_in;
     row[DDPM_TURN_TIME] = (float)of.c_noise;
     row[DDPM_TURN_X0_X] = (float)of.x0_x;
@@ -51,6 +51,7 @@ static ddpm_status write_rows(struct ddpm_sampler *s, const struct ddpm_turn *tu
     for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j)
         row[DDPM_TURN_KEPT + j] = (float)turn->kept[j];
     row[DDPM_TURN_NOISE] = (float)turn->noise;
+    row[DDPM_TURN_START] = (float)s->turns.items[0].at.sigma;
     row[DDPM_TURN_ONE] = 1;
     for (int64_t b = 0; b < s->options.batch; ++b)
         memcpy(s->host_rows + b * DDPM_TURN_COLUMNS, row, sizeof row);
@@ -62,6 +63,7 @@ static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t 
 {
     struct ddpm_sampler *s = drawing->sampler;
     DDPM_TRY(write_counters(drawing, offset, 0));
+    DDPM_TRY(write_rows(s, &s->turns.items[0]));
     if (!drawing->draw.init)
         return ddpm_graph_run(s->graph, s->parts.start);
     struct ddpm_tensor given = s->x->tensor;

@@ -65,7 +65,9 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     wanted.churn_max = options->churn_max != 0 ? options->churn_max : wanted.churn_max;
     wanted.churn_noise = options->churn_noise != 0 ? options->churn_noise : wanted.churn_noise;
     wanted.threshold = options->threshold != 0 ? options->threshold : wanted.threshold;
-    sampler->chain = ddpm_chain_resolve(&wanted, DDPM_OBJECTIVE_NOISE, config->diffusion.timesteps);
+    sampler->chain =
+        ddpm_chain_resolve(&wanted, (enum ddpm_objective_kind)config->diffusion.objective,
+                           config->diffusion.timesteps);
     options->sampler = sampler->chain.kind->name;
     options->spacing = sampler->chain.spacing->name;
     options->steps = sampler->chain.steps;
@@ -112,8 +114,9 @@ static ddpm_status check_network(struct ddpm_sampler *sampler)
     const struct ddpm_network *network = sampler->network;
     const int64_t channels = network->config.network.channels;
     const int64_t out = ddpm_network_out_channels(network);
-    sampler->objective = &ddpm_objectives[DDPM_OBJECTIVE_NOISE];
-    if (out != channels * sampler->objective->outputs)
+    sampler->objective = &ddpm_objectives[network->config.diffusion.objective];
+    DDPM_TRY(ddpm_objective_check(&network->config.diffusion));
+    if (out != channels)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "a network with %lld output channels for pictures of %lld cannot be "
                           "sampled",
@@ -124,7 +127,7 @@ static ddpm_status check_network(struct ddpm_sampler *sampler)
 static ddpm_status make_turns(struct ddpm_sampler *sampler)
 {
     const struct ddpm_chain *chain = &sampler->chain;
-    DDPM_TRY(ddpm_chain_turns(chain, &sampler->network->config.diffusion, sampler->objective,
+    DDPM_TRY(ddpm_chain_turns(chain, &sampler->network->config.diffusion,
                               sampler->options.clip != 0, &sampler->turns));
     sampler->steps = chain->steps;
     sampler->evaluations = (int64_t)ddpm_turns_evaluations(&sampler->turns);

@@ -1,6 +1,6 @@
 /* A sampler's turns as parts of one graph:
  *
- *     start         x ~ N(0, I)
+ *     start         x ~ N(0, I); on a continuous path times the first level's sigma
  *     evaluate      out = network(INPUT·x, TIME),  x̂_0 = X0_X·x + X0_OUT·out, clipped
  *     step          x = X0·x̂_0 + X·x + OUT·out + Σ KEPT_j·k_j
  *     noisy step    the same + NOISE·z
@@ -43,7 +43,14 @@ static void build_start(struct ddpm_sampler *sampler, const struct ddpm_tensor *
     sampler->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 4);
     sampler->rows = ddpm_graph_input(g, DDPM_F32, batch, 1, 1, DDPM_TURN_COLUMNS);
     sampler->parts.start = ddpm_graph_begin_part(g, "start");
-    sampler->x = ddpm_draw_normal(g, sampler->counters, 0, DDPM_STREAM_SAMPLE_INIT, shape);
+    struct ddpm_value *noise =
+        ddpm_draw_normal(g, sampler->counters, 0, DDPM_STREAM_SAMPLE_INIT, shape);
+    const int columns[DDPM_COMBINED] = {DDPM_TURN_START};
+    sampler->x =
+        sampler->objective->path == DDPM_PATH_SCHEDULE
+            ? noise
+            : ddpm_combine(g, sampler->rows, columns, (struct ddpm_value *[DDPM_COMBINED]){noise},
+                           false, DDPM_F32, NULL);
     ddpm_graph_keep(sampler->x);
 }
 

@@ -22,7 +22,8 @@ enum ddpm_turn_column {
     DDPM_TURN_OUT,
     DDPM_TURN_KEPT,
     DDPM_TURN_NOISE = DDPM_TURN_KEPT + DDPM_SAMPLER_SLOTS,
-    DDPM_TURN_ONE, /* 1, for copies */
+    DDPM_TURN_START, /* deviation of the first x, off a schedule */
+    DDPM_TURN_ONE,   /* 1, for copies */
     DDPM_TURN_COLUMNS,
 };
 

@@ -103,17 +103,30 @@ ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder)
     return DDPM_OK;
 }
 
+/* The default, written as a configuration's value is. */
+static ddpm_status default_of(const struct ddpm_option *option, char *text, size_t bytes)
+{
+    struct ddpm_config config = {0};
+    DDPM_TRY(ddpm_option_parse(option, option->default_text, &config));
+    return ddpm_option_format(option, &config, text, bytes);
+}
+
 static ddpm_status check_options(const json_t *state, const struct ddpm_config *config)
 {
     json_t *options;
     DDPM_TRY(ddpm_json_get_object(state, "options", &options));
     for (const struct ddpm_option *option = NULL; (option = next_locked(option));) {
         const char *saved;
-        char now[VALUE_BYTES];
-        if (option->locked == DDPM_LOCKED_SINCE_0_2 && !json_object_get(options, option->name))
+        char now[VALUE_BYTES], before[VALUE_BYTES];
+        const bool missing = !json_object_get(options, option->name);
+        if (option->locked == DDPM_LOCKED_SINCE_0_2 && missing)
             continue;
-        DDPM_TRY(ddpm_json_get_string(options, option->name, &saved));
+        DDPM_TRY(default_of(option, before, sizeof before));
         DDPM_TRY(ddpm_option_format(option, config, now, sizeof now));
+        if (option->locked == DDPM_LOCKED_OR_DEFAULT && missing)
+            saved = before;
+        else
+            DDPM_TRY(ddpm_json_get_string(options, option->name, &saved));
         if (strcmp(saved, now) != 0)
             return ddpm_raise(DDPM_ERROR_MISMATCH,
                               "cannot go on: %s is %s in the checkpoint and %s now; give the same "

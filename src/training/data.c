@@ -1,4 +1,5 @@
 /* struct ddpm_data: the configured picture source. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/arguments.h"
@@ -39,6 +40,56 @@ void ddpm_data_close(struct ddpm_data **data)
     ddpm_source_close(&(*data)->source);
     free(*data);
     *data = NULL;
+}
+
+enum { MOST_MEASURED = 10000 };
+
+/* Deviation of the values of evenly chosen pictures, bytes scaled to [-1,1]. Sums are integers, so
+ * it is the same everywhere. */
+static ddpm_status measure(struct ddpm_source *source, struct ddpm_source_reader *reader,
+                           uint8_t *picture, int64_t bytes, double *deviation)
+{
+    const int64_t count = ddpm_source_count(source);
+    const int64_t taken = count < MOST_MEASURED ? count : MOST_MEASURED;
+    uint64_t sum = 0, squares = 0;
+    for (int64_t i = 0; i < taken; ++i) {
+        const struct ddpm_random4 random = ddpm_philox(0, 0, (uint32_t)i, 0, DDPM_STREAM_AUGMENT);
+        DDPM_TRY(ddpm_source_read(reader, i * count / taken, &random, picture, NULL));
+        for (int64_t k = 0; k < bytes; ++k) {
+            sum += picture[k];
+            squares += (uint64_t)picture[k] * picture[k];
+        }
+    }
+    const double values = (double)taken * (double)bytes, mean = (double)sum / values;
+    *deviation = sqrt((double)squares / values - mean * mean) / 127.5;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_data_measure(const struct ddpm_data *data, struct ddpm_config *config)
+{
+    struct ddpm_source_reader *reader;
+    uint8_t *picture = NULL;
+    double deviation = 0;
+    DDPM_REQUIRE(data);
+    DDPM_REQUIRE(config);
+    if (config->diffusion.objective != DDPM_OBJECTIVE_EDM || config->diffusion.sigma_data > 0)
+        return DDPM_OK;
+    const struct ddpm_source_options *wanted = ddpm_source_wanted(data->source);
+    const int64_t bytes = (int64_t)wanted->channels * wanted->height * wanted->width;
+    DDPM_TRY(ddpm_source_reader_create(&reader, data->source));
+    ddpm_status status = ddpm_new_array((void **)&picture, (size_t)bytes, 1, "a picture");
+    if (status == DDPM_OK)
+        status = measure(data->source, reader, picture, bytes, &deviation);
+    free(picture);
+    ddpm_source_reader_destroy(&reader);
+    DDPM_TRY(status);
+    if (!(deviation > 0))
+        return ddpm_raise(
+            DDPM_ERROR_FORMAT,
+            "all pictures are of one and the same colour, so there is no deviation to "
+            "measure; want pictures that differ, or option sigma-data");
+    config->diffusion.sigma_data = deviation;
+    return DDPM_OK;
 }
 
 int64_t ddpm_data_count(const struct ddpm_data *data)

@@ -1,4 +1,7 @@
 /* Steps on values of the caller's: for tests, and for programs that have pictures of their own. */
+#include <float.h>
+#include <stddef.h>
+
 #include "core/arguments.h"
 #include "tensor/layout.h"
 #include "training/trainer_state.h"
@@ -11,38 +14,79 @@ static ddpm_status write_planar(struct ddpm_trainer *trainer, struct ddpm_value 
     return ddpm_graph_write(trainer->graph, value, trainer->host_values);
 }
 
+/* The levels of a micro-batch whose first picture is `first`. */
+static ddpm_status write_levels(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
+                                int64_t first)
+{
+    const int64_t size = trainer->config.training.batch_size;
+    for (int64_t b = 0; b < size && !ddpm_trainer_writes_rows(trainer); ++b)
+        trainer->host_counters[b] = (int32_t)values->timesteps[first + b];
+    if (!ddpm_trainer_writes_rows(trainer))
+        return ddpm_graph_write(trainer->graph, trainer->t, trainer->host_counters);
+    for (int64_t b = 0; b < size; ++b) {
+        const struct ddpm_level level =
+            ddpm_path_level_of_sigma(&trainer->path, values->sigmas[first + b]);
+        ddpm_training_row(&trainer->config.diffusion, &level,
+                          trainer->host_rows + b * DDPM_TRAINING_COLUMNS);
+    }
+    return ddpm_graph_write(trainer->graph, trainer->rows, trainer->host_rows);
+}
+
 ddpm_status ddpm_trainer_write_given(struct ddpm_trainer *trainer,
                                      const struct ddpm_step_values *values, int64_t index)
 {
     const int64_t size = trainer->config.training.batch_size;
     const int64_t count = ddpm_tensor_count(&trainer->x0->tensor);
-    for (int64_t b = 0; b < size; ++b)
-        trainer->host_counters[b] = (int32_t)values->timesteps[index * size + b];
-    DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->t, trainer->host_counters));
+    DDPM_TRY(write_levels(trainer, values, index * size));
     DDPM_TRY(write_planar(trainer, trainer->x0, values->pictures + index * count));
     return write_planar(trainer, trainer->noise, values->noise + index * count);
 }
 
-static ddpm_status check_input(const struct ddpm_trainer *trainer,
-                               const struct ddpm_step_input *input)
+static ddpm_status check_timesteps(const struct ddpm_trainer *trainer,
+                                   const struct ddpm_step_input *input)
 {
     const int64_t pictures = ddpm_pictures_per_step(&trainer->config.training);
     const int64_t last = trainer->path.timesteps - 1;
-    const double values = (double)ddpm_tensor_count(&trainer->x0->tensor) *
-                          (double)trainer->config.training.accumulate;
-    if (!input->pictures || !input->timesteps || !input->noise)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a step: got NULL as %s",
-                          !input->pictures    ? "pictures"
-                          : !input->timesteps ? "timesteps"
-                                              : "noise");
-    DDPM_TRY(ddpm_check_length("a step: pictures", input->picture_count, values));
+    if (!input->timesteps)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a step: got NULL as timesteps");
     DDPM_TRY(ddpm_check_length("a step: timesteps", input->timestep_count, (double)pictures));
-    DDPM_TRY(ddpm_check_length("a step: noise", input->noise_count, values));
     for (int64_t b = 0; b < pictures; ++b)
         if (input->timesteps[b] < 0 || input->timesteps[b] > last)
             return ddpm_raise(DDPM_ERROR_ARGUMENT, "timestep %lld: got %lld, want 0 to %lld",
                               (long long)b, (long long)input->timesteps[b], (long long)last);
     return DDPM_OK;
+}
+
+static ddpm_status check_sigmas(const struct ddpm_trainer *trainer,
+                                const struct ddpm_step_input *input)
+{
+    const int64_t pictures = ddpm_pictures_per_step(&trainer->config.training);
+    const double most = trainer->path.kind == DDPM_PATH_FLOW ? 1 : DBL_MAX;
+    if (!input->sigmas)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "a step: got NULL as sigmas, which objective %s is trained at",
+                          trainer->objective->name);
+    DDPM_TRY(ddpm_check_length("a step: sigmas", input->sigma_count, (double)pictures));
+    for (int64_t b = 0; b < pictures; ++b)
+        if (!(input->sigmas[b] > 0 && input->sigmas[b] <= most))
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "sigma %lld: got %g, want more than 0%s",
+                              (long long)b, input->sigmas[b],
+                              most == 1 ? " and at most 1" : ", and finite");
+    return DDPM_OK;
+}
+
+static ddpm_status check_input(const struct ddpm_trainer *trainer,
+                               const struct ddpm_step_input *input)
+{
+    const double values = (double)ddpm_tensor_count(&trainer->x0->tensor) *
+                          (double)trainer->config.training.accumulate;
+    if (!input->pictures || !input->noise)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a step: got NULL as %s",
+                          !input->pictures ? "pictures" : "noise");
+    DDPM_TRY(ddpm_check_length("a step: pictures", input->picture_count, values));
+    DDPM_TRY(ddpm_check_length("a step: noise", input->noise_count, values));
+    return ddpm_trainer_writes_rows(trainer) ? check_sigmas(trainer, input)
+                                             : check_timesteps(trainer, input);
 }
 
 ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
@@ -53,9 +97,14 @@ ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
     DDPM_REQUIRE(trainer);
     DDPM_REQUIRE(result);
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step on given values"));
-    DDPM_TRY(ddpm_take_options(&input, sizeof input, sizeof input, given, "ddpm_step_input"));
+    DDPM_TRY(ddpm_take_options(&input, sizeof input, offsetof(struct ddpm_step_input, sigmas),
+                               given, "ddpm_step_input"));
     DDPM_TRY(check_input(trainer, &input));
     const struct ddpm_step_values values = {
-        .pictures = input.pictures, .noise = input.noise, .timesteps = input.timesteps};
+        .pictures = input.pictures,
+        .noise = input.noise,
+        .timesteps = input.timesteps,
+        .sigmas = input.sigmas,
+    };
     return ddpm_trainer_run_values(trainer, &values, result);
 }

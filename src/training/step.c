@@ -124,6 +124,22 @@ static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
     return ddpm_prefetch_create(&trainer->prefetch, trainer->data->source, &options);
 }
 
+/* The levels of micro-batch `index`, where they are continuous. */
+static ddpm_status write_levels(struct ddpm_trainer *trainer, uint32_t step, int64_t index)
+{
+    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
+    const int64_t size = trainer->config.training.batch_size;
+    if (!ddpm_trainer_writes_rows(trainer))
+        return DDPM_OK;
+    for (int64_t b = 0; b < size; ++b) {
+        const int64_t place = diffusion->timestep_per_batch ? 0 : index * size + b;
+        const struct ddpm_level level = ddpm_training_level(
+            diffusion, &trainer->path, trainer->config.training.seed, step, (uint32_t)place);
+        ddpm_training_row(diffusion, &level, trainer->host_rows + b * DDPM_TRAINING_COLUMNS);
+    }
+    return ddpm_graph_write(trainer->graph, trainer->rows, trainer->host_rows);
+}
+
 /* Put micro-batch `index` of a batch in place, for draw. */
 static ddpm_status write_drawn(struct ddpm_trainer *trainer, const struct ddpm_batch *batch,
                                int64_t index)
@@ -137,6 +153,7 @@ static ddpm_status write_drawn(struct ddpm_trainer *trainer, const struct ddpm_b
     DDPM_TRY(
         ddpm_graph_write(trainer->graph, trainer->pictures, batch->pixels + (size_t)index * bytes));
     DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->flips, batch->flips + index * size));
+    DDPM_TRY(write_levels(trainer, (uint32_t)batch->step, index));
     return ddpm_graph_write(trainer->graph, trainer->counters, trainer->host_counters);
 }
 

@@ -24,6 +24,8 @@ static ddpm_status allocate_host(struct ddpm_trainer *trainer)
         DDPM_TRY(ddpm_new_array((void **)&trainer->host_loss, numbers, sizeof(float), "losses"));
     DDPM_TRY(
         ddpm_new_array((void **)&trainer->host_counters, 2 * batch, sizeof(int32_t), "counters"));
+    DDPM_TRY(ddpm_new_array((void **)&trainer->host_rows, batch * DDPM_TRAINING_COLUMNS,
+                            sizeof(float), "coefficients"));
     return ddpm_new_array((void **)&trainer->host_values, count, sizeof(float), "a batch");
 }
 
@@ -35,6 +37,7 @@ static void release_host(struct ddpm_trainer *trainer)
     else
         free(trainer->host_loss);
     free(trainer->host_counters);
+    free(trainer->host_rows);
     free(trainer->host_values);
 }
 
@@ -73,7 +76,8 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
     trainer->config.network = own->network;
     trainer->config.diffusion = own->diffusion;
     trainer->task = &ddpm_task_denoise;
-    trainer->objective = &ddpm_objectives[DDPM_OBJECTIVE_NOISE];
+    trainer->objective = &ddpm_objectives[own->diffusion.objective];
+    DDPM_TRY(ddpm_objective_check(&own->diffusion));
     trainer->players[0] = (struct ddpm_player){.name = "", .network = network};
     trainer->players[0].optimizer.set = &network->weights;
     network->weights.keeps_copies =
@@ -83,19 +87,33 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
     return ddpm_path_create(&own->diffusion, &trainer->path);
 }
 
+/* What the graph reads in every step. */
+static ddpm_status write_constants(struct ddpm_trainer *trainer)
+{
+    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
+    float *rows;
+    for (int64_t b = 0; b < trainer->config.training.batch_size; ++b)
+        trainer->host_rows[b] = (float)diffusion->offset_noise;
+    if (trainer->offset)
+        DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->offset, trainer->host_rows));
+    if (!trainer->table)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_training_rows(diffusion, &trainer->path, &rows));
+    ddpm_status status = ddpm_graph_write(trainer->graph, trainer->table, rows);
+    free(rows);
+    return status;
+}
+
 /* Lay the step out, see that everything fits, and only then allocate. */
 static ddpm_status allocate(struct ddpm_trainer *trainer)
 {
-    float *rows;
     DDPM_TRY(ddpm_trainer_lay_out(trainer, 0));
     for (int p = 0; p < trainer->player_count; ++p)
         DDPM_TRY(ddpm_optimizer_allocate(&trainer->players[p].optimizer,
                                          &trainer->players[p].network->weights));
     DDPM_TRY(ddpm_graph_allocate(trainer->graph));
-    DDPM_TRY(ddpm_training_rows(trainer->objective, &trainer->path, &rows));
-    ddpm_status status = ddpm_graph_write(trainer->graph, trainer->table, rows);
-    free(rows);
-    return status == DDPM_OK ? allocate_host(trainer) : status;
+    DDPM_TRY(allocate_host(trainer));
+    return write_constants(trainer);
 }
 
 ddpm_status ddpm_trainer_create(struct ddpm_network *network, const struct ddpm_config *config,

@@ -71,8 +71,12 @@ struct ddpm_trainer {
     struct ddpm_graph *graph;
     struct ddpm_trainer_parts parts;
     struct ddpm_value *pictures, *flips, *counters; /* what draw reads */
-    struct ddpm_value *x0, *t, *noise;              /* what draw makes, or the caller gives */
-    struct ddpm_value *table, *loss;
+    struct ddpm_value *x0, *noise;                  /* what draw makes, or the caller gives */
+    /* The pictures' coefficients: on a schedule gathered from `table` at `t`, which draw makes or
+     * the caller gives; on a continuous path written by the host, and table and t are NULL. */
+    struct ddpm_value *table, *t, *rows;
+    struct ddpm_value *offset; /* the deviation of offset noise; NULL: none */
+    struct ddpm_value *loss;
     struct ddpm_value *losses; /* of all micro-batches of the step */
 
     struct ddpm_recording recordings[DDPM_STAGE_COUNT];
@@ -84,6 +88,7 @@ struct ddpm_trainer {
     uint64_t pending_ticket;              /* of its numbers' download */
     float *host_loss;                     /* `losses`, then the gradient's norm */
     int32_t *host_counters;
+    float *host_rows;   /* of one micro-batch */
     float *host_values; /* one micro-batch in NHWC, for given pictures and noise */
 };
 
@@ -91,8 +96,15 @@ struct ddpm_trainer {
 struct ddpm_step_values {
     const struct ddpm_batch *batch;
     const float *pictures, *noise;
-    const int64_t *timesteps;
+    const int64_t *timesteps; /* on a schedule */
+    const double *sigmas;     /* on a continuous path */
 };
+
+/* On a continuous path: are the levels the host's to write? */
+static inline bool ddpm_trainer_writes_rows(const struct ddpm_trainer *trainer)
+{
+    return trainer->path.kind != DDPM_PATH_SCHEDULE;
+}
 
 /* given.c: put micro-batch `index` of given values in place. */
 ddpm_status ddpm_trainer_write_given(struct ddpm_trainer *trainer,

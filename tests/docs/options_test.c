@@ -121,7 +121,7 @@ static void test_samplers_are_described(void **state)
     }
     const struct ddpm_sampling_config any = {.sampler = DDPM_SAMPLER_AUTO,
                                              .spacing = DDPM_SPACING_AUTO};
-    for (size_t i = 0; i < ddpm_objective_count; ++i) {
+    for (size_t i = 0; i < DDPM_OBJECTIVE_COUNT; ++i) {
         const struct ddpm_chain chain =
             ddpm_chain_resolve(&any, (enum ddpm_objective_kind)i, 100000);
         snprintf(row, sizeof row, "\n| %s | `%s` | %lld | `%s` |", ddpm_objectives[i].name,

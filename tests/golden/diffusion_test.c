@@ -74,7 +74,7 @@ static void make_tables(const struct ddpm_diffusion_config *config, struct table
     const size_t count = (size_t)config->timesteps + 1;
     struct ddpm_level *levels = calloc(count, sizeof *levels);
     assert_ok(ddpm_path_create(config, &t->path));
-    assert_ok(ddpm_training_rows(&ddpm_objectives[DDPM_OBJECTIVE_NOISE], &t->path, &t->rows));
+    assert_ok(ddpm_training_rows(config, &t->path, &t->rows));
     assert_ok(ddpm_sampler_find("ancestral", &ancestral));
     assert_ok(ddpm_levels_space(&t->path, &ddpm_spacings[0], config->timesteps, true, levels));
     for (int clip = 0; clip < 2; ++clip) {

@@ -149,6 +149,20 @@ static void options_that_a_run_keeps(void **state)
         "sigmoid-start",
         "sigmoid-end",
         "sigmoid-tau",
+        "zero-terminal-snr", /* from here on with their defaults in checkpoints that lack them */
+        "shift",
+        "objective",
+        "loss-weight",
+        "min-snr-gamma",
+        "offset-noise",
+        "flow-times",
+        "flow-mean",
+        "flow-deviation",
+        "sigma-data",
+        "sigma-min",
+        "sigma-max",
+        "edm-mean",
+        "edm-deviation",
     };
     size_t found = 0;
     for (int lock = DDPM_LOCKED; lock < DDPM_LOCK_COUNT; ++lock)

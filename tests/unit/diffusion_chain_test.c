@@ -58,8 +58,7 @@ static void defaults_make_turns(void **state)
                         .sampler = sampler, .spacing = DDPM_SPACING_AUTO, .churn_noise = 1},
                     timesteps);
                 struct ddpm_turns turns = {0};
-                assert_ok(ddpm_chain_turns(&chain, &diffusion,
-                                           &ddpm_objectives[DDPM_OBJECTIVE_NOISE], true, &turns));
+                assert_ok(ddpm_chain_turns(&chain, &diffusion, true, &turns));
                 assert_true(ddpm_turns_evaluations(&turns) >= (size_t)chain.steps);
                 ddpm_turns_clear(&turns);
             }

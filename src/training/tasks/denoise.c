@@ -5,12 +5,27 @@
  *     backward  gradients += ∂loss
  *     update    clip, AdamW, EMA
  *
- * What the network is given and what its target is are the objective's; their coefficients are
- * gathered from a table, one row per timestep. */
+ * What the network is given and what its target is are the objective's. Their coefficients are
+ * gathered from a table, one row per timestep; where levels are continuous the host writes them. */
 #include "core/random.h"
 #include "nets/nets.h"
 #include "training/tasks/task.h"
 #include "training/trainer_state.h"
+
+/* ε plus one number per channel, so that the network learns to move whole channels. */
+static struct ddpm_value *add_offset(struct ddpm_trainer *trainer, uint64_t seed)
+{
+    struct ddpm_graph *g = trainer->graph;
+    const struct ddpm_tensor *noise = &trainer->noise->tensor;
+    const struct ddpm_tensor shape = ddpm_tensor_make(DDPM_F32, noise->n, 1, 1, noise->c);
+    const int columns[DDPM_COMBINED] = {0};
+    struct ddpm_value *numbers =
+        ddpm_draw_normal(g, trainer->counters, seed, DDPM_STREAM_OFFSET, &shape);
+    trainer->offset = ddpm_graph_input(g, DDPM_F32, noise->n, 1, 1, 1);
+    numbers = ddpm_combine(g, trainer->offset, columns,
+                           (struct ddpm_value *[DDPM_COMBINED]){numbers}, false, DDPM_F32, NULL);
+    return ddpm_add_channels(g, trainer->noise, numbers);
+}
 
 static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
 {
@@ -23,16 +38,22 @@ static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
                                          diffusion->image_width, network->config.network.channels);
     trainer->flips = ddpm_graph_input(g, DDPM_U8, batch, 1, 1, 1);
     trainer->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
-    trainer->table =
-        ddpm_graph_input(g, DDPM_F32, trainer->path.timesteps, 1, 1, DDPM_TRAINING_COLUMNS);
     trainer->x0 = ddpm_normalize_pictures(g, trainer->pictures, trainer->flips);
-    trainer->t = ddpm_draw_timesteps(g, trainer->counters, seed, (int)diffusion->timesteps,
-                                     diffusion->timestep_per_batch);
+    if (ddpm_trainer_writes_rows(trainer)) {
+        trainer->rows = ddpm_graph_input(g, DDPM_F32, batch, 1, 1, DDPM_TRAINING_COLUMNS);
+    } else {
+        trainer->table =
+            ddpm_graph_input(g, DDPM_F32, trainer->path.timesteps, 1, 1, DDPM_TRAINING_COLUMNS);
+        trainer->t = ddpm_draw_timesteps(g, trainer->counters, seed, (int)diffusion->timesteps,
+                                         diffusion->timestep_per_batch);
+        ddpm_graph_keep(trainer->t);
+    }
     if (trainer->x0)
         trainer->noise =
             ddpm_draw_normal(g, trainer->counters, seed, DDPM_STREAM_NOISE, &trainer->x0->tensor);
+    if (trainer->noise && diffusion->offset_noise > 0)
+        trainer->noise = add_offset(trainer, seed);
     ddpm_graph_keep(trainer->x0);
-    ddpm_graph_keep(trainer->t);
     ddpm_graph_keep(trainer->noise);
 }
 
@@ -66,7 +87,8 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
     const struct ddpm_objective *objective = trainer->objective;
     const enum ddpm_loss loss = (enum ddpm_loss)network->config.diffusion.loss;
     trainer->parts.forward = ddpm_graph_begin_part(g, "forward");
-    struct ddpm_value *rows = ddpm_gather_rows(g, trainer->table, trainer->t);
+    struct ddpm_value *rows =
+        trainer->rows ? trainer->rows : ddpm_gather_rows(g, trainer->table, trainer->t);
     const struct ddpm_net_inputs inputs = {
         .x = build_input(trainer, rows),
         .time = ddpm_graph_view(g, rows, DDPM_TRAINING_TIME, 1),
@@ -76,8 +98,9 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
         objective->learns_noise
             ? trainer->noise
             : mix(trainer, rows, DDPM_TRAINING_TARGET_X0, DDPM_TRAINING_TARGET_NOISE, DDPM_F32);
-    struct ddpm_value *weight =
-        objective->weighted ? ddpm_graph_view(g, rows, DDPM_TRAINING_WEIGHT, 1) : NULL;
+    struct ddpm_value *weight = network->config.diffusion.loss_weight != DDPM_WEIGHT_NONE
+                                    ? ddpm_graph_view(g, rows, DDPM_TRAINING_WEIGHT, 1)
+                                    : NULL;
     trainer->loss = ddpm_loss_per_picture(g, answer, target, weight, loss);
     ddpm_graph_fuse(g, ~0u);
     trainer->parts.backward = ddpm_graph_begin_part(g, "backward");
