@@ -109,18 +109,22 @@ static ddpm_status settle_shape(struct evaluation *e)
     return DDPM_OK;
 }
 
+/* The real pictures first: drawing takes far longer. */
 static ddpm_status read_sides(struct evaluation *e)
 {
+    const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
     DDPM_TRY(ddpm_side_open(&e->generated, &e->shape));
     DDPM_TRY(ddpm_side_open(&e->real, &e->shape));
+    DDPM_TRY(ddpm_side_read(&e->real, e->features));
+    if (e->real_file)
+        DDPM_TRY(ddpm_side_give_features(&e->real, e->real_file));
+    if (statistics)
+        DDPM_TRY(ddpm_picture_set_write_statistics(e->real.set, statistics));
     if (e->generated.kind == DDPM_SIDE_MODEL)
         DDPM_TRY(ddpm_evaluate_draw(&e->drawing, &e->generated, e->features));
     else
         DDPM_TRY(ddpm_side_read(&e->generated, e->features));
-    DDPM_TRY(ddpm_side_read(&e->real, e->features));
-    if (e->generated_file)
-        DDPM_TRY(ddpm_side_give_features(&e->generated, e->generated_file));
-    return e->real_file ? ddpm_side_give_features(&e->real, e->real_file) : DDPM_OK;
+    return e->generated_file ? ddpm_side_give_features(&e->generated, e->generated_file) : DDPM_OK;
 }
 
 static int after_piece(void *user, const char *what, int64_t done, int64_t total)
@@ -147,33 +151,29 @@ static ddpm_status compare(struct evaluation *e)
     return status == DDPM_STOPPED ? ddpm_check_signal() : status;
 }
 
-static ddpm_status report(const struct evaluation *e)
+static ddpm_status report(struct evaluation *e)
 {
     const char *sheet = ddpm_arguments_get(e->arguments, "sheet");
     const bool computed = e->features && e->generated.kind != DDPM_SIDE_FEATURES;
     struct ddpm_evaluate_report report = {
-        .generated = (struct ddpm_side *)&e->generated,
-        .real = (struct ddpm_side *)&e->real,
+        .generated = &e->generated,
+        .real = &e->real,
         .features = computed ? e->features : "given",
         .found = e->found,
     };
     ddpm_evaluate_warn(&report);
-    if (sheet)
-        DDPM_TRY(ddpm_evaluate_write_sheet(&report, sheet));
-    return ddpm_arguments_get(e->arguments, "json") ? ddpm_evaluate_print_json(&report)
-                                                    : ddpm_evaluate_print(&report);
+    DDPM_TRY(ddpm_arguments_get(e->arguments, "json") ? ddpm_evaluate_print_json(&report)
+                                                      : ddpm_evaluate_print(&report));
+    return sheet ? ddpm_evaluate_write_sheet(&report, sheet) : DDPM_OK;
 }
 
 static ddpm_status evaluate(struct evaluation *e)
 {
-    const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
     DDPM_TRY(read_options(e));
     DDPM_TRY(look(e));
     DDPM_TRY(settle_shape(e));
     ddpm_catch_signals();
     DDPM_TRY(read_sides(e));
-    if (statistics)
-        DDPM_TRY(ddpm_picture_set_write_statistics(e->real.set, statistics));
     DDPM_TRY(compare(e));
     return report(e);
 }

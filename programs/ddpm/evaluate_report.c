@@ -107,10 +107,11 @@ static void print_neighbours(const char *by, const struct ddpm_neighbours *n)
         return;
     }
     const double count = (double)n->count;
-    printf("by %-9s %.1f %% are within %.4g of a real one, as 5 %% of real ones are (%" PRId64
-           " at 0): %s\n",
+    printf("by %-9s %.1f %% are as near to a real one as 5 %% of the real ones are (within %.4g), "
+           "%" PRId64 " at distance 0: %s\n",
            by, 100 * (double)n->near / count, n->threshold, n->same, verdict(n));
-    printf("             %.1f %% are as near to another generated one (%" PRId64 " at 0): %s\n",
+    printf("             %.1f %% are as near to another generated one, %" PRId64
+           " at distance 0: %s\n",
            100 * (double)n->near_own / count, n->same_own, own_verdict(n));
 }
 

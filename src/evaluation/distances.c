@@ -39,6 +39,16 @@ static void tile(const double *restrict x, const double *restrict panel, int64_t
             out[r][lane] = sums[r][lane];
 }
 
+/* Rows [begin, end), and repeats of the last one up to BLOCK. */
+static void fill_rows(const struct ddpm_rows *rows, int64_t begin, int64_t end, double *x)
+{
+    for (int64_t r = 0; r < BLOCK; ++r) {
+        const int64_t row = begin + r < end ? begin + r : end - 1;
+        for (int64_t d = 0; d < rows->width; ++d)
+            x[r * rows->width + d] = (double)rows->values[row * rows->width + d];
+    }
+}
+
 /* Columns that are not there repeat the last one. */
 static void fill_panel(const struct ddpm_rows *columns, int64_t first, double *panel)
 {
@@ -56,11 +66,7 @@ static void run_block(void *context, int64_t begin, int64_t end, int thread)
     const int64_t width = job->rows->width, columns = job->columns->count;
     double *x = job->room + room_of_thread(width) * (size_t)thread;
     double *panel = x + (size_t)(width * BLOCK), squared[TILE][DDPM_LANES];
-    for (int64_t i = 0; i < BLOCK * width; ++i) {
-        const int64_t row = begin + i / width < end ? job->begin + begin : job->begin + end - 1;
-        x[i] = (double)job->rows
-                   ->values[begin + i / width < end ? row * width + i : row * width + i % width];
-    }
+    fill_rows(job->rows, job->begin + begin, job->begin + end, x);
     for (int64_t first = 0; first < columns; first += DDPM_LANES) {
         const int64_t left = columns - first;
         const int count = left < DDPM_LANES ? (int)left : DDPM_LANES;

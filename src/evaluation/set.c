@@ -176,7 +176,7 @@ ddpm_status ddpm_picture_set_give(struct ddpm_picture_set *set, const float *fea
 {
     DDPM_REQUIRE(set);
     DDPM_REQUIRE(features);
-    if (set->kind || set->rows > 0)
+    if (set->kind || set->rows > 0 || set->statistics.width > 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got features for a set that has some already");
     if (count < 1 || width < 1)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got features [%lld,%lld], want at least [1,1]",

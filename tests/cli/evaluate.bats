@@ -49,7 +49,7 @@ number() {
     for i in 0 1 2 3 4 5 6; do cp "$at/real/00002$i.png" "mixed/copy$i.png"; done
     evaluate mixed --against "$at/real" --sheet sheet.png
     succeeds
-    says "(7 at 0): MORE THAN BY CHANCE" "copy0.png and 000020.png: 0"
+    says "7 at distance 0: MORE THAN BY CHANCE" "copy0.png and 000020.png: 0"
     run "$DDPM" info sheet.png
     succeeds
     evaluate mixed --against "$at/real" --json
