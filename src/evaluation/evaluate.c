@@ -234,7 +234,7 @@ ddpm_status ddpm_evaluate(const struct ddpm_picture_set *generated,
     struct comparison comparison = {
         .generated = generated,
         .real = real,
-        .watch = {options.callback, options.user},
+        .watch = {.callback = options.callback, .user = options.user},
         .threads = options.threads > 0 ? options.threads : ddpm_processor_count(),
     };
     DDPM_TRY(check(&comparison));
