@@ -149,7 +149,7 @@ def main():
     parser.add_argument("ddpm")
     parser.add_argument("pictures")
     parser.add_argument("--steps", metavar="RUN", help="also draw from the checkpoints of this run")
-    parser.add_argument("--drawn", type=int, default=256, help="pictures drawn from each of them (%(default)s)")
+    parser.add_argument("--drawn", type=int, default=64, help="pictures drawn from each of them (%(default)s)")
     parser.add_argument("--keep", default="feature-quality")
     args = parser.parse_args()
     os.makedirs(args.keep, exist_ok=True)

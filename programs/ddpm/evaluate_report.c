@@ -67,7 +67,7 @@ static void print_rows(const struct ddpm_evaluation *e)
             continue;
         }
         snprintf(interval, sizeof interval, "%.4g to %.4g", estimate->low, estimate->high);
-        printf("%s %10.4g  %-22s %s\n", rows[i].title, estimate->value, interval, rows[i].note);
+        printf("%s %10.4g  %-24s %s\n", rows[i].title, estimate->value, interval, rows[i].note);
     }
 }
 
