@@ -144,7 +144,8 @@ struct ddpm_forward_input {
     const float *x;           /**< [batch, channels, height, width] */
     size_t x_count;           /**< elements of x */
     const int64_t *timesteps; /**< [batch], each in [0, T-1]; or NULL: see times */
-    const float *times;       /**< [batch], each in [0, T-1], not necessarily whole; or NULL */
+    const float *times;       /**< [batch], not necessarily whole, or NULL: each in [0, T-1];
+                                 objective flow's T·t in [0, T], edm's ln(sigma)/4 */
     size_t time_count;        /**< elements of timesteps or times */
     int64_t batch;            /**< pictures */
     int64_t height;           /**< pixels, a multiple of ddpm_picture_format.multiple */

@@ -15,6 +15,7 @@
 
 #include "core/memory.h"
 #include "core/random.h"
+#include "diffusion/objective.h"
 #include "formats/json.h"
 #include "model/model.h"
 #include "options.h"
@@ -162,15 +163,32 @@ static int by_falling_time(const void *a, const void *b)
 }
 
 /* Contents that do not matter, but are of the size that training meets. */
-static ddpm_status make_inputs(int64_t pictures, int64_t count, int64_t timesteps, float **x,
-                               int64_t **t)
+struct inputs {
+    float *x;
+    int64_t *t;
+    double *sigmas; /* in place of t, where levels are continuous */
+};
+
+static ddpm_status make_inputs(int64_t pictures, int64_t count, int64_t timesteps,
+                               struct inputs *in)
 {
-    DDPM_TRY(ddpm_new_array((void **)x, (size_t)count, sizeof **x, "pictures"));
-    DDPM_TRY(ddpm_new_array((void **)t, (size_t)pictures, sizeof **t, "timesteps"));
-    ddpm_fill_normal(*x, count, 1, DDPM_STREAM_BENCH, 0, 0);
-    for (int64_t i = 0; i < pictures; ++i)
-        (*t)[i] = (i * 37 + 11) % timesteps;
+    DDPM_TRY(ddpm_new_array((void **)&in->x, (size_t)count, sizeof *in->x, "pictures"));
+    DDPM_TRY(ddpm_new_array((void **)&in->t, (size_t)pictures, sizeof *in->t, "timesteps"));
+    DDPM_TRY(ddpm_new_array((void **)&in->sigmas, (size_t)pictures, sizeof *in->sigmas, "sigmas"));
+    ddpm_fill_normal(in->x, count, 1, DDPM_STREAM_BENCH, 0, 0);
+    for (int64_t i = 0; i < pictures; ++i) {
+        in->t[i] = (i * 37 + 11) % timesteps;
+        in->sigmas[i] = 0.5;
+    }
     return DDPM_OK;
+}
+
+/* The timesteps that a forward pass may be told: edm's time 0 is the sigma 1. */
+static int64_t timesteps_of(const struct bench *bench)
+{
+    double least, most;
+    ddpm_objective_times(&ddpm_network_config(bench->network)->diffusion, &least, &most);
+    return least < 0 ? 1 : bench->format.timesteps;
 }
 
 static int64_t pictures_of_step(const struct bench *bench)
@@ -180,7 +198,7 @@ static int64_t pictures_of_step(const struct bench *bench)
 
 /* One whole step. With pictures it is training's own: drawn on the device and recorded, the numbers
  * of the step before read while this one computes. */
-static ddpm_status one_step(struct bench *bench, const float *x, const int64_t *t, float *y)
+static ddpm_status one_step(struct bench *bench, const struct inputs *in, float *y)
 {
     const struct ddpm_picture_format *format = &bench->format;
     const size_t pictures = (size_t)pictures_of_step(bench);
@@ -193,19 +211,21 @@ static ddpm_status one_step(struct bench *bench, const float *x, const int64_t *
         return ddpm_trainer_step_given(
             bench->trainer,
             &(struct ddpm_step_input){.size = sizeof(struct ddpm_step_input),
-                                      .pictures = x,
+                                      .pictures = in->x,
                                       .picture_count = count,
-                                      .timesteps = t,
+                                      .timesteps = in->t,
                                       .timestep_count = pictures,
-                                      .noise = x,
-                                      .noise_count = count},
+                                      .noise = in->x,
+                                      .noise_count = count,
+                                      .sigmas = in->sigmas,
+                                      .sigma_count = pictures},
             &result);
     return ddpm_network_forward(
         bench->network, DDPM_WEIGHTS_EMA,
         &(struct ddpm_forward_input){.size = sizeof(struct ddpm_forward_input),
-                                     .x = x,
+                                     .x = in->x,
                                      .x_count = count,
-                                     .timesteps = t,
+                                     .timesteps = in->t,
                                      .time_count = pictures,
                                      .batch = (int64_t)pictures,
                                      .height = format->height,
@@ -219,10 +239,10 @@ static ddpm_status time_steps(struct bench *bench)
     const struct ddpm_picture_format *format = &bench->format;
     const int64_t pictures = pictures_of_step(bench);
     const int64_t area = pictures * format->height * format->width;
-    float *x = NULL, *y = NULL;
-    int64_t *t = NULL;
+    struct inputs in = {0};
+    float *y = NULL;
     double *times = NULL;
-    ddpm_status status = make_inputs(pictures, area * format->channels, format->timesteps, &x, &t);
+    ddpm_status status = make_inputs(pictures, area * format->channels, timesteps_of(bench), &in);
     if (status == DDPM_OK)
         status = ddpm_new_array((void **)&y, (size_t)(area * format->out_channels), sizeof *y,
                                 "results");
@@ -230,7 +250,7 @@ static ddpm_status time_steps(struct bench *bench)
         status = ddpm_new_array((void **)&times, (size_t)bench->repeats, sizeof *times, "timings");
     for (int64_t i = -2; i < bench->repeats && status == DDPM_OK; ++i) { /* two to warm up */
         double begin = ddpm_clock();
-        status = one_step(bench, x, t, y);
+        status = one_step(bench, &in, y);
         if (i >= 0)
             times[i] = ddpm_clock() - begin;
     }
@@ -241,9 +261,10 @@ static ddpm_status time_steps(struct bench *bench)
         qsort(times, (size_t)bench->repeats, sizeof *times, by_value);
         bench->step_seconds = times[bench->repeats / 2];
     }
-    free(x);
+    free(in.x);
+    free(in.t);
+    free(in.sigmas);
     free(y);
-    free(t);
     free(times);
     return status;
 }
@@ -387,10 +408,16 @@ static ddpm_status check_memory(struct bench *bench, const struct ddpm_config *c
 }
 
 /* The network, and what trains it unless sampling is measured. */
-static ddpm_status open_network(struct bench *bench, const struct ddpm_config *config,
+static ddpm_status open_network(struct bench *bench, struct ddpm_config *config,
                                 const struct ddpm_arguments *arguments)
 {
     const bool sampling = ddpm_arguments_get(arguments, "sampling") != NULL;
+    if (!sampling && ddpm_arguments_has_setting(arguments, "data")) {
+        DDPM_TRY(ddpm_data_open(config, &bench->data));
+        DDPM_TRY(ddpm_data_measure(bench->data, config));
+    }
+    if (config->diffusion.sigma_data == 0) /* no pictures: the time does not depend on it */
+        DDPM_TRY(ddpm_config_set(config, "sigma-data", "0.5"));
     DDPM_TRY(ddpm_network_declare(NULL, config, &bench->network));
     DDPM_TRY(ddpm_network_picture_format(bench->network, &bench->format));
     DDPM_TRY(ddpm_config_integer(config, "batch-size", &bench->batch_size));
@@ -399,8 +426,6 @@ static ddpm_status open_network(struct bench *bench, const struct ddpm_config *c
     DDPM_TRY(ddpm_network_allocate(bench->network));
     if (sampling)
         return DDPM_OK;
-    if (ddpm_arguments_has_setting(arguments, "data"))
-        DDPM_TRY(ddpm_data_open(config, &bench->data));
     return ddpm_trainer_create(bench->network, config, bench->data, &bench->trainer);
 }
 

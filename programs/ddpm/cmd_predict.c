@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "diffusion/objective.h"
 #include "formats/npy.h"
 #include "model/model.h"
 #include "options.h"
@@ -17,7 +18,8 @@ struct prediction {
     struct ddpm_opened_model model;
     struct ddpm_npy x, t;
     struct ddpm_npy_writer *writer;
-    int64_t channels, out_channels, timesteps;
+    int64_t channels, out_channels;
+    double least_time, most_time;
     float *x_values, *y_values;
     float *t_values;
 };
@@ -65,10 +67,10 @@ static ddpm_status check_values(const struct prediction *p, const char *x_path, 
 {
     for (int64_t i = 0; i < p->t.count; ++i) {
         const double t = time_at(&p->t, i);
-        if (!(t >= 0 && t <= (double)(p->timesteps - 1)))
+        if (!(t >= p->least_time && t <= p->most_time))
             return ddpm_raise(DDPM_ERROR_FORMAT,
-                              "%s: got %.9g at place %" PRId64 ", want 0 to %" PRId64, t_path, t, i,
-                              p->timesteps - 1);
+                              "%s: got %.9g at place %" PRId64 ", want %.9g to %.9g", t_path, t, i,
+                              p->least_time, p->most_time);
     }
     for (int64_t i = 0; i < p->x.count; ++i) {
         float x;
@@ -86,7 +88,7 @@ static ddpm_status read_config(struct prediction *p, const struct ddpm_network *
     const struct ddpm_config *config = ddpm_network_config(network);
     DDPM_TRY(ddpm_config_integer(config, "channels", &p->channels));
     DDPM_TRY(ddpm_config_integer(config, "out-dim", &p->out_channels));
-    DDPM_TRY(ddpm_config_integer(config, "timesteps", &p->timesteps));
+    ddpm_objective_times(&config->diffusion, &p->least_time, &p->most_time);
     if (p->out_channels == 0)
         p->out_channels = p->channels;
     return DDPM_OK;
@@ -187,7 +189,9 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 
 static const struct ddpm_verb_option options[] = {
     {"input", 'i', true, "x.npy", "float32 [B,C,H,W], nominally in [-1,1]"},
-    {"timesteps", 't', true, "t.npy", "int64 or float32 [B], each from 0 to T-1"},
+    {"timesteps", 't', true, "t.npy",
+     "int64 or float32 [B], what the network is told: each from 0 to T-1; flow T t, edm "
+     "ln(sigma)/4"},
     {"output", 'o', true, "eps.npy", "float32 [B,C,H,W], written here; replaces an older file"},
     {"weights", 0, false, "ema|model", "averaged or raw weights (ema)"},
     {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},

@@ -104,6 +104,13 @@ ddpm_status ddpm_objective_check(const struct ddpm_diffusion_config *model)
                       "pictures' values, as ddpm_data_measure() finds it");
 }
 
+void ddpm_objective_times(const struct ddpm_diffusion_config *model, double *least, double *most)
+{
+    const enum ddpm_path_kind path = ddpm_objectives[model->objective].path;
+    *least = path == DDPM_PATH_EDM ? -22 : 0; /* ln(1e38)/4 */
+    *most = path == DDPM_PATH_EDM ? 22 : (double)(model->timesteps - (path == DDPM_PATH_SCHEDULE));
+}
+
 void ddpm_training_row(const struct ddpm_diffusion_config *model, const struct ddpm_level *level,
                        float row[DDPM_TRAINING_COLUMNS])
 {

@@ -34,6 +34,10 @@ void ddpm_objective_fill(const struct ddpm_diffusion_config *model, const struct
 /* DDPM_ERROR_ARGUMENT for a model of objective edm whose sigma_data has not been measured. */
 ddpm_status ddpm_objective_check(const struct ddpm_diffusion_config *model);
 
+/* What a network may be told as its time: a schedule's 0 … T-1, flow's 0 … T, edm's ln(sigma)/4 of
+ * any sigma that a float holds. */
+void ddpm_objective_times(const struct ddpm_diffusion_config *model, double *least, double *most);
+
 /* Columns of the coefficients of a picture in training:
  *
  *     x_t = X0·x_0 + NOISE·ε        network input INPUT·x_t at time TIME

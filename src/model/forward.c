@@ -4,6 +4,7 @@
 
 #include "core/arguments.h"
 #include "core/memory.h"
+#include "diffusion/objective.h"
 #include "model/model.h"
 #include "nets/nets.h"
 #include "tensor/layout.h"
@@ -97,7 +98,8 @@ static ddpm_status write_inputs(struct ddpm_network *network,
 static ddpm_status check_times(const struct ddpm_network *network,
                                const struct ddpm_forward_input *input)
 {
-    const int64_t last = network->config.diffusion.timesteps - 1;
+    double least, most;
+    ddpm_objective_times(&network->config.diffusion, &least, &most);
     if (!input->timesteps == !input->times)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "forward: got %s timesteps and times, want one of the two",
@@ -105,9 +107,9 @@ static ddpm_status check_times(const struct ddpm_network *network,
     DDPM_TRY(ddpm_check_length("forward: timesteps", input->time_count, (double)input->batch));
     for (int64_t b = 0; b < input->batch; ++b) {
         const double t = input->times ? (double)input->times[b] : (double)input->timesteps[b];
-        if (!(t >= 0 && t <= (double)last))
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "timestep %lld: got %g, want 0 to %lld",
-                              (long long)b, t, (long long)last);
+        if (!(t >= least && t <= most))
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "timestep %lld: got %.9g, want %.9g to %.9g",
+                              (long long)b, t, least, most);
     }
     return DDPM_OK;
 }

@@ -77,13 +77,13 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
     trainer->config.diffusion = own->diffusion;
     trainer->task = &ddpm_task_denoise;
     trainer->objective = &ddpm_objectives[own->diffusion.objective];
-    DDPM_TRY(ddpm_objective_check(&own->diffusion));
     trainer->players[0] = (struct ddpm_player){.name = "", .network = network};
     trainer->players[0].optimizer.set = &network->weights;
     network->weights.keeps_copies =
         network->dtype == DDPM_BF16 && network->device->backend->reads_bf16_weights;
     trainer->player_count = 1;
     trainer->device = network->device;
+    DDPM_TRY(ddpm_objective_check(&own->diffusion)); /* after what ddpm_trainer_destroy() needs */
     return ddpm_path_create(&own->diffusion, &trainer->path);
 }
 

@@ -8,6 +8,8 @@ endfunction()
 
 ddpm_test(library library_test.c training)
 ddpm_test(library_training library_training_test.c training)
+ddpm_test(library_objectives library_objectives_test.c training)
+ddpm_test(library_levels library_levels_test.c training)
 ddpm_test(library_late library_late_test.c training)
 ddpm_test(library_copies library_copies_test.c training)
 ddpm_test(library_checkpoint library_checkpoint_test.c training)

@@ -13,11 +13,19 @@ static void data_sources(void **state)
     assert_ok(ddpm_config_set(config, "data", "/none"));
     assert_int_equal(ddpm_data_open(config, &data), DDPM_ERROR_IO);
     assert_null(data);
+    refused(ddpm_data_measure(NULL, config), "got NULL as data");
     assert_int_equal(ddpm_data_count(NULL), 0);
     assert_int_equal(ddpm_data_skipped(NULL), 0);
     assert_int_equal(ddpm_data_fingerprint(NULL), 0);
     ddpm_data_close(&data);
     ddpm_data_close(NULL);
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 2, 8);
+    assert_ok(ddpm_config_set(config, "data", in_folder(folder, "p.npy")));
+    assert_ok(ddpm_data_open(config, &data));
+    refused(ddpm_data_measure(data, NULL), "got NULL as config");
+    ddpm_data_close(&data);
+    remove_folder(folder);
     ddpm_config_destroy(&config);
 }
 
@@ -126,7 +134,7 @@ static void steps_on_given_values(void **state)
     assert_error(step_on(trainer, &given, &result), DDPM_ERROR_NOT_FINITE, "step 1");
     assert_int_equal(ddpm_trainer_steps_done(trainer), 0);
     given.pictures[5] = 0;
-    TRY_SIZES(ddpm_step_input, input, sizeof input, DDPM_OK,
+    TRY_SIZES(ddpm_step_input, input, offsetof(struct ddpm_step_input, sigmas), DDPM_OK,
               ddpm_trainer_step_given(trainer, options, &result));
     ddpm_trainer_destroy(&trainer);
     free_given(&given);

@@ -1,0 +1,123 @@
+/* Levels that the caller gives by objective: those of a training step, and what a forward pass
+ * tells the network. */
+#include "library_support.h"
+
+static struct ddpm_network *model_of(const char *options)
+{
+    char text[240];
+    snprintf(text, sizeof text, "%s sigma-data=0.5", options);
+    return tiny_network(text);
+}
+
+/* A step of two pictures at these levels. */
+static ddpm_status step_at(const char *options, const double *sigmas, size_t count,
+                           const int64_t *timesteps, size_t size)
+{
+    struct ddpm_network *network = model_of(options);
+    struct ddpm_trainer *trainer;
+    struct ddpm_step_result result = {0};
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
+    struct given given = make_given(network, 0);
+    const struct ddpm_step_input input = {
+        .size = size,
+        .pictures = given.pictures,
+        .picture_count = (size_t)given.count,
+        .timesteps = timesteps,
+        .timestep_count = timesteps ? 2 : 0,
+        .noise = given.noise,
+        .noise_count = (size_t)given.count,
+        .sigmas = sigmas,
+        .sigma_count = count,
+    };
+    const ddpm_status status = ddpm_trainer_step_given(trainer, &input, &result);
+    assert_int_equal(ddpm_trainer_steps_done(trainer), status == DDPM_OK);
+    assert_true(status != DDPM_OK || (result.loss > 0 && isfinite(result.loss)));
+    free_given(&given);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_network_destroy(&network);
+    return status;
+}
+
+static void given_levels_must_fit(void **state)
+{
+    (void)state;
+    const size_t size = sizeof(struct ddpm_step_input);
+    const size_t before_sigmas = offsetof(struct ddpm_step_input, sigmas);
+    const int64_t timesteps[] = {3, 4};
+    static const struct {
+        const char *options;
+        double sigmas[2];
+        const char *words; /* NULL: the step is taken */
+    } cases[] = {
+        {"objective=flow", {0.5, 1}, NULL},
+        {"objective=flow", {0.5, 0}, "sigma 1: got 0, want more than 0 and at most 1"},
+        {"objective=flow", {-0.25, 1}, "sigma 0: got -0.25"},
+        {"objective=flow", {0.5, 1.5}, "sigma 1: got 1.5, want more than 0 and at most 1"},
+        {"objective=flow", {NAN, 1}, "sigma 0: got "},
+        {"objective=edm", {0.001, 90}, NULL},
+        {"objective=edm", {0.001, INFINITY}, "sigma 1: got inf, want more than 0, and finite"},
+        {"objective=edm", {0, 1}, "sigma 0: got 0, want more than 0, and finite"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
+        if (cases[i].words)
+            assert_error(step_at(cases[i].options, cases[i].sigmas, 2, NULL, size),
+                         DDPM_ERROR_ARGUMENT, cases[i].words);
+        else
+            assert_ok(step_at(cases[i].options, cases[i].sigmas, 2, NULL, size));
+    const double good[] = {0.5, 0.25, 0.125};
+    assert_error(step_at("objective=flow", good, 3, NULL, size), DDPM_ERROR_ARGUMENT, "sigmas");
+    assert_error(step_at("objective=flow", NULL, 0, timesteps, size), DDPM_ERROR_ARGUMENT,
+                 "got NULL as sigmas, which objective flow is trained at");
+    assert_error(step_at("objective=edm", good, 2, timesteps, before_sigmas), DDPM_ERROR_ARGUMENT,
+                 "got NULL as sigmas");
+    assert_error(step_at("objective=v", good, 2, NULL, size), DDPM_ERROR_ARGUMENT,
+                 "got NULL as timesteps");
+    assert_ok(step_at("objective=v", NULL, 0, timesteps, before_sigmas));
+}
+
+/* A forward pass of one picture at this time. */
+static ddpm_status forward_at(const char *options, float time)
+{
+    enum { SIDE = 8, COUNT = 3 * SIDE * SIDE };
+    struct ddpm_network *network = model_of(options);
+    float x[COUNT] = {0}, y[COUNT];
+    const struct ddpm_forward_input input = {.size = sizeof input,
+                                             .x = x,
+                                             .x_count = COUNT,
+                                             .times = &time,
+                                             .time_count = 1,
+                                             .batch = 1,
+                                             .height = SIDE,
+                                             .width = SIDE};
+    const ddpm_status status = ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, &input, y, COUNT);
+    for (int i = 0; i < COUNT && status == DDPM_OK; ++i)
+        assert_true(isfinite(y[i]));
+    ddpm_network_destroy(&network);
+    return status;
+}
+
+/* Of 25 timesteps: whatever a sampler tells the network, a caller may. */
+static void a_network_is_told_its_objectives_times(void **state)
+{
+    (void)state;
+    assert_ok(forward_at("objective=v", 24));
+    assert_error(forward_at("objective=v", 24.5f), DDPM_ERROR_ARGUMENT, "got 24.5, want 0 to 24");
+    assert_ok(forward_at("objective=flow", 24.5f));
+    assert_ok(forward_at("objective=flow", 25));
+    assert_error(forward_at("objective=flow", 25.5f), DDPM_ERROR_ARGUMENT,
+                 "got 25.5, want 0 to 25");
+    assert_error(forward_at("objective=flow", -1), DDPM_ERROR_ARGUMENT, "got -1, want 0 to 25");
+    assert_ok(forward_at("objective=edm", -1.55f)); /* of sigma 0.002 */
+    assert_ok(forward_at("objective=edm", 1.1f));   /* of sigma 80 */
+    assert_error(forward_at("objective=edm", NAN), DDPM_ERROR_ARGUMENT, "want -22 to 22");
+    assert_error(forward_at("objective=edm", 80), DDPM_ERROR_ARGUMENT, "got 80, want -22 to 22");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(given_levels_must_fit),
+        cmocka_unit_test(a_network_is_told_its_objectives_times),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

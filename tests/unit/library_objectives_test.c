@@ -1,0 +1,329 @@
+/* Objectives through the public interface: training goes on as if it had never stopped, every
+ * sampler draws, sigma_data is measured, and what does not fit is refused in words. */
+#include <jansson.h>
+
+#include "library_support.h"
+
+enum { SIDE = 8, VALUES = 3 * SIDE * SIDE };
+
+/* Every objective, and together the options that change how it is trained or drawn. */
+static const char *const models[] = {
+    "objective=noise offset-noise=0.1",
+    "objective=x0 loss-weight=soft-min-snr",
+    "objective=v loss-weight=min-snr zero-terminal-snr=on",
+    "objective=v shift=2 timestep-per-batch=on",
+    "objective=flow",
+    "objective=flow flow-times=logit-normal shift=3 loss-weight=min-snr",
+    "objective=edm",
+    "objective=edm loss-weight=soft-min-snr offset-noise=0.05 timestep-per-batch=on",
+};
+enum { MODELS = sizeof models / sizeof *models };
+
+struct run {
+    struct ddpm_config *config;
+    struct ddpm_network *network;
+    struct ddpm_data *data;
+    struct ddpm_trainer *trainer;
+};
+
+/* A trainer on the pictures of `folder`, as the program makes one. */
+static void start(struct run *run, const char *folder, const char *options)
+{
+    run->config = tiny_config(options);
+    assert_ok(ddpm_config_set(run->config, "data", in_folder(folder, "p.npy")));
+    assert_ok(ddpm_data_open(run->config, &run->data));
+    assert_ok(ddpm_data_measure(run->data, run->config));
+    assert_ok(ddpm_network_create(run->config, &run->network));
+    assert_ok(ddpm_trainer_create(run->network, NULL, run->data, &run->trainer));
+}
+
+static void end(struct run *run)
+{
+    ddpm_trainer_destroy(&run->trainer);
+    ddpm_data_close(&run->data);
+    ddpm_network_destroy(&run->network);
+    ddpm_config_destroy(&run->config);
+}
+
+static void steps(struct run *run, int count)
+{
+    struct ddpm_step_result result;
+    for (int i = 0; i < count; ++i)
+        assert_ok(ddpm_trainer_step(run->trainer, &result));
+    assert_true(isfinite(result.loss) && result.loss > 0);
+}
+
+static char *folder_with_pictures(void)
+{
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 7, SIDE);
+    return folder;
+}
+
+static void assert_same_file(const char *a, const char *b)
+{
+    void *x, *y;
+    size_t x_bytes, y_bytes;
+    assert_ok(ddpm_file_read_whole(&x, &x_bytes, a, (size_t)1 << 30));
+    assert_ok(ddpm_file_read_whole(&y, &y_bytes, b, (size_t)1 << 30));
+    assert_int_equal(x_bytes, y_bytes);
+    assert_memory_equal(x, y, x_bytes);
+    free(x);
+    free(y);
+}
+
+/* Weights, EMA and moments after six steps, and after three and three. */
+static void check_going_on(const char *options)
+{
+    static const char *const files[] = {"model.safetensors", "ema.safetensors",
+                                        "optimizer.safetensors"};
+    char *folder = folder_with_pictures();
+    struct run straight, first, second;
+    start(&straight, folder, options);
+    steps(&straight, 6);
+    assert_ok(ddpm_trainer_save(straight.trainer, in_folder(folder, "straight")));
+    start(&first, folder, options);
+    steps(&first, 3);
+    assert_ok(ddpm_trainer_save(first.trainer, in_folder(folder, "run")));
+    end(&first);
+    start(&second, folder, options);
+    assert_ok(ddpm_trainer_resume(second.trainer, in_folder(folder, "run")));
+    steps(&second, 3);
+    assert_ok(ddpm_trainer_save(second.trainer, in_folder(folder, "run")));
+    for (int i = 0; i < 3; ++i) {
+        char a[64], b[64];
+        snprintf(a, sizeof a, "straight/checkpoints/latest/%s", files[i]);
+        snprintf(b, sizeof b, "run/checkpoints/latest/%s", files[i]);
+        assert_same_file(in_folder(folder, a), in_folder(folder, b));
+    }
+    end(&straight);
+    end(&second);
+    remove_folder(folder);
+}
+
+static void going_on_is_as_never_having_stopped(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODELS; ++i) {
+        char options[200];
+        snprintf(options, sizeof options, "%s accumulate=2", models[i]);
+        check_going_on(options);
+    }
+}
+
+static struct ddpm_network *model_to_draw(const char *options)
+{
+    char text[240];
+    snprintf(text, sizeof text, "%s sigma-data=0.5 conv=direct", options);
+    return tiny_network(text);
+}
+
+/* Seven pictures as arrays, in batches of `batch`. */
+static void draw(struct ddpm_network *network, const char *name, int64_t batch, const float *init,
+                 float *values)
+{
+    struct ddpm_sampler *sampler;
+    const struct ddpm_sampler_options options = {.size = sizeof options,
+                                                 .sampler = name,
+                                                 .steps = 5,
+                                                 .batch = batch,
+                                                 .weights = DDPM_WEIGHTS_EMA,
+                                                 .clip = -1};
+    const struct ddpm_draw request = {.size = sizeof request,
+                                      .count = 7,
+                                      .seed = 4,
+                                      .init = init,
+                                      .init_count = init ? 7 * VALUES : 0};
+    assert_ok(ddpm_sampler_create(network, &options, &sampler));
+    assert_ok(ddpm_sampler_draw_array(sampler, &request, values, 7 * VALUES));
+    ddpm_sampler_destroy(&sampler);
+}
+
+static void every_sampler_draws(void **state)
+{
+    (void)state;
+    float wanted[7 * VALUES], got[7 * VALUES];
+    for (int i = 0; i < MODELS; ++i) {
+        struct ddpm_network *network = model_to_draw(models[i]);
+        const bool scheduled = !strstr(models[i], "flow") && !strstr(models[i], "edm");
+        for (size_t k = 0; k < ddpm_sampler_count(); ++k) {
+            const char *name = ddpm_sampler_at(k).name;
+            if (!scheduled && strcmp(name, "ancestral") == 0)
+                continue;
+            draw(network, name, 7, NULL, wanted);
+            for (int j = 0; j < 7 * VALUES; ++j)
+                assert_true(isfinite(wanted[j]));
+            assert_memory_not_equal(wanted, wanted + VALUES, VALUES * sizeof *wanted);
+            draw(network, name, 3, NULL, got);
+            if (memcmp(got, wanted, sizeof got) != 0)
+                fail_msg("%s, %s: another picture in batches of 3", models[i], name);
+        }
+        ddpm_network_destroy(&network);
+    }
+}
+
+/* The first x is noise of the first level's deviation: 1, and sigma_max of edm. */
+static void a_chain_begins_with_noise_of_its_first_level(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options;
+        float sigma;
+    } begun[] = {{"objective=v zero-terminal-snr=on", 1},
+                 {"objective=flow shift=3", 1},
+                 {"objective=edm sigma-max=64", 64},
+                 {"objective=edm sigma-max=32 shift=2", 64}};
+    float x[7 * VALUES], wanted[7 * VALUES], got[7 * VALUES], picture[VALUES];
+    for (size_t i = 0; i < sizeof begun / sizeof *begun; ++i) {
+        struct ddpm_network *network = model_to_draw(begun[i].options);
+        for (uint32_t k = 0; k < 7; ++k) {
+            ddpm_fill_normal(picture, VALUES, 4, DDPM_STREAM_SAMPLE_INIT, 0, k);
+            for (int p = 0; p < SIDE * SIDE; ++p)
+                for (int c = 0; c < 3; ++c)
+                    x[((int)k * 3 + c) * SIDE * SIDE + p] = begun[i].sigma * picture[3 * p + c];
+        }
+        draw(network, "dpmpp", 7, NULL, wanted);
+        draw(network, "dpmpp", 7, x, got);
+        assert_memory_equal(got, wanted, sizeof got);
+        ddpm_network_destroy(&network);
+    }
+}
+
+static void ancestral_needs_a_schedule(void **state)
+{
+    (void)state;
+    static const char *const continuous[] = {"objective=flow", "objective=edm"};
+    for (int i = 0; i < 2; ++i) {
+        struct ddpm_network *network = model_to_draw(continuous[i]);
+        struct ddpm_sampler *sampler;
+        const struct ddpm_sampler_options options = {
+            .size = sizeof options, .sampler = "ancestral", .clip = -1};
+        assert_error(ddpm_sampler_create(network, &options, &sampler), DDPM_ERROR_ARGUMENT,
+                     "use sampler ddim with eta 1");
+        assert_non_null(strstr(ddpm_error_message(), continuous[i] + strlen("objective=")));
+        assert_null(sampler);
+        ddpm_network_destroy(&network);
+    }
+}
+
+static void edm_needs_sigma_data(void **state)
+{
+    (void)state;
+    struct ddpm_network *network = tiny_network("objective=edm");
+    struct ddpm_trainer *trainer;
+    struct ddpm_sampler *sampler;
+    struct ddpm_memory_plan plan;
+    const struct ddpm_sampler_options options = {.size = sizeof options, .clip = -1};
+    static const char wanted[] = "option sigma-data: got 0 with objective edm";
+    assert_error(ddpm_trainer_create(network, NULL, NULL, &trainer), DDPM_ERROR_ARGUMENT, wanted);
+    assert_null(trainer);
+    assert_error(ddpm_trainer_measure(network, NULL, &plan), DDPM_ERROR_ARGUMENT, wanted);
+    assert_error(ddpm_trainer_check_memory(network, NULL, 0), DDPM_ERROR_ARGUMENT, wanted);
+    assert_error(ddpm_sampler_create(network, &options, &sampler), DDPM_ERROR_ARGUMENT, wanted);
+    assert_null(sampler);
+    assert_error(ddpm_sampler_measure(network, &options, &plan), DDPM_ERROR_ARGUMENT, wanted);
+    ddpm_network_destroy(&network);
+}
+
+/* What is measured of pictures whose values are `low` and `high` in turn. */
+static ddpm_status measure(const char *folder, const char *options, uint8_t low, uint8_t high,
+                           double *measured)
+{
+    const int64_t shape[] = {5, SIDE, SIDE, 3};
+    uint8_t pixels[5 * VALUES];
+    char text[64];
+    struct ddpm_config *config = tiny_config(options);
+    struct ddpm_data *data;
+    for (int i = 0; i < 5 * VALUES; ++i)
+        pixels[i] = i % 2 ? high : low;
+    assert_ok(ddpm_npy_write(in_folder(folder, "m.npy"), DDPM_NPY_U8, 4, shape, pixels));
+    assert_ok(ddpm_config_set(config, "data", in_folder(folder, "m.npy")));
+    assert_ok(ddpm_data_open(config, &data));
+    ddpm_status status = ddpm_data_measure(data, config);
+    assert_ok(ddpm_config_get(config, "sigma-data", text, sizeof text));
+    *measured = atof(text);
+    ddpm_data_close(&data);
+    ddpm_config_destroy(&config);
+    return status;
+}
+
+static void the_deviation_of_pictures_is_measured(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    double measured;
+    assert_ok(measure(folder, "objective=edm", 0, 255, &measured));
+    assert_true(measured == 1);
+    assert_ok(measure(folder, "objective=edm", 100, 151, &measured));
+    assert_true(fabs(measured - 25.5 / 127.5) < 1e-12); /* around the mean, not around 0 */
+    assert_ok(measure(folder, "objective=edm sigma-data=0.3", 0, 255, &measured));
+    assert_true(measured == 0.3);
+    assert_ok(measure(folder, "objective=flow", 0, 255, &measured));
+    assert_true(measured == 0);
+    assert_error(measure(folder, "objective=edm", 9, 9, &measured), DDPM_ERROR_FORMAT,
+                 "one and the same colour");
+    assert_true(measured == 0);
+    remove_folder(folder);
+}
+
+/* Make the newest checkpoint one of a version that had no objectives. */
+static void forget_objectives(const char *folder)
+{
+    static const char *const since[] = {
+        "zero-terminal-snr", "shift",          "objective", "loss-weight",  "min-snr-gamma",
+        "offset-noise",      "flow-times",     "flow-mean", "sigma-data",   "sigma-min",
+        "sigma-max",         "flow-deviation", "edm-mean",  "edm-deviation"};
+    const char *path = in_folder(folder, "run/checkpoints/latest/state.json");
+    json_t *json = json_load_file(path, 0, NULL);
+    assert_non_null(json);
+    json_t *options = json_object_get(json, "options");
+    for (size_t i = 0; i < sizeof since / sizeof *since; ++i)
+        assert_int_equal(json_object_del(options, since[i]), 0);
+    assert_int_equal(json_dump_file(json, path, JSON_INDENT(2)), 0);
+    json_decref(json);
+}
+
+static void a_checkpoint_without_an_objective_is_of_noise(void **state)
+{
+    (void)state;
+    char *folder = folder_with_pictures();
+    struct run run;
+    start(&run, folder, "");
+    steps(&run, 2);
+    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
+    end(&run);
+    forget_objectives(folder);
+    static const struct {
+        const char *options, *words;
+    } others[] = {{"objective=v", "objective is noise in the checkpoint and v now"},
+                  {"objective=edm", "objective is noise in the checkpoint and edm now"},
+                  {"loss-weight=min-snr", "loss-weight is none in the checkpoint and min-snr now"},
+                  {"shift=2", "shift is 1"},
+                  {"offset-noise=0.1", "offset-noise is 0"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; ++i) {
+        start(&run, folder, others[i].options);
+        assert_error(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")),
+                     DDPM_ERROR_MISMATCH, others[i].words);
+        end(&run);
+    }
+    start(&run, folder, "objective=noise");
+    assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")));
+    assert_int_equal(ddpm_trainer_steps_done(run.trainer), 2);
+    steps(&run, 1);
+    end(&run);
+    remove_folder(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(going_on_is_as_never_having_stopped),
+        cmocka_unit_test(every_sampler_draws),
+        cmocka_unit_test(a_chain_begins_with_noise_of_its_first_level),
+        cmocka_unit_test(ancestral_needs_a_schedule),
+        cmocka_unit_test(edm_needs_sigma_data),
+        cmocka_unit_test(the_deviation_of_pictures_is_measured),
+        cmocka_unit_test(a_checkpoint_without_an_objective_is_of_noise),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
