@@ -203,8 +203,8 @@ number() {
 }
 
 @test "Ctrl-C" {
-    "$DDPM" synth --out lots --count 3000 --size 32 2>/dev/null
-    start_job "$DDPM" evaluate lots --against lots --threads 1
+    npy many.npy '<f4' '9000, 256' $((9000 * 256 * 4))
+    start_job "$DDPM" evaluate many.npy --against many.npy --threads 1
     wait_for grep -q "^comparing" errors
     kill -INT "$pid"
     job_ends 130
