@@ -9,7 +9,7 @@
 set -eu -o pipefail
 
 declare -A uses=() home=([status]=core [log]=core [config]=config [network]=model [sampler]=model [trainer]=training
-  [ddpm]=training)
+  [evaluate]=evaluation [ddpm]=training)
 failed=0
 count=0
 

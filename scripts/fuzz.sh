@@ -23,6 +23,7 @@ seeds() {
         cp "$file" "$folder/$(tr / - <<<"${file#tests/}")"
       done
       ;;
+    npz) find tests/golden/data -name "*.npz" -exec cp -t "$folder" {} + ;;
     npy) find tests/golden/picture -name "*.npy" -size -2k -exec cp -t "$folder" {} + ;;
     safetensors) # the target takes the first byte 255 as "a whole file follows"
       for file in $(find tests/golden/data -name '*.safetensors' -size -64k); do
@@ -68,7 +69,7 @@ fi
 seconds=${1:-600}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(png jpeg bmp tiff webp npy safetensors json config state)
+[ ${#targets[@]} -gt 0 ] || targets=(png jpeg bmp tiff webp npy npz safetensors json config state)
 build=build/fuzz
 CC=clang CXX=clang++ cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDDPM_BUILD_FUZZERS=ON \
   -DDDPM_SANITIZE=ON -DDDPM_CUDA=OFF >/dev/null

@@ -9,7 +9,7 @@
 #     cmake -S . -B build -C DIR/ddpm.cmake
 set -eu -o pipefail
 
-build_packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libwebp-dev libtiff-dev"
+build_packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libwebp-dev libtiff-dev libzip-dev liblapacke"
 test_packages="g++ make bats libcmocka-dev clang libclang-rt-dev clang-format"
 
 unpacked_packages="libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libcmocka-dev pkg-config"

@@ -7,12 +7,14 @@
  *     network.h   devices; weights by name, the forward pass, files
  *     sampler.h   drawing pictures
  *     trainer.h   pictures to train on, training, checkpoints
+ *     evaluate.h  how close pictures are to others
  *
  * README.md has a program that draws pictures; examples/ has larger ones. */
 #ifndef DDPM_DDPM_H
 #define DDPM_DDPM_H
 
 #include <ddpm/config.h>
+#include <ddpm/evaluate.h>
 #include <ddpm/log.h>
 #include <ddpm/network.h>
 #include <ddpm/sampler.h>

@@ -10,8 +10,9 @@
 #include "streams.h"
 
 const struct ddpm_verb *const ddpm_verbs[] = {
-    &ddpm_verb_train, &ddpm_verb_sample, &ddpm_verb_predict, &ddpm_verb_noise,      &ddpm_verb_pack,
-    &ddpm_verb_synth, &ddpm_verb_info,   &ddpm_verb_bench,   &ddpm_verb_completion,
+    &ddpm_verb_train, &ddpm_verb_sample,     &ddpm_verb_evaluate, &ddpm_verb_predict,
+    &ddpm_verb_noise, &ddpm_verb_pack,       &ddpm_verb_synth,    &ddpm_verb_info,
+    &ddpm_verb_bench, &ddpm_verb_completion,
 };
 const size_t ddpm_verb_count = sizeof ddpm_verbs / sizeof *ddpm_verbs;
 
@@ -59,6 +60,10 @@ static const char *other_verb(const char *word)
         {"list", "ddpm info says what a run or file is"},
         {"benchmark", "ddpm bench times every kernel"},
         {"profile", "ddpm bench times every kernel"},
+        {"fid", "ddpm evaluate compares pictures with real ones"},
+        {"eval", "ddpm evaluate compares pictures with real ones"},
+        {"metrics", "ddpm evaluate compares pictures with real ones"},
+        {"compare", "ddpm evaluate compares pictures with real ones"},
         {"usage", "ddpm --help lists them"},
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i)

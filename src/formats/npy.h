@@ -59,6 +59,12 @@ void ddpm_npy_close(struct ddpm_npy *npy);
 ddpm_status ddpm_npy_write(const char *path, enum ddpm_npy_dtype dtype, int rank,
                            const int64_t *shape, const void *data);
 
+/* The header of a file with such an array, to be written before the values; returns its bytes.
+ * rank at most DDPM_NPY_MAX_RANK. */
+#define DDPM_NPY_HEADER_BYTES 512
+size_t ddpm_npy_header(char out[DDPM_NPY_HEADER_BYTES], enum ddpm_npy_dtype dtype, int rank,
+                       const int64_t *shape);
+
 /* A file that grows along its first dimension, which need not be known before. */
 struct ddpm_npy_writer;
 

@@ -10,7 +10,7 @@
 #include "core/memory.h"
 
 #define PREFIX_BYTES 10
-#define HEADER_ROOM 512 /* 8 dimensions of 19 digits and the rest of the dict need 245 */
+#define HEADER_ROOM DDPM_NPY_HEADER_BYTES /* 8 dimensions of 19 digits and the dict need 245 */
 
 struct ddpm_npy_writer {
     struct ddpm_file *file;
@@ -33,10 +33,9 @@ static size_t print_dict(char *out, size_t room, enum ddpm_npy_dtype dtype, int 
     return (size_t)used;
 }
 
-/* A whole header, of a size that does not depend on shape[0]; returns its size, a multiple of 64.
- */
-static size_t make_header(char out[HEADER_ROOM], enum ddpm_npy_dtype dtype, int rank,
-                          const int64_t *shape)
+/* Of a size that does not depend on shape[0], a multiple of 64. */
+size_t ddpm_npy_header(char out[HEADER_ROOM], enum ddpm_npy_dtype dtype, int rank,
+                       const int64_t *shape)
 {
     int64_t largest[DDPM_NPY_MAX_RANK] = {INT64_MAX};
     for (int i = 1; i < rank; ++i)
@@ -72,7 +71,7 @@ static ddpm_status measure_item(struct ddpm_npy_writer *writer)
 static ddpm_status write_header(struct ddpm_npy_writer *writer)
 {
     char header[HEADER_ROOM];
-    size_t bytes = make_header(header, writer->dtype, writer->rank, writer->shape);
+    size_t bytes = ddpm_npy_header(header, writer->dtype, writer->rank, writer->shape);
     return ddpm_file_size(writer->file) ? ddpm_file_patch(writer->file, 0, header, bytes)
                                         : ddpm_file_write(writer->file, header, bytes);
 }
@@ -145,7 +144,7 @@ static ddpm_status write_scalar(const char *path, enum ddpm_npy_dtype dtype, con
     char header[HEADER_ROOM];
     struct ddpm_file *file;
     ddpm_status status;
-    size_t bytes = make_header(header, dtype, 0, NULL);
+    size_t bytes = ddpm_npy_header(header, dtype, 0, NULL);
     DDPM_TRY(ddpm_file_create(&file, path));
     DDPM_TRY_GOTO(fail, ddpm_file_write(file, header, bytes));
     DDPM_TRY_GOTO(fail, ddpm_file_write(file, data, ddpm_npy_dtype_bytes(dtype)));

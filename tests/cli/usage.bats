@@ -10,7 +10,7 @@ load "$DDPM_SUPPORT"
 @test "--help lists every verb, and every verb has a help of its own" {
     run "$DDPM" --help
     succeeds
-    for verb in train sample predict noise pack synth info bench completion; do
+    for verb in train sample evaluate predict noise pack synth info bench completion; do
         run "$DDPM" --help
         says "$verb"
         run "$DDPM" "$verb" --help

@@ -226,6 +226,34 @@ static ddpm_status resume(struct bench *bench)
     return status;
 }
 
+static ddpm_status evaluate(struct bench *bench)
+{
+    enum { COUNT = 12, BYTES = COUNT * 12 * 12 * 3 };
+    (void)bench;
+    uint8_t pictures[BYTES];
+    struct ddpm_picture_set *set;
+    struct ddpm_evaluation *found = NULL;
+    const struct ddpm_picture_set_options options = {
+        .size = sizeof options,
+        .features = "builtin",
+        .height = 12,
+        .width = 12,
+        .channels = 3,
+        .threads = 1,
+    };
+    const struct ddpm_evaluate_options how = {.size = sizeof how, .threads = 1};
+    for (int i = 0; i < BYTES; ++i)
+        pictures[i] = (uint8_t)(i * 7919 % 251);
+    ddpm_status status = ddpm_picture_set_create(&options, &set);
+    if (status == DDPM_OK)
+        status = ddpm_picture_set_add(set, pictures, COUNT, sizeof pictures);
+    if (status == DDPM_OK)
+        status = ddpm_evaluate(set, set, &how, &found);
+    ddpm_evaluation_destroy(&found);
+    ddpm_picture_set_destroy(&set);
+    return status;
+}
+
 #define TEST(operation_)                                                                           \
     static void test_##operation_(void **state)                                                    \
     {                                                                                              \
@@ -244,6 +272,7 @@ TEST(save_and_load)
 TEST(open_run)
 TEST(save_checkpoint)
 TEST(resume)
+TEST(evaluate)
 
 /* After all those failures the newest checkpoint is still one to go on from. */
 static void the_last_checkpoint_is_whole(void **state)
@@ -269,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_save_checkpoint),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(the_last_checkpoint_is_whole),
+        cmocka_unit_test(test_evaluate),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,3 +1,6 @@
-foreach(part file json npy png safetensors)
+foreach(part file json npy npz png safetensors)
   ddpm_test(formats_${part} formats_${part}_test.c formats)
 endforeach()
+if(LIBZIP_FOUND)
+  target_compile_definitions(test_formats_npz PRIVATE HAVE_LIBZIP)
+endif()

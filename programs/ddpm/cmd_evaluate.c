@@ -1,0 +1,240 @@
+/* ddpm evaluate: how close generated pictures are to real ones, and whether they are copies. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "evaluate_draw.h"
+#include "evaluate_report.h"
+#include "progress.h"
+
+/* Pictures drawn from a model unless -n says otherwise. */
+enum { DEFAULT_COUNT = 5000 };
+
+struct evaluation {
+    const struct ddpm_arguments *arguments;
+    struct ddpm_side generated, real;
+    struct ddpm_side_shape shape;
+    struct ddpm_evaluate_drawing drawing;
+    const char *features;             /* computed of pictures; NULL: none */
+    char *generated_file, *real_file; /* of --features; NULL: none */
+    struct ddpm_evaluation *found;
+};
+
+/* `--features NAME` or `--features GENERATED.npy,REAL.npy`. */
+static ddpm_status read_features(struct evaluation *e)
+{
+    const char *text = ddpm_arguments_get(e->arguments, "features");
+    const char *comma = text ? strchr(text, ',') : NULL;
+    e->features = ddpm_features_at(0).name;
+    if (!text)
+        return DDPM_OK;
+    if (!comma) {
+        for (size_t i = 0; i < ddpm_features_count(); ++i)
+            if (strcmp(ddpm_features_at(i).name, text) == 0) {
+                e->features = ddpm_features_at(i).name;
+                return DDPM_OK;
+            }
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --features: got \"%.200s\", want builtin or "
+                          "GENERATED.npy,REAL.npy",
+                          text);
+    }
+    e->features = NULL;
+    DDPM_TRY(ddpm_format(&e->generated_file, "%.*s", (int)(comma - text), text));
+    return ddpm_copy_string(&e->real_file, comma + 1);
+}
+
+static ddpm_status read_options(struct evaluation *e)
+{
+    const struct ddpm_arguments *arguments = e->arguments;
+    struct ddpm_config *probe;
+    int64_t count, threads = 0;
+    DDPM_TRY(ddpm_arguments_integer(arguments, "count", DDPM_EVALUATE_LEAST, 1000000, 0, &count));
+    DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &e->drawing.batch));
+    DDPM_TRY(read_features(e));
+    DDPM_TRY(ddpm_config_create(&probe));
+    ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
+    if (status == DDPM_OK)
+        status = ddpm_config_integer(probe, "threads", &threads);
+    if (status == DDPM_OK && ddpm_arguments_has_setting(arguments, "image-size"))
+        status = ddpm_config_size(probe, "image-size", &e->shape.height, &e->shape.width);
+    ddpm_config_destroy(&probe);
+    e->shape.threads = threads > 0 ? (int)threads : ddpm_processor_count();
+    e->generated.most = count;
+    e->drawing.count = count ? count : DEFAULT_COUNT;
+    e->drawing.arguments = arguments;
+    return status;
+}
+
+static ddpm_status look(struct evaluation *e)
+{
+    e->generated.path = e->arguments->arguments[0];
+    e->generated.which = "generated";
+    e->real.path = ddpm_arguments_get(e->arguments, "against");
+    e->real.which = "real";
+    DDPM_TRY(ddpm_side_look(&e->generated));
+    DDPM_TRY(ddpm_side_look(&e->real));
+    if (e->generated.kind == DDPM_SIDE_STATISTICS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got mean and covariance, want pictures, features or a run; "
+                          "statistics may stand behind --against",
+                          e->generated.path);
+    if (e->real.kind == DDPM_SIDE_MODEL)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --against: got the run or model %s, want real pictures: a "
+                          "folder, a .npy or a .npz file",
+                          e->real.path);
+    return DDPM_OK;
+}
+
+/* Size and channels of everything that is compared: the generated pictures' own, but for what
+ * --image-size says of a folder; where those are features, the real pictures'. */
+static ddpm_status settle_shape(struct evaluation *e)
+{
+    const struct ddpm_side_shape wanted = e->shape;
+    const struct ddpm_side *first =
+        e->generated.kind == DDPM_SIDE_FEATURES ? &e->real : &e->generated;
+    if (first->kind == DDPM_SIDE_MODEL)
+        return ddpm_evaluate_open(&e->drawing, first->path, &e->shape);
+    if (first->kind != DDPM_SIDE_PICTURES)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_side_shape(first, &e->shape));
+    if (wanted.height > 0) {
+        e->shape.height = wanted.height;
+        e->shape.width = wanted.width;
+    }
+    return DDPM_OK;
+}
+
+/* The real pictures first: drawing takes far longer. */
+static ddpm_status read_sides(struct evaluation *e)
+{
+    const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
+    DDPM_TRY(ddpm_side_open(&e->generated, &e->shape));
+    DDPM_TRY(ddpm_side_open(&e->real, &e->shape));
+    DDPM_TRY(ddpm_side_read(&e->real, e->features));
+    if (e->real_file)
+        DDPM_TRY(ddpm_side_give_features(&e->real, e->real_file));
+    if (statistics)
+        DDPM_TRY(ddpm_picture_set_write_statistics(e->real.set, statistics));
+    if (e->generated.kind == DDPM_SIDE_MODEL)
+        DDPM_TRY(ddpm_evaluate_draw(&e->drawing, &e->generated, e->features));
+    else
+        DDPM_TRY(ddpm_side_read(&e->generated, e->features));
+    return e->generated_file ? ddpm_side_give_features(&e->generated, e->generated_file) : DDPM_OK;
+}
+
+static int after_piece(void *user, const char *what, int64_t done, int64_t total)
+{
+    struct ddpm_progress *progress = user;
+    (void)what;
+    progress->total = total;
+    ddpm_progress_bar(progress, "comparing", done);
+    return ddpm_caught_signal() != 0;
+}
+
+static ddpm_status compare(struct evaluation *e)
+{
+    struct ddpm_progress progress;
+    const struct ddpm_evaluate_options options = {
+        .size = sizeof options,
+        .threads = e->shape.threads,
+        .callback = after_piece,
+        .user = &progress,
+    };
+    ddpm_progress_start(&progress, 0, 0);
+    ddpm_status status = ddpm_evaluate(e->generated.set, e->real.set, &options, &e->found);
+    ddpm_progress_clear();
+    return status == DDPM_STOPPED ? ddpm_check_signal() : status;
+}
+
+static ddpm_status report(struct evaluation *e)
+{
+    const char *sheet = ddpm_arguments_get(e->arguments, "sheet");
+    const bool computed = e->features && e->generated.kind != DDPM_SIDE_FEATURES;
+    struct ddpm_evaluate_report report = {
+        .generated = &e->generated,
+        .real = &e->real,
+        .features = computed ? e->features : "given",
+        .found = e->found,
+    };
+    ddpm_evaluate_warn(&report);
+    DDPM_TRY(ddpm_arguments_get(e->arguments, "json") ? ddpm_evaluate_print_json(&report)
+                                                      : ddpm_evaluate_print(&report));
+    return sheet ? ddpm_evaluate_write_sheet(&report, sheet) : DDPM_OK;
+}
+
+static ddpm_status evaluate(struct evaluation *e)
+{
+    DDPM_TRY(read_options(e));
+    DDPM_TRY(look(e));
+    DDPM_TRY(settle_shape(e));
+    ddpm_catch_signals();
+    DDPM_TRY(read_sides(e));
+    DDPM_TRY(compare(e));
+    return report(e);
+}
+
+static ddpm_status run(const struct ddpm_arguments *arguments)
+{
+    struct evaluation evaluation = {.arguments = arguments};
+    ddpm_status status = evaluate(&evaluation);
+    ddpm_progress_clear();
+    ddpm_evaluation_destroy(&evaluation.found);
+    ddpm_evaluate_close(&evaluation.drawing);
+    ddpm_side_close(&evaluation.generated);
+    ddpm_side_close(&evaluation.real);
+    free(evaluation.generated_file);
+    free(evaluation.real_file);
+    return status;
+}
+
+static const struct ddpm_verb_option options[] = {
+    {"against", 'a', true, "DIR|FILE",
+     "real pictures: a folder, or .npy of uint8 [N,H,W,C]; or their features or statistics"},
+    {"features", 0, false, "builtin|G.npy,R.npy",
+     "what distances are measured in: the program's own, or float32 [N,D] of the generated and the "
+     "real pictures (builtin)"},
+    {"count", 'n', false, "N",
+     "generated pictures: drawn from a run (5000), or at most used (all)"},
+    {"json", 0, false, NULL, "print JSON"},
+    {"sheet", 0, false, "FILE.png",
+     "the 16 generated pictures nearest to real ones, beside these; replaces an older file"},
+    {"save-statistics", 0, false, "FILE.npz",
+     "mean and covariance of the real pictures' features, for a later --against; replaces an older "
+     "file"},
+    {"weights", 0, false, "ema|model", "averaged or raw weights of a run (ema)"},
+    {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},
+    {"batch", 0, false, "N", "pictures drawn at once (as many as fit, at most 16)"},
+};
+static const char *const settings[] = {
+    "seed",        "clip",    "image-size",   "sampler", "sampling-steps", "spacing",
+    "threshold",   "eta",     "solver-order", "churn",   "churn-min",      "churn-max",
+    "churn-noise", "threads", "precision",    "device",  "conv",           NULL};
+
+static const char notes[] =
+    "GENERATED is a folder of pictures, .npy of uint8 [N,H,W,C] or of features float32 [N,D], or "
+    "a\n"
+    "run, checkpoint or .safetensors file, from which pictures are drawn first.\n"
+    "docs/evaluation.md says what the numbers mean.\n"
+    "\n"
+    "Examples:\n"
+    "  ddpm evaluate drawn --against pictures --sheet nearest.png\n"
+    "  ddpm evaluate runs/first --against pictures -n 1000 --json\n"
+    "  ddpm evaluate inception-drawn.npy --against inception-pictures.npz\n";
+
+const struct ddpm_verb ddpm_verb_evaluate = {
+    .name = "evaluate",
+    .arguments = "GENERATED|RUN",
+    .argument_count = 1,
+    .summary = "Compare generated pictures with real ones, and look for copies.",
+    .notes = notes,
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .settings = settings,
+    .prints = true,
+    .run = run,
+};

@@ -1,0 +1,333 @@
+/* The numbers in words. */
+#include "evaluate_report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "data/resize.h"
+#include "formats/json.h"
+#include "grid_file.h"
+#include "health.h"
+#include "progress.h"
+#include "streams.h"
+
+/* Pairs on a sheet and in JSON, pairs that are printed. */
+enum { PAIRS = 16, PRINTED = 3 };
+
+/* Share of real pictures that are as near to another one as the threshold. */
+#define EXPECTED 0.05
+
+struct row {
+    const char *key, *title, *note; /* the title 18 columns wide */
+    const struct ddpm_estimate *estimate;
+};
+
+enum { ROWS = 6 };
+
+static void list_rows(const struct ddpm_evaluation *e, struct row rows[ROWS])
+{
+    const struct row all[ROWS] = {
+        {"frechet", "Fréchet distance  ", "0: the same distribution", &e->frechet},
+        {"kernel", "kernel distance   ", "0 on average: the same", &e->kernel},
+        {"precision", "precision, k = 3  ", "generated that look real", &e->precision},
+        {"recall", "recall, k = 3     ", "real that could be generated", &e->recall},
+        {"density", "density, k = 5    ", "1: as dense around real ones", &e->density},
+        {"coverage", "coverage, k = 5   ", "real with a generated one near", &e->coverage},
+    };
+    memcpy(rows, all, sizeof all);
+}
+
+void ddpm_evaluate_warn(const struct ddpm_evaluate_report *report)
+{
+    const struct ddpm_evaluation *e = report->found;
+    const int64_t wanted = 4 * e->width;
+    const int64_t fewer = e->real > 0 && e->real < e->generated ? e->real : e->generated;
+    if (!e->frechet.missing && fewer < wanted)
+        ddpm_log(DDPM_LOG_WARNING,
+                 "%" PRId64 " pictures are few for features of width %" PRId64
+                 ": the Fréchet distance is too large below %" PRId64
+                 ", so compare it with those of as many pictures only",
+                 fewer, e->width, wanted);
+}
+
+static void print_rows(const struct ddpm_evaluation *e)
+{
+    struct row rows[ROWS];
+    list_rows(e, rows);
+    printf("\n%-18s %10s  95 %% interval\n", "", "");
+    for (int i = 0; i < ROWS; ++i) {
+        const struct ddpm_estimate *estimate = rows[i].estimate;
+        char interval[64];
+        if (estimate->missing) {
+            printf("%s          –  %s\n", rows[i].title, estimate->missing);
+            continue;
+        }
+        snprintf(interval, sizeof interval, "%.4g to %.4g", estimate->low, estimate->high);
+        printf("%s %10.4g  %-24s %s\n", rows[i].title, estimate->value, interval, rows[i].note);
+    }
+}
+
+/* More than chance would have in 1 of 700 comparisons. */
+static bool too_many(int64_t near, int64_t count)
+{
+    const double n = (double)count;
+    return (double)near / n > EXPECTED + 3 * sqrt(EXPECTED * (1 - EXPECTED) / n);
+}
+
+/* "no sign of copies", or what else the neighbours say. */
+static const char *verdict(const struct ddpm_neighbours *neighbours)
+{
+    if (neighbours->missing)
+        return "unknown";
+    if (neighbours->threshold == 0)
+        return "no verdict: 5 % of the real pictures have an exact double";
+    if (too_many(neighbours->near, neighbours->count))
+        return "MORE THAN BY CHANCE: look at the pairs for copies";
+    return neighbours->same > 0 ? "NO MORE THAN BY CHANCE, but some are exact copies"
+                                : "no sign of copies";
+}
+
+static const char *own_verdict(const struct ddpm_neighbours *neighbours)
+{
+    if (neighbours->missing || neighbours->threshold == 0)
+        return "unknown";
+    return too_many(neighbours->near_own, neighbours->count)
+               ? "MORE THAN AMONG REAL ONES: the generated pictures repeat each other"
+               : "no sign of repetition";
+}
+
+static void print_neighbours(const char *by, const struct ddpm_neighbours *n)
+{
+    if (n->missing) {
+        printf("by %-9s –  %s\n", by, n->missing);
+        return;
+    }
+    const double count = (double)n->count;
+    printf("by %-9s %.1f %% are as near to a real one as 5 %% of the real ones are (within %.4g), "
+           "%" PRId64 " at distance 0: %s\n",
+           by, 100 * (double)n->near / count, n->threshold, n->same, verdict(n));
+    printf("             %.1f %% are as near to another generated one, %" PRId64
+           " at distance 0: %s\n",
+           100 * (double)n->near_own / count, n->same_own, own_verdict(n));
+}
+
+struct order {
+    double distance;
+    int64_t index;
+};
+
+static int compare_order(const void *a, const void *b)
+{
+    const struct order *x = a, *y = b;
+    if (x->distance != y->distance)
+        return x->distance < y->distance ? -1 : 1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+/* The generated pictures whose real neighbours by pixels are nearest; returns how many. */
+static ddpm_status find_pairs(const struct ddpm_evaluation *e, int64_t pairs[PAIRS], int *count)
+{
+    const struct ddpm_neighbours *n = &e->pixels;
+    struct order *order;
+    *count = 0;
+    if (n->missing)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_new_array((void **)&order, (size_t)n->count, sizeof *order, "an order"));
+    for (int64_t i = 0; i < n->count; ++i)
+        order[i] = (struct order){n->real[i].distance, i};
+    qsort(order, (size_t)n->count, sizeof *order, compare_order);
+    for (; *count < PAIRS && *count < n->count; ++*count)
+        pairs[*count] = order[*count].index;
+    free(order);
+    return DDPM_OK;
+}
+
+static ddpm_status print_pairs(const struct ddpm_evaluate_report *report)
+{
+    int64_t pairs[PAIRS];
+    int count;
+    char room[32];
+    DDPM_TRY(find_pairs(report->found, pairs, &count));
+    for (int i = 0; i < count && i < PRINTED; ++i) {
+        const struct ddpm_neighbour *nearest = &report->found->pixels.real[pairs[i]];
+        ddpm_print_text(i == 0 ? "nearest      " : "             ",
+                        ddpm_side_name(report->generated, pairs[i], room, sizeof room), " and ");
+        ddpm_print_text("", ddpm_side_name(report->real, nearest->index, room, sizeof room), "");
+        printf("%s: %.4g\n", nearest->mirrored ? ", mirrored" : "", nearest->distance);
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_evaluate_print(const struct ddpm_evaluate_report *report)
+{
+    const struct ddpm_evaluation *e = report->found;
+    const struct ddpm_side_shape *shape = &report->generated->shape;
+    char kinds[DDPM_KINDS_TEXT_BYTES];
+    printf("generated    %" PRId64 " pictures", e->generated);
+    if (shape->height > 0)
+        printf(" of %dx%d", shape->height, shape->width);
+    ddpm_print_text(": ", report->generated->path, "\n");
+    if (e->real > 0)
+        printf("real         %" PRId64 " pictures", e->real);
+    else
+        printf("real         mean and covariance");
+    ddpm_print_text(": ", report->real->path, "\n");
+    if (e->width > 0)
+        printf("features     %s, %" PRId64 " numbers for each picture\n", report->features,
+               e->width);
+    print_rows(e);
+    printf("\n");
+    print_neighbours("pixels", &e->pixels);
+    print_neighbours("features", &e->features);
+    DDPM_TRY(print_pairs(report));
+    if (shape->height > 0)
+        printf("generated    %s\n", ddpm_kinds_text(kinds, e->kinds));
+    return DDPM_OK;
+}
+
+static ddpm_status put_estimate(json_t *object, const char *key, const struct ddpm_estimate *e)
+{
+    json_t *value = e->missing ? json_pack("{s:s}", "missing", e->missing)
+                               : json_pack("{s:f, s:f, s:f, s:f}", "value", e->value, "error",
+                                           e->error, "low", e->low, "high", e->high);
+    return ddpm_json_put(object, key, value);
+}
+
+static ddpm_status put_neighbours(json_t *object, const char *key, const struct ddpm_neighbours *n)
+{
+    json_t *value =
+        n->missing ? json_pack("{s:s}", "missing", n->missing)
+                   : json_pack("{s:f, s:I, s:f, s:I, s:s, s:I, s:I, s:s}", "threshold",
+                               n->threshold, "near", (json_int_t)n->near, "share",
+                               (double)n->near / (double)n->count, "same", (json_int_t)n->same,
+                               "verdict", verdict(n), "near_own", (json_int_t)n->near_own,
+                               "same_own", (json_int_t)n->same_own, "own_verdict", own_verdict(n));
+    return ddpm_json_put(object, key, value);
+}
+
+/* A name that is no UTF-8 is left out: its place says which picture it is. */
+static ddpm_status put_name(json_t *object, const char *key, const char *name)
+{
+    return ddpm_json_is_text(name) ? ddpm_json_put_text(object, key, name) : DDPM_OK;
+}
+
+static ddpm_status append_pair(const struct ddpm_evaluate_report *report, json_t *list,
+                               int64_t index)
+{
+    const struct ddpm_neighbour *nearest = &report->found->pixels.real[index];
+    char room[32];
+    json_t *pair = json_pack("{s:I, s:I, s:f, s:b}", "index", (json_int_t)index, "real_index",
+                             (json_int_t)nearest->index, "distance", nearest->distance, "mirrored",
+                             nearest->mirrored);
+    if (!pair || json_array_append_new(list, pair) != 0)
+        return ddpm_raise_memory(sizeof room, "JSON values");
+    DDPM_TRY(
+        put_name(pair, "generated", ddpm_side_name(report->generated, index, room, sizeof room)));
+    return put_name(pair, "real", ddpm_side_name(report->real, nearest->index, room, sizeof room));
+}
+
+static ddpm_status put_pairs(const struct ddpm_evaluate_report *report, json_t *object)
+{
+    int64_t pairs[PAIRS];
+    int count;
+    json_t *list = json_array();
+    DDPM_TRY(ddpm_json_put(object, "nearest", list));
+    DDPM_TRY(find_pairs(report->found, pairs, &count));
+    for (int i = 0; i < count; ++i)
+        DDPM_TRY(append_pair(report, list, pairs[i]));
+    return DDPM_OK;
+}
+
+static ddpm_status put_kinds(json_t *object, const struct ddpm_evaluation *e)
+{
+    const int64_t *kinds = e->kinds;
+    return ddpm_json_put(object, "kinds",
+                         json_pack("{s:I, s:I, s:I, s:I, s:I}", "black",
+                                   (json_int_t)kinds[DDPM_PICTURE_BLACK], "white",
+                                   (json_int_t)kinds[DDPM_PICTURE_WHITE], "one_colour",
+                                   (json_int_t)kinds[DDPM_PICTURE_ONE_COLOUR], "saturated",
+                                   (json_int_t)kinds[DDPM_PICTURE_SATURATED], "noise",
+                                   (json_int_t)kinds[DDPM_PICTURE_NOISE]));
+}
+
+static ddpm_status fill_json(const struct ddpm_evaluate_report *report, json_t *object)
+{
+    const struct ddpm_evaluation *e = report->found;
+    struct row rows[ROWS];
+    list_rows(e, rows);
+    DDPM_TRY(ddpm_json_put(object, "generated", json_integer(e->generated)));
+    DDPM_TRY(ddpm_json_put(object, "real", json_integer(e->real)));
+    DDPM_TRY(ddpm_json_put(object, "features", json_string(report->features)));
+    DDPM_TRY(ddpm_json_put(object, "width", json_integer(e->width)));
+    for (int i = 0; i < ROWS; ++i)
+        DDPM_TRY(put_estimate(object, rows[i].key, rows[i].estimate));
+    DDPM_TRY(put_neighbours(object, "by_pixels", &e->pixels));
+    DDPM_TRY(put_neighbours(object, "by_features", &e->features));
+    DDPM_TRY(put_pairs(report, object));
+    return put_kinds(object, e);
+}
+
+ddpm_status ddpm_evaluate_print_json(const struct ddpm_evaluate_report *report)
+{
+    char *text = NULL;
+    json_t *object = json_object();
+    ddpm_status status = object ? fill_json(report, object) : ddpm_raise_memory(64, "JSON values");
+    if (status == DDPM_OK)
+        status = ddpm_json_format(&text, object, DDPM_JSON_INSERTION_ORDER);
+    if (status == DDPM_OK)
+        fputs(text, stdout);
+    free(text);
+    json_decref(object);
+    return status;
+}
+
+/* A picture into the left or right half of a cell. */
+static void place(uint8_t *cell, const uint8_t *picture, const struct ddpm_side_shape *shape,
+                  bool right)
+{
+    const size_t line = (size_t)shape->width * (size_t)shape->channels;
+    for (int y = 0; y < shape->height; ++y)
+        memcpy(cell + (2 * (size_t)y + (right ? 1 : 0)) * line, picture + (size_t)y * line, line);
+}
+
+static ddpm_status fill_cell(const struct ddpm_evaluate_report *report, int64_t index,
+                             uint8_t *picture, uint8_t *cell)
+{
+    const struct ddpm_side_shape *shape = &report->generated->shape;
+    const struct ddpm_neighbour *nearest = &report->found->pixels.real[index];
+    DDPM_TRY(ddpm_side_picture(report->generated, index, picture));
+    place(cell, picture, shape, false);
+    DDPM_TRY(ddpm_side_picture(report->real, nearest->index, picture));
+    if (nearest->mirrored)
+        ddpm_flip_horizontal(picture, shape->height, shape->width, shape->channels);
+    place(cell, picture, shape, true);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_evaluate_write_sheet(const struct ddpm_evaluate_report *report, const char *path)
+{
+    const struct ddpm_side_shape *shape = &report->generated->shape;
+    const struct ddpm_metadata metadata = {.texts = {{"Software", "ddpm.c " DDPM_VERSION}},
+                                           .count = 1};
+    const size_t bytes = (size_t)shape->height * (size_t)shape->width * (size_t)shape->channels;
+    int64_t pairs[PAIRS];
+    int count;
+    uint8_t *room = NULL;
+    DDPM_TRY(find_pairs(report->found, pairs, &count));
+    if (count == 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --sheet: got no pictures of both sides");
+    const struct ddpm_grid_shape grid = {count, shape->height, 2 * shape->width, shape->channels,
+                                         1};
+    DDPM_TRY(ddpm_new_array((void **)&room, (size_t)(2 * count + 1), bytes, "pairs of pictures"));
+    ddpm_status status = DDPM_OK;
+    for (int i = 0; i < count && status == DDPM_OK; ++i)
+        status = fill_cell(report, pairs[i], room, room + (size_t)(2 * i + 1) * bytes);
+    if (status == DDPM_OK)
+        status = ddpm_grid_write(path, &grid, room + bytes, &metadata);
+    free(room);
+    return status;
+}

@@ -1,0 +1,374 @@
+/* Reading one side of a comparison. */
+#include "evaluate_side.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "data/folder.h"
+#include "data/own_output.h"
+#include "data/picture.h"
+#include "formats/file.h"
+#include "formats/npy.h"
+#include "progress.h"
+
+/* Pictures read between two looks at the progress line and at signals. */
+enum { PIECE = 256 };
+
+static bool ends_with(const char *path, const char *end)
+{
+    const size_t length = strlen(path), bytes = strlen(end);
+    return length >= bytes && strcmp(path + length - bytes, end) == 0;
+}
+
+/* Has the folder a file of that name? */
+static bool has_file(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return ddpm_path_format(path, sizeof path, "%s/%s", folder, name) == DDPM_OK &&
+           ddpm_path_exists(path);
+}
+
+static ddpm_status look_at_array(struct ddpm_side *side)
+{
+    struct ddpm_npy npy;
+    DDPM_TRY(ddpm_npy_open(&npy, side->path));
+    const enum ddpm_npy_dtype dtype = npy.dtype;
+    const int rank = npy.rank;
+    ddpm_npy_close(&npy);
+    if (dtype == DDPM_NPY_U8 && rank == 4)
+        side->kind = DDPM_SIDE_PICTURES;
+    else if ((dtype == DDPM_NPY_F32 || dtype == DDPM_NPY_F64) && rank == 2)
+        side->kind = DDPM_SIDE_FEATURES;
+    else
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got %s of rank %d, want pictures uint8 [N,H,W,C] or features "
+                          "float32 [N,D]",
+                          side->path, ddpm_npy_dtype_name(dtype), rank);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_side_look(struct ddpm_side *side)
+{
+    const char *path = side->path;
+    if (!ddpm_path_exists(path))
+        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such folder, run or file", path);
+    side->kind = DDPM_SIDE_PICTURES;
+    if (ends_with(path, ".npz"))
+        side->kind = DDPM_SIDE_STATISTICS;
+    else if (ddpm_path_is_directory(path))
+        side->kind = has_file(path, "config.json") || has_file(path, "checkpoints")
+                         ? DDPM_SIDE_MODEL
+                         : DDPM_SIDE_PICTURES;
+    else if (ends_with(path, ".npy"))
+        return look_at_array(side);
+    else
+        side->kind = DDPM_SIDE_MODEL;
+    return DDPM_OK;
+}
+
+/* The first picture of a folder that decodes. */
+static ddpm_status shape_of_folder(const char *path, struct ddpm_side_shape *shape)
+{
+    struct ddpm_folder folder;
+    struct ddpm_picture picture = {0};
+    DDPM_TRY(ddpm_folder_scan(&folder, path));
+    ddpm_status status = DDPM_ERROR_FORMAT;
+    for (size_t i = 0; i < folder.count && status != DDPM_OK; ++i) {
+        char *file;
+        status = ddpm_folder_file_path(&folder, i, &file);
+        if (status == DDPM_OK)
+            status = ddpm_picture_load(&picture, file, 3, 0);
+        free(file);
+    }
+    if (folder.count == 0)
+        status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures in it", path);
+    if (status == DDPM_OK) {
+        shape->height = picture.height;
+        shape->width = picture.width;
+        shape->channels = 3;
+    }
+    ddpm_picture_free(&picture);
+    ddpm_folder_free(&folder);
+    return status;
+}
+
+ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape *shape)
+{
+    struct ddpm_npy npy;
+    if (ddpm_path_is_directory(side->path))
+        return shape_of_folder(side->path, shape);
+    DDPM_TRY(ddpm_npy_open(&npy, side->path));
+    const bool fits = npy.shape[1] <= 1 << 16 && npy.shape[2] <= 1 << 16 && npy.shape[3] <= 4;
+    if (fits) {
+        shape->height = (int)npy.shape[1];
+        shape->width = (int)npy.shape[2];
+        shape->channels = (int)npy.shape[3];
+    }
+    ddpm_npy_close(&npy);
+    if (fits && shape->height > 0 && shape->width > 0 && shape->channels > 0 &&
+        shape->channels != 2)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_FORMAT,
+                      "%s: got [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
+                      "], want sides of 1 to 65536 and 1, 3 or 4 channels",
+                      side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
+}
+
+/* The grid beside pictures that ddpm has drawn is none of them. */
+static ddpm_status find_grid(const char *path, bool *found)
+{
+    char **names;
+    size_t count;
+    *found = false;
+    if (!ddpm_path_is_directory(path))
+        return DDPM_OK;
+    DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    *found = count > 1 && ddpm_is_own_output(path, names, count);
+    ddpm_names_free(names, count);
+    return DDPM_OK;
+}
+
+/* Which items of the source are compared. */
+static ddpm_status list_items(struct ddpm_side *side, int64_t *count)
+{
+    bool own;
+    char room[32];
+    const int64_t all = ddpm_source_count(side->source);
+    *count = 0;
+    DDPM_TRY(find_grid(side->path, &own));
+    DDPM_TRY(ddpm_new_array((void **)&side->items, (size_t)all, sizeof *side->items,
+                            "a list of pictures"));
+    for (int64_t i = 0; i < all && (side->most == 0 || *count < side->most); ++i)
+        if (!own || strcmp(ddpm_source_name(side->source, i, room, sizeof room), "grid.png") != 0)
+            side->items[(*count)++] = i;
+    return DDPM_OK;
+}
+
+static ddpm_status check_count(const struct ddpm_side *side, int64_t count)
+{
+    if (count >= DDPM_EVALUATE_LEAST)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %" PRId64 " %s pictures, want at least %d",
+                      side->path, count, side->which, DDPM_EVALUATE_LEAST);
+}
+
+ddpm_status ddpm_side_open(struct ddpm_side *side, const struct ddpm_side_shape *shape)
+{
+    const struct ddpm_source_options options = {
+        .channels = shape->channels,
+        .height = shape->height,
+        .width = shape->width,
+        .crop = DDPM_CROP_CENTRE,
+        .threads = shape->threads,
+    };
+    side->shape = *shape;
+    if (side->kind != DDPM_SIDE_PICTURES || side->source)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_source_open(&side->source, side->path, &options));
+    return check_count(side, ddpm_source_count(side->source));
+}
+
+struct reading {
+    struct ddpm_side *side;
+    struct ddpm_source_reader **readers; /* one for each thread */
+    uint8_t *pictures;                   /* [PIECE], then only the good ones */
+    size_t bytes;                        /* of one */
+    int64_t begin;
+    bool good[PIECE];
+    ddpm_status status[PIECE];
+    char *message[PIECE];
+};
+
+static void read_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    struct reading *reading = context;
+    for (int64_t i = begin; i < end; ++i) {
+        reading->status[i] = ddpm_source_read_exactly(
+            reading->readers[thread], reading->side->items[reading->begin + i], NULL,
+            reading->pictures + (size_t)i * reading->bytes, &reading->good[i]);
+        if (reading->status[i] != DDPM_OK)
+            (void)ddpm_copy_string(&reading->message[i], ddpm_error_message());
+    }
+}
+
+/* The first failure, on this thread. */
+static ddpm_status gather(struct reading *reading, int64_t count)
+{
+    ddpm_status status = DDPM_OK;
+    for (int64_t i = 0; i < count; ++i) {
+        if (reading->status[i] != DDPM_OK && status == DDPM_OK)
+            status = ddpm_raise(reading->status[i], "%s",
+                                reading->message[i] ? reading->message[i] : "no memory");
+        free(reading->message[i]);
+        reading->message[i] = NULL;
+    }
+    return status;
+}
+
+/* Into the set, and their places to the front of the list. */
+static ddpm_status add_good(struct reading *reading, int64_t count, int64_t *kept)
+{
+    struct ddpm_side *side = reading->side;
+    int64_t good = 0;
+    for (int64_t i = 0; i < count; ++i) {
+        if (!reading->good[i])
+            continue;
+        if (good < i)
+            memcpy(reading->pictures + (size_t)good * reading->bytes,
+                   reading->pictures + (size_t)i * reading->bytes, reading->bytes);
+        side->items[*kept + good++] = side->items[reading->begin + i];
+    }
+    *kept += good;
+    return good == 0 ? DDPM_OK
+                     : ddpm_picture_set_add(side->set, reading->pictures, good,
+                                            (size_t)good * reading->bytes);
+}
+
+static ddpm_status read_all(struct reading *reading, int64_t total)
+{
+    struct ddpm_progress progress;
+    const int threads = reading->side->shape.threads;
+    int64_t kept = 0;
+    char what[32];
+    snprintf(what, sizeof what, "reading %s", reading->side->which);
+    DDPM_TRY(ddpm_new_array((void **)&reading->pictures, PIECE, reading->bytes, "pictures"));
+    DDPM_TRY(ddpm_new_array((void **)&reading->readers, (size_t)threads, sizeof *reading->readers,
+                            "readers"));
+    for (int i = 0; i < threads; ++i)
+        DDPM_TRY(ddpm_source_reader_create(&reading->readers[i], reading->side->source));
+    ddpm_progress_start(&progress, 0, total);
+    for (; reading->begin < total; reading->begin += PIECE) {
+        const int64_t left = total - reading->begin, count = left < PIECE ? left : PIECE;
+        DDPM_TRY(ddpm_check_signal());
+        ddpm_parallel_for(threads, count, 1, read_range, reading);
+        DDPM_TRY(gather(reading, count));
+        DDPM_TRY(add_good(reading, count, &kept));
+        ddpm_progress_bar(&progress, what, reading->begin + count);
+    }
+    return check_count(reading->side, kept);
+}
+
+static ddpm_status read_pictures(struct ddpm_side *side, const char *features)
+{
+    const struct ddpm_side_shape *shape = &side->shape;
+    const struct ddpm_picture_set_options options = {
+        .size = sizeof options,
+        .features = features,
+        .height = shape->height,
+        .width = shape->width,
+        .channels = shape->channels,
+        .threads = shape->threads,
+    };
+    struct reading reading = {.side = side};
+    int64_t total;
+    reading.bytes = (size_t)shape->height * (size_t)shape->width * (size_t)shape->channels;
+    DDPM_TRY(list_items(side, &total));
+    DDPM_TRY(ddpm_picture_set_create(&options, &side->set));
+    ddpm_status status = read_all(&reading, total);
+    for (int i = 0; reading.readers && i < shape->threads; ++i)
+        ddpm_source_reader_destroy(&reading.readers[i]);
+    free(reading.readers);
+    free(reading.pictures);
+    ddpm_progress_clear();
+    return status;
+}
+
+ddpm_status ddpm_side_read(struct ddpm_side *side, const char *features)
+{
+    const struct ddpm_picture_set_options options = {.size = sizeof options,
+                                                     .threads = side->shape.threads};
+    switch (side->kind) {
+    case DDPM_SIDE_PICTURES:
+        return read_pictures(side, features);
+    case DDPM_SIDE_STATISTICS:
+        return ddpm_picture_set_read_statistics(side->path, &side->set);
+    case DDPM_SIDE_FEATURES:
+        DDPM_TRY(ddpm_picture_set_create(&options, &side->set));
+        return ddpm_side_give_features(side, side->path);
+    case DDPM_SIDE_MODEL:
+        break;
+    }
+    return DDPM_OK;
+}
+
+/* Rows of a mapped array, which may not be aligned, as floats. */
+static ddpm_status copy_rows(const struct ddpm_npy *npy, int64_t rows, float **out)
+{
+    const int64_t count = rows * npy->shape[1];
+    DDPM_TRY(ddpm_new_array((void **)out, (size_t)count, sizeof **out, "features"));
+    if (npy->dtype == DDPM_NPY_F32) {
+        memcpy(*out, npy->data, (size_t)count * sizeof **out);
+        return DDPM_OK;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+        double value;
+        memcpy(&value, (const char *)npy->data + (size_t)i * sizeof value, sizeof value);
+        (*out)[i] = (float)value;
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_side_give_features(struct ddpm_side *side, const char *path)
+{
+    struct ddpm_npy npy;
+    float *values = NULL;
+    DDPM_TRY(ddpm_npy_open(&npy, path));
+    ddpm_status status = DDPM_OK;
+    if ((npy.dtype != DDPM_NPY_F32 && npy.dtype != DDPM_NPY_F64) || npy.rank != 2 ||
+        npy.shape[1] < 1)
+        status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want features float32 [N,D]",
+                            path, ddpm_npy_dtype_name(npy.dtype), npy.rank);
+    int64_t rows = npy.shape[0];
+    if (side->most > 0 && rows > side->most)
+        rows = side->most;
+    if (status == DDPM_OK)
+        status = check_count(side, rows);
+    if (status == DDPM_OK)
+        status = copy_rows(&npy, rows, &values);
+    if (status == DDPM_OK)
+        status = ddpm_picture_set_give(side->set, values, rows, npy.shape[1],
+                                       (size_t)(rows * npy.shape[1]));
+    if (status != DDPM_OK && status != DDPM_ERROR_FORMAT)
+        (void)ddpm_raise_context(status, "%s: ", path);
+    ddpm_npy_close(&npy);
+    free(values);
+    return status;
+}
+
+ddpm_status ddpm_side_picture(struct ddpm_side *side, int64_t index, uint8_t *out)
+{
+    const struct ddpm_side_shape *shape = &side->shape;
+    const size_t bytes = (size_t)shape->height * (size_t)shape->width * (size_t)shape->channels;
+    struct ddpm_source_reader *reader;
+    if (side->drawn) {
+        memcpy(out, side->drawn + (size_t)index * bytes, bytes);
+        return DDPM_OK;
+    }
+    DDPM_TRY(ddpm_source_reader_create(&reader, side->source));
+    ddpm_status status = ddpm_source_read(reader, side->items[index], NULL, out, NULL);
+    ddpm_source_reader_destroy(&reader);
+    return status;
+}
+
+const char *ddpm_side_name(const struct ddpm_side *side, int64_t index, char *buffer, size_t bytes)
+{
+    if (side->source)
+        return ddpm_source_name(side->source, side->items[index], buffer, bytes);
+    snprintf(buffer, bytes, "#%" PRId64, index);
+    return buffer;
+}
+
+void ddpm_side_close(struct ddpm_side *side)
+{
+    ddpm_picture_set_destroy(&side->set);
+    ddpm_source_close(&side->source);
+    free(side->items);
+    free(side->drawn);
+    side->items = NULL;
+    side->drawn = NULL;
+}

@@ -1,0 +1,28 @@
+/* Squared Euclidean distances between all rows of two sets of features, tile by tile, in fp64. They
+ * are sums of squared differences in the order of the features, so a distance has the same bits
+ * whichever of the two is the row, and whatever the number of threads. */
+#ifndef DDPM_EVALUATION_DISTANCES_H
+#define DDPM_EVALUATION_DISTANCES_H
+
+#include "evaluation/watch.h"
+
+/* fp32 [count, width], borrowed. */
+struct ddpm_rows {
+    const float *values;
+    int64_t count, width;
+};
+
+/* Columns handed out together. */
+enum { DDPM_LANES = 8 };
+
+/* Take the distances of `row` to columns [first, first + count), count at most DDPM_LANES. Every
+ * row is on one thread, with its columns in order; different rows are on several threads. */
+typedef void ddpm_take_distances(void *context, int64_t row, int64_t first, int count,
+                                 const double *squared);
+
+/* Both sets have the same width. `what` is said to the watch. */
+ddpm_status ddpm_distances(const struct ddpm_rows *rows, const struct ddpm_rows *columns,
+                           int threads, const struct ddpm_watch *watch, const char *what,
+                           ddpm_take_distances *take, void *context);
+
+#endif

@@ -1,0 +1,25 @@
+/* The table of features: what pictures are turned into before they are compared. */
+#ifndef DDPM_EVALUATION_FEATURES_H
+#define DDPM_EVALUATION_FEATURES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One row of the table (features.c). */
+struct ddpm_features_kind {
+    const char *name, *help;
+    int64_t width;
+    /* Bytes of working memory for one picture of that size. */
+    size_t (*room)(int height, int width, int channels);
+    /* Features of a picture uint8 [height, width, channels], channels 1, 3 or 4, into out. Cannot
+     * fail, and depends on nothing but the picture. */
+    void (*compute)(const uint8_t *pixels, int height, int width, int channels, void *room,
+                    float *out);
+};
+
+extern const struct ddpm_features_kind ddpm_features_builtin;
+
+/* The row of that name, or NULL. */
+const struct ddpm_features_kind *ddpm_features_find(const char *name);
+
+#endif

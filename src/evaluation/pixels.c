@@ -1,0 +1,94 @@
+/* All pairs, with sums that end as soon as a nearer picture is known. They are integers: exact, and
+ * the same for any number of threads. */
+#include "evaluation/pixels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "data/resize.h"
+
+/* Values summed between two looks at the nearest so far; rows between two looks at the watch. */
+enum { STRETCH = 256, PIECE = 256 };
+
+struct job {
+    const struct ddpm_small *rows, *columns; /* NULL: the other rows */
+    size_t bytes;                            /* of a small copy */
+    int64_t begin;
+    bool mirrored;
+    uint8_t *room; /* [threads, bytes] */
+    struct ddpm_neighbour *out;
+};
+
+/* Σ(a - b)², or something above `most` when it is more than that. */
+static int64_t difference(const uint8_t *restrict a, const uint8_t *restrict b, size_t bytes,
+                          int64_t most)
+{
+    int64_t sum = 0;
+    for (size_t first = 0; first < bytes && sum <= most; first += STRETCH) {
+        const size_t left = bytes - first, count = left < STRETCH ? left : STRETCH;
+        int32_t part = 0;
+        for (size_t i = 0; i < count; ++i) {
+            const int16_t d = (int16_t)(a[first + i] - b[first + i]);
+            part += d * d;
+        }
+        sum += part;
+    }
+    return sum;
+}
+
+static void look_for(const struct job *job, int64_t row, const uint8_t *pixels, bool mirrored,
+                     int64_t *nearest)
+{
+    const struct ddpm_small *columns = job->columns ? job->columns : job->rows;
+    const int64_t count = columns->count, self = job->columns ? -1 : row;
+    struct ddpm_neighbour *out = &job->out[row];
+    for (int64_t i = 0; i < count; ++i) {
+        if (i == self)
+            continue;
+        const uint8_t *other = columns->pixels + (size_t)i * job->bytes;
+        const int64_t sum = difference(pixels, other, job->bytes, *nearest - 1);
+        if (sum >= *nearest)
+            continue;
+        *nearest = sum;
+        *out = (struct ddpm_neighbour){.index = i, .mirrored = mirrored};
+    }
+}
+
+static void run_rows(void *context, int64_t begin, int64_t end, int thread)
+{
+    const struct job *job = context;
+    const struct ddpm_small *rows = job->rows;
+    uint8_t *room = job->room + (size_t)thread * job->bytes;
+    for (int64_t row = job->begin + begin; row < job->begin + end; ++row) {
+        const uint8_t *pixels = rows->pixels + (size_t)row * job->bytes;
+        int64_t nearest = INT64_MAX;
+        look_for(job, row, pixels, false, &nearest);
+        if (job->mirrored) {
+            memcpy(room, pixels, job->bytes);
+            ddpm_flip_horizontal(room, rows->height, rows->width, rows->channels);
+            look_for(job, row, room, true, &nearest);
+        }
+        job->out[row].distance = sqrt((double)nearest / (double)job->bytes);
+    }
+}
+
+ddpm_status ddpm_pixel_neighbours(const struct ddpm_small *rows, const struct ddpm_small *columns,
+                                  bool mirrored, int threads, const struct ddpm_watch *watch,
+                                  const char *what, struct ddpm_neighbour *out)
+{
+    struct job job = {.rows = rows, .columns = columns, .mirrored = mirrored, .out = out};
+    ddpm_status status = DDPM_OK;
+    job.bytes = (size_t)rows->height * (size_t)rows->width * (size_t)rows->channels;
+    DDPM_TRY(ddpm_new_array((void **)&job.room, (size_t)threads, job.bytes, "mirrored pictures"));
+    for (; job.begin < rows->count && status == DDPM_OK; job.begin += PIECE) {
+        const int64_t left = rows->count - job.begin;
+        status = ddpm_watch(watch, what, job.begin, rows->count);
+        if (status == DDPM_OK)
+            ddpm_parallel_for(threads, left < PIECE ? left : PIECE, 4, run_rows, &job);
+    }
+    free(job.room);
+    return status;
+}

@@ -1,0 +1,27 @@
+/* Neighbours by pixels, of small copies of pictures. */
+#ifndef DDPM_EVALUATION_PIXELS_H
+#define DDPM_EVALUATION_PIXELS_H
+
+#include <stdbool.h>
+
+#include "evaluation/watch.h"
+
+/* Longest side of a small copy. */
+enum { DDPM_SMALL_SIDE = 32 };
+
+/* uint8 [count, height, width, channels], borrowed. */
+struct ddpm_small {
+    const uint8_t *pixels;
+    int64_t count;
+    int height, width, channels;
+};
+
+/* The nearest of `columns` for each of `rows`; of several the first. With `mirrored` the rows are
+ * also looked for mirrored left to right. With `columns` NULL they are the other rows: a picture is
+ * not its own neighbour, mirrored or not. The distance is the root of the mean squared difference
+ * of all values. `out` is [rows->count]. */
+ddpm_status ddpm_pixel_neighbours(const struct ddpm_small *rows, const struct ddpm_small *columns,
+                                  bool mirrored, int threads, const struct ddpm_watch *watch,
+                                  const char *what, struct ddpm_neighbour *out);
+
+#endif
