@@ -2,8 +2,9 @@
  *
  *     RUN/config.json                      every option in force, version, hash of the pictures
  *     RUN/log.csv                          one row per step (run_log.c)
+ *     RUN/validation.csv, hashes.npy       where pictures are set aside (run_validation.c)
  *     RUN/samples/step-NNNNNN.png          grids drawn with the EMA weights
- *     RUN/checkpoints/step-NNNNNN/, latest (the library) */
+ *     RUN/checkpoints/step-NNNNNN/, latest, best (the library) */
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "run_folder.h"
 #include "run_log.h"
 #include "run_samples.h"
+#include "run_validation.h"
 
 /* Seconds between two writes of the log. */
 enum { FLUSH_SECONDS = 2 };
@@ -37,6 +39,7 @@ struct run {
     struct ddpm_progress progress;
     int64_t steps, save_every, sample_every, pictures_per_step;
     struct ddpm_run_samples samples;
+    struct ddpm_run_validation validation;
     int64_t evaluations; /* of the network for a sample */
     int64_t saved;       /* step of the newest checkpoint; -1: none */
     struct ddpm_outlook outlook;
@@ -52,6 +55,8 @@ static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ru
     char *own;
     DDPM_TRY(ddpm_config_create(&run->config));
     if (run->resume) {
+        /* What the run's file does not say: a run of before there was validation. */
+        DDPM_TRY(ddpm_config_set(run->config, "validation", "off"));
         DDPM_TRY(ddpm_path_join(&own, run->path, "config.json"));
         ddpm_status status =
             ddpm_path_exists(own)
@@ -126,6 +131,48 @@ static ddpm_status take_over(struct run *run)
     return ddpm_run_folder_check_new(run->path, &run->again); /* once more, now locked */
 }
 
+/* Where the hashes of what the pictures hold are kept. */
+static ddpm_status hashes_path(const struct run *run, char path[PATH_MAX])
+{
+    return ddpm_path_format(path, PATH_MAX, "%s/hashes.npy", run->path);
+}
+
+static ddpm_status keep_hashes(const struct run *run)
+{
+    char path[PATH_MAX];
+    DDPM_TRY(hashes_path(run, path));
+    return ddpm_data_keep_hashes(run->data, path);
+}
+
+/* The pictures, and what the configuration leaves to them. */
+static ddpm_status open_pictures(struct run *run)
+{
+    char hashes[PATH_MAX];
+    DDPM_TRY(hashes_path(run, hashes));
+    DDPM_TRY(ddpm_data_open(run->config, &run->data));
+    DDPM_TRY(ddpm_data_split(run->data, run->config, hashes));
+    return ddpm_data_measure(run->data, run->config);
+}
+
+static ddpm_status plan_validation(struct run *run)
+{
+    DDPM_TRY(ddpm_run_validation_plan(&run->validation, run->trainer, run->config));
+    run->outlook.validate_every = run->validation.every;
+    run->outlook.validation_in_steps = run->validation.plan.cost_in_steps;
+    return DDPM_OK;
+}
+
+/* Make paths absolute, those that the command line does not give as the run knew them. */
+static ddpm_status settle_paths(const struct ddpm_arguments *arguments, struct run *run)
+{
+    static const char *const options[] = {"data", "validation"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; ++i) {
+        const bool own = run->resume && !ddpm_arguments_has_setting(arguments, options[i]);
+        DDPM_TRY(ddpm_run_folder_settle_path(run->config, options[i], own ? run->path : NULL));
+    }
+    return DDPM_OK;
+}
+
 /* Prepare the folder for the first step, and find out now what would fail later. */
 static ddpm_status prepare_folder(struct run *run)
 {
@@ -135,9 +182,13 @@ static ddpm_status prepare_folder(struct run *run)
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
         DDPM_TRY(ddpm_run_folder_check_new(run->path, &mine));
     }
+    run->log.validates = run->validation.plan.pictures > 0;
     ddpm_run_folder_clean(run->path, run->checkpoint, run->again);
     DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
     DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
+    DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
+                                       ddpm_trainer_steps_done(run->trainer)));
+    DDPM_TRY(keep_hashes(run));
     return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
 }
 
@@ -160,12 +211,10 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     run->saved = -1;
     DDPM_TRY(read_config(arguments, run));
     DDPM_TRY(read_numbers(run));
-    const bool own_data = run->resume && !ddpm_arguments_has_setting(arguments, "data");
-    DDPM_TRY(ddpm_run_folder_settle_data(run->config, own_data ? run->path : NULL));
+    DDPM_TRY(settle_paths(arguments, run));
     DDPM_TRY(check_steps_before_lock(run));
     DDPM_TRY(take_over(run));
-    DDPM_TRY(ddpm_data_open(run->config, &run->data));
-    DDPM_TRY(ddpm_data_measure(run->data, run->config));
+    DDPM_TRY(open_pictures(run));
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
     DDPM_TRY(check_memory(run));
     DDPM_TRY(ddpm_network_allocate(run->network));
@@ -175,6 +224,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
         run->saved = ddpm_trainer_steps_done(run->trainer);
         DDPM_TRY(check_steps(run, run->saved));
     }
+    DDPM_TRY(plan_validation(run));
     return prepare_folder(run);
 }
 
@@ -203,6 +253,7 @@ static void describe(const struct run *run)
         ddpm_progress_remark("          %s more while samples are drawn",
                              ddpm_bytes_text(a, (double)run->samples.bytes));
     describe_pictures(run);
+    ddpm_run_validation_describe(&run->validation);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
                          ddpm_count_text(b, run->steps));
@@ -220,12 +271,14 @@ static void count_pause(struct run *run, struct ddpm_share *share, double begin)
 static ddpm_status save(struct run *run, bool wait)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
+    const bool best = run->validation.is_best && run->validation.curves.best.step == step;
     const double begin = ddpm_clock();
     ddpm_doing(DDPM_DOING_CHECKPOINT, step);
     if (run->saved != step) {
         /* The log first: a checkpoint never knows of steps that the log does not. */
         DDPM_TRY(ddpm_run_log_flush(&run->log));
-        DDPM_TRY(ddpm_trainer_save_begin(run->trainer, run->path));
+        DDPM_TRY(best ? ddpm_trainer_save_best_begin(run->trainer, run->path)
+                      : ddpm_trainer_save_begin(run->trainer, run->path));
         run->saved = step;
         count_pause(run, &run->outlook.checkpoints, begin);
     }
@@ -259,12 +312,26 @@ static void estimate(struct run *run, int64_t step, double left)
                          ddpm_time_text(all, left), run->steps - step);
 }
 
+/* Measure the validation loss of the step just done. */
+static ddpm_status validate(struct run *run, struct ddpm_validation_result *measured)
+{
+    const double begin = ddpm_clock();
+    ddpm_status status = ddpm_run_validation_measure(&run->validation, run->trainer, measured);
+    count_pause(run, &run->outlook.validations, begin);
+    return status;
+}
+
 /* Log and show a step whose numbers have come. */
 static ddpm_status account(struct run *run, const struct ddpm_step_result *result)
 {
+    struct ddpm_validation_result measured;
     if (result->step == 0)
         return DDPM_OK;
-    DDPM_TRY(ddpm_run_log_append(&run->log, result, run->pictures_per_step, run->unlogged));
+    const bool due = ddpm_run_validation_due(&run->validation, result->step);
+    if (due)
+        DDPM_TRY(validate(run, &measured));
+    DDPM_TRY(ddpm_run_log_append(&run->log, result, due ? &measured : NULL, run->pictures_per_step,
+                                 run->unlogged));
     run->unlogged = 0;
     if (ddpm_clock() - run->flushed > FLUSH_SECONDS) {
         DDPM_TRY(ddpm_run_log_flush(&run->log));
@@ -326,14 +393,16 @@ static ddpm_status train(struct run *run)
     ddpm_progress_start(&run->progress, step, run->steps);
     /* A run that was stopped between a checkpoint and its grid. */
     ddpm_status status = due(run->sample_every, step) ? sample(run) : DDPM_OK;
-    while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal()) {
+    while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal() &&
+           !ddpm_run_validation_is_over(&run->validation)) {
         ++step;
         ddpm_doing(DDPM_DOING_STEP, step);
-        status = one_step(run, step == run->steps || due(run->save_every, step) ||
+        const bool measured = ddpm_run_validation_due(&run->validation, step);
+        status = one_step(run, step == run->steps || measured || due(run->save_every, step) ||
                                    due(run->sample_every, step));
         if (status != DDPM_OK)
             return save_last_good(run, status);
-        if (due(run->save_every, step))
+        if (due(run->save_every, step) || (measured && run->validation.is_best))
             DDPM_TRY(save(run, false));
         if (due(run->sample_every, step))
             status = sample(run);
@@ -343,7 +412,10 @@ static ddpm_status train(struct run *run)
     DDPM_TRY(flush(run)); /* a signal came between two steps */
     DDPM_TRY(save(run, true));
     DDPM_TRY(ddpm_check_signal());
-    return run->sample_every > 0 && step == run->steps ? sample(run) : DDPM_OK;
+    const bool over = step < run->steps; /* before its time */
+    if (over)
+        ddpm_run_validation_say_over(&run->validation);
+    return run->sample_every > 0 ? sample(run) : DDPM_OK;
 }
 
 static ddpm_status run_verb(const struct ddpm_arguments *arguments)
@@ -359,6 +431,7 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
                                  status == DDPM_OK ? "done" : "stopped", run.saved, run.path);
     }
     ddpm_progress_clear();
+    ddpm_run_validation_close(&run.validation);
     ddpm_run_log_close(&run.log);
     ddpm_trainer_destroy(&run.trainer);
     ddpm_network_destroy(&run.network);

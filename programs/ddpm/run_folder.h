@@ -17,10 +17,11 @@ ddpm_status ddpm_run_folder_check_new(const char *path, bool *again);
 /* The checkpoint to go on from; the text of the failure says what to do where there is none. */
 ddpm_status ddpm_run_folder_checkpoint(const char *path, char *folder, size_t bytes);
 
-/* Make the path of the pictures absolute, so that the run can go on from any working directory.
- * `run` is the run that goes on, or NULL: its configuration may be of a version that kept relative
- * paths. DDPM_ERROR_IO when there is nothing at such a path. */
-ddpm_status ddpm_run_folder_settle_data(struct ddpm_config *config, const char *run);
+/* Make the path of pictures in `option`, data or validation, absolute, so that the run can go on
+ * from any working directory. `run` is the run that goes on, or NULL: its configuration may be of a
+ * version that kept relative paths. DDPM_ERROR_IO when there is nothing at such a path. */
+ddpm_status ddpm_run_folder_settle_path(struct ddpm_config *config, const char *option,
+                                        const char *run);
 
 /* Make the folder and those in it. */
 ddpm_status ddpm_run_folder_create(const char *path);
