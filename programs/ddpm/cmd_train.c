@@ -21,6 +21,7 @@
 #include "progress.h"
 #include "run_folder.h"
 #include "run_log.h"
+#include "run_pictures.h"
 #include "run_samples.h"
 #include "run_validation.h"
 
@@ -95,18 +96,6 @@ static ddpm_status read_numbers(struct run *run)
     return DDPM_OK;
 }
 
-/* Never rewind a run: a smaller number may just as well have meant "this many more". */
-static ddpm_status check_steps(const struct run *run, int64_t done)
-{
-    if (run->steps >= done)
-        return DDPM_OK;
-    return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "option --steps: got %" PRId64 ", want at least %" PRId64
-                      ", the steps that %s has done already; --steps %" PRId64 " trains %" PRId64
-                      " more (nothing was changed)",
-                      run->steps, done, run->path, done + run->steps, run->steps);
-}
-
 /* Everything that the run will allocate, before any of it is. */
 static ddpm_status check_memory(struct run *run)
 {
@@ -131,45 +120,11 @@ static ddpm_status take_over(struct run *run)
     return ddpm_run_folder_check_new(run->path, &run->again); /* once more, now locked */
 }
 
-/* Where the hashes of what the pictures hold are kept. */
-static ddpm_status hashes_path(const struct run *run, char path[PATH_MAX])
-{
-    return ddpm_path_format(path, PATH_MAX, "%s/hashes.npy", run->path);
-}
-
-static ddpm_status keep_hashes(const struct run *run)
-{
-    char path[PATH_MAX];
-    DDPM_TRY(hashes_path(run, path));
-    return ddpm_data_keep_hashes(run->data, path);
-}
-
-/* The pictures, and what the configuration leaves to them. */
-static ddpm_status open_pictures(struct run *run)
-{
-    char hashes[PATH_MAX];
-    DDPM_TRY(hashes_path(run, hashes));
-    DDPM_TRY(ddpm_data_open(run->config, &run->data));
-    DDPM_TRY(ddpm_data_split(run->data, run->config, hashes));
-    return ddpm_data_measure(run->data, run->config);
-}
-
 static ddpm_status plan_validation(struct run *run)
 {
     DDPM_TRY(ddpm_run_validation_plan(&run->validation, run->trainer, run->config));
     run->outlook.validate_every = run->validation.every;
     run->outlook.validation_in_steps = run->validation.plan.cost_in_steps;
-    return DDPM_OK;
-}
-
-/* Make paths absolute, those that the command line does not give as the run knew them. */
-static ddpm_status settle_paths(const struct ddpm_arguments *arguments, struct run *run)
-{
-    static const char *const options[] = {"data", "validation"};
-    for (size_t i = 0; i < sizeof options / sizeof *options; ++i) {
-        const bool own = run->resume && !ddpm_arguments_has_setting(arguments, options[i]);
-        DDPM_TRY(ddpm_run_folder_settle_path(run->config, options[i], own ? run->path : NULL));
-    }
     return DDPM_OK;
 }
 
@@ -188,19 +143,8 @@ static ddpm_status prepare_folder(struct run *run)
     DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
     DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
                                        ddpm_trainer_steps_done(run->trainer)));
-    DDPM_TRY(keep_hashes(run));
+    DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
     return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
-}
-
-/* A lock leaves its trace on the folder, so look without one first. What this does not find, the
- * check after the lock does. */
-static ddpm_status check_steps_before_lock(const struct run *run)
-{
-    char latest[PATH_MAX];
-    if (!run->resume ||
-        ddpm_path_format(latest, sizeof latest, "%s/checkpoints/latest", run->path) != DDPM_OK)
-        return DDPM_OK;
-    return check_steps(run, ddpm_step_of(latest));
 }
 
 /* Everything that can fail without a trace on disk, then the run's folder. */
@@ -211,10 +155,11 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     run->saved = -1;
     DDPM_TRY(read_config(arguments, run));
     DDPM_TRY(read_numbers(run));
-    DDPM_TRY(settle_paths(arguments, run));
-    DDPM_TRY(check_steps_before_lock(run));
+    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config, run->resume ? run->path : NULL));
+    if (run->resume)
+        DDPM_TRY(ddpm_run_folder_check_latest(run->path, run->steps));
     DDPM_TRY(take_over(run));
-    DDPM_TRY(open_pictures(run));
+    DDPM_TRY(ddpm_run_pictures_open(run->path, run->config, &run->data));
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
     DDPM_TRY(check_memory(run));
     DDPM_TRY(ddpm_network_allocate(run->network));
@@ -222,21 +167,10 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     if (run->resume) {
         DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
         run->saved = ddpm_trainer_steps_done(run->trainer);
-        DDPM_TRY(check_steps(run, run->saved));
+        DDPM_TRY(ddpm_run_folder_check_steps(run->path, run->steps, run->saved));
     }
     DDPM_TRY(plan_validation(run));
     return prepare_folder(run);
-}
-
-static void describe_pictures(const struct run *run)
-{
-    char used[DDPM_TEXT_BYTES], size[64] = "", skipped[80] = "";
-    const int64_t all = ddpm_data_count(run->data), bad = ddpm_data_skipped(run->data);
-    (void)ddpm_config_get(run->config, "image-size", size, sizeof size);
-    if (bad > 0)
-        snprintf(skipped, sizeof skipped, "; %" PRId64 " of %" PRId64 " are skipped", bad, all);
-    ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step%s",
-                         ddpm_count_text(used, all - bad), size, run->pictures_per_step, skipped);
 }
 
 static void describe(const struct run *run)
@@ -252,7 +186,7 @@ static void describe(const struct run *run)
     if (run->samples.bytes > 0)
         ddpm_progress_remark("          %s more while samples are drawn",
                              ddpm_bytes_text(a, (double)run->samples.bytes));
-    describe_pictures(run);
+    ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
     ddpm_run_validation_describe(&run->validation);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
@@ -328,10 +262,10 @@ static ddpm_status account(struct run *run, const struct ddpm_step_result *resul
     if (result->step == 0)
         return DDPM_OK;
     const bool due = ddpm_run_validation_due(&run->validation, result->step);
-    if (due)
-        DDPM_TRY(validate(run, &measured));
-    DDPM_TRY(ddpm_run_log_append(&run->log, result, due ? &measured : NULL, run->pictures_per_step,
-                                 run->unlogged));
+    const ddpm_status status = due ? validate(run, &measured) : DDPM_OK;
+    DDPM_TRY(ddpm_run_log_append(&run->log, result, due && status == DDPM_OK ? &measured : NULL,
+                                 run->pictures_per_step, run->unlogged));
+    DDPM_TRY(status); /* the step itself is done, and may be saved */
     run->unlogged = 0;
     if (ddpm_clock() - run->flushed > FLUSH_SECONDS) {
         DDPM_TRY(ddpm_run_log_flush(&run->log));
@@ -412,8 +346,7 @@ static ddpm_status train(struct run *run)
     DDPM_TRY(flush(run)); /* a signal came between two steps */
     DDPM_TRY(save(run, true));
     DDPM_TRY(ddpm_check_signal());
-    const bool over = step < run->steps; /* before its time */
-    if (over)
+    if (step < run->steps)
         ddpm_run_validation_say_over(&run->validation);
     return run->sample_every > 0 ? sample(run) : DDPM_OK;
 }

@@ -15,6 +15,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 #include "model/checkpoint_find.h"
+#include "program.h"
 
 static bool begins(const char *name, const char *prefix)
 {
@@ -121,6 +122,25 @@ ddpm_status ddpm_run_folder_checkpoint(const char *path, char *folder, size_t by
         "%s: this run has no checkpoint to resume from; run the same command without --resume to "
         "start over",
         path);
+}
+
+ddpm_status ddpm_run_folder_check_steps(const char *path, int64_t steps, int64_t done)
+{
+    if (steps >= done)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option --steps: got %" PRId64 ", want at least %" PRId64
+                      ", the steps that %s has done already; --steps %" PRId64 " trains %" PRId64
+                      " more (nothing was changed)",
+                      steps, done, path, done + steps, steps);
+}
+
+ddpm_status ddpm_run_folder_check_latest(const char *path, int64_t steps)
+{
+    char latest[PATH_MAX];
+    if (ddpm_path_format(latest, sizeof latest, "%s/checkpoints/latest", path) != DDPM_OK)
+        return DDPM_OK;
+    return ddpm_run_folder_check_steps(path, steps, ddpm_step_of(latest));
 }
 
 /* Is it a path that the working directory counts for? Of option validation it may be a word. */
