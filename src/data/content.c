@@ -87,32 +87,34 @@ static ddpm_status hash_all(struct hashing *hashing)
     return hashing->status;
 }
 
-/* Does the file hold what was kept of as many pictures? One that does not is made anew. */
-static bool open_kept(struct ddpm_npy *npy, const char *path, int64_t count)
+/* What was kept of as many pictures, or NULL. A file that does not hold that is made anew. */
+static ddpm_status read_kept(struct ddpm_content **out, const char *path, int64_t count)
 {
-    if (!path || !ddpm_path_exists(path) || ddpm_npy_open(npy, path) != DDPM_OK)
-        return false;
-    return npy->dtype == DDPM_NPY_I64 && npy->rank == 2 && npy->shape[0] == count &&
-           npy->shape[1] == 2;
+    struct ddpm_npy npy;
+    *out = NULL;
+    if (!path || !ddpm_path_exists(path))
+        return DDPM_OK;
+    ddpm_status status = ddpm_npy_open(&npy, path);
+    if (status != DDPM_OK)
+        return status == DDPM_ERROR_MEMORY ? status : DDPM_OK;
+    if (npy.dtype == DDPM_NPY_I64 && npy.rank == 2 && npy.shape[0] == count && npy.shape[1] == 2)
+        status = ddpm_new_array((void **)out, (size_t)count, sizeof **out, "hashes of pictures");
+    if (*out)
+        memcpy(*out, npy.data, npy.bytes); /* which may lie unaligned */
+    ddpm_npy_close(&npy);
+    return status;
 }
 
 ddpm_status ddpm_contents_make(struct ddpm_content **out, struct ddpm_source *source,
                                const char *kept)
 {
-    struct ddpm_npy npy = {0};
     struct ddpm_content *known = NULL;
     struct hashing hashing = {.source = source};
-    const size_t count = (size_t)source->count;
     *out = NULL;
-    ddpm_status status = ddpm_new_array((void **)&hashing.contents, count, sizeof *hashing.contents,
-                                        "hashes of pictures");
-    if (status == DDPM_OK && open_kept(&npy, kept, source->count)) {
-        status = ddpm_new_array((void **)&known, count, sizeof *known, "hashes of pictures");
-        if (status == DDPM_OK)
-            memcpy(known, npy.data, npy.bytes); /* which may lie unaligned */
-        hashing.kept = known;
-    }
-    ddpm_npy_close(&npy);
+    DDPM_TRY(read_kept(&known, kept, source->count));
+    hashing.kept = known;
+    ddpm_status status = ddpm_new_array((void **)&hashing.contents, (size_t)source->count,
+                                        sizeof *hashing.contents, "hashes of pictures");
     if (status == DDPM_OK)
         status = hash_all(&hashing);
     free(known);

@@ -38,7 +38,7 @@ static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low
     ddpm_graph_destroy(&trainer->graph);
     DDPM_TRY(trainer->task->build(trainer, batch, low_memory));
     DDPM_TRY(ddpm_graph_lay_out(trainer->graph, trainer->device));
-    DDPM_TRY(ddpm_validator_lay_out(trainer));
+    DDPM_TRY(ddpm_validator_lay_out(trainer, batch));
     *need = trainer->graph->arena_bytes + trainer->graph->packed_bytes +
             ddpm_validator_bytes(&trainer->validator) + bytes_beside_graph(trainer);
     return DDPM_OK;

@@ -196,7 +196,7 @@ ddpm_status ddpm_trainer_measure(struct ddpm_network *network, const struct ddpm
     if (status == DDPM_OK)
         status = ddpm_graph_lay_out(trainer.graph, network->device);
     if (status == DDPM_OK)
-        status = ddpm_validator_lay_out(&trainer);
+        status = ddpm_validator_lay_out(&trainer, trainer.config.training.batch_size);
     if (status == DDPM_OK)
         *out = ddpm_trainer_plan_of(&trainer);
     ddpm_validator_release(&trainer.validator);

@@ -25,19 +25,14 @@ bool ddpm_validator_is_configured(const struct ddpm_config *config)
            (choice.kind == DDPM_VALIDATION_PART || choice.kind == DDPM_VALIDATION_PICTURES);
 }
 
-static int64_t batch_of(const struct ddpm_trainer *trainer)
-{
-    const int64_t batch = trainer->config.training.batch_size;
-    return batch < MOST_EVALUATIONS ? batch : MOST_EVALUATIONS;
-}
-
-ddpm_status ddpm_validator_lay_out(struct ddpm_trainer *trainer)
+ddpm_status ddpm_validator_lay_out(struct ddpm_trainer *trainer, int64_t batch)
 {
     struct ddpm_validator *validator = &trainer->validator;
     ddpm_graph_destroy(&validator->graph);
     if (!validator->wanted)
         return DDPM_OK;
-    DDPM_TRY(trainer->task->build_validation(trainer, batch_of(trainer)));
+    DDPM_TRY(trainer->task->build_validation(trainer,
+                                             batch < MOST_EVALUATIONS ? batch : MOST_EVALUATIONS));
     return ddpm_graph_lay_out(validator->graph, trainer->device);
 }
 
@@ -64,7 +59,7 @@ ddpm_status ddpm_validator_allocate(struct ddpm_trainer *trainer)
     struct ddpm_validator *validator = &trainer->validator;
     if (!validator->wanted)
         return DDPM_OK;
-    const size_t batch = (size_t)batch_of(trainer);
+    const size_t batch = (size_t)validator->pictures->tensor.n;
     validator->levels = choose_levels(pictures_of(trainer));
     const size_t evaluations = (size_t)(DDPM_SIDES * pictures_of(trainer) * validator->levels);
     DDPM_TRY(ddpm_graph_allocate(validator->graph));

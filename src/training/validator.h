@@ -21,8 +21,9 @@ struct ddpm_validator {
 /* Will a run of this configuration validate? "auto" that has not been settled does not. */
 bool ddpm_validator_is_configured(const struct ddpm_config *config);
 
-/* Build and lay out the graph, anew if there is one; nothing unless it is wanted. */
-ddpm_status ddpm_validator_lay_out(struct ddpm_trainer *trainer);
+/* Build and lay out the graph, anew if there is one, for training batches of this size; nothing
+ * unless it is wanted. */
+ddpm_status ddpm_validator_lay_out(struct ddpm_trainer *trainer, int64_t batch);
 
 /* Bytes of the graph that is laid out: its arena, and its packed weights. */
 size_t ddpm_validator_bytes(const struct ddpm_validator *validator);
