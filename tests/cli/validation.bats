@@ -111,6 +111,7 @@ pretend_rows() {
     for steps in 2000 100000; do
         for save in 0 7 500 100000; do
             rm -r new
+            rm -f errors # of the one before
             start_job "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --sample-every 0 \
                 --steps $steps --save-every $save
             wait_for grep -q "^step 1/" errors

@@ -40,6 +40,7 @@ load "$DDPM_SUPPORT"
     options=(--validation 0.2 --validate-every 1 --save-every 3 --keep 2 --lr 1e-3)
     make_run run pictures 1 "${options[@]}"
     for k in $(seq 20); do
+        rm -f errors
         "$DDPM" train --resume --out run --steps 100000000 2> errors &
         pid=$!
         wait_for grep -q "^run  *run" errors
