@@ -42,6 +42,21 @@ DDPM_API int64_t ddpm_data_skipped(const struct ddpm_data *data);
  * a packed file. 0 for NULL. */
 DDPM_API uint64_t ddpm_data_fingerprint(const struct ddpm_data *data);
 
+/** Set pictures aside for validation as the option `validation` says: a part of the pictures,
+ * chosen by a hash of what each holds and not trained on, or the pictures of another folder or
+ * packed file. "auto" becomes "0.05", or "off" for fewer than 200 pictures, in `config` too, which
+ * the network and the trainer are then made from. Reads every picture's bytes once, unless `hashes`
+ * (or NULL) is a file of ddpm_data_keep_hashes() that knows them. To be called before
+ * ddpm_data_measure() and once at most; without it nothing is set aside. DDPM_ERROR_ARGUMENT where
+ * nothing or everything would be set aside, or validation pictures are among the training pictures;
+ * any error of reading pictures. The data is then as before. */
+DDPM_API ddpm_status ddpm_data_split(struct ddpm_data *data, struct ddpm_config *config,
+                                     const char *hashes);
+
+/** Write what ddpm_data_split() found out about the pictures' contents to the file `path`, for the
+ * next time; nothing where it set none aside. DDPM_ERROR_IO. */
+DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const char *path);
+
 /** Train `network` (borrowed, must outlive the trainer) as `config` says: its groups training, data
  * and run are read, and copied; network and diffusion are the network's own. NULL: the
  * configuration that the network was made from. `data` (borrowed, must outlive the trainer) may be
@@ -139,10 +154,44 @@ DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
 DDPM_API ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
                                                const struct ddpm_config *config, uint64_t beside);
 
+/** Bands of noise levels: the first eighth of those of training, from clear to noisy, and so on. */
+#define DDPM_VALIDATION_BANDS 8
+
+/** What a measurement of the validation loss is made of; all 0 where nothing is set aside. */
+struct ddpm_validation_plan {
+    int64_t set_aside;    /**< pictures that are not trained on */
+    int64_t trained_on;   /**< pictures that are */
+    int64_t pictures;     /**< measured of each of the two */
+    int64_t levels;       /**< noise levels of each picture, 1 to 8, in bands that take turns */
+    double cost_in_steps; /**< what one measurement takes, in training steps, by operations */
+    double reserved[4];   /**< 0; for later versions */
+};
+
+/** Fill *out. */
+DDPM_API ddpm_status ddpm_trainer_validation_plan(const struct ddpm_trainer *trainer,
+                                                  struct ddpm_validation_plan *out);
+
+/** The loss of the EMA weights on pictures that are not trained on, and on as many that are. */
+struct ddpm_validation_result {
+    int64_t step;                        /**< steps done */
+    double loss;                         /**< mean over the pictures set aside and their levels */
+    double training_loss;                /**< the same of training pictures */
+    double bands[DDPM_VALIDATION_BANDS]; /**< of `loss`, by band */
+    double training_bands[DDPM_VALIDATION_BANDS]; /**< of `training_loss`, by band */
+    double reserved[4];                           /**< 0; for later versions */
+};
+
+/** Measure the validation loss: the loss on the objective's own target without weights, always of
+ * the same pictures at the same levels (the middles of the bands) with the same noise, a function
+ * of what each picture holds. Changes nothing of the training. DDPM_ERROR_ARGUMENT where
+ * ddpm_data_split() set nothing aside. */
+DDPM_API ddpm_status ddpm_trainer_validate(struct ddpm_trainer *trainer,
+                                           struct ddpm_validation_result *result);
+
 /** Write checkpoint `<run>/checkpoints/step-NNNNNN/` (model, EMA, optimizer, state; see
  * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file where
- * the file system has no links); then remove all but the newest `keep` (0: keep all). Whatever is
- * killed or full, the last good checkpoint is there at every moment. DDPM_ERROR_IO,
+ * the file system has no links); then remove all but the newest `keep` (0: keep all) and the best.
+ * Whatever is killed or full, the last good checkpoint is there at every moment. DDPM_ERROR_IO,
  * DDPM_ERROR_MEMORY; DDPM_ERROR_NOT_FINITE, with nothing written, when a weight is NaN or
  * infinite. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
@@ -152,6 +201,10 @@ DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char 
  * though on CUDA it is still on its way to the host when that returns. One at a time: begin ends
  * the one before first. */
 DDPM_API ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run);
+
+/** The same of the best checkpoint so far: `<run>/checkpoints/best` names it too from then on, and
+ * `keep` does not remove it until another takes its place. */
+DDPM_API ddpm_status ddpm_trainer_save_best_begin(struct ddpm_trainer *trainer, const char *run);
 
 /** Wait for the checkpoint that was begun, and say how it went; DDPM_OK where none was. */
 DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);

@@ -13,6 +13,8 @@
 #include "formats/file.h"
 #include "formats/png_write.h"
 #include "health.h"
+#include "run_log.h"
+#include "run_validation.h"
 #include "streams.h"
 #include "training/checkpoint.h"
 
@@ -81,10 +83,9 @@ static ddpm_status print_log(const char *path)
     if (!file)
         return ddpm_raise_errno("%s: cannot be read", path);
     while (fgets(row, sizeof row, file)) {
-        const char *last = strrchr(row, ',');
-        if (sscanf(row, "%lld,%lf", &step, &loss) == 2 && last) {
+        if (sscanf(row, "%lld,%lf", &step, &loss) == 2) {
             losses[rows++ % LOG_ROWS] = loss;
-            seconds = strtod(last + 1, NULL);
+            seconds = ddpm_run_log_seconds(row);
         }
     }
     (void)fclose(file);
@@ -96,6 +97,26 @@ static ddpm_status print_log(const char *path)
     char time[DDPM_TEXT_BYTES];
     printf("log         %lld steps in %s; last loss %.5g, mean of the last %d %.5g\n", step,
            ddpm_time_text(time, seconds), loss, kept, sum / kept);
+    return DDPM_OK;
+}
+
+/* The best and the last row of validation.csv. */
+static ddpm_status print_validation(const char *path)
+{
+    struct ddpm_curves curves = {0};
+    FILE *file = fopen(path, "r");
+    long end;
+    if (!file)
+        return ddpm_raise_errno("%s: cannot be read", path);
+    ddpm_status status = ddpm_run_validation_read(file, INT64_MAX, &curves, &end);
+    (void)fclose(file);
+    if (status != DDPM_OK || curves.count == 0)
+        return status;
+    printf("validation  best loss %.5g at step %" PRId64 ", last %.5g at step %" PRId64,
+           curves.best.validation, curves.best.step, curves.last.validation, curves.last.step);
+    if (curves.parted)
+        printf("; the curves part since step %" PRId64, curves.parted);
+    printf("\n");
     return DDPM_OK;
 }
 
@@ -189,6 +210,7 @@ static ddpm_status print_folder(const char *path)
                           path);
     printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
     DDPM_TRY(in_folder(path, "log.csv", print_log));
+    DDPM_TRY(in_folder(path, "validation.csv", print_validation));
     bool any = true;
     if (is_run) {
         DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));

@@ -2,8 +2,9 @@
  *
  *     RUN/config.json                      every option in force, version, hash of the pictures
  *     RUN/log.csv                          one row per step (run_log.c)
+ *     RUN/validation.csv, hashes.npy       where pictures are set aside (run_validation.c)
  *     RUN/samples/step-NNNNNN.png          grids drawn with the EMA weights
- *     RUN/checkpoints/step-NNNNNN/, latest (the library) */
+ *     RUN/checkpoints/step-NNNNNN/, latest, best (the library) */
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -20,7 +21,9 @@
 #include "progress.h"
 #include "run_folder.h"
 #include "run_log.h"
+#include "run_pictures.h"
 #include "run_samples.h"
+#include "run_validation.h"
 
 /* Seconds between two writes of the log. */
 enum { FLUSH_SECONDS = 2 };
@@ -37,6 +40,7 @@ struct run {
     struct ddpm_progress progress;
     int64_t steps, save_every, sample_every, pictures_per_step;
     struct ddpm_run_samples samples;
+    struct ddpm_run_validation validation;
     int64_t evaluations; /* of the network for a sample */
     int64_t saved;       /* step of the newest checkpoint; -1: none */
     struct ddpm_outlook outlook;
@@ -52,6 +56,8 @@ static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ru
     char *own;
     DDPM_TRY(ddpm_config_create(&run->config));
     if (run->resume) {
+        /* What the run's file does not say: a run of before there was validation. */
+        DDPM_TRY(ddpm_config_set(run->config, "validation", "off"));
         DDPM_TRY(ddpm_path_join(&own, run->path, "config.json"));
         ddpm_status status =
             ddpm_path_exists(own)
@@ -90,18 +96,6 @@ static ddpm_status read_numbers(struct run *run)
     return DDPM_OK;
 }
 
-/* Never rewind a run: a smaller number may just as well have meant "this many more". */
-static ddpm_status check_steps(const struct run *run, int64_t done)
-{
-    if (run->steps >= done)
-        return DDPM_OK;
-    return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "option --steps: got %" PRId64 ", want at least %" PRId64
-                      ", the steps that %s has done already; --steps %" PRId64 " trains %" PRId64
-                      " more (nothing was changed)",
-                      run->steps, done, run->path, done + run->steps, run->steps);
-}
-
 /* Everything that the run will allocate, before any of it is. */
 static ddpm_status check_memory(struct run *run)
 {
@@ -126,6 +120,14 @@ static ddpm_status take_over(struct run *run)
     return ddpm_run_folder_check_new(run->path, &run->again); /* once more, now locked */
 }
 
+static ddpm_status plan_validation(struct run *run)
+{
+    DDPM_TRY(ddpm_run_validation_plan(&run->validation, run->trainer, run->config));
+    run->outlook.validate_every = run->validation.every;
+    run->outlook.validation_in_steps = run->validation.plan.cost_in_steps;
+    return DDPM_OK;
+}
+
 /* Prepare the folder for the first step, and find out now what would fail later. */
 static ddpm_status prepare_folder(struct run *run)
 {
@@ -135,21 +137,14 @@ static ddpm_status prepare_folder(struct run *run)
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
         DDPM_TRY(ddpm_run_folder_check_new(run->path, &mine));
     }
+    run->log.validates = run->validation.plan.pictures > 0;
     ddpm_run_folder_clean(run->path, run->checkpoint, run->again);
     DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
     DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
+    DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
+                                       ddpm_trainer_steps_done(run->trainer)));
+    DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
     return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
-}
-
-/* A lock leaves its trace on the folder, so look without one first. What this does not find, the
- * check after the lock does. */
-static ddpm_status check_steps_before_lock(const struct run *run)
-{
-    char latest[PATH_MAX];
-    if (!run->resume ||
-        ddpm_path_format(latest, sizeof latest, "%s/checkpoints/latest", run->path) != DDPM_OK)
-        return DDPM_OK;
-    return check_steps(run, ddpm_step_of(latest));
 }
 
 /* Everything that can fail without a trace on disk, then the run's folder. */
@@ -160,12 +155,11 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     run->saved = -1;
     DDPM_TRY(read_config(arguments, run));
     DDPM_TRY(read_numbers(run));
-    const bool own_data = run->resume && !ddpm_arguments_has_setting(arguments, "data");
-    DDPM_TRY(ddpm_run_folder_settle_data(run->config, own_data ? run->path : NULL));
-    DDPM_TRY(check_steps_before_lock(run));
+    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config, run->resume ? run->path : NULL));
+    if (run->resume)
+        DDPM_TRY(ddpm_run_folder_check_latest(run->path, run->steps));
     DDPM_TRY(take_over(run));
-    DDPM_TRY(ddpm_data_open(run->config, &run->data));
-    DDPM_TRY(ddpm_data_measure(run->data, run->config));
+    DDPM_TRY(ddpm_run_pictures_open(run->path, run->config, &run->data));
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
     DDPM_TRY(check_memory(run));
     DDPM_TRY(ddpm_network_allocate(run->network));
@@ -173,20 +167,10 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     if (run->resume) {
         DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
         run->saved = ddpm_trainer_steps_done(run->trainer);
-        DDPM_TRY(check_steps(run, run->saved));
+        DDPM_TRY(ddpm_run_folder_check_steps(run->path, run->steps, run->saved));
     }
+    DDPM_TRY(plan_validation(run));
     return prepare_folder(run);
-}
-
-static void describe_pictures(const struct run *run)
-{
-    char used[DDPM_TEXT_BYTES], size[64] = "", skipped[80] = "";
-    const int64_t all = ddpm_data_count(run->data), bad = ddpm_data_skipped(run->data);
-    (void)ddpm_config_get(run->config, "image-size", size, sizeof size);
-    if (bad > 0)
-        snprintf(skipped, sizeof skipped, "; %" PRId64 " of %" PRId64 " are skipped", bad, all);
-    ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step%s",
-                         ddpm_count_text(used, all - bad), size, run->pictures_per_step, skipped);
 }
 
 static void describe(const struct run *run)
@@ -202,7 +186,8 @@ static void describe(const struct run *run)
     if (run->samples.bytes > 0)
         ddpm_progress_remark("          %s more while samples are drawn",
                              ddpm_bytes_text(a, (double)run->samples.bytes));
-    describe_pictures(run);
+    ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
+    ddpm_run_validation_describe(&run->validation);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
                          ddpm_count_text(b, run->steps));
@@ -220,12 +205,14 @@ static void count_pause(struct run *run, struct ddpm_share *share, double begin)
 static ddpm_status save(struct run *run, bool wait)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
+    const bool best = run->validation.is_best && run->validation.curves.best.step == step;
     const double begin = ddpm_clock();
     ddpm_doing(DDPM_DOING_CHECKPOINT, step);
     if (run->saved != step) {
         /* The log first: a checkpoint never knows of steps that the log does not. */
         DDPM_TRY(ddpm_run_log_flush(&run->log));
-        DDPM_TRY(ddpm_trainer_save_begin(run->trainer, run->path));
+        DDPM_TRY(best ? ddpm_trainer_save_best_begin(run->trainer, run->path)
+                      : ddpm_trainer_save_begin(run->trainer, run->path));
         run->saved = step;
         count_pause(run, &run->outlook.checkpoints, begin);
     }
@@ -259,12 +246,26 @@ static void estimate(struct run *run, int64_t step, double left)
                          ddpm_time_text(all, left), run->steps - step);
 }
 
+/* Measure the validation loss of the step just done. */
+static ddpm_status validate(struct run *run, struct ddpm_validation_result *measured)
+{
+    const double begin = ddpm_clock();
+    ddpm_status status = ddpm_run_validation_measure(&run->validation, run->trainer, measured);
+    count_pause(run, &run->outlook.validations, begin);
+    return status;
+}
+
 /* Log and show a step whose numbers have come. */
 static ddpm_status account(struct run *run, const struct ddpm_step_result *result)
 {
+    struct ddpm_validation_result measured;
     if (result->step == 0)
         return DDPM_OK;
-    DDPM_TRY(ddpm_run_log_append(&run->log, result, run->pictures_per_step, run->unlogged));
+    const bool due = ddpm_run_validation_due(&run->validation, result->step);
+    const ddpm_status status = due ? validate(run, &measured) : DDPM_OK;
+    DDPM_TRY(ddpm_run_log_append(&run->log, result, due && status == DDPM_OK ? &measured : NULL,
+                                 run->pictures_per_step, run->unlogged));
+    DDPM_TRY(status); /* the step itself is done, and may be saved */
     run->unlogged = 0;
     if (ddpm_clock() - run->flushed > FLUSH_SECONDS) {
         DDPM_TRY(ddpm_run_log_flush(&run->log));
@@ -326,14 +327,16 @@ static ddpm_status train(struct run *run)
     ddpm_progress_start(&run->progress, step, run->steps);
     /* A run that was stopped between a checkpoint and its grid. */
     ddpm_status status = due(run->sample_every, step) ? sample(run) : DDPM_OK;
-    while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal()) {
+    while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal() &&
+           !ddpm_run_validation_is_over(&run->validation)) {
         ++step;
         ddpm_doing(DDPM_DOING_STEP, step);
-        status = one_step(run, step == run->steps || due(run->save_every, step) ||
+        const bool measured = ddpm_run_validation_due(&run->validation, step);
+        status = one_step(run, step == run->steps || measured || due(run->save_every, step) ||
                                    due(run->sample_every, step));
         if (status != DDPM_OK)
             return save_last_good(run, status);
-        if (due(run->save_every, step))
+        if (due(run->save_every, step) || (measured && run->validation.is_best))
             DDPM_TRY(save(run, false));
         if (due(run->sample_every, step))
             status = sample(run);
@@ -343,7 +346,9 @@ static ddpm_status train(struct run *run)
     DDPM_TRY(flush(run)); /* a signal came between two steps */
     DDPM_TRY(save(run, true));
     DDPM_TRY(ddpm_check_signal());
-    return run->sample_every > 0 && step == run->steps ? sample(run) : DDPM_OK;
+    if (step < run->steps)
+        ddpm_run_validation_say_over(&run->validation);
+    return run->sample_every > 0 ? sample(run) : DDPM_OK;
 }
 
 static ddpm_status run_verb(const struct ddpm_arguments *arguments)
@@ -359,6 +364,7 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
                                  status == DDPM_OK ? "done" : "stopped", run.saved, run.path);
     }
     ddpm_progress_clear();
+    ddpm_run_validation_close(&run.validation);
     ddpm_run_log_close(&run.log);
     ddpm_trainer_destroy(&run.trainer);
     ddpm_network_destroy(&run.network);

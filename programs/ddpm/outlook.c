@@ -33,5 +33,8 @@ double ddpm_outlook_left(const struct ddpm_outlook *outlook, int64_t step, doubl
     if (outlook->sample_every > 0 && outlook->grid_in_steps > 0)
         left += mean(&outlook->grids, outlook->grid_in_steps * each) *
                 (double)times_left(outlook->sample_every, step, outlook->steps);
+    if (outlook->validate_every > 0)
+        left += mean(&outlook->validations, outlook->validation_in_steps * each) *
+                (double)times_left(outlook->validate_every, step, outlook->steps);
     return left;
 }

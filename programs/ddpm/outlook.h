@@ -14,8 +14,10 @@ struct ddpm_share {
 struct ddpm_outlook {
     int64_t steps;                    /* of the whole run */
     int64_t save_every, sample_every; /* as the options; both also happen at the end */
-    double grid_in_steps; /* a grid's time as training steps, until one was drawn; 0: no grids */
-    struct ddpm_share grids, checkpoints;
+    double grid_in_steps;   /* a grid's time as training steps, until one was drawn; 0: no grids */
+    int64_t validate_every; /* steps; also at the end. 0: never */
+    double validation_in_steps; /* a measurement's time as training steps, until one was made */
+    struct ddpm_share grids, checkpoints, validations;
 };
 
 /* What a grid takes, guessed: an evaluation of the network counts as a third of a training step

@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "config/config_json.h"
+#include "config/validation.h"
 #include "core/memory.h"
 #include "formats/file.h"
 #include "formats/json.h"
 #include "model/checkpoint_find.h"
+#include "program.h"
 
 static bool begins(const char *name, const char *prefix)
 {
@@ -37,13 +39,19 @@ static ddpm_status all_ours(const char *run, const char *inside, bool (*ours)(co
     return DDPM_OK;
 }
 
+static bool is_half_file(const char *name)
+{
+    return begins(name, "config.json.tmp-") || begins(name, "hashes.npy.tmp-");
+}
+
 static bool is_part_of_run(const char *name)
 {
-    static const char *const whole[] = {"config.json", "log.csv", "samples", "checkpoints"};
+    static const char *const whole[] = {"config.json", "log.csv",    "samples",
+                                        "checkpoints", "hashes.npy", "validation.csv"};
     for (size_t i = 0; i < sizeof whole / sizeof *whole; ++i)
         if (strcmp(name, whole[i]) == 0)
             return true;
-    return begins(name, ".lock") || begins(name, "config.json.tmp-");
+    return begins(name, ".lock") || is_half_file(name);
 }
 
 static bool is_sample(const char *name)
@@ -116,17 +124,50 @@ ddpm_status ddpm_run_folder_checkpoint(const char *path, char *folder, size_t by
         path);
 }
 
-ddpm_status ddpm_run_folder_settle_data(struct ddpm_config *config, const char *run)
+ddpm_status ddpm_run_folder_check_steps(const char *path, int64_t steps, int64_t done)
+{
+    if (steps >= done)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option --steps: got %" PRId64 ", want at least %" PRId64
+                      ", the steps that %s has done already; --steps %" PRId64 " trains %" PRId64
+                      " more (nothing was changed)",
+                      steps, done, path, done + steps, steps);
+}
+
+ddpm_status ddpm_run_folder_check_latest(const char *path, int64_t steps)
+{
+    char latest[PATH_MAX];
+    if (ddpm_path_format(latest, sizeof latest, "%s/checkpoints/latest", path) != DDPM_OK)
+        return DDPM_OK;
+    return ddpm_run_folder_check_steps(path, steps, ddpm_step_of(latest));
+}
+
+/* Is it a path that the working directory counts for? Of option validation it may be a word. */
+static ddpm_status read_relative(const struct ddpm_config *config, const char *option, char *path,
+                                 size_t bytes, bool *relative)
+{
+    struct ddpm_validation_choice choice = {.kind = DDPM_VALIDATION_PICTURES};
+    DDPM_TRY(ddpm_config_get(config, option, path, bytes));
+    if (strcmp(option, "validation") == 0)
+        DDPM_TRY(ddpm_validation_parse(path, &choice));
+    *relative = choice.kind == DDPM_VALIDATION_PICTURES && path[0] && path[0] != '/';
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_run_folder_settle_path(struct ddpm_config *config, const char *option,
+                                        const char *run)
 {
     char data[PATH_MAX], here[PATH_MAX], path[PATH_MAX];
-    DDPM_TRY(ddpm_config_get(config, "data", data, sizeof data));
-    if (!data[0] || data[0] == '/')
+    bool relative;
+    DDPM_TRY(read_relative(config, option, data, sizeof data, &relative));
+    if (!relative)
         return DDPM_OK;
     if (run && !ddpm_path_exists(data))
         return ddpm_raise(DDPM_ERROR_IO,
                           "%s: its pictures are at %s, relative to the folder it was started from; "
-                          "run from there, or give --data",
-                          run, data);
+                          "run from there, or give --%s",
+                          run, data, option);
     const char *below = data;
     while (begins(below, "./"))
         below += 2 + strspn(below + 2, "/");
@@ -135,11 +176,11 @@ ddpm_status ddpm_run_folder_settle_data(struct ddpm_config *config, const char *
     if (!getcwd(here, sizeof here) || !ddpm_json_is_text(here) ||
         ddpm_path_format(path, sizeof path, "%s%s%s", strcmp(here, "/") == 0 ? "" : here,
                          *below ? "/" : "", below) != DDPM_OK ||
-        ddpm_config_set(config, "data", path) != DDPM_OK)
+        ddpm_config_set(config, option, path) != DDPM_OK)
         ddpm_log(DDPM_LOG_WARNING,
                  "%s stays a relative path, because this folder's path is too long or not UTF-8; "
-                 "resume from this folder, or give --data",
-                 data);
+                 "resume from this folder, or give --%s",
+                 data, option);
     return DDPM_OK;
 }
 
@@ -170,11 +211,6 @@ ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_con
     return status;
 }
 
-static bool is_half_config(const char *name)
-{
-    return begins(name, "config.json.tmp-");
-}
-
 static bool is_half_sample(const char *name)
 {
     return is_sample(name) && strstr(name, ".tmp-");
@@ -199,7 +235,7 @@ void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool sample
 {
     if (samples)
         ddpm_log(DDPM_LOG_INFO, "%s has no checkpoint yet; starting over", path);
-    remove_matching(path, ".", is_half_config);
+    remove_matching(path, ".", is_half_file);
     remove_matching(path, "samples", samples ? is_sample : is_half_sample);
     /* The one it resumes from stays until the next is complete (training/checkpoint.c). */
     if (!strstr(checkpoint, "/" DDPM_CHECKPOINT_TEMPORARY))

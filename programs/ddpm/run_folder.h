@@ -17,10 +17,19 @@ ddpm_status ddpm_run_folder_check_new(const char *path, bool *again);
 /* The checkpoint to go on from; the text of the failure says what to do where there is none. */
 ddpm_status ddpm_run_folder_checkpoint(const char *path, char *folder, size_t bytes);
 
-/* Make the path of the pictures absolute, so that the run can go on from any working directory.
- * `run` is the run that goes on, or NULL: its configuration may be of a version that kept relative
- * paths. DDPM_ERROR_IO when there is nothing at such a path. */
-ddpm_status ddpm_run_folder_settle_data(struct ddpm_config *config, const char *run);
+/* Never rewind a run: fewer steps than are done may just as well have meant "this many more".
+ * DDPM_ERROR_ARGUMENT. */
+ddpm_status ddpm_run_folder_check_steps(const char *path, int64_t steps, int64_t done);
+
+/* The same of what `latest` names, before the run is locked, since a lock leaves its trace on the
+ * folder. What this does not find, the check after the lock does. */
+ddpm_status ddpm_run_folder_check_latest(const char *path, int64_t steps);
+
+/* Make the path of pictures in `option`, data or validation, absolute, so that the run can go on
+ * from any working directory. `run` is the run that goes on, or NULL: its configuration may be of a
+ * version that kept relative paths. DDPM_ERROR_IO when there is nothing at such a path. */
+ddpm_status ddpm_run_folder_settle_path(struct ddpm_config *config, const char *option,
+                                        const char *run);
 
 /* Make the folder and those in it. */
 ddpm_status ddpm_run_folder_create(const char *path);

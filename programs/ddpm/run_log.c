@@ -9,8 +9,19 @@
 
 #include "formats/file.h"
 
-static const char header[] = "step,loss,lr,grad_norm,images_per_second,seconds\n";
-enum { ROW_BYTES = 512 };
+static const char *const headers[] = {
+    "step,loss,lr,grad_norm,images_per_second,seconds\n",
+    "step,loss,lr,grad_norm,images_per_second,seconds,validation_loss,training_ema_loss\n"};
+enum { ROW_BYTES = 512, COLUMNS_BEFORE_SECONDS = 5 };
+
+double ddpm_run_log_seconds(const char *row)
+{
+    for (int column = 0; row && column < COLUMNS_BEFORE_SECONDS; ++column) {
+        row = strchr(row, ',');
+        row = row ? row + 1 : NULL;
+    }
+    return row ? strtod(row, NULL) : 0;
+}
 
 /* Find the end of the rows up to `step`, and the seconds of the last of them. */
 static void scan(struct ddpm_run_log *log, int64_t step, long *end)
@@ -23,11 +34,10 @@ static void scan(struct ddpm_run_log *log, int64_t step, long *end)
         if (*end > 0) {
             char *rest;
             long long number = strtoll(row, &rest, 10);
-            const char *last = strrchr(row, ',');
             if (*rest != ',' || number > step)
                 return;
-            log->seconds = strtod(last + 1, NULL);
-        } else if (strcmp(row, header) != 0) {
+            log->seconds = ddpm_run_log_seconds(row);
+        } else if (strcmp(row, headers[log->validates]) != 0) {
             return;
         }
         *end = ftell(log->file);
@@ -43,7 +53,7 @@ ddpm_status ddpm_run_log_begin(struct ddpm_run_log *log, int64_t step)
         fseek(log->file, end, SEEK_SET) != 0)
         return ddpm_raise_errno("%s: cannot be cut to the rows up to step %" PRId64, log->path,
                                 step);
-    if (end == 0 && fputs(header, log->file) < 0)
+    if (end == 0 && fputs(headers[log->validates], log->file) < 0)
         return ddpm_raise_errno("%s: cannot be written", log->path);
     return ddpm_run_log_flush(log);
 }
@@ -64,12 +74,19 @@ ddpm_status ddpm_run_log_open(struct ddpm_run_log *log, const char *run)
 }
 
 ddpm_status ddpm_run_log_append(struct ddpm_run_log *log, const struct ddpm_step_result *result,
-                                int64_t pictures, double seconds)
+                                const struct ddpm_validation_result *measured, int64_t pictures,
+                                double seconds)
 {
+    char validation[80] = "";
     log->seconds += seconds;
-    if (fprintf(log->file, "%" PRId64 ",%.9g,%.9g,%.9g,%.2f,%.3f\n", result->step, result->loss,
+    if (log->validates)
+        snprintf(validation, sizeof validation, ",,");
+    if (log->validates && measured)
+        snprintf(validation, sizeof validation, ",%.9g,%.9g", measured->loss,
+                 measured->training_loss);
+    if (fprintf(log->file, "%" PRId64 ",%.9g,%.9g,%.9g,%.2f,%.3f%s\n", result->step, result->loss,
                 result->lr, result->grad_norm, (double)pictures / (seconds > 0 ? seconds : 1e-9),
-                log->seconds) < 0)
+                log->seconds, validation) < 0)
         return ddpm_raise_errno("%s: cannot be written", log->path);
     return DDPM_OK;
 }

@@ -119,12 +119,13 @@ int64_t ddpm_step_of(const char *path)
 ddpm_status ddpm_settle_model(const char *path, char *out, size_t bytes)
 {
     const char *slash = strrchr(path, '/');
-    const bool is_latest = strcmp(slash ? slash + 1 : path, "latest") == 0;
+    const char *name = slash ? slash + 1 : path;
+    const bool is_pointer = strcmp(name, "latest") == 0 || strcmp(name, "best") == 0;
     if (!ddpm_path_exists(path))
         return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
     if (ddpm_path_is_directory(path))
         return ddpm_checkpoint_find(path, out, bytes);
-    if (is_latest && ddpm_checkpoint_find(path, out, bytes) == DDPM_OK)
+    if (is_pointer && ddpm_checkpoint_find(path, out, bytes) == DDPM_OK)
         return DDPM_OK;
     return ddpm_path_format(out, bytes, "%s", path);
 }

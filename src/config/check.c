@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "config/validation.h"
 #include "core/arguments.h"
 
 static ddpm_status check_network(const struct ddpm_network_config *network)
@@ -153,6 +154,7 @@ static ddpm_status check_device(const char *device)
 
 ddpm_status ddpm_config_check(const struct ddpm_config *config)
 {
+    struct ddpm_validation_choice validation;
     DDPM_REQUIRE(config);
     DDPM_TRY(check_network(&config->network));
     DDPM_TRY(ddpm_network_check_size(&config->network, "option image-size",
@@ -163,5 +165,6 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
     DDPM_TRY(check_objective(&config->diffusion));
     DDPM_TRY(check_learned_variance(config));
     DDPM_TRY(check_training(&config->training));
+    DDPM_TRY(ddpm_validation_parse(config->data.validation, &validation));
     return check_device(config->run.device);
 }

@@ -117,6 +117,7 @@ struct ddpm_training_config {
     double ema_decay;
     int64_t ema_every, ema_after;
     int64_t save_every, sample_every, num_samples, scale, keep;
+    int64_t validate_every, patience; /* steps; 0: chosen. validations; 0: off */
     uint64_t seed;
 };
 
@@ -125,6 +126,7 @@ struct ddpm_data_config {
     bool flip;
     int crop;                         /* enum ddpm_crop of data/resize.h: 0 centre, 1 random */
     int64_t decode_threads, prefetch; /* 0: chosen; batches ahead */
+    char validation[DDPM_MAX_PATH];   /* as config/validation.h reads it */
 };
 
 struct ddpm_run_config {

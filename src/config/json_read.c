@@ -283,6 +283,13 @@ static ddpm_status settle_sampling(struct ddpm_config *config, const json_t *roo
     return DDPM_OK;
 }
 
+/* The article trains on all pictures, and so does its file. */
+static ddpm_status settle_validation(struct ddpm_config *config, const json_t *root)
+{
+    const struct ddpm_option *option = ddpm_option_find("validation");
+    return is_article(root) ? ddpm_option_parse(option, "off", config) : DDPM_OK;
+}
+
 static ddpm_status read_root(struct ddpm_config *config, const json_t *root)
 {
     const char *key;
@@ -294,6 +301,7 @@ static ddpm_status read_root(struct ddpm_config *config, const json_t *root)
                           ddpm_json_type_name(root));
     DDPM_TRY(check_batch_sizes(root));
     DDPM_TRY(settle_sampling(config, root));
+    DDPM_TRY(settle_validation(config, root));
     DDPM_TRY(read_aliases(config, root));
     json_object_foreach((json_t *)root, key, value) DDPM_TRY(read_root_key(config, key, value));
     return DDPM_OK;

@@ -230,7 +230,11 @@ const struct ddpm_option ddpm_options[] = {
     INTEGER("scale", training.scale, "1", IN(1, 64), TRAINING, "scale",
             "grids are enlarged that many times, every pixel a square"),
     INTEGER("keep", training.keep, "5", IN(0, 1e6), TRAINING, "keep",
-            "checkpoints kept, the newest; 0: all"),
+            "checkpoints kept, the newest and the best; 0: all"),
+    INTEGER("validate-every", training.validate_every, "0", IN(0, 1e9), TRAINING, "validate_every",
+            "steps between measurements of the validation loss; 0: chosen, at most 2 % of the time"),
+    INTEGER("patience", training.patience, "0", IN(0, 1e6), TRAINING, "patience",
+            "end the run after that many validations without a new best; 0: never"),
     INTEGER("seed", training.seed, "0", IN(0, 9007199254740992.0), TRAINING, "seed",
             "seed of weights, order, noise and samples", LOCKED),
 
@@ -243,6 +247,8 @@ const struct ddpm_option ddpm_options[] = {
             "threads that read pictures; 0: chosen"),
     INTEGER("prefetch", data.prefetch, "4", IN(2, 1024), DATA, "prefetch",
             "batches read ahead"),
+    TEXT("validation", "auto|off|X|DIR|FILE.npy", data.validation, "auto", DATA, "validation",
+         "pictures that are not trained on: a part of data such as 0.05, or others; auto: 0.05 of 200 and more"),
 
     INTEGER("threads", run.threads, "0", IN(0, 256), RUN, "threads",
             "threads that compute; 0: all processors"),

@@ -27,6 +27,8 @@ enum ddpm_stream {
     DDPM_STREAM_BENCH = 9,       /* contents that do not matter */
     DDPM_STREAM_KNOWN = 10,      /* noise of pixels that a mask keeps: numbered as SAMPLE_STEP */
     DDPM_STREAM_OFFSET = 11,     /* offset noise of training */
+    DDPM_STREAM_VALIDATION = 12, /* crop and noise of validation: sample and step = hash of what the
+                                    picture holds, with the noise level */
 };
 
 struct ddpm_random4 {

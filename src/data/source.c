@@ -67,9 +67,7 @@ static ddpm_status judge(const struct ddpm_source *source)
                                                                 : DDPM_OK;
 }
 
-/* Failures that say nothing about the picture must end the run instead of changing which pictures
- * are used. */
-static bool is_fault_of_picture(const struct ddpm_source *source, ddpm_status status)
+bool ddpm_source_is_pictures_fault(const struct ddpm_source *source, ddpm_status status)
 {
     if (source->kind->one_file)
         return false;
@@ -155,7 +153,7 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
     ddpm_status status = source->kind->read(reader, index, random, out, &enlarged);
     if (status != DDPM_OK) {
         *good = false;
-        if (!is_fault_of_picture(source, status)) {
+        if (!ddpm_source_is_pictures_fault(source, status)) {
             if (first)
                 atomic_store(&items->state[index], UNKNOWN);
             return status;
@@ -179,12 +177,14 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
 ddpm_status ddpm_source_read(struct ddpm_source_reader *reader, int64_t index,
                              const struct ddpm_random4 *random, uint8_t *out, int64_t *used)
 {
-    const struct ddpm_source *source = reader->source;
+    const struct ddpm_source *source = reader->part ? reader->part : reader->source;
     DDPM_TRY(check_index(source, index));
     for (int64_t tried = 0; tried < source->count; ++tried) {
         int64_t candidate =
             index < source->count - tried ? index + tried : index + tried - source->count;
         bool good = false;
+        if (source->part)
+            candidate = source->part[candidate];
         DDPM_TRY(ddpm_source_read_exactly(reader, candidate, random, out, &good));
         if (good) {
             if (used)
@@ -192,7 +192,7 @@ ddpm_status ddpm_source_read(struct ddpm_source_reader *reader, int64_t index,
             return DDPM_OK;
         }
     }
-    return raise_too_many_bad(source);
+    return raise_too_many_bad(reader->source);
 }
 
 /* Looking at every item in parallel: the cheap check, or decoding it. */
@@ -231,7 +231,7 @@ static ddpm_status look_at(struct sweep *sweep, struct ddpm_source_reader *reade
         return reason ? ddpm_copy_string(&sweep->reasons[index], reason) : DDPM_OK;
     }
     ddpm_status status = source->kind->check(source, index);
-    if (status == DDPM_OK || !is_fault_of_picture(source, status))
+    if (status == DDPM_OK || !ddpm_source_is_pictures_fault(source, status))
         return status;
     mark_bad(source, index);
     return ddpm_copy_string(&sweep->reasons[index], ddpm_error_message());
@@ -398,7 +398,8 @@ ddpm_status ddpm_source_verify(struct ddpm_source *source)
 ddpm_status ddpm_source_reader_create(struct ddpm_source_reader **out, struct ddpm_source *source)
 {
     DDPM_TRY(DDPM_NEW(out, "a reader of pictures"));
-    (*out)->source = source;
+    (*out)->source = source->whole ? source->whole : source;
+    (*out)->part = source->whole ? source : NULL;
     return DDPM_OK;
 }
 

@@ -51,6 +51,15 @@ ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
                              const struct ddpm_source_options *options);
 void ddpm_source_close(struct ddpm_source **source);
 
+/* The items `part` [count] of a source as a source of their own, in that order; the array is taken
+ * over. It shares what is known and kept of them with `whole` (borrowed, closed after it). Index i
+ * of it is part[i], and a bad one's stand-in is the next good one of the part; what is delivered,
+ * and names, are told as items of `whole`. Only ddpm_source_count(), ddpm_source_wanted(), readers
+ * and ddpm_source_read() take a part. Close it with ddpm_source_part_close(). */
+ddpm_status ddpm_source_part_open(struct ddpm_source **out, struct ddpm_source *whole,
+                                  int64_t *part, int64_t count);
+void ddpm_source_part_close(struct ddpm_source **part);
+
 /* Items, the bad ones included: 1 to 2^31. */
 int64_t ddpm_source_count(const struct ddpm_source *source);
 

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/memory.h"
@@ -111,6 +113,53 @@ static ddpm_status read_item(struct ddpm_source_reader *reader, int64_t index,
     return status;
 }
 
+static ddpm_status hash_file(int file, const char *path, void *buffer, size_t bytes, uint64_t *out)
+{
+    uint64_t hash = DDPM_FNV64_START;
+    for (;;) {
+        const ssize_t got = read(file, buffer, bytes);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return ddpm_raise_errno("%s: cannot read", path);
+        if (got == 0)
+            break;
+        hash = ddpm_fnv64(hash, buffer, (size_t)got);
+    }
+    *out = hash;
+    return DDPM_OK;
+}
+
+static ddpm_status hash(const struct ddpm_source *source, int64_t index, void *buffer, size_t bytes,
+                        uint64_t *out)
+{
+    char *path = NULL;
+    DDPM_TRY(ddpm_folder_file_path(source->data, (size_t)index, &path));
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ddpm_status status = file < 0 ? ddpm_raise_errno("%s: cannot read", path)
+                                  : hash_file(file, path, buffer, bytes, out);
+    if (file >= 0)
+        close(file);
+    free(path);
+    return status;
+}
+
+static ddpm_status stamp(const struct ddpm_source *source, int64_t index, uint64_t *out)
+{
+    const struct ddpm_folder *folder = source->data;
+    const char *name = folder->files[index].name;
+    char *path = NULL;
+    struct stat about = {0};
+    DDPM_TRY(ddpm_folder_file_path(folder, (size_t)index, &path));
+    (void)stat(path, &about); /* one that has gone is told by whoever reads it */
+    free(path);
+    const int64_t numbers[] = {(int64_t)about.st_size, (int64_t)about.st_mtim.tv_sec,
+                               (int64_t)about.st_mtim.tv_nsec};
+    *out = ddpm_fnv64(DDPM_FNV64_START, name, strlen(name) + 1);
+    *out = ddpm_fnv64(*out, numbers, sizeof numbers);
+    return DDPM_OK;
+}
+
 const struct ddpm_source_kind ddpm_source_kind_folder = {
     .name = "folder",
     .claims = claims,
@@ -119,4 +168,6 @@ const struct ddpm_source_kind ddpm_source_kind_folder = {
     .name_of = name_of,
     .check = check,
     .read = read_item,
+    .hash = hash,
+    .stamp = stamp,
 };

@@ -203,6 +203,37 @@ static ddpm_status read_item(struct ddpm_source_reader *reader, int64_t index,
                             options->channels, &placement, options->height, options->width, out);
 }
 
+static size_t stored_bytes(const struct packed *packed)
+{
+    const int64_t *shape = packed->npy.shape;
+    return (size_t)(shape[1] * shape[2] * shape[3]);
+}
+
+static ddpm_status hash(const struct ddpm_source *source, int64_t index, void *buffer, size_t bytes,
+                        uint64_t *out)
+{
+    const struct packed *packed = source->data;
+    const size_t all = stored_bytes(packed);
+    const uint64_t place = packed->npy.start + (uint64_t)index * all;
+    uint64_t hash = DDPM_FNV64_START;
+    for (size_t done = 0; done < all; done += bytes) {
+        const size_t now = all - done < bytes ? all - done : bytes;
+        DDPM_TRY(ddpm_file_reader_read(&packed->reader, place + done, buffer, now));
+        hash = ddpm_fnv64(hash, buffer, now);
+    }
+    *out = hash;
+    return DDPM_OK;
+}
+
+static ddpm_status stamp(const struct ddpm_source *source, int64_t index, uint64_t *out)
+{
+    const struct packed *packed = source->data;
+    const int64_t numbers[] = {index, (int64_t)packed->changed.tv_sec,
+                               (int64_t)packed->changed.tv_nsec};
+    *out = ddpm_fnv64(source->fingerprint, numbers, sizeof numbers);
+    return DDPM_OK;
+}
+
 const struct ddpm_source_kind ddpm_source_kind_packed = {
     .name = "packed",
     .one_file = true,
@@ -211,4 +242,6 @@ const struct ddpm_source_kind ddpm_source_kind_packed = {
     .close = close_packed,
     .name_of = name_of,
     .read = read_item,
+    .hash = hash,
+    .stamp = stamp,
 };

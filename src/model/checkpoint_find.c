@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/memory.h"
 #include "formats/checksum.h"
@@ -17,7 +18,7 @@ const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_FILE_COUNT] = {
     "model.safetensors", "ema.safetensors", "optimizer.safetensors"};
 
 /* A name in a text file `latest` is shorter than this. */
-enum { NAME_BYTES = 64 };
+enum { NAME_BYTES = DDPM_CHECKPOINT_NAME_BYTES };
 
 struct candidate {
     int rank; /* 2: named by a text file `latest`, 1: others, 0: half in place */
@@ -28,7 +29,7 @@ struct candidate {
 bool ddpm_checkpoint_is_leftover(const char *name)
 {
     return strncmp(name, DDPM_CHECKPOINT_TEMPORARY, strlen(DDPM_CHECKPOINT_TEMPORARY)) == 0 ||
-           strncmp(name, "latest.tmp-", 11) == 0;
+           strncmp(name, "latest.tmp-", 11) == 0 || strncmp(name, "best.tmp-", 9) == 0;
 }
 
 int64_t ddpm_checkpoint_number(const char *name)
@@ -89,6 +90,23 @@ static void read_name(const char *path, char name[NAME_BYTES])
     if (ddpm_checkpoint_number(name) < 0)
         name[0] = 0;
     free(text);
+}
+
+void ddpm_checkpoint_pointed(const char *checkpoints, const char *pointer, char name[NAME_BYTES])
+{
+    char path[PATH_MAX], target[NAME_BYTES];
+    name[0] = 0;
+    if (ddpm_path_format(path, sizeof path, "%s/%s", checkpoints, pointer) != DDPM_OK)
+        return;
+    const ssize_t bytes = readlink(path, target, sizeof target);
+    if (bytes < 0) {
+        read_name(path, name);
+    } else if (bytes < (ssize_t)sizeof target) {
+        memcpy(name, target, (size_t)bytes);
+        name[bytes] = 0;
+    }
+    if (ddpm_checkpoint_number(name) < 0)
+        name[0] = 0;
 }
 
 /* A folder `latest` is what a copy that followed the link has made of it: a checkpoint like the

@@ -91,38 +91,39 @@ static ddpm_status write_folder(const struct ddpm_run_state *run_state, const ch
     return ddpm_checkpoint_write_state(run_state, folder);
 }
 
-/* A copy of a run that followed the link leaves a real folder named latest. Move it aside: to its
- * own step's name if that is free, else to a temporary name that remove_old() deletes. */
-static ddpm_status clear_latest(const char *checkpoints, const char *latest)
+/* A copy of a run that followed the links leaves real folders named latest and best. Move one
+ * aside: to its own step's name if that is free, else to a temporary name that remove_old()
+ * deletes. */
+static ddpm_status clear_pointer(const char *checkpoints, const char *pointer)
 {
     char aside[PATH_MAX];
     struct stat about;
     json_t *state;
     int64_t step = -1;
-    if (lstat(latest, &about) != 0 || !S_ISDIR(about.st_mode))
+    if (lstat(pointer, &about) != 0 || !S_ISDIR(about.st_mode))
         return DDPM_OK;
-    if (ddpm_checkpoint_read_state(latest, &state) == DDPM_OK) {
+    if (ddpm_checkpoint_read_state(pointer, &state) == DDPM_OK) {
         (void)ddpm_json_get_integer(state, "step", 0, INT64_MAX, &step);
         json_decref(state);
     }
     DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s/step-%06lld", checkpoints, (long long)step));
     if (step < 0 || ddpm_path_exists(aside))
         DDPM_TRY(ddpm_path_format(aside, sizeof aside,
-                                  "%s/" DDPM_CHECKPOINT_TEMPORARY "latest-%ld-replaced",
+                                  "%s/" DDPM_CHECKPOINT_TEMPORARY "pointer-%ld-replaced",
                                   checkpoints, (long)getpid()));
     DDPM_TRY(ddpm_directory_remove(aside)); /* of a killed run with this number */
-    if (rename(latest, aside) != 0)
-        return ddpm_raise_errno("%s: got a folder, which cannot be renamed to %s", latest, aside);
+    if (rename(pointer, aside) != 0)
+        return ddpm_raise_errno("%s: got a folder, which cannot be renamed to %s", pointer, aside);
     return DDPM_OK;
 }
 
 /* A link, put there by a rename; false, with errno, where that cannot be done. */
-static bool link_latest(const char *latest, const char *temporary, const char *name)
+static bool link_pointer(const char *pointer, const char *temporary, const char *name)
 {
     (void)unlink(temporary);
     if (symlink(name, temporary) != 0)
         return false;
-    if (rename(temporary, latest) == 0)
+    if (rename(temporary, pointer) == 0)
         return true;
     const int error = errno;
     (void)unlink(temporary);
@@ -130,24 +131,24 @@ static bool link_latest(const char *latest, const char *temporary, const char *n
     return false;
 }
 
-static ddpm_status point_latest(const char *checkpoints, const char *name)
+/* Make `which`, latest or best, name this checkpoint. */
+static ddpm_status point(const char *checkpoints, const char *which, const char *name)
 {
-    char latest[PATH_MAX], temporary[PATH_MAX], line[64];
-    DDPM_TRY(ddpm_path_format(latest, sizeof latest, "%s/latest", checkpoints));
-    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary,
-                              "%s/" DDPM_CHECKPOINT_TEMPORARY "latest-%ld", checkpoints,
-                              (long)getpid()));
-    DDPM_TRY(clear_latest(checkpoints, latest));
-    if (link_latest(latest, temporary, name))
+    char pointer[PATH_MAX], temporary[PATH_MAX], line[64];
+    DDPM_TRY(ddpm_path_format(pointer, sizeof pointer, "%s/%s", checkpoints, which));
+    DDPM_TRY(ddpm_path_format(temporary, sizeof temporary, "%s/" DDPM_CHECKPOINT_TEMPORARY "%s-%ld",
+                              checkpoints, which, (long)getpid()));
+    DDPM_TRY(clear_pointer(checkpoints, pointer));
+    if (link_pointer(pointer, temporary, name))
         return ddpm_directory_sync(checkpoints);
     if (errno == ENOSPC || errno == EDQUOT || errno == EROFS)
-        return ddpm_raise_errno("%s: cannot point it at %s", latest, name);
+        return ddpm_raise_errno("%s: cannot point it at %s", pointer, name);
     /* A link that is there would be followed and its target written. */
     struct stat about;
-    if (lstat(latest, &about) == 0 && S_ISLNK(about.st_mode) && unlink(latest) != 0)
-        return ddpm_raise_errno("%s: cannot be replaced", latest);
+    if (lstat(pointer, &about) == 0 && S_ISLNK(about.st_mode) && unlink(pointer) != 0)
+        return ddpm_raise_errno("%s: cannot be replaced", pointer);
     snprintf(line, sizeof line, "%s\n", name);
-    return ddpm_file_write_whole(latest, line, strlen(line));
+    return ddpm_file_write_whole(pointer, line, strlen(line));
 }
 
 static int by_step(const void *a, const void *b)
@@ -157,15 +158,16 @@ static int by_step(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Remove what killed runs left behind, and all but the newest `keep` checkpoints. The one just
- * written, `current`, stays even when later steps are there (of a run that went on from an earlier
- * one): `latest` names it. What cannot be removed stays, with a warning: the new checkpoint is
- * safe already. */
+/* Remove what killed runs left behind, and all but the newest `keep` checkpoints and the one that
+ * `best` names. The one just written, `current`, stays even when later steps are there (of a run
+ * that went on from an earlier one): `latest` names it. What cannot be removed stays, with a
+ * warning: the new checkpoint is safe already. */
 static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char *current)
 {
-    char **names;
+    char **names, best[DDPM_CHECKPOINT_NAME_BYTES];
     size_t count, kept_count = 0;
     ddpm_status status = DDPM_OK;
+    ddpm_checkpoint_pointed(checkpoints, "best", best);
     DDPM_TRY(ddpm_directory_list(&names, &count, checkpoints));
     for (size_t i = 0; i < count; ++i)
         kept_count += ddpm_checkpoint_number(names[i]) >= 0;
@@ -178,6 +180,8 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char 
         if (!ddpm_checkpoint_is_leftover(names[i]) && !too_old)
             continue;
         kept_count -= is_checkpoint;
+        if (strcmp(names[i], best) == 0)
+            continue;
         status = ddpm_path_format(path, sizeof path, "%s/%s", checkpoints, names[i]);
         if (status == DDPM_OK)
             status = ddpm_directory_remove(path);
@@ -212,7 +216,7 @@ static ddpm_status rename_into_place(const char *temporary, const char *folder)
     DDPM_TRY(ddpm_directory_sync(temporary));
 #ifdef RENAME_EXCHANGE
     if (renameat2(AT_FDCWD, temporary, AT_FDCWD, folder, RENAME_EXCHANGE) == 0)
-        return DDPM_OK; /* point_latest() syncs the parent */
+        return DDPM_OK; /* point() syncs the parent */
 #endif
     DDPM_TRY(ddpm_path_format(aside, sizeof aside, "%s-replaced", temporary));
     DDPM_TRY(ddpm_directory_remove(aside));
@@ -254,7 +258,9 @@ ddpm_status ddpm_checkpoint_write(const struct ddpm_run_state *run_state, const 
     DDPM_TRY(check_finite(run_state));
     DDPM_TRY(ddpm_directory_create(checkpoints));
     DDPM_TRY(publish(run_state, checkpoints, name));
-    DDPM_TRY(point_latest(checkpoints, name));
+    if (run_state->best) /* before `latest`: a run killed in between comes to this step again */
+        DDPM_TRY(point(checkpoints, "best", name));
+    DDPM_TRY(point(checkpoints, "latest", name));
     return remove_old(checkpoints, run_state->config->training.keep, name);
 }
 

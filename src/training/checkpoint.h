@@ -27,10 +27,13 @@ struct ddpm_run_state {
     const struct ddpm_config *config;
     bool has_data;
     uint64_t data_fingerprint;
+    const char *validation; /* struct ddpm_aside's text; NULL: nothing is set aside */
+    bool best;              /* `best` shall name this checkpoint */
     int64_t step;
 };
 
-/* Write `<run>/checkpoints/step-NNNNNN`, point `latest` at it, remove what is too old. */
+/* Write `<run>/checkpoints/step-NNNNNN`, point `latest` at it, and `best` if it is, remove what is
+ * too old. */
 ddpm_status ddpm_checkpoint_write(const struct ddpm_run_state *run_state, const char *run);
 
 /* Read a checkpoint into a run state whose slabs are allocated and whose other members say what is

@@ -80,6 +80,8 @@ ddpm_status ddpm_checkpoint_write_state(const struct ddpm_run_state *run_state, 
     if (!state)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for state.json");
     ddpm_status status = describe_files(run_state, folder, files);
+    if (status == DDPM_OK && run_state->validation)
+        status = ddpm_json_put_text(state, "validation", run_state->validation);
     if (status == DDPM_OK)
         status = describe_options(run_state->config, options);
     if (status == DDPM_OK)
@@ -151,6 +153,20 @@ static ddpm_status check_data(const json_t *state, const struct ddpm_run_state *
     return DDPM_OK;
 }
 
+/* Which pictures are trained on follows from it. Checkpoints of before there was validation do not
+ * say. */
+static ddpm_status check_validation(const json_t *state, const struct ddpm_run_state *run_state)
+{
+    const char *saved = json_string_value(json_object_get(state, "validation"));
+    const char *now = run_state->validation;
+    if (!run_state->has_data || strcmp(saved ? saved : "off", now ? now : "off") == 0)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_MISMATCH,
+                      "cannot go on: validation is %s in the checkpoint and %s now; give the same "
+                      "value, or start another run",
+                      saved ? saved : "off", now ? now : "off");
+}
+
 ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state)
 {
     char *path;
@@ -172,5 +188,6 @@ ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state)
 ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_run_state *run_state)
 {
     DDPM_TRY(check_options(state, run_state->config));
-    return check_data(state, run_state);
+    DDPM_TRY(check_data(state, run_state));
+    return check_validation(state, run_state);
 }

@@ -37,9 +37,15 @@ void ddpm_data_close(struct ddpm_data **data)
 {
     if (!data || !*data)
         return;
+    ddpm_aside_free(&(*data)->aside);
     ddpm_source_close(&(*data)->source);
     free(*data);
     *data = NULL;
+}
+
+struct ddpm_source *ddpm_data_trained_on(const struct ddpm_data *data)
+{
+    return data->aside && data->aside->part ? data->aside->part : data->source;
 }
 
 enum { MOST_MEASURED = 10000 };
@@ -76,10 +82,11 @@ ddpm_status ddpm_data_measure(const struct ddpm_data *data, struct ddpm_config *
         return DDPM_OK;
     const struct ddpm_source_options *wanted = ddpm_source_wanted(data->source);
     const int64_t bytes = (int64_t)wanted->channels * wanted->height * wanted->width;
-    DDPM_TRY(ddpm_source_reader_create(&reader, data->source));
+    struct ddpm_source *source = ddpm_data_trained_on(data);
+    DDPM_TRY(ddpm_source_reader_create(&reader, source));
     ddpm_status status = ddpm_new_array((void **)&picture, (size_t)bytes, 1, "a picture");
     if (status == DDPM_OK)
-        status = measure(data->source, reader, picture, bytes, &deviation);
+        status = measure(source, reader, picture, bytes, &deviation);
     free(picture);
     ddpm_source_reader_destroy(&reader);
     DDPM_TRY(status);

@@ -38,8 +38,9 @@ static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low
     ddpm_graph_destroy(&trainer->graph);
     DDPM_TRY(trainer->task->build(trainer, batch, low_memory));
     DDPM_TRY(ddpm_graph_lay_out(trainer->graph, trainer->device));
-    *need =
-        trainer->graph->arena_bytes + trainer->graph->packed_bytes + bytes_beside_graph(trainer);
+    DDPM_TRY(ddpm_validator_lay_out(trainer, batch));
+    *need = trainer->graph->arena_bytes + trainer->graph->packed_bytes +
+            ddpm_validator_bytes(&trainer->validator) + bytes_beside_graph(trainer);
     return DDPM_OK;
 }
 
@@ -101,7 +102,7 @@ ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
 
 struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
 {
-    const struct ddpm_graph *g = trainer->graph;
+    const struct ddpm_graph *g = trainer->graph, *validation = trainer->validator.graph;
     uint64_t weights = 0;
     for (int p = 0; p < trainer->player_count; ++p) {
         const struct ddpm_weight_set *set = &trainer->players[p].network->weights;
@@ -110,8 +111,8 @@ struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
     const double flops =
         ddpm_graph_flops(g, trainer->parts.forward) + ddpm_graph_flops(g, trainer->parts.backward);
     return (struct ddpm_memory_plan){
-        .activations = g->arena_bytes,
-        .packed = g->packed_bytes,
+        .activations = g->arena_bytes + (validation ? validation->arena_bytes : 0),
+        .packed = g->packed_bytes + (validation ? validation->packed_bytes : 0),
         .weights = weights,
         .host = host_bytes(trainer),
         .available = ddpm_device_available(trainer->device),

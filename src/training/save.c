@@ -35,6 +35,7 @@ static struct ddpm_run_state describe(const struct ddpm_trainer *trainer)
         .config = &trainer->config,
         .has_data = trainer->data != NULL,
         .data_fingerprint = trainer->data ? ddpm_source_fingerprint(trainer->data->source) : 0,
+        .validation = trainer->data && trainer->data->aside ? trainer->data->aside->text : NULL,
         .step = trainer->step,
     };
     for (int p = 0; p < trainer->player_count; ++p) {
@@ -143,11 +144,12 @@ static ddpm_status copy_out(struct ddpm_trainer *trainer)
 }
 
 /* Copy the state out and start the thread that writes it. */
-static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char *run)
+static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char *run, bool best)
 {
     struct ddpm_saver *saver = &trainer->saver;
     saver->device = trainer->device;
     saver->run_state = describe(trainer);
+    saver->run_state.best = best;
     if (snprintf(saver->run, sizeof saver->run, "%s", run) >= (int)sizeof saver->run)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the path of the run is too long: %s", run);
     DDPM_TRY(provide_slabs(trainer));
@@ -166,15 +168,14 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
     return status;
 }
 
-ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run)
+static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, bool best)
 {
-    DDPM_REQUIRE(trainer);
-    DDPM_REQUIRE(run);
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a checkpoint is written"));
     DDPM_TRY(ddpm_trainer_save_end(trainer));
     if (!trainer->device->backend->host_memory)
-        return write_in_background(trainer, run);
+        return write_in_background(trainer, run, best);
     struct ddpm_run_state run_state = describe(trainer);
+    run_state.best = best;
     for (int p = 0; p < trainer->player_count; ++p) {
         void *slabs[DDPM_SLAB_COUNT];
         device_slabs(&trainer->players[p], slabs);
@@ -182,6 +183,20 @@ ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *ru
             run_state.players[p].slabs[i] = slabs[i];
     }
     return ddpm_checkpoint_write(&run_state, run);
+}
+
+ddpm_status ddpm_trainer_save_begin(struct ddpm_trainer *trainer, const char *run)
+{
+    DDPM_REQUIRE(trainer);
+    DDPM_REQUIRE(run);
+    return save_begin(trainer, run, false);
+}
+
+ddpm_status ddpm_trainer_save_best_begin(struct ddpm_trainer *trainer, const char *run)
+{
+    DDPM_REQUIRE(trainer);
+    DDPM_REQUIRE(run);
+    return save_begin(trainer, run, true);
 }
 
 ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer)

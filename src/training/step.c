@@ -121,7 +121,7 @@ static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
         .flip = config->data.flip,
         .allocator = device->backend->allocate_host ? &pinned : NULL,
     };
-    return ddpm_prefetch_create(&trainer->prefetch, trainer->data->source, &options);
+    return ddpm_prefetch_create(&trainer->prefetch, ddpm_data_trained_on(trainer->data), &options);
 }
 
 /* The levels of micro-batch `index`, where they are continuous. */

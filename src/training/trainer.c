@@ -84,6 +84,7 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
         network->dtype == DDPM_BF16 && network->device->backend->reads_bf16_weights;
     trainer->player_count = 1;
     trainer->device = network->device;
+    trainer->validator.wanted = ddpm_validator_is_configured(&trainer->config);
     DDPM_TRY(ddpm_objective_check(&own->diffusion)); /* after what ddpm_trainer_destroy() needs */
     return ddpm_path_create(&own->diffusion, &trainer->path);
 }
@@ -116,6 +117,7 @@ static ddpm_status allocate(struct ddpm_trainer *trainer)
                                          &trainer->players[p].network->weights));
     DDPM_TRY(ddpm_graph_allocate(trainer->graph));
     DDPM_TRY(allocate_host(trainer));
+    DDPM_TRY(ddpm_validator_allocate(trainer));
     return write_constants(trainer);
 }
 
@@ -131,6 +133,7 @@ ddpm_status ddpm_trainer_create(struct ddpm_network *network, const struct ddpm_
     ddpm_status status = describe(trainer, network, config);
     if (status == DDPM_OK)
         status = check_config(&trainer->config, data);
+    trainer->validator.wanted = data && data->aside; /* the data knows better */
     if (status == DDPM_OK)
         status = allocate(trainer);
     if (status != DDPM_OK)
@@ -151,6 +154,7 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     for (int stage = 0; stage < DDPM_STAGE_COUNT; ++stage)
         ddpm_recording_release(&t->recordings[stage], t->device);
     ddpm_graph_destroy(&t->graph);
+    ddpm_validator_release(&t->validator);
     for (int p = 0; p < t->player_count; ++p)
         ddpm_optimizer_release(&t->players[p].optimizer);
     ddpm_path_clear(&t->path);
@@ -195,7 +199,10 @@ ddpm_status ddpm_trainer_measure(struct ddpm_network *network, const struct ddpm
     if (status == DDPM_OK)
         status = ddpm_graph_lay_out(trainer.graph, network->device);
     if (status == DDPM_OK)
+        status = ddpm_validator_lay_out(&trainer, trainer.config.training.batch_size);
+    if (status == DDPM_OK)
         *out = ddpm_trainer_plan_of(&trainer);
+    ddpm_validator_release(&trainer.validator);
     ddpm_graph_destroy(&trainer.graph);
     ddpm_path_clear(&trainer.path);
     return status;
@@ -211,6 +218,7 @@ ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
         status = check_config(&trainer.config, NULL);
     if (status == DDPM_OK)
         status = ddpm_trainer_lay_out(&trainer, beside);
+    ddpm_validator_release(&trainer.validator);
     ddpm_graph_destroy(&trainer.graph);
     ddpm_path_clear(&trainer.path);
     return status;

@@ -12,14 +12,20 @@
 #include "diffusion/schedule.h"
 #include "graph/recording.h"
 #include "model/model.h"
+#include "training/aside.h"
 #include "training/checkpoint.h"
 #include "training/optimizer.h"
 #include "training/tasks/task.h"
+#include "training/validator.h"
 
 struct ddpm_data {
-    struct ddpm_source *source;
+    struct ddpm_source *source; /* all pictures of option data */
     struct ddpm_config config;
+    struct ddpm_aside *aside; /* what is validated with; NULL: nothing (training/aside.h) */
 };
+
+/* The pictures that are trained on: all, or those that are not set aside. */
+struct ddpm_source *ddpm_data_trained_on(const struct ddpm_data *data);
 
 /* A network and what trains it. */
 struct ddpm_player {
@@ -81,6 +87,7 @@ struct ddpm_trainer {
 
     struct ddpm_recording recordings[DDPM_STAGE_COUNT];
     struct ddpm_saver saver;
+    struct ddpm_validator validator;
 
     int64_t step;                         /* done so far, as far as the host knows */
     bool pending;                         /* one more is queued, its numbers not read yet */

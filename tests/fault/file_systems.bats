@@ -29,6 +29,22 @@ lines() {
     grep -c "$1" <<<"$output"
 }
 
+@test "no symbolic links: best is a text file too, and keep spares what it names" {
+    make_pictures many 40
+    odd ODD_SYMLINK=EPERM "$DDPM" train --data many --out run "${TINY[@]}" --steps 4 --sample-every 0 \
+        --validation 0.2 --validate-every 4
+    succeeds
+    [ "$(cat run/checkpoints/best)" = step-000004 ]
+    sed -i '2s/^4,[^,]*/4,0.0001/' run/validation.csv
+    odd ODD_SYMLINK=EPERM "$DDPM" train --resume run --steps 8 --save-every 1 --keep 1
+    succeeds
+    [ "$(cat run/checkpoints/best)" = step-000004 ]
+    [ "$(ls run/checkpoints | tr '\n' ' ')" = "best latest step-000004 step-000008 " ]
+    run "$DDPM" sample run/checkpoints/best --out drawn -n 1
+    succeeds
+    says "step 4"
+}
+
 @test "no symbolic links: latest is a text file, and everything finds the checkpoint" {
     for error in EPERM ENOSYS ENOTSUP EIO; do
         rm -rf run drawn

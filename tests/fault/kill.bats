@@ -33,3 +33,31 @@ load "$DDPM_SUPPORT"
     succeeds
     [ "$(ls -A run/checkpoints | wc -l)" -le 3 ]
 }
+
+@test "20 kills: the checkpoint that best names is whole every time, and the curve is that of a straight run" {
+    cd "$BATS_TEST_TMPDIR"
+    make_pictures pictures 40
+    options=(--validation 0.2 --validate-every 1 --save-every 3 --keep 2 --lr 1e-3)
+    make_run run pictures 1 "${options[@]}"
+    for k in $(seq 20); do
+        rm -f errors
+        "$DDPM" train --resume --out run --steps 100000000 2> errors &
+        pid=$!
+        wait_for grep -q "^run  *run" errors
+        sleep "0.$(printf '%03d' $((RANDOM % 300)))"
+        kill -KILL "$pid"
+        wait "$pid" || true
+        run "$DDPM" info run/checkpoints/best
+        succeeds
+        says "all files are as state.json says"
+    done
+    step=$(newest run)
+    run "$DDPM" train --resume --out run --steps "$step"
+    succeeds
+    # The best of the rows is the one that best names, or a later one that the run comes to again.
+    best=$(tail -n +2 run/validation.csv | sort -t, -k2,2g | head -1 | cut -d, -f1)
+    named=$(readlink run/checkpoints/best)
+    [ $((10#${named#step-})) -ge "$best" ]
+    make_run straight pictures "$step" "${options[@]}"
+    cmp straight/validation.csv run/validation.csv
+}

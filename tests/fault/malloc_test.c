@@ -124,6 +124,32 @@ static ddpm_status step_from_data(struct bench *bench)
     return status;
 }
 
+static ddpm_status validate(struct bench *bench)
+{
+    const char *hashes = in_folder(bench->folder, "hashes.npy");
+    struct ddpm_config *config;
+    struct ddpm_data *data = NULL;
+    struct ddpm_trainer *trainer = NULL;
+    struct ddpm_validation_result result;
+    ddpm_status status = ddpm_config_copy(bench->config, &config);
+    if (status == DDPM_OK)
+        status = ddpm_config_set(config, "validation", "0.5");
+    if (status == DDPM_OK)
+        status = ddpm_data_open(config, &data);
+    if (status == DDPM_OK)
+        status = ddpm_data_split(data, config, hashes);
+    if (status == DDPM_OK)
+        status = ddpm_data_keep_hashes(data, hashes);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_create(bench->network, config, data, &trainer);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_validate(trainer, &result);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_data_close(&data);
+    ddpm_config_destroy(&config);
+    return status;
+}
+
 static ddpm_status diagnose(struct bench *bench)
 {
     struct ddpm_step_result result;
@@ -263,6 +289,7 @@ static ddpm_status evaluate(struct bench *bench)
 TEST(configure)
 TEST(create_and_step)
 TEST(step_from_data)
+TEST(validate)
 TEST(diagnose)
 TEST(forward)
 TEST(sample)
@@ -297,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_open_run),
         cmocka_unit_test(test_save_checkpoint),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_validate),
         cmocka_unit_test(the_last_checkpoint_is_whole),
         cmocka_unit_test(test_evaluate),
     };

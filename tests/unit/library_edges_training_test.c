@@ -29,6 +29,31 @@ static void data_sources(void **state)
     ddpm_config_destroy(&config);
 }
 
+static void splits(void **state)
+{
+    (void)state;
+    struct ddpm_config *config = tiny_config("validation=0.5");
+    struct ddpm_data *data;
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 12, 8);
+    assert_ok(ddpm_config_set(config, "data", in_folder(folder, "p.npy")));
+    assert_ok(ddpm_data_open(config, &data));
+    refused(ddpm_data_split(NULL, config, NULL), "got NULL as data");
+    refused(ddpm_data_split(data, NULL, NULL), "got NULL as config");
+    refused(ddpm_data_keep_hashes(NULL, "x"), "got NULL as data");
+    refused(ddpm_data_keep_hashes(data, NULL), "got NULL as path");
+    assert_ok(ddpm_data_keep_hashes(data, in_folder(folder, "h.npy"))); /* there are none yet */
+    assert_false(ddpm_path_exists(in_folder(folder, "h.npy")));
+    assert_ok(ddpm_data_split(data, config, in_folder(folder, "h.npy"))); /* which is not there */
+    refused(ddpm_data_split(data, config, NULL), "split before");
+    assert_ok(ddpm_data_keep_hashes(data, in_folder(folder, "h.npy")));
+    assert_true(ddpm_path_exists(in_folder(folder, "h.npy")));
+    assert_int_equal(ddpm_data_keep_hashes(data, "/dev/null/h.npy"), DDPM_ERROR_IO);
+    ddpm_data_close(&data);
+    ddpm_config_destroy(&config);
+    remove_folder(folder);
+}
+
 static void trainers(void **state)
 {
     (void)state;
@@ -71,6 +96,15 @@ static void steps_and_checkpoints(void **state)
     refused(ddpm_trainer_flush(trainer, NULL), "got NULL as result");
     assert_ok(ddpm_trainer_flush(trainer, &result));
     assert_int_equal(result.step, 0);
+    struct ddpm_validation_result validated;
+    struct ddpm_validation_plan plan;
+    refused(ddpm_trainer_validate(NULL, &validated), "got NULL as trainer");
+    refused(ddpm_trainer_validate(trainer, NULL), "got NULL as result");
+    refused(ddpm_trainer_validate(trainer, &validated), "ddpm_data_split()");
+    refused(ddpm_trainer_validation_plan(NULL, &plan), "got NULL as trainer");
+    refused(ddpm_trainer_validation_plan(trainer, NULL), "got NULL as out");
+    assert_ok(ddpm_trainer_validation_plan(trainer, &plan));
+    assert_int_equal(plan.pictures, 0);
     refused(ddpm_trainer_gradient(NULL, NAME, values, PARAMETER), "got NULL as trainer");
     refused(ddpm_trainer_gradient(trainer, NULL, values, PARAMETER), "got NULL as name");
     refused(ddpm_trainer_gradient(trainer, "", values, PARAMETER), "no parameter");
@@ -82,6 +116,8 @@ static void steps_and_checkpoints(void **state)
     assert_int_equal(ddpm_trainer_save(trainer, "/dev/null/run"), DDPM_ERROR_IO);
     refused(ddpm_trainer_save_begin(NULL, "x"), "got NULL as trainer");
     refused(ddpm_trainer_save_begin(trainer, NULL), "got NULL as run");
+    refused(ddpm_trainer_save_best_begin(NULL, "x"), "got NULL as trainer");
+    refused(ddpm_trainer_save_best_begin(trainer, NULL), "got NULL as run");
     refused(ddpm_trainer_save_end(NULL), "got NULL as trainer");
     assert_ok(ddpm_trainer_save_end(trainer));
     refused(ddpm_trainer_resume(NULL, "x"), "got NULL as trainer");
@@ -145,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(data_sources),
+        cmocka_unit_test(splits),
         cmocka_unit_test(trainers),
         cmocka_unit_test(steps_and_checkpoints),
         cmocka_unit_test(steps_on_given_values),

@@ -162,6 +162,32 @@ static void steps_from_data_allocate_nothing(void **state)
     remove_folder(folder);
 }
 
+static void measuring_allocates_nothing(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 20, 8);
+    struct ddpm_config *config = tiny_config("threads=2 validation=0.5");
+    assert_ok(ddpm_config_set(config, "data", in_folder(folder, "p.npy")));
+    struct ddpm_network *network;
+    struct ddpm_data *data;
+    struct ddpm_trainer *trainer;
+    struct ddpm_validation_result result;
+    assert_ok(ddpm_network_create(config, &network));
+    assert_ok(ddpm_data_open(config, &data));
+    assert_ok(ddpm_data_split(data, config, NULL));
+    assert_ok(ddpm_trainer_create(network, config, data, &trainer));
+    assert_ok(ddpm_trainer_validate(trainer, &result));
+    const long before = allocations_of_all();
+    assert_ok(ddpm_trainer_validate(trainer, &result));
+    assert_int_equal(allocations_of_all() - before, 0);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_data_close(&data);
+    ddpm_network_destroy(&network);
+    ddpm_config_destroy(&config);
+    remove_folder(folder);
+}
+
 /* What the plan promises, found out again from the nodes alone: which bytes are needed from which
  * node to which. */
 struct stretch {
@@ -286,6 +312,7 @@ int main(void)
         cmocka_unit_test(a_second_forward_pass_allocates_nothing),
         cmocka_unit_test(given_steps_allocate_nothing),
         cmocka_unit_test(steps_from_data_allocate_nothing),
+        cmocka_unit_test(measuring_allocates_nothing),
         cmocka_unit_test(no_two_live_values_overlap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

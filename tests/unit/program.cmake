@@ -5,3 +5,6 @@ target_include_directories(test_program_outlook PRIVATE ${PROJECT_SOURCE_DIR}/pr
 ddpm_test(program_slerp program_slerp_test.c core)
 target_sources(test_program_slerp PRIVATE ${PROJECT_SOURCE_DIR}/programs/ddpm/slerp.c)
 target_include_directories(test_program_slerp PRIVATE ${PROJECT_SOURCE_DIR}/programs/ddpm)
+ddpm_test(program_curves program_curves_test.c core)
+target_sources(test_program_curves PRIVATE ${PROJECT_SOURCE_DIR}/programs/ddpm/curves.c)
+target_include_directories(test_program_curves PRIVATE ${PROJECT_SOURCE_DIR}/programs/ddpm)

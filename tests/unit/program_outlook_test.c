@@ -53,6 +53,15 @@ static void a_grid_is_guessed_from_its_forward_passes(void **state)
     assert_seconds(ddpm_grid_in_steps(300, 16, 32), 50);
 }
 
+static void measurements_count_where_they_are_due(void **state)
+{
+    (void)state;
+    struct ddpm_outlook outlook = {.steps = 100, .validate_every = 40, .validation_in_steps = 5};
+    assert_seconds(ddpm_outlook_left(&outlook, 1, 2), 2 * (99 + 3 * 5)); /* 40, 80 and the end */
+    ddpm_share_add(&outlook.validations, 7);
+    assert_seconds(ddpm_outlook_left(&outlook, 41, 2), 2 * 59 + 2 * 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -60,6 +69,7 @@ int main(void)
         cmocka_unit_test(grids_count_where_they_are_due),
         cmocka_unit_test(checkpoints_count_once_measured),
         cmocka_unit_test(a_grid_is_guessed_from_its_forward_passes),
+        cmocka_unit_test(measurements_count_where_they_are_due),
     };
     return cmocka_run_group_tests_name("program_outlook", tests, NULL, NULL);
 }

@@ -58,26 +58,50 @@ static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
     ddpm_graph_keep(trainer->noise);
 }
 
+/* One way through the network: what it is made of, what it answers and what it should. */
+struct pass {
+    struct ddpm_graph *graph;
+    const struct ddpm_network_config *network;
+    const struct ddpm_objective *objective;
+    struct ddpm_value *x0, *noise, *rows;
+    struct ddpm_value *answer, *predicted, *target; /* predicted: of the answer what has a target */
+};
+
 /* One picture-shaped mixture of x_0 and ε. The noise comes first: on a GPU the first product is
  * rounded by itself and the second is fused into the sum, which are the roundings that 0.1 had. */
-static struct ddpm_value *mix(struct ddpm_trainer *trainer, struct ddpm_value *rows, int of_x0,
-                              int of_noise, enum ddpm_dtype dtype)
+static struct ddpm_value *mix(const struct pass *pass, int of_x0, int of_noise,
+                              enum ddpm_dtype dtype)
 {
     const int columns[DDPM_COMBINED] = {of_noise, of_x0};
-    struct ddpm_value *const inputs[DDPM_COMBINED] = {trainer->noise, trainer->x0};
-    return ddpm_combine(trainer->graph, rows, columns, inputs, false, dtype, NULL);
+    struct ddpm_value *const inputs[DDPM_COMBINED] = {pass->noise, pass->x0};
+    return ddpm_combine(pass->graph, pass->rows, columns, inputs, false, dtype, NULL);
 }
 
 /* What the network is given at this level. */
-static struct ddpm_value *build_input(struct ddpm_trainer *trainer, struct ddpm_value *rows)
+static struct ddpm_value *build_input(const struct pass *pass)
 {
-    struct ddpm_graph *g = trainer->graph;
-    if (!trainer->objective->scales_input)
-        return mix(trainer, rows, DDPM_TRAINING_X0, DDPM_TRAINING_NOISE, g->dtype);
+    struct ddpm_graph *g = pass->graph;
+    if (!pass->objective->scales_input)
+        return mix(pass, DDPM_TRAINING_X0, DDPM_TRAINING_NOISE, g->dtype);
     const int columns[DDPM_COMBINED] = {DDPM_TRAINING_INPUT};
     struct ddpm_value *const inputs[DDPM_COMBINED] = {
-        mix(trainer, rows, DDPM_TRAINING_X0, DDPM_TRAINING_NOISE, DDPM_F32)};
-    return ddpm_combine(g, rows, columns, inputs, false, g->dtype, NULL);
+        mix(pass, DDPM_TRAINING_X0, DDPM_TRAINING_NOISE, DDPM_F32)};
+    return ddpm_combine(g, pass->rows, columns, inputs, false, g->dtype, NULL);
+}
+
+static void build_answer(struct pass *pass)
+{
+    const struct ddpm_net_inputs inputs = {
+        .x = build_input(pass),
+        .time = ddpm_graph_view(pass->graph, pass->rows, DDPM_TRAINING_TIME, 1),
+    };
+    pass->answer = ddpm_net_build(pass->graph, pass->network, &inputs);
+    pass->predicted = pass->network->learned_variance
+                          ? ddpm_graph_view(pass->graph, pass->answer, 0, pass->network->channels)
+                          : pass->answer;
+    pass->target = pass->objective->learns_noise
+                       ? pass->noise
+                       : mix(pass, DDPM_TRAINING_TARGET_X0, DDPM_TRAINING_TARGET_NOISE, DDPM_F32);
 }
 
 /* The loss of every picture, and its gradient. */
@@ -85,41 +109,38 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
 {
     struct ddpm_graph *g = trainer->graph;
     const struct ddpm_network *network = trainer->players[0].network;
-    const struct ddpm_objective *objective = trainer->objective;
     const enum ddpm_loss loss = (enum ddpm_loss)network->config.diffusion.loss;
     trainer->parts.forward = ddpm_graph_begin_part(g, "forward");
-    struct ddpm_value *rows =
-        trainer->rows ? trainer->rows : ddpm_gather_rows(g, trainer->table, trainer->t);
-    const struct ddpm_net_inputs inputs = {
-        .x = build_input(trainer, rows),
-        .time = ddpm_graph_view(g, rows, DDPM_TRAINING_TIME, 1),
+    struct pass pass = {
+        .graph = g,
+        .network = &network->config.network,
+        .objective = trainer->objective,
+        .x0 = trainer->x0,
+        .noise = trainer->noise,
+        .rows = trainer->rows ? trainer->rows : ddpm_gather_rows(g, trainer->table, trainer->t),
     };
-    struct ddpm_value *answer = ddpm_net_build(g, &network->config.network, &inputs);
-    struct ddpm_value *predicted = answer, *variance = NULL;
-    if (network->config.network.learned_variance) {
-        predicted = ddpm_graph_view(g, answer, 0, network->config.network.channels);
-        variance = ddpm_graph_view(g, rows, DDPM_TRAINING_VARIANCE, DDPM_VARIANCE_COLUMNS);
-    }
-    struct ddpm_value *target =
-        objective->learns_noise
-            ? trainer->noise
-            : mix(trainer, rows, DDPM_TRAINING_TARGET_X0, DDPM_TRAINING_TARGET_NOISE, DDPM_F32);
+    build_answer(&pass);
+    struct ddpm_value *variance =
+        network->config.network.learned_variance
+            ? ddpm_graph_view(g, pass.rows, DDPM_TRAINING_VARIANCE, DDPM_VARIANCE_COLUMNS)
+            : NULL;
     struct ddpm_value *weight = network->config.diffusion.loss_weight != DDPM_WEIGHT_NONE
-                                    ? ddpm_graph_view(g, rows, DDPM_TRAINING_WEIGHT, 1)
+                                    ? ddpm_graph_view(g, pass.rows, DDPM_TRAINING_WEIGHT, 1)
                                     : NULL;
-    trainer->loss = ddpm_loss_per_picture(g, predicted, target, weight, loss);
+    trainer->loss = ddpm_loss_per_picture(g, pass.predicted, pass.target, weight, loss);
     if (variance)
-        trainer->loss =
-            ddpm_variational_loss(g, trainer->loss, answer, trainer->noise, trainer->x0, variance);
+        trainer->loss = ddpm_variational_loss(g, trainer->loss, pass.answer, trainer->noise,
+                                              trainer->x0, variance);
     ddpm_graph_fuse(g, ~0u);
     trainer->parts.backward = ddpm_graph_begin_part(g, "backward");
     const float share = 1.0f / (float)trainer->config.training.accumulate;
-    struct ddpm_value *gradient = ddpm_loss_gradient(g, predicted, target, weight, loss, share);
+    struct ddpm_value *gradient =
+        ddpm_loss_gradient(g, pass.predicted, pass.target, weight, loss, share);
     if (variance) /* ε̂ has the gradient of its own loss, the rest of the answer the term's */
-        gradient = ddpm_concat(
-            g, gradient,
-            ddpm_variational_gradient(g, answer, trainer->noise, trainer->x0, variance, share));
-    return (struct ddpm_seed){answer, gradient};
+        gradient = ddpm_concat(g, gradient,
+                               ddpm_variational_gradient(g, pass.answer, trainer->noise,
+                                                         trainer->x0, variance, share));
+    return (struct ddpm_seed){pass.answer, gradient};
 }
 
 static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
@@ -145,4 +166,36 @@ static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_m
     return g->status;
 }
 
-const struct ddpm_task ddpm_task_denoise = {.name = "denoise", .build = build};
+static ddpm_status build_validation(struct ddpm_trainer *trainer, int64_t batch)
+{
+    struct ddpm_validator *validator = &trainer->validator;
+    struct ddpm_network *network = trainer->players[0].network;
+    const struct ddpm_diffusion_config *diffusion = &network->config.diffusion;
+    DDPM_TRY(ddpm_graph_create(network->dtype, &validator->graph));
+    struct ddpm_graph *g = validator->graph;
+    ddpm_graph_use(g, &network->weights, DDPM_WEIGHTS_EMA);
+    validator->pictures =
+        ddpm_graph_input(g, DDPM_U8, batch, diffusion->image_height, diffusion->image_width,
+                         network->config.network.channels);
+    validator->flips = ddpm_graph_input(g, DDPM_U8, batch, 1, 1, 1);
+    validator->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
+    validator->rows = ddpm_graph_input(g, DDPM_F32, batch, 1, 1, DDPM_TRAINING_COLUMNS);
+    struct pass pass = {
+        .graph = g,
+        .network = &network->config.network,
+        .objective = trainer->objective,
+        .x0 = ddpm_normalize_pictures(g, validator->pictures, validator->flips),
+        .rows = validator->rows,
+    };
+    if (pass.x0)
+        pass.noise =
+            ddpm_draw_normal(g, validator->counters, 0, DDPM_STREAM_VALIDATION, &pass.x0->tensor);
+    build_answer(&pass);
+    validator->loss = ddpm_loss_per_picture(g, pass.predicted, pass.target, NULL,
+                                            (enum ddpm_loss)diffusion->loss);
+    ddpm_graph_fuse(g, ~0u);
+    return g->status;
+}
+
+const struct ddpm_task ddpm_task_denoise = {
+    .name = "denoise", .build = build, .build_validation = build_validation};

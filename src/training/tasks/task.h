@@ -16,6 +16,9 @@ struct ddpm_task {
     const char *name;
     /* Build trainer->graph and everything that trainer_state.h says of it. */
     ddpm_status (*build)(struct ddpm_trainer *trainer, int64_t batch, bool low_memory);
+    /* Build the graph of trainer->validator: forward only, the EMA weights, the loss of each of
+     * `batch` pictures as ddpm_trainer_validate() states it. */
+    ddpm_status (*build_validation)(struct ddpm_trainer *trainer, int64_t batch);
 };
 
 extern const struct ddpm_task ddpm_task_denoise;

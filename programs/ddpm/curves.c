@@ -1,0 +1,30 @@
+/* What the curves of validation say. */
+#include "curves.h"
+
+/* The gap between the curves has to grow by this part of the best validation loss. */
+static const double least_growth = 0.01;
+
+/* Since the best step no validation was as good, the loss on training pictures fell all the same,
+ * and the gap between the two has grown by more than a trifle. */
+static bool have_parted(const struct ddpm_curves *curves)
+{
+    const struct ddpm_measurement *best = &curves->best, *last = &curves->last;
+    const double growth = (last->validation - last->training) - (best->validation - best->training);
+    return curves->since >= DDPM_CURVES_PART_AFTER && last->training < best->training &&
+           growth > least_growth * best->validation;
+}
+
+bool ddpm_curves_add(struct ddpm_curves *curves, const struct ddpm_measurement *measurement)
+{
+    const bool better = curves->count++ == 0 || measurement->validation < curves->best.validation;
+    curves->last = *measurement;
+    ++curves->since;
+    if (better) {
+        curves->best = *measurement;
+        curves->since = 0;
+        curves->parted = 0;
+    } else if (!curves->parted && have_parted(curves)) {
+        curves->parted = curves->best.step;
+    }
+    return better;
+}
