@@ -25,6 +25,12 @@ static bool is_compute(const struct ddpm_tensor *t)
     return t->dtype == DDPM_F32 || t->dtype == DDPM_BF16;
 }
 
+/* x·e^e, 0 for 0 however large the other factor. */
+static inline double times_exp(double x, double e)
+{
+    return x == 0 ? 0 : x * exp(e);
+}
+
 /* Coefficients of picture b. */
 static const float *row_of(const struct ddpm_tensor *rows, int64_t b)
 {
@@ -92,7 +98,7 @@ static double term_at(const struct term *term, int64_t b, int64_t pixel, int64_t
     if (row[DDPM_VARIANCE_DECODER] > 0)
         return decoder(l, d, load(term->x, pixel * term->x->pixel_stride + c), by_l);
     const double lowest = (double)row[DDPM_VARIANCE_LOWEST];
-    const double both = exp(lowest - l) + d * d * exp(-l);
+    const double both = exp(lowest - l) + times_exp(d * d, -l);
     *by_l = (1 - both) / 2;
     return (l - lowest - 1 + both) / 2;
 }
@@ -195,7 +201,7 @@ static void noise_range(void *context, int64_t begin, int64_t end, int thread)
         for (int64_t c = 0; c < v->c; ++c) {
             const double l = log_variance(row, load(v, pixel * v->pixel_stride + c));
             store(y, pixel * y->pixel_stride + c,
-                  load(z, pixel * z->pixel_stride + c) * exp(l / 2));
+                  times_exp(load(z, pixel * z->pixel_stride + c), l / 2));
         }
     }
 }

@@ -18,6 +18,12 @@ static __device__ inline double log_variance(const float *row, float v)
     return lowest + ((double)v + 1.0) / 2.0 * ((double)row[DDPM_VARIANCE_HIGHEST] - lowest);
 }
 
+/* x·e^e, 0 for 0 however large the other factor. */
+static __device__ inline double times_exp(double x, double e)
+{
+    return x == 0.0 ? 0.0 : x * exp(e);
+}
+
 /* Φ(u) = 1/(1 + e^-logit(u)) */
 static __device__ inline double logit(double u)
 {
@@ -76,7 +82,7 @@ static __device__ inline double term_at(const struct term_inputs<T> &in, int64_t
     if (row[DDPM_VARIANCE_DECODER] > 0.0f)
         return decoder(l, d, in.x.data[p * in.x.stride + c], by_l);
     double lowest = row[DDPM_VARIANCE_LOWEST];
-    double both = exp(lowest - l) + d * d * exp(-l);
+    double both = exp(lowest - l) + times_exp(d * d, -l);
     *by_l = (1.0 - both) / 2.0;
     return (l - lowest - 1.0 + both) / 2.0;
 }
@@ -218,7 +224,7 @@ template <class T> struct scale_noise_map {
         const float *row = rows.data + (int64_t)((unsigned)at.p / image_pixels) * rows.stride;
         double l = log_variance(row, to_float(v.data[at.p * v.stride + at.c]));
         y.data[at.p * y.stride + at.c] =
-            (float)((double)z.data[at.p * z.stride + at.c] * exp(l / 2.0));
+            (float)times_exp((double)z.data[at.p * z.stride + at.c], l / 2.0);
     }
 };
 

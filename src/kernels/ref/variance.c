@@ -15,6 +15,12 @@ static double log_variance(double lowest, double highest, double v)
     return lowest + (v + 1) / 2 * (highest - lowest);
 }
 
+/* x·e^e, 0 for 0 however large the other factor. */
+static double times_exp(double x, double e)
+{
+    return x == 0 ? 0 : x * exp(e);
+}
+
 /* Element c of pixel p. */
 static struct element element_of(const struct ddpm_tensor *answer, const struct ddpm_tensor *noise,
                                  const struct ddpm_tensor *x, const struct ddpm_tensor *rows,
@@ -70,7 +76,7 @@ static double term(const struct element *e, double *derivative)
         *derivative = p < 1e-12 ? 0 : -*derivative / p;
         return -log(p < 1e-12 ? 1e-12 : p);
     }
-    const double ratio = exp(e->lowest - e->l), error = e->d * e->d * exp(-e->l);
+    const double ratio = exp(e->lowest - e->l), error = times_exp(e->d * e->d, -e->l);
     *derivative = (1 - ratio - error) / 2;
     return (e->l - e->lowest - 1 + ratio + error) / 2;
 }
@@ -119,8 +125,9 @@ ddpm_status ddpm_ref_scale_noise(const struct ddpm_call *call)
         const double lowest = ref_get(rows, b, DDPM_VARIANCE_LOWEST),
                      highest = ref_get(rows, b, DDPM_VARIANCE_HIGHEST);
         for (int64_t c = 0; c < v->c; ++c)
-            ref_set(&call->out[0], p, c,
-                    ref_get(z, p, c) * exp(log_variance(lowest, highest, ref_get(v, p, c)) / 2));
+            ref_set(
+                &call->out[0], p, c,
+                times_exp(ref_get(z, p, c), log_variance(lowest, highest, ref_get(v, p, c)) / 2));
     }
     return DDPM_OK;
 }
