@@ -2,57 +2,13 @@
  * noticed; `keep` keeps the newest. */
 #include <dirent.h>
 
-#include "library_support.h"
-
-struct run {
-    struct ddpm_config *config;
-    struct ddpm_network *network;
-    struct ddpm_data *data;
-    struct ddpm_trainer *trainer;
-};
-
-/* A trainer on the pictures of `folder`. */
-static void start(struct run *run, const char *folder, const char *options)
-{
-    run->config = tiny_config(options);
-    assert_ok(ddpm_config_set(run->config, "data", in_folder(folder, "p.npy")));
-    assert_ok(ddpm_network_create(run->config, &run->network));
-    assert_ok(ddpm_data_open(run->config, &run->data));
-    assert_ok(ddpm_trainer_create(run->network, NULL, run->data, &run->trainer));
-}
-
-static void end(struct run *run)
-{
-    ddpm_trainer_destroy(&run->trainer);
-    ddpm_data_close(&run->data);
-    ddpm_network_destroy(&run->network);
-    ddpm_config_destroy(&run->config);
-}
-
-static void steps(struct run *run, int count)
-{
-    struct ddpm_step_result result;
-    for (int i = 0; i < count; ++i)
-        assert_ok(ddpm_trainer_step(run->trainer, &result));
-}
+#include "run_support.h"
 
 static char *folder_with_pictures(void)
 {
     char *folder = make_folder();
     write_pictures(in_folder(folder, "p.npy"), 7, 8);
     return folder;
-}
-
-static void assert_same_file(const char *a, const char *b)
-{
-    void *x, *y;
-    size_t x_bytes, y_bytes;
-    assert_ok(ddpm_file_read_whole(&x, &x_bytes, a, (size_t)1 << 30));
-    assert_ok(ddpm_file_read_whole(&y, &y_bytes, b, (size_t)1 << 30));
-    assert_int_equal(x_bytes, y_bytes);
-    assert_memory_equal(x, y, x_bytes);
-    free(x);
-    free(y);
 }
 
 static void going_on_is_as_never_having_stopped(void **state)

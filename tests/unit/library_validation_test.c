@@ -2,19 +2,12 @@
  * says, the same bits under every name, order, thread count and after a resume; best is kept. */
 #include <dirent.h>
 
-#include "library_support.h"
+#include "run_support.h"
 
 #include "data/content.h"
 
-struct run {
-    struct ddpm_config *config;
-    struct ddpm_network *network;
-    struct ddpm_data *data;
-    struct ddpm_trainer *trainer;
-};
-
 /* Open data and trainer; `data` is a name in `folder`. */
-static void start(struct run *run, const char *folder, const char *data, const char *options)
+static void start_on(struct run *run, const char *folder, const char *data, const char *options)
 {
     run->config = tiny_config(options);
     assert_ok(ddpm_config_set(run->config, "data", in_folder(folder, data)));
@@ -23,21 +16,6 @@ static void start(struct run *run, const char *folder, const char *data, const c
     assert_ok(ddpm_data_measure(run->data, run->config));
     assert_ok(ddpm_network_create(run->config, &run->network));
     assert_ok(ddpm_trainer_create(run->network, NULL, run->data, &run->trainer));
-}
-
-static void end(struct run *run)
-{
-    ddpm_trainer_destroy(&run->trainer);
-    ddpm_data_close(&run->data);
-    ddpm_network_destroy(&run->network);
-    ddpm_config_destroy(&run->config);
-}
-
-static void steps(struct run *run, int count)
-{
-    struct ddpm_step_result result;
-    for (int i = 0; i < count; ++i)
-        assert_ok(ddpm_trainer_step(run->trainer, &result));
 }
 
 static struct ddpm_validation_result validate(struct run *run)
@@ -70,7 +48,7 @@ static void threads_and_resuming_change_no_bit(void **state)
     char *folder = folder_with_pictures(30);
     struct run run;
     struct ddpm_validation_result at[3], now;
-    start(&run, folder, "p.npy", "validation=0.4 batch-size=3");
+    start_on(&run, folder, "p.npy", "validation=0.4 batch-size=3");
     for (int i = 0; i < 3; ++i) {
         at[i] = validate(&run);
         assert_int_equal(at[i].step, 4 * i);
@@ -83,7 +61,7 @@ static void threads_and_resuming_change_no_bit(void **state)
     assert_true(at[0].loss != at[1].loss && at[1].loss != at[2].loss);
     end(&run);
     for (size_t k = 0; k < sizeof others / sizeof *others; ++k) {
-        start(&run, folder, "p.npy", others[k]);
+        start_on(&run, folder, "p.npy", others[k]);
         for (int i = 0; i < 3; ++i) {
             now = validate(&run);
             assert_same(&at[i], &now);
@@ -91,7 +69,7 @@ static void threads_and_resuming_change_no_bit(void **state)
         }
         end(&run);
     }
-    start(&run, folder, "p.npy", "validation=0.4 batch-size=3");
+    start_on(&run, folder, "p.npy", "validation=0.4 batch-size=3");
     assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")));
     now = validate(&run);
     assert_same(&at[1], &now);
@@ -107,8 +85,8 @@ static void measuring_changes_nothing_of_the_training(void **state)
     (void)state;
     char *folder = folder_with_pictures(30);
     struct run watched, blind;
-    start(&watched, folder, "p.npy", "validation=0.4");
-    start(&blind, folder, "p.npy", "validation=0.4");
+    start_on(&watched, folder, "p.npy", "validation=0.4");
+    start_on(&blind, folder, "p.npy", "validation=0.4");
     for (int i = 0; i < 4; ++i) {
         validate(&watched);
         steps(&watched, 1);
@@ -136,10 +114,10 @@ static void order_changes_no_bit(void **state)
     ddpm_npy_close(&npy);
     assert_ok(ddpm_npy_write(in_folder(folder, "turned.npy"), DDPM_NPY_U8, 4, shape, turned));
     struct run run;
-    start(&run, folder, "p.npy", "validation=0.3");
+    start_on(&run, folder, "p.npy", "validation=0.3");
     const struct ddpm_validation_result wanted = validate(&run);
     end(&run);
-    start(&run, folder, "turned.npy", "validation=0.3 seed=0");
+    start_on(&run, folder, "turned.npy", "validation=0.3 seed=0");
     const struct ddpm_validation_result got = validate(&run);
     assert_same(&wanted, &got);
     end(&run);
@@ -195,7 +173,7 @@ static void the_loss_is_what_its_definition_says(void **state)
     struct ddpm_npy npy;
     const struct ddpm_source_options options = {
         .channels = 3, .height = 8, .width = 8, .threads = 1};
-    start(&run, folder, "p.npy", "validation=0.5 loss-weight=min-snr offset-noise=0.1");
+    start_on(&run, folder, "p.npy", "validation=0.5 loss-weight=min-snr offset-noise=0.1");
     steps(&run, 3);
     const struct ddpm_validation_result result = validate(&run);
     struct ddpm_validation_plan plan;
@@ -258,7 +236,7 @@ static void what_is_set_aside_is_not_trained_on(void **state)
         snprintf(name, sizeof name, "%02d.bmp", i);
         write_bmp(folder, name, (uint8_t)(5 * i));
     }
-    start(&run, folder, ".", "validation=0.3 crop=random");
+    start_on(&run, folder, ".", "validation=0.3 crop=random");
     struct ddpm_validation_plan plan;
     assert_ok(ddpm_trainer_validation_plan(run.trainer, &plan));
     assert_int_equal(plan.set_aside + plan.trained_on, COUNT);
@@ -296,7 +274,7 @@ static void every_objective_is_measured(void **state)
         char options[128];
         struct run run;
         snprintf(options, sizeof options, "validation=0.4 %s", objectives[i]);
-        start(&run, folder, "p.npy", options);
+        start_on(&run, folder, "p.npy", options);
         steps(&run, 1);
         const struct ddpm_validation_result result = validate(&run);
         for (int band = 0; band < DDPM_VALIDATION_BANDS; ++band)
@@ -350,7 +328,7 @@ static void auto_means_enough_pictures(void **state)
         struct run run;
         struct ddpm_validation_plan plan;
         struct ddpm_validation_result result;
-        start(&run, folder, "p.npy", NULL);
+        start_on(&run, folder, "p.npy", NULL);
         assert_ok(ddpm_config_get(run.config, "validation", text, sizeof text));
         assert_string_equal(text, cases[i].wanted);
         assert_ok(ddpm_trainer_validation_plan(run.trainer, &plan));
@@ -367,7 +345,7 @@ static void auto_means_enough_pictures(void **state)
     uint8_t *pixels = calloc(200, 8 * 8 * 3);
     struct run run;
     assert_ok(ddpm_npy_write(in_folder(folder, "p.npy"), DDPM_NPY_U8, 4, shape, pixels));
-    start(&run, folder, "p.npy", NULL);
+    start_on(&run, folder, "p.npy", NULL);
     assert_ok(ddpm_config_get(run.config, "validation", text, sizeof text));
     assert_string_equal(text, "off");
     steps(&run, 1);
@@ -391,10 +369,10 @@ static void a_run_keeps_its_split(void **state)
     char *folder = folder_with_pictures(30);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         struct run run;
-        start(&run, folder, "p.npy", cases[i].first);
+        start_on(&run, folder, "p.npy", cases[i].first);
         assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
         end(&run);
-        start(&run, folder, "p.npy", cases[i].second);
+        start_on(&run, folder, "p.npy", cases[i].second);
         const ddpm_status status = ddpm_trainer_resume(run.trainer, in_folder(folder, "run"));
         if (cases[i].error)
             assert_error(status, DDPM_ERROR_MISMATCH, cases[i].error);
@@ -426,7 +404,7 @@ static void the_best_is_kept(void **state)
     (void)state;
     char *folder = folder_with_pictures(30);
     struct run run;
-    start(&run, folder, "p.npy", "validation=0.4 keep=2");
+    start_on(&run, folder, "p.npy", "validation=0.4 keep=2");
     for (int i = 1; i <= 5; ++i) {
         steps(&run, 1);
         assert_ok(i == 2 ? ddpm_trainer_save_best_begin(run.trainer, in_folder(folder, "run"))
@@ -447,7 +425,7 @@ static void the_best_is_kept(void **state)
     assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/best")));
     assert_ok(
         ddpm_file_write_whole(in_folder(folder, "run/checkpoints/best"), "step-000004\n", 12));
-    start(&run, folder, "p.npy", "validation=0.4 keep=1");
+    start_on(&run, folder, "p.npy", "validation=0.4 keep=1");
     assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")));
     steps(&run, 1);
     assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));

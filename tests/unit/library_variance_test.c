@@ -1,6 +1,6 @@
 /* Networks that learn the variance, through the public interface: what is refused, going on, and
  * what samplers make of their answers. */
-#include "library_support.h"
+#include "run_support.h"
 
 enum { SIDE = 8, VALUES = 3 * SIDE * SIDE };
 
@@ -32,37 +32,6 @@ static void what_does_not_fit_is_refused(void **state)
     assert_int_equal(format.channels, 3);
     assert_int_equal(format.out_channels, 6);
     ddpm_network_destroy(&network);
-}
-
-struct run {
-    struct ddpm_config *config;
-    struct ddpm_network *network;
-    struct ddpm_data *data;
-    struct ddpm_trainer *trainer;
-};
-
-static void start(struct run *run, const char *folder, const char *options)
-{
-    run->config = tiny_config(options);
-    assert_ok(ddpm_config_set(run->config, "data", in_folder(folder, "p.npy")));
-    assert_ok(ddpm_network_create(run->config, &run->network));
-    assert_ok(ddpm_data_open(run->config, &run->data));
-    assert_ok(ddpm_trainer_create(run->network, NULL, run->data, &run->trainer));
-}
-
-static void end(struct run *run)
-{
-    ddpm_trainer_destroy(&run->trainer);
-    ddpm_data_close(&run->data);
-    ddpm_network_destroy(&run->network);
-    ddpm_config_destroy(&run->config);
-}
-
-static void steps(struct run *run, int count)
-{
-    struct ddpm_step_result result;
-    for (int i = 0; i < count; ++i)
-        assert_ok(ddpm_trainer_step(run->trainer, &result));
 }
 
 static void going_on_is_as_never_having_stopped(void **state)
