@@ -119,28 +119,16 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
                       side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
 }
 
-/* The grid beside pictures that ddpm has drawn is none of them. */
-static ddpm_status find_grid(const char *path, bool *found)
-{
-    char **names;
-    size_t count;
-    *found = false;
-    if (!ddpm_path_is_directory(path))
-        return DDPM_OK;
-    DDPM_TRY(ddpm_directory_list(&names, &count, path));
-    *found = count > 1 && ddpm_is_own_output(path, names, count);
-    ddpm_names_free(names, count);
-    return DDPM_OK;
-}
-
-/* Which items of the source are compared. */
+/* Which items of the source are compared: the grid beside pictures that ddpm has drawn is none. */
 static ddpm_status list_items(struct ddpm_side *side, int64_t *count)
 {
-    bool own;
+    bool own = false;
     char room[32];
     const int64_t all = ddpm_source_count(side->source);
     *count = 0;
-    DDPM_TRY(find_grid(side->path, &own));
+    if (ddpm_path_is_directory(side->path))
+        DDPM_TRY(ddpm_folder_is_own_output(side->path, &own));
+    own = own && all > 1;
     DDPM_TRY(ddpm_new_array((void **)&side->items, (size_t)all, sizeof *side->items,
                             "a list of pictures"));
     for (int64_t i = 0; i < all && (side->most == 0 || *count < side->most); ++i)

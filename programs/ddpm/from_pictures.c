@@ -42,11 +42,9 @@ static ddpm_status check_company(const struct ddpm_arguments *arguments)
 /* The grid in a folder of ddpm sample is not one of its pictures. */
 static ddpm_status leave_out_grid(struct ddpm_folder *folder)
 {
-    char **names;
-    size_t count, kept = 0;
-    DDPM_TRY(ddpm_directory_list(&names, &count, folder->path));
-    const bool own = ddpm_is_own_output(folder->path, names, count);
-    ddpm_names_free(names, count);
+    bool own;
+    size_t kept = 0;
+    DDPM_TRY(ddpm_folder_is_own_output(folder->path, &own));
     for (size_t i = 0; i < folder->count; ++i) {
         if (own && folder->count > 1 && strcmp(folder->files[i].name, "grid.png") == 0)
             free(folder->files[i].name);

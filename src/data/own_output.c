@@ -88,3 +88,13 @@ bool ddpm_is_own_output(const char *path, char *const *names, size_t count)
 {
     return is_run(path, names, count) || is_drawn_folder(path, names, count);
 }
+
+ddpm_status ddpm_folder_is_own_output(const char *path, bool *own)
+{
+    char **names;
+    size_t count;
+    DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    *own = ddpm_is_own_output(path, names, count);
+    ddpm_names_free(names, count);
+    return DDPM_OK;
+}
