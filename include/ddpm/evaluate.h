@@ -78,7 +78,7 @@ DDPM_API ddpm_status ddpm_picture_set_write_statistics(const struct ddpm_picture
 DDPM_API ddpm_status ddpm_picture_set_read_statistics(const char *path,
                                                       struct ddpm_picture_set **out);
 
-/** A number with the 95 % interval that the choice of the generated pictures leaves. */
+/** A number and its 95 % interval over the choice of generated pictures. */
 struct ddpm_estimate {
     const char *missing; /**< NULL: it is known; else why it is not, a constant of the library */
     double value;        /**< 0 when it is missing, as all that follows */

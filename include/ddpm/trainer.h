@@ -103,8 +103,9 @@ DDPM_API ddpm_status ddpm_trainer_flush(struct ddpm_trainer *trainer,
                                         struct ddpm_step_result *result);
 
 /** Fill in what the configuration leaves to the pictures: sigma-data of objective edm, where that
- * is 0, becomes the deviation of their values in [-1,1] (at most 10,000 pictures, evenly chosen).
- * To be called before a network is made from the configuration. Any error of reading pictures. */
+ * is 0, becomes the standard deviation of their values in [-1,1], measured on at most 10,000
+ * pictures. Call it before making a network from the configuration. Fails as reading pictures
+ * does. */
 DDPM_API ddpm_status ddpm_data_measure(const struct ddpm_data *data, struct ddpm_config *config);
 
 /** The values of one step, accumulate·batch-size pictures. Zero the struct, then set `size`,

@@ -117,7 +117,7 @@ void ddpm_from_plan(const struct ddpm_from *from, const struct ddpm_arguments *a
     for (size_t i = 0; i < sizeof noisy / sizeof *noisy; ++i)
         if (!from->invert || ddpm_arguments_has_setting(arguments, noisy[i]))
             return;
-    /* Nothing of the noise of a sampler was named: an inversion leaves it out. */
+    /* Nobody asked for noise on the command line, so the inversion drops it. */
     options->sampler = NULL;
     options->eta = options->churn = options->churn_min = options->churn_max = 0;
     options->order = 0;

@@ -26,7 +26,7 @@ struct ddpm_from {
  * here. Free with ddpm_from_clear(), after a failure too. */
 ddpm_status ddpm_from_read_options(struct ddpm_from *from, const struct ddpm_arguments *arguments);
 
-/* How many pictures are drawn unless a number is given; 0: as many as otherwise. */
+/* How many pictures to draw when --count is not given; 0: the usual number. */
 int64_t ddpm_from_usual_count(const struct ddpm_from *from);
 
 /* Bytes that they take for `count` pictures of that many values, drawn `chunk` at a time. */
