@@ -43,6 +43,12 @@ def tensors():
     )
 
 
+def first_layer():
+    """The first layer of FID's Inception, and nothing else of it."""
+    layer = OrderedDict(conv=torch.nn.Conv2d(3, 32, 3, bias=False), bn=torch.nn.BatchNorm2d(32))
+    return torch.nn.ModuleDict({"Conv2d_1a_3x3": torch.nn.ModuleDict(layer)}).state_dict()
+
+
 def save(out, name, content):
     """Both forms."""
     torch.save(content, out / f"{name}.older.pt", _use_new_zipfile_serialization=False)
@@ -72,6 +78,7 @@ def main():
     module = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
     save(out, "nested", {"epoch": 3, "lr": 0.5, "note": None, "state_dict": module.state_dict()})
     save_file(module.state_dict(), out / "nested.safetensors")
+    torch.save(first_layer(), out / "first_layer.older.pt", _use_new_zipfile_serialization=False)
     torch.save(module, out / "whole_module.zip.pt")  # the older form would hold PyTorch's own code
     save(out, "command", {"weight": torch.zeros(2), "other": Command()})
     save(out, "list", [torch.zeros(2)])
