@@ -251,8 +251,16 @@ static void features_overflow(void **state)
     ddpm_feature_network_close(&network);
 }
 
-int main(void)
+/* With a name as argument: write the weights there, for tests of the program. */
+int main(int count, char **arguments)
 {
+    if (count > 1) {
+        struct weights *weights = make_weights();
+        const ddpm_status status =
+            ddpm_safetensors_write(arguments[1], weights->entries, weights->count, NULL, 0);
+        free_weights(weights);
+        return status == DDPM_OK ? 0 : 1;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_picture),
         cmocka_unit_test(the_same_bits),
