@@ -19,9 +19,10 @@ extern "C" {
 
 /** One row of the table of features. All strings are constants of the library. */
 struct ddpm_features_info {
-    const char *name; /**< "builtin" */
-    const char *help; /**< one sentence */
-    int64_t width;    /**< numbers for one picture */
+    const char *name;  /**< "builtin" */
+    const char *help;  /**< one sentence */
+    int64_t width;     /**< numbers for one picture */
+    int wants_network; /**< sets need a network to compute them */
 };
 
 /** How many kinds of features there are. */
@@ -29,6 +30,21 @@ DDPM_API size_t ddpm_features_count(void);
 
 /** Features `index` in [0, count). All NULL and 0 for an index beyond. */
 DDPM_API struct ddpm_features_info ddpm_features_at(size_t index);
+
+/** A network that features are computed with, and its weights. */
+struct ddpm_feature_network;
+
+/** Read the weights of the network of "inception" from a file: safetensors, or what torch.save
+ * writes; nothing in it is executed. docs/evaluation.md says which weights. The network computes on
+ * the CPU. On success *out is owned by the caller: free it with ddpm_feature_network_close(), after
+ * the sets that use it; several sets may, at the same time too. On failure *out is NULL:
+ * DDPM_ERROR_FORMAT for a file that holds no tensors, DDPM_ERROR_MISMATCH, naming the tensor, where
+ * one is missing or has another shape, DDPM_ERROR_NOT_FINITE, DDPM_ERROR_UNSUPPORTED where the
+ * library was built without libzip and the file needs it. */
+DDPM_API ddpm_status ddpm_feature_network_open(const char *path, struct ddpm_feature_network **out);
+
+/** Free it and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
+DDPM_API void ddpm_feature_network_close(struct ddpm_feature_network **network);
 
 /** Pictures to be compared: their features, and small copies to find neighbours by pixels. */
 struct ddpm_picture_set;
@@ -41,6 +57,7 @@ struct ddpm_picture_set_options {
     int width;            /**< the same */
     int channels;         /**< 1 (grey), 3 (RGB) or 4 (RGBA) */
     int threads;          /**< 0: all processors; the results are the same for any number */
+    const struct ddpm_feature_network *network; /**< of "inception"; NULL for other features */
 };
 
 /** Make an empty set. On success *out is owned by the caller: free it with
@@ -52,7 +69,8 @@ DDPM_API ddpm_status ddpm_picture_set_create(const struct ddpm_picture_set_optio
 DDPM_API void ddpm_picture_set_destroy(struct ddpm_picture_set **set);
 
 /** Append pictures uint8 [count, height, width, channels]; `bytes` must be their size. The pictures
- * themselves are not kept. */
+ * themselves are not kept. DDPM_ERROR_NOT_FINITE where a network makes features that are not
+ * finite: nothing is appended then. */
 DDPM_API ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pictures,
                                           int64_t count, size_t bytes);
 

@@ -20,10 +20,21 @@ struct evaluation {
     struct ddpm_evaluate_drawing drawing;
     const char *features;             /* computed of pictures; NULL: none */
     char *generated_file, *real_file; /* of --features; NULL: none */
+    const char *network_file;         /* the same */
+    struct ddpm_feature_network *network;
     struct ddpm_evaluation *found;
 };
 
-/* `--features NAME` or `--features GENERATED.npy,REAL.npy`. */
+static bool is_weights_file(const char *path)
+{
+    static const char *const endings[] = {".safetensors", ".pth", ".pt"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; ++i)
+        if (ddpm_side_ends_with(path, endings[i]))
+            return true;
+    return false;
+}
+
+/* `--features NAME`, `--features FILE` of the network's weights, or `GENERATED.npy,REAL.npy`. */
 static ddpm_status read_features(struct evaluation *e)
 {
     const char *text = ddpm_arguments_get(e->arguments, "features");
@@ -31,20 +42,24 @@ static ddpm_status read_features(struct evaluation *e)
     e->features = ddpm_features_at(0).name;
     if (!text)
         return DDPM_OK;
-    if (!comma) {
-        for (size_t i = 0; i < ddpm_features_count(); ++i)
-            if (strcmp(ddpm_features_at(i).name, text) == 0) {
-                e->features = ddpm_features_at(i).name;
-                return DDPM_OK;
-            }
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --features: got \"%.200s\", want builtin or "
-                          "GENERATED.npy,REAL.npy",
-                          text);
+    if (comma) {
+        e->features = NULL;
+        DDPM_TRY(ddpm_format(&e->generated_file, "%.*s", (int)(comma - text), text));
+        return ddpm_copy_string(&e->real_file, comma + 1);
     }
-    e->features = NULL;
-    DDPM_TRY(ddpm_format(&e->generated_file, "%.*s", (int)(comma - text), text));
-    return ddpm_copy_string(&e->real_file, comma + 1);
+    for (size_t i = 0; i < ddpm_features_count(); ++i) {
+        const struct ddpm_features_info info = ddpm_features_at(i);
+        if (info.wants_network && is_weights_file(text))
+            e->network_file = text;
+        if (e->network_file || (!info.wants_network && strcmp(info.name, text) == 0)) {
+            e->features = info.name;
+            return DDPM_OK;
+        }
+    }
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option --features: got \"%.200s\", want builtin, a file of Inception's "
+                      "weights (.safetensors, .pth, .pt) or GENERATED.npy,REAL.npy",
+                      text);
 }
 
 static ddpm_status read_options(struct evaluation *e)
@@ -106,6 +121,25 @@ static ddpm_status settle_shape(struct evaluation *e)
         e->shape.height = wanted.height;
         e->shape.width = wanted.width;
     }
+    return DDPM_OK;
+}
+
+static bool has_pictures(const struct ddpm_side *side)
+{
+    return side->kind == DDPM_SIDE_PICTURES || side->kind == DDPM_SIDE_MODEL;
+}
+
+static ddpm_status open_network(struct evaluation *e)
+{
+    if (!e->network_file)
+        return DDPM_OK;
+    if (!has_pictures(&e->generated) && !has_pictures(&e->real))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --features: got the network %s, but features of both sides; want "
+                          "pictures for it",
+                          e->network_file);
+    DDPM_TRY(ddpm_feature_network_open(e->network_file, &e->network));
+    e->generated.network = e->real.network = e->network;
     return DDPM_OK;
 }
 
@@ -172,6 +206,7 @@ static ddpm_status evaluate(struct evaluation *e)
     DDPM_TRY(read_options(e));
     DDPM_TRY(look(e));
     DDPM_TRY(settle_shape(e));
+    DDPM_TRY(open_network(e));
     ddpm_catch_signals();
     DDPM_TRY(read_sides(e));
     DDPM_TRY(compare(e));
@@ -187,6 +222,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_evaluate_close(&evaluation.drawing);
     ddpm_side_close(&evaluation.generated);
     ddpm_side_close(&evaluation.real);
+    ddpm_feature_network_close(&evaluation.network);
     free(evaluation.generated_file);
     free(evaluation.real_file);
     return status;
@@ -195,9 +231,11 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 static const struct ddpm_verb_option options[] = {
     {"against", 'a', true, "DIR|FILE",
      "real pictures: a folder, or .npy of uint8 [N,H,W,C]; or their features or statistics"},
-    {"features", 0, false, "builtin|G.npy,R.npy",
-     "what distances are measured in: the program's own, or float32 [N,D] of the generated and the "
-     "real pictures (builtin)"},
+    {"features", 0, false, "builtin|FILE|G.npy,R.npy",
+     "what distances are measured in: the program's own; those of FID's Inception, with the "
+     "weights "
+     "of a .safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real pictures "
+     "(builtin)"},
     {"count", 'n', false, "N",
      "generated pictures: drawn from a run (5000), or at most used (all)"},
     {"json", 0, false, NULL, "print JSON"},
@@ -224,6 +262,7 @@ static const char notes[] =
     "Examples:\n"
     "  ddpm evaluate drawn --against pictures --sheet nearest.png\n"
     "  ddpm evaluate runs/first --against pictures -n 1000 --json\n"
+    "  ddpm evaluate drawn --against pictures --features pt_inception-2015-12-05-6726825d.pth\n"
     "  ddpm evaluate inception-drawn.npy --against inception-pictures.npz\n";
 
 const struct ddpm_verb ddpm_verb_evaluate = {

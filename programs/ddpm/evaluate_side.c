@@ -16,10 +16,11 @@
 #include "formats/npy.h"
 #include "progress.h"
 
-/* Pictures read between two looks at the progress line and at signals. */
-enum { PIECE = 256 };
+/* Pictures read between two looks at the progress line and at signals; with a network, for each
+ * thread. */
+enum { PIECE = 256, NETWORK_PIECE = 4 };
 
-static bool ends_with(const char *path, const char *end)
+bool ddpm_side_ends_with(const char *path, const char *end)
 {
     const size_t length = strlen(path), bytes = strlen(end);
     return length >= bytes && strcmp(path + length - bytes, end) == 0;
@@ -58,13 +59,13 @@ ddpm_status ddpm_side_look(struct ddpm_side *side)
     if (!ddpm_path_exists(path))
         return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such folder, run or file", path);
     side->kind = DDPM_SIDE_PICTURES;
-    if (ends_with(path, ".npz"))
+    if (ddpm_side_ends_with(path, ".npz"))
         side->kind = DDPM_SIDE_STATISTICS;
     else if (ddpm_path_is_directory(path))
         side->kind = has_file(path, "config.json") || has_file(path, "checkpoints")
                          ? DDPM_SIDE_MODEL
                          : DDPM_SIDE_PICTURES;
-    else if (ends_with(path, ".npy"))
+    else if (ddpm_side_ends_with(path, ".npy"))
         return look_at_array(side);
     else
         side->kind = DDPM_SIDE_MODEL;
@@ -221,6 +222,8 @@ static ddpm_status read_all(struct reading *reading, int64_t total)
 {
     struct ddpm_progress progress;
     const int threads = reading->side->shape.threads;
+    const int64_t slow = (int64_t)NETWORK_PIECE * threads;
+    const int64_t piece = reading->side->network && slow < PIECE ? slow : PIECE;
     int64_t kept = 0;
     char what[32];
     snprintf(what, sizeof what, "reading %s", reading->side->which);
@@ -230,8 +233,8 @@ static ddpm_status read_all(struct reading *reading, int64_t total)
     for (int i = 0; i < threads; ++i)
         DDPM_TRY(ddpm_source_reader_create(&reading->readers[i], reading->side->source));
     ddpm_progress_start(&progress, 0, total);
-    for (; reading->begin < total; reading->begin += PIECE) {
-        const int64_t left = total - reading->begin, count = left < PIECE ? left : PIECE;
+    for (; reading->begin < total; reading->begin += piece) {
+        const int64_t left = total - reading->begin, count = left < piece ? left : piece;
         DDPM_TRY(ddpm_check_signal());
         ddpm_parallel_for(threads, count, 1, read_range, reading);
         DDPM_TRY(gather(reading, count));
@@ -251,6 +254,7 @@ static ddpm_status read_pictures(struct ddpm_side *side, const char *features)
         .width = shape->width,
         .channels = shape->channels,
         .threads = shape->threads,
+        .network = side->network,
     };
     struct reading reading = {.side = side};
     int64_t total;
