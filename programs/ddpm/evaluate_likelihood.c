@@ -1,0 +1,238 @@
+/* Measuring the likelihood of real pictures. */
+#include "evaluate_likelihood.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "evaluate_side.h"
+#include "progress.h"
+
+/* Pictures that are measured unless -n says otherwise, and that are read at once. */
+enum { DEFAULT_COUNT = 5000, PIECE = 64 };
+
+struct measuring {
+    const struct ddpm_arguments *arguments;
+    struct ddpm_likelihood_options options;
+    struct ddpm_opened_model model;
+    struct ddpm_config *config; /* the model's, with what the command line has over it */
+    struct ddpm_likelihood *likelihood;
+    struct ddpm_side real;
+    struct ddpm_source_reader *reader;
+    uint8_t *pictures;             /* [PIECE] */
+    struct ddpm_progress progress; /* in evaluations of the network */
+    int64_t before;                /* evaluations of the pieces that are done */
+};
+
+ddpm_status ddpm_evaluate_check_likelihood(const struct ddpm_arguments *arguments)
+{
+    static const char *const own[] = {"likelihood-method", "likelihood-levels", "likelihood-steps",
+                                      "likelihood-probes"};
+    static const char *const others[] = {"features", "sheet", "save-statistics"};
+    static const char *const drawing[] = {"sampler",   "sampling-steps", "spacing", "threshold",
+                                          "eta",       "solver-order",   "churn",   "churn-min",
+                                          "churn-max", "churn-noise"};
+    const bool wanted = ddpm_arguments_get(arguments, "likelihood") != NULL;
+    for (size_t i = 0; i < sizeof own / sizeof *own; ++i)
+        if (!wanted && ddpm_arguments_get(arguments, own[i]))
+            return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                              "option --%s: got it without --likelihood, want both", own[i]);
+    const char *refused = NULL;
+    for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
+        if (ddpm_arguments_get(arguments, others[i]))
+            refused = others[i];
+    for (size_t i = 0; i < sizeof drawing / sizeof *drawing; ++i)
+        if (ddpm_arguments_has_setting(arguments, drawing[i]))
+            refused = drawing[i];
+    if (wanted && refused)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --likelihood: got it with --%s, want one of the two: nothing is "
+                          "drawn or compared",
+                          refused);
+    return DDPM_OK;
+}
+
+static ddpm_status read_method(struct measuring *m)
+{
+    const char *text = ddpm_arguments_get(m->arguments, "likelihood-method");
+    if (!text || strcmp(text, "auto") == 0)
+        m->options.method = DDPM_LIKELIHOOD_AUTO;
+    else if (strcmp(text, "bound") == 0)
+        m->options.method = DDPM_LIKELIHOOD_BOUND;
+    else if (strcmp(text, "flow") == 0)
+        m->options.method = DDPM_LIKELIHOOD_FLOW;
+    else
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --likelihood-method: got \"%.80s\", want auto, bound or flow",
+                          text);
+    return DDPM_OK;
+}
+
+static ddpm_status read_options(struct measuring *m)
+{
+    const struct ddpm_arguments *arguments = m->arguments;
+    const char *levels = ddpm_arguments_get(arguments, "likelihood-levels");
+    struct ddpm_likelihood_options *o = &m->options;
+    struct ddpm_config *probe;
+    o->size = sizeof *o;
+    DDPM_TRY(read_method(m));
+    if (levels && strcmp(levels, "all") == 0)
+        o->levels = INT64_MAX;
+    else
+        DDPM_TRY(
+            ddpm_arguments_integer(arguments, "likelihood-levels", 2, INT32_MAX, 0, &o->levels));
+    DDPM_TRY(ddpm_arguments_integer(arguments, "likelihood-steps", 1, 100000, 0, &o->steps));
+    DDPM_TRY(ddpm_arguments_integer(arguments, "likelihood-probes", 1, 1000, 0, &o->probes));
+    DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &o->batch));
+    DDPM_TRY(ddpm_config_create(&probe));
+    ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
+    o->seed = probe->training.seed; /* of the command line, whatever that of the training was */
+    m->real.shape.threads =
+        probe->run.threads > 0 ? (int)probe->run.threads : ddpm_processor_count();
+    ddpm_config_destroy(&probe);
+    return status;
+}
+
+static ddpm_status look_at_paths(struct measuring *m)
+{
+    struct ddpm_side model = {.path = m->arguments->arguments[0], .which = "generated"};
+    m->real.path = ddpm_arguments_get(m->arguments, "against");
+    m->real.which = "real";
+    DDPM_TRY(ddpm_side_look(&model));
+    DDPM_TRY(ddpm_side_look(&m->real));
+    if (model.kind != DDPM_SIDE_MODEL)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got pictures or features, want a run, checkpoint or .safetensors "
+                          "file for --likelihood",
+                          model.path);
+    if (m->real.kind != DDPM_SIDE_PICTURES)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --against: got %s, want pictures for --likelihood: a folder, or "
+                          ".npy of uint8 [N,H,W,C]",
+                          m->real.path);
+    return DDPM_OK;
+}
+
+/* The model's configuration with the command line's over it. */
+static ddpm_status settle(void *user, struct ddpm_network *network)
+{
+    struct measuring *m = user;
+    ddpm_config_destroy(&m->config);
+    DDPM_TRY(ddpm_config_copy(ddpm_network_config(network), &m->config));
+    DDPM_TRY(ddpm_arguments_apply(m->arguments, NULL, m->config));
+    return ddpm_config_check(m->config);
+}
+
+static int after_evaluation(void *user, int64_t done, int64_t total)
+{
+    struct measuring *m = user;
+    (void)total;
+    ddpm_progress_bar(&m->progress, "measuring", m->before + done);
+    return ddpm_caught_signal() != 0;
+}
+
+static ddpm_status open_model(struct measuring *m)
+{
+    struct ddpm_likelihood_options *o = &m->options;
+    DDPM_TRY(ddpm_open_model(m->arguments, m->arguments->arguments[0], settle, m, &m->model));
+    DDPM_TRY(settle(m, m->model.network));
+    o->height = m->config->diffusion.image_height;
+    o->width = m->config->diffusion.image_width;
+    o->clip = m->config->diffusion.clip;
+    o->weights = m->model.which;
+    o->callback = after_evaluation;
+    o->user = m;
+    return DDPM_OK;
+}
+
+static ddpm_status open_pictures(struct measuring *m, int64_t most)
+{
+    struct ddpm_side_shape shape = m->real.shape;
+    m->real.most = most ? most : DEFAULT_COUNT;
+    shape.height = (int)m->options.height;
+    shape.width = (int)m->options.width;
+    shape.channels = (int)m->config->network.channels;
+    DDPM_TRY(ddpm_side_open(&m->real, &shape));
+    DDPM_TRY(ddpm_side_list(&m->real, &m->options.pictures));
+    DDPM_TRY(ddpm_source_reader_create(&m->reader, m->real.source));
+    const size_t bytes = (size_t)shape.height * (size_t)shape.width * (size_t)shape.channels;
+    return ddpm_new_array((void **)&m->pictures, PIECE, bytes, "pictures");
+}
+
+/* Read up to PIECE pictures from place `begin` of the list on, and measure the good ones. */
+static ddpm_status measure_piece(struct measuring *m, int64_t begin, size_t bytes)
+{
+    const int64_t left = m->options.pictures - begin, end = begin + (left < PIECE ? left : PIECE);
+    int64_t count = 0;
+    for (int64_t i = begin; i < end; ++i) {
+        bool good;
+        DDPM_TRY(ddpm_source_read_exactly(m->reader, m->real.items[i], NULL,
+                                          m->pictures + (size_t)count * bytes, &good));
+        count += good;
+    }
+    if (count > 0)
+        DDPM_TRY(ddpm_likelihood_add(m->likelihood, m->pictures, count, (size_t)count * bytes));
+    m->before += (end - begin) * ddpm_likelihood_result(m->likelihood)->evaluations;
+    return DDPM_OK;
+}
+
+static ddpm_status measure(struct measuring *m)
+{
+    const size_t bytes =
+        (size_t)m->options.height * (size_t)m->options.width * (size_t)m->config->network.channels;
+    const int64_t pictures = m->options.pictures;
+    ddpm_progress_start(&m->progress, 0,
+                        pictures * ddpm_likelihood_result(m->likelihood)->evaluations);
+    for (int64_t begin = 0; begin < pictures; begin += PIECE) {
+        DDPM_TRY(ddpm_check_signal());
+        ddpm_status status = measure_piece(m, begin, bytes);
+        DDPM_TRY(ddpm_check_signal());
+        DDPM_TRY(status);
+    }
+    return ddpm_side_check_count(&m->real, ddpm_likelihood_result(m->likelihood)->pictures);
+}
+
+static ddpm_status run(struct measuring *m, int64_t most)
+{
+    char text[DDPM_LIKELIHOOD_TEXT_BYTES];
+    struct ddpm_likelihood_report report = {0};
+    DDPM_TRY(read_options(m));
+    DDPM_TRY(look_at_paths(m));
+    DDPM_TRY(open_model(m));
+    DDPM_TRY(open_pictures(m, most));
+    DDPM_TRY(ddpm_likelihood_create(m->model.network, &m->options, &m->likelihood));
+    report.result = ddpm_likelihood_result(m->likelihood);
+    report.options = ddpm_likelihood_in_force(m->likelihood);
+    report.config = m->config;
+    report.path = m->real.path;
+    ddpm_catch_signals();
+    ddpm_progress_remark("%s: measuring %" PRId64 " pictures of %" PRId64 "x%" PRId64
+                         " by %s, on %s: %" PRId64 " evaluations of the network for each",
+                         m->arguments->arguments[0], m->options.pictures, m->options.height,
+                         m->options.width, ddpm_likelihood_text(&report, text),
+                         ddpm_network_device(m->model.network), report.result->evaluations);
+    ddpm_status status = measure(m);
+    ddpm_progress_clear();
+    DDPM_TRY(status);
+    report.result = ddpm_likelihood_result(m->likelihood);
+    if (ddpm_arguments_get(m->arguments, "json"))
+        return ddpm_likelihood_print_json(&report);
+    ddpm_likelihood_print(&report);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_evaluate_likelihood(const struct ddpm_arguments *arguments, int64_t most)
+{
+    struct measuring measuring = {.arguments = arguments};
+    ddpm_status status = run(&measuring, most);
+    ddpm_source_reader_destroy(&measuring.reader);
+    ddpm_side_close(&measuring.real);
+    ddpm_likelihood_destroy(&measuring.likelihood);
+    ddpm_close_model(&measuring.model);
+    ddpm_config_destroy(&measuring.config);
+    free(measuring.pictures);
+    return status;
+}
