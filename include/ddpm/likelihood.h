@@ -55,9 +55,9 @@ struct ddpm_likelihood_options {
 /** A measurement of one network. */
 struct ddpm_likelihood;
 
-/** Plan a measurement of `network` (borrowed; must outlive it, its weights unchanged). On success
- * *out is owned by the caller: free it with ddpm_likelihood_destroy(). On failure *out is NULL:
- * DDPM_ERROR_ARGUMENT for options that make no sense, DDPM_ERROR_MEMORY. */
+/** Plan a measurement of `network` (borrowed; must outlive it). On success *out is owned by the
+ * caller: free it with ddpm_likelihood_destroy(). On failure *out is NULL: DDPM_ERROR_ARGUMENT for
+ * options that make no sense, DDPM_ERROR_MEMORY. */
 DDPM_API ddpm_status ddpm_likelihood_create(struct ddpm_network *network,
                                             const struct ddpm_likelihood_options *options,
                                             struct ddpm_likelihood **out);

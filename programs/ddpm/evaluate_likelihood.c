@@ -85,7 +85,7 @@ static ddpm_status read_options(struct measuring *m)
         DDPM_TRY(
             ddpm_arguments_integer(arguments, "likelihood-levels", 2, INT32_MAX, 0, &o->levels));
     DDPM_TRY(ddpm_arguments_integer(arguments, "likelihood-steps", 1, 100000, 0, &o->steps));
-    DDPM_TRY(ddpm_arguments_integer(arguments, "likelihood-probes", 1, 1000, 0, &o->probes));
+    DDPM_TRY(ddpm_arguments_integer(arguments, "likelihood-probes", 1, 100, 0, &o->probes));
     DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &o->batch));
     DDPM_TRY(ddpm_config_create(&probe));
     ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);

@@ -8,7 +8,7 @@
 #include "diffusion/schedule.h"
 #include "model/likelihood_state.h"
 
-enum { USUAL_LEVELS = 50, USUAL_STEPS = 32, LARGEST_BATCH = 16, MOST_PROBES = 1000 };
+enum { USUAL_LEVELS = 50, USUAL_STEPS = 32, LARGEST_BATCH = 16, MOST_PROBES = 100 };
 enum { MOST_STEPS = 100000, LARGEST_SIDE = 65536 };
 
 static ddpm_status check_numbers(const struct ddpm_likelihood_options *o)
@@ -235,10 +235,11 @@ ddpm_status ddpm_likelihood_count_picture(struct ddpm_likelihood *l, double bits
     return DDPM_OK;
 }
 
-ddpm_status ddpm_likelihood_add(struct ddpm_likelihood *l, const uint8_t *pictures, int64_t count,
-                                size_t bytes)
+ddpm_status ddpm_likelihood_add(struct ddpm_likelihood *likelihood, const uint8_t *pictures,
+                                int64_t count, size_t bytes)
 {
-    DDPM_REQUIRE(l);
+    struct ddpm_likelihood *l = likelihood;
+    DDPM_REQUIRE(likelihood);
     DDPM_REQUIRE(pictures);
     if (count < 1 || count > INT32_MAX - l->result.pictures)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "likelihood: got %lld pictures, want 1 or more",

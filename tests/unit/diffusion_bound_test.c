@@ -72,8 +72,8 @@ static void check_terms(int schedule)
     printf("%-8s fixed %.6f bits, off by %.1e; right %.6f, off by %.1e\n",
            ddpm_schedules[schedule].name, fixed / ln_two, (fixed - wanted_fixed) / ln_two,
            right / ln_two, (right - wanted_right) / ln_two);
-    assert_true(fabs(fixed - wanted_fixed) / ln_two < 1e-3);
-    assert_true(fabs(right - wanted_right) / ln_two < 1e-3);
+    assert_true(fabs(fixed - wanted_fixed) / ln_two < 1e-9);
+    assert_true(fabs(right - wanted_right) / ln_two < 1e-9);
     assert_true(right < fixed);
     clear_path(&path);
 }
