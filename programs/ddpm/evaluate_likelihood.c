@@ -11,7 +11,7 @@
 #include "evaluate_side.h"
 #include "progress.h"
 
-/* Pictures that are measured unless -n says otherwise, and that are read at once. */
+/* Pictures that are measured unless -n says otherwise, and that are read at once or so. */
 enum { DEFAULT_COUNT = 5000, PIECE = 64 };
 
 struct measuring {
@@ -22,7 +22,8 @@ struct measuring {
     struct ddpm_likelihood *likelihood;
     struct ddpm_side real;
     struct ddpm_source_reader *reader;
-    uint8_t *pictures;             /* [PIECE] */
+    int64_t piece;                 /* pictures that are read at once: whole batches */
+    uint8_t *pictures;             /* [piece] */
     struct ddpm_progress progress; /* in evaluations of the network */
     int64_t before;                /* evaluations of the pieces that are done */
 };
@@ -157,15 +158,29 @@ static ddpm_status open_pictures(struct measuring *m, int64_t most)
     shape.channels = (int)m->config->network.channels;
     DDPM_TRY(ddpm_side_open(&m->real, &shape));
     DDPM_TRY(ddpm_side_list(&m->real, &m->options.pictures));
-    DDPM_TRY(ddpm_source_reader_create(&m->reader, m->real.source));
-    const size_t bytes = (size_t)shape.height * (size_t)shape.width * (size_t)shape.channels;
-    return ddpm_new_array((void **)&m->pictures, PIECE, bytes, "pictures");
+    return ddpm_source_reader_create(&m->reader, m->real.source);
 }
 
-/* Read up to PIECE pictures from place `begin` of the list on, and measure the good ones. */
-static ddpm_status measure_piece(struct measuring *m, int64_t begin, size_t bytes)
+static size_t picture_bytes(const struct measuring *m)
 {
-    const int64_t left = m->options.pictures - begin, end = begin + (left < PIECE ? left : PIECE);
+    return (size_t)m->options.height * (size_t)m->options.width *
+           (size_t)m->config->network.channels;
+}
+
+static ddpm_status plan(struct measuring *m)
+{
+    DDPM_TRY(ddpm_likelihood_create(m->model.network, &m->options, &m->likelihood));
+    const int64_t batch = ddpm_likelihood_in_force(m->likelihood)->batch;
+    m->piece = batch < PIECE ? PIECE / batch * batch : batch;
+    return ddpm_new_array((void **)&m->pictures, (size_t)m->piece, picture_bytes(m), "pictures");
+}
+
+/* Read a piece from place `begin` of the list on, and measure the good pictures of it. */
+static ddpm_status measure_piece(struct measuring *m, int64_t begin)
+{
+    const int64_t left = m->options.pictures - begin;
+    const int64_t end = begin + (left < m->piece ? left : m->piece);
+    const size_t bytes = picture_bytes(m);
     int64_t count = 0;
     for (int64_t i = begin; i < end; ++i) {
         bool good;
@@ -181,33 +196,37 @@ static ddpm_status measure_piece(struct measuring *m, int64_t begin, size_t byte
 
 static ddpm_status measure(struct measuring *m)
 {
-    const size_t bytes =
-        (size_t)m->options.height * (size_t)m->options.width * (size_t)m->config->network.channels;
     const int64_t pictures = m->options.pictures;
     ddpm_progress_start(&m->progress, 0,
                         pictures * ddpm_likelihood_result(m->likelihood)->evaluations);
-    for (int64_t begin = 0; begin < pictures; begin += PIECE) {
+    for (int64_t begin = 0; begin < pictures; begin += m->piece) {
         DDPM_TRY(ddpm_check_signal());
-        ddpm_status status = measure_piece(m, begin, bytes);
+        ddpm_status status = measure_piece(m, begin);
         DDPM_TRY(ddpm_check_signal());
         DDPM_TRY(status);
     }
     return ddpm_side_check_count(&m->real, ddpm_likelihood_result(m->likelihood)->pictures);
 }
 
+static struct ddpm_likelihood_report report_of(const struct measuring *m)
+{
+    return (struct ddpm_likelihood_report){
+        .result = ddpm_likelihood_result(m->likelihood),
+        .options = ddpm_likelihood_in_force(m->likelihood),
+        .config = m->config,
+        .path = m->real.path,
+    };
+}
+
 static ddpm_status run(struct measuring *m, int64_t most)
 {
     char text[DDPM_LIKELIHOOD_TEXT_BYTES];
-    struct ddpm_likelihood_report report = {0};
     DDPM_TRY(read_options(m));
     DDPM_TRY(look_at_paths(m));
     DDPM_TRY(open_model(m));
     DDPM_TRY(open_pictures(m, most));
-    DDPM_TRY(ddpm_likelihood_create(m->model.network, &m->options, &m->likelihood));
-    report.result = ddpm_likelihood_result(m->likelihood);
-    report.options = ddpm_likelihood_in_force(m->likelihood);
-    report.config = m->config;
-    report.path = m->real.path;
+    DDPM_TRY(plan(m));
+    struct ddpm_likelihood_report report = report_of(m);
     ddpm_catch_signals();
     ddpm_progress_remark("%s: measuring %" PRId64 " pictures of %" PRId64 "x%" PRId64
                          " by %s, on %s: %" PRId64 " evaluations of the network for each",
@@ -217,7 +236,7 @@ static ddpm_status run(struct measuring *m, int64_t most)
     ddpm_status status = measure(m);
     ddpm_progress_clear();
     DDPM_TRY(status);
-    report.result = ddpm_likelihood_result(m->likelihood);
+    report = report_of(m);
     if (ddpm_arguments_get(m->arguments, "json"))
         return ddpm_likelihood_print_json(&report);
     ddpm_likelihood_print(&report);
