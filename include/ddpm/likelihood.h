@@ -62,6 +62,13 @@ DDPM_API ddpm_status ddpm_likelihood_create(struct ddpm_network *network,
                                             const struct ddpm_likelihood_options *options,
                                             struct ddpm_likelihood **out);
 
+/** What a measurement would take beside the network (weights: 0; a step is one evaluation of a
+ * batch). The network may be one without weights (ddpm_network_declare()). *out is written on
+ * success only. Errors are those of ddpm_likelihood_create(). */
+DDPM_API ddpm_status ddpm_likelihood_measure(struct ddpm_network *network,
+                                             const struct ddpm_likelihood_options *options,
+                                             struct ddpm_memory_plan *out);
+
 /** Free a measurement and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
 DDPM_API void ddpm_likelihood_destroy(struct ddpm_likelihood **likelihood);
 

@@ -117,14 +117,29 @@ static ddpm_status look_at_paths(struct measuring *m)
     return DDPM_OK;
 }
 
-/* The model's configuration with the command line's over it. */
-static ddpm_status settle(void *user, struct ddpm_network *network)
+/* The model's configuration with the command line's over it, and what is measured with it. */
+static ddpm_status settle(struct measuring *m, const struct ddpm_network *network)
 {
-    struct measuring *m = user;
+    struct ddpm_likelihood_options *o = &m->options;
     ddpm_config_destroy(&m->config);
     DDPM_TRY(ddpm_config_copy(ddpm_network_config(network), &m->config));
     DDPM_TRY(ddpm_arguments_apply(m->arguments, NULL, m->config));
-    return ddpm_config_check(m->config);
+    DDPM_TRY(ddpm_config_check(m->config));
+    o->height = m->config->diffusion.image_height;
+    o->width = m->config->diffusion.image_width;
+    o->clip = m->config->diffusion.clip;
+    return DDPM_OK;
+}
+
+static ddpm_status look_at_network(void *user, struct ddpm_network *network)
+{
+    struct measuring *m = user;
+    struct ddpm_memory_plan plan;
+    DDPM_TRY(settle(m, network));
+    struct ddpm_likelihood_options options = m->options;
+    options.batch = options.batch ? options.batch : 1;
+    DDPM_TRY(ddpm_likelihood_measure(network, &options, &plan));
+    return ddpm_check_room(network, &plan, 0);
 }
 
 static int after_evaluation(void *user, int64_t done, int64_t total)
@@ -137,16 +152,12 @@ static int after_evaluation(void *user, int64_t done, int64_t total)
 
 static ddpm_status open_model(struct measuring *m)
 {
-    struct ddpm_likelihood_options *o = &m->options;
-    DDPM_TRY(ddpm_open_model(m->arguments, m->arguments->arguments[0], settle, m, &m->model));
-    DDPM_TRY(settle(m, m->model.network));
-    o->height = m->config->diffusion.image_height;
-    o->width = m->config->diffusion.image_width;
-    o->clip = m->config->diffusion.clip;
-    o->weights = m->model.which;
-    o->callback = after_evaluation;
-    o->user = m;
-    return DDPM_OK;
+    DDPM_TRY(
+        ddpm_open_model(m->arguments, m->arguments->arguments[0], look_at_network, m, &m->model));
+    m->options.weights = m->model.which;
+    m->options.callback = after_evaluation;
+    m->options.user = m;
+    return settle(m, m->model.network);
 }
 
 static ddpm_status open_pictures(struct measuring *m, int64_t most)

@@ -142,13 +142,21 @@ static void describe(struct ddpm_likelihood *l)
     result->band_count = (size_t)band_of(l, l->stratum_count - 1) + 1;
 }
 
-static ddpm_status prepare(struct ddpm_likelihood *l, const struct ddpm_likelihood_options *given)
+/* Everything but memory. */
+static ddpm_status settle(struct ddpm_likelihood *l, const struct ddpm_likelihood_options *given,
+                          bool *may_shrink)
 {
     DDPM_TRY(ddpm_take_options(&l->options, sizeof l->options, sizeof(size_t), given,
                                "ddpm_likelihood_options"));
-    const bool may_shrink = l->options.batch == 0;
+    *may_shrink = l->options.batch == 0;
     DDPM_TRY(fill_in_defaults(l));
-    DDPM_TRY(check_network(l));
+    return check_network(l);
+}
+
+static ddpm_status prepare(struct ddpm_likelihood *l, const struct ddpm_likelihood_options *given)
+{
+    bool may_shrink;
+    DDPM_TRY(settle(l, given, &may_shrink));
     DDPM_TRY(ddpm_path_create(&l->network->config.diffusion, &l->path));
     DDPM_TRY(ddpm_likelihood_plan(l, may_shrink));
     DDPM_TRY(make_strata(l));
@@ -170,6 +178,21 @@ ddpm_status ddpm_likelihood_create(struct ddpm_network *network,
     if (status != DDPM_OK)
         ddpm_likelihood_destroy(&l);
     *out = l;
+    return status;
+}
+
+ddpm_status ddpm_likelihood_measure(struct ddpm_network *network,
+                                    const struct ddpm_likelihood_options *options,
+                                    struct ddpm_memory_plan *out)
+{
+    struct ddpm_likelihood l = {.network = network};
+    bool may_shrink;
+    DDPM_REQUIRE(network);
+    DDPM_REQUIRE(out);
+    ddpm_status status = settle(&l, options, &may_shrink);
+    if (status == DDPM_OK)
+        status = ddpm_likelihood_lay_out(&l, out);
+    ddpm_graph_destroy(&l.graph);
     return status;
 }
 

@@ -69,6 +69,33 @@ static ddpm_status plan_graph(struct ddpm_likelihood *l, bool may_shrink)
     }
 }
 
+/* Host memory of a picture of the batch: what ddpm_likelihood_plan() allocates, and where the flow
+ * goes in doubles (diffusion/probability_flow.c). */
+static uint64_t host_bytes(const struct ddpm_likelihood *l)
+{
+    const uint64_t values = (uint64_t)l->values, answers = (uint64_t)l->answers;
+    uint64_t bytes = (values + 2 * answers) * sizeof(float);
+    if (l->backward >= 0)
+        bytes += ((uint64_t)l->options.probes + 1) * values * sizeof(float) +
+                 5 * values * sizeof(double);
+    return bytes;
+}
+
+ddpm_status ddpm_likelihood_lay_out(struct ddpm_likelihood *l, struct ddpm_memory_plan *out)
+{
+    DDPM_TRY(build(l));
+    DDPM_TRY(ddpm_graph_lay_out(l->graph, l->network->device));
+    double flops = ddpm_graph_flops(l->graph, 0);
+    if (l->backward >= 0)
+        flops += ddpm_graph_flops(l->graph, l->backward);
+    *out = (struct ddpm_memory_plan){.activations = l->graph->arena_bytes,
+                                     .packed = l->graph->packed_bytes,
+                                     .host = (uint64_t)l->options.batch * host_bytes(l),
+                                     .available = ddpm_device_available(l->network->device),
+                                     .flops_per_step = flops};
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_likelihood_plan(struct ddpm_likelihood *l, bool may_shrink)
 {
     DDPM_TRY(plan_graph(l, may_shrink));

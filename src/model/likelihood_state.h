@@ -55,6 +55,10 @@ struct ddpm_likelihood {
  * The batch is halved until it fits, if it may be. */
 ddpm_status ddpm_likelihood_plan(struct ddpm_likelihood *likelihood, bool may_shrink);
 
+/* What that takes, without allocating anything large. */
+ddpm_status ddpm_likelihood_lay_out(struct ddpm_likelihood *likelihood,
+                                    struct ddpm_memory_plan *out);
+
 /* Run the network on host_x [batch][values] at host_times into host_answer. */
 ddpm_status ddpm_likelihood_answer(struct ddpm_likelihood *likelihood);
 

@@ -13,6 +13,7 @@ enum { PICTURES = 3 };
         changed.member = value;                                                                    \
         refused(ddpm_likelihood_create(network, &changed, &likelihood), part);                     \
         assert_null(likelihood);                                                                   \
+        refused(ddpm_likelihood_measure(network, &changed, &plan), part);                          \
     } while (0)
 
 static ddpm_status create_and_destroy(struct ddpm_network *network,
@@ -28,11 +29,15 @@ static void plans(void **state)
 {
     (void)state;
     struct ddpm_likelihood *likelihood;
+    struct ddpm_memory_plan plan;
     struct ddpm_network *network = tiny_network("objective=v"), *flow;
     const struct ddpm_likelihood_options options_ = {.size = sizeof options_};
     refused(ddpm_likelihood_create(NULL, &options_, &likelihood), "want a network");
     refused(ddpm_likelihood_create(network, NULL, &likelihood), "ddpm_likelihood_options");
     refused(ddpm_likelihood_create(network, &options_, NULL), "got NULL as out");
+    refused(ddpm_likelihood_measure(NULL, &options_, &plan), "got NULL as network");
+    refused(ddpm_likelihood_measure(network, NULL, &plan), "ddpm_likelihood_options");
+    refused(ddpm_likelihood_measure(network, &options_, NULL), "got NULL as out");
     LIKELIHOOD_WITH(method, (enum ddpm_likelihood_method)7, "got method 7");
     LIKELIHOOD_WITH(levels, 1, "got 1 levels");
     LIKELIHOOD_WITH(levels, -1, "got -1 levels");
@@ -86,6 +91,28 @@ static void pictures(void **state)
     assert_int_equal(result->evaluations, result->level_count);
     ddpm_likelihood_destroy(&likelihood);
     ddpm_likelihood_destroy(&likelihood);
+    ddpm_network_destroy(&network);
+}
+
+/* A network that is only declared can be asked what a measurement takes; the flow keeps more. */
+static void memory(void **state)
+{
+    (void)state;
+    struct ddpm_network *network = tiny_network("objective=v"), *declared;
+    struct ddpm_likelihood_options options = {.size = sizeof options, .batch = 2};
+    struct ddpm_likelihood *likelihood;
+    struct ddpm_memory_plan bound, flow, larger;
+    assert_ok(ddpm_network_declare(NULL, ddpm_network_config(network), &declared));
+    refused(ddpm_likelihood_create(declared, &options, &likelihood), "without weights");
+    assert_ok(ddpm_likelihood_measure(declared, &options, &bound));
+    options.method = DDPM_LIKELIHOOD_FLOW;
+    assert_ok(ddpm_likelihood_measure(declared, &options, &flow));
+    options.batch = 4;
+    assert_ok(ddpm_likelihood_measure(declared, &options, &larger));
+    assert_true(flow.activations > bound.activations && flow.host > bound.host);
+    assert_true(flow.flops_per_step > 1.5 * bound.flops_per_step);
+    assert_true(larger.activations > flow.activations && larger.host == 2 * flow.host);
+    ddpm_network_destroy(&declared);
     ddpm_network_destroy(&network);
 }
 
@@ -156,10 +183,8 @@ static void not_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plans),
-        cmocka_unit_test(pictures),
-        cmocka_unit_test(cut_short),
-        cmocka_unit_test(not_finite),
+        cmocka_unit_test(plans),     cmocka_unit_test(pictures),   cmocka_unit_test(memory),
+        cmocka_unit_test(cut_short), cmocka_unit_test(not_finite),
     };
     return cmocka_run_group_tests_name("edges of likelihoods", tests, NULL, NULL);
 }
