@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "evaluate_draw.h"
+#include "evaluate_likelihood.h"
 #include "evaluate_report.h"
 #include "progress.h"
 
@@ -69,6 +70,7 @@ static ddpm_status read_options(struct evaluation *e)
     int64_t count, threads = 0;
     DDPM_TRY(ddpm_arguments_integer(arguments, "count", DDPM_EVALUATE_LEAST, 1000000, 0, &count));
     DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &e->drawing.batch));
+    DDPM_TRY(ddpm_evaluate_check_likelihood(arguments));
     DDPM_TRY(read_features(e));
     DDPM_TRY(ddpm_config_create(&probe));
     ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
@@ -204,6 +206,8 @@ static ddpm_status report(struct evaluation *e)
 static ddpm_status evaluate(struct evaluation *e)
 {
     DDPM_TRY(read_options(e));
+    if (ddpm_arguments_get(e->arguments, "likelihood"))
+        return ddpm_evaluate_likelihood(e->arguments, e->generated.most);
     DDPM_TRY(look(e));
     DDPM_TRY(settle_shape(e));
     DDPM_TRY(open_network(e));
@@ -237,7 +241,8 @@ static const struct ddpm_verb_option options[] = {
      "of a .safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real pictures "
      "(builtin)"},
     {"count", 'n', false, "N",
-     "generated pictures: drawn from a run (5000), or at most used (all)"},
+     "generated pictures: drawn from a run (5000), or at most used (all); with --likelihood real "
+     "ones, at most (5000)"},
     {"json", 0, false, NULL, "print JSON"},
     {"sheet", 0, false, "FILE.png",
      "the 16 generated pictures nearest to real ones, beside these; replaces an older file"},
@@ -246,7 +251,18 @@ static const struct ddpm_verb_option options[] = {
      "file"},
     {"weights", 0, false, "ema|model", "averaged or raw weights of a run (ema)"},
     {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},
-    {"batch", 0, false, "N", "pictures drawn at once (as many as fit, at most 16)"},
+    {"batch", 0, false, "N", "pictures drawn or measured at once (as many as fit, at most 16)"},
+    {"likelihood", 0, false, NULL,
+     "instead of a comparison, how likely a run holds the real pictures to be, in bits per "
+     "dimension"},
+    {"likelihood-method", 0, false, "auto|bound|flow",
+     "the variational bound, or the probability flow; auto is the bound on a schedule (auto)"},
+    {"likelihood-levels", 0, false, "N|all",
+     "timesteps at which the bound looks at each picture; all makes it exact (50)"},
+    {"likelihood-steps", 0, false, "N",
+     "steps of the flow's solver, four evaluations of the network each (32)"},
+    {"likelihood-probes", 0, false, "N",
+     "random directions by which the flow's divergence is estimated (1)"},
 };
 static const char *const settings[] = {
     "seed",        "clip",    "image-size",   "sampler", "sampling-steps", "spacing",
@@ -257,12 +273,14 @@ static const char notes[] =
     "GENERATED is a folder of pictures, .npy of uint8 [N,H,W,C] or of features float32 [N,D], or "
     "a\n"
     "run, checkpoint or .safetensors file, from which pictures are drawn first.\n"
+    "With --likelihood it must be one of the last three, and nothing is drawn.\n"
     "docs/evaluation.md says what the numbers mean.\n"
     "\n"
     "Examples:\n"
     "  ddpm evaluate drawn --against pictures --sheet nearest.png\n"
     "  ddpm evaluate runs/first --against pictures -n 1000 --json\n"
     "  ddpm evaluate drawn --against pictures --features pt_inception-2015-12-05-6726825d.pth\n"
+    "  ddpm evaluate runs/first --against pictures --likelihood -n 100\n"
     "  ddpm evaluate inception-drawn.npy --against inception-pictures.npz\n";
 
 const struct ddpm_verb ddpm_verb_evaluate = {

@@ -120,8 +120,7 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
                       side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
 }
 
-/* Which items of the source are compared: the grid beside pictures that ddpm has drawn is none. */
-static ddpm_status list_items(struct ddpm_side *side, int64_t *count)
+ddpm_status ddpm_side_list(struct ddpm_side *side, int64_t *count)
 {
     bool own = false;
     char room[32];
@@ -138,7 +137,7 @@ static ddpm_status list_items(struct ddpm_side *side, int64_t *count)
     return DDPM_OK;
 }
 
-static ddpm_status check_count(const struct ddpm_side *side, int64_t count)
+ddpm_status ddpm_side_check_count(const struct ddpm_side *side, int64_t count)
 {
     if (count >= DDPM_EVALUATE_LEAST)
         return DDPM_OK;
@@ -159,7 +158,7 @@ ddpm_status ddpm_side_open(struct ddpm_side *side, const struct ddpm_side_shape 
     if (side->kind != DDPM_SIDE_PICTURES || side->source)
         return DDPM_OK;
     DDPM_TRY(ddpm_source_open(&side->source, side->path, &options));
-    return check_count(side, ddpm_source_count(side->source));
+    return ddpm_side_check_count(side, ddpm_source_count(side->source));
 }
 
 struct reading {
@@ -241,7 +240,7 @@ static ddpm_status read_all(struct reading *reading, int64_t total)
         DDPM_TRY(add_good(reading, count, &kept));
         ddpm_progress_bar(&progress, what, reading->begin + count);
     }
-    return check_count(reading->side, kept);
+    return ddpm_side_check_count(reading->side, kept);
 }
 
 static ddpm_status read_pictures(struct ddpm_side *side, const char *features)
@@ -259,7 +258,7 @@ static ddpm_status read_pictures(struct ddpm_side *side, const char *features)
     struct reading reading = {.side = side};
     int64_t total;
     reading.bytes = (size_t)shape->height * (size_t)shape->width * (size_t)shape->channels;
-    DDPM_TRY(list_items(side, &total));
+    DDPM_TRY(ddpm_side_list(side, &total));
     DDPM_TRY(ddpm_picture_set_create(&options, &side->set));
     ddpm_status status = read_all(&reading, total);
     for (int i = 0; reading.readers && i < shape->threads; ++i)
@@ -319,7 +318,7 @@ ddpm_status ddpm_side_give_features(struct ddpm_side *side, const char *path)
     if (side->most > 0 && rows > side->most)
         rows = side->most;
     if (status == DDPM_OK)
-        status = check_count(side, rows);
+        status = ddpm_side_check_count(side, rows);
     if (status == DDPM_OK)
         status = copy_rows(&npy, rows, &values);
     if (status == DDPM_OK)

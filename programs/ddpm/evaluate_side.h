@@ -48,6 +48,13 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
 /* Open the source of pictures, which must be enough. Of other kinds nothing is done. */
 ddpm_status ddpm_side_open(struct ddpm_side *side, const struct ddpm_side_shape *shape);
 
+/* Which items of the open source are compared, into `items`, `most` of them; the grid beside
+ * pictures that ddpm has drawn is none. */
+ddpm_status ddpm_side_list(struct ddpm_side *side, int64_t *count);
+
+/* DDPM_ERROR_FORMAT for fewer pictures than are wanted of a side. */
+ddpm_status ddpm_side_check_count(const struct ddpm_side *side, int64_t count);
+
 /* Make the set of everything but a model. With `features` NULL none are computed of pictures. Shows
  * progress; DDPM_STOPPED after a signal. */
 ddpm_status ddpm_side_read(struct ddpm_side *side, const char *features);

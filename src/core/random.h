@@ -29,7 +29,14 @@ enum ddpm_stream {
     DDPM_STREAM_OFFSET = 11,     /* offset noise of training */
     DDPM_STREAM_VALIDATION = 12, /* crop and noise of validation: sample and step = hash of what the
                                     picture holds, with the noise level */
+    DDPM_STREAM_LIKELIHOOD = 13, /* likelihood of pictures: sample = picture, step = t for noise, or
+                                    one of those below plus a number */
 };
+
+/* Steps of DDPM_STREAM_LIKELIHOOD beside timesteps. */
+#define DDPM_LIKELIHOOD_LEVEL (1u << 28) /* plus a stratum: which timestep stands for it */
+#define DDPM_LIKELIHOOD_BYTE (2u << 28)  /* where a byte's value lies in its bin */
+#define DDPM_LIKELIHOOD_PROBE (3u << 28) /* plus a number: the signs of a probe */
 
 struct ddpm_random4 {
     uint32_t v[4];

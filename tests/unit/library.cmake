@@ -25,7 +25,7 @@ ddpm_test(library_sampler library_sampler_test.c training)
 ddpm_wrap_allocations(test_library_sampler)
 ddpm_test(library_given library_given_test.c training)
 ddpm_wrap_allocations(test_library_given)
-foreach(part device edges edges_drawing edges_evaluation edges_training)
+foreach(part device edges edges_drawing edges_evaluation edges_likelihood edges_training)
   ddpm_test(library_${part} library_${part}_test.c training evaluation)
 endforeach()
 add_test(NAME library_edges_listed COMMAND sh tests/unit/library_edges_listed.sh
