@@ -153,9 +153,9 @@ static ddpm_status make_room(struct ddpm_picture_set *set, int64_t count, size_t
 /* Those of the last `count` pictures: weights may be such that a network overflows. */
 static ddpm_status check_features(const struct ddpm_picture_set *set, int64_t count)
 {
-    const float *features = set->features + set->count * set->width;
     if (!set->kind || !set->kind->wants_network)
         return DDPM_OK;
+    const float *features = set->features + set->count * set->width;
     for (int64_t i = 0; i < count * set->width; ++i)
         if (!isfinite(features[i]))
             return ddpm_raise(DDPM_ERROR_NOT_FINITE,

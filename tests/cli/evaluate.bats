@@ -100,7 +100,7 @@ number() {
     grep -q "g.npy: got features of 12 pictures, want those of the 30 in the set" errors
     evaluate "$at/fresh" --against "$at/real" --features inception
     [ "$status" -eq 2 ]
-    grep -q 'option --features: got "inception", want builtin or GENERATED.npy,REAL.npy' errors
+    grep -q 'option --features: got "inception", want builtin, a file of .*(.safetensors, .pth, .pt) or GENERATED.npy,REAL.npy' errors
 }
 
 @test "statistics of the real pictures, saved and read" {

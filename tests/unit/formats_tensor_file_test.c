@@ -133,10 +133,13 @@ static ddpm_status parse_after_head(const char *pickle, size_t bytes)
 
 /* A state dict of one tensor "w" with these opcodes for offset, shape and strides, in a storage of
  * six values. */
-#define ONE_TENSOR(view)                                                                           \
+#define TENSOR(view)                                                                               \
     "\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\n"         \
-    "FloatStorage\nX\x01\0\0\0aX\x03\0\0\0cpuK\x06tQ" view "\x89NtRs."                             \
-    "\x80\x02]X\x01\0\0\0aa.\x06\0\0\0\0\0\0\0abcdefghijklmnopqrstuvwx"
+    "FloatStorage\nX\x01\0\0\0aX\x03\0\0\0cpuK\x06tQ" view "\x89NtR"
+#define VALUES "\x80\x02]X\x01\0\0\0aa.\x06\0\0\0\0\0\0\0abcdefghijklmnopqrstuvwx"
+#define ONE_TENSOR(view) TENSOR(view) "s." VALUES
+/* Also under a second key. */
+#define TWO_TENSORS(key) TENSOR("K\0))") "q\x01sX\x01\0\0\0" key "h\x01s." VALUES
 #define TRY(view) parse_after_head(ONE_TENSOR(view), sizeof(ONE_TENSOR(view)) - 1)
 
 static void views(void **state)
@@ -156,6 +159,16 @@ static void views(void **state)
                  DDPM_ERROR_FORMAT, "past the end");
     assert_error(TRY("K\0NN"), DDPM_ERROR_FORMAT, "no tuple");
     assert_error(TRY("NNN"), DDPM_ERROR_FORMAT, "no offset");
+}
+
+static void names_are_different(void **state)
+{
+    (void)state;
+    assert_ok(parse_after_head(TWO_TENSORS("v"), sizeof(TWO_TENSORS("v")) - 1));
+    assert_error(parse_after_head(TWO_TENSORS("w"), sizeof(TWO_TENSORS("w")) - 1),
+                 DDPM_ERROR_FORMAT, "made: got two tensors \"w\", want one");
+    assert_error(parse_after_head(TWO_TENSORS("\0"), sizeof(TWO_TENSORS("\0")) - 1),
+                 DDPM_ERROR_FORMAT, "a string with a 0 in it");
 }
 
 static void broken_pickles(void **state)
@@ -235,6 +248,7 @@ int main(void)
         cmocka_unit_test(nothing_is_executed),
         cmocka_unit_test(other_contents),
         cmocka_unit_test(views),
+        cmocka_unit_test(names_are_different),
         cmocka_unit_test(broken_pickles),
         cmocka_unit_test(damaged_files),
     };
