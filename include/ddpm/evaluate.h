@@ -119,17 +119,21 @@ struct ddpm_neighbours {
     int64_t count;       /**< of generated pictures */
     const struct ddpm_neighbour *real; /**< [count], the nearest real picture of each */
     const struct ddpm_neighbour *own;  /**< [count], the nearest other generated picture */
-    double threshold; /**< a real picture is as near as this to another real one in 1 of 20 cases */
-    int64_t near;     /**< generated pictures that are as near to a real one */
-    int64_t same;     /**< of these, those at distance 0 */
-    int64_t near_own; /**< generated pictures that are as near to another generated one */
-    int64_t same_own; /**< of these, those at distance 0 */
+    /** A held-out picture is as near as this to a real one in 1 of 20 cases; without held-out
+     * pictures, a real one to another real one. */
+    double threshold;
+    int64_t near;         /**< generated pictures that are as near to a real one */
+    int64_t same;         /**< of these, those at distance 0 */
+    double own_threshold; /**< a real picture is as near to another one in 1 of 20 cases */
+    int64_t near_own;     /**< generated pictures that are as near to another generated one */
+    int64_t same_own;     /**< of these, those at distance 0 */
 };
 
 /** What ddpm_evaluate() has found. */
 struct ddpm_evaluation {
     int64_t generated;              /**< pictures */
     int64_t real;                   /**< pictures; 0: only their statistics are known */
+    int64_t held_out;               /**< pictures; 0: none were given */
     int64_t width;                  /**< of the features; 0: none */
     struct ddpm_estimate frechet;   /**< Fréchet distance of the features */
     struct ddpm_estimate kernel;    /**< kernel distance: unbiased MMD², cubic polynomial kernel */
@@ -153,6 +157,10 @@ struct ddpm_evaluate_options {
     int threads;                      /**< as in ddpm_picture_set_options */
     ddpm_evaluate_callback *callback; /**< may be NULL */
     void *user;                       /**< for the callback */
+    /** Real pictures that the generator was not trained on, of the same size and with the same
+     * features: they say how near to `real` a picture comes by chance. NULL: the real pictures
+     * among themselves say it. Not changed. */
+    const struct ddpm_picture_set *held_out;
 };
 
 /** Fewest pictures of a set. */
@@ -161,8 +169,8 @@ struct ddpm_evaluate_options {
 /** Compare generated pictures with real ones; the sets are not changed. What cannot be had from
  * what they hold is missing in the result, with the reason. On success *out is owned by the caller:
  * free it with ddpm_evaluation_destroy(). On failure *out is NULL: DDPM_ERROR_ARGUMENT for fewer
- * than DDPM_EVALUATE_LEAST pictures, DDPM_ERROR_MISMATCH for features or pictures of different
- * sizes, DDPM_ERROR_MEMORY, DDPM_STOPPED. */
+ * than DDPM_EVALUATE_LEAST pictures of a set, DDPM_ERROR_MISMATCH for features or pictures of
+ * different sizes, DDPM_ERROR_MEMORY, DDPM_STOPPED. */
 DDPM_API ddpm_status ddpm_evaluate(const struct ddpm_picture_set *generated,
                                    const struct ddpm_picture_set *real,
                                    const struct ddpm_evaluate_options *options,

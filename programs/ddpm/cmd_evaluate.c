@@ -16,7 +16,7 @@ enum { DEFAULT_COUNT = 5000 };
 
 struct evaluation {
     const struct ddpm_arguments *arguments;
-    struct ddpm_side generated, real;
+    struct ddpm_side generated, real, held_out; /* the last with path NULL: none */
     struct ddpm_side_shape shape;
     struct ddpm_evaluate_drawing drawing;
     const char *features;             /* computed of pictures; NULL: none */
@@ -86,6 +86,11 @@ static ddpm_status read_options(struct evaluation *e)
     return status;
 }
 
+static bool has_pictures(const struct ddpm_side *side)
+{
+    return side->kind == DDPM_SIDE_PICTURES || side->kind == DDPM_SIDE_MODEL;
+}
+
 static ddpm_status look(struct evaluation *e)
 {
     e->generated.path = e->arguments->arguments[0];
@@ -94,6 +99,16 @@ static ddpm_status look(struct evaluation *e)
     e->real.which = "real";
     DDPM_TRY(ddpm_side_look(&e->generated));
     DDPM_TRY(ddpm_side_look(&e->real));
+    e->held_out.path = ddpm_arguments_get(e->arguments, "held-out");
+    e->held_out.which = "held-out";
+    if (e->held_out.path) {
+        DDPM_TRY(ddpm_side_look(&e->held_out));
+        if (e->held_out.kind != DDPM_SIDE_PICTURES || !e->features ||
+            !has_pictures(&e->generated) || e->real.kind != DDPM_SIDE_PICTURES)
+            return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                              "option --held-out: want pictures on all three sides, in folders or "
+                              ".npy files of uint8 [N,H,W,C]");
+    }
     if (e->generated.kind == DDPM_SIDE_STATISTICS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: got mean and covariance, want pictures, features or a run; "
@@ -126,11 +141,6 @@ static ddpm_status settle_shape(struct evaluation *e)
     return DDPM_OK;
 }
 
-static bool has_pictures(const struct ddpm_side *side)
-{
-    return side->kind == DDPM_SIDE_PICTURES || side->kind == DDPM_SIDE_MODEL;
-}
-
 static ddpm_status open_network(struct evaluation *e)
 {
     if (!e->network_file)
@@ -141,7 +151,7 @@ static ddpm_status open_network(struct evaluation *e)
                           "pictures for it",
                           e->network_file);
     DDPM_TRY(ddpm_feature_network_open(e->network_file, &e->network));
-    e->generated.network = e->real.network = e->network;
+    e->generated.network = e->real.network = e->held_out.network = e->network;
     return DDPM_OK;
 }
 
@@ -151,7 +161,11 @@ static ddpm_status read_sides(struct evaluation *e)
     const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
     DDPM_TRY(ddpm_side_open(&e->generated, &e->shape));
     DDPM_TRY(ddpm_side_open(&e->real, &e->shape));
+    if (e->held_out.path)
+        DDPM_TRY(ddpm_side_open(&e->held_out, &e->shape));
     DDPM_TRY(ddpm_side_read(&e->real, e->features));
+    if (e->held_out.path)
+        DDPM_TRY(ddpm_side_read(&e->held_out, e->features));
     if (e->real_file)
         DDPM_TRY(ddpm_side_give_features(&e->real, e->real_file));
     if (statistics)
@@ -180,6 +194,7 @@ static ddpm_status compare(struct evaluation *e)
         .threads = e->shape.threads,
         .callback = after_piece,
         .user = &progress,
+        .held_out = e->held_out.set,
     };
     ddpm_progress_start(&progress, 0, 0);
     ddpm_status status = ddpm_evaluate(e->generated.set, e->real.set, &options, &e->found);
@@ -194,6 +209,7 @@ static ddpm_status report(struct evaluation *e)
     struct ddpm_evaluate_report report = {
         .generated = &e->generated,
         .real = &e->real,
+        .held_out = &e->held_out,
         .features = computed ? e->features : "given",
         .found = e->found,
     };
@@ -226,6 +242,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_evaluate_close(&evaluation.drawing);
     ddpm_side_close(&evaluation.generated);
     ddpm_side_close(&evaluation.real);
+    ddpm_side_close(&evaluation.held_out);
     ddpm_feature_network_close(&evaluation.network);
     free(evaluation.generated_file);
     free(evaluation.real_file);
@@ -235,10 +252,13 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 static const struct ddpm_verb_option options[] = {
     {"against", 'a', true, "DIR|FILE",
      "real pictures: a folder, or .npy of uint8 [N,H,W,C]; or their features or statistics"},
+    {"held-out", 0, false, "DIR|FILE.npy",
+     "real pictures that were not trained on: they say how near a picture comes by chance, instead "
+     "of the real ones among themselves"},
     {"features", 0, false, "builtin|FILE|G.npy,R.npy",
      "what distances are measured in: the program's own; those of FID's Inception, with the "
-     "weights "
-     "of a .safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real pictures "
+     "weights of a .safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real "
+     "pictures "
      "(builtin)"},
     {"count", 'n', false, "N",
      "generated pictures: drawn from a run (5000), or at most used (all); with --likelihood real "
