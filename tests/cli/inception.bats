@@ -40,6 +40,13 @@ evaluate() {
     says '"width": 2048'
 }
 
+@test "pictures held out have features of the same network" {
+    "$DDPM" synth --out held --count 11 --size 16 --seed 3 2>/dev/null
+    evaluate "$at/fresh" --against "$at/real" --held-out held --features "$at/weights.safetensors"
+    succeeds
+    says "features     inception, 2048 numbers" "by features"
+}
+
 @test "a run's pictures" {
     make_run run "$at/real" 1
     evaluate run --against "$at/real" -n 10 --sampler ddim --sampling-steps 2 --features "$at/weights.safetensors"
