@@ -127,11 +127,17 @@ static ddpm_status check_learned_variance(const struct ddpm_config *config)
 
 static ddpm_status check_training(const struct ddpm_training_config *training)
 {
-    if (training->lr_schedule == DDPM_LR_COSINE && training->warmup >= training->steps)
+    if (training->lr_schedule != DDPM_LR_CONSTANT && training->warmup >= training->steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option warmup: got %lld with the cosine lr-schedule, want fewer than "
+                          "option warmup: got %lld with the %s lr-schedule, want fewer than "
                           "the %lld steps of the run",
-                          (long long)training->warmup, (long long)training->steps);
+                          (long long)training->warmup,
+                          training->lr_schedule == DDPM_LR_COSINE ? "cosine" : "linear",
+                          (long long)training->steps);
+    if (training->ema == DDPM_EMA_POWER && training->ema_second > 0 && training->ema_second < 0.001)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option ema-second: got %g, want 0 or a number in [0.001, 0.28]",
+                          training->ema_second);
     return DDPM_OK;
 }
 

@@ -26,7 +26,8 @@ static const char argument[] =
 static const char pictures[] = "--data takes a folder of pictures, or a file of ddpm pack";
 static const char optimizer[] =
     "it is AdamW always, with --beta1, --beta2, --eps and --weight-decay";
-static const char averaged[] = "an average is kept always: --ema-decay, --ema-every, --ema-after";
+static const char averaged[] =
+    "an average is kept always: --ema, --ema-decay, --ema-every, --ema-after";
 static const char networks[] = "--network chooses among three U-Nets; --dim and --dim-mults widen";
 static const char respaced[] = "--sampler NAME --sampling-steps N, for example ddim and 25";
 static const char solvers[] = "--sampler auto or a name of ddpm sample --help";
@@ -70,7 +71,7 @@ static const struct ddpm_foreign_name names[] = {
     /* the average */
     SAME("ema-rate", "ema-decay"), SAME("ema-max-decay", "ema-decay"), SAME("ema-beta", "ema-decay"),
     SAME("ema-update-every", "ema-every"), SAME("ema-start", "ema-after"),
-    SAME("ema-update-after-step", "ema-after"), {"use-ema", NULL, averaged}, {"ema", NULL, averaged},
+    SAME("ema-update-after-step", "ema-after"), {"use-ema", NULL, averaged},
     /* the diffusion */
     SAME("num-train-timesteps", "timesteps"), SAME("num-timesteps", "timesteps"),
     SAME("diffusion-steps", "timesteps"), SAME("ddpm-num-steps", "timesteps"),

@@ -91,10 +91,14 @@ struct ddpm_value *ddpm_blend(struct ddpm_graph *graph, struct ddpm_value *mask,
                               struct ddpm_value *a, struct ddpm_value *b, struct ddpm_value *into);
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
                                       struct ddpm_value *losses);
-/* copies: the weights in bf16, or NULL: none are kept. */
+struct ddpm_adamw_options {    /* each may be NULL: none */
+    struct ddpm_value *copies, /* the weights in bf16 */
+        *second_ema, *rules;   /* enum ddpm_adamw_rule for every DDPM_RULE_ELEMENTS elements */
+};
 void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
                 struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
-                struct ddpm_value *v, struct ddpm_value *ema, struct ddpm_value *copies);
+                struct ddpm_value *v, struct ddpm_value *ema,
+                const struct ddpm_adamw_options *options);
 /* copies = weights, rounded to bf16 as adamw does. */
 void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,
                        struct ddpm_value *copies);

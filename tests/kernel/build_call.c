@@ -237,6 +237,12 @@ static void build_optimizer(struct case_state *state, const struct parts *parts)
         state->out[4] = parts->data;
         state->out[4].view.dtype = DDPM_BF16;
     }
+    if (state->test.option == 4) {
+        const int64_t elements = parts->data.view.c;
+        state->in[3] = make(ROLE_RULES, DDPM_U8, 1, 1, 1,
+                            (elements + DDPM_RULE_ELEMENTS - 1) / DDPM_RULE_ELEMENTS);
+        state->out[5] = parts->data;
+    }
 }
 
 /* What no other function builds: every input and the output are one shape, but for these. */

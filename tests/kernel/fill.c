@@ -78,7 +78,8 @@ static double activation_value(const struct kernel_case *test, struct ddpm_rando
     }
 }
 
-/* ADAMW's options: 0 plain, 1 clipped, 2 EMA that copies, 3 norm not finite. */
+/* ADAMW's options: 0 plain, 1 clipped, 2 EMA that copies, 3 norm not finite, 4 with rules and a
+ * second EMA. */
 static double hyper_value(const struct kernel_case *test, int64_t c)
 {
     switch (c) {
@@ -100,6 +101,8 @@ static double hyper_value(const struct kernel_case *test, int64_t c)
         return test->option == 1 ? 0.75 : 0;
     case DDPM_HYPER_EMA_DECAY:
         return test->option == 2 ? 0 : 0.995;
+    case DDPM_HYPER_SECOND_DECAY:
+        return 0.75;
     default:
         return 0;
     }
@@ -193,6 +196,8 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
         return test->op == DDPM_OP_ADAMW && test->option == 3 ? (double)NAN : 2.5;
     case ROLE_HYPER:
         return hyper_value(test, c);
+    case ROLE_RULES:
+        return (double)(c % 4);
     case ROLE_STATS:
     case ROLE_COPY:
         break;

@@ -133,8 +133,9 @@ int case_options(enum ddpm_op op)
     case DDPM_OP_GROUP_NORM_BACKWARD:
     case DDPM_OP_CONCAT:
     case DDPM_OP_COMBINE:
-    case DDPM_OP_ADAMW:
         return 4;
+    case DDPM_OP_ADAMW:
+        return 5;
     case DDPM_OP_ACTIVATION:
     case DDPM_OP_ACTIVATION_BACKWARD:
     case DDPM_OP_GRADIENT_NORM:

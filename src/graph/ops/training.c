@@ -204,7 +204,8 @@ struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_valu
 
 void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
                 struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
-                struct ddpm_value *v, struct ddpm_value *ema, struct ddpm_value *copies)
+                struct ddpm_value *v, struct ddpm_value *ema,
+                const struct ddpm_adamw_options *options)
 {
     struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_ADAMW, "adamw");
     if (!node || !gradients || !norm || !hyper || !weights || !m || !v || !ema)
@@ -216,7 +217,9 @@ void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct d
     node->out[1] = m;
     node->out[2] = v;
     node->out[3] = ema;
-    node->out[4] = copies;
+    node->out[4] = options->copies;
+    node->in[3] = options->rules;
+    node->out[5] = options->second_ema;
 }
 
 void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,

@@ -1,0 +1,135 @@
+/* The optimizers, averages and draws of recipes through the public interface: training goes on as
+ * if it had never stopped, on every number of threads, and the second average is counted and kept.
+ */
+#include "run_support.h"
+
+#include "training/trainer_state.h"
+
+enum { SIDE = 8 };
+
+/* The options, and whether a second average is kept. */
+static const struct {
+    const char *options;
+    bool second;
+} runs[] = {
+    {"decay=matrices weight-decay=0.5 beta1=0.8 beta2=0.95 lr-schedule=linear warmup=2", false},
+    {"ema=power ema-every=1", true},
+    {"ema=power ema-every=2 ema-length=0.2 ema-second=0 lr-schedule=cosine", false},
+    {"recipe=fast", true},
+    {"recipe=best accumulate=2", true},
+};
+enum { RUNS = sizeof runs / sizeof *runs };
+
+static char *folder_with_pictures(void)
+{
+    char *folder = make_folder();
+    write_pictures(in_folder(folder, "p.npy"), 7, SIDE);
+    return folder;
+}
+
+static void assert_same_state(const char *folder, const char *a, const char *b, bool second)
+{
+    static const char *const files[] = {"model", "ema", "optimizer", "ema-second"};
+    for (int i = 0; i < 3 + second; ++i) {
+        char x[96], y[96];
+        snprintf(x, sizeof x, "%s/checkpoints/latest/%s.safetensors", a, files[i]);
+        snprintf(y, sizeof y, "%s/checkpoints/latest/%s.safetensors", b, files[i]);
+        assert_same_file(in_folder(folder, x), in_folder(folder, y));
+    }
+}
+
+static void train(const char *folder, const char *options, const char *name, int begin, int count)
+{
+    struct run run;
+    start(&run, folder, options);
+    if (begin > 0)
+        assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, name)));
+    steps(&run, count);
+    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, name)));
+    end(&run);
+}
+
+static void going_on_is_as_never_having_stopped(void **state)
+{
+    (void)state;
+    for (int i = 0; i < RUNS; ++i) {
+        char *folder = folder_with_pictures(), threads[200];
+        snprintf(threads, sizeof threads, "%s threads=1", runs[i].options);
+        train(folder, threads, "straight", 0, 6);
+        snprintf(threads, sizeof threads, "%s threads=3", runs[i].options);
+        train(folder, threads, "run", 0, 3);
+        train(folder, threads, "run", 3, 3);
+        assert_same_state(folder, "straight", "run", runs[i].second);
+        const char *file = in_folder(folder, "run/checkpoints/latest/ema-second.safetensors");
+        assert_int_equal(access(file, F_OK) == 0, runs[i].second);
+        remove_folder(folder);
+    }
+}
+
+/* What makes the averages what they are may not change. */
+static void another_average_is_refused(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"ema=exponential", "ema-length=0.2", "ema-second=0"};
+    char *folder = folder_with_pictures();
+    struct run run;
+    train(folder, "ema=power", "run", 0, 1);
+    for (size_t i = 0; i < sizeof others / sizeof *others; ++i) {
+        char options[64], words[64];
+        snprintf(options, sizeof options, "ema=power %s", others[i]);
+        snprintf(words, sizeof words, "cannot go on: %.*s is ", (int)strcspn(others[i], "="),
+                 others[i]);
+        start(&run, folder, options);
+        assert_error(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")),
+                     DDPM_ERROR_MISMATCH, words);
+        end(&run);
+    }
+    train(folder, "ema=power lr=0.01 decay=matrices weight-decay=0 recipe=none", "run", 1, 1);
+    remove_folder(folder);
+}
+
+/* A checkpoint whose second average is gone or damaged is refused. */
+static void a_checkpoint_without_its_second_average_is_refused(void **state)
+{
+    (void)state;
+    char *folder = folder_with_pictures();
+    struct run run;
+    train(folder, "ema=power", "run", 0, 1);
+    const char *file = in_folder(folder, "run/checkpoints/latest/ema-second.safetensors");
+    assert_int_equal(unlink(file), 0);
+    start(&run, folder, "ema=power");
+    assert_true(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")) != DDPM_OK);
+    assert_non_null(strstr(ddpm_error_message(), "ema-second.safetensors"));
+    end(&run);
+    remove_folder(folder);
+}
+
+static uint64_t planned(const char *options)
+{
+    struct ddpm_network *network = tiny_network(options);
+    struct ddpm_memory_plan plan;
+    assert_ok(ddpm_trainer_measure(network, NULL, &plan));
+    ddpm_network_destroy(&network);
+    return plan.weights;
+}
+
+static void the_second_average_is_planned(void **state)
+{
+    (void)state;
+    struct ddpm_network *network = tiny_network(NULL);
+    const uint64_t slab = ddpm_weight_set_bytes(&network->weights);
+    ddpm_network_destroy(&network);
+    assert_int_equal(planned("ema=power"), planned("ema=exponential") + slab);
+    assert_int_equal(planned("ema=power ema-second=0"), planned("ema=exponential"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(going_on_is_as_never_having_stopped),
+        cmocka_unit_test(another_average_is_refused),
+        cmocka_unit_test(a_checkpoint_without_its_second_average_is_refused),
+        cmocka_unit_test(the_second_average_is_planned),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
