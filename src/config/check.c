@@ -141,6 +141,16 @@ static ddpm_status check_training(const struct ddpm_training_config *training)
     return DDPM_OK;
 }
 
+static ddpm_status check_data(const struct ddpm_config *config)
+{
+    const struct ddpm_diffusion_config *diffusion = &config->diffusion;
+    if (config->data.rotate && diffusion->image_height != diffusion->image_width)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option rotate: got on with pictures of %lldx%lld, want square ones",
+                          (long long)diffusion->image_height, (long long)diffusion->image_width);
+    return DDPM_OK;
+}
+
 static ddpm_status check_device(const char *device)
 {
     const char *number = device + strlen("cuda:");
@@ -171,6 +181,7 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
     DDPM_TRY(check_objective(&config->diffusion));
     DDPM_TRY(check_learned_variance(config));
     DDPM_TRY(check_training(&config->training));
+    DDPM_TRY(check_data(config));
     DDPM_TRY(ddpm_validation_parse(config->data.validation, &validation));
     return check_device(config->run.device);
 }

@@ -135,7 +135,7 @@ struct ddpm_training_config {
 
 struct ddpm_data_config {
     char data[DDPM_MAX_PATH]; /* folder or .npy; "" when none */
-    bool flip;
+    bool flip, rotate;
     int crop;                         /* enum ddpm_crop of data/resize.h: 0 centre, 1 random */
     int64_t decode_threads, prefetch; /* 0: chosen; batches ahead */
     char validation[DDPM_MAX_PATH];   /* as config/validation.h reads it */

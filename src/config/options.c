@@ -263,6 +263,8 @@ const struct ddpm_option ddpm_options[] = {
     TEXT("data", "DIR|FILE.npy", data.data, "", DATA, "data",
          "folder of pictures, searched recursively, or packed file"),
     SWITCH("flip", data.flip, "on", DATA, "flip", "mirror half of the pictures left to right", LOCKED),
+    SWITCH("rotate", data.rotate, "off", DATA, "rotate", "turn square pictures by 0 to 3 quarter turns",
+           .locked = DDPM_LOCKED_OR_DEFAULT),
     CHOICE("crop", "center|random", data.crop, "center", crops, DATA, "crop",
            "part kept of a picture that is larger than image-size", LOCKED),
     INTEGER("decode-threads", data.decode_threads, "0", IN(0, 1024), DATA, "decode_threads",

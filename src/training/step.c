@@ -118,6 +118,7 @@ static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
         .start_step = (uint64_t)steps_queued(trainer),
         .shuffle = true,
         .flip = config->data.flip,
+        .rotate = config->data.rotate,
         .allocator = device->backend->allocate_host ? &pinned : NULL,
     };
     return ddpm_prefetch_create(&trainer->prefetch, ddpm_data_trained_on(trainer->data), &options);

@@ -174,7 +174,9 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
     case ROLE_PICTURE:
         return r.v[0] % 256;
     case ROLE_FLIP:
-        return p % 2 == 0;
+        if (test->shape.h != test->shape.w) /* no quarter turns */
+            return (double)(p % 2 + 4 * (p / 2 % 2));
+        return (double)(p % 8);
     case ROLE_TIMESTEP:
         if (test->op == DDPM_OP_TIMESTEP_EMBEDDING)
             return p == 0 ? 0 : p == 1 ? 999 : r.v[0] % 1000;

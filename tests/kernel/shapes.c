@@ -59,7 +59,7 @@ static const struct case_shape *const embeddings =
 
 static const struct case_shape *const pictures =
     LIST(IMAGE(1, 1, 1, 1), IMAGE(2, 5, 7, 3), IMAGE(3, 8, 4, 4), IMAGE(1, 9, 9, 1),
-         IMAGE(2, 16, 12, 3), IMAGE(1, 33, 20, 3));
+         IMAGE(2, 16, 12, 3), IMAGE(1, 33, 20, 3), IMAGE(9, 4, 4, 3));
 
 static const struct case_shape *const batches =
     LIST(IMAGE(1, 1, 1, 1), IMAGE(3, 1, 1, 1), IMAGE(17, 1, 1, 1));

@@ -167,6 +167,7 @@ static void options_that_a_run_keeps(void **state)
         "ema",
         "ema-length",
         "ema-second",
+        "rotate",
     };
     size_t found = 0;
     for (int lock = DDPM_LOCKED; lock < DDPM_LOCK_COUNT; ++lock)

@@ -15,6 +15,8 @@ static const struct {
     {"decay=matrices weight-decay=0.5 beta1=0.8 beta2=0.95 lr-schedule=linear warmup=2", false},
     {"ema=power ema-every=1", true},
     {"ema=power ema-every=2 ema-length=0.2 ema-second=0 lr-schedule=cosine", false},
+    {"rotate=on", false},
+    {"rotate=on flip=off accumulate=2", false},
     {"recipe=fast", true},
     {"recipe=best accumulate=2", true},
 };
@@ -104,6 +106,71 @@ static void a_checkpoint_without_its_second_average_is_refused(void **state)
     remove_folder(folder);
 }
 
+/* A picture turned by a quarter, counterclockwise: its last column becomes its first row. */
+static void turn(float *x)
+{
+    float before[SIDE * SIDE * 3];
+    memcpy(before, x, sizeof before);
+    for (int h = 0; h < SIDE; ++h)
+        for (int w = 0; w < SIDE; ++w)
+            memcpy(x + (h * SIDE + w) * 3, before + (w * SIDE + SIDE - 1 - h) * 3, 3 * sizeof *x);
+}
+
+static void mirror(float *x)
+{
+    float before[SIDE * SIDE * 3];
+    memcpy(before, x, sizeof before);
+    for (int p = 0; p < SIDE * SIDE; ++p)
+        memcpy(x + p * 3, before + (p - p % SIDE + SIDE - 1 - p % SIDE) * 3, 3 * sizeof *x);
+}
+
+/* What the network was trained with is one of the eight turned pictures: which, or -1. */
+static int symmetry_of(const float *got, const float *picture)
+{
+    float x[SIDE * SIDE * 3];
+    for (int i = 0; i < 8; ++i) {
+        memcpy(x, picture, sizeof x);
+        if (i & 1)
+            mirror(x);
+        for (int turns = 0; turns < i >> 1; ++turns)
+            turn(x);
+        if (memcmp(x, got, sizeof x) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static void pictures_are_mirrored_and_turned(void **state)
+{
+    (void)state;
+    enum { VALUES = SIDE * SIDE * 3 };
+    char *folder = make_folder();
+    float x0[2 * VALUES], picture[VALUES];
+    uint8_t pixels[VALUES];
+    const int64_t shape[] = {1, SIDE, SIDE, 3};
+    int seen[8] = {0};
+    struct run run;
+    for (int i = 0; i < VALUES; ++i) {
+        pixels[i] = (uint8_t)i;
+        picture[i] = (float)(2 * i % 512) / 255.0f - 1.0f;
+    }
+    assert_ok(ddpm_npy_write(in_folder(folder, "p.npy"), DDPM_NPY_U8, 4, shape, pixels));
+    start(&run, folder, "rotate=on");
+    for (int i = 0; i < 40; ++i) {
+        steps(&run, 1);
+        assert_ok(ddpm_graph_read(run.trainer->graph, run.trainer->x0, x0));
+        for (int b = 0; b < 2; ++b) {
+            const int symmetry = symmetry_of(x0 + b * VALUES, picture);
+            assert_in_range(symmetry, 0, 7);
+            ++seen[symmetry];
+        }
+    }
+    for (int i = 0; i < 8; ++i)
+        assert_true(seen[i] > 0);
+    end(&run);
+    remove_folder(folder);
+}
+
 static uint64_t planned(const char *options)
 {
     struct ddpm_network *network = tiny_network(options);
@@ -129,6 +196,7 @@ int main(void)
         cmocka_unit_test(going_on_is_as_never_having_stopped),
         cmocka_unit_test(another_average_is_refused),
         cmocka_unit_test(a_checkpoint_without_its_second_average_is_refused),
+        cmocka_unit_test(pictures_are_mirrored_and_turned),
         cmocka_unit_test(the_second_average_is_planned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

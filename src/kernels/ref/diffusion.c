@@ -4,16 +4,32 @@
 #include "core/random.h"
 #include "kernels/ref/ref.h"
 
-/* x = 2·p/255 - 1, mirrored where flip is 1.
+/* The pixel of a picture that comes to (h, w) when it is mirrored, then turned. */
+static int64_t turned_from(const struct ddpm_tensor *x, int flip, int64_t n, int64_t h, int64_t w)
+{
+    const int turns = flip >> 1;
+    if (turns & 1) { /* of a square: row w, counted from above, of the column h from the right */
+        const int64_t row = w;
+        w = x->w - 1 - h;
+        h = row;
+    }
+    if (turns & 2) {
+        h = x->h - 1 - h;
+        w = x->w - 1 - w;
+    }
+    return ref_pixel(x, n, h, flip & 1 ? x->w - 1 - w : w);
+}
+
+/* x = 2·p/255 - 1, where bit 0 of flip is set mirrored left to right, then turned counterclockwise
+ * by flip >> 1 quarter turns.
  * in: p uint8 [B,H,W,C], flip uint8 [B,1,1,1]; out: x [B,H,W,C] */
 ddpm_status ddpm_ref_normalize_pictures(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *pictures = &call->in[0], *flip = &call->in[1], *x = &call->out[0];
     for (int64_t n = 0; n < x->n; ++n) {
-        const bool mirrored = ref_get(flip, n, 0) > 0;
         for (int64_t h = 0; h < x->h; ++h) {
             for (int64_t w = 0; w < x->w; ++w) {
-                int64_t from = ref_pixel(x, n, h, mirrored ? x->w - 1 - w : w);
+                int64_t from = turned_from(x, (int)ref_get(flip, n, 0), n, h, w);
                 for (int64_t c = 0; c < x->c; ++c)
                     ref_set(x, ref_pixel(x, n, h, w), c, 2 * ref_get(pictures, from, c) / 255 - 1);
             }
