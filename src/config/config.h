@@ -53,6 +53,7 @@ enum ddpm_loss_weight { DDPM_WEIGHT_NONE, DDPM_WEIGHT_MIN_SNR, DDPM_WEIGHT_SOFT_
 enum ddpm_flow_times { DDPM_FLOW_UNIFORM, DDPM_FLOW_LOGIT_NORMAL };
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
 enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE, DDPM_LR_LINEAR };
+enum ddpm_optimizer_kind { DDPM_ADAMW, DDPM_MUON };
 enum ddpm_decayed { DDPM_DECAY_ALL, DDPM_DECAY_MATRICES };
 enum ddpm_ema { DDPM_EMA_EXPONENTIAL, DDPM_EMA_POWER };
 
@@ -119,6 +120,7 @@ struct ddpm_sampling_config {
 struct ddpm_training_config {
     int recipe; /* enum ddpm_recipe: a name only, the values are those of the other members */
     int64_t batch_size, accumulate, steps;
+    int optimizer; /* enum ddpm_optimizer_kind */
     double lr, beta1, beta2, eps, weight_decay;
     int decay;            /* enum ddpm_decayed: what weight_decay is for */
     double max_grad_norm; /* 0: off */
@@ -128,6 +130,7 @@ struct ddpm_training_config {
     double ema_length, ema_second; /* of power, as parts of the run so far; second: 0: none */
     double ema_decay;
     int64_t ema_every, ema_after;
+    int64_t noise_candidates; /* draws of noise for a picture, of which the nearest is taken */
     int64_t save_every, sample_every, num_samples, scale, keep;
     int64_t validate_every, patience; /* steps; 0: chosen. validations; 0: off */
     uint64_t seed;

@@ -25,7 +25,7 @@ static const char argument[] =
     "a run, checkpoint or weights file is given without a name: ddpm sample RUN --out DIR";
 static const char pictures[] = "--data takes a folder of pictures, or a file of ddpm pack";
 static const char optimizer[] =
-    "it is AdamW always, with --beta1, --beta2, --eps and --weight-decay";
+    "--optimizer adamw or muon, with --beta1, --beta2, --eps and --weight-decay";
 static const char averaged[] =
     "an average is kept always: --ema, --ema-decay, --ema-every, --ema-after";
 static const char networks[] = "--network chooses among three U-Nets; --dim and --dim-mults widen";
@@ -58,8 +58,7 @@ static const struct ddpm_foreign_name names[] = {
     SAME("adam-epsilon", "eps"), SAME("adam-eps", "eps"), SAME("epsilon", "eps"),
     SAME("adam-weight-decay", "weight-decay"), SAME("wd", "weight-decay"),
     {"adam-betas", "beta1", "--beta1 and --beta2"}, {"betas", "beta1", "--beta1 and --beta2"},
-    {"optimizer", NULL, optimizer}, {"optimizer-type", NULL, optimizer},
-    {"use-8bit-adam", NULL, optimizer}, {"momentum", "beta1", optimizer},
+    {"optimizer-type", "optimizer", optimizer}, {"use-8bit-adam", "optimizer", optimizer}, {"momentum", "beta1", optimizer},
     SAME("grad-clip", "max-grad-norm"), SAME("clip-grad-norm", "max-grad-norm"),
     SAME("gradient-clip-val", "max-grad-norm"), SAME("clip-grad", "max-grad-norm"),
     /* batches */

@@ -71,6 +71,7 @@ static const char *const loss_weights[] = {"none", "min-snr", "soft-min-snr", NU
 static const char *const flow_times[] = {"uniform", "logit-normal", NULL};
 static const char *const losses[] = {"l2", "l1", NULL};
 static const char *const lr_schedules[] = {"constant", "cosine", "linear", NULL};
+static const char *const optimizers[] = {"adamw", "muon", NULL};
 static const char *const decayed[] = {"all", "matrices", NULL};
 static const char *const averages[] = {"exponential", "power", NULL};
 static const char *const crops[] = {"center", "random", NULL};
@@ -214,6 +215,9 @@ const struct ddpm_option ddpm_options[] = {
     INTEGER("steps", training.steps, "37000", IN(1, 1e9), TRAINING, "train_num_steps",
             "optimizer steps of the whole run"),
     NUMBER("lr", training.lr, "1e-4", ABOVE(0, 100), TRAINING, "train_lr", "learning rate"),
+    CHOICE("optimizer", "adamw|muon", training.optimizer, "adamw", optimizers, TRAINING, "optimizer",
+           "adamw, or muon: orthogonal steps for convolutions and linear layers, adamw for the rest",
+           .locked = DDPM_LOCKED_OR_DEFAULT),
     NUMBER("beta1", training.beta1, "0.9", BELOW(0, 1), TRAINING, "beta1",
            "AdamW: decay of the first moment"),
     NUMBER("beta2", training.beta2, "0.99", BELOW(0, 1), TRAINING, "beta2",
@@ -243,6 +247,9 @@ const struct ddpm_option ddpm_options[] = {
             "steps between two updates of the EMA"),
     INTEGER("ema-after", training.ema_after, "100", IN(0, 1e9), TRAINING, "ema_after",
             "exponential: steps during which the EMA is a plain copy"),
+    INTEGER("noise-candidates", training.noise_candidates, "1", IN(1, 64), TRAINING, "noise_candidates",
+            "noise drawn for a picture, of which the nearest to it is taken; 1: any",
+            .locked = DDPM_LOCKED_OR_DEFAULT),
     INTEGER("save-every", training.save_every, "1000", IN(0, 1e9), TRAINING, "save_every",
             "steps between checkpoints; 0: at the end only"),
     INTEGER("sample-every", training.sample_every, "1000", IN(0, 1e9), TRAINING, "sample_every",

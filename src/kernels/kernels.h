@@ -45,6 +45,7 @@ enum ddpm_hyper {
     DDPM_HYPER_MAX_NORM,     /* 0: no clipping */
     DDPM_HYPER_EMA_DECAY,    /* d */
     DDPM_HYPER_SECOND_DECAY, /* of the second EMA */
+    DDPM_HYPER_MOMENTUM,     /* of muon */
     DDPM_HYPER_COUNT
 };
 
@@ -52,6 +53,13 @@ enum ddpm_hyper {
  */
 enum ddpm_adamw_rule { DDPM_RULE_DECAYS = 1, DDPM_RULE_STEPS = 2 };
 #define DDPM_RULE_ELEMENTS 16
+
+/* Muon's iterations, their coefficients, and its steps' root mean square beside AdamW's. */
+#define DDPM_MUON_ITERATIONS 5
+#define DDPM_MUON_A 3.4445
+#define DDPM_MUON_B (-4.7750)
+#define DDPM_MUON_C 2.0315
+#define DDPM_MUON_SCALE 0.2
 
 /* Columns of the coefficients of a learned variance; scale_noise reads the first two. */
 enum ddpm_variance_column {
@@ -76,6 +84,7 @@ struct ddpm_attributes {
     int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */
     bool per_batch;
     int timesteps; /* draw_timesteps: T */
+    int64_t rows;  /* muon: of the matrix */
     uint64_t seed; /* draws */
     uint32_t stream;
 };

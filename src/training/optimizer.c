@@ -1,4 +1,4 @@
-/* AdamW over one weight set. */
+/* AdamW and Muon over one weight set. */
 #include "training/optimizer.h"
 
 #include <math.h>
@@ -6,6 +6,8 @@
 
 #include "core/memory.h"
 #include "training/ema.h"
+
+static const double muon_momentum = 0.95;
 
 bool ddpm_second_ema_wanted(const struct ddpm_training_config *config)
 {
@@ -74,6 +76,29 @@ static int64_t rule_count(const struct ddpm_weight_set *set)
     return (set->parameters.slab_count + DDPM_RULE_ELEMENTS - 1) / DDPM_RULE_ELEMENTS;
 }
 
+/* Does Muon step it? A matrix [k, rest] that mixes channels: a convolution whose k is all of its
+ * outputs, which a depthwise one's is not. */
+static bool is_matrix(const struct ddpm_parameter *parameter)
+{
+    return parameter->rank > 1 && parameter->k == parameter->shape[0];
+}
+
+static void build_muon(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
+                       struct ddpm_value *gradients)
+{
+    const struct ddpm_weight_set *set = optimizer->set;
+    struct ddpm_value *weights = slab(graph, set, &set->slabs[0]);
+    struct ddpm_value *moments = slab(graph, set, &optimizer->m);
+    for (size_t i = 0; i < set->parameters.count; ++i) {
+        const struct ddpm_parameter *p = &set->parameters.items[i];
+        const int64_t count = ddpm_parameter_count(p);
+        if (is_matrix(p))
+            ddpm_muon(graph, ddpm_graph_view(graph, gradients, p->offset, count), optimizer->norm,
+                      optimizer->hyper, ddpm_graph_view(graph, weights, p->offset, count),
+                      ddpm_graph_view(graph, moments, p->offset, count), p->k);
+    }
+}
+
 void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
                                  struct ddpm_value *losses)
 {
@@ -83,7 +108,10 @@ void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_g
     optimizer->hyper = ddpm_graph_input(graph, DDPM_F32, 1, 1, 1, DDPM_HYPER_COUNT);
     optimizer->norm = ddpm_gradient_norm(graph, gradients, losses);
     optimizer->rules = NULL;
-    if (optimizer->config->decay == DDPM_DECAY_MATRICES)
+    if (optimizer->config->optimizer == DDPM_MUON)
+        build_muon(optimizer, graph, gradients);
+    if (optimizer->config->optimizer == DDPM_MUON ||
+        optimizer->config->decay == DDPM_DECAY_MATRICES)
         optimizer->rules = ddpm_graph_input(graph, DDPM_U8, 1, 1, 1, rule_count(set));
     const struct ddpm_adamw_options options = {
         .copies = copies(graph, set),
@@ -102,7 +130,8 @@ static uint8_t rule_of(const struct ddpm_optimizer *optimizer,
                        const struct ddpm_parameter *parameter)
 {
     const bool decays = optimizer->config->decay == DDPM_DECAY_ALL || parameter->rank > 1;
-    return (uint8_t)(DDPM_RULE_STEPS | (decays ? DDPM_RULE_DECAYS : 0));
+    const bool steps = optimizer->config->optimizer == DDPM_ADAMW || !is_matrix(parameter);
+    return (uint8_t)((steps ? DDPM_RULE_STEPS : 0) | (decays ? DDPM_RULE_DECAYS : 0));
 }
 
 ddpm_status ddpm_optimizer_write_rules(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph)
@@ -140,6 +169,7 @@ ddpm_status ddpm_optimizer_set_step(struct ddpm_optimizer *optimizer, struct ddp
         [DDPM_HYPER_CORRECTION1] = (float)(1 - pow(config->beta1, k)),
         [DDPM_HYPER_CORRECTION2] = (float)(1 - pow(config->beta2, k)),
         [DDPM_HYPER_MAX_NORM] = (float)config->max_grad_norm,
+        [DDPM_HYPER_MOMENTUM] = (float)muon_momentum,
         [DDPM_HYPER_EMA_DECAY] = (float)ddpm_ema_decay(config, done),
         [DDPM_HYPER_SECOND_DECAY] = (float)ddpm_second_ema_decay(config, done),
     };

@@ -1,5 +1,5 @@
-/* AdamW over one weight set: its moments, its hyper-parameters, the moving averages of the weights,
- * and its part of a graph. */
+/* AdamW over one weight set, or Muon for its matrices and AdamW for the rest: its moments, its
+ * hyper-parameters, the moving averages of the weights, and its part of a graph. */
 #ifndef DDPM_TRAINING_OPTIMIZER_H
 #define DDPM_TRAINING_OPTIMIZER_H
 
@@ -9,8 +9,9 @@
 struct ddpm_optimizer {
     struct ddpm_weight_set *set;               /* borrowed */
     const struct ddpm_training_config *config; /* borrowed; may change between steps */
-    void *m, *v;                               /* slabs on the set's device */
-    void *second_ema;                          /* as well; NULL: none */
+    void *m, *v; /* slabs on the set's device: AdamW's moments; Muon's momentum is in m, and its
+                  * part of v stays 0 */
+    void *second_ema; /* as well; NULL: none */
     bool holds_gradients;
     int copy;                                /* the part that refreshes the bf16 copies; -1: none */
     int update;                              /* the part that clips, steps and averages */

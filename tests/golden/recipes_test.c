@@ -44,6 +44,7 @@ static void set(struct ddpm_config *config, const json_t *run, const char *key, 
 static void read_run(const json_t *run, struct ddpm_config *config)
 {
     static const char *const options[][2] = {
+        {"optimizer", "optimizer"},
         {"steps", "steps"},
         {"lr", "lr"},
         {"warmup", "warmup"},
@@ -148,6 +149,8 @@ static void training_agrees_with_pytorch(void **state)
 {
     (void)state;
     run_training("recipes_adamw");
+    run_training("recipes_muon");
+    run_training("recipes_muon_att");
 }
 
 /* The exponents that EDM2's paper gives for its two profiles, and the length that an average really

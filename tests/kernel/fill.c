@@ -78,8 +78,8 @@ static double activation_value(const struct kernel_case *test, struct ddpm_rando
     }
 }
 
-/* ADAMW's options: 0 plain, 1 clipped, 2 EMA that copies, 3 norm not finite, 4 with rules and a
- * second EMA. */
+/* ADAMW's and MUON's options: 0 plain, 1 clipped, 2 EMA that copies, 3 norm not finite, 4 with
+ * rules and a second EMA. */
 static double hyper_value(const struct kernel_case *test, int64_t c)
 {
     switch (c) {
@@ -103,6 +103,8 @@ static double hyper_value(const struct kernel_case *test, int64_t c)
         return test->option == 2 ? 0 : 0.995;
     case DDPM_HYPER_SECOND_DECAY:
         return 0.75;
+    case DDPM_HYPER_MOMENTUM:
+        return 0.95;
     default:
         return 0;
     }
@@ -195,7 +197,9 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
     case ROLE_MASK:
         return mask_value(p);
     case ROLE_NORM:
-        return test->op == DDPM_OP_ADAMW && test->option == 3 ? (double)NAN : 2.5;
+        return (test->op == DDPM_OP_ADAMW || test->op == DDPM_OP_MUON) && test->option == 3
+                   ? (double)NAN
+                   : 2.5;
     case ROLE_HYPER:
         return hyper_value(test, c);
     case ROLE_RULES:

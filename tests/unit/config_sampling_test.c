@@ -164,9 +164,11 @@ static void options_that_a_run_keeps(void **state)
         "sigma-max",
         "edm-mean",
         "edm-deviation",
+        "optimizer",
         "ema",
         "ema-length",
         "ema-second",
+        "noise-candidates",
         "rotate",
     };
     size_t found = 0;

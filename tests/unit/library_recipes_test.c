@@ -17,6 +17,10 @@ static const struct {
     {"ema=power ema-every=2 ema-length=0.2 ema-second=0 lr-schedule=cosine", false},
     {"rotate=on", false},
     {"rotate=on flip=off accumulate=2", false},
+    {"optimizer=muon", false},
+    {"optimizer=muon decay=matrices max-grad-norm=0.5 ema=power accumulate=2", true},
+    {"noise-candidates=3", false},
+    {"objective=flow noise-candidates=4 offset-noise=0.1 accumulate=2", false},
     {"recipe=fast", true},
     {"recipe=best accumulate=2", true},
 };
@@ -68,11 +72,12 @@ static void going_on_is_as_never_having_stopped(void **state)
     }
 }
 
-/* What makes the averages what they are may not change. */
-static void another_average_is_refused(void **state)
+/* What makes a run what it is may not change. */
+static void another_run_is_refused(void **state)
 {
     (void)state;
-    static const char *const others[] = {"ema=exponential", "ema-length=0.2", "ema-second=0"};
+    static const char *const others[] = {"ema=exponential", "ema-length=0.2",     "ema-second=0",
+                                         "optimizer=muon",  "noise-candidates=2", "rotate=on"};
     char *folder = folder_with_pictures();
     struct run run;
     train(folder, "ema=power", "run", 0, 1);
@@ -171,6 +176,81 @@ static void pictures_are_mirrored_and_turned(void **state)
     remove_folder(folder);
 }
 
+static double distance(const float *a, const float *b, int count)
+{
+    double sum = 0;
+    for (int i = 0; i < count; ++i)
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    return sum;
+}
+
+/* Of the draws for this picture in this step, the first of which is that of a run without choice.
+ */
+static int nearest_draw(const float *picture, const float *noise, uint32_t step, uint32_t place)
+{
+    enum { VALUES = SIDE * SIDE * 3, CANDIDATES = 5 };
+    float draws[CANDIDATES][VALUES];
+    int nearest = 0;
+    for (uint32_t i = 0; i < CANDIDATES; ++i) {
+        ddpm_fill_normal(draws[i], VALUES, 9, DDPM_STREAM_NOISE + (i << 16), step, place);
+        if (distance(picture, draws[i], VALUES) < distance(picture, draws[nearest], VALUES))
+            nearest = (int)i;
+    }
+    assert_memory_equal(noise, draws[nearest], sizeof draws[nearest]);
+    return nearest;
+}
+
+static void noise_is_the_nearest_of_its_candidates(void **state)
+{
+    (void)state;
+    enum { VALUES = SIDE * SIDE * 3 };
+    char *folder = folder_with_pictures();
+    float x0[2 * VALUES], noise[2 * VALUES];
+    int chosen[5] = {0};
+    struct run run;
+    start(&run, folder, "noise-candidates=5 seed=9");
+    for (uint32_t step = 0; step < 20; ++step) {
+        steps(&run, 1);
+        assert_ok(ddpm_graph_read(run.trainer->graph, run.trainer->x0, x0));
+        assert_ok(ddpm_graph_read(run.trainer->graph, run.trainer->noise, noise));
+        for (uint32_t b = 0; b < 2; ++b)
+            ++chosen[nearest_draw(x0 + b * VALUES, noise + b * VALUES, step, b)];
+    }
+    for (int i = 0; i < 5; ++i)
+        assert_true(chosen[i] > 0);
+    end(&run);
+    remove_folder(folder);
+}
+
+/* A step whose gradient is not finite changes nothing, Muon's momentum included. */
+static void a_bad_step_changes_nothing(void **state)
+{
+    (void)state;
+    char *folder = folder_with_pictures();
+    struct run run;
+    struct ddpm_step_result result;
+    start(&run, folder, "optimizer=muon ema=power");
+    steps(&run, 2);
+    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "before")));
+    float *pictures = calloc(2 * SIDE * SIDE * 3, sizeof *pictures);
+    assert_non_null(pictures);
+    const int64_t t[2] = {3, 4};
+    pictures[7] = 3e38f;
+    const struct ddpm_step_input input = {.size = sizeof input,
+                                          .pictures = pictures,
+                                          .picture_count = 2 * SIDE * SIDE * 3,
+                                          .timesteps = t,
+                                          .timestep_count = 2,
+                                          .noise = pictures,
+                                          .noise_count = 2 * SIDE * SIDE * 3};
+    assert_int_equal(ddpm_trainer_step_given(run.trainer, &input, &result), DDPM_ERROR_NOT_FINITE);
+    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "after")));
+    assert_same_state(folder, "before", "after", true);
+    free(pictures);
+    end(&run);
+    remove_folder(folder);
+}
+
 static uint64_t planned(const char *options)
 {
     struct ddpm_network *network = tiny_network(options);
@@ -194,9 +274,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(going_on_is_as_never_having_stopped),
-        cmocka_unit_test(another_average_is_refused),
+        cmocka_unit_test(another_run_is_refused),
         cmocka_unit_test(a_checkpoint_without_its_second_average_is_refused),
         cmocka_unit_test(pictures_are_mirrored_and_turned),
+        cmocka_unit_test(noise_is_the_nearest_of_its_candidates),
+        cmocka_unit_test(a_bad_step_changes_nothing),
         cmocka_unit_test(the_second_average_is_planned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,30 @@ ddpm_status ddpm_ref_normalize_pictures(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
+static double squared_distance(const struct ddpm_tensor *a, const struct ddpm_tensor *b,
+                               int64_t picture)
+{
+    double sum = 0;
+    for (int64_t p = picture * a->h * a->w; p < (picture + 1) * a->h * a->w; ++p)
+        for (int64_t c = 0; c < a->c; ++c)
+            sum += (ref_get(a, p, c) - ref_get(b, p, c)) * (ref_get(a, p, c) - ref_get(b, p, c));
+    return sum;
+}
+
+/* y[n] = b[n] where it is nearer to x[n] than a[n], else a[n]. in: x, a, b [B,H,W,C]; out: y */
+ddpm_status ddpm_ref_nearest(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0], *a = &call->in[1], *b = &call->in[2];
+    const struct ddpm_tensor *y = &call->out[0];
+    for (int64_t n = 0; n < y->n; ++n) {
+        const bool second = squared_distance(x, b, n) < squared_distance(x, a, n);
+        for (int64_t p = n * y->h * y->w; p < (n + 1) * y->h * y->w; ++p)
+            for (int64_t c = 0; c < y->c; ++c)
+                ref_set(y, p, c, ref_get(second ? b : a, p, c));
+    }
+    return DDPM_OK;
+}
+
 /* t[b] = below(philox(seed; 0, sample_b, step_b, stream).v[0], T); per_batch: all as image 0.
  * in: counters int32 [B,1,1,2] = (sample, step); out: t int32 [B,1,1,1] */
 ddpm_status ddpm_ref_draw_timesteps(const struct ddpm_call *call)
