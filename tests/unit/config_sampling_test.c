@@ -164,6 +164,12 @@ static void options_that_a_run_keeps(void **state)
         "sigma-max",
         "edm-mean",
         "edm-deviation",
+        "optimizer",
+        "ema",
+        "ema-length",
+        "ema-second",
+        "noise-candidates",
+        "rotate",
     };
     size_t found = 0;
     for (int lock = DDPM_LOCKED; lock < DDPM_LOCK_COUNT; ++lock)
