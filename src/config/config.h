@@ -47,6 +47,7 @@ enum ddpm_loss_weight { DDPM_WEIGHT_NONE, DDPM_WEIGHT_MIN_SNR, DDPM_WEIGHT_SOFT_
 enum ddpm_flow_times { DDPM_FLOW_UNIFORM, DDPM_FLOW_LOGIT_NORMAL };
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
 enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE };
+enum ddpm_reduce { DDPM_REDUCE_FAST, DDPM_REDUCE_EXACT };
 
 /* What decides a network's parameters. Two configurations with the same one share weights. */
 struct ddpm_network_config {
@@ -118,6 +119,8 @@ struct ddpm_training_config {
     int64_t ema_every, ema_after;
     int64_t save_every, sample_every, num_samples, scale, keep;
     int64_t validate_every, patience; /* steps; 0: chosen. validations; 0: off */
+    int reduce;                       /* enum ddpm_reduce */
+    int64_t shares;                   /* of a step whose gradients are added up exactly */
     uint64_t seed;
 };
 
@@ -130,11 +133,13 @@ struct ddpm_data_config {
 };
 
 struct ddpm_run_config {
-    int64_t threads; /* 0: all */
-    int precision;   /* enum ddpm_precision */
-    char device[64]; /* "auto", "cpu", "cuda:0" */
-    bool direct;     /* --conv direct: no Winograd */
-    bool low_memory; /* --memory low: blocks are computed again in the backward pass */
+    int64_t threads;     /* 0: all */
+    int precision;       /* enum ddpm_precision */
+    char device[64];     /* "auto", "cpu", "cuda:0" */
+    int ranks;           /* enum ddpm_ranks_choice of ranks/ranks.h */
+    double rank_timeout; /* seconds */
+    bool direct;         /* --conv direct: no Winograd */
+    bool low_memory;     /* --memory low: blocks are computed again in the backward pass */
 };
 
 struct ddpm_config {
