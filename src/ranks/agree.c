@@ -8,10 +8,6 @@
 
 enum { TEXT_BYTES = 2048 };
 
-struct fare {
-    int32_t status, signal;
-};
-
 ddpm_status ddpm_ranks_share_failure(struct ddpm_ranks *ranks, int failed, ddpm_status status)
 {
     char text[TEXT_BYTES] = "", name[DDPM_HOST_BYTES + 24];
@@ -23,7 +19,7 @@ ddpm_status ddpm_ranks_share_failure(struct ddpm_ranks *ranks, int failed, ddpm_
 }
 
 /* The first failure, or -1. A signal is told apart from what failed: it comes last. */
-static int first_failure(const struct fare *all, int count)
+static int first_failure(const struct ddpm_rank_fare *all, int count)
 {
     int stopped = -1;
     for (int rank = 0; rank < count; ++rank) {
@@ -37,13 +33,10 @@ static int first_failure(const struct fare *all, int count)
 
 ddpm_status ddpm_ranks_agree(struct ddpm_ranks *ranks, ddpm_status status, int *signal)
 {
-    struct fare *all;
     if (!ranks || ranks->lost)
         return status;
-    const size_t count = (size_t)ranks->count;
-    if (ddpm_new_array((void **)&all, count, sizeof *all, "ranks") != DDPM_OK)
-        abort(); /* a few bytes; the others would wait for this rank */
-    all[ranks->index] = (struct fare){(int32_t)status, signal ? *signal : 0};
+    struct ddpm_rank_fare *all = ranks->fares;
+    all[ranks->index] = (struct ddpm_rank_fare){(int32_t)status, signal ? *signal : 0};
     const ddpm_status met = ddpm_ranks_gather(ranks, all, sizeof *all);
     const int failed = met == DDPM_OK ? first_failure(all, ranks->count) : -1;
     ddpm_status result = met;
@@ -51,7 +44,6 @@ ddpm_status ddpm_ranks_agree(struct ddpm_ranks *ranks, ddpm_status status, int *
         *signal = all[rank].signal > *signal ? all[rank].signal : *signal;
     if (failed >= 0)
         result = ddpm_ranks_share_failure(ranks, failed, (ddpm_status)all[failed].status);
-    free(all);
     return result;
 }
 

@@ -37,6 +37,7 @@ static ddpm_status meet(struct ddpm_ranks *ranks, const struct ddpm_launcher *la
     const size_t count = (size_t)ranks->count;
     DDPM_TRY(ddpm_new_array((void **)&ranks->places, count, sizeof *ranks->places, "ranks"));
     DDPM_TRY(ddpm_new_array((void **)&ranks->waiting, count, sizeof *ranks->waiting, "ranks"));
+    DDPM_TRY(ddpm_new_array((void **)&ranks->fares, count, sizeof *ranks->fares, "ranks"));
     describe_place(&ranks->places[ranks->index]);
     return ddpm_ranks_gather(ranks, ranks->places, sizeof *ranks->places);
 }
@@ -97,6 +98,7 @@ static void release(struct ddpm_ranks *ranks)
 {
     free(ranks->places);
     free(ranks->waiting);
+    free(ranks->fares);
     free(ranks->shares.to);
     free(ranks->shares.from);
     free(ranks->shares.sums);

@@ -13,6 +13,11 @@ struct ddpm_rank_place {
     uint64_t processors; /* hash of the set that it may run on */
 };
 
+/* How a rank fares. */
+struct ddpm_rank_fare {
+    int32_t status, signal;
+};
+
 /* Where shares are added up, allocated by the first sum. */
 struct ddpm_share_buffers {
     float *to, *from, *sums;
@@ -25,6 +30,7 @@ struct ddpm_ranks {
     int index, count;
     double timeout;
     struct ddpm_rank_place *places; /* [count] */
+    struct ddpm_rank_fare *fares;   /* [count] */
     int sums[DDPM_MOST_SUMS];       /* requests under way */
     int sum_count;
     bool *waiting; /* [count]: ranks that have said they wait */

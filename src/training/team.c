@@ -280,7 +280,7 @@ ddpm_status ddpm_team_meet(struct ddpm_trainer *trainer, ddpm_status status)
     if (!team->ranks)
         return status == DDPM_OK && team->slab_count > 0 ? upload(trainer, team->slabs[0]) : status;
     if (ddpm_ranks_lost(team->ranks))
-        return status;
+        return status == DDPM_OK ? ddpm_ranks_wait(team->ranks) : status; /* fails, too */
     if (status != DDPM_OK)
         ddpm_team_hold(team, status);
     ddpm_status local = DDPM_OK;
