@@ -100,6 +100,8 @@ static int run_verb(const struct ddpm_verb *verb, int count, char *const *words)
     const bool prints = verb->prints || arguments.help;
     if (verb->joins && !arguments.help)
         status = ddpm_processes_begin(&arguments, status);
+    if (status == DDPM_OK && arguments.seed[0])
+        ddpm_log(DDPM_LOG_INFO, "the seed drawn is %s", arguments.seed);
     if (status == DDPM_OK && arguments.help)
         ddpm_verb_help(verb);
     else if (status == DDPM_OK)

@@ -39,7 +39,7 @@ static void divide_processors(void)
         ddpm_limit_processors(each > 1 ? each : 1);
 }
 
-ddpm_status ddpm_processes_begin(const struct ddpm_arguments *arguments, ddpm_status parsed)
+ddpm_status ddpm_processes_begin(struct ddpm_arguments *arguments, ddpm_status parsed)
 {
     struct ddpm_run_config run = {.ranks = DDPM_RANKS_AUTO, .rank_timeout = 60};
     char text[2048];
@@ -54,7 +54,8 @@ ddpm_status ddpm_processes_begin(const struct ddpm_arguments *arguments, ddpm_st
     if (!processes.ranks)
         return status;
     divide_processors();
-    return ddpm_ranks_agree(processes.ranks, status, NULL);
+    DDPM_TRY(ddpm_ranks_agree(processes.ranks, status, NULL));
+    return ddpm_ranks_broadcast(processes.ranks, 0, arguments->seed, sizeof arguments->seed);
 }
 
 void ddpm_processes_end(int exit_code)

@@ -9,8 +9,9 @@
 #include "ranks/ranks.h"
 
 /* Join the others as the options `ranks` and `rank-timeout` of the command line and of --config
- * say. `parsed`: how reading the command line went; the first failure of any rank is returned. */
-ddpm_status ddpm_processes_begin(const struct ddpm_arguments *arguments, ddpm_status parsed);
+ * say. `parsed`: how reading the command line went; the first failure of any rank is returned. A
+ * seed that was drawn becomes the same for all. */
+ddpm_status ddpm_processes_begin(struct ddpm_arguments *arguments, ddpm_status parsed);
 
 /* Part from them. After a failure that tore them apart, this ends all and does not return. */
 void ddpm_processes_end(int exit_code);

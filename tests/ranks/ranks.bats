@@ -248,6 +248,36 @@ whole() {
     one_error "first in"
 }
 
+@test "pictures are drawn by all, the same as by one" {
+    make_run run "$pictures" 2
+    for options in "--count 7 --batch 2" "--count 1" "--count 5 --from $(find "$pictures" -name "*.png" | sort | head -n 1) --strength 0.5 --array"; do
+        [[ "$options" != *--array ]] || options+=" $PWD/all.npy"
+        rm -rf one two
+        "$DDPM" sample run --out one --seed 4 --threads 1 --trajectory one.png --force $options
+        [[ "$options" != *--array* ]] || mv all.npy one.npy
+        run launch -n 3 "$DDPM" sample run --out two --seed 4 --threads 1 --trajectory two.png --force $options
+        succeeds
+        [ "$(grep -c '^drew ' <<< "$output")" -eq 1 ]
+        diff -r one two
+        cmp one.png two.png
+        [[ "$options" != *--array* ]] || cmp all.npy one.npy
+    done
+    run launch -n 2 "$DDPM" sample run --out drawn --seed random --threads 1 # one seed for all
+    succeeds
+    [ "$(grep -c '^the seed drawn is' <<< "$output")" -eq 1 ]
+}
+
+@test "drawing ends for all with one message" {
+    make_run run "$pictures" 2
+    run launch -n 2 "$DDPM" sample nothing --out drawn
+    one_error "nothing"
+    mkdir drawn && touch drawn/file
+    run launch -n 2 "$DDPM" sample run --out drawn
+    one_error "drawn"
+    run launch -n 1 "$DDPM" sample run --out new : -n 1 "$DDPM" sample run --out new --init missing.npy
+    one_error "rank 1" "missing.npy"
+}
+
 @test "on a device whose memory is not the host's" {
     [ -n "$EMULATED" ] || skip "no emulated device"
     export DDPM_CUDA_PLUGIN=$EMULATED
