@@ -203,7 +203,6 @@ static ddpm_status prepare_network(struct ddpm_train_run *run)
 
 static ddpm_status prepare_trainer(struct ddpm_train_run *run)
 {
-    DDPM_TRY(check_memory(run));
     DDPM_TRY(ddpm_network_allocate(run->network));
     return ddpm_trainer_create_among(ddpm_processes_ranks(), run->network, run->config, run->data,
                                      &run->trainer);
@@ -224,6 +223,7 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     DDPM_TRY(together(leads ? take_over(run) : DDPM_OK));
     DDPM_TRY(together(prepare_network(run)));
     DDPM_TRY(compare(run));
+    DDPM_TRY(together(check_memory(run)));
     DDPM_TRY(together(prepare_trainer(run)));
     DDPM_TRY(together(run->resume && leads ? resume(run) : DDPM_OK));
     DDPM_TRY(ddpm_trainer_share_state(run->trainer));

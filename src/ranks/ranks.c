@@ -242,11 +242,19 @@ int ddpm_ranks_hosts(const struct ddpm_ranks *ranks)
     return hosts;
 }
 
+int ddpm_ranks_here(const struct ddpm_ranks *ranks)
+{
+    int here = ranks == NULL;
+    for (int rank = 0; rank < ddpm_ranks_count(ranks) && ranks; ++rank)
+        here += strcmp(ranks->places[rank].host, ranks->places[ranks->index].host) == 0;
+    return here;
+}
+
 int ddpm_ranks_sharing(const struct ddpm_ranks *ranks)
 {
-    const struct ddpm_rank_place *own = &ranks->places[ranks->index];
-    int sharing = 0;
-    for (int rank = 0; rank < ranks->count; ++rank)
+    int sharing = ranks == NULL;
+    const struct ddpm_rank_place *own = ranks ? &ranks->places[ranks->index] : NULL;
+    for (int rank = 0; rank < ddpm_ranks_count(ranks) && ranks; ++rank)
         sharing += memcmp(&ranks->places[rank], own, sizeof *own) == 0;
     return sharing;
 }

@@ -40,10 +40,13 @@ void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code);
 int ddpm_ranks_index(const struct ddpm_ranks *ranks);
 int ddpm_ranks_count(const struct ddpm_ranks *ranks);
 
-/* The transport, "Open MPI v4.1.4"; the machines; the ranks that share this one's processors, this
- * one included. */
+/* The transport, "Open MPI v4.1.4"; the machines. */
 const char *ddpm_ranks_transport(const struct ddpm_ranks *ranks);
 int ddpm_ranks_hosts(const struct ddpm_ranks *ranks);
+
+/* The ranks on this one's machine, and those that share its processors, this one included; 1 for
+ * NULL. */
+int ddpm_ranks_here(const struct ddpm_ranks *ranks);
 int ddpm_ranks_sharing(const struct ddpm_ranks *ranks);
 
 /* Seconds that a rank is waited for, from now on. */

@@ -44,6 +44,14 @@ static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low
     return DDPM_OK;
 }
 
+/* Bytes that are free for this trainer; 0 when not known. */
+static size_t available_to(const struct ddpm_trainer *trainer)
+{
+    const bool divided = trainer->divides_memory && trainer->device->backend->host_memory;
+    const int ranks = divided ? ddpm_ranks_here(trainer->team.ranks) : 1;
+    return ddpm_device_available(trainer->device) / (size_t)ranks;
+}
+
 /* `need` bytes and `beside` more, which may be absurdly many. */
 static uint64_t together(uint64_t need, uint64_t beside)
 {
@@ -54,7 +62,7 @@ static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memo
 {
     uint64_t need;
     return lay_out(trainer, batch, low_memory, &need) == DDPM_OK &&
-           together(need, beside) <= ddpm_device_available(trainer->device);
+           together(need, beside) <= available_to(trainer);
 }
 
 static ddpm_status suggest_batch(const struct ddpm_trainer *trainer, int64_t micro, const char *how,
@@ -89,7 +97,7 @@ static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside
 ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
 {
     const struct ddpm_config *config = &trainer->config;
-    const size_t available = ddpm_device_available(trainer->device);
+    const size_t available = available_to(trainer);
     uint64_t need;
     char why[256];
     DDPM_TRY(lay_out(trainer, trainer->team.size, config->run.low_memory, &need));

@@ -11,7 +11,8 @@
 #include "ranks/ranks.h"
 
 /* ddpm_trainer_create(), ddpm_trainer_measure() and ddpm_trainer_check_memory() of a trainer among
- * `ranks` (borrowed, must outlive it; NULL: alone). Options reduce and shares are read, too. */
+ * `ranks` (borrowed, must outlive it; NULL: alone). Options reduce and shares are read, too. The
+ * check is for all ranks of a machine together, before any of them has allocated anything. */
 ddpm_status ddpm_trainer_create_among(struct ddpm_ranks *ranks, struct ddpm_network *network,
                                       const struct ddpm_config *config, struct ddpm_data *data,
                                       struct ddpm_trainer **out);

@@ -242,6 +242,7 @@ ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddp
 {
     struct ddpm_trainer trainer = {0};
     DDPM_REQUIRE(network);
+    trainer.divides_memory = true;
     ddpm_status status = describe(&trainer, network, config, ranks);
     if (status == DDPM_OK)
         status = check_config(&trainer.config, NULL, &trainer.team);
