@@ -60,8 +60,11 @@ static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
     } else {
         trainer->table =
             ddpm_graph_input(g, DDPM_F32, trainer->path.timesteps, 1, 1, DDPM_TRAINING_COLUMNS);
-        trainer->t = ddpm_draw_timesteps(g, trainer->counters, seed, (int)diffusion->timesteps,
-                                         diffusion->timestep_per_batch);
+        if (diffusion->timestep_per_batch && trainer->team.cuts > 1)
+            trainer->first_counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
+        trainer->t = ddpm_draw_timesteps(
+            g, trainer->first_counters ? trainer->first_counters : trainer->counters, seed,
+            (int)diffusion->timesteps, diffusion->timestep_per_batch);
         ddpm_graph_keep(trainer->t);
     }
     if (trainer->x0)
@@ -147,7 +150,7 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
                                               trainer->x0, variance);
     ddpm_graph_fuse(g, ~0u);
     trainer->parts.backward = ddpm_graph_begin_part(g, "backward");
-    const float share = 1.0f / (float)trainer->config.training.accumulate;
+    const float share = 1.0f / (float)trainer->team.total;
     struct ddpm_value *gradient =
         ddpm_loss_gradient(g, pass.predicted, pass.target, weight, loss, share);
     if (variance) /* ε̂ has the gradient of its own loss, the rest of the answer the term's */
@@ -160,13 +163,13 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
 static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
 {
     struct ddpm_player *player = &trainer->players[0];
-    const int64_t accumulate = trainer->config.training.accumulate;
+    const struct ddpm_team *team = &trainer->team;
     DDPM_TRY(ddpm_graph_create(player->network->dtype, &trainer->graph));
     struct ddpm_graph *g = trainer->graph;
     ddpm_graph_use(g, &player->network->weights, 0);
     g->reads_copies = true;
     g->recompute = low_memory;
-    g->repack = accumulate == 1 || low_memory;
+    g->repack = team->count == 1 || low_memory;
     ddpm_optimizer_build_copy(&player->optimizer, g);
     build_draw(trainer, batch);
     const struct ddpm_seed seed = build_loss(trainer);
@@ -174,8 +177,8 @@ static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_m
         DDPM_TRY(ddpm_graph_differentiate(g, &seed, 1, NULL));
     /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
     trainer->losses = trainer->loss;
-    if (accumulate > 1)
-        trainer->losses = ddpm_graph_input(g, DDPM_F32, batch * accumulate, 1, 1, 1);
+    if (team->total > 1)
+        trainer->losses = ddpm_graph_input(g, DDPM_F32, batch * team->total, 1, 1, 1);
     ddpm_optimizer_build_update(&player->optimizer, g, trainer->losses);
     return g->status;
 }
