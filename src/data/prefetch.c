@@ -78,7 +78,7 @@ static void make_sample(struct ddpm_prefetch *prefetch, struct ddpm_source_reade
     ddpm_status status = ddpm_source_read(
         reader, item, &random, slot->pixels + here * prefetch->item_bytes, &slot->items[here]);
     slot->flips[here] = (uint8_t)((options->flip ? random.v[0] >> 31 : 0) |
-                                   (options->rotate ? random.v[3] >> 30 << 1 : 0));
+                                  (options->rotate ? random.v[3] >> 30 << 1 : 0));
 
     pthread_mutex_lock(&prefetch->lock);
     if (status != DDPM_OK && (slot->status == DDPM_OK || (int)place < slot->failed_place)) {
