@@ -12,18 +12,16 @@
 
 #include <ddpm/trainer.h>
 
-#include "config/config_json.h"
-#include "drawing.h"
-#include "formats/file.h"
-#include "formats/json.h"
 #include "options.h"
 #include "outlook.h"
 #include "progress.h"
+#include "run_config.h"
 #include "run_folder.h"
 #include "run_log.h"
 #include "run_pictures.h"
 #include "run_samples.h"
 #include "run_validation.h"
+#include "train_run.h"
 
 /* Seconds between two writes of the log. */
 enum { FLUSH_SECONDS = 2 };
@@ -31,6 +29,7 @@ enum { FLUSH_SECONDS = 2 };
 struct run {
     const char *path;
     bool resume, again;        /* `again`: started before, but without a checkpoint */
+    const char *teacher;       /* that a new run begins from; NULL: none */
     char checkpoint[PATH_MAX]; /* to resume from */
     struct ddpm_config *config;
     struct ddpm_network *network;
@@ -48,37 +47,6 @@ struct run {
     double flushed;
     double unlogged; /* seconds of steps since the last row of the log */
 };
-
-/* Defaults, or the options of the run that goes on; then --config; then the command line. */
-static ddpm_status read_config(const struct ddpm_arguments *arguments, struct run *run)
-{
-    const char *file = ddpm_arguments_get(arguments, "config");
-    char *own;
-    DDPM_TRY(ddpm_config_create(&run->config));
-    if (run->resume) {
-        /* What the run's file does not say: a run of before there was validation. */
-        DDPM_TRY(ddpm_config_set(run->config, "validation", "off"));
-        DDPM_TRY(ddpm_path_join(&own, run->path, "config.json"));
-        ddpm_status status =
-            ddpm_path_exists(own)
-                ? ddpm_config_read(run->config, own)
-                : ddpm_raise(DDPM_ERROR_IO,
-                             "%s: there is no run to go on with (no config.json); without --resume "
-                             "a new one begins",
-                             run->path);
-        free(own);
-        DDPM_TRY(status);
-    }
-    if (file)
-        DDPM_TRY(ddpm_config_read(run->config, file));
-    DDPM_TRY(ddpm_arguments_apply(arguments, NULL, run->config));
-    DDPM_TRY(ddpm_config_check(run->config));
-    DDPM_TRY(ddpm_drawing_check(arguments, run->config, &run->evaluations));
-    json_t *probe; /* a path that is no UTF-8 must be known before there is a folder */
-    DDPM_TRY(ddpm_config_to_json(run->config, &probe));
-    json_decref(probe);
-    return DDPM_OK;
-}
 
 static ddpm_status read_numbers(struct run *run)
 {
@@ -153,9 +121,11 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     run->path = ddpm_arguments_get(arguments, "out");
     run->resume = ddpm_arguments_get(arguments, "resume") != NULL;
     run->saved = -1;
-    DDPM_TRY(read_config(arguments, run));
+    const struct ddpm_run_start start = {run->path, run->resume, run->teacher};
+    DDPM_TRY(ddpm_run_config_read(arguments, &start, &run->config, &run->evaluations));
     DDPM_TRY(read_numbers(run));
-    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config, run->resume ? run->path : NULL));
+    DDPM_TRY(
+        ddpm_run_pictures_settle(arguments, run->config, run->resume ? run->path : run->teacher));
     if (run->resume)
         DDPM_TRY(ddpm_run_folder_check_latest(run->path, run->steps));
     DDPM_TRY(take_over(run));
@@ -163,6 +133,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
     DDPM_TRY(check_memory(run));
     DDPM_TRY(ddpm_network_allocate(run->network));
+    DDPM_TRY(ddpm_run_start_weights(&start, run->network));
     DDPM_TRY(ddpm_trainer_create(run->network, run->config, run->data, &run->trainer));
     if (run->resume) {
         DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
@@ -188,6 +159,9 @@ static void describe(const struct run *run)
                              ddpm_bytes_text(a, (double)run->samples.bytes));
     ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
     ddpm_run_validation_describe(&run->validation);
+    if (run->teacher && !run->resume)
+        ddpm_progress_remark("begins    from %s, to draw in %" PRId64 " step%s", run->teacher,
+                             run->evaluations, run->evaluations == 1 ? "" : "s");
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
                          ddpm_count_text(b, run->steps));
@@ -351,9 +325,9 @@ static ddpm_status train(struct run *run)
     return run->sample_every > 0 ? sample(run) : DDPM_OK;
 }
 
-static ddpm_status run_verb(const struct ddpm_arguments *arguments)
+ddpm_status ddpm_train_run(const struct ddpm_arguments *arguments, const char *teacher)
 {
-    struct run run = {0};
+    struct run run = {.teacher = teacher};
     ddpm_status status = prepare(arguments, &run);
     if (status == DDPM_OK) {
         describe(&run);
@@ -371,6 +345,11 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
     ddpm_data_close(&run.data);
     ddpm_config_destroy(&run.config);
     return status;
+}
+
+static ddpm_status run_verb(const struct ddpm_arguments *arguments)
+{
+    return ddpm_train_run(arguments, NULL);
 }
 
 static const struct ddpm_verb_option options[] = {

@@ -83,6 +83,17 @@ static double exponential(const struct ddpm_path *path, int64_t steps, int64_t s
     return between_ends(path, steps, step, log, exp);
 }
 
+/* The noisiest level, then those that halve the rest in sigma/alpha to the power 1/7. */
+static double few(const struct ddpm_path *path, int64_t steps, int64_t step)
+{
+    static const double noisy = 80, clear = 0.002; /* Karras et al. 2022 */
+    if (step == 0)
+        return ddpm_path_end(path);
+    const double first = to_karras(noisy), last = to_karras(clear);
+    const double part = (double)step / (double)steps;
+    return ddpm_path_time(path, from_karras(first + part * (last - first)));
+}
+
 const struct ddpm_spacing ddpm_spacings[] = {
 #define SPACING(id, name, help, time) {name, help, time},
 #include "config/spacings.inc"

@@ -84,9 +84,7 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     wanted.churn_max = options->churn_max != 0 ? options->churn_max : wanted.churn_max;
     wanted.churn_noise = options->churn_noise != 0 ? options->churn_noise : wanted.churn_noise;
     wanted.threshold = options->threshold != 0 ? options->threshold : wanted.threshold;
-    sampler->chain =
-        ddpm_chain_resolve(&wanted, (enum ddpm_objective_kind)config->diffusion.objective,
-                           config->diffusion.timesteps);
+    sampler->chain = ddpm_chain_of(&wanted, &config->diffusion);
     sampler->chain.learned_variance = config->network.learned_variance;
     DDPM_TRY(give(sampler));
     options->sampler = sampler->chain.kind->name;
