@@ -74,12 +74,12 @@ struct ddpm_chain ddpm_chain_of(const struct ddpm_sampling_config *config,
 static ddpm_status check_distilled(const struct ddpm_chain *chain,
                                    const struct ddpm_diffusion_config *diffusion)
 {
-    const bool consistent = chain->kind == &ddpm_samplers[DDPM_SAMPLER_CONSISTENCY];
-    if (consistent && !diffusion->drawing_steps)
+    if (chain->kind->distilled && !diffusion->drawing_steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampler consistency draws with models that ddpm distill made, and this "
-                          "is an ordinary one; want another sampler, such as dpmpp");
-    if (!consistent && diffusion->drawing_steps)
+                          "sampler %s draws with models that ddpm distill made, and this is an "
+                          "ordinary one; want another sampler, such as dpmpp",
+                          chain->kind->name);
+    if (!chain->kind->distilled && diffusion->drawing_steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "got sampler %s with a model that was distilled to draw in %lld step%s; "
                           "want sampler consistency",
