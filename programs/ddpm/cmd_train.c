@@ -28,8 +28,8 @@ enum { FLUSH_SECONDS = 2 };
 
 struct run {
     const char *path;
-    bool resume, again;        /* `again`: started before, but without a checkpoint */
-    const char *teacher;       /* that a new run begins from; NULL: none */
+    bool resume, again; /* `again`: started before, but without a checkpoint */
+    struct ddpm_run_start start;
     char checkpoint[PATH_MAX]; /* to resume from */
     struct ddpm_config *config;
     struct ddpm_network *network;
@@ -121,11 +121,13 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     run->path = ddpm_arguments_get(arguments, "out");
     run->resume = ddpm_arguments_get(arguments, "resume") != NULL;
     run->saved = -1;
-    const struct ddpm_run_start start = {run->path, run->resume, run->teacher};
-    DDPM_TRY(ddpm_run_config_read(arguments, &start, &run->config, &run->evaluations));
+    run->start.path = run->path;
+    run->start.resume = run->resume;
+    run->start.teacher = arguments->arguments[0];
+    DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
     DDPM_TRY(read_numbers(run));
-    DDPM_TRY(
-        ddpm_run_pictures_settle(arguments, run->config, run->resume ? run->path : run->teacher));
+    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config,
+                                      run->resume ? run->path : run->start.teacher));
     if (run->resume)
         DDPM_TRY(ddpm_run_folder_check_latest(run->path, run->steps));
     DDPM_TRY(take_over(run));
@@ -133,7 +135,7 @@ static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *r
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
     DDPM_TRY(check_memory(run));
     DDPM_TRY(ddpm_network_allocate(run->network));
-    DDPM_TRY(ddpm_run_start_weights(&start, run->network));
+    DDPM_TRY(ddpm_run_start_weights(&run->start, run->network));
     DDPM_TRY(ddpm_trainer_create(run->network, run->config, run->data, &run->trainer));
     if (run->resume) {
         DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
@@ -159,8 +161,8 @@ static void describe(const struct run *run)
                              ddpm_bytes_text(a, (double)run->samples.bytes));
     ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
     ddpm_run_validation_describe(&run->validation);
-    if (run->teacher && !run->resume)
-        ddpm_progress_remark("begins    from %s, to draw in %" PRId64 " step%s", run->teacher,
+    if (run->start.distills && !run->resume)
+        ddpm_progress_remark("begins    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
                              run->evaluations, run->evaluations == 1 ? "" : "s");
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
@@ -325,9 +327,9 @@ static ddpm_status train(struct run *run)
     return run->sample_every > 0 ? sample(run) : DDPM_OK;
 }
 
-ddpm_status ddpm_train_run(const struct ddpm_arguments *arguments, const char *teacher)
+ddpm_status ddpm_train_run(const struct ddpm_arguments *arguments, bool distills)
 {
-    struct run run = {.teacher = teacher};
+    struct run run = {.start = {.distills = distills}};
     ddpm_status status = prepare(arguments, &run);
     if (status == DDPM_OK) {
         describe(&run);
@@ -349,7 +351,7 @@ ddpm_status ddpm_train_run(const struct ddpm_arguments *arguments, const char *t
 
 static ddpm_status run_verb(const struct ddpm_arguments *arguments)
 {
-    return ddpm_train_run(arguments, NULL);
+    return ddpm_train_run(arguments, false);
 }
 
 static const struct ddpm_verb_option options[] = {

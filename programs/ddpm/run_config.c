@@ -70,16 +70,20 @@ static ddpm_status read_teacher(const char *teacher, struct ddpm_config *config)
     return ddpm_group_reset(DDPM_GROUP_SAMPLING, config);
 }
 
-/* Distilling begins from a model. */
+/* Distilling begins from a model, and an ordinary run does not become one that distils. */
 static ddpm_status check_start(const struct ddpm_run_start *start, const struct ddpm_config *config)
 {
     const int64_t steps = config->diffusion.drawing_steps;
-    if (steps && !start->teacher && !start->resume)
+    if (steps && !start->distills && !start->resume)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --drawing-steps: got %" PRId64 " for a run that begins anew; "
                           "ddpm distill makes such a model from a trained one",
                           steps);
-    if (!steps && start->teacher)
+    if (!steps && start->distills && start->resume)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got a run of ddpm train; ddpm train --resume goes on with it",
+                          start->path);
+    if (!steps && start->distills)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --drawing-steps: got 0, want 1, 2 or 4");
     return DDPM_OK;
 }
@@ -93,7 +97,7 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
     DDPM_TRY(ddpm_config_create(config));
     if (start->resume)
         DDPM_TRY(read_own(start, *config));
-    else if (start->teacher)
+    else if (start->distills)
         DDPM_TRY(read_teacher(start->teacher, *config));
     if (file)
         DDPM_TRY(ddpm_config_read(*config, file));
@@ -110,7 +114,7 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
 ddpm_status ddpm_run_start_weights(const struct ddpm_run_start *start, struct ddpm_network *network)
 {
     char folder[PATH_MAX], file[PATH_MAX];
-    if (!start->teacher || start->resume)
+    if (!start->distills || start->resume)
         return DDPM_OK;
     DDPM_TRY(find_teacher(start->teacher, folder));
     DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/ema.safetensors", folder));

@@ -8,7 +8,8 @@
 struct ddpm_run_start {
     const char *path;    /* the run's folder */
     bool resume;         /* it goes on from its own checkpoint */
-    const char *teacher; /* ddpm distill: run or checkpoint that a new run begins from; else NULL */
+    bool distills;       /* it is ddpm distill's … */
+    const char *teacher; /* … and begins, when it is new, from this run or checkpoint */
 };
 
 /* Defaults, or the options of the run that goes on, or those of the teacher with what distilling
@@ -19,7 +20,7 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
                                  int64_t *evaluations);
 
 /* Let a new run begin with the teacher's EMA weights, both as its weights and as its EMA. Nothing
- * where there is no teacher. */
+ * where the run does not distil. */
 ddpm_status ddpm_run_start_weights(const struct ddpm_run_start *start,
                                    struct ddpm_network *network);
 

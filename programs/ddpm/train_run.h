@@ -4,7 +4,7 @@
 
 #include "options.h"
 
-/* Train as the arguments say, from `teacher` on unless that is NULL. */
-ddpm_status ddpm_train_run(const struct ddpm_arguments *arguments, const char *teacher);
+/* Train as the arguments say; with `distills` a new run begins from the first argument. */
+ddpm_status ddpm_train_run(const struct ddpm_arguments *arguments, bool distills);
 
 #endif
