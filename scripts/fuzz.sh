@@ -30,6 +30,7 @@ seeds() {
         { printf '\377' && cat "$file"; } >"$folder/$(basename "$file")"
       done
       ;;
+    torch) find tests/golden/data/torch -name "*.pt" -exec cp -t "$folder" {} + ;;
     json) find tests/golden/data -name '*.json' -size -64k -exec cp -t "$folder" {} + ;;
     config)
       sed -n '/^    {"model_name"/,/}$/p' docs/file-formats.md >"$folder/defaults.json"
@@ -69,7 +70,7 @@ fi
 seconds=${1:-600}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(png jpeg bmp tiff webp npy npz safetensors json config state)
+[ ${#targets[@]} -gt 0 ] || targets=(png jpeg bmp tiff webp npy npz safetensors torch json config state)
 build=build/fuzz
 CC=clang CXX=clang++ cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDDPM_BUILD_FUZZERS=ON \
   -DDDPM_SANITIZE=ON -DDDPM_CUDA=OFF >/dev/null

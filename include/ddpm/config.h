@@ -33,8 +33,9 @@ DDPM_API void ddpm_config_destroy(struct ddpm_config **config);
 DDPM_API ddpm_status ddpm_config_copy(const struct ddpm_config *config, struct ddpm_config **out);
 
 /** Set one option. In names '_' counts as '-'; some names that other programs use are understood
- * too, and the log says so. DDPM_ERROR_ARGUMENT for an unknown name, or for a value that is not of
- * the option's type or out of its range; the configuration is then unchanged. */
+ * too, and the log says so. Setting `recipe` sets all options of that recipe, so it goes before
+ * those that shall differ from it. DDPM_ERROR_ARGUMENT for an unknown name, or for a value that is
+ * not of the option's type or out of its range; the configuration is then unchanged. */
 DDPM_API ddpm_status ddpm_config_set(struct ddpm_config *config, const char *name,
                                      const char *value);
 
@@ -45,8 +46,9 @@ DDPM_API ddpm_status ddpm_config_get(const struct ddpm_config *config, const cha
 
 /** Read options from a JSON file with the sections unet_config, diffusion_config, sampling_config,
  * trainer_config, data_config and run_config; the article's own file is one. What the file does not
- * mention stays as it is, with two exceptions: a file that names a sampler resets the other options
- * of sampling, and the article's file, which names none, sets the whole ancestral chain.
+ * mention stays as it is, with three exceptions: a file that names a sampler resets the other
+ * options of sampling; one that names a recipe sets that recipe's options; and the article's file,
+ * which names neither, sets the whole ancestral chain and the recipe `article`.
  * DDPM_ERROR_IO when it cannot be read, DDPM_ERROR_FORMAT for an unknown key or a value that is not
  * of its type or out of its range; the configuration is then unchanged. */
 DDPM_API ddpm_status ddpm_config_read(struct ddpm_config *config, const char *path);

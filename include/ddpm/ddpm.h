@@ -8,6 +8,7 @@
  *     sampler.h   drawing pictures
  *     trainer.h   pictures to train on, training, checkpoints
  *     evaluate.h  how close pictures are to others
+ *     likelihood.h  how likely a network holds pictures to be
  *
  * README.md has a program that draws pictures; examples/ has larger ones. */
 #ifndef DDPM_DDPM_H
@@ -15,6 +16,7 @@
 
 #include <ddpm/config.h>
 #include <ddpm/evaluate.h>
+#include <ddpm/likelihood.h>
 #include <ddpm/log.h>
 #include <ddpm/network.h>
 #include <ddpm/sampler.h>

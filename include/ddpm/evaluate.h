@@ -19,9 +19,10 @@ extern "C" {
 
 /** One row of the table of features. All strings are constants of the library. */
 struct ddpm_features_info {
-    const char *name; /**< "builtin" */
-    const char *help; /**< one sentence */
-    int64_t width;    /**< numbers for one picture */
+    const char *name;  /**< "builtin" */
+    const char *help;  /**< one sentence */
+    int64_t width;     /**< numbers for one picture */
+    int wants_network; /**< sets need a network to compute them */
 };
 
 /** How many kinds of features there are. */
@@ -29,6 +30,21 @@ DDPM_API size_t ddpm_features_count(void);
 
 /** Features `index` in [0, count). All NULL and 0 for an index beyond. */
 DDPM_API struct ddpm_features_info ddpm_features_at(size_t index);
+
+/** A network that features are computed with, and its weights. */
+struct ddpm_feature_network;
+
+/** Read the weights of the network of "inception" from a file: safetensors, or what torch.save
+ * writes; nothing in it is executed. docs/evaluation.md says which weights. The network computes on
+ * the CPU. On success *out is owned by the caller: free it with ddpm_feature_network_close(), after
+ * the sets that use it; several sets may, at the same time too. On failure *out is NULL:
+ * DDPM_ERROR_FORMAT for a file that holds no tensors, DDPM_ERROR_MISMATCH, naming the tensor, where
+ * one is missing or has another shape, DDPM_ERROR_NOT_FINITE, DDPM_ERROR_UNSUPPORTED where the
+ * library was built without libzip and the file needs it. */
+DDPM_API ddpm_status ddpm_feature_network_open(const char *path, struct ddpm_feature_network **out);
+
+/** Free it and set the pointer to NULL. A pointer to NULL, or NULL, does nothing. */
+DDPM_API void ddpm_feature_network_close(struct ddpm_feature_network **network);
 
 /** Pictures to be compared: their features, and small copies to find neighbours by pixels. */
 struct ddpm_picture_set;
@@ -41,6 +57,7 @@ struct ddpm_picture_set_options {
     int width;            /**< the same */
     int channels;         /**< 1 (grey), 3 (RGB) or 4 (RGBA) */
     int threads;          /**< 0: all processors; the results are the same for any number */
+    const struct ddpm_feature_network *network; /**< of "inception"; NULL for other features */
 };
 
 /** Make an empty set. On success *out is owned by the caller: free it with
@@ -52,7 +69,8 @@ DDPM_API ddpm_status ddpm_picture_set_create(const struct ddpm_picture_set_optio
 DDPM_API void ddpm_picture_set_destroy(struct ddpm_picture_set **set);
 
 /** Append pictures uint8 [count, height, width, channels]; `bytes` must be their size. The pictures
- * themselves are not kept. */
+ * themselves are not kept. DDPM_ERROR_NOT_FINITE where a network makes features that are not
+ * finite: nothing is appended then. */
 DDPM_API ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pictures,
                                           int64_t count, size_t bytes);
 
@@ -101,17 +119,21 @@ struct ddpm_neighbours {
     int64_t count;       /**< of generated pictures */
     const struct ddpm_neighbour *real; /**< [count], the nearest real picture of each */
     const struct ddpm_neighbour *own;  /**< [count], the nearest other generated picture */
-    double threshold; /**< a real picture is as near as this to another real one in 1 of 20 cases */
-    int64_t near;     /**< generated pictures that are as near to a real one */
-    int64_t same;     /**< of these, those at distance 0 */
-    int64_t near_own; /**< generated pictures that are as near to another generated one */
-    int64_t same_own; /**< of these, those at distance 0 */
+    /** A held-out picture is as near as this to a real one in 1 of 20 cases; without held-out
+     * pictures, a real one to another real one. */
+    double threshold;
+    int64_t near;         /**< generated pictures that are as near to a real one */
+    int64_t same;         /**< of these, those at distance 0 */
+    double own_threshold; /**< a real picture is as near to another one in 1 of 20 cases */
+    int64_t near_own;     /**< generated pictures that are as near to another generated one */
+    int64_t same_own;     /**< of these, those at distance 0 */
 };
 
 /** What ddpm_evaluate() has found. */
 struct ddpm_evaluation {
     int64_t generated;              /**< pictures */
     int64_t real;                   /**< pictures; 0: only their statistics are known */
+    int64_t held_out;               /**< pictures; 0: none were given */
     int64_t width;                  /**< of the features; 0: none */
     struct ddpm_estimate frechet;   /**< Fréchet distance of the features */
     struct ddpm_estimate kernel;    /**< kernel distance: unbiased MMD², cubic polynomial kernel */
@@ -135,6 +157,10 @@ struct ddpm_evaluate_options {
     int threads;                      /**< as in ddpm_picture_set_options */
     ddpm_evaluate_callback *callback; /**< may be NULL */
     void *user;                       /**< for the callback */
+    /** Real pictures that the generator was not trained on, of the same size and with the same
+     * features: they say how near to `real` a picture comes by chance. NULL: the real pictures
+     * among themselves say it. Not changed. */
+    const struct ddpm_picture_set *held_out;
 };
 
 /** Fewest pictures of a set. */
@@ -143,8 +169,8 @@ struct ddpm_evaluate_options {
 /** Compare generated pictures with real ones; the sets are not changed. What cannot be had from
  * what they hold is missing in the result, with the reason. On success *out is owned by the caller:
  * free it with ddpm_evaluation_destroy(). On failure *out is NULL: DDPM_ERROR_ARGUMENT for fewer
- * than DDPM_EVALUATE_LEAST pictures, DDPM_ERROR_MISMATCH for features or pictures of different
- * sizes, DDPM_ERROR_MEMORY, DDPM_STOPPED. */
+ * than DDPM_EVALUATE_LEAST pictures of a set, DDPM_ERROR_MISMATCH for features or pictures of
+ * different sizes, DDPM_ERROR_MEMORY, DDPM_STOPPED. */
 DDPM_API ddpm_status ddpm_evaluate(const struct ddpm_picture_set *generated,
                                    const struct ddpm_picture_set *real,
                                    const struct ddpm_evaluate_options *options,

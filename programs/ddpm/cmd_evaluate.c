@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "evaluate_draw.h"
+#include "evaluate_likelihood.h"
 #include "evaluate_report.h"
 #include "progress.h"
 
@@ -15,15 +16,26 @@ enum { DEFAULT_COUNT = 5000 };
 
 struct evaluation {
     const struct ddpm_arguments *arguments;
-    struct ddpm_side generated, real;
+    struct ddpm_side generated, real, held_out; /* the last with path NULL: none */
     struct ddpm_side_shape shape;
     struct ddpm_evaluate_drawing drawing;
     const char *features;             /* computed of pictures; NULL: none */
     char *generated_file, *real_file; /* of --features; NULL: none */
+    const char *network_file;         /* the same */
+    struct ddpm_feature_network *network;
     struct ddpm_evaluation *found;
 };
 
-/* `--features NAME` or `--features GENERATED.npy,REAL.npy`. */
+static bool is_weights_file(const char *path)
+{
+    static const char *const endings[] = {".safetensors", ".pth", ".pt"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; ++i)
+        if (ddpm_side_ends_with(path, endings[i]))
+            return true;
+    return false;
+}
+
+/* `--features NAME`, `--features FILE` of the network's weights, or `GENERATED.npy,REAL.npy`. */
 static ddpm_status read_features(struct evaluation *e)
 {
     const char *text = ddpm_arguments_get(e->arguments, "features");
@@ -31,20 +43,24 @@ static ddpm_status read_features(struct evaluation *e)
     e->features = ddpm_features_at(0).name;
     if (!text)
         return DDPM_OK;
-    if (!comma) {
-        for (size_t i = 0; i < ddpm_features_count(); ++i)
-            if (strcmp(ddpm_features_at(i).name, text) == 0) {
-                e->features = ddpm_features_at(i).name;
-                return DDPM_OK;
-            }
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --features: got \"%.200s\", want builtin or "
-                          "GENERATED.npy,REAL.npy",
-                          text);
+    if (comma) {
+        e->features = NULL;
+        DDPM_TRY(ddpm_format(&e->generated_file, "%.*s", (int)(comma - text), text));
+        return ddpm_copy_string(&e->real_file, comma + 1);
     }
-    e->features = NULL;
-    DDPM_TRY(ddpm_format(&e->generated_file, "%.*s", (int)(comma - text), text));
-    return ddpm_copy_string(&e->real_file, comma + 1);
+    for (size_t i = 0; i < ddpm_features_count(); ++i) {
+        const struct ddpm_features_info info = ddpm_features_at(i);
+        if (info.wants_network && is_weights_file(text))
+            e->network_file = text;
+        if (e->network_file || (!info.wants_network && strcmp(info.name, text) == 0)) {
+            e->features = info.name;
+            return DDPM_OK;
+        }
+    }
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option --features: got \"%.200s\", want builtin, a file of Inception's "
+                      "weights (.safetensors, .pth, .pt) or GENERATED.npy,REAL.npy",
+                      text);
 }
 
 static ddpm_status read_options(struct evaluation *e)
@@ -54,6 +70,7 @@ static ddpm_status read_options(struct evaluation *e)
     int64_t count, threads = 0;
     DDPM_TRY(ddpm_arguments_integer(arguments, "count", DDPM_EVALUATE_LEAST, 1000000, 0, &count));
     DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &e->drawing.batch));
+    DDPM_TRY(ddpm_evaluate_check_likelihood(arguments));
     DDPM_TRY(read_features(e));
     DDPM_TRY(ddpm_config_create(&probe));
     ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
@@ -69,6 +86,11 @@ static ddpm_status read_options(struct evaluation *e)
     return status;
 }
 
+static bool has_pictures(const struct ddpm_side *side)
+{
+    return side->kind == DDPM_SIDE_PICTURES || side->kind == DDPM_SIDE_MODEL;
+}
+
 static ddpm_status look(struct evaluation *e)
 {
     e->generated.path = e->arguments->arguments[0];
@@ -77,6 +99,16 @@ static ddpm_status look(struct evaluation *e)
     e->real.which = "real";
     DDPM_TRY(ddpm_side_look(&e->generated));
     DDPM_TRY(ddpm_side_look(&e->real));
+    e->held_out.path = ddpm_arguments_get(e->arguments, "held-out");
+    e->held_out.which = "held-out";
+    if (e->held_out.path) {
+        DDPM_TRY(ddpm_side_look(&e->held_out));
+        if (e->held_out.kind != DDPM_SIDE_PICTURES || !e->features ||
+            !has_pictures(&e->generated) || e->real.kind != DDPM_SIDE_PICTURES)
+            return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                              "option --held-out: want pictures on all three sides, in folders or "
+                              ".npy files of uint8 [N,H,W,C]");
+    }
     if (e->generated.kind == DDPM_SIDE_STATISTICS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: got mean and covariance, want pictures, features or a run; "
@@ -109,13 +141,31 @@ static ddpm_status settle_shape(struct evaluation *e)
     return DDPM_OK;
 }
 
+static ddpm_status open_network(struct evaluation *e)
+{
+    if (!e->network_file)
+        return DDPM_OK;
+    if (!has_pictures(&e->generated) && !has_pictures(&e->real))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --features: got the network %s, but features of both sides; want "
+                          "pictures for it",
+                          e->network_file);
+    DDPM_TRY(ddpm_feature_network_open(e->network_file, &e->network));
+    e->generated.network = e->real.network = e->held_out.network = e->network;
+    return DDPM_OK;
+}
+
 /* The real pictures first: drawing takes far longer. */
 static ddpm_status read_sides(struct evaluation *e)
 {
     const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
     DDPM_TRY(ddpm_side_open(&e->generated, &e->shape));
     DDPM_TRY(ddpm_side_open(&e->real, &e->shape));
+    if (e->held_out.path)
+        DDPM_TRY(ddpm_side_open(&e->held_out, &e->shape));
     DDPM_TRY(ddpm_side_read(&e->real, e->features));
+    if (e->held_out.path)
+        DDPM_TRY(ddpm_side_read(&e->held_out, e->features));
     if (e->real_file)
         DDPM_TRY(ddpm_side_give_features(&e->real, e->real_file));
     if (statistics)
@@ -144,6 +194,7 @@ static ddpm_status compare(struct evaluation *e)
         .threads = e->shape.threads,
         .callback = after_piece,
         .user = &progress,
+        .held_out = e->held_out.set,
     };
     ddpm_progress_start(&progress, 0, 0);
     ddpm_status status = ddpm_evaluate(e->generated.set, e->real.set, &options, &e->found);
@@ -158,6 +209,7 @@ static ddpm_status report(struct evaluation *e)
     struct ddpm_evaluate_report report = {
         .generated = &e->generated,
         .real = &e->real,
+        .held_out = &e->held_out,
         .features = computed ? e->features : "given",
         .found = e->found,
     };
@@ -170,8 +222,11 @@ static ddpm_status report(struct evaluation *e)
 static ddpm_status evaluate(struct evaluation *e)
 {
     DDPM_TRY(read_options(e));
+    if (ddpm_arguments_get(e->arguments, "likelihood"))
+        return ddpm_evaluate_likelihood(e->arguments, e->generated.most);
     DDPM_TRY(look(e));
     DDPM_TRY(settle_shape(e));
+    DDPM_TRY(open_network(e));
     ddpm_catch_signals();
     DDPM_TRY(read_sides(e));
     DDPM_TRY(compare(e));
@@ -187,6 +242,8 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_evaluate_close(&evaluation.drawing);
     ddpm_side_close(&evaluation.generated);
     ddpm_side_close(&evaluation.real);
+    ddpm_side_close(&evaluation.held_out);
+    ddpm_feature_network_close(&evaluation.network);
     free(evaluation.generated_file);
     free(evaluation.real_file);
     return status;
@@ -195,11 +252,17 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 static const struct ddpm_verb_option options[] = {
     {"against", 'a', true, "DIR|FILE",
      "real pictures: a folder, or .npy of uint8 [N,H,W,C]; or their features or statistics"},
-    {"features", 0, false, "builtin|G.npy,R.npy",
-     "what distances are measured in: the program's own, or float32 [N,D] of the generated and the "
-     "real pictures (builtin)"},
+    {"held-out", 0, false, "DIR|FILE.npy",
+     "real pictures that were not trained on: they say how near a picture comes by chance, instead "
+     "of the real ones among themselves"},
+    {"features", 0, false, "builtin|FILE|G.npy,R.npy",
+     "what distances are measured in: the program's own; those of FID's Inception, with the "
+     "weights of a .safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real "
+     "pictures "
+     "(builtin)"},
     {"count", 'n', false, "N",
-     "generated pictures: drawn from a run (5000), or at most used (all)"},
+     "generated pictures: drawn from a run (5000), or at most used (all); with --likelihood real "
+     "ones, at most (5000)"},
     {"json", 0, false, NULL, "print JSON"},
     {"sheet", 0, false, "FILE.png",
      "the 16 generated pictures nearest to real ones, beside these; replaces an older file"},
@@ -208,7 +271,18 @@ static const struct ddpm_verb_option options[] = {
      "file"},
     {"weights", 0, false, "ema|model", "averaged or raw weights of a run (ema)"},
     {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},
-    {"batch", 0, false, "N", "pictures drawn at once (as many as fit, at most 16)"},
+    {"batch", 0, false, "N", "pictures drawn or measured at once (as many as fit, at most 16)"},
+    {"likelihood", 0, false, NULL,
+     "instead of a comparison, how likely a run holds the real pictures to be, in bits per "
+     "dimension"},
+    {"likelihood-method", 0, false, "auto|bound|flow",
+     "the variational bound, or the probability flow; auto is the bound on a schedule (auto)"},
+    {"likelihood-levels", 0, false, "N|all",
+     "timesteps at which the bound looks at each picture; all makes it exact (50)"},
+    {"likelihood-steps", 0, false, "N",
+     "steps of the flow's solver, four evaluations of the network each (32)"},
+    {"likelihood-probes", 0, false, "N",
+     "random directions by which the flow's divergence is estimated (1)"},
 };
 static const char *const settings[] = {
     "seed",        "clip",    "image-size",   "sampler", "sampling-steps", "spacing",
@@ -219,11 +293,14 @@ static const char notes[] =
     "GENERATED is a folder of pictures, .npy of uint8 [N,H,W,C] or of features float32 [N,D], or "
     "a\n"
     "run, checkpoint or .safetensors file, from which pictures are drawn first.\n"
+    "With --likelihood it must be one of the last three, and nothing is drawn.\n"
     "docs/evaluation.md says what the numbers mean.\n"
     "\n"
     "Examples:\n"
     "  ddpm evaluate drawn --against pictures --sheet nearest.png\n"
     "  ddpm evaluate runs/first --against pictures -n 1000 --json\n"
+    "  ddpm evaluate drawn --against pictures --features pt_inception-2015-12-05-6726825d.pth\n"
+    "  ddpm evaluate runs/first --against pictures --likelihood -n 100\n"
     "  ddpm evaluate inception-drawn.npy --against inception-pictures.npz\n";
 
 const struct ddpm_verb ddpm_verb_evaluate = {

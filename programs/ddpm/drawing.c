@@ -61,24 +61,27 @@ ddpm_status ddpm_drawing_check(const struct ddpm_arguments *arguments,
     return status;
 }
 
+/* `auto` is left to the library: what it is depends on what the chain begins from too. */
 struct ddpm_sampler_options ddpm_drawing_options(const struct ddpm_config *config)
 {
-    const struct ddpm_chain chain = ddpm_drawing_chain(config);
+    const struct ddpm_sampling_config *sampling = &config->sampling;
+    const bool any_sampler = sampling->sampler == DDPM_SAMPLER_AUTO;
+    const bool any_spacing = sampling->spacing == DDPM_SPACING_AUTO;
     return (struct ddpm_sampler_options){
         .size = sizeof(struct ddpm_sampler_options),
-        .sampler = chain.kind->name,
-        .steps = chain.steps,
-        .spacing = chain.spacing->name,
+        .sampler = any_sampler ? "auto" : ddpm_samplers[sampling->sampler].name,
+        .steps = sampling->steps,
+        .spacing = any_spacing ? "auto" : ddpm_spacings[sampling->spacing].name,
         .height = config->diffusion.image_height,
         .width = config->diffusion.image_width,
         .clip = config->diffusion.clip,
-        .eta = chain.eta,
-        .order = chain.order,
-        .churn = chain.churn,
-        .churn_min = chain.churn_min,
-        .churn_max = chain.churn_max,
-        .churn_noise = chain.churn_noise,
-        .threshold = chain.threshold,
+        .eta = sampling->eta,
+        .order = (int)sampling->order,
+        .churn = sampling->churn,
+        .churn_min = sampling->churn_min,
+        .churn_max = sampling->churn_max,
+        .churn_noise = sampling->churn_noise,
+        .threshold = sampling->threshold,
     };
 }
 

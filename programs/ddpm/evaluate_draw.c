@@ -127,6 +127,7 @@ ddpm_status ddpm_evaluate_draw(struct ddpm_evaluate_drawing *drawing, struct ddp
         .width = side->shape.width,
         .channels = side->shape.channels,
         .threads = side->shape.threads,
+        .network = side->network,
     };
     DDPM_TRY(ddpm_picture_set_create(&options, &side->set));
     ddpm_progress_remark("%s: drawing %" PRId64 " pictures of %dx%d by %s, on %s", side->path,

@@ -79,12 +79,13 @@ static bool too_many(int64_t near, int64_t count)
 }
 
 /* "no sign of copies", or what else the neighbours say. */
-static const char *verdict(const struct ddpm_neighbours *neighbours)
+static const char *verdict(const struct ddpm_neighbours *neighbours, bool held_out)
 {
     if (neighbours->missing)
         return "unknown";
     if (neighbours->threshold == 0)
-        return "no verdict: 5 % of the real pictures have an exact double";
+        return held_out ? "no verdict: 5 % of the held-out pictures are among the real ones"
+                        : "no verdict: 5 % of the real pictures have an exact double";
     if (too_many(neighbours->near, neighbours->count))
         return "MORE THAN BY CHANCE: look at the pairs for copies";
     return neighbours->same > 0 ? "NO MORE THAN BY CHANCE, but some are exact copies"
@@ -93,23 +94,24 @@ static const char *verdict(const struct ddpm_neighbours *neighbours)
 
 static const char *own_verdict(const struct ddpm_neighbours *neighbours)
 {
-    if (neighbours->missing || neighbours->threshold == 0)
+    if (neighbours->missing || neighbours->own_threshold == 0)
         return "unknown";
     return too_many(neighbours->near_own, neighbours->count)
                ? "MORE THAN AMONG REAL ONES: the generated pictures repeat each other"
                : "no sign of repetition";
 }
 
-static void print_neighbours(const char *by, const struct ddpm_neighbours *n)
+static void print_neighbours(const char *by, const struct ddpm_neighbours *n, bool held_out)
 {
     if (n->missing) {
         printf("by %-9s –  %s\n", by, n->missing);
         return;
     }
     const double count = (double)n->count;
-    printf("by %-9s %.1f %% are as near to a real one as 5 %% of the real ones are (within %.4g), "
+    printf("by %-9s %.1f %% are as near to a real one as 5 %% of the %s are (within %.4g), "
            "%" PRId64 " at distance 0: %s\n",
-           by, 100 * (double)n->near / count, n->threshold, n->same, verdict(n));
+           by, 100 * (double)n->near / count, held_out ? "held-out ones" : "real ones",
+           n->threshold, n->same, verdict(n, held_out));
     printf("             %.1f %% are as near to another generated one, %" PRId64
            " at distance 0: %s\n",
            100 * (double)n->near_own / count, n->same_own, own_verdict(n));
@@ -176,13 +178,17 @@ ddpm_status ddpm_evaluate_print(const struct ddpm_evaluate_report *report)
     else
         printf("real         mean and covariance");
     ddpm_print_text(": ", report->real->path, "\n");
+    if (e->held_out > 0) {
+        printf("held out     %" PRId64 " pictures", e->held_out);
+        ddpm_print_text(": ", report->held_out->path, "\n");
+    }
     if (e->width > 0)
         printf("features     %s, %" PRId64 " numbers for each picture\n", report->features,
                e->width);
     print_rows(e);
     printf("\n");
-    print_neighbours("pixels", &e->pixels);
-    print_neighbours("features", &e->features);
+    print_neighbours("pixels", &e->pixels, e->held_out > 0);
+    print_neighbours("features", &e->features, e->held_out > 0);
     DDPM_TRY(print_pairs(report));
     if (shape->height > 0)
         printf("generated    %s\n", ddpm_kinds_text(kinds, e->kinds));
@@ -197,15 +203,17 @@ static ddpm_status put_estimate(json_t *object, const char *key, const struct dd
     return ddpm_json_put(object, key, value);
 }
 
-static ddpm_status put_neighbours(json_t *object, const char *key, const struct ddpm_neighbours *n)
+static ddpm_status put_neighbours(json_t *object, const char *key, const struct ddpm_neighbours *n,
+                                  bool held_out)
 {
     json_t *value =
-        n->missing ? json_pack("{s:s}", "missing", n->missing)
-                   : json_pack("{s:f, s:I, s:f, s:I, s:s, s:I, s:I, s:s}", "threshold",
-                               n->threshold, "near", (json_int_t)n->near, "share",
-                               (double)n->near / (double)n->count, "same", (json_int_t)n->same,
-                               "verdict", verdict(n), "near_own", (json_int_t)n->near_own,
-                               "same_own", (json_int_t)n->same_own, "own_verdict", own_verdict(n));
+        n->missing
+            ? json_pack("{s:s}", "missing", n->missing)
+            : json_pack("{s:f, s:I, s:f, s:I, s:s, s:f, s:I, s:I, s:s}", "threshold", n->threshold,
+                        "near", (json_int_t)n->near, "share", (double)n->near / (double)n->count,
+                        "same", (json_int_t)n->same, "verdict", verdict(n, held_out),
+                        "own_threshold", n->own_threshold, "near_own", (json_int_t)n->near_own,
+                        "same_own", (json_int_t)n->same_own, "own_verdict", own_verdict(n));
     return ddpm_json_put(object, key, value);
 }
 
@@ -261,12 +269,13 @@ static ddpm_status fill_json(const struct ddpm_evaluate_report *report, json_t *
     list_rows(e, rows);
     DDPM_TRY(ddpm_json_put(object, "generated", json_integer(e->generated)));
     DDPM_TRY(ddpm_json_put(object, "real", json_integer(e->real)));
+    DDPM_TRY(ddpm_json_put(object, "held_out", json_integer(e->held_out)));
     DDPM_TRY(ddpm_json_put(object, "features", json_string(report->features)));
     DDPM_TRY(ddpm_json_put(object, "width", json_integer(e->width)));
     for (int i = 0; i < ROWS; ++i)
         DDPM_TRY(put_estimate(object, rows[i].key, rows[i].estimate));
-    DDPM_TRY(put_neighbours(object, "by_pixels", &e->pixels));
-    DDPM_TRY(put_neighbours(object, "by_features", &e->features));
+    DDPM_TRY(put_neighbours(object, "by_pixels", &e->pixels, e->held_out > 0));
+    DDPM_TRY(put_neighbours(object, "by_features", &e->features, e->held_out > 0));
     DDPM_TRY(put_pairs(report, object));
     return put_kinds(object, e);
 }

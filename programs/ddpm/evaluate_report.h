@@ -5,8 +5,8 @@
 #include "evaluate_side.h"
 
 struct ddpm_evaluate_report {
-    struct ddpm_side *generated, *real;
-    const char *features; /* "builtin", or "given" */
+    struct ddpm_side *generated, *real, *held_out; /* the last may be without pictures */
+    const char *features;                          /* "builtin", or "given" */
     const struct ddpm_evaluation *found;
 };
 

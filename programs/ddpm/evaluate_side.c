@@ -16,10 +16,11 @@
 #include "formats/npy.h"
 #include "progress.h"
 
-/* Pictures read between two looks at the progress line and at signals. */
-enum { PIECE = 256 };
+/* Pictures read between two looks at the progress line and at signals; with a network, for each
+ * thread. */
+enum { PIECE = 256, NETWORK_PIECE = 4 };
 
-static bool ends_with(const char *path, const char *end)
+bool ddpm_side_ends_with(const char *path, const char *end)
 {
     const size_t length = strlen(path), bytes = strlen(end);
     return length >= bytes && strcmp(path + length - bytes, end) == 0;
@@ -58,13 +59,13 @@ ddpm_status ddpm_side_look(struct ddpm_side *side)
     if (!ddpm_path_exists(path))
         return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such folder, run or file", path);
     side->kind = DDPM_SIDE_PICTURES;
-    if (ends_with(path, ".npz"))
+    if (ddpm_side_ends_with(path, ".npz"))
         side->kind = DDPM_SIDE_STATISTICS;
     else if (ddpm_path_is_directory(path))
         side->kind = has_file(path, "config.json") || has_file(path, "checkpoints")
                          ? DDPM_SIDE_MODEL
                          : DDPM_SIDE_PICTURES;
-    else if (ends_with(path, ".npy"))
+    else if (ddpm_side_ends_with(path, ".npy"))
         return look_at_array(side);
     else
         side->kind = DDPM_SIDE_MODEL;
@@ -119,8 +120,7 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
                       side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
 }
 
-/* Which items of the source are compared: the grid beside pictures that ddpm has drawn is none. */
-static ddpm_status list_items(struct ddpm_side *side, int64_t *count)
+ddpm_status ddpm_side_list(struct ddpm_side *side, int64_t *count)
 {
     bool own = false;
     char room[32];
@@ -137,7 +137,7 @@ static ddpm_status list_items(struct ddpm_side *side, int64_t *count)
     return DDPM_OK;
 }
 
-static ddpm_status check_count(const struct ddpm_side *side, int64_t count)
+ddpm_status ddpm_side_check_count(const struct ddpm_side *side, int64_t count)
 {
     if (count >= DDPM_EVALUATE_LEAST)
         return DDPM_OK;
@@ -158,7 +158,7 @@ ddpm_status ddpm_side_open(struct ddpm_side *side, const struct ddpm_side_shape 
     if (side->kind != DDPM_SIDE_PICTURES || side->source)
         return DDPM_OK;
     DDPM_TRY(ddpm_source_open(&side->source, side->path, &options));
-    return check_count(side, ddpm_source_count(side->source));
+    return ddpm_side_check_count(side, ddpm_source_count(side->source));
 }
 
 struct reading {
@@ -221,6 +221,8 @@ static ddpm_status read_all(struct reading *reading, int64_t total)
 {
     struct ddpm_progress progress;
     const int threads = reading->side->shape.threads;
+    const int64_t slow = (int64_t)NETWORK_PIECE * threads;
+    const int64_t piece = reading->side->network && slow < PIECE ? slow : PIECE;
     int64_t kept = 0;
     char what[32];
     snprintf(what, sizeof what, "reading %s", reading->side->which);
@@ -230,15 +232,15 @@ static ddpm_status read_all(struct reading *reading, int64_t total)
     for (int i = 0; i < threads; ++i)
         DDPM_TRY(ddpm_source_reader_create(&reading->readers[i], reading->side->source));
     ddpm_progress_start(&progress, 0, total);
-    for (; reading->begin < total; reading->begin += PIECE) {
-        const int64_t left = total - reading->begin, count = left < PIECE ? left : PIECE;
+    for (; reading->begin < total; reading->begin += piece) {
+        const int64_t left = total - reading->begin, count = left < piece ? left : piece;
         DDPM_TRY(ddpm_check_signal());
         ddpm_parallel_for(threads, count, 1, read_range, reading);
         DDPM_TRY(gather(reading, count));
         DDPM_TRY(add_good(reading, count, &kept));
         ddpm_progress_bar(&progress, what, reading->begin + count);
     }
-    return check_count(reading->side, kept);
+    return ddpm_side_check_count(reading->side, kept);
 }
 
 static ddpm_status read_pictures(struct ddpm_side *side, const char *features)
@@ -251,11 +253,12 @@ static ddpm_status read_pictures(struct ddpm_side *side, const char *features)
         .width = shape->width,
         .channels = shape->channels,
         .threads = shape->threads,
+        .network = side->network,
     };
     struct reading reading = {.side = side};
     int64_t total;
     reading.bytes = (size_t)shape->height * (size_t)shape->width * (size_t)shape->channels;
-    DDPM_TRY(list_items(side, &total));
+    DDPM_TRY(ddpm_side_list(side, &total));
     DDPM_TRY(ddpm_picture_set_create(&options, &side->set));
     ddpm_status status = read_all(&reading, total);
     for (int i = 0; reading.readers && i < shape->threads; ++i)
@@ -315,7 +318,7 @@ ddpm_status ddpm_side_give_features(struct ddpm_side *side, const char *path)
     if (side->most > 0 && rows > side->most)
         rows = side->most;
     if (status == DDPM_OK)
-        status = check_count(side, rows);
+        status = ddpm_side_check_count(side, rows);
     if (status == DDPM_OK)
         status = copy_rows(&npy, rows, &values);
     if (status == DDPM_OK)

@@ -3,6 +3,8 @@
 #ifndef DDPM_PROGRAM_EVALUATE_SIDE_H
 #define DDPM_PROGRAM_EVALUATE_SIDE_H
 
+#include <stdbool.h>
+
 #include <ddpm/evaluate.h>
 
 #include "data/source.h"
@@ -24,13 +26,17 @@ struct ddpm_side_shape {
 struct ddpm_side {
     const char *path, *which; /* "generated" or "real" */
     enum ddpm_side_kind kind;
-    int64_t most;                 /* pictures taken at most; 0: all */
-    struct ddpm_source *source;   /* of pictures that are not drawn */
-    struct ddpm_side_shape shape; /* that the source was opened with */
-    int64_t *items;               /* their places in it */
-    uint8_t *drawn;               /* pictures [count, height, width, channels] */
+    const struct ddpm_feature_network *network; /* of the features, or NULL */
+    int64_t most;                               /* pictures taken at most; 0: all */
+    struct ddpm_source *source;                 /* of pictures that are not drawn */
+    struct ddpm_side_shape shape;               /* that the source was opened with */
+    int64_t *items;                             /* their places in it */
+    uint8_t *drawn;                             /* pictures [count, height, width, channels] */
     struct ddpm_picture_set *set;
 };
+
+/* Does the path end so? */
+bool ddpm_side_ends_with(const char *path, const char *end);
 
 /* What the path is, as far as its name and first bytes tell. */
 ddpm_status ddpm_side_look(struct ddpm_side *side);
@@ -41,6 +47,13 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
 
 /* Open the source of pictures, which must be enough. Of other kinds nothing is done. */
 ddpm_status ddpm_side_open(struct ddpm_side *side, const struct ddpm_side_shape *shape);
+
+/* Which items of the open source are compared, into `items`, `most` of them; the grid beside
+ * pictures that ddpm has drawn is none. */
+ddpm_status ddpm_side_list(struct ddpm_side *side, int64_t *count);
+
+/* DDPM_ERROR_FORMAT for fewer pictures than are wanted of a side. */
+ddpm_status ddpm_side_check_count(const struct ddpm_side *side, int64_t count);
 
 /* Make the set of everything but a model. With `features` NULL none are computed of pictures. Shows
  * progress; DDPM_STOPPED after a signal. */

@@ -12,6 +12,7 @@
 #include "config/option.h"
 #include "core/memory.h"
 #include "core/text.h"
+#include "recipe_help.h"
 
 /* '_' may replace '-', as in the names of Python's programs. */
 static bool same_name(const char *known, const char *given, size_t length)
@@ -331,11 +332,13 @@ ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const c
 {
     if (ddpm_arguments_has_setting(arguments, "sampler") && !group)
         DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
-    for (size_t i = 0; i < arguments->setting_count; ++i) {
-        const struct ddpm_setting *setting = &arguments->settings[i];
-        if (!group || in_group(setting->name, group))
-            DDPM_TRY(ddpm_config_set(config, setting->name, setting->value));
-    }
+    for (int turn = 0; turn < 2; ++turn) /* a recipe first: what is given beside it wins */
+        for (size_t i = 0; i < arguments->setting_count; ++i) {
+            const struct ddpm_setting *setting = &arguments->settings[i];
+            const bool first = strcmp(setting->name, "recipe") == 0;
+            if ((!group || in_group(setting->name, group)) && first == (turn == 0))
+                DDPM_TRY(ddpm_config_set(config, setting->name, setting->value));
+        }
     return DDPM_OK;
 }
 
@@ -389,6 +392,8 @@ void ddpm_verb_help(const struct ddpm_verb *verb)
     }
     print_option('h', "help", NULL, "this text", NULL);
     print_settings(verb);
+    if (verb->every_setting)
+        ddpm_print_recipes();
     if (verb->notes)
         printf("\n%s", verb->notes);
 }

@@ -48,10 +48,10 @@ static int64_t fewer_steps(int64_t trained)
 /* The teacher's options, but for how the weights are changed and drawn with. */
 static ddpm_status read_teacher(const char *teacher, struct ddpm_config *config)
 {
-    static const char *const own[][2] = {{"lr", "1e-4"},        {"lr-schedule", "constant"},
-                                         {"warmup", "0"},       {"ema-decay", "0.99"},
-                                         {"ema-every", "1"},    {"ema-after", "0"},
-                                         {"drawing-steps", "2"}};
+    static const char *const own[][2] = {{"recipe", "none"},    {"lr-schedule", "cosine"},
+                                         {"warmup", "0"},       {"ema", "exponential"},
+                                         {"ema-decay", "0.99"}, {"ema-every", "1"},
+                                         {"ema-after", "0"},    {"drawing-steps", "2"}};
     char folder[PATH_MAX], file[PATH_MAX];
     DDPM_TRY(ddpm_config_set(config, "validation", "off"));
     DDPM_TRY(find_teacher(teacher, folder));

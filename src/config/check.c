@@ -140,11 +140,27 @@ static ddpm_status check_drawing_steps(const struct ddpm_config *config)
 
 static ddpm_status check_training(const struct ddpm_training_config *training)
 {
-    if (training->lr_schedule == DDPM_LR_COSINE && training->warmup >= training->steps)
+    if (training->lr_schedule != DDPM_LR_CONSTANT && training->warmup >= training->steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option warmup: got %lld with the cosine lr-schedule, want fewer than "
+                          "option warmup: got %lld with the %s lr-schedule, want fewer than "
                           "the %lld steps of the run",
-                          (long long)training->warmup, (long long)training->steps);
+                          (long long)training->warmup,
+                          training->lr_schedule == DDPM_LR_COSINE ? "cosine" : "linear",
+                          (long long)training->steps);
+    if (training->ema == DDPM_EMA_POWER && training->ema_second > 0 && training->ema_second < 0.001)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option ema-second: got %g, want 0 or a number in [0.001, 0.28]",
+                          training->ema_second);
+    return DDPM_OK;
+}
+
+static ddpm_status check_data(const struct ddpm_config *config)
+{
+    const struct ddpm_diffusion_config *diffusion = &config->diffusion;
+    if (config->data.rotate && diffusion->image_height != diffusion->image_width)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option rotate: got on with pictures of %lldx%lld, want square ones",
+                          (long long)diffusion->image_height, (long long)diffusion->image_width);
     return DDPM_OK;
 }
 
@@ -179,6 +195,7 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
     DDPM_TRY(check_learned_variance(config));
     DDPM_TRY(check_drawing_steps(config));
     DDPM_TRY(check_training(&config->training));
+    DDPM_TRY(check_data(config));
     DDPM_TRY(ddpm_validation_parse(config->data.validation, &validation));
     return check_device(config->run.device);
 }

@@ -7,6 +7,7 @@
 #include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
+#include "config/recipes.h"
 #include "core/arguments.h"
 #include "core/memory.h"
 
@@ -80,7 +81,10 @@ ddpm_status ddpm_config_set(struct ddpm_config *config, const char *name, const 
     DDPM_REQUIRE(name);
     DDPM_REQUIRE(value);
     DDPM_TRY(find(name, &option));
-    return ddpm_option_parse(option, value, config);
+    DDPM_TRY(ddpm_option_parse(option, value, config));
+    if (option->offset == offsetof(struct ddpm_config, training.recipe))
+        return ddpm_recipe_apply((enum ddpm_recipe)config->training.recipe, config);
+    return DDPM_OK;
 }
 
 ddpm_status ddpm_config_get(const struct ddpm_config *config, const char *name, char *buffer,

@@ -43,10 +43,19 @@ enum ddpm_objective_kind {
 #undef OBJECTIVE
     DDPM_OBJECTIVE_COUNT
 };
+enum ddpm_recipe {
+#define RECIPE(id, ...) DDPM_RECIPE_##id,
+#include "config/recipes.inc"
+#undef RECIPE
+    DDPM_RECIPE_NONE
+};
 enum ddpm_loss_weight { DDPM_WEIGHT_NONE, DDPM_WEIGHT_MIN_SNR, DDPM_WEIGHT_SOFT_MIN_SNR };
 enum ddpm_flow_times { DDPM_FLOW_UNIFORM, DDPM_FLOW_LOGIT_NORMAL };
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
-enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE };
+enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE, DDPM_LR_LINEAR };
+enum ddpm_optimizer_kind { DDPM_ADAMW, DDPM_MUON };
+enum ddpm_decayed { DDPM_DECAY_ALL, DDPM_DECAY_MATRICES };
+enum ddpm_ema { DDPM_EMA_EXPONENTIAL, DDPM_EMA_POWER };
 
 /* What decides a network's parameters. Two configurations with the same one share weights. */
 struct ddpm_network_config {
@@ -111,13 +120,19 @@ struct ddpm_sampling_config {
 };
 
 struct ddpm_training_config {
+    int recipe; /* enum ddpm_recipe: a name only, the values are those of the other members */
     int64_t batch_size, accumulate, steps;
+    int optimizer; /* enum ddpm_optimizer_kind */
     double lr, beta1, beta2, eps, weight_decay;
+    int decay;            /* enum ddpm_decayed: what weight_decay is for */
     double max_grad_norm; /* 0: off */
     int64_t warmup;       /* steps */
-    int lr_schedule;      /* enum ddpm_lr_schedule; cosine decays to 0 at `steps` */
+    int lr_schedule;      /* enum ddpm_lr_schedule; cosine and linear decay to 0 at `steps` */
+    int ema;              /* enum ddpm_ema */
+    double ema_length, ema_second; /* of power, as parts of the run so far; second: 0: none */
     double ema_decay;
     int64_t ema_every, ema_after;
+    int64_t noise_candidates; /* draws of noise for a picture, of which the nearest is taken */
     int64_t save_every, sample_every, num_samples, scale, keep;
     int64_t validate_every, patience; /* steps; 0: chosen. validations; 0: off */
     uint64_t seed;
@@ -125,7 +140,7 @@ struct ddpm_training_config {
 
 struct ddpm_data_config {
     char data[DDPM_MAX_PATH]; /* folder or .npy; "" when none */
-    bool flip;
+    bool flip, rotate;
     int crop;                         /* enum ddpm_crop of data/resize.h: 0 centre, 1 random */
     int64_t decode_threads, prefetch; /* 0: chosen; batches ahead */
     char validation[DDPM_MAX_PATH];   /* as config/validation.h reads it */

@@ -7,10 +7,11 @@
  *      "trainer_config": {"train_batch_size", "train_lr", "train_num_steps", …},
  *      "data_config": {…}, "run_config": {…}}
  *
- * Keys are the option table's. Read as well, for the article's file: save_and_sample_every of
+ * Keys are the option table's. A recipe (root) is applied before the rest is
+ * read. Read as well, for the article's file: save_and_sample_every of
  * trainer_config, and batch_size of unet_config. A file with one of these that names no sampler
- * gets the article's: "ancestral", every timestep. The root's ddpm_version and data_fingerprint are
- * passed over. */
+ * gets the article's: "ancestral", every timestep; it is of recipe article. The root's ddpm_version
+ * and data_fingerprint are passed over. */
 #ifndef DDPM_CONFIG_CONFIG_JSON_H
 #define DDPM_CONFIG_CONFIG_JSON_H
 

@@ -25,8 +25,9 @@ static const char argument[] =
     "a run, checkpoint or weights file is given without a name: ddpm sample RUN --out DIR";
 static const char pictures[] = "--data takes a folder of pictures, or a file of ddpm pack";
 static const char optimizer[] =
-    "it is AdamW always, with --beta1, --beta2, --eps and --weight-decay";
-static const char averaged[] = "an average is kept always: --ema-decay, --ema-every, --ema-after";
+    "--optimizer adamw or muon, with --beta1, --beta2, --eps and --weight-decay";
+static const char averaged[] =
+    "an average is kept always: --ema, --ema-decay, --ema-every, --ema-after";
 static const char networks[] = "--network chooses among three U-Nets; --dim and --dim-mults widen";
 static const char respaced[] = "--sampler NAME --sampling-steps N, for example ddim and 25";
 static const char solvers[] = "--sampler auto or a name of ddpm sample --help";
@@ -57,8 +58,7 @@ static const struct ddpm_foreign_name names[] = {
     SAME("adam-epsilon", "eps"), SAME("adam-eps", "eps"), SAME("epsilon", "eps"),
     SAME("adam-weight-decay", "weight-decay"), SAME("wd", "weight-decay"),
     {"adam-betas", "beta1", "--beta1 and --beta2"}, {"betas", "beta1", "--beta1 and --beta2"},
-    {"optimizer", NULL, optimizer}, {"optimizer-type", NULL, optimizer},
-    {"use-8bit-adam", NULL, optimizer}, {"momentum", "beta1", optimizer},
+    {"optimizer-type", "optimizer", optimizer}, {"use-8bit-adam", "optimizer", optimizer}, {"momentum", "beta1", optimizer},
     SAME("grad-clip", "max-grad-norm"), SAME("clip-grad-norm", "max-grad-norm"),
     SAME("gradient-clip-val", "max-grad-norm"), SAME("clip-grad", "max-grad-norm"),
     /* batches */
@@ -70,7 +70,7 @@ static const struct ddpm_foreign_name names[] = {
     /* the average */
     SAME("ema-rate", "ema-decay"), SAME("ema-max-decay", "ema-decay"), SAME("ema-beta", "ema-decay"),
     SAME("ema-update-every", "ema-every"), SAME("ema-start", "ema-after"),
-    SAME("ema-update-after-step", "ema-after"), {"use-ema", NULL, averaged}, {"ema", NULL, averaged},
+    SAME("ema-update-after-step", "ema-after"), {"use-ema", NULL, averaged},
     /* the diffusion */
     SAME("num-train-timesteps", "timesteps"), SAME("num-timesteps", "timesteps"),
     SAME("diffusion-steps", "timesteps"), SAME("ddpm-num-steps", "timesteps"),

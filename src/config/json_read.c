@@ -8,6 +8,7 @@
 #include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
+#include "config/recipes.h"
 #include "core/arguments.h"
 #include "core/text.h"
 #include "formats/json.h"
@@ -269,6 +270,20 @@ static bool is_article(const json_t *root)
     return false;
 }
 
+/* A recipe comes first, so that the file's own values win. The article's file is of that recipe. */
+static ddpm_status settle_recipe(struct ddpm_config *config, const json_t *root)
+{
+    const struct ddpm_option *option = ddpm_option_find("recipe");
+    const json_t *named = json_object_get(root, option->key + 1);
+    if (!named && !is_article(root))
+        return DDPM_OK;
+    config->training.recipe = DDPM_RECIPE_ARTICLE;
+    ddpm_status status = named ? set(config, option, named) : DDPM_OK;
+    if (status != DDPM_OK)
+        return ddpm_raise_context(status, "%s: ", option->key + 1);
+    return ddpm_recipe_apply((enum ddpm_recipe)config->training.recipe, config);
+}
+
 /* A file that names a sampler says all of how pictures are drawn: steps or eta that were meant for
  * another do not stay. So does the article's, which knows of one sampler only: its whole chain. */
 static ddpm_status settle_sampling(struct ddpm_config *config, const json_t *root)
@@ -300,6 +315,7 @@ static ddpm_status read_root(struct ddpm_config *config, const json_t *root)
                           "unet_config",
                           ddpm_json_type_name(root));
     DDPM_TRY(check_batch_sizes(root));
+    DDPM_TRY(settle_recipe(config, root));
     DDPM_TRY(settle_sampling(config, root));
     DDPM_TRY(settle_validation(config, root));
     DDPM_TRY(read_aliases(config, root));

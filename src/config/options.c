@@ -57,10 +57,23 @@ static const char *const objective_aliases[] = {
 #include "config/objectives.inc"
 #undef OBJECTIVE
     NULL};
+static const char *const recipes[] = {
+#define RECIPE(id, name, ...) name,
+#include "config/recipes.inc"
+#undef RECIPE
+    "none", NULL};
+static const char recipe_help[] = "options that go together; what is given beside it wins: "
+#define RECIPE(id, name, ...) name ", "
+#include "config/recipes.inc"
+#undef RECIPE
+                                  "or none";
 static const char *const loss_weights[] = {"none", "min-snr", "soft-min-snr", NULL};
 static const char *const flow_times[] = {"uniform", "logit-normal", NULL};
 static const char *const losses[] = {"l2", "l1", NULL};
-static const char *const lr_schedules[] = {"constant", "cosine", NULL};
+static const char *const lr_schedules[] = {"constant", "cosine", "linear", NULL};
+static const char *const optimizers[] = {"adamw", "muon", NULL};
+static const char *const decayed[] = {"all", "matrices", NULL};
+static const char *const averages[] = {"exponential", "power", NULL};
 static const char *const crops[] = {"center", "random", NULL};
 static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const memories[] = {"normal", "low", NULL};
@@ -198,6 +211,7 @@ const struct ddpm_option ddpm_options[] = {
     NUMBER("churn-noise", sampling.churn_noise, "1", IN(0, 100), SAMPLING, "churn_noise",
            "heun: factor of the noise that churn adds"),
 
+    CHOICE("recipe", "NAME", training.recipe, "none", recipes, TRAINING, "/recipe", recipe_help),
     INTEGER("batch-size", training.batch_size, "16", IN(1, 65536), TRAINING, "train_batch_size",
             "pictures per batch", LOCKED),
     INTEGER("accumulate", training.accumulate, "1", IN(1, 65536), TRAINING, "accumulate",
@@ -205,6 +219,9 @@ const struct ddpm_option ddpm_options[] = {
     INTEGER("steps", training.steps, "37000", IN(1, 1e9), TRAINING, "train_num_steps",
             "optimizer steps of the whole run"),
     NUMBER("lr", training.lr, "1e-4", ABOVE(0, 100), TRAINING, "train_lr", "learning rate"),
+    CHOICE("optimizer", "adamw|muon", training.optimizer, "adamw", optimizers, TRAINING, "optimizer",
+           "adamw, or muon: orthogonal steps for convolutions and linear layers, adamw for the rest",
+           .locked = DDPM_LOCKED_OR_DEFAULT),
     NUMBER("beta1", training.beta1, "0.9", BELOW(0, 1), TRAINING, "beta1",
            "AdamW: decay of the first moment"),
     NUMBER("beta2", training.beta2, "0.99", BELOW(0, 1), TRAINING, "beta2",
@@ -212,19 +229,31 @@ const struct ddpm_option ddpm_options[] = {
     NUMBER("eps", training.eps, "1e-8", ABOVE(0, 1), TRAINING, "eps",
            "AdamW: added to the root of the second moment"),
     NUMBER("weight-decay", training.weight_decay, "0.01", IN(0, 100), TRAINING, "weight_decay",
-           "AdamW: decoupled decay of every weight"),
+           "AdamW: decoupled decay of the weights"),
+    CHOICE("decay", "all|matrices", training.decay, "all", decayed, TRAINING, "decay",
+           "what weight-decay is for: all, or matrices: no biases and no norms"),
     NUMBER("max-grad-norm", training.max_grad_norm, "0", IN(0, 1e9), TRAINING, "max_grad_norm",
            "clip the gradient to this norm; 0: off"),
     INTEGER("warmup", training.warmup, "0", IN(0, 1e9), TRAINING, "warmup",
             "steps of linear warm-up of the learning rate"),
     CHOICE("lr-schedule", "NAME", training.lr_schedule, "constant", lr_schedules, TRAINING,
-           "lr_schedule", "learning rate: constant, or cosine decay to 0 at the last step"),
+           "lr_schedule", "learning rate: constant, or cosine or linear decay to 0 at the last step"),
+    CHOICE("ema", "exponential|power", training.ema, "exponential", averages, TRAINING, "ema",
+           "moving average of the weights (EMA): of ema-decay, or of a length that grows with the run",
+           .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("ema-length", training.ema_length, "0.1", IN(0.001, 0.28), TRAINING, "ema_length",
+           "power: length of the EMA as a part of the run so far", .locked = DDPM_LOCKED_OR_DEFAULT),
+    NUMBER("ema-second", training.ema_second, "0.05", IN(0, 0.28), TRAINING, "ema_second",
+           "power: length of a second EMA, for ddpm ema; 0: none", .locked = DDPM_LOCKED_OR_DEFAULT),
     NUMBER("ema-decay", training.ema_decay, "0.995", BELOW(0, 1), TRAINING, "ema_decay",
-           "largest decay of the weights' moving average (EMA)"),
+           "exponential: largest decay of the EMA"),
     INTEGER("ema-every", training.ema_every, "10", IN(1, 1e9), TRAINING, "ema_every",
             "steps between two updates of the EMA"),
     INTEGER("ema-after", training.ema_after, "100", IN(0, 1e9), TRAINING, "ema_after",
-            "steps during which the EMA is a plain copy"),
+            "exponential: steps during which the EMA is a plain copy"),
+    INTEGER("noise-candidates", training.noise_candidates, "1", IN(1, 64), TRAINING, "noise_candidates",
+            "noise drawn for a picture, of which the nearest to it is taken; 1: any",
+            .locked = DDPM_LOCKED_OR_DEFAULT),
     INTEGER("save-every", training.save_every, "1000", IN(0, 1e9), TRAINING, "save_every",
             "steps between checkpoints; 0: at the end only"),
     INTEGER("sample-every", training.sample_every, "1000", IN(0, 1e9), TRAINING, "sample_every",
@@ -245,6 +274,8 @@ const struct ddpm_option ddpm_options[] = {
     TEXT("data", "DIR|FILE.npy", data.data, "", DATA, "data",
          "folder of pictures, searched recursively, or packed file"),
     SWITCH("flip", data.flip, "on", DATA, "flip", "mirror half of the pictures left to right", LOCKED),
+    SWITCH("rotate", data.rotate, "off", DATA, "rotate", "turn square pictures by 0 to 3 quarter turns",
+           .locked = DDPM_LOCKED_OR_DEFAULT),
     CHOICE("crop", "center|random", data.crop, "center", crops, DATA, "crop",
            "part kept of a picture that is larger than image-size", LOCKED),
     INTEGER("decode-threads", data.decode_threads, "0", IN(0, 1024), DATA, "decode_threads",

@@ -18,7 +18,7 @@
 enum ddpm_stream {
     DDPM_STREAM_WEIGHTS = 1,     /* initial weights: sample = hash of the parameter's name */
     DDPM_STREAM_ORDER = 2,       /* order of the pictures: step = epoch */
-    DDPM_STREAM_AUGMENT = 3,     /* flip and crop: sample = place in the batch */
+    DDPM_STREAM_AUGMENT = 3,     /* flip, turn and crop: sample = place in the batch */
     DDPM_STREAM_TIMESTEP = 4,    /* t of training */
     DDPM_STREAM_NOISE = 5,       /* epsilon of training */
     DDPM_STREAM_SAMPLE_INIT = 6, /* x_T: sample = picture */
@@ -29,7 +29,14 @@ enum ddpm_stream {
     DDPM_STREAM_OFFSET = 11,     /* offset noise of training */
     DDPM_STREAM_VALIDATION = 12, /* crop and noise of validation: sample and step = hash of what the
                                     picture holds, with the noise level */
+    DDPM_STREAM_LIKELIHOOD = 13, /* likelihood of pictures: sample = picture, step = t for noise, or
+                                    one of those below plus a number */
 };
+
+/* Steps of DDPM_STREAM_LIKELIHOOD beside timesteps. */
+#define DDPM_LIKELIHOOD_LEVEL (1u << 28) /* plus a stratum: which timestep stands for it */
+#define DDPM_LIKELIHOOD_BYTE (2u << 28)  /* where a byte's value lies in its bin */
+#define DDPM_LIKELIHOOD_PROBE (3u << 28) /* plus a number: the signs of a probe */
 
 struct ddpm_random4 {
     uint32_t v[4];

@@ -75,7 +75,8 @@ static void make_sample(struct ddpm_prefetch *prefetch, struct ddpm_source_reade
         ddpm_philox(options->seed, 0, (uint32_t)place, (uint32_t)step, DDPM_STREAM_AUGMENT);
     ddpm_status status = ddpm_source_read(
         reader, item, &random, slot->pixels + place * prefetch->item_bytes, &slot->items[place]);
-    slot->flips[place] = options->flip && random.v[0] >> 31;
+    slot->flips[place] = (uint8_t)((options->flip ? random.v[0] >> 31 : 0) |
+                                   (options->rotate ? random.v[3] >> 30 << 1 : 0));
 
     pthread_mutex_lock(&prefetch->lock);
     if (status != DDPM_OK && (slot->status == DDPM_OK || (int)place < slot->failed_place)) {

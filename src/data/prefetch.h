@@ -3,7 +3,8 @@
  * Sample number p = step * batch_size + place is item permute(p mod N, N, seed, epoch) of the
  * source, with epoch = p / N rounded down, or item p mod N without shuffling. Its flip and its crop
  * come from the Philox block (seed, block 0, sample = place, step, DDPM_STREAM_AUGMENT): word 0
- * flips when its highest bit is set, words 1 and 2 place the crop. So a batch is a pure function of
+ * flips when its highest bit is set, words 1 and 2 place the crop, the highest two bits of word 3
+ * are the quarter turns. So a batch is a pure function of
  * (source, seed, step): thread counts and resuming never change it.
  *
  *     ddpm_prefetch_create(&prefetch, source, &options)
@@ -35,7 +36,7 @@ struct ddpm_prefetch_options {
     int threads;    /* 1 to 1024 */
     uint64_t seed;
     uint64_t start_step; /* of the first batch */
-    bool shuffle, flip;
+    bool shuffle, flip, rotate;
     const struct ddpm_buffer_allocator *allocator; /* or NULL for ordinary memory; copied */
 };
 
@@ -43,9 +44,9 @@ struct ddpm_prefetch_options {
 struct ddpm_batch {
     uint64_t step;
     int size, height, width, channels;
-    const uint8_t *pixels; /* [size, height, width, channels], not yet flipped */
-    const uint8_t *flips;  /* [size], 1 where the picture is to be mirrored */
-    const int64_t *items;  /* [size], the source's items that were delivered */
+    const uint8_t *pixels; /* [size, height, width, channels], not yet flipped or turned */
+    const uint8_t *flips; /* [size], bit 0: to be mirrored; above: then to be turned, in quarters */
+    const int64_t *items; /* [size], the source's items that were delivered */
 };
 
 struct ddpm_prefetch_statistics {

@@ -11,12 +11,12 @@
 /* What `auto` is, by what the network was trained to say. */
 static const struct {
     enum ddpm_sampler_choice sampler;
-    enum ddpm_spacing_kind spacing; /* of every other sampler too, unless one is given */
+    enum ddpm_spacing_kind spacing; /* of other samplers too, but for one that needs timesteps */
     int64_t steps;
 } automatic[DDPM_OBJECTIVE_COUNT] = {
-    [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
-    [DDPM_OBJECTIVE_X0] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
-    [DDPM_OBJECTIVE_V] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
+    [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10},
+    [DDPM_OBJECTIVE_X0] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10},
+    [DDPM_OBJECTIVE_V] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10},
     [DDPM_OBJECTIVE_FLOW] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
     [DDPM_OBJECTIVE_EDM] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 20},
 };
@@ -28,15 +28,23 @@ static int64_t usual_steps(int64_t steps, enum ddpm_objective_kind objective, in
     return steps == 0 || (steps > timesteps && !continuous) ? timesteps : steps;
 }
 
+static int usual_spacing(const struct ddpm_sampling_config *config,
+                         const struct ddpm_sampler_kind *kind, enum ddpm_objective_kind objective)
+{
+    if (config->spacing != DDPM_SPACING_AUTO)
+        return config->spacing;
+    return kind->discrete ? DDPM_SPACING_TRAILING : (int)automatic[objective].spacing;
+}
+
 struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
                                      enum ddpm_objective_kind objective, int64_t timesteps)
 {
     const bool any_sampler = config->sampler == DDPM_SAMPLER_AUTO;
-    const bool any_spacing = config->spacing == DDPM_SPACING_AUTO;
+    const struct ddpm_sampler_kind *kind =
+        &ddpm_samplers[any_sampler ? (int)automatic[objective].sampler : config->sampler];
     struct ddpm_chain chain = {
-        .kind = &ddpm_samplers[any_sampler ? (int)automatic[objective].sampler : config->sampler],
-        .spacing =
-            &ddpm_spacings[any_spacing ? (int)automatic[objective].spacing : config->spacing],
+        .kind = kind,
+        .spacing = &ddpm_spacings[usual_spacing(config, kind, objective)],
         .steps = config->steps,
         .threshold = config->threshold,
         .eta = config->eta,

@@ -62,7 +62,7 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
                              const struct ddpm_diffusion_config *diffusion, bool clip,
                              struct ddpm_turns *turns);
 
-/* "dpmpp, 20 steps, trailing", with what else is set behind: "ddim, 50 steps, trailing, eta 0.5,
+/* "dpmpp, 10 steps, karras", with what else is set behind: "ddim, 50 steps, karras, eta 0.5,
  * strength 0.4".
  * Written to `text`, which is returned. */
 #define DDPM_CHAIN_BYTES 384

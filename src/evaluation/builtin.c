@@ -31,8 +31,9 @@ struct plane {
     int height, width;
 };
 
-static size_t room(int height, int width, int channels)
+static size_t room(const struct ddpm_feature_network *network, int height, int width, int channels)
 {
+    (void)network;
     (void)channels;
     return (size_t)height * (size_t)width * PLANES * sizeof(float);
 }
@@ -169,9 +170,10 @@ static void halve(struct plane *plane)
     plane->width = width;
 }
 
-static void compute(const uint8_t *pixels, int height, int width, int channels, void *room_given,
-                    float *out)
+static ddpm_status compute(const struct ddpm_feature_network *network, const uint8_t *pixels,
+                           int height, int width, int channels, void *room_given, float *out)
 {
+    (void)network;
     struct plane planes[PLANES];
     const int64_t count = (int64_t)height * width;
     for (int p = 0; p < PLANES; ++p)
@@ -185,6 +187,7 @@ static void compute(const uint8_t *pixels, int height, int width, int channels, 
             halve(&planes[p]);
         }
     }
+    return DDPM_OK;
 }
 
 const struct ddpm_features_kind ddpm_features_builtin = {

@@ -25,7 +25,7 @@ struct result {
 };
 
 struct comparison {
-    const struct ddpm_picture_set *generated, *real;
+    const struct ddpm_picture_set *generated, *real, *held_out; /* the last may be NULL */
     struct ddpm_watch watch;
     int threads;
     struct result *result;
@@ -53,25 +53,43 @@ static ddpm_status find_threshold(const struct ddpm_neighbour *neighbours, int64
     return DDPM_OK;
 }
 
-/* Count what is as near as real pictures seldom are to each other. */
-static ddpm_status judge(const struct ddpm_neighbour *real_real, int64_t real_count,
-                         struct ddpm_neighbours *out)
+/* Neighbours among the real pictures, of the held-out and of the real ones. */
+struct chance {
+    const struct ddpm_neighbour *held_out, *real;
+    int64_t held_out_count, real_count;
+};
+
+/* Count what is as near as pictures seldom are by chance. */
+static ddpm_status judge(const struct chance *chance, struct ddpm_neighbours *out)
 {
-    DDPM_TRY(find_threshold(real_real, real_count, &out->threshold));
+    DDPM_TRY(find_threshold(chance->real, chance->real_count, &out->own_threshold));
+    out->threshold = out->own_threshold;
+    if (chance->held_out)
+        DDPM_TRY(find_threshold(chance->held_out, chance->held_out_count, &out->threshold));
     for (int64_t i = 0; i < out->count; ++i) {
         out->near += out->real[i].distance <= out->threshold;
         out->same += out->real[i].distance == 0;
-        out->near_own += out->own[i].distance <= out->threshold;
+        out->near_own += out->own[i].distance <= out->own_threshold;
         out->same_own += out->own[i].distance == 0;
     }
     return DDPM_OK;
 }
 
+static ddpm_status pixels_held_out(struct comparison *c, const struct ddpm_small *held_out,
+                                   const struct ddpm_small *real, struct ddpm_neighbour **out)
+{
+    DDPM_TRY(ddpm_new_array((void **)out, (size_t)held_out->count, sizeof **out, "neighbours"));
+    ddpm_watch_next(&c->watch, held_out->count);
+    return ddpm_pixel_neighbours(held_out, real, true, c->threads, &c->watch,
+                                 "pixels, held out to real", *out);
+}
+
 static ddpm_status compare_pixels(struct comparison *c)
 {
     struct result *result = c->result;
-    struct ddpm_neighbour *real_real = NULL;
+    struct ddpm_neighbour *real_real = NULL, *held_out_real = NULL;
     const struct ddpm_small *generated = &c->generated->small, *real = &c->real->small;
+    const struct ddpm_small *held_out = c->held_out ? &c->held_out->small : NULL;
     DDPM_TRY(ddpm_new_array((void **)&result->pixel_real, (size_t)generated->count,
                             sizeof *result->pixel_real, "neighbours"));
     DDPM_TRY(ddpm_new_array((void **)&result->pixel_own, (size_t)generated->count,
@@ -89,13 +107,20 @@ static ddpm_status compare_pixels(struct comparison *c)
     if (status == DDPM_OK)
         status = ddpm_pixel_neighbours(generated, real, true, c->threads, &c->watch,
                                        "pixels, generated to real", result->pixel_real);
+    if (status == DDPM_OK && held_out)
+        status = pixels_held_out(c, held_out, real, &held_out_real);
     result->evaluation.pixels = (struct ddpm_neighbours){
         .count = generated->count,
         .real = result->pixel_real,
         .own = result->pixel_own,
     };
     if (status == DDPM_OK)
-        status = judge(real_real, real->count, &result->evaluation.pixels);
+        status = judge(&(struct chance){.real = real_real,
+                                        .real_count = real->count,
+                                        .held_out = held_out_real,
+                                        .held_out_count = held_out ? held_out->count : 0},
+                       &result->evaluation.pixels);
+    free(held_out_real);
     free(real_real);
     return status;
 }
@@ -116,7 +141,24 @@ static ddpm_status compare_features(struct comparison *c, const struct ddpm_rows
         .real = manifold->generated_real,
         .own = manifold->generated_own,
     };
-    return judge(manifold->real_real, real->count, &out->features);
+    struct chance chance = {.real = manifold->real_real, .real_count = real->count};
+    struct ddpm_neighbour *nearest = NULL;
+    ddpm_status status = DDPM_OK;
+    if (c->held_out) {
+        const struct ddpm_rows held_out = {c->held_out->features, c->held_out->rows, real->width};
+        status = ddpm_new_array((void **)&nearest, (size_t)held_out.count, sizeof *nearest,
+                                "neighbours");
+        ddpm_watch_next(&c->watch, held_out.count);
+        if (status == DDPM_OK)
+            status = ddpm_feature_neighbours(&held_out, real, c->threads, &c->watch,
+                                             "features, held out to real", nearest);
+        chance.held_out = nearest;
+        chance.held_out_count = held_out.count;
+    }
+    if (status == DDPM_OK)
+        status = judge(&chance, &out->features);
+    free(nearest);
+    return status;
 }
 
 static ddpm_status compare_statistics(struct comparison *c, const struct ddpm_rows *generated,
@@ -174,6 +216,33 @@ static ddpm_status check(const struct comparison *c)
     return DDPM_OK;
 }
 
+/* Held-out pictures must have whatever both others have. */
+static ddpm_status check_held_out(const struct comparison *c)
+{
+    const struct ddpm_picture_set *held_out = c->held_out, *real = c->real;
+    const struct ddpm_small *a = &held_out->small, *b = &real->small;
+    DDPM_TRY(check_count("held-out", ddpm_picture_set_count(held_out)));
+    if (real->statistics.width > 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got held-out pictures, but of the real ones only mean and covariance: "
+                          "nothing can be near to these");
+    if ((real->rows > 0 && c->generated->rows > 0) &&
+        (held_out->rows == 0 || held_out->width != real->width))
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "got features of width %lld for the held-out pictures and %lld for the "
+                          "real ones, want the same",
+                          (long long)held_out->width, (long long)real->width);
+    if (b->count > 0 && c->generated->small.count > 0 &&
+        (a->count == 0 || held_out->options.height != real->options.height ||
+         held_out->options.width != real->options.width || a->channels != b->channels))
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "got held-out pictures of %dx%dx%d and real ones of %dx%dx%d, want the "
+                          "same size",
+                          held_out->options.height, held_out->options.width, a->channels,
+                          real->options.height, real->options.width, b->channels);
+    return DDPM_OK;
+}
+
 /* Until it has been found out. */
 static void miss_all(struct ddpm_evaluation *out, const char *features)
 {
@@ -190,7 +259,8 @@ static int64_t units_of(const struct comparison *c, bool features, bool pixels)
 {
     const int64_t pass = c->real->count > c->real->rows ? c->real->count : c->real->rows;
     const int64_t generated = ddpm_picture_set_count(c->generated);
-    const int64_t passes = pass > 0 ? pass + 2 * generated : 0;
+    const int64_t held_out = c->held_out ? ddpm_picture_set_count(c->held_out) : 0;
+    const int64_t passes = pass > 0 ? pass + 2 * generated + held_out : 0;
     return (features ? generated / 4 + passes : 0) + (pixels ? passes : 0);
 }
 
@@ -205,6 +275,7 @@ static ddpm_status compare(struct comparison *c)
     const bool pixels = g->small.count > 0 && r->small.count > 0;
     out->generated = ddpm_picture_set_count(g);
     out->real = ddpm_picture_set_count(r);
+    out->held_out = c->held_out ? ddpm_picture_set_count(c->held_out) : 0;
     for (int kind = 0; kind < DDPM_PICTURE_KINDS; ++kind)
         out->kinds[kind] = g->kinds[kind];
     miss_all(out, statistics ? only_statistics : no_features);
@@ -234,10 +305,13 @@ ddpm_status ddpm_evaluate(const struct ddpm_picture_set *generated,
     struct comparison comparison = {
         .generated = generated,
         .real = real,
+        .held_out = options.held_out,
         .watch = {.callback = options.callback, .user = options.user},
         .threads = options.threads > 0 ? options.threads : ddpm_processor_count(),
     };
     DDPM_TRY(check(&comparison));
+    if (options.held_out)
+        DDPM_TRY(check_held_out(&comparison));
     DDPM_TRY(DDPM_NEW(&comparison.result, "results"));
     struct ddpm_evaluation *made = &comparison.result->evaluation;
     ddpm_status status = compare(&comparison);

@@ -7,6 +7,7 @@
 
 static const struct ddpm_features_kind *const kinds[] = {
     &ddpm_features_builtin,
+    &ddpm_features_inception,
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -31,5 +32,6 @@ struct ddpm_features_info ddpm_features_at(size_t index)
         .name = kinds[index]->name,
         .help = kinds[index]->help,
         .width = kinds[index]->width,
+        .wants_network = kinds[index]->wants_network,
     };
 }

@@ -2,22 +2,28 @@
 #ifndef DDPM_EVALUATION_FEATURES_H
 #define DDPM_EVALUATION_FEATURES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "core/error.h"
+
+struct ddpm_feature_network;
 
 /* One row of the table (features.c). */
 struct ddpm_features_kind {
     const char *name, *help;
     int64_t width;
+    bool wants_network; /* else `network` is NULL below */
     /* Bytes of working memory for one picture of that size. */
-    size_t (*room)(int height, int width, int channels);
-    /* Features of a picture uint8 [height, width, channels], channels 1, 3 or 4, into out. Cannot
-     * fail, and depends on nothing but the picture. */
-    void (*compute)(const uint8_t *pixels, int height, int width, int channels, void *room,
-                    float *out);
+    size_t (*room)(const struct ddpm_feature_network *network, int height, int width, int channels);
+    /* Features of a picture uint8 [height, width, channels], channels 1, 3 or 4, into out. They
+     * depend on nothing but the network and the picture. */
+    ddpm_status (*compute)(const struct ddpm_feature_network *network, const uint8_t *pixels,
+                           int height, int width, int channels, void *room, float *out);
 };
 
-extern const struct ddpm_features_kind ddpm_features_builtin;
+extern const struct ddpm_features_kind ddpm_features_builtin, ddpm_features_inception;
 
 /* The row of that name, or NULL. */
 const struct ddpm_features_kind *ddpm_features_find(const char *name);

@@ -285,6 +285,26 @@ ddpm_status ddpm_manifold_measure(const struct ddpm_rows *generated, const struc
     return status;
 }
 
+static void take_nearest(void *context, int64_t row, int64_t first, int count,
+                         const double *squared)
+{
+    struct ddpm_neighbour *nearest = (struct ddpm_neighbour *)context + row;
+    for (int k = 0; k < count; ++k)
+        offer(nearest, first + k, squared[k]);
+}
+
+ddpm_status ddpm_feature_neighbours(const struct ddpm_rows *rows, const struct ddpm_rows *columns,
+                                    int threads, const struct ddpm_watch *watch, const char *what,
+                                    struct ddpm_neighbour *out)
+{
+    for (int64_t i = 0; i < rows->count; ++i)
+        out[i] = (struct ddpm_neighbour){.distance = INFINITY};
+    DDPM_TRY(ddpm_distances(rows, columns, threads, watch, what, take_nearest, out));
+    for (int64_t i = 0; i < rows->count; ++i)
+        out[i].distance = sqrt(out[i].distance);
+    return DDPM_OK;
+}
+
 void ddpm_manifold_free(struct ddpm_manifold *manifold)
 {
     free(manifold->real_real);

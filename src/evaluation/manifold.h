@@ -27,6 +27,10 @@ struct ddpm_manifold {
  * for each pass, with a unit for each row. Free with ddpm_manifold_free(), after failures too. */
 ddpm_status ddpm_manifold_measure(const struct ddpm_rows *generated, const struct ddpm_rows *real,
                                   int threads, struct ddpm_watch *watch, struct ddpm_manifold *out);
+/* The nearest of `columns` for each of `rows`, Euclidean. */
+ddpm_status ddpm_feature_neighbours(const struct ddpm_rows *rows, const struct ddpm_rows *columns,
+                                    int threads, const struct ddpm_watch *watch, const char *what,
+                                    struct ddpm_neighbour *out);
 void ddpm_manifold_free(struct ddpm_manifold *manifold);
 
 #endif

@@ -35,22 +35,35 @@ static ddpm_status make_workers(struct ddpm_picture_set *set)
                             "threads' memory"));
     for (int i = 0; set->kind && i < o->threads; ++i)
         DDPM_TRY(ddpm_new_array(&set->workers[i].room,
-                                set->kind->room(o->height, o->width, o->channels), 1,
-                                "planes of a picture"));
+                                set->kind->room(o->network, o->height, o->width, o->channels), 1,
+                                "features of a picture"));
     return DDPM_OK;
+}
+
+static ddpm_status find_kind(struct ddpm_picture_set *set)
+{
+    const struct ddpm_picture_set_options *o = &set->options;
+    if (!o->features)
+        return o->network ? ddpm_raise(DDPM_ERROR_ARGUMENT,
+                                       "got a network and no features, want \"inception\"")
+                          : DDPM_OK;
+    set->kind = ddpm_features_find(o->features);
+    if (!set->kind)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got features \"%.80s\", want builtin or inception",
+                          o->features);
+    set->width = set->kind->width;
+    if (set->kind->wants_network == (o->network != NULL))
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "got features \"%s\" %s a network, want %s",
+                      set->kind->name, o->network ? "with" : "without",
+                      o->network ? "none" : "one of ddpm_feature_network_open()");
 }
 
 static ddpm_status fill(struct ddpm_picture_set *set)
 {
     struct ddpm_picture_set_options *o = &set->options;
     DDPM_TRY(check_options(o));
-    if (o->features) {
-        set->kind = ddpm_features_find(o->features);
-        if (!set->kind)
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "got features \"%.80s\", want builtin",
-                              o->features);
-        set->width = set->kind->width;
-    }
+    DDPM_TRY(find_kind(set));
     o->features = NULL; /* the caller's text */
     o->threads = o->threads > 0 ? o->threads : ddpm_processor_count();
     set->small = (struct ddpm_small){
@@ -117,9 +130,10 @@ static void add_range(void *context, int64_t begin, int64_t end, int thread)
         worker->status = ddpm_resize_crop(
             &worker->resizer, picture, o->height, o->width, o->channels, &placement,
             placement.height, placement.width, set->pixels + (size_t)place * adding->small_bytes);
-        if (set->kind)
-            set->kind->compute(picture, o->height, o->width, o->channels, worker->room,
-                               set->features + place * set->width);
+        if (set->kind && worker->status == DDPM_OK)
+            worker->status =
+                set->kind->compute(o->network, picture, o->height, o->width, o->channels,
+                                   worker->room, set->features + place * set->width);
     }
 }
 
@@ -134,6 +148,21 @@ static ddpm_status make_room(struct ddpm_picture_set *set, int64_t count, size_t
         return DDPM_OK;
     return ddpm_grow_array((void **)&set->features, &set->feature_capacity,
                            total * (size_t)set->width, sizeof(float), "features");
+}
+
+/* Those of the last `count` pictures: weights may be such that a network overflows. */
+static ddpm_status check_features(const struct ddpm_picture_set *set, int64_t count)
+{
+    if (!set->kind || !set->kind->wants_network)
+        return DDPM_OK;
+    const float *features = set->features + set->count * set->width;
+    for (int64_t i = 0; i < count * set->width; ++i)
+        if (!isfinite(features[i]))
+            return ddpm_raise(DDPM_ERROR_NOT_FINITE,
+                              "got %g as a feature of picture %lld, want finite numbers: do the "
+                              "weights belong to this network?",
+                              (double)features[i], (long long)(set->count + i / set->width));
+    return DDPM_OK;
 }
 
 ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pictures,
@@ -162,6 +191,7 @@ ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pi
     for (int i = 0; i < o->threads; ++i)
         if (set->workers[i].status != DDPM_OK) /* the only failure that pictures of one size have */
             return ddpm_raise_memory(adding.bytes, "a small copy of a picture");
+    DDPM_TRY(check_features(set, count));
     for (int64_t i = 0; i < count; ++i)
         ++set->kinds[set->each[set->count + i]];
     set->count += count;

@@ -90,6 +90,9 @@ struct ddpm_value *ddpm_combine(struct ddpm_graph *graph, struct ddpm_value *row
                                 const int columns[DDPM_COMBINED],
                                 struct ddpm_value *const inputs[DDPM_COMBINED], bool clip,
                                 enum ddpm_dtype dtype, struct ddpm_value *into);
+/* Of a and b, picture by picture, what is nearer to x. */
+struct ddpm_value *ddpm_nearest(struct ddpm_graph *graph, struct ddpm_value *x,
+                                struct ddpm_value *a, struct ddpm_value *b);
 /* Clip each picture at the quantile of its magnitudes, and scale it into [-1,1]. */
 struct ddpm_value *ddpm_threshold(struct ddpm_graph *graph, struct ddpm_value *x, double quantile);
 /* mask·a + (1-mask)·b, one mask value per pixel. Written into `into`, which may be a or b, or,
@@ -98,10 +101,18 @@ struct ddpm_value *ddpm_blend(struct ddpm_graph *graph, struct ddpm_value *mask,
                               struct ddpm_value *a, struct ddpm_value *b, struct ddpm_value *into);
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
                                       struct ddpm_value *losses);
-/* copies: the weights in bf16, or NULL: none are kept. */
+struct ddpm_adamw_options {    /* each may be NULL: none */
+    struct ddpm_value *copies, /* the weights in bf16 */
+        *second_ema, *rules;   /* enum ddpm_adamw_rule for every DDPM_RULE_ELEMENTS elements */
+};
 void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
                 struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
-                struct ddpm_value *v, struct ddpm_value *ema, struct ddpm_value *copies);
+                struct ddpm_value *v, struct ddpm_value *ema,
+                const struct ddpm_adamw_options *options);
+/* Of the matrix [rows, …] that these parts of slabs are. */
+void ddpm_muon(struct ddpm_graph *graph, struct ddpm_value *gradient, struct ddpm_value *norm,
+               struct ddpm_value *hyper, struct ddpm_value *weight, struct ddpm_value *m,
+               int64_t rows);
 /* copies = weights, rounded to bf16 as adamw does. */
 void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,
                        struct ddpm_value *copies);

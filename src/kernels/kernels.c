@@ -40,6 +40,15 @@ static double convolution_flops(const struct ddpm_tensor *output, const struct d
     return 2.0 * (double)ddpm_tensor_pixels(output) * (double)ddpm_tensor_count(w);
 }
 
+/* Three products in each iteration, whose smaller side is `least`. */
+static double muon_flops(const struct ddpm_call *call)
+{
+    const double rows = (double)call->attributes.rows;
+    const double columns = (double)ddpm_tensor_count(&call->out[0]) / rows;
+    const double least = rows < columns ? rows : columns, most = rows * columns / least;
+    return DDPM_MUON_ITERATIONS * (4 * least * least * most + 2 * least * least * least);
+}
+
 double ddpm_call_flops(const struct ddpm_call *call)
 {
     switch (call->op) {
@@ -52,6 +61,8 @@ double ddpm_call_flops(const struct ddpm_call *call)
     case DDPM_OP_CONV2D_BACKWARD_WEIGHT:
     case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT:
         return convolution_flops(&call->in[1], &call->out[0]);
+    case DDPM_OP_MUON:
+        return muon_flops(call);
     default:
         break;
     }

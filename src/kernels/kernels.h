@@ -20,7 +20,7 @@
 #include "tensor/tensor.h"
 
 #define DDPM_MAX_INPUTS 8
-#define DDPM_MAX_OUTPUTS 5
+#define DDPM_MAX_OUTPUTS 6
 #define DDPM_COMBINED (DDPM_MAX_INPUTS - 1) /* what combine can add */
 
 enum ddpm_op {
@@ -40,12 +40,26 @@ enum ddpm_hyper {
     DDPM_HYPER_BETA2,
     DDPM_HYPER_EPS,
     DDPM_HYPER_WEIGHT_DECAY,
-    DDPM_HYPER_CORRECTION1, /* 1 - β1^k */
-    DDPM_HYPER_CORRECTION2, /* 1 - β2^k */
-    DDPM_HYPER_MAX_NORM,    /* 0: no clipping */
-    DDPM_HYPER_EMA_DECAY,   /* d */
+    DDPM_HYPER_CORRECTION1,  /* 1 - β1^k */
+    DDPM_HYPER_CORRECTION2,  /* 1 - β2^k */
+    DDPM_HYPER_MAX_NORM,     /* 0: no clipping */
+    DDPM_HYPER_EMA_DECAY,    /* d */
+    DDPM_HYPER_SECOND_DECAY, /* of the second EMA */
+    DDPM_HYPER_MOMENTUM,     /* of muon */
     DDPM_HYPER_COUNT
 };
+
+/* What adamw does with 16 neighbours of a slab, of one parameter always, or of the gap behind it.
+ */
+enum ddpm_adamw_rule { DDPM_RULE_DECAYS = 1, DDPM_RULE_STEPS = 2 };
+#define DDPM_RULE_ELEMENTS 16
+
+/* Muon's iterations, their coefficients, and its steps' root mean square beside AdamW's. */
+#define DDPM_MUON_ITERATIONS 5
+#define DDPM_MUON_A 3.4445
+#define DDPM_MUON_B (-4.7750)
+#define DDPM_MUON_C 2.0315
+#define DDPM_MUON_SCALE 0.2
 
 /* Columns of the coefficients of a learned variance; scale_noise reads the first two. */
 enum ddpm_variance_column {
@@ -70,6 +84,7 @@ struct ddpm_attributes {
     int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */
     bool per_batch;
     int timesteps; /* draw_timesteps: T */
+    int64_t rows;  /* muon: of the matrix */
     uint64_t seed; /* draws */
     uint32_t stream;
 };

@@ -14,8 +14,8 @@
 #include "formats/file.h"
 #include "formats/json.h"
 
-const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_FILE_COUNT] = {
-    "model.safetensors", "ema.safetensors", "optimizer.safetensors"};
+const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_MOST_FILES] = {
+    "model.safetensors", "ema.safetensors", "optimizer.safetensors", "ema-second.safetensors"};
 
 /* A name in a text file `latest` is shorter than this. */
 enum { NAME_BYTES = DDPM_CHECKPOINT_NAME_BYTES };
@@ -67,8 +67,10 @@ static ddpm_status check_whole(const char *folder, int64_t *step)
     free(path);
     DDPM_TRY(status);
     status = ddpm_json_get_integer(state, "step", 0, INT64_MAX, step);
-    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT && status == DDPM_OK; ++i)
-        status = ddpm_file_check(state, folder, ddpm_checkpoint_files[i]);
+    const json_t *files = json_object_get(state, "files");
+    for (size_t i = 0; i < DDPM_CHECKPOINT_MOST_FILES && status == DDPM_OK; ++i)
+        if (i < DDPM_CHECKPOINT_FILE_COUNT || json_object_get(files, ddpm_checkpoint_files[i]))
+            status = ddpm_file_check(state, folder, ddpm_checkpoint_files[i]);
     json_decref(state);
     return status;
 }

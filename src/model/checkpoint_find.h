@@ -8,9 +8,10 @@
 
 #include "core/error.h"
 
-/* The files of tensors that every checkpoint has. */
+/* The files of tensors that every checkpoint has, and one more where a second EMA is kept. */
 #define DDPM_CHECKPOINT_FILE_COUNT 3
-extern const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_FILE_COUNT];
+#define DDPM_CHECKPOINT_MOST_FILES 4
+extern const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_MOST_FILES];
 
 /* Names of folders that are being written begin so. A process killed while two checkpoints of one
  * step changed places may leave the only whole one under such a name. */

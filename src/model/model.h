@@ -42,6 +42,10 @@ int64_t ddpm_network_out_channels(const struct ddpm_network *network);
 /* DDPM_ERROR_ARGUMENT for an enumerator that is not one. */
 ddpm_status ddpm_check_weights(enum ddpm_weights which);
 
+/* Allocate the weights of a declared network for values that are about to be read: nothing is
+ * initialized. */
+ddpm_status ddpm_network_allocate_unset(struct ddpm_network *network);
+
 /* DDPM_ERROR_ARGUMENT for NULL, for a network without weights (ddpm_network_declare()), and for an
  * enumerator that is not one. */
 ddpm_status ddpm_network_check_use(const struct ddpm_network *network, enum ddpm_weights which);

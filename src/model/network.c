@@ -87,12 +87,9 @@ ddpm_status ddpm_network_declare(struct ddpm_device *device, const struct ddpm_c
     return status;
 }
 
-ddpm_status ddpm_network_allocate(struct ddpm_network *network)
+ddpm_status ddpm_network_allocate_unset(struct ddpm_network *network)
 {
-    DDPM_REQUIRE(network);
     struct ddpm_weight_set *weights = &network->weights;
-    if (weights->device)
-        return DDPM_OK;
     const size_t need = (1 + AVERAGES) * ddpm_weight_set_bytes(weights);
     const size_t available = ddpm_device_available(network->device);
     if (available && need > available)
@@ -100,10 +97,21 @@ ddpm_status ddpm_network_allocate(struct ddpm_network *network)
                           "out of memory before any work: %.2f GB of weights, %.2f GB are free",
                           (double)need / 1e9, (double)available / 1e9);
     ddpm_status status = ddpm_weight_set_allocate(weights, network->device, AVERAGES);
-    if (status == DDPM_OK)
-        status = ddpm_weight_set_initialize(weights, network->config.training.seed);
     if (status != DDPM_OK)
         ddpm_weight_set_release(weights);
+    return status;
+}
+
+ddpm_status ddpm_network_allocate(struct ddpm_network *network)
+{
+    DDPM_REQUIRE(network);
+    if (network->weights.device)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_network_allocate_unset(network));
+    ddpm_status status =
+        ddpm_weight_set_initialize(&network->weights, network->config.training.seed);
+    if (status != DDPM_OK)
+        ddpm_weight_set_release(&network->weights);
     return status;
 }
 

@@ -112,15 +112,21 @@ static ddpm_status effective_config(const struct location *found, const struct d
     return status;
 }
 
-/* Read the weights of one kind, into both slots. */
+/* Read the weights of one kind, into both slots of a network whose weights are not set yet. */
 static ddpm_status load_both(struct ddpm_network *network, enum ddpm_weights which,
                              const char *path)
 {
     struct ddpm_weight_set *weights = &network->weights;
-    DDPM_TRY(ddpm_network_load(network, which, path));
+    const struct ddpm_backend *backend = network->device->backend;
+    if (backend->host_memory) {
+        struct ddpm_named_target target = {"", weights->slabs[which]};
+        DDPM_TRY(ddpm_slabs_read(&weights->parameters, &target, 1, path));
+    } else {
+        DDPM_TRY(ddpm_network_load(network, which, path));
+    }
     ddpm_weight_set_changed(weights);
-    return network->device->backend->copy(network->device, weights->slabs[!which],
-                                          weights->slabs[which], ddpm_weight_set_bytes(weights));
+    return backend->copy(network->device, weights->slabs[!which], weights->slabs[which],
+                         ddpm_weight_set_bytes(weights));
 }
 
 static ddpm_status open_network(struct ddpm_device *device, const char *path,
@@ -141,8 +147,9 @@ static ddpm_status open_network(struct ddpm_device *device, const char *path,
     DDPM_TRY(effective_config(&found, config, &effective));
     ddpm_status status = found.folder[0] ? check_weights(&found, which) : DDPM_OK;
     if (status == DDPM_OK)
-        status = device ? ddpm_network_create_on(device, effective, out)
-                        : ddpm_network_create(effective, out);
+        status = ddpm_network_declare(device, effective, out);
+    if (status == DDPM_OK)
+        status = ddpm_network_allocate_unset(*out);
     if (status == DDPM_OK)
         status = load_both(*out, which, found.weights);
     ddpm_config_destroy(&effective);

@@ -19,14 +19,25 @@
 #include "formats/file.h"
 #include "formats/json.h"
 #include "model/model.h"
+#include "training/optimizer.h"
+
+int ddpm_state_slabs(const struct ddpm_training_config *config)
+{
+    return ddpm_second_ema_wanted(config) ? DDPM_MAX_STATE_SLABS : DDPM_SLAB_SECOND_EMA;
+}
+
+size_t ddpm_state_files(const struct ddpm_training_config *config)
+{
+    return ddpm_second_ema_wanted(config) ? DDPM_CHECKPOINT_MOST_FILES : DDPM_CHECKPOINT_FILE_COUNT;
+}
 
 static ddpm_status check_finite(const struct ddpm_run_state *run_state)
 {
-    static const char *const names[] = {"weights", "EMA weights", "first moments",
-                                        "second moments"};
+    static const char *const names[] = {"weights", "EMA weights", "first moments", "second moments",
+                                        "second EMA weights"};
     for (int p = 0; p < run_state->player_count; ++p) {
         const struct ddpm_player_state *player = &run_state->players[p];
-        for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        for (int i = 0; i < ddpm_state_slabs(&run_state->config->training); ++i)
             for (int64_t k = 0; k < player->parameters->slab_count; ++k)
                 if (!isfinite(player->slabs[i][k]))
                     return ddpm_raise(
@@ -45,10 +56,11 @@ static const struct contents {
         const char *prefix;
         enum ddpm_slab slab;
     } slabs[2];
-} contents[DDPM_CHECKPOINT_FILE_COUNT] = {
+} contents[DDPM_CHECKPOINT_MOST_FILES] = {
     {1, {{"", DDPM_SLAB_WEIGHTS}}},
     {1, {{"", DDPM_SLAB_EMA}}},
     {2, {{"exp_avg.", DDPM_SLAB_M}, {"exp_avg_sq.", DDPM_SLAB_V}}},
+    {1, {{"", DDPM_SLAB_SECOND_EMA}}},
 };
 
 /* Write one file (unless it is there already) and read it back. */
@@ -74,7 +86,7 @@ static ddpm_status put_weights(const struct ddpm_run_state *run_state, const cha
                                bool write)
 {
     for (int p = 0; p < run_state->player_count; ++p)
-        for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
+        for (size_t file = 0; file < ddpm_state_files(&run_state->config->training); ++file)
             DDPM_TRY(put_file(run_state, &run_state->players[p], file, folder, write));
     return DDPM_OK;
 }
@@ -280,7 +292,7 @@ static ddpm_status read_file(const char *folder, const struct ddpm_player_state 
 static ddpm_status read_weights(const char *folder, const struct ddpm_run_state *run_state)
 {
     for (int p = 0; p < run_state->player_count; ++p)
-        for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
+        for (size_t file = 0; file < ddpm_state_files(&run_state->config->training); ++file)
             DDPM_TRY(read_file(folder, &run_state->players[p], file));
     return DDPM_OK;
 }

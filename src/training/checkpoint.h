@@ -1,5 +1,6 @@
 /* Checkpoints on disk: a folder with model.safetensors, ema.safetensors, optimizer.safetensors,
- * config.json and state.json; see docs/file-formats.md. */
+ * ema-second.safetensors where a second EMA is kept, config.json and state.json; see
+ * docs/file-formats.md. */
 #ifndef DDPM_TRAINING_CHECKPOINT_H
 #define DDPM_TRAINING_CHECKPOINT_H
 
@@ -9,7 +10,18 @@
 #include "graph/parameters.h"
 #include "model/checkpoint_find.h"
 
-enum ddpm_slab { DDPM_SLAB_WEIGHTS, DDPM_SLAB_EMA, DDPM_SLAB_M, DDPM_SLAB_V, DDPM_SLAB_COUNT };
+enum ddpm_slab {
+    DDPM_SLAB_WEIGHTS,
+    DDPM_SLAB_EMA,
+    DDPM_SLAB_M,
+    DDPM_SLAB_V,
+    DDPM_SLAB_SECOND_EMA, /* last: not every run has one */
+    DDPM_MAX_STATE_SLABS
+};
+
+/* Slabs of a player's state, and the files that they are kept in. */
+int ddpm_state_slabs(const struct ddpm_training_config *config);
+size_t ddpm_state_files(const struct ddpm_training_config *config);
 
 #define DDPM_MAX_PLAYERS 4
 
@@ -17,7 +29,7 @@ enum ddpm_slab { DDPM_SLAB_WEIGHTS, DDPM_SLAB_EMA, DDPM_SLAB_M, DDPM_SLAB_V, DDP
 struct ddpm_player_state {
     const char *name; /* goes before the names of its files: "" for the first */
     const struct ddpm_parameters *parameters;
-    float *slabs[DDPM_SLAB_COUNT];
+    float *slabs[DDPM_MAX_STATE_SLABS];
 };
 
 /* The state of a run. */

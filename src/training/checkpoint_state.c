@@ -49,7 +49,7 @@ static ddpm_status describe_files(const struct ddpm_run_state *run_state, const 
                                   json_t *files)
 {
     for (int p = 0; p < run_state->player_count; ++p)
-        for (size_t file = 0; file < DDPM_CHECKPOINT_FILE_COUNT; ++file)
+        for (size_t file = 0; file < ddpm_state_files(&run_state->config->training); ++file)
             DDPM_TRY(describe_file(folder, run_state->players[p].name, file, files));
     return DDPM_OK;
 }

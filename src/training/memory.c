@@ -15,7 +15,8 @@ static size_t host_bytes(const struct ddpm_trainer *trainer)
     if (trainer->data || config->data.data[0])
         bytes += batch * (size_t)(config->data.prefetch + 1);
     for (int p = 0; p < trainer->player_count && !trainer->device->backend->host_memory; ++p)
-        bytes += DDPM_SLAB_COUNT * ddpm_weight_set_bytes(&trainer->players[p].network->weights);
+        bytes += (size_t)ddpm_state_slabs(&config->training) *
+                 ddpm_weight_set_bytes(&trainer->players[p].network->weights);
     return bytes;
 }
 
@@ -25,7 +26,7 @@ static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
     size_t bytes = trainer->device->backend->host_memory ? host_bytes(trainer) : 0;
     for (int p = 0; p < trainer->player_count; ++p) {
         const struct ddpm_weight_set *set = &trainer->players[p].network->weights;
-        bytes += ddpm_optimizer_bytes(set);
+        bytes += ddpm_optimizer_bytes(&trainer->players[p].optimizer);
         if (!set->device) /* only declared so far */
             bytes += 2 * ddpm_weight_set_bytes(set);
     }
@@ -106,7 +107,8 @@ struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
     uint64_t weights = 0;
     for (int p = 0; p < trainer->player_count; ++p) {
         const struct ddpm_weight_set *set = &trainer->players[p].network->weights;
-        weights += 2 * (uint64_t)ddpm_weight_set_bytes(set) + ddpm_optimizer_bytes(set);
+        weights += 2 * (uint64_t)ddpm_weight_set_bytes(set) +
+                   ddpm_optimizer_bytes(&trainer->players[p].optimizer);
     }
     const double flops =
         ddpm_graph_flops(g, trainer->parts.forward) + ddpm_graph_flops(g, trainer->parts.backward);

@@ -1,15 +1,29 @@
-/* AdamW over one weight set. */
+/* AdamW and Muon over one weight set. */
 #include "training/optimizer.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-ddpm_status ddpm_optimizer_allocate(struct ddpm_optimizer *optimizer, struct ddpm_weight_set *set)
+#include "core/memory.h"
+#include "training/ema.h"
+
+static const double muon_momentum = 0.95;
+
+bool ddpm_second_ema_wanted(const struct ddpm_training_config *config)
 {
+    return config->ema == DDPM_EMA_POWER && config->ema_second > 0;
+}
+
+ddpm_status ddpm_optimizer_allocate(struct ddpm_optimizer *optimizer)
+{
+    struct ddpm_weight_set *set = optimizer->set;
     struct ddpm_device *device = set->device;
     const size_t bytes = ddpm_weight_set_bytes(set);
-    optimizer->set = set;
     DDPM_TRY(ddpm_weight_set_acquire_gradients(set));
     optimizer->holds_gradients = true;
+    if (ddpm_second_ema_wanted(optimizer->config))
+        DDPM_TRY(
+            device->backend->allocate(device, bytes, "the second EMA", &optimizer->second_ema));
     DDPM_TRY(device->backend->allocate(device, bytes, "AdamW's first moments", &optimizer->m));
     return device->backend->allocate(device, bytes, "AdamW's second moments", &optimizer->v);
 }
@@ -21,14 +35,17 @@ void ddpm_optimizer_release(struct ddpm_optimizer *optimizer)
         return;
     set->device->backend->release(set->device, optimizer->m);
     set->device->backend->release(set->device, optimizer->v);
+    set->device->backend->release(set->device, optimizer->second_ema);
     if (optimizer->holds_gradients)
         ddpm_weight_set_release_gradients(set);
     *optimizer = (struct ddpm_optimizer){0};
 }
 
-size_t ddpm_optimizer_bytes(const struct ddpm_weight_set *set)
+size_t ddpm_optimizer_bytes(const struct ddpm_optimizer *optimizer)
 {
-    return 3 * ddpm_weight_set_bytes(set) + ddpm_weight_set_copies_bytes(set);
+    const struct ddpm_weight_set *set = optimizer->set;
+    const size_t slabs = ddpm_second_ema_wanted(optimizer->config) ? 4 : 3;
+    return slabs * ddpm_weight_set_bytes(set) + ddpm_weight_set_copies_bytes(set);
 }
 
 static struct ddpm_value *slab(struct ddpm_graph *graph, const struct ddpm_weight_set *set,
@@ -54,6 +71,34 @@ void ddpm_optimizer_build_copy(struct ddpm_optimizer *optimizer, struct ddpm_gra
     ddpm_copy_weights(graph, slab(graph, set, &set->slabs[0]), copies(graph, set));
 }
 
+static int64_t rule_count(const struct ddpm_weight_set *set)
+{
+    return (set->parameters.slab_count + DDPM_RULE_ELEMENTS - 1) / DDPM_RULE_ELEMENTS;
+}
+
+/* Does Muon step it? A matrix [k, rest] that mixes channels: a convolution whose k is all of its
+ * outputs, which a depthwise one's is not. */
+static bool is_matrix(const struct ddpm_parameter *parameter)
+{
+    return parameter->rank > 1 && parameter->k == parameter->shape[0];
+}
+
+static void build_muon(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
+                       struct ddpm_value *gradients)
+{
+    const struct ddpm_weight_set *set = optimizer->set;
+    struct ddpm_value *weights = slab(graph, set, &set->slabs[0]);
+    struct ddpm_value *moments = slab(graph, set, &optimizer->m);
+    for (size_t i = 0; i < set->parameters.count; ++i) {
+        const struct ddpm_parameter *p = &set->parameters.items[i];
+        const int64_t count = ddpm_parameter_count(p);
+        if (is_matrix(p))
+            ddpm_muon(graph, ddpm_graph_view(graph, gradients, p->offset, count), optimizer->norm,
+                      optimizer->hyper, ddpm_graph_view(graph, weights, p->offset, count),
+                      ddpm_graph_view(graph, moments, p->offset, count), p->k);
+    }
+}
+
 void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
                                  struct ddpm_value *losses)
 {
@@ -62,16 +107,57 @@ void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_g
     struct ddpm_value *gradients = slab(graph, set, &set->gradients);
     optimizer->hyper = ddpm_graph_input(graph, DDPM_F32, 1, 1, 1, DDPM_HYPER_COUNT);
     optimizer->norm = ddpm_gradient_norm(graph, gradients, losses);
+    optimizer->rules = NULL;
+    if (optimizer->config->optimizer == DDPM_MUON)
+        build_muon(optimizer, graph, gradients);
+    if (optimizer->config->optimizer == DDPM_MUON ||
+        optimizer->config->decay == DDPM_DECAY_MATRICES)
+        optimizer->rules = ddpm_graph_input(graph, DDPM_U8, 1, 1, 1, rule_count(set));
+    const struct ddpm_adamw_options options = {
+        .copies = copies(graph, set),
+        .second_ema = ddpm_second_ema_wanted(optimizer->config)
+                          ? slab(graph, set, &optimizer->second_ema)
+                          : NULL,
+        .rules = optimizer->rules,
+    };
     ddpm_adamw(graph, gradients, optimizer->norm, optimizer->hyper,
                slab(graph, set, &set->slabs[0]), slab(graph, set, &optimizer->m),
-               slab(graph, set, &optimizer->v), slab(graph, set, &set->slabs[1]),
-               copies(graph, set));
+               slab(graph, set, &optimizer->v), slab(graph, set, &set->slabs[1]), &options);
+}
+
+/* Norms and biases are vectors to PyTorch; what is left, convolutions and linear layers, decays. */
+static uint8_t rule_of(const struct ddpm_optimizer *optimizer,
+                       const struct ddpm_parameter *parameter)
+{
+    const bool decays = optimizer->config->decay == DDPM_DECAY_ALL || parameter->rank > 1;
+    const bool steps = optimizer->config->optimizer == DDPM_ADAMW || !is_matrix(parameter);
+    return (uint8_t)((steps ? DDPM_RULE_STEPS : 0) | (decays ? DDPM_RULE_DECAYS : 0));
+}
+
+ddpm_status ddpm_optimizer_write_rules(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph)
+{
+    const struct ddpm_parameters *parameters = &optimizer->set->parameters;
+    const size_t count = (size_t)rule_count(optimizer->set);
+    uint8_t *rules;
+    if (!optimizer->rules)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_new_array((void **)&rules, count, 1, "rules of AdamW"));
+    for (size_t i = 0; i < parameters->count; ++i) {
+        const size_t begin = (size_t)parameters->items[i].offset / DDPM_RULE_ELEMENTS;
+        const size_t end = i + 1 < parameters->count
+                               ? (size_t)parameters->items[i + 1].offset / DDPM_RULE_ELEMENTS
+                               : count;
+        memset(rules + begin, rule_of(optimizer, &parameters->items[i]), end - begin);
+    }
+    ddpm_status status = ddpm_graph_write(graph, optimizer->rules, rules);
+    free(rules);
+    return status;
 }
 
 ddpm_status ddpm_optimizer_set_step(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
-                                    const struct ddpm_training_config *config, int64_t done,
-                                    double *lr)
+                                    int64_t done, double *lr)
 {
+    const struct ddpm_training_config *config = optimizer->config;
     const double k = (double)(done + 1);
     *lr = ddpm_learning_rate(config, done);
     const float hyper[DDPM_HYPER_COUNT] = {
@@ -83,7 +169,9 @@ ddpm_status ddpm_optimizer_set_step(struct ddpm_optimizer *optimizer, struct ddp
         [DDPM_HYPER_CORRECTION1] = (float)(1 - pow(config->beta1, k)),
         [DDPM_HYPER_CORRECTION2] = (float)(1 - pow(config->beta2, k)),
         [DDPM_HYPER_MAX_NORM] = (float)config->max_grad_norm,
+        [DDPM_HYPER_MOMENTUM] = (float)muon_momentum,
         [DDPM_HYPER_EMA_DECAY] = (float)ddpm_ema_decay(config, done),
+        [DDPM_HYPER_SECOND_DECAY] = (float)ddpm_second_ema_decay(config, done),
     };
     return ddpm_graph_write(graph, optimizer->hyper, hyper);
 }
@@ -107,16 +195,28 @@ double ddpm_learning_rate(const struct ddpm_training_config *config, int64_t don
     if (config->lr_schedule == DDPM_LR_CONSTANT || config->steps <= config->warmup)
         return config->lr;
     double progress = (double)(done - config->warmup) / (double)(config->steps - config->warmup);
-    return config->lr * 0.5 * (1 + cos(pi * (progress < 1 ? progress : 1)));
+    progress = progress < 1 ? progress : 1;
+    if (config->lr_schedule == DDPM_LR_LINEAR)
+        return config->lr * (1 - progress);
+    return config->lr * 0.5 * (1 + cos(pi * progress));
 }
 
 double ddpm_ema_decay(const struct ddpm_training_config *config, int64_t done)
 {
     if (done % config->ema_every != 0)
         return 1; /* leave it */
+    if (config->ema == DDPM_EMA_POWER)
+        return ddpm_power_decay(config->ema_length, done + 1, config->ema_every);
     if (done <= config->ema_after)
         return 0; /* copy */
     double n = (double)(done - config->ema_after);
     double decay = 1 - pow(1 + n, -2.0 / 3.0);
     return decay < config->ema_decay ? decay : config->ema_decay;
+}
+
+double ddpm_second_ema_decay(const struct ddpm_training_config *config, int64_t done)
+{
+    if (!ddpm_second_ema_wanted(config) || done % config->ema_every != 0)
+        return 1;
+    return ddpm_power_decay(config->ema_second, done + 1, config->ema_every);
 }

@@ -14,13 +14,19 @@
 #include "training/trainer_state.h"
 
 /* Where the state lives on the device. */
-static void device_slabs(const struct ddpm_player *player, void *out[DDPM_SLAB_COUNT])
+static void device_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STATE_SLABS])
 {
     const struct ddpm_weight_set *set = &player->network->weights;
     out[DDPM_SLAB_WEIGHTS] = set->slabs[0];
     out[DDPM_SLAB_EMA] = set->slabs[1];
     out[DDPM_SLAB_M] = player->optimizer.m;
     out[DDPM_SLAB_V] = player->optimizer.v;
+    out[DDPM_SLAB_SECOND_EMA] = player->optimizer.second_ema;
+}
+
+static int slab_count(const struct ddpm_trainer *trainer)
+{
+    return ddpm_state_slabs(&trainer->config.training);
 }
 
 static size_t slab_bytes(const struct ddpm_player *player)
@@ -49,7 +55,7 @@ static struct ddpm_run_state describe(const struct ddpm_trainer *trainer)
 static void free_slabs(struct ddpm_run_state *run_state)
 {
     for (int p = 0; p < run_state->player_count; ++p)
-        for (int i = 0; i < DDPM_SLAB_COUNT; ++i) {
+        for (int i = 0; i < DDPM_MAX_STATE_SLABS; ++i) {
             ddpm_free_aligned(run_state->players[p].slabs[i]);
             run_state->players[p].slabs[i] = NULL;
         }
@@ -60,7 +66,7 @@ static ddpm_status allocate_slabs(const struct ddpm_trainer *trainer,
 {
     ddpm_status status = DDPM_OK;
     for (int p = 0; p < trainer->player_count; ++p)
-        for (int i = 0; i < DDPM_SLAB_COUNT && status == DDPM_OK; ++i)
+        for (int i = 0; i < slab_count(trainer) && status == DDPM_OK; ++i)
             status = ddpm_new_aligned((void **)&run_state->players[p].slabs[i],
                                       slab_bytes(&trainer->players[p]), "a checkpoint");
     if (status != DDPM_OK)
@@ -87,7 +93,7 @@ static ddpm_status provide_slabs(struct ddpm_trainer *trainer)
     const struct ddpm_backend *backend = saver->device->backend;
     size_t bytes = 0;
     for (int p = 0; p < trainer->player_count; ++p)
-        bytes += DDPM_SLAB_COUNT * slab_bytes(&trainer->players[p]);
+        bytes += (size_t)slab_count(trainer) * slab_bytes(&trainer->players[p]);
     if (backend->snapshot_begin && !saver->pinned &&
         backend->allocate_host(saver->device, bytes, &saver->pinned) != DDPM_OK)
         ddpm_log(DDPM_LOG_INFO, "training waits while a checkpoint is copied out: %s",
@@ -96,7 +102,7 @@ static ddpm_status provide_slabs(struct ddpm_trainer *trainer)
         return allocate_slabs(trainer, &saver->run_state);
     char *next = saver->pinned;
     for (int p = 0; p < trainer->player_count; ++p)
-        for (int i = 0; i < DDPM_SLAB_COUNT; ++i, next += slab_bytes(&trainer->players[p]))
+        for (int i = 0; i < slab_count(trainer); ++i, next += slab_bytes(&trainer->players[p]))
             saver->run_state.players[p].slabs[i] = (float *)next;
     return DDPM_OK;
 }
@@ -111,9 +117,9 @@ static void release_slabs(struct ddpm_saver *saver)
 static ddpm_status download_slabs(struct ddpm_trainer *trainer, int p)
 {
     struct ddpm_device *device = trainer->device;
-    void *from[DDPM_SLAB_COUNT];
+    void *from[DDPM_MAX_STATE_SLABS];
     device_slabs(&trainer->players[p], from);
-    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+    for (int i = 0; i < slab_count(trainer); ++i)
         DDPM_TRY(device->backend->download(device, trainer->saver.run_state.players[p].slabs[i],
                                            from[i], slab_bytes(&trainer->players[p])));
     return DDPM_OK;
@@ -124,16 +130,16 @@ static ddpm_status copy_out(struct ddpm_trainer *trainer)
 {
     struct ddpm_saver *saver = &trainer->saver;
     struct ddpm_device *device = saver->device;
-    void *from[DDPM_SLAB_COUNT], *to[DDPM_SLAB_COUNT];
+    void *from[DDPM_MAX_STATE_SLABS], *to[DDPM_MAX_STATE_SLABS];
     saver->arriving = false;
     for (int p = 1; p < trainer->player_count; ++p)
         DDPM_TRY(download_slabs(trainer, p));
     if (!saver->pinned)
         return download_slabs(trainer, 0);
     device_slabs(&trainer->players[0], from);
-    for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+    for (int i = 0; i < slab_count(trainer); ++i)
         to[i] = saver->run_state.players[0].slabs[i];
-    ddpm_status status = device->backend->snapshot_begin(device, to, from, DDPM_SLAB_COUNT,
+    ddpm_status status = device->backend->snapshot_begin(device, to, from, slab_count(trainer),
                                                          slab_bytes(&trainer->players[0]));
     saver->arriving = status == DDPM_OK;
     if (status != DDPM_ERROR_MEMORY)
@@ -177,9 +183,9 @@ static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, boo
     struct ddpm_run_state run_state = describe(trainer);
     run_state.best = best;
     for (int p = 0; p < trainer->player_count; ++p) {
-        void *slabs[DDPM_SLAB_COUNT];
+        void *slabs[DDPM_MAX_STATE_SLABS];
         device_slabs(&trainer->players[p], slabs);
-        for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        for (int i = 0; i < slab_count(trainer); ++i)
             run_state.players[p].slabs[i] = slabs[i];
     }
     return ddpm_checkpoint_write(&run_state, run);
@@ -234,9 +240,9 @@ static ddpm_status upload_slabs(struct ddpm_trainer *trainer,
     struct ddpm_device *device = trainer->device;
     for (int p = 0; p < trainer->player_count; ++p) {
         struct ddpm_player *player = &trainer->players[p];
-        void *to[DDPM_SLAB_COUNT];
+        void *to[DDPM_MAX_STATE_SLABS];
         device_slabs(player, to);
-        for (int i = 0; i < DDPM_SLAB_COUNT; ++i)
+        for (int i = 0; i < slab_count(trainer); ++i)
             DDPM_TRY(device->backend->upload(device, to[i], run_state->players[p].slabs[i],
                                              slab_bytes(player)));
         ddpm_weight_set_changed(&player->network->weights);

@@ -78,8 +78,7 @@ static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     *result = (struct ddpm_step_result){.step = done + 1};
     for (int p = 0; p < trainer->player_count; ++p) {
         struct ddpm_optimizer *optimizer = &trainer->players[p].optimizer;
-        DDPM_TRY(ddpm_optimizer_set_step(optimizer, trainer->graph, &trainer->config.training, done,
-                                         &result->lr));
+        DDPM_TRY(ddpm_optimizer_set_step(optimizer, trainer->graph, done, &result->lr));
         DDPM_TRY(ddpm_optimizer_refresh_copies(optimizer, trainer->graph));
     }
     DDPM_TRY(run_stage(trainer, DDPM_STAGE_BEGIN, true));
@@ -119,6 +118,7 @@ static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
         .start_step = (uint64_t)steps_queued(trainer),
         .shuffle = true,
         .flip = config->data.flip,
+        .rotate = config->data.rotate,
         .allocator = device->backend->allocate_host ? &pinned : NULL,
     };
     return ddpm_prefetch_create(&trainer->prefetch, ddpm_data_trained_on(trainer->data), &options);

@@ -80,6 +80,7 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
     trainer->objective = &ddpm_objectives[own->diffusion.objective];
     trainer->players[0] = (struct ddpm_player){.name = "", .network = network};
     trainer->players[0].optimizer.set = &network->weights;
+    trainer->players[0].optimizer.config = &trainer->config.training;
     network->weights.keeps_copies =
         network->dtype == DDPM_BF16 && network->device->backend->reads_bf16_weights;
     trainer->player_count = 1;
@@ -95,6 +96,8 @@ static ddpm_status write_constants(struct ddpm_trainer *trainer)
 {
     const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
     float *rows;
+    for (int p = 0; p < trainer->player_count; ++p)
+        DDPM_TRY(ddpm_optimizer_write_rules(&trainer->players[p].optimizer, trainer->graph));
     for (int64_t b = 0; b < trainer->config.training.batch_size; ++b)
         trainer->host_rows[b] = (float)diffusion->offset_noise;
     if (trainer->offset)
@@ -114,8 +117,7 @@ static ddpm_status allocate(struct ddpm_trainer *trainer)
 {
     DDPM_TRY(ddpm_trainer_lay_out(trainer, 0));
     for (int p = 0; p < trainer->player_count; ++p)
-        DDPM_TRY(ddpm_optimizer_allocate(&trainer->players[p].optimizer,
-                                         &trainer->players[p].network->weights));
+        DDPM_TRY(ddpm_optimizer_allocate(&trainer->players[p].optimizer));
     DDPM_TRY(ddpm_graph_allocate(trainer->graph));
     DDPM_TRY(allocate_host(trainer));
     DDPM_TRY(ddpm_validator_allocate(trainer));

@@ -43,6 +43,31 @@ number() {
     [ "$folder" = "$(grep -v '"generated":\|"real":' <<<"$output")" ]
 }
 
+@test "held-out pictures say what is near by chance" {
+    "$DDPM" synth --out other --count 30 --size 16 --seed 3 2>/dev/null
+    evaluate "$at/fresh" --against "$at/real" --held-out other
+    succeeds
+    says "held out     30 pictures: other" "as 5 % of the held-out ones are" "no sign of copies"
+    evaluate "$at/real.npy" --against "$at/real" --held-out other --json
+    succeeds
+    says '"held_out": 30' '"same": 40' '"verdict": "MORE THAN BY CHANCE'
+    # Pictures that are on both sides are no measure.
+    evaluate "$at/fresh" --against "$at/real" --held-out "$at/real.npy"
+    succeeds
+    says "(within 0)" "no verdict: 5 % of the held-out pictures are among the real ones"
+    evaluate "$at/fresh" --against "$at/real" --held-out nowhere
+    [ "$status" -ne 0 ]
+    grep -q "nowhere: there is no such" errors
+    mkdir few
+    cp other/00000[0-4].png few
+    evaluate "$at/fresh" --against "$at/real" --held-out few
+    [ "$status" -ne 0 ]
+    grep -q "few: got 5 held-out pictures, want at least 10" errors
+    evaluate "$at/fresh" --against "$at/real" --features given.npy,also.npy --held-out other
+    [ "$status" -eq 2 ]
+    grep -q "option --held-out: want pictures on all three sides" errors
+}
+
 @test "copies are found, mirrored ones and doubles too, and shown" {
     mkdir mixed
     cp "$at"/fresh/00000[0-9].png "$at"/fresh/00001*.png mixed
@@ -100,7 +125,7 @@ number() {
     grep -q "g.npy: got features of 12 pictures, want those of the 30 in the set" errors
     evaluate "$at/fresh" --against "$at/real" --features inception
     [ "$status" -eq 2 ]
-    grep -q 'option --features: got "inception", want builtin or GENERATED.npy,REAL.npy' errors
+    grep -q 'option --features: got "inception", want builtin, a file of .*(.safetensors, .pth, .pt) or GENERATED.npy,REAL.npy' errors
 }
 
 @test "statistics of the real pictures, saved and read" {

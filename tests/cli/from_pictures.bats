@@ -55,7 +55,7 @@ psnr() {
 @test "strength goes from the picture itself to a plain draw" {
     run "$DDPM" sample "$model" --out same --from "$pictures" --strength 0
     succeeds
-    says "4 pictures of 16x16 by dpmpp, 20 steps, trailing, strength 0"
+    says "4 pictures of 16x16 by dpmpp, 20 steps, karras, strength 0"
     pixels "$pictures" given.npy
     pixels same same.npy
     cmp given.npy same.npy
@@ -95,7 +95,7 @@ psnr() {
 @test "inverted pictures come back, at 30 dB and more" {
     run "$DDPM" sample "$model" --array noise.npy --from "$pictures" --invert --sampling-steps 250 --clip off
     succeeds
-    says "by ddim, 250 steps, trailing, inverted" "inverted 4 pictures"
+    says "by ddim, 250 steps, karras, inverted" "inverted 4 pictures"
     "$DDPM" sample "$model" --out back --init noise.npy --sampler ddim --sampling-steps 250 --clip off
     pixels "$pictures" given.npy
     pixels back back.npy
@@ -126,12 +126,12 @@ psnr() {
     run "$DDPM" info drawn/0001.png
     says "ddpm:mask: given" "ddpm:resample: 10" "ddpm:jump: 1" "ddpm:strength: 0.69999999999999996"
     # Each round of a step is a step of the chain, and a picture depends on neither batch nor threads.
-    run "$DDPM" sample "$model" --array a.npy --from "$pictures" --mask mask.bmp --resample 3 --jump 4 --conv direct \
+    run "$DDPM" sample "$model" --array a.npy --from "$pictures" --mask mask.bmp --resample 3 --jump 4 --conv direct --spacing trailing \
         --trajectory chain --every 30
     succeeds
     says "inside a mask, every 4 steps 3 times"
     [ "$(ls chain | tr '\n' ' ')" = "000000-t000030.png 000001-t000000.png " ]
-    "$DDPM" sample "$model" --array b.npy --from "$pictures" --mask mask.bmp --resample 3 --jump 4 --conv direct \
+    "$DDPM" sample "$model" --array b.npy --from "$pictures" --mask mask.bmp --resample 3 --jump 4 --conv direct --spacing trailing \
         --batch 3 --threads 2
     cmp a.npy b.npy
 }

@@ -29,9 +29,11 @@ train() {
         grep -Eq "^ +objective +$objective$" <<<"$output"
         run "$DDPM" sample "$runs/$objective" --out $objective -n 2
         succeeds
-        spacing=trailing
-        [ $objective != edm ] || spacing=karras
-        says "by dpmpp, 20 steps, $spacing"
+        case $objective in
+        flow) says "by dpmpp, 20 steps, trailing" ;;
+        edm) says "by dpmpp, 20 steps, karras" ;;
+        *) says "by dpmpp, 10 steps, karras" ;;
+        esac
         [ "$(ls $objective | tr '\n' ' ')" = "0000.png 0001.png grid.png " ]
     done
     differ v/0000.png x0/0000.png

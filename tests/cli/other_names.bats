@@ -152,7 +152,7 @@ dataset --data takes a folder
 dropout the networks have no dropout
 num_res_blocks --network chooses
 use_ema an average is kept always
-optimizer AdamW
+optimizer_type --optimizer adamw or muon
 width --image-size HxW
 save-and-sample-every --save-every and --sample-every
 END

@@ -68,11 +68,11 @@ setup() {
 }
 
 @test "the trajectory as a file and as a folder" {
-    run "$DDPM" sample "$model" --out a -n 2 --trajectory chain.png --every 5
+    run "$DDPM" sample "$model" --out a -n 2 --trajectory chain.png --every 3
     succeeds
     grep -qa acTL chain.png
     [ "$(grep -ao fcTL chain.png | wc -l)" -eq 4 ]
-    run "$DDPM" sample "$model" --out b -n 2 --trajectory chain --every 5
+    run "$DDPM" sample "$model" --out b -n 2 --trajectory chain --every 3
     succeeds
     [ "$(ls chain | wc -l)" -eq 4 ]
 }

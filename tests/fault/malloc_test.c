@@ -4,6 +4,7 @@
  * its lexer ignores failed ones. */
 #include "allocations.h"
 #include "core/error.h"
+#include "formats/tensor_file.h"
 #include "library_support.h"
 
 #define OPTIONS "dim=4 dim-mults=1 image-size=4 timesteps=2 batch-size=1 network=OneResUNet keep=1"
@@ -280,6 +281,34 @@ static ddpm_status evaluate(struct bench *bench)
     return status;
 }
 
+/* Files of torch.save in both forms; without libzip the second is refused. */
+static ddpm_status tensor_files(struct bench *bench)
+{
+    static const char *const names[] = {"nested.older.pt", "plain.zip.pt"};
+    ddpm_status status = DDPM_OK;
+    (void)bench;
+    for (int i = 0; i < 2 && status == DDPM_OK; ++i) {
+        struct ddpm_tensor_file *file;
+        char path[64];
+        snprintf(path, sizeof path, "tests/golden/data/torch/%s", names[i]);
+        status = ddpm_tensor_file_open(&file, path);
+        ddpm_tensor_file_close(&file);
+        status = status == DDPM_ERROR_UNSUPPORTED ? DDPM_OK : status;
+    }
+    return status;
+}
+
+/* The file ends behind the first layer, which is as much as there is time for. */
+static ddpm_status feature_network(struct bench *bench)
+{
+    struct ddpm_feature_network *network;
+    (void)bench;
+    ddpm_status status =
+        ddpm_feature_network_open("tests/golden/data/torch/first_layer.older.pt", &network);
+    ddpm_feature_network_close(&network);
+    return status == DDPM_ERROR_MISMATCH ? DDPM_OK : status;
+}
+
 #define TEST(operation_)                                                                           \
     static void test_##operation_(void **state)                                                    \
     {                                                                                              \
@@ -300,6 +329,8 @@ TEST(open_run)
 TEST(save_checkpoint)
 TEST(resume)
 TEST(evaluate)
+TEST(tensor_files)
+TEST(feature_network)
 
 /* After all those failures the newest checkpoint is still one to go on from. */
 static void the_last_checkpoint_is_whole(void **state)
@@ -327,6 +358,8 @@ int main(void)
         cmocka_unit_test(test_validate),
         cmocka_unit_test(the_last_checkpoint_is_whole),
         cmocka_unit_test(test_evaluate),
+        cmocka_unit_test(test_tensor_files),
+        cmocka_unit_test(test_feature_network),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -75,6 +75,7 @@ zeros() {
     lacks_memory "are needed (weights" sample "$huge/ema.safetensors" --config "$huge/config.json" --out drawn
     lacks_memory "are needed (weights" sample "$small" --out drawn --image-size 8192
     lacks_memory "are needed (weights" sample "$small" --out drawn --image-size 1024 --count 64 --batch 64
+    lacks_memory "are needed (weights" evaluate "$small" --against "$pictures" --likelihood --image-size 8192
 }
 
 @test "sample: too many frames of an interpolation" {

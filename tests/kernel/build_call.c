@@ -234,6 +234,15 @@ static void build_optimizer(struct case_state *state, const struct parts *parts)
 {
     struct case_tensor norm = make(ROLE_NORM, DDPM_F32, 1, 1, 1, 1);
     state->in[0] = parts->data;
+    if (state->test.op == DDPM_OP_MUON) {
+        const struct case_shape *s = &state->test.shape;
+        state->call.attributes.rows = s->k;
+        state->in[0] = state->out[0] = state->out[1] =
+            make(ROLE_DATA, DDPM_F32, 1, 1, 1, s->k * s->c);
+        state->in[1] = norm;
+        state->in[2] = make(ROLE_HYPER, DDPM_F32, 1, 1, 1, DDPM_HYPER_COUNT);
+        return;
+    }
     if (state->test.op == DDPM_OP_GRADIENT_NORM) {
         state->in[1] = state->test.absent ? parts->none : make(ROLE_LOSS, DDPM_F32, 5, 1, 1, 1);
         state->out[0] = norm;
@@ -247,6 +256,12 @@ static void build_optimizer(struct case_state *state, const struct parts *parts)
     if (!state->test.absent) {
         state->out[4] = parts->data;
         state->out[4].view.dtype = DDPM_BF16;
+    }
+    if (state->test.option == 4) {
+        const int64_t elements = parts->data.view.c;
+        state->in[3] = make(ROLE_RULES, DDPM_U8, 1, 1, 1,
+                            (elements + DDPM_RULE_ELEMENTS - 1) / DDPM_RULE_ELEMENTS);
+        state->out[5] = parts->data;
     }
 }
 
@@ -341,6 +356,7 @@ void case_build(struct case_state *state)
         break;
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:
+    case DDPM_OP_MUON:
         build_optimizer(state, &parts);
         break;
     default:

@@ -78,7 +78,8 @@ static double activation_value(const struct kernel_case *test, struct ddpm_rando
     }
 }
 
-/* ADAMW's options: 0 plain, 1 clipped, 2 EMA that copies, 3 norm not finite. */
+/* ADAMW's and MUON's options: 0 plain, 1 clipped, 2 EMA that copies, 3 norm not finite, 4 with
+ * rules and a second EMA. */
 static double hyper_value(const struct kernel_case *test, int64_t c)
 {
     switch (c) {
@@ -100,6 +101,10 @@ static double hyper_value(const struct kernel_case *test, int64_t c)
         return test->option == 1 ? 0.75 : 0;
     case DDPM_HYPER_EMA_DECAY:
         return test->option == 2 ? 0 : 0.995;
+    case DDPM_HYPER_SECOND_DECAY:
+        return 0.75;
+    case DDPM_HYPER_MOMENTUM:
+        return 0.95;
     default:
         return 0;
     }
@@ -171,7 +176,9 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
     case ROLE_PICTURE:
         return r.v[0] % 256;
     case ROLE_FLIP:
-        return p % 2 == 0;
+        if (test->shape.h != test->shape.w) /* no quarter turns */
+            return (double)(p % 2 + 4 * (p / 2 % 2));
+        return (double)(p % 8);
     case ROLE_TIMESTEP:
         if (test->op == DDPM_OP_TIMESTEP_EMBEDDING)
             return p == 0 ? 0 : p == 1 ? 999 : r.v[0] % 1000;
@@ -190,9 +197,13 @@ static double value_of(const struct kernel_case *test, enum case_role role, int6
     case ROLE_MASK:
         return mask_value(p);
     case ROLE_NORM:
-        return test->op == DDPM_OP_ADAMW && test->option == 3 ? (double)NAN : 2.5;
+        return (test->op == DDPM_OP_ADAMW || test->op == DDPM_OP_MUON) && test->option == 3
+                   ? (double)NAN
+                   : 2.5;
     case ROLE_HYPER:
         return hyper_value(test, c);
+    case ROLE_RULES:
+        return (double)(c % 4);
     case ROLE_STATS:
     case ROLE_COPY:
         break;

@@ -55,6 +55,7 @@ enum case_role {
     ROLE_MASK,  /* 0, 1, or between */
     ROLE_NORM,
     ROLE_HYPER,
+    ROLE_RULES, /* of adamw: every combination in turn */
 };
 
 struct case_tensor {

@@ -59,7 +59,7 @@ static const struct case_shape *const embeddings =
 
 static const struct case_shape *const pictures =
     LIST(IMAGE(1, 1, 1, 1), IMAGE(2, 5, 7, 3), IMAGE(3, 8, 4, 4), IMAGE(1, 9, 9, 1),
-         IMAGE(2, 16, 12, 3), IMAGE(1, 33, 20, 3));
+         IMAGE(2, 16, 12, 3), IMAGE(1, 33, 20, 3), IMAGE(9, 4, 4, 3));
 
 static const struct case_shape *const batches =
     LIST(IMAGE(1, 1, 1, 1), IMAGE(3, 1, 1, 1), IMAGE(17, 1, 1, 1));
@@ -67,6 +67,11 @@ static const struct case_shape *const batches =
 static const struct case_shape *const slabs =
     LIST(IMAGE(1, 1, 1, 1), IMAGE(1, 1, 1, 7), IMAGE(1, 1, 1, 64), IMAGE(1, 1, 1, 1000),
          IMAGE(1, 1, 1, 70001));
+
+/* k rows of c. */
+static const struct case_shape *const matrices = LIST(
+    PAIR(1, 1, 1, 1, 1), PAIR(1, 1, 1, 5, 1), PAIR(1, 1, 1, 1, 7), PAIR(1, 1, 1, 27, 16),
+    PAIR(1, 1, 1, 32, 32), PAIR(1, 1, 1, 16, 33), PAIR(1, 1, 1, 300, 70), PAIR(1, 1, 1, 65, 130));
 
 /* The article's network at dim 64: 128×128 to 16×16 pictures. */
 static const struct case_shape *const bench_convolutions = LIST(
@@ -82,6 +87,9 @@ static const struct case_shape *const bench_embeddings = LIST(IMAGE(16, 1, 1, 64
 static const struct case_shape *const bench_pictures = LIST(IMAGE(16, 128, 128, 3));
 static const struct case_shape *const bench_batches = LIST(IMAGE(16, 1, 1, 1));
 static const struct case_shape *const bench_slabs = LIST(IMAGE(1, 1, 1, 15000000));
+
+static const struct case_shape *const bench_matrices =
+    LIST(PAIR(1, 1, 1, 576, 128), PAIR(1, 1, 1, 4608, 512), PAIR(1, 1, 1, 256, 512));
 
 static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
 {
@@ -102,6 +110,7 @@ static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
     case DDPM_OP_NORMALIZE_PICTURES:
     case DDPM_OP_DRAW_NORMAL:
     case DDPM_OP_COMBINE:
+    case DDPM_OP_NEAREST:
     case DDPM_OP_THRESHOLD:
     case DDPM_OP_BLEND:
     case DDPM_OP_LOSS:
@@ -113,6 +122,8 @@ static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
     case DDPM_OP_PSEUDO_HUBER:
     case DDPM_OP_DRAW_TIMESTEPS:
         return bench ? bench_batches : batches;
+    case DDPM_OP_MUON:
+        return bench ? bench_matrices : matrices;
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:
         return bench ? bench_slabs : slabs;
@@ -134,7 +145,10 @@ int case_options(enum ddpm_op op)
     case DDPM_OP_GROUP_NORM_BACKWARD:
     case DDPM_OP_CONCAT:
     case DDPM_OP_COMBINE:
+        return 4;
     case DDPM_OP_ADAMW:
+        return 5;
+    case DDPM_OP_MUON:
         return 4;
     case DDPM_OP_ACTIVATION:
     case DDPM_OP_ACTIVATION_BACKWARD:
@@ -169,11 +183,13 @@ bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
     case DDPM_OP_DRAW_TIMESTEPS:
     case DDPM_OP_DRAW_NORMAL:
     case DDPM_OP_GATHER_ROWS:
+    case DDPM_OP_NEAREST:
     case DDPM_OP_THRESHOLD:
     case DDPM_OP_BLEND:
     case DDPM_OP_PSEUDO_HUBER:
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:
+    case DDPM_OP_MUON:
         return false;
     default:
         return true;

@@ -144,6 +144,33 @@ static void the_order_is_a_permutation_per_epoch(void **state)
     free(record);
 }
 
+/* Every one of the eight ways, and those of the flips alone stay what they are. */
+static void pictures_are_turned_too(void **state)
+{
+    (void)state;
+    struct ddpm_source *source = open_source(DDPM_CROP_CENTRE, 1 << 20);
+    struct ddpm_prefetch_options options = plain;
+    struct ddpm_prefetch *prefetch;
+    struct ddpm_batch batch;
+    int seen[8] = {0};
+    options.rotate = true;
+    assert_int_equal(ddpm_prefetch_create(&prefetch, source, &options), DDPM_OK);
+    for (uint32_t step = 0; step < 20; ++step) {
+        assert_int_equal(ddpm_prefetch_next(prefetch, &batch), DDPM_OK);
+        for (uint32_t place = 0; place < BATCH; ++place) {
+            const struct ddpm_random4 random = ddpm_philox(5, 0, place, step, DDPM_STREAM_AUGMENT);
+            assert_int_equal(batch.flips[place] & 1, random.v[0] >> 31);
+            assert_int_equal(batch.flips[place] >> 1, random.v[3] >> 30);
+            ++seen[batch.flips[place]];
+        }
+        ddpm_prefetch_release(prefetch);
+    }
+    for (int i = 0; i < 8; ++i)
+        assert_true(seen[i] > 0);
+    ddpm_prefetch_destroy(&prefetch);
+    ddpm_source_close(&source);
+}
+
 static void errors_come_with_their_batch(void **state)
 {
     (void)state;
@@ -230,6 +257,7 @@ int main(void)
         cmocka_unit_test(threads_depth_and_cache_never_change_a_batch),
         cmocka_unit_test(resuming_goes_on_where_it_stopped),
         cmocka_unit_test(the_order_is_a_permutation_per_epoch),
+        cmocka_unit_test(pictures_are_turned_too),
         cmocka_unit_test(errors_come_with_their_batch),
         cmocka_unit_test(buffers_come_from_the_callers_allocator),
     };

@@ -23,11 +23,11 @@ static void defaults_are_filled_in(void **state)
     const struct ddpm_sampling_config any = {.sampler = DDPM_SAMPLER_AUTO,
                                              .spacing = DDPM_SPACING_AUTO};
     struct ddpm_sampling_config config = any;
-    expect(config, 1000, "dpmpp, 20 steps, trailing");
-    expect(config, 12, "dpmpp, 12 steps, trailing"); /* never more than there are timesteps */
-    expect(config, 1, "dpmpp, 1 step, trailing");
+    expect(config, 1000, "dpmpp, 10 steps, karras");
+    expect(config, 8, "dpmpp, 8 steps, karras"); /* never more than there are timesteps */
+    expect(config, 1, "dpmpp, 1 step, karras");
     config.steps = 50;
-    expect(config, 12, "dpmpp, 50 steps, trailing"); /* unless asked for */
+    expect(config, 12, "dpmpp, 50 steps, karras"); /* unless asked for */
     config = any;
     config.sampler = DDPM_SAMPLER_ANCESTRAL;
     expect(config, 1000, "ancestral, 1000 steps, trailing");
@@ -38,11 +38,11 @@ static void defaults_are_filled_in(void **state)
     config = any;
     config.sampler = DDPM_SAMPLER_UNIPC;
     config.order = 3;
-    expect(config, 1000, "unipc, 20 steps, trailing, order 3");
+    expect(config, 1000, "unipc, 20 steps, karras, order 3");
     config = any;
     config.sampler = DDPM_SAMPLER_HEUN;
     config.churn = 4;
-    expect(config, 1000, "heun, 18 steps, trailing, churn 4");
+    expect(config, 1000, "heun, 18 steps, karras, churn 4");
 }
 
 /* Every sampler's own default can be drawn with, on every schedule of the shortest length. */
@@ -76,7 +76,7 @@ static void distilled_models_have_a_sampler(void **state)
     struct ddpm_turns turns = {0};
     char text[DDPM_CHAIN_BYTES];
     struct ddpm_chain chain = ddpm_chain_of(&config, &diffusion);
-    assert_string_equal(ddpm_chain_text(&chain, text), "dpmpp, 20 steps, trailing");
+    assert_string_equal(ddpm_chain_text(&chain, text), "dpmpp, 10 steps, karras");
     diffusion.drawing_steps = 4;
     assert_refused(ddpm_chain_turns(&chain, &diffusion, true, &turns),
                    "got sampler dpmpp with a model that was distilled to draw in 4 steps; want "

@@ -265,14 +265,14 @@ static void defaults_are_the_papers(void **state)
     chain = chain_of(DDPM_SAMPLER_DPMPP, 20);
     assert_ok(ddpm_chain_give(&chain, &given));
     assert_string_equal(ddpm_chain_text(&chain, text),
-                        "dpmpp, 20 steps, trailing, inside a mask, every step 10 times");
+                        "dpmpp, 20 steps, karras, inside a mask, every step 10 times");
     chain = chain_of(DDPM_SAMPLER_HEUN, 18);
     ddpm_chain_quieten(&chain);
     assert_ok(ddpm_chain_give(&chain, &(struct ddpm_chain_given){.invert = true}));
-    assert_string_equal(ddpm_chain_text(&chain, text), "ddim, 18 steps, trailing, inverted");
+    assert_string_equal(ddpm_chain_text(&chain, text), "ddim, 18 steps, karras, inverted");
     chain = chain_of(DDPM_SAMPLER_DPMPP, 20);
     assert_ok(ddpm_chain_give(&chain, &(struct ddpm_chain_given){.from = true, .strength = 0.25}));
-    assert_string_equal(ddpm_chain_text(&chain, text), "dpmpp, 20 steps, trailing, strength 0.25");
+    assert_string_equal(ddpm_chain_text(&chain, text), "dpmpp, 20 steps, karras, strength 0.25");
 }
 
 static void what_makes_no_sense_is_refused(void **state)

@@ -152,6 +152,23 @@ static void spacings_are_the_known_ones(void **state)
     clear_path(&path);
 }
 
+/* Where the noisy end is beyond 160, only the first level is there. */
+static void no_steps_are_wasted_on_noise(void **state)
+{
+    (void)state;
+    struct ddpm_diffusion_config config = schedule_config(DDPM_SCHEDULE_COSINE, 1000);
+    struct ddpm_path path = make_path(&config);
+    struct ddpm_level levels[11], clear = ddpm_path_level(&path, 0);
+    const double high = pow(160, 1 / 7.0), low = pow(ddpm_level_ratio(&clear), 1 / 7.0);
+    assert_ok(ddpm_levels_space(&path, &ddpm_spacings[DDPM_SPACING_KARRAS], 10, false, levels));
+    assert_true(levels[0].time == 999 && ddpm_level_ratio(&levels[0]) > 1e4);
+    for (int i = 1; i < 10; ++i) {
+        const double want = pow(high + i / 9.0 * (low - high), 7);
+        assert_true(fabs(ddpm_level_ratio(&levels[i]) / want - 1) < 1e-9);
+    }
+    clear_path(&path);
+}
+
 static void bad_spacings_are_refused(void **state)
 {
     (void)state;
@@ -183,6 +200,7 @@ int main(void)
         cmocka_unit_test(spacings_fall_from_end_to_end),
         cmocka_unit_test(all_timesteps_are_all_timesteps),
         cmocka_unit_test(spacings_are_the_known_ones),
+        cmocka_unit_test(no_steps_are_wasted_on_noise),
         cmocka_unit_test(bad_spacings_are_refused),
     };
     return cmocka_run_group_tests_name("diffusion levels", tests, NULL, NULL);

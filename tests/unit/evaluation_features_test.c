@@ -48,10 +48,14 @@ static double distance_of(const uint8_t *a, const uint8_t *b, int side, int chan
 static void the_table(void **state)
 {
     (void)state;
-    assert_int_equal(ddpm_features_count(), 1);
+    assert_int_equal(ddpm_features_count(), 2);
     assert_string_equal(ddpm_features_at(0).name, "builtin");
-    assert_null(ddpm_features_at(1).name);
-    assert_int_equal(ddpm_features_at(1).width, 0);
+    assert_false(ddpm_features_at(0).wants_network);
+    assert_string_equal(ddpm_features_at(1).name, "inception");
+    assert_true(ddpm_features_at(1).wants_network);
+    assert_int_equal(ddpm_features_at(1).width, 2048);
+    assert_null(ddpm_features_at(2).name);
+    assert_int_equal(ddpm_features_at(2).width, 0);
 }
 
 static void every_size_is_finite(void **state)

@@ -1,6 +1,7 @@
-foreach(part file json npy npz png safetensors)
+foreach(part file json npy npz png safetensors tensor_file)
   ddpm_test(formats_${part} formats_${part}_test.c formats)
 endforeach()
 if(LIBZIP_FOUND)
   target_compile_definitions(test_formats_npz PRIVATE HAVE_LIBZIP)
+  target_compile_definitions(test_formats_tensor_file PRIVATE HAVE_LIBZIP)
 endif()

@@ -9,7 +9,7 @@
 #include "model/model.h"
 #include "training/checkpoint.h"
 
-enum { SLABS = DDPM_SLAB_COUNT };
+enum { SLABS = DDPM_SLAB_SECOND_EMA };
 
 /* The device that is played. */
 static struct {

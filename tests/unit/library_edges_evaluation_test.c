@@ -36,6 +36,8 @@ static void sets(void **state)
               create_and_destroy(options));
     given.features = "inception";
     refused(ddpm_picture_set_create(&given, &set), "got features \"inception\"");
+    given.features = "such";
+    refused(ddpm_picture_set_create(&given, &set), "got features \"such\"");
     given.features = "builtin";
     given.channels = 2;
     refused(ddpm_picture_set_create(&given, &set), "2 channels");
@@ -67,6 +69,30 @@ static void sets(void **state)
     assert_null(ddpm_picture_set_features(NULL, &width));
     assert_true(ddpm_features_count() > 0);
     assert_null(ddpm_features_at(SIZE_MAX).name);
+}
+
+static void networks(void **state)
+{
+    (void)state;
+    struct ddpm_feature_network *network, *none = NULL;
+    refused(ddpm_feature_network_open(NULL, &network), "got NULL as path");
+    assert_null(network);
+    refused(ddpm_feature_network_open("a.pth", NULL), "got NULL as out");
+    assert_int_not_equal(ddpm_feature_network_open("no/such.pth", &network), DDPM_OK);
+    assert_null(network);
+    ddpm_feature_network_close(&none);
+    ddpm_feature_network_close(NULL);
+
+    struct ddpm_picture_set *set;
+    struct ddpm_picture_set_options given = {
+        .size = sizeof given, .height = 4, .width = 5, .channels = 3};
+    given.features = "inception";
+    refused(ddpm_picture_set_create(&given, &set), "without a network");
+    given.network = (const struct ddpm_feature_network *)&given; /* is not looked at */
+    given.features = "builtin";
+    refused(ddpm_picture_set_create(&given, &set), "with a network");
+    given.features = NULL;
+    refused(ddpm_picture_set_create(&given, &set), "got a network and no features");
 }
 
 static void given_features(void **state)
@@ -151,10 +177,8 @@ static void comparing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets),
-        cmocka_unit_test(given_features),
-        cmocka_unit_test(statistics),
-        cmocka_unit_test(comparing),
+        cmocka_unit_test(sets),       cmocka_unit_test(networks),  cmocka_unit_test(given_features),
+        cmocka_unit_test(statistics), cmocka_unit_test(comparing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,7 +238,8 @@ static void inverted_pictures_come_back(void **state)
     float latents[2 * VALUES], again[2 * VALUES];
     double before = INFINITY;
     for (int64_t steps = 50; steps <= 200; steps *= 2) {
-        const struct ddpm_sampler_options options = {.sampler = "ddim", .steps = steps};
+        const struct ddpm_sampler_options options = {
+            .sampler = "ddim", .spacing = "trailing", .steps = steps};
         struct ddpm_sampler_options backwards = options;
         backwards.invert = 1;
         struct ddpm_sampler *back = make_sampler(network, &backwards),
@@ -266,14 +267,15 @@ static void inverted_pictures_come_back(void **state)
 static void an_inversion_is_always_ddims(void **state)
 {
     (void)state;
-    static const char *const configured[] = {"sampler=ancestral", "sampler=heun churn=3",
-                                             "sampler=unipc solver-order=3", "sampler=ddim eta=1"};
+    static const char *const configured[] = {"sampler=heun churn=3", "sampler=unipc solver-order=3",
+                                             "sampler=ddim eta=1",
+                                             "sampler=ancestral spacing=karras"};
     struct ddpm_sampler *sampler;
     for (size_t i = 0; i < sizeof configured / sizeof *configured; ++i) {
         struct ddpm_network *network = tiny_network(configured[i]);
         const struct ddpm_sampler_options options = {.invert = 1, .steps = 7};
         sampler = make_sampler(network, &options);
-        assert_string_equal(ddpm_sampler_description(sampler), "ddim, 7 steps, trailing, inverted");
+        assert_string_equal(ddpm_sampler_description(sampler), "ddim, 7 steps, karras, inverted");
         assert_string_equal(ddpm_sampler_in_force(sampler)->sampler, "ddim");
         ddpm_sampler_destroy(&sampler);
         ddpm_network_destroy(&network);

@@ -28,18 +28,18 @@ static void a_chain_is_configured_or_named(void **state)
     expect(network, &options, "ddim, 5 steps, karras, eta 0.5", 5);
     options = (struct ddpm_sampler_options){.size = sizeof options, .clip = -1};
     options.sampler = "heun"; /* nothing that was configured for another */
-    expect(network, &options, "heun, 18 steps, trailing", 35);
+    expect(network, &options, "heun, 18 steps, karras", 35);
     options.churn = 2;
     options.steps = 4;
-    expect(network, &options, "heun, 4 steps, trailing, churn 2", 7);
+    expect(network, &options, "heun, 4 steps, karras, churn 2", 7);
     options = (struct ddpm_sampler_options){
         .size = sizeof options, .clip = -1, .sampler = "euler", .spacing = "auto"};
-    expect(network, &options, "ddim, 40 steps, trailing", 40);
+    expect(network, &options, "ddim, 40 steps, karras", 40);
     options.sampler = "auto";
-    expect(network, &options, "dpmpp, 20 steps, trailing", 20);
+    expect(network, &options, "dpmpp, 10 steps, karras", 10);
     options.sampler = "unipc";
     options.order = 3;
-    expect(network, &options, "unipc, 20 steps, trailing, order 3", 20);
+    expect(network, &options, "unipc, 20 steps, karras, order 3", 20);
     assert_null(ddpm_sampler_in_force(NULL));
     ddpm_network_destroy(&network);
 }
@@ -80,7 +80,7 @@ static void an_older_caller_is_served(void **state)
     struct ddpm_network *network = tiny_network(NULL);
     struct ddpm_sampler_options options = {.sampler = "unipc", .steps = 3, .clip = -1, .order = 9};
     options.size = offsetof(struct ddpm_sampler_options, order);
-    expect(network, &options, "unipc, 3 steps, trailing", 3);
+    expect(network, &options, "unipc, 3 steps, karras", 3);
     ddpm_network_destroy(&network);
 }
 

@@ -45,6 +45,16 @@ struct ddpm_value *ddpm_draw_normal(struct ddpm_graph *graph, struct ddpm_value 
     return node->out[0];
 }
 
+struct ddpm_value *ddpm_nearest(struct ddpm_graph *graph, struct ddpm_value *x,
+                                struct ddpm_value *a, struct ddpm_value *b)
+{
+    if (!x || !a || !b)
+        return NULL;
+    struct ddpm_node *node =
+        ddpm_simple_node(graph, DDPM_OP_NEAREST, "nearest", x->tensor, DDPM_INPUTS(x, a, b));
+    return node ? node->out[0] : NULL;
+}
+
 struct ddpm_value *ddpm_convert(struct ddpm_graph *graph, struct ddpm_value *x,
                                 enum ddpm_dtype dtype)
 {
@@ -227,7 +237,8 @@ struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_valu
 
 void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct ddpm_value *norm,
                 struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
-                struct ddpm_value *v, struct ddpm_value *ema, struct ddpm_value *copies)
+                struct ddpm_value *v, struct ddpm_value *ema,
+                const struct ddpm_adamw_options *options)
 {
     struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_ADAMW, "adamw");
     if (!node || !gradients || !norm || !hyper || !weights || !m || !v || !ema)
@@ -239,7 +250,24 @@ void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct d
     node->out[1] = m;
     node->out[2] = v;
     node->out[3] = ema;
-    node->out[4] = copies;
+    node->out[4] = options->copies;
+    node->in[3] = options->rules;
+    node->out[5] = options->second_ema;
+}
+
+void ddpm_muon(struct ddpm_graph *graph, struct ddpm_value *gradient, struct ddpm_value *norm,
+               struct ddpm_value *hyper, struct ddpm_value *weight, struct ddpm_value *m,
+               int64_t rows)
+{
+    struct ddpm_node *node = ddpm_graph_node(graph, DDPM_OP_MUON, "muon");
+    if (!node || !gradient || !norm || !hyper || !weight || !m)
+        return;
+    node->attributes.rows = rows;
+    node->in[0] = gradient;
+    node->in[1] = norm;
+    node->in[2] = hyper;
+    node->out[0] = weight;
+    node->out[1] = m;
 }
 
 void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,

@@ -72,17 +72,31 @@ static const struct ddpm_kernel timestep_embedding_kernel = {
     .name = "timestep_embedding_cpu", .supports = embedding_supports, .run = embedding_run};
 KERNELS_OF_ALL_LEVELS(timestep_embedding, &timestep_embedding_kernel);
 
-/* Over the rows of the pictures. */
+/* The pixel of a picture that comes to (h, w); ops.inc says how. */
+static int64_t turned_from(const struct ddpm_tensor *x, unsigned flip, int64_t h, int64_t w)
+{
+    const unsigned turns = flip >> 1;
+    int64_t row = turns & 1 ? w : h, column = turns & 1 ? x->w - 1 - h : w;
+    if (turns & 2) {
+        row = x->h - 1 - row;
+        column = x->w - 1 - column;
+    }
+    return row * x->w + (flip & 1 ? x->w - 1 - column : column);
+}
+
+/* Over the rows of the pictures: each is a row or a column of the picture, in either direction. */
 static void normalize_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *p = &call->in[0], *flip = &call->in[1], *x = &call->out[0];
     for (int64_t row = begin; row < end; ++row) {
-        const bool mirrored = ((const uint8_t *)flip->data)[row / x->h] != 0;
+        const unsigned how = ((const uint8_t *)flip->data)[row / x->h];
+        const int64_t first = turned_from(x, how, row % x->h, 0);
+        const int64_t step = turned_from(x, how, row % x->h, 1) - first;
+        const int64_t begun = row / x->h * x->h * x->w + first;
         for (int64_t w = 0; w < x->w; ++w) {
-            const uint8_t *from = (const uint8_t *)p->data +
-                                  (row * x->w + (mirrored ? x->w - 1 - w : w)) * p->pixel_stride;
+            const uint8_t *from = (const uint8_t *)p->data + (begun + w * step) * p->pixel_stride;
             for (int64_t c = 0; c < x->c; ++c)
                 store(x, (row * x->w + w) * x->pixel_stride + c,
                       (float)(2 * from[c]) / 255.0f - 1.0f);

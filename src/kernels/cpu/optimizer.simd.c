@@ -68,7 +68,7 @@ KERNELS_OF(gradient_norm, &gradient_norm_kernel);
 
 struct adamw {
     const struct ddpm_call *call;
-    float clip, decay, rate, beta1, beta2, rest1, rest2, root_correction, eps, ema;
+    float clip, decay, rate, beta1, beta2, rest1, rest2, root_correction, eps, ema, second;
 };
 
 static void adamw_piece(const struct adamw *a, int64_t count, const float *restrict g,
@@ -85,8 +85,30 @@ static void adamw_piece(const struct adamw *a, int64_t count, const float *restr
     }
 }
 
+/* Runs of neighbours that follow one rule. */
+static void ruled_piece(const struct adamw *a, const uint8_t *rules, int64_t begin, int64_t end)
+{
+    const struct ddpm_call *call = a->call;
+    struct adamw plain = *a;
+    plain.decay = 1;
+    for (int64_t i = begin, next; i < end; i = next) {
+        const uint8_t rule = rules[i / DDPM_RULE_ELEMENTS];
+        for (next = i; next < end && rules[next / DDPM_RULE_ELEMENTS] == rule;)
+            next += DDPM_RULE_ELEMENTS;
+        next = next < end ? next : end;
+        if (rule & DDPM_RULE_STEPS)
+            adamw_piece(rule & DDPM_RULE_DECAYS ? a : &plain, next - i,
+                        (const float *)call->in[0].data + i, (float *)call->out[0].data + i,
+                        (float *)call->out[1].data + i, (float *)call->out[2].data + i);
+    }
+}
+
 static void ema_piece(float d, int64_t count, const float *restrict w, float *restrict ema)
 {
+    if (d == 0)
+        memcpy(ema, w, (size_t)count * sizeof *w);
+    if (d == 0 || d == 1)
+        return;
     const float rest = 1 - d;
     for (int64_t i = 0; i < count; ++i)
         ema[i] = d * ema[i] + rest * w[i];
@@ -101,23 +123,31 @@ static void copy_piece(int64_t count, const float *restrict w, uint16_t *restric
         copy[i] = ddpm_float_to_bf16(w[i]);
 }
 
+static void *optional(const struct ddpm_tensor *tensor)
+{
+    return ddpm_tensor_present(tensor) ? tensor->data : NULL;
+}
+
 static void adamw_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct adamw *a = context;
     const float *g = a->call->in[0].data;
     float *w = a->call->out[0].data, *m = a->call->out[1].data, *v = a->call->out[2].data,
-          *ema = a->call->out[3].data;
-    uint16_t *copy = ddpm_tensor_present(&a->call->out[4]) ? a->call->out[4].data : NULL;
+          *ema = a->call->out[3].data, *second = optional(&a->call->out[5]);
+    const uint8_t *rules = optional(&a->call->in[3]);
+    uint16_t *copy = optional(&a->call->out[4]);
     /* Short enough that the weights are still in the first-level cache for the EMA and the copy. */
     enum { BLOCK = 1024 };
     for (int64_t i = begin; i < end; i += BLOCK) {
         const int64_t count = end - i < BLOCK ? end - i : BLOCK;
-        adamw_piece(a, count, g + i, w + i, m + i, v + i);
-        if (a->ema == 0)
-            memcpy(ema + i, w + i, (size_t)count * sizeof *w);
-        else if (a->ema < 1)
-            ema_piece(a->ema, count, w + i, ema + i);
+        if (rules)
+            ruled_piece(a, rules, i, i + count);
+        else
+            adamw_piece(a, count, g + i, w + i, m + i, v + i);
+        ema_piece(a->ema, count, w + i, ema + i);
+        if (second)
+            ema_piece(a->second, count, w + i, second + i);
         if (copy)
             copy_piece(count, w + i, copy + i);
     }
@@ -143,6 +173,7 @@ static ddpm_status adamw_run(const struct ddpm_call *call)
         .root_correction = (float)(1 / sqrt((double)hyper[DDPM_HYPER_CORRECTION2])),
         .eps = hyper[DDPM_HYPER_EPS],
         .ema = hyper[DDPM_HYPER_EMA_DECAY],
+        .second = hyper[DDPM_HYPER_SECOND_DECAY],
     };
     ddpm_parallel_for(call->device->threads, ddpm_tensor_count(&call->in[0]), SLAB_GRAIN,
                       adamw_range, &a);
@@ -154,7 +185,9 @@ static bool adamw_supports(const struct ddpm_call *call)
     for (int i = 0; i < 4; ++i)
         if (call->out[i].dtype != DDPM_F32 || (i < 3 && call->in[i].dtype != DDPM_F32))
             return false;
-    return !ddpm_tensor_present(&call->out[4]) || call->out[4].dtype == DDPM_BF16;
+    return (!ddpm_tensor_present(&call->in[3]) || call->in[3].dtype == DDPM_U8) &&
+           (!ddpm_tensor_present(&call->out[4]) || call->out[4].dtype == DDPM_BF16) &&
+           (!ddpm_tensor_present(&call->out[5]) || call->out[5].dtype == DDPM_F32);
 }
 
 static const struct ddpm_kernel adamw_kernel = {

@@ -13,10 +13,21 @@ struct normalize_map {
     unsigned width, image_pixels;
     __device__ void operator()(struct place at) const
     {
-        unsigned pixel = (unsigned)at.p, w = pixel % width;
-        int64_t from = flip.data[(int64_t)(pixel / image_pixels) * flip.stride]
-                           ? (int64_t)(pixel - w) + (width - 1 - w)
-                           : (int64_t)pixel;
+        unsigned pixel = (unsigned)at.p, image = pixel / image_pixels;
+        unsigned row = (pixel - image * image_pixels) / width, column = pixel % width;
+        unsigned how = flip.data[(int64_t)image * flip.stride], turns = how >> 1;
+        if (turns & 1) { /* a square */
+            unsigned above = row;
+            row = column;
+            column = width - 1 - above;
+        }
+        if (turns & 2) {
+            row = image_pixels / width - 1 - row;
+            column = width - 1 - column;
+        }
+        if (how & 1)
+            column = width - 1 - column;
+        int64_t from = (int64_t)image * image_pixels + row * width + column;
         float value = 2.0f * (float)p.data[from * p.stride + at.c] / 255.0f - 1.0f;
         x.data[at.p * x.stride + at.c] = value;
     }

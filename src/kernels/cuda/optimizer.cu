@@ -80,7 +80,16 @@ static ddpm_status norm_run(const struct ddpm_call *call)
 }
 
 struct adamw_factors {
-    float decay, clip, beta1, beta2, step, correction2, eps, ema;
+    float decay, clip, beta1, beta2, step, correction2, eps, ema, second;
+};
+
+struct adamw_slabs {
+    const float *g, *norm, *hyper;
+    const uint8_t *rules; /* or NULL */
+    float *w, *m, *v, *ema;
+    bf16 *copy;    /* or NULL */
+    float *second; /* or NULL */
+    int64_t count;
 };
 
 static __device__ inline struct adamw_factors adamw_factors_of(const float *hyper, float norm)
@@ -97,58 +106,81 @@ static __device__ inline struct adamw_factors adamw_factors_of(const float *hype
     f.correction2 = sqrtf(hyper[DDPM_HYPER_CORRECTION2]);
     f.eps = hyper[DDPM_HYPER_EPS];
     f.ema = hyper[DDPM_HYPER_EMA_DECAY];
+    f.second = hyper[DDPM_HYPER_SECOND_DECAY];
     return f;
 }
 
 static __device__ inline void adamw_one(const struct adamw_factors *f, float g, float *w, float *m,
-                                        float *v, float *ema)
+                                        float *v)
 {
     g *= f->clip;
     *m = f->beta1 * *m + (1.0f - f->beta1) * g;
     *v = f->beta2 * *v + (1.0f - f->beta2) * g * g;
     *w = *w * f->decay - f->step * *m / (sqrtf(*v) / f->correction2 + f->eps);
-    *ema = f->ema * *ema + (1.0f - f->ema) * *w;
 }
 
-/* One thread per four neighbours; the last thread takes what is left. The EMA is not even read
- * where d = 1: most steps leave it as it is. */
-static __global__ void __launch_bounds__(SLAB_THREADS)
-    adamw(const float *g, const float *norm, const float *hyper, float *w, float *m, float *v,
-          float *ema, bf16 *copy, int64_t count)
+/* Element i, where fewer than four are left. */
+static __device__ inline void adamw_single(const struct adamw_slabs *s,
+                                           const struct adamw_factors *f, bool steps, int64_t i)
 {
-    if (!isfinite(norm[0]))
+    if (steps)
+        adamw_one(f, s->g[i], s->w + i, s->m + i, s->v + i);
+    if (s->copy)
+        from_float(s->copy + i, s->w[i]);
+    if (f->ema != 1.0f)
+        s->ema[i] = f->ema * s->ema[i] + (1.0f - f->ema) * s->w[i];
+    if (s->second && f->second != 1.0f)
+        s->second[i] = f->second * s->second[i] + (1.0f - f->second) * s->w[i];
+}
+
+/* The EMA is not even read where d = 1: most steps leave it as it is. */
+static __device__ inline void average_four(float *ema, float d, float4 w)
+{
+    if (d == 1.0f)
         return;
-    int64_t i = 4 * ((int64_t)blockIdx.x * SLAB_THREADS + threadIdx.x);
-    if (i >= count)
-        return;
-    struct adamw_factors f = adamw_factors_of(hyper, norm[0]);
-    bool averaging = f.ema != 1.0f;
-    if (i + 4 > count) {
-        for (; i < count; ++i) {
-            float average = averaging ? ema[i] : 0.0f;
-            adamw_one(&f, g[i], w + i, m + i, v + i, &average);
-            if (averaging)
-                ema[i] = average;
-            if (copy)
-                from_float(copy + i, w[i]);
-        }
-        return;
+    float4 e = *(float4 *)ema;
+    *(float4 *)ema = make_float4(d * e.x + (1.0f - d) * w.x, d * e.y + (1.0f - d) * w.y,
+                                 d * e.z + (1.0f - d) * w.z, d * e.w + (1.0f - d) * w.w);
+}
+
+static __device__ inline void adamw_four(const struct adamw_slabs *s, const struct adamw_factors *f,
+                                         bool steps, int64_t i)
+{
+    float4 w = *(float4 *)(s->w + i);
+    if (steps) {
+        float4 g = *(const float4 *)(s->g + i), m = *(float4 *)(s->m + i);
+        float4 v = *(float4 *)(s->v + i);
+        adamw_one(f, g.x, &w.x, &m.x, &v.x);
+        adamw_one(f, g.y, &w.y, &m.y, &v.y);
+        adamw_one(f, g.z, &w.z, &m.z, &v.z);
+        adamw_one(f, g.w, &w.w, &m.w, &v.w);
+        *(float4 *)(s->w + i) = w;
+        *(float4 *)(s->m + i) = m;
+        *(float4 *)(s->v + i) = v;
     }
-    float4 g4 = *(const float4 *)(g + i), w4 = *(float4 *)(w + i), m4 = *(float4 *)(m + i);
-    float4 v4 = *(float4 *)(v + i), e4 = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (averaging)
-        e4 = *(float4 *)(ema + i);
-    adamw_one(&f, g4.x, &w4.x, &m4.x, &v4.x, &e4.x);
-    adamw_one(&f, g4.y, &w4.y, &m4.y, &v4.y, &e4.y);
-    adamw_one(&f, g4.z, &w4.z, &m4.z, &v4.z, &e4.z);
-    adamw_one(&f, g4.w, &w4.w, &m4.w, &v4.w, &e4.w);
-    *(float4 *)(w + i) = w4;
-    *(float4 *)(m + i) = m4;
-    *(float4 *)(v + i) = v4;
-    if (averaging)
-        *(float4 *)(ema + i) = e4;
-    if (copy)
-        *(uint2 *)(copy + i) = make_uint2(pack_bf16(w4.x, w4.y), pack_bf16(w4.z, w4.w));
+    if (s->copy)
+        *(uint2 *)(s->copy + i) = make_uint2(pack_bf16(w.x, w.y), pack_bf16(w.z, w.w));
+    average_four(s->ema + i, f->ema, w);
+    if (s->second)
+        average_four(s->second + i, f->second, w);
+}
+
+/* One thread per four neighbours; the last thread takes what is left. */
+static __global__ void __launch_bounds__(SLAB_THREADS) adamw(struct adamw_slabs s)
+{
+    int64_t i = 4 * ((int64_t)blockIdx.x * SLAB_THREADS + threadIdx.x);
+    if (!isfinite(s.norm[0]) || i >= s.count)
+        return;
+    struct adamw_factors f = adamw_factors_of(s.hyper, s.norm[0]);
+    int rule = s.rules ? s.rules[i / DDPM_RULE_ELEMENTS] : DDPM_RULE_DECAYS | DDPM_RULE_STEPS;
+    bool steps = (rule & DDPM_RULE_STEPS) != 0;
+    if (!(rule & DDPM_RULE_DECAYS))
+        f.decay = 1.0f;
+    if (i + 4 <= s.count)
+        adamw_four(&s, &f, steps, i);
+    else
+        for (; i < s.count; ++i)
+            adamw_single(&s, &f, steps, i);
 }
 
 static bool adamw_supports(const struct ddpm_call *call)
@@ -157,23 +189,31 @@ static bool adamw_supports(const struct ddpm_call *call)
         if (!is_slab(&call->out[o]))
             return false;
     return is_slab(&call->in[0]) && is_slab(&call->in[1]) && is_slab(&call->in[2]) &&
-           ddpm_cuda_takes(&call->out[4], DDPM_BF16);
+           ddpm_cuda_takes(&call->in[3], DDPM_U8) && ddpm_cuda_takes(&call->out[4], DDPM_BF16) &&
+           (!ddpm_tensor_present(&call->out[5]) || is_slab(&call->out[5]));
 }
 
 static ddpm_status adamw_run(const struct ddpm_call *call)
 {
-    const struct ddpm_tensor *g = &call->in[0];
-    dim3 grid((unsigned)ddpm_ceil_div(g->c, 4 * SLAB_THREADS));
-    return ddpm_cuda_launch(call, adamw, grid, dim3(SLAB_THREADS), 0, (const float *)g->data,
-                            (const float *)call->in[1].data, (const float *)call->in[2].data,
-                            (float *)call->out[0].data, (float *)call->out[1].data,
-                            (float *)call->out[2].data, (float *)call->out[3].data,
-                            (bf16 *)call->out[4].data, g->c);
+    struct adamw_slabs s;
+    s.g = (const float *)call->in[0].data;
+    s.norm = (const float *)call->in[1].data;
+    s.hyper = (const float *)call->in[2].data;
+    s.rules = (const uint8_t *)call->in[3].data;
+    s.w = (float *)call->out[0].data;
+    s.m = (float *)call->out[1].data;
+    s.v = (float *)call->out[2].data;
+    s.ema = (float *)call->out[3].data;
+    s.copy = (bf16 *)call->out[4].data;
+    s.second = (float *)call->out[5].data;
+    s.count = call->in[0].c;
+    dim3 grid((unsigned)ddpm_ceil_div(s.count, 4 * SLAB_THREADS));
+    return ddpm_cuda_launch(call, adamw, grid, dim3(SLAB_THREADS), 0, s);
 }
 
 static const struct ddpm_kernel gradient_norm_kernel = {
     "gradient_norm_cuda", norm_supports, norm_prepare, NULL, norm_run, NULL};
 CUDA_KERNELS_OF(gradient_norm, &gradient_norm_kernel);
 static const struct ddpm_kernel adamw_kernel = {"adamw_cuda", adamw_supports, NULL,
-                                            NULL,         adamw_run,      NULL};
+                                                NULL,         adamw_run,      NULL};
 CUDA_KERNELS_OF(adamw, &adamw_kernel);

@@ -21,6 +21,8 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/group_norm.cu
     ${CMAKE_CURRENT_LIST_DIR}/group_norm_backward.cu
     ${CMAKE_CURRENT_LIST_DIR}/loss.cu
+    ${CMAKE_CURRENT_LIST_DIR}/muon.cu
+    ${CMAKE_CURRENT_LIST_DIR}/nearest.cu
     ${CMAKE_CURRENT_LIST_DIR}/optimizer.cu
     ${CMAKE_CURRENT_LIST_DIR}/resample.cu
     ${CMAKE_CURRENT_LIST_DIR}/threshold.cu

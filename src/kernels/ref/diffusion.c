@@ -4,20 +4,60 @@
 #include "core/random.h"
 #include "kernels/ref/ref.h"
 
-/* x = 2·p/255 - 1, mirrored where flip is 1.
+/* The pixel of a picture that comes to (h, w) when it is mirrored, then turned. */
+static int64_t turned_from(const struct ddpm_tensor *x, int flip, int64_t n, int64_t h, int64_t w)
+{
+    const int turns = flip >> 1;
+    if (turns & 1) { /* of a square: row w, counted from above, of the column h from the right */
+        const int64_t row = w;
+        w = x->w - 1 - h;
+        h = row;
+    }
+    if (turns & 2) {
+        h = x->h - 1 - h;
+        w = x->w - 1 - w;
+    }
+    return ref_pixel(x, n, h, flip & 1 ? x->w - 1 - w : w);
+}
+
+/* x = 2·p/255 - 1, where bit 0 of flip is set mirrored left to right, then turned counterclockwise
+ * by flip >> 1 quarter turns.
  * in: p uint8 [B,H,W,C], flip uint8 [B,1,1,1]; out: x [B,H,W,C] */
 ddpm_status ddpm_ref_normalize_pictures(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *pictures = &call->in[0], *flip = &call->in[1], *x = &call->out[0];
     for (int64_t n = 0; n < x->n; ++n) {
-        const bool mirrored = ref_get(flip, n, 0) > 0;
         for (int64_t h = 0; h < x->h; ++h) {
             for (int64_t w = 0; w < x->w; ++w) {
-                int64_t from = ref_pixel(x, n, h, mirrored ? x->w - 1 - w : w);
+                int64_t from = turned_from(x, (int)ref_get(flip, n, 0), n, h, w);
                 for (int64_t c = 0; c < x->c; ++c)
                     ref_set(x, ref_pixel(x, n, h, w), c, 2 * ref_get(pictures, from, c) / 255 - 1);
             }
         }
+    }
+    return DDPM_OK;
+}
+
+static double squared_distance(const struct ddpm_tensor *a, const struct ddpm_tensor *b,
+                               int64_t picture)
+{
+    double sum = 0;
+    for (int64_t p = picture * a->h * a->w; p < (picture + 1) * a->h * a->w; ++p)
+        for (int64_t c = 0; c < a->c; ++c)
+            sum += (ref_get(a, p, c) - ref_get(b, p, c)) * (ref_get(a, p, c) - ref_get(b, p, c));
+    return sum;
+}
+
+/* y[n] = b[n] where it is nearer to x[n] than a[n], else a[n]. in: x, a, b [B,H,W,C]; out: y */
+ddpm_status ddpm_ref_nearest(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *x = &call->in[0], *a = &call->in[1], *b = &call->in[2];
+    const struct ddpm_tensor *y = &call->out[0];
+    for (int64_t n = 0; n < y->n; ++n) {
+        const bool second = squared_distance(x, b, n) < squared_distance(x, a, n);
+        for (int64_t p = n * y->h * y->w; p < (n + 1) * y->h * y->w; ++p)
+            for (int64_t c = 0; c < y->c; ++c)
+                ref_set(y, p, c, ref_get(second ? b : a, p, c));
     }
     return DDPM_OK;
 }

@@ -50,6 +50,21 @@ static struct ddpm_value *add_offset(struct ddpm_trainer *trainer, uint64_t seed
     return ddpm_add_channels(g, trainer->noise, numbers);
 }
 
+/* ε of each picture: the nearest to it of several draws. The first is the one that there is always;
+ * the others have streams of their own. */
+static struct ddpm_value *draw_noise(struct ddpm_trainer *trainer, uint64_t seed)
+{
+    struct ddpm_graph *g = trainer->graph;
+    const struct ddpm_tensor *shape = &trainer->x0->tensor;
+    struct ddpm_value *noise =
+        ddpm_draw_normal(g, trainer->counters, seed, DDPM_STREAM_NOISE, shape);
+    for (int64_t i = 1; i < trainer->config.training.noise_candidates; ++i)
+        noise = ddpm_nearest(g, trainer->x0, noise,
+                             ddpm_draw_normal(g, trainer->counters, seed,
+                                              DDPM_STREAM_NOISE + ((uint32_t)i << 16), shape));
+    return noise;
+}
+
 void ddpm_task_begin_draw(struct ddpm_trainer *trainer, int64_t batch)
 {
     const struct ddpm_network *network = trainer->players[0].network;
@@ -65,11 +80,9 @@ void ddpm_task_begin_draw(struct ddpm_trainer *trainer, int64_t batch)
 
 void ddpm_task_draw_noise(struct ddpm_trainer *trainer)
 {
-    struct ddpm_graph *g = trainer->graph;
     const uint64_t seed = trainer->config.training.seed;
     if (trainer->x0)
-        trainer->noise =
-            ddpm_draw_normal(g, trainer->counters, seed, DDPM_STREAM_NOISE, &trainer->x0->tensor);
+        trainer->noise = draw_noise(trainer, seed);
     if (trainer->noise && trainer->config.diffusion.offset_noise > 0)
         trainer->noise = add_offset(trainer, seed);
     ddpm_graph_keep(trainer->x0);

@@ -1,0 +1,43 @@
+/* Recipes: named sets of options. */
+#include "config/recipes.h"
+
+#include "config/option.h"
+
+enum { MOST_SETTINGS = 32 };
+
+static const struct {
+    const char *help;
+    struct {
+        const char *option, *value;
+    } settings[MOST_SETTINGS]; /* a NULL ends them */
+} recipes[DDPM_RECIPE_NONE] = {
+#define RECIPE(id, name, help, ...) {help, {__VA_ARGS__}},
+#include "config/recipes.inc"
+#undef RECIPE
+};
+
+const char *ddpm_recipe_help(enum ddpm_recipe recipe)
+{
+    return recipes[recipe].help;
+}
+
+bool ddpm_recipe_setting(enum ddpm_recipe recipe, size_t index, const char **option,
+                         const char **value)
+{
+    if (recipe == DDPM_RECIPE_NONE || index >= MOST_SETTINGS ||
+        !recipes[recipe].settings[index].option)
+        return false;
+    *option = recipes[recipe].settings[index].option;
+    *value = recipes[recipe].settings[index].value;
+    return true;
+}
+
+ddpm_status ddpm_recipe_apply(enum ddpm_recipe recipe, struct ddpm_config *config)
+{
+    const char *option, *value;
+    if (recipe != DDPM_RECIPE_ARTICLE && recipe != DDPM_RECIPE_NONE)
+        DDPM_TRY(ddpm_recipe_apply(DDPM_RECIPE_ARTICLE, config));
+    for (size_t i = 0; ddpm_recipe_setting(recipe, i, &option, &value); ++i)
+        DDPM_TRY(ddpm_option_parse(ddpm_option_find(option), value, config));
+    return DDPM_OK;
+}

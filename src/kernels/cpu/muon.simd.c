@@ -1,0 +1,273 @@
+/* Muon on one matrix: momentum, five Newton–Schulz iterations, the step. ops.inc has the formulas.
+ *
+ * The iterations work on x [least, most], the matrix or its transpose, whichever has fewer rows:
+ * all their products have the small side as depth or as both sides. They are products of matrix
+ * rows with a packed matrix, which is what gemm_rows does; the third product of an iteration packs
+ * x as it lies, the first its transpose. */
+#include <math.h>
+
+#include "kernels/cpu/conv.h"
+#include "kernels/cpu/element.h"
+#include "kernels/cpu/gemm.h"
+
+/* Elements of one piece of what goes over all of them, and multiply-adds of a piece of a product.
+ */
+enum { PIECE = 16384, PRODUCT_PIECE = 1 << 20 };
+
+struct muon {
+    const struct ddpm_call *call;
+    int64_t rows, columns, least, most;
+    float *x, *next, *gram, *polynomial, *packed;
+    double *squares; /* one of each piece */
+    float clip, momentum, rest, scale, keep, rate;
+};
+
+static int64_t packed_columns(int64_t columns)
+{
+    return ddpm_ceil_div(columns, GEMM_COLUMNS) * GEMM_COLUMNS;
+}
+
+static struct muon layout(const struct ddpm_call *call)
+{
+    const int64_t count = ddpm_tensor_count(&call->out[0]), rows = call->attributes.rows;
+    const int64_t columns = count / rows, least = rows < columns ? rows : columns;
+    return (struct muon){
+        .call = call, .rows = rows, .columns = columns, .least = least, .most = count / least};
+}
+
+/* Numbers of each buffer, a multiple of a vector. */
+static int64_t room(int64_t count)
+{
+    return ddpm_ceil_div(count, 16) * 16;
+}
+
+static int64_t packed_room(const struct muon *m)
+{
+    const int64_t turned = packed_columns(m->least) * m->most;
+    const int64_t straight = packed_columns(m->most) * m->least;
+    return room(turned > straight ? turned : straight);
+}
+
+static int64_t pieces_of(const struct muon *m)
+{
+    return ddpm_ceil_div(m->rows * m->columns, PIECE);
+}
+
+static ddpm_status muon_prepare(struct ddpm_call *call)
+{
+    const struct muon m = layout(call);
+    const int64_t numbers =
+        2 * room(m.least * m.most) + 2 * room(m.least * m.least) + packed_room(&m);
+    call->scratch_bytes = (size_t)numbers * sizeof(float) + (size_t)pieces_of(&m) * sizeof(double);
+    return DDPM_OK;
+}
+
+static void place_buffers(struct muon *m)
+{
+    m->x = m->call->scratch;
+    m->next = m->x + room(m->least * m->most);
+    m->gram = m->next + room(m->least * m->most);
+    m->polynomial = m->gram + room(m->least * m->least);
+    m->packed = m->polynomial + room(m->least * m->least);
+    m->squares = (double *)(void *)(m->packed + packed_room(m));
+}
+
+/* Where element i of the matrix lies in x. */
+ALWAYS_INLINE int64_t place_in_x(const struct muon *m, int64_t i)
+{
+    return m->rows > m->columns ? i % m->columns * m->rows + i / m->columns : i;
+}
+
+static void momentum_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct muon *m = context;
+    const float *g = m->call->in[0].data;
+    float *moments = m->call->out[1].data;
+    double sum = 0;
+    for (int64_t i = begin; i < end; ++i) {
+        const float gradient = g[i] * m->clip;
+        const float moment = m->momentum * moments[i] + m->rest * gradient;
+        const float u = m->momentum * moment + m->rest * gradient;
+        moments[i] = moment;
+        m->x[place_in_x(m, i)] = u;
+        sum += (double)u * (double)u;
+    }
+    m->squares[begin / PIECE] = sum;
+}
+
+static void scale_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct muon *m = context;
+    for (int64_t i = begin; i < end; ++i)
+        m->x[i] *= m->scale;
+}
+
+static void step_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct muon *m = context;
+    float *w = m->call->out[0].data;
+    for (int64_t i = begin; i < end; ++i)
+        w[i] = w[i] * m->keep - m->rate * m->x[place_in_x(m, i)];
+}
+
+/* y[rows,columns] = a[rows,depth]·(factor·b)[depth,columns] + keep·add; b as it lies, or turned:
+ * [columns,depth]. add NULL: nothing; it has the shape of y. */
+struct product {
+    const float *a, *b, *add;
+    float *packed, *y;
+    int64_t rows, depth, columns;
+    float factor, keep;
+    bool turned;
+};
+
+static void pack_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct product *p = context;
+    for (int64_t panel = begin; panel < end; ++panel) {
+        float *to = p->packed + panel * p->depth * GEMM_COLUMNS;
+        for (int64_t k = 0; k < p->depth; ++k)
+            for (int64_t j = 0; j < GEMM_COLUMNS; ++j) {
+                const int64_t n = panel * GEMM_COLUMNS + j;
+                const int64_t from = p->turned ? n * p->depth + k : k * p->columns + n;
+                to[k * GEMM_COLUMNS + j] = n < p->columns ? p->factor * p->b[from] : 0;
+            }
+    }
+}
+
+/* The part of y that one tile of rows and one panel make: begun with keep·add, then sums over
+ * blocks of the depth. */
+static void multiply_tile(const struct product *p, int64_t first, int64_t panel)
+{
+    const void *a[GEMM_ROWS];
+    void *y[GEMM_ROWS];
+    const int64_t offset = panel * GEMM_COLUMNS, left = p->columns - offset;
+    const int rows = (int)(p->rows - first < GEMM_ROWS ? p->rows - first : GEMM_ROWS);
+    const int columns = (int)(left < GEMM_COLUMNS ? left : GEMM_COLUMNS);
+    for (int r = 0; r < GEMM_ROWS; ++r) {
+        const int64_t row = first + (r < rows ? r : 0);
+        a[r] = p->a + row * p->depth;
+        y[r] = p->y + row * p->columns;
+        for (int c = 0; p->add && r < rows && c < columns; ++c)
+            p->y[row * p->columns + offset + c] = p->keep * p->add[row * p->columns + offset + c];
+    }
+    for (int64_t k = 0; k < p->depth; k += GEMM_DEPTH) {
+        const struct ddpm_gemm_rows g = {
+            .a = a,
+            .segments = 1,
+            .depth = p->depth - k < GEMM_DEPTH ? p->depth - k : GEMM_DEPTH,
+            .a_offset = k,
+            .b = p->packed + (panel * p->depth + k) * GEMM_COLUMNS,
+            .y = y,
+            .add = p->add || k > 0 ? (const void *const *)y : NULL,
+            .offset = offset,
+            .rows = rows,
+            .columns = columns,
+            .y_dtype = DDPM_F32,
+        };
+        SIMD(gemm_rows)(&g);
+    }
+}
+
+static void multiply_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct product *p = context;
+    const int64_t tiles = ddpm_ceil_div(p->rows, GEMM_ROWS);
+    for (int64_t i = begin; i < end; ++i)
+        multiply_tile(p, i % tiles * GEMM_ROWS, i / tiles);
+}
+
+static void multiply(const struct muon *m, const struct product *p)
+{
+    const int threads = m->call->device->threads;
+    const int64_t panels = ddpm_ceil_div(p->columns, GEMM_COLUMNS);
+    const int64_t tiles = ddpm_ceil_div(p->rows, GEMM_ROWS), panel = p->depth * GEMM_COLUMNS;
+    ddpm_parallel_for(threads, panels, 1 + PIECE / panel, pack_range, (void *)p);
+    ddpm_parallel_for(threads, panels * tiles, 1 + PRODUCT_PIECE / (GEMM_ROWS * panel),
+                      multiply_range, (void *)p);
+}
+
+/* x = a·x + (b·A + c·A·A)·x with A = x·xᵀ */
+static void iterate(struct muon *m)
+{
+    const struct product gram = {.a = m->x,
+                                 .b = m->x,
+                                 .turned = true,
+                                 .factor = 1,
+                                 .packed = m->packed,
+                                 .y = m->gram,
+                                 .rows = m->least,
+                                 .depth = m->most,
+                                 .columns = m->least};
+    const struct product polynomial = {.a = m->gram,
+                                       .b = m->gram,
+                                       .factor = (float)DDPM_MUON_C,
+                                       .add = m->gram,
+                                       .keep = (float)DDPM_MUON_B,
+                                       .packed = m->packed,
+                                       .y = m->polynomial,
+                                       .rows = m->least,
+                                       .depth = m->least,
+                                       .columns = m->least};
+    const struct product next = {.a = m->polynomial,
+                                 .b = m->x,
+                                 .factor = 1,
+                                 .add = m->x,
+                                 .keep = (float)DDPM_MUON_A,
+                                 .packed = m->packed,
+                                 .y = m->next,
+                                 .rows = m->least,
+                                 .depth = m->least,
+                                 .columns = m->most};
+    multiply(m, &gram);
+    multiply(m, &polynomial);
+    multiply(m, &next);
+    float *done = m->x;
+    m->x = m->next;
+    m->next = done;
+}
+
+static ddpm_status muon_run(const struct ddpm_call *call)
+{
+    const float norm = *(const float *)call->in[1].data, *hyper = call->in[2].data;
+    const double max_norm = (double)hyper[DDPM_HYPER_MAX_NORM];
+    const double lr = (double)hyper[DDPM_HYPER_LR];
+    const double clip = max_norm > 0 ? max_norm / ((double)norm + 1e-6) : 1;
+    struct muon m = layout(call);
+    double squares = 0;
+    if (!isfinite(norm))
+        return DDPM_OK;
+    place_buffers(&m);
+    m.clip = clip < 1 ? (float)clip : 1;
+    m.momentum = hyper[DDPM_HYPER_MOMENTUM];
+    m.rest = (float)(1 - (double)m.momentum);
+    m.keep = (float)(1 - lr * (double)hyper[DDPM_HYPER_WEIGHT_DECAY]);
+    m.rate = (float)(lr * DDPM_MUON_SCALE * sqrt((double)m.most));
+    const int threads = call->device->threads;
+    const int64_t count = m.rows * m.columns;
+    ddpm_parallel_for(threads, count, PIECE, momentum_range, &m);
+    for (int64_t i = 0; i < pieces_of(&m); ++i)
+        squares += m.squares[i];
+    m.scale = (float)(1 / (sqrt(squares) + 1e-7));
+    ddpm_parallel_for(threads, count, PIECE, scale_range, &m);
+    for (int i = 0; i < DDPM_MUON_ITERATIONS; ++i)
+        iterate(&m);
+    ddpm_parallel_for(threads, count, PIECE, step_range, &m);
+    return DDPM_OK;
+}
+
+static bool muon_supports(const struct ddpm_call *call)
+{
+    for (int i = 0; i < 3; ++i)
+        if (call->in[i].dtype != DDPM_F32)
+            return false;
+    return call->out[0].dtype == DDPM_F32 && call->out[1].dtype == DDPM_F32;
+}
+
+static const struct ddpm_kernel muon_kernel = {
+    .name = SIMD_NAME("muon"), .supports = muon_supports, .prepare = muon_prepare, .run = muon_run};
+KERNELS_OF(muon, &muon_kernel);

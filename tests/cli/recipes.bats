@@ -1,0 +1,77 @@
+# Recipes, and the averages that they keep.
+bats_require_minimum_version 1.5.0
+load "$DDPM_SUPPORT"
+
+setup_file() {
+    cd "$BATS_FILE_TMPDIR"
+    make_pictures pictures
+    make_run run pictures 8 --recipe fast --warmup 2 --save-every 2 --keep 0
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    ln -s "$BATS_FILE_TMPDIR"/{pictures,run} .
+}
+
+@test "a recipe sets its options, wherever it stands; those given beside it win" {
+    make_run first pictures 3 --recipe fast --lr 0.5 --warmup 1
+    make_run last pictures 3 --lr 0.5 --warmup 1 --recipe fast
+    grep -v ddpm_version first/config.json > a
+    grep -v ddpm_version last/config.json > b
+    cmp a b
+    grep -q '"recipe": "fast"' a
+    grep -q '"objective": "edm"' a
+    grep -q '"train_lr": 0.5' a
+    cmp first/checkpoints/latest/ema.safetensors last/checkpoints/latest/ema.safetensors
+}
+
+@test "a recipe wins over a file, and a run goes on with the one it was begun with" {
+    echo '{"trainer_config": {"train_lr": 0.25, "ema_every": 3}}' > own.json
+    make_run new pictures 3 --config own.json --recipe fast --warmup 1
+    grep -q '"train_lr": 0.001' new/config.json
+    make_run new pictures 4 --resume
+    grep -q '"recipe": "fast"' new/config.json
+    run "$DDPM" train --resume new --recipe article --steps 5
+    fails 1 "cannot go on: "
+}
+
+@test "an unknown recipe names the nearest" {
+    run "$DDPM" train --data pictures --out x --recipe bset
+    fails 2 'option recipe: got "bset", want article, fast, best or none; the nearest is "best"'
+}
+
+@test "the help of train lists what the recipes set" {
+    run "$DDPM" train --help
+    says "fast: for runs of minutes" "--lr-schedule cosine" "what one does not mention is as in article"
+}
+
+@test "ema makes a model that is drawn from" {
+    run "$DDPM" ema run --length 0.15 --out model
+    succeeds
+    says "the average of length 0.15 after step 8, from 4 checkpoints"
+    run "$DDPM" sample model --out drawn --count 1 --sampling-steps 2
+    succeeds
+    run "$DDPM" ema run --length 0.1 --step 6 --out early
+    succeeds
+    says "after step 6, from 3 checkpoints"
+}
+
+@test "ema warns where the checkpoints say too little" {
+    run "$DDPM" ema run --length 0.005 --out short
+    succeeds
+    says "4 checkpoints are too few for this length"
+}
+
+@test "ema refuses what it cannot do" {
+    run "$DDPM" ema run --length 0.1 --step 5 --out model
+    fails 1 "there is no checkpoint of step 5"
+    run "$DDPM" ema run --length 0.5 --out model
+    fails 2 "option --length"
+    mkdir model
+    run "$DDPM" ema run --length 0.1 --out model
+    fails 2 "is there already"
+    make_run plain pictures 2
+    run "$DDPM" ema plain --length 0.1 --out other
+    fails 2 "got a run with ema exponential"
+    [ ! -e other ]
+}
