@@ -87,6 +87,14 @@ static inline struct ddpm_network *tiny_network(const char *more)
     return network;
 }
 
+/* Samplers that draw with ordinary models: all but the last. That, consistency, is for models of
+ * ddpm distill: library_consistency_test.c. */
+static inline size_t ordinary_samplers(void)
+{
+    assert_string_equal(ddpm_sampler_at(ddpm_sampler_count() - 1).name, "consistency");
+    return ddpm_sampler_count() - 1;
+}
+
 /* A whole number option of a network's configuration. */
 static inline int64_t option_of(const struct ddpm_network *network, const char *name)
 {

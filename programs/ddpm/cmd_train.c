@@ -252,9 +252,9 @@ static void say_end(const struct ddpm_train_run *run, ddpm_status status)
                              status == DDPM_OK ? "done" : "stopped", run->saved, run->path);
 }
 
-static ddpm_status run_verb(const struct ddpm_arguments *arguments)
+ddpm_status ddpm_train(const struct ddpm_arguments *arguments, bool distills)
 {
-    struct ddpm_train_run run = {0};
+    struct ddpm_train_run run = {.start = {.distills = distills}};
     ddpm_status status = ddpm_train_prepare(arguments, &run);
     if (status == DDPM_OK) {
         if (ddpm_processes_lead())
@@ -273,6 +273,11 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
     ddpm_data_close(&run.data);
     ddpm_config_destroy(&run.config);
     return status;
+}
+
+static ddpm_status run_verb(const struct ddpm_arguments *arguments)
+{
+    return ddpm_train(arguments, false);
 }
 
 static const struct ddpm_verb_option options[] = {

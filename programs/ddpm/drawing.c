@@ -12,9 +12,7 @@
 
 struct ddpm_chain ddpm_drawing_chain(const struct ddpm_config *config)
 {
-    const struct ddpm_diffusion_config *diffusion = &config->diffusion;
-    return ddpm_chain_resolve(&config->sampling, (enum ddpm_objective_kind)diffusion->objective,
-                              diffusion->timesteps);
+    return ddpm_chain_of(&config->sampling, &config->diffusion);
 }
 
 /* Options that only some samplers have. */

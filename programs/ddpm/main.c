@@ -11,9 +11,9 @@
 #include "streams.h"
 
 const struct ddpm_verb *const ddpm_verbs[] = {
-    &ddpm_verb_train,   &ddpm_verb_ema,   &ddpm_verb_sample,     &ddpm_verb_evaluate,
-    &ddpm_verb_predict, &ddpm_verb_noise, &ddpm_verb_pack,       &ddpm_verb_synth,
-    &ddpm_verb_info,    &ddpm_verb_bench, &ddpm_verb_completion,
+    &ddpm_verb_train,    &ddpm_verb_distill, &ddpm_verb_ema,   &ddpm_verb_sample,
+    &ddpm_verb_evaluate, &ddpm_verb_predict, &ddpm_verb_noise, &ddpm_verb_pack,
+    &ddpm_verb_synth,    &ddpm_verb_info,    &ddpm_verb_bench, &ddpm_verb_completion,
 };
 const size_t ddpm_verb_count = sizeof ddpm_verbs / sizeof *ddpm_verbs;
 

@@ -179,6 +179,7 @@ static void take_as_out(struct ddpm_arguments *arguments, int *given)
     for (size_t i = 0; i < verb->option_count; ++i)
         if (strcmp(verb->options[i].name, "out") == 0 && !arguments->values[i]) {
             arguments->values[i] = arguments->arguments[0];
+            arguments->arguments[0] = NULL;
             *given = 0;
         }
 }
@@ -205,7 +206,8 @@ static ddpm_status check_counts(struct ddpm_arguments *arguments, int given)
 {
     const struct ddpm_verb *verb = arguments->verb;
     take_as_out(arguments, &given);
-    if (given != verb->argument_count)
+    const bool flagged = verb->argument_flag && ddpm_arguments_get(arguments, verb->argument_flag);
+    if (given != verb->argument_count && !(flagged && given == 0))
         return raise_counts(arguments, given);
     for (size_t i = 0; i < verb->option_count; ++i)
         if (verb->options[i].required && !arguments->values[i])

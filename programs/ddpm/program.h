@@ -47,9 +47,9 @@ struct ddpm_verb {
 extern const struct ddpm_verb *const ddpm_verbs[];
 extern const size_t ddpm_verb_count;
 
-extern const struct ddpm_verb ddpm_verb_train, ddpm_verb_ema, ddpm_verb_sample, ddpm_verb_evaluate,
-    ddpm_verb_predict, ddpm_verb_noise, ddpm_verb_pack, ddpm_verb_synth, ddpm_verb_info,
-    ddpm_verb_bench, ddpm_verb_completion;
+extern const struct ddpm_verb ddpm_verb_train, ddpm_verb_distill, ddpm_verb_ema, ddpm_verb_sample,
+    ddpm_verb_evaluate, ddpm_verb_predict, ddpm_verb_noise, ddpm_verb_pack, ddpm_verb_synth,
+    ddpm_verb_info, ddpm_verb_bench, ddpm_verb_completion;
 
 /* Say a failure on stderr, with a hint for its kind; returns the exit code of that kind. */
 int ddpm_report(const char *verb, ddpm_status status);

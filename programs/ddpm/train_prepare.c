@@ -8,12 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/config_json.h"
 #include "config/option.h"
 #include "core/memory.h"
-#include "drawing.h"
-#include "formats/file.h"
-#include "formats/json.h"
 #include "options.h"
 #include "processes.h"
 #include "progress.h"
@@ -21,37 +17,6 @@
 #include "run_pictures.h"
 #include "train_run.h"
 #include "training/ranks.h"
-
-/* Defaults, or the options of the run that goes on; then --config; then the command line. */
-static ddpm_status read_config(const struct ddpm_arguments *arguments, struct ddpm_train_run *run)
-{
-    const char *file = ddpm_arguments_get(arguments, "config");
-    char *own;
-    DDPM_TRY(ddpm_config_create(&run->config));
-    if (run->resume) {
-        /* What the run's file does not say: a run of before there was validation. */
-        DDPM_TRY(ddpm_config_set(run->config, "validation", "off"));
-        DDPM_TRY(ddpm_path_join(&own, run->path, "config.json"));
-        ddpm_status status =
-            ddpm_path_exists(own)
-                ? ddpm_config_read(run->config, own)
-                : ddpm_raise(DDPM_ERROR_IO,
-                             "%s: there is no run to go on with (no config.json); without --resume "
-                             "a new one begins",
-                             run->path);
-        free(own);
-        DDPM_TRY(status);
-    }
-    if (file)
-        DDPM_TRY(ddpm_config_read(run->config, file));
-    DDPM_TRY(ddpm_arguments_apply(arguments, NULL, run->config));
-    DDPM_TRY(ddpm_config_check(run->config));
-    DDPM_TRY(ddpm_drawing_check(arguments, run->config, &run->evaluations));
-    json_t *probe; /* a path that is no UTF-8 must be known before there is a folder */
-    DDPM_TRY(ddpm_config_to_json(run->config, &probe));
-    json_decref(probe);
-    return DDPM_OK;
-}
 
 static ddpm_status read_numbers(struct ddpm_train_run *run)
 {
@@ -187,9 +152,13 @@ static ddpm_status prepare_options(const struct ddpm_arguments *arguments,
     run->resume = ddpm_arguments_get(arguments, "resume") != NULL;
     run->requeue = ddpm_arguments_get(arguments, "requeue-exit") != NULL;
     run->saved = -1;
-    DDPM_TRY(read_config(arguments, run));
+    run->start.path = run->path;
+    run->start.resume = run->resume;
+    run->start.teacher = arguments->arguments[0];
+    DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
     DDPM_TRY(read_numbers(run));
-    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config, run->resume ? run->path : NULL));
+    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config,
+                                      run->resume ? run->path : run->start.teacher));
     if (run->resume && ddpm_processes_lead())
         DDPM_TRY(ddpm_run_folder_check_latest(run->path, run->steps));
     return DDPM_OK;
@@ -204,6 +173,7 @@ static ddpm_status prepare_network(struct ddpm_train_run *run)
 static ddpm_status prepare_trainer(struct ddpm_train_run *run)
 {
     DDPM_TRY(ddpm_network_allocate(run->network));
+    DDPM_TRY(ddpm_run_start_weights(&run->start, run->network));
     return ddpm_trainer_create_among(ddpm_processes_ranks(), run->network, run->config, run->data,
                                      &run->trainer);
 }
@@ -248,6 +218,9 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
                              ddpm_bytes_text(a, (double)run->samples.bytes));
     ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
     ddpm_run_validation_describe(&run->validation);
+    if (run->start.distills && !run->resume)
+        ddpm_progress_remark("begins    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
+                             run->evaluations, run->evaluations == 1 ? "" : "s");
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
                          ddpm_count_text(b, run->steps));

@@ -1,4 +1,4 @@
-/* A run of ddpm train. */
+/* A run that trains, for the verbs that do: train and distill. */
 #ifndef DDPM_PROGRAM_TRAIN_RUN_H
 #define DDPM_PROGRAM_TRAIN_RUN_H
 
@@ -9,13 +9,15 @@
 #include "options.h"
 #include "outlook.h"
 #include "progress.h"
+#include "run_config.h"
 #include "run_log.h"
 #include "run_samples.h"
 #include "run_validation.h"
 
 struct ddpm_train_run {
     const char *path;
-    bool resume, again;        /* `again`: started before, but without a checkpoint */
+    bool resume, again; /* `again`: started before, but without a checkpoint */
+    struct ddpm_run_start start;
     char checkpoint[PATH_MAX]; /* to resume from */
     struct ddpm_config *config;
     struct ddpm_network *network;
@@ -37,6 +39,9 @@ struct ddpm_train_run {
     bool unsaved;    /* a checkpoint could not be written */
     double unlogged; /* seconds of steps since the last row of the log */
 };
+
+/* Train as the arguments say; with `distills` a new run begins from the first argument. */
+ddpm_status ddpm_train(const struct ddpm_arguments *arguments, bool distills);
 
 /* Get everything ready for the first step. */
 ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct ddpm_train_run *run);

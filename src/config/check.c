@@ -125,6 +125,19 @@ static ddpm_status check_learned_variance(const struct ddpm_config *config)
     return DDPM_OK;
 }
 
+static ddpm_status check_drawing_steps(const struct ddpm_config *config)
+{
+    const int64_t steps = config->diffusion.drawing_steps;
+    if (steps == 3)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option drawing-steps: got 3, want 1, 2 or 4");
+    if (steps && config->network.learned_variance)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option drawing-steps: got %lld with learned-variance, want a model "
+                          "without it",
+                          (long long)steps);
+    return DDPM_OK;
+}
+
 static ddpm_status check_training(const struct ddpm_training_config *training)
 {
     if (training->lr_schedule != DDPM_LR_CONSTANT && training->warmup >= training->steps)
@@ -180,6 +193,7 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
         DDPM_TRY(check_diffusion(&config->diffusion));
     DDPM_TRY(check_objective(&config->diffusion));
     DDPM_TRY(check_learned_variance(config));
+    DDPM_TRY(check_drawing_steps(config));
     DDPM_TRY(check_training(&config->training));
     DDPM_TRY(check_data(config));
     DDPM_TRY(ddpm_validation_parse(config->data.validation, &validation));

@@ -105,6 +105,8 @@ struct ddpm_diffusion_config {
     /* Objective edm: deviation of the pictures' values (0: not measured yet), ends of the levels
      * that are drawn from, mean and deviation of ln(sigma) in training. */
     double sigma_data, sigma_min, sigma_max, edm_mean, edm_deviation;
+    /* A model that ddpm distill made: it draws in so many steps, 1, 2 or 4; 0: an ordinary one. */
+    int64_t drawing_steps;
 };
 
 /* How pictures are drawn. */

@@ -188,6 +188,10 @@ const struct ddpm_option ddpm_options[] = {
     NUMBER("edm-deviation", diffusion.edm_deviation, "1.2", ABOVE(0, 10), DIFFUSION, "edm_deviation",
            "edm: deviation of ln(sigma) in training", .locked = DDPM_LOCKED_OR_DEFAULT),
 
+    INTEGER("drawing-steps", diffusion.drawing_steps, "0", IN(0, 4), DIFFUSION, "drawing_steps",
+            "of ddpm distill: steps that the model learns to draw in, 1, 2 or 4; 0: an ordinary model",
+            .locked = DDPM_LOCKED_OR_DEFAULT),
+
     CHOICE("sampler", "NAME", sampling.sampler, "auto", samplers, SAMPLING, "sampler", sampler_help,
            .aliases = sampler_aliases),
     INTEGER("sampling-steps", sampling.steps, "0", IN(0, 1e6), SAMPLING, "sampling_steps",

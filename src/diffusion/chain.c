@@ -61,6 +61,41 @@ struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
     return chain;
 }
 
+struct ddpm_chain ddpm_chain_of(const struct ddpm_sampling_config *config,
+                                const struct ddpm_diffusion_config *diffusion)
+{
+    const enum ddpm_objective_kind objective = (enum ddpm_objective_kind)diffusion->objective;
+    struct ddpm_sampling_config own = *config;
+    if (diffusion->drawing_steps && own.sampler == DDPM_SAMPLER_AUTO)
+        own.sampler = DDPM_SAMPLER_CONSISTENCY;
+    if (own.sampler == DDPM_SAMPLER_CONSISTENCY) {
+        if (own.spacing == DDPM_SPACING_AUTO)
+            own.spacing = DDPM_SPACING_FEW;
+        if (own.steps == 0)
+            own.steps = diffusion->drawing_steps;
+    }
+    return ddpm_chain_resolve(&own, objective, diffusion->timesteps);
+}
+
+/* A distilled network's x̂_0 is no mean of the pictures that may be behind x, which is what solvers
+ * step along; an ordinary one's is, and too blurred to be noised again. */
+static ddpm_status check_distilled(const struct ddpm_chain *chain,
+                                   const struct ddpm_diffusion_config *diffusion)
+{
+    if (chain->kind->distilled && !diffusion->drawing_steps)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "sampler %s draws with models that ddpm distill made, and this is an "
+                          "ordinary one; want another sampler, such as dpmpp",
+                          chain->kind->name);
+    if (!chain->kind->distilled && diffusion->drawing_steps)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got sampler %s with a model that was distilled to draw in %lld step%s; "
+                          "want sampler consistency",
+                          chain->kind->name, (long long)diffusion->drawing_steps,
+                          diffusion->drawing_steps == 1 ? "" : "s");
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
                              const struct ddpm_diffusion_config *diffusion, bool clip,
                              struct ddpm_turns *turns)
@@ -79,6 +114,7 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
                           "sampler %s goes through the timesteps of a schedule, and a model of "
                           "objective %s has none; use sampler ddim with eta 1",
                           chain->kind->name, objective->name);
+    DDPM_TRY(check_distilled(chain, diffusion));
     DDPM_TRY(ddpm_path_create(diffusion, &path));
     const size_t count = (size_t)chain->steps + 1;
     ddpm_status status =

@@ -33,6 +33,11 @@ struct ddpm_chain {
 struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
                                      enum ddpm_objective_kind objective, int64_t timesteps);
 
+/* The same for a model of `diffusion`: of one that ddpm distill made, auto is sampler consistency
+ * with the steps that it has learned to draw in. */
+struct ddpm_chain ddpm_chain_of(const struct ddpm_sampling_config *config,
+                                const struct ddpm_diffusion_config *diffusion);
+
 /* Leave out the noise that a chain would draw: what is stochastic becomes ddim, eta and churn 0. */
 void ddpm_chain_quieten(struct ddpm_chain *chain);
 

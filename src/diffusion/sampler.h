@@ -72,6 +72,7 @@ struct ddpm_sampler_kind {
     const char *name, *alias, *help; /* alias may be NULL */
     int64_t usual_steps;             /* unless a number is given; 0: one per timestep */
     bool discrete;   /* needs a path and whole timesteps: `whole` of ddpm_levels_space() */
+    bool distilled;  /* for models of ddpm distill, and no other is */
     bool stochastic; /* always draws noise; ddim and heun do with eta and churn */
     bool takes_eta, takes_churn;
     int orders[2];            /* smallest and largest order; 0: no choice */

@@ -61,6 +61,13 @@ struct ddpm_value *ddpm_loss_per_picture(struct ddpm_graph *graph, struct ddpm_v
 struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_value *prediction,
                                       struct ddpm_value *target, struct ddpm_value *weight,
                                       enum ddpm_loss loss, float scale);
+/* weight·(√(m + eps²) - eps) of the mean squares [B,1,1,1] of ddpm_loss_per_picture(). rows
+ * [B,1,1,2]: the factor of what is differentiated in the difference, the weight. *slopes [B,1,1,2]
+ * are ± the coefficient of that difference in the gradient of the batch's mean, times scale: 1 by
+ * the number of a picture's elements. */
+struct ddpm_value *ddpm_pseudo_huber(struct ddpm_graph *graph, struct ddpm_value *squares,
+                                     struct ddpm_value *rows, float eps, float scale,
+                                     struct ddpm_value **slopes);
 /* loss + the variational term of a learned variance, for each picture. answer [B,H,W,2C]: ε̂, then
  * v; rows: the columns of enum ddpm_variance_column. */
 struct ddpm_value *ddpm_variational_loss(struct ddpm_graph *graph, struct ddpm_value *loss,

@@ -107,7 +107,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 /* Raise it whenever a struct of this file, of kernels.h or of tensor.h changes. */
-#define DDPM_PLUGIN_ABI 11u
+#define DDPM_PLUGIN_ABI 12u
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

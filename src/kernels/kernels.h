@@ -75,10 +75,10 @@ enum ddpm_variance_column {
 struct ddpm_attributes {
     int kernel_h, kernel_w, stride, padding; /* convolutions */
     enum ddpm_activation activation;         /* activation; group_norm: applied before */
-    float eps;                               /* of statistics */
+    float eps;                               /* of statistics; pseudo_huber */
     double theta;                            /* timestep_embedding */
     enum ddpm_loss loss;
-    float scale;                   /* loss_backward */
+    float scale;                   /* gradients of losses */
     bool clip;                     /* combine */
     double quantile;               /* threshold: 0 to 1 */
     int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */

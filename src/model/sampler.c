@@ -84,13 +84,11 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     wanted.churn_max = options->churn_max != 0 ? options->churn_max : wanted.churn_max;
     wanted.churn_noise = options->churn_noise != 0 ? options->churn_noise : wanted.churn_noise;
     wanted.threshold = options->threshold != 0 ? options->threshold : wanted.threshold;
-    const enum ddpm_objective_kind objective = config->diffusion.objective;
-    const int64_t timesteps = config->diffusion.timesteps;
-    sampler->chain = ddpm_chain_resolve(&wanted, objective, timesteps);
+    sampler->chain = ddpm_chain_of(&wanted, &config->diffusion);
     if ((options->from || options->invert) && wanted.sampler == DDPM_SAMPLER_AUTO) {
         /* Run in part, or backwards: the few steps of `auto` are too coarse. */
         wanted.sampler = (int)(sampler->chain.kind - ddpm_samplers);
-        sampler->chain = ddpm_chain_resolve(&wanted, objective, timesteps);
+        sampler->chain = ddpm_chain_of(&wanted, &config->diffusion);
     }
     sampler->chain.learned_variance = config->network.learned_variance;
     DDPM_TRY(give(sampler));

@@ -23,12 +23,9 @@ static ddpm_status write_levels(struct ddpm_trainer *trainer, const struct ddpm_
         trainer->host_counters[b] = (int32_t)values->timesteps[first + b];
     if (!ddpm_trainer_writes_rows(trainer))
         return ddpm_graph_write(trainer->graph, trainer->t, trainer->host_counters);
-    for (int64_t b = 0; b < size; ++b) {
-        const struct ddpm_level level =
-            ddpm_path_level_of_sigma(&trainer->path, values->sigmas[first + b]);
-        ddpm_training_row(&trainer->config.diffusion, &level,
-                          trainer->host_rows + b * DDPM_TRAINING_COLUMNS);
-    }
+    for (int64_t b = 0; b < size; ++b)
+        trainer->task->given_row(trainer, (uint32_t)trainer->step, values->sigmas[first + b],
+                                 trainer->host_rows + b * trainer->task->columns);
     return ddpm_graph_write(trainer->graph, trainer->rows, trainer->host_rows);
 }
 
@@ -61,11 +58,12 @@ static ddpm_status check_sigmas(const struct ddpm_trainer *trainer,
                                 const struct ddpm_step_input *input)
 {
     const int64_t pictures = ddpm_pictures_per_step(&trainer->config.training);
-    const double most = trainer->path.kind == DDPM_PATH_FLOW ? 1 : DBL_MAX;
+    const bool pairs = trainer->task->pairs;
+    const double most = trainer->path.kind == DDPM_PATH_FLOW && !pairs ? 1 : DBL_MAX;
     if (!input->sigmas)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "a step: got NULL as sigmas, which objective %s is trained at",
-                          trainer->objective->name);
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT, "a step: got NULL as sigmas, which %s%s is trained at",
+            pairs ? "a distilled model" : "objective ", pairs ? "" : trainer->objective->name);
     DDPM_TRY(ddpm_check_length("a step: sigmas", input->sigma_count, (double)pictures));
     for (int64_t b = 0; b < pictures; ++b)
         if (!(input->sigmas[b] > 0 && input->sigmas[b] <= most))

@@ -17,9 +17,8 @@ static ddpm_status write_levels(struct ddpm_trainer *trainer, uint32_t step, int
         return DDPM_OK;
     for (int64_t b = 0; b < trainer->team.size; ++b) {
         const int64_t place = diffusion->timestep_per_batch ? 0 : first + b;
-        const struct ddpm_level level = ddpm_training_level(
-            diffusion, &trainer->path, trainer->config.training.seed, step, (uint32_t)place);
-        ddpm_training_row(diffusion, &level, trainer->host_rows + b * DDPM_TRAINING_COLUMNS);
+        trainer->task->draw_row(trainer, step, (uint32_t)place,
+                                trainer->host_rows + b * trainer->task->columns);
     }
     return ddpm_graph_write(trainer->graph, trainer->rows, trainer->host_rows);
 }

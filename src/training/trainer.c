@@ -24,7 +24,7 @@ static ddpm_status allocate_host(struct ddpm_trainer *trainer)
         DDPM_TRY(ddpm_new_array((void **)&trainer->host_loss, numbers, sizeof(float), "losses"));
     DDPM_TRY(
         ddpm_new_array((void **)&trainer->host_counters, 2 * batch, sizeof(int32_t), "counters"));
-    DDPM_TRY(ddpm_new_array((void **)&trainer->host_rows, batch * DDPM_TRAINING_COLUMNS,
+    DDPM_TRY(ddpm_new_array((void **)&trainer->host_rows, batch * (size_t)trainer->task->columns,
                             sizeof(float), "coefficients"));
     return ddpm_new_array((void **)&trainer->host_values, count, sizeof(float), "a batch");
 }
@@ -83,7 +83,7 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
     /* Its own groups are fixed; the caller's copies of them are ignored. */
     trainer->config.network = own->network;
     trainer->config.diffusion = own->diffusion;
-    trainer->task = &ddpm_task_denoise;
+    trainer->task = ddpm_task_of(&own->diffusion);
     trainer->objective = &ddpm_objectives[own->diffusion.objective];
     trainer->players[0] = (struct ddpm_player){.name = "", .network = network};
     trainer->players[0].optimizer.set = &network->weights;
@@ -92,7 +92,8 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
         network->dtype == DDPM_BF16 && network->device->backend->reads_bf16_weights;
     trainer->player_count = 1;
     trainer->device = network->device;
-    trainer->validator.wanted = ddpm_validator_is_configured(&trainer->config);
+    trainer->validator.wanted =
+        trainer->task->build_validation && ddpm_validator_is_configured(&trainer->config);
     DDPM_TRY(ddpm_team_plan(&trainer->team, ranks, &trainer->config.training));
     DDPM_TRY(ddpm_objective_check(&own->diffusion)); /* after what ddpm_trainer_destroy() needs */
     return ddpm_path_create(&own->diffusion, &trainer->path);
@@ -151,9 +152,11 @@ ddpm_status ddpm_trainer_create_among(struct ddpm_ranks *ranks, struct ddpm_netw
     ddpm_status status = describe(trainer, network, config, ranks);
     if (status == DDPM_OK)
         status = check_config(&trainer->config, data, &trainer->team);
-    trainer->validator.wanted = data && data->aside; /* the data knows better */
-    if (status == DDPM_OK)
+    if (status == DDPM_OK) {
+        /* the data knows better than the configuration */
+        trainer->validator.wanted = data && data->aside && trainer->task->build_validation;
         status = allocate(trainer);
+    }
     if (status != DDPM_OK)
         ddpm_trainer_destroy(&trainer);
     *out = trainer;

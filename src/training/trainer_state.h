@@ -108,13 +108,13 @@ struct ddpm_step_values {
     const struct ddpm_batch *batch;
     const float *pictures, *noise;
     const int64_t *timesteps; /* on a schedule */
-    const double *sigmas;     /* on a continuous path */
+    const double *sigmas;     /* on a continuous path; sigma/alpha where levels are pairs */
 };
 
-/* On a continuous path: are the levels the host's to write? */
+/* On a continuous path, and where the levels are pairs: are they the host's to write? */
 static inline bool ddpm_trainer_writes_rows(const struct ddpm_trainer *trainer)
 {
-    return trainer->path.kind != DDPM_PATH_SCHEDULE;
+    return trainer->task->pairs || trainer->path.kind != DDPM_PATH_SCHEDULE;
 }
 
 /* given.c: put micro-batch `index` of given values in place. */

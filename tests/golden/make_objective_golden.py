@@ -185,7 +185,7 @@ def summary(values):
     return torch.tensor([[x.norm().item(), probes[n].item()] for n, x in values.items()]).float()
 
 
-def make_run(config, settings):
+def make_run(config, settings, train=train):
     """The tensors of one run, and how far PyTorch's float32 is from them."""
     losses, norms, levels, gradients, weights = train(config, settings, torch.float64)
     losses32, norms32, _, gradients32, weights32 = train(config, settings, torch.float32)

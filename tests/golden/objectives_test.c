@@ -1,5 +1,6 @@
-/* Golden: gradients and twenty AdamW steps of every objective with every weight of the loss; the
- * weights of the loss beside those of denoising-diffusion-pytorch. */
+/* Golden: gradients and twenty AdamW steps of every objective with every weight of the loss, and of
+ * every objective's distilling; the weights of the loss beside those of
+ * denoising-diffusion-pytorch. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -26,6 +27,7 @@ struct run {
     struct ddpm_config config;
     struct ddpm_network *network;
     struct ddpm_trainer *trainer;
+    int64_t steps;
     double loss, norm, gradient, weight; /* worst errors */
 };
 
@@ -137,7 +139,10 @@ static void open_run(struct run *run, const json_t *row)
         ddpm_config_set(config, "loss-weight", json_string_value(json_object_get(row, "weight"))));
     assert_ok(ddpm_config_set(config, "schedule",
                               json_string_value(json_object_get(training, "schedule"))));
-    config->training.steps = json_integer_value(json_object_get(training, "steps"));
+    run->steps = json_integer_value(json_object_get(training, "steps"));
+    const json_t *planned = json_object_get(training, "run_steps"); /* what distilling goes by */
+    config->training.steps = planned ? json_integer_value(planned) : run->steps;
+    config->diffusion.drawing_steps = json_integer_value(json_object_get(options, "drawing_steps"));
     config->training.lr = json_number_value(json_object_get(training, "lr"));
     config->training.max_grad_norm = 0;
     config->training.seed = (uint64_t)json_integer_value(json_object_get(training, "seed"));
@@ -171,7 +176,8 @@ static void step(struct run *run, int64_t number, const double *levels,
     char name[32];
     assert_true(batch <= (int64_t)(sizeof timesteps / sizeof *timesteps));
     const bool scheduled =
-        ddpm_objectives[run->config.diffusion.objective].path == DDPM_PATH_SCHEDULE;
+        ddpm_objectives[run->config.diffusion.objective].path == DDPM_PATH_SCHEDULE &&
+        !run->config.diffusion.drawing_steps;
     for (int64_t b = 0; b < batch && scheduled; ++b)
         timesteps[b] = (int64_t)levels[b];
     snprintf(name, sizeof name, "x0.%lld", (long long)number);
@@ -205,7 +211,7 @@ static bool cut_short(void)
 static void run_steps(struct run *run)
 {
     const int64_t batch = run->config.training.batch_size;
-    const int64_t steps = cut_short() ? 3 : run->config.training.steps;
+    const int64_t steps = cut_short() ? 3 : run->steps;
     float *losses = run_values(run, "losses", NULL), *norms = run_values(run, "grad_norms", NULL);
     double *levels = run_levels(run);
     for (int64_t i = 0; i < steps; ++i) {
@@ -223,13 +229,12 @@ static void run_steps(struct run *run)
     free(levels);
 }
 
-static void training_agrees_with_the_papers(void **state)
+static void check_runs(const char *file, size_t count)
 {
-    (void)state;
-    struct golden golden = golden_open("objectives");
+    struct golden golden = golden_open(file);
     const json_t *rows = json_object_get(golden.json, "runs");
     int failed = 0;
-    assert_int_equal(json_array_size(rows), 19);
+    assert_int_equal(json_array_size(rows), count);
     for (size_t i = 0; i < json_array_size(rows); ++i) {
         struct run run = {.golden = &golden};
         open_run(&run, json_array_get(rows, i));
@@ -244,6 +249,18 @@ static void training_agrees_with_the_papers(void **state)
     }
     assert_int_equal(failed, 0);
     golden_close(&golden);
+}
+
+static void training_agrees_with_the_papers(void **state)
+{
+    (void)state;
+    check_runs("objectives", 19);
+}
+
+static void distilling_agrees_with_the_paper(void **state)
+{
+    (void)state;
+    check_runs("consistency", 5);
 }
 
 /* flow.shift is trained at the t that the program draws: they are the script's. */
@@ -313,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_agrees_with_the_papers),
+        cmocka_unit_test(distilling_agrees_with_the_paper),
         cmocka_unit_test(shifted_times_are_drawn),
         cmocka_unit_test(weights_are_those_of_denoising_diffusion_pytorch),
     };

@@ -255,6 +255,51 @@ static void losses_have_their_gradients(void **state)
     check_loss(DDPM_LOSS_L1);
 }
 
+/* Distilling's loss of d = factor·p - target, and its slopes: those times d are the gradient by p.
+ */
+static void pseudo_huber_has_its_gradient(void **state)
+{
+    (void)state;
+    static const double rows[2][4] = {{0.7, 1.5, 0.7, -1}, {-0.2, 30, -0.2, -1}};
+    struct ddpm_device_options options = {.threads = 1};
+    struct ddpm_device *device;
+    struct ddpm_graph *g;
+    assert_ok(ddpm_device_open("ref", &options, &device));
+    assert_ok(ddpm_graph_create(DDPM_F64, &g));
+    struct ddpm_value *p = ddpm_graph_input(g, DDPM_F64, 2, 3, 2, 3);
+    struct ddpm_value *target = ddpm_graph_input(g, DDPM_F64, 2, 3, 2, 3);
+    struct ddpm_value *row = ddpm_graph_input(g, DDPM_F64, 2, 1, 1, 4), *slopes;
+    const int columns[DDPM_COMBINED] = {2}, both[DDPM_COMBINED] = {0, 1};
+    struct ddpm_value *const scaled[DDPM_COMBINED] = {p};
+    struct ddpm_value *f = ddpm_combine(g, row, columns, scaled, false, DDPM_F64, NULL);
+    struct ddpm_value *squares = ddpm_loss_per_picture(g, f, target, NULL, DDPM_LOSS_L2);
+    struct ddpm_value *value =
+        ddpm_pseudo_huber(g, squares, ddpm_graph_view(g, row, 0, 2), 0.1f, 1.0f / 18, &slopes);
+    struct ddpm_value *const apart[DDPM_COMBINED] = {f, target};
+    struct ddpm_value *gradient = ddpm_combine(g, slopes, both, apart, false, DDPM_F64, NULL);
+    ddpm_graph_keep(gradient);
+    assert_ok(ddpm_graph_plan(g, device));
+    const int64_t count = ddpm_tensor_count(&p->tensor);
+    double *x = p->tensor.data, *loss = value->tensor.data, *got = gradient->tensor.data;
+    fill(x, count, 1);
+    fill(target->tensor.data, count, 2);
+    memcpy(row->tensor.data, rows, sizeof rows);
+    for (int64_t i = 0; i < count; ++i) {
+        double before = x[i], mean[2];
+        for (int side = 0; side < 2; ++side) {
+            x[i] = before + (side ? H : -H);
+            assert_ok(ddpm_graph_run(g, 0));
+            mean[side] = (loss[0] + loss[1]) / 2;
+        }
+        x[i] = before;
+        assert_ok(ddpm_graph_run(g, 0));
+        const double wanted = (mean[1] - mean[0]) / (2 * H);
+        assert_true(fabs(got[i] - wanted) < 1e-6 * fmax(1, fabs(wanted))); /* 1/18 is fp32 */
+    }
+    ddpm_graph_destroy(&g);
+    ddpm_device_close(&device);
+}
+
 /* A learned variance: the term's derivative by v, of which ε̂ gets none. Picture 0 is one that a
  * step ends in, with values inside and at both ends; picture 1 is not. */
 static void variances_have_their_gradients(void **state)
@@ -321,6 +366,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_the_central_differences),
         cmocka_unit_test(losses_have_their_gradients),
+        cmocka_unit_test(pseudo_huber_has_its_gradient),
         cmocka_unit_test(variances_have_their_gradients),
         cmocka_unit_test(no_rule_is_missing),
     };

@@ -219,6 +219,17 @@ static void build_variance(struct case_state *state, const struct parts *parts)
     }
 }
 
+static void build_pseudo_huber(struct case_state *state)
+{
+    const int64_t n = state->test.shape.n;
+    state->call.attributes.eps = 0.25f;
+    state->call.attributes.scale = 0.5f;
+    state->in[0] = make(ROLE_SQUARES, DDPM_F32, n, 1, 1, 1);
+    state->in[1] = make(ROLE_ROWS, DDPM_F32, n, 1, 1, 2);
+    state->out[0] = make(ROLE_LOSS, DDPM_F32, n, 1, 1, 1);
+    state->out[1] = make(ROLE_DATA, DDPM_F32, n, 1, 1, 2);
+}
+
 static void build_optimizer(struct case_state *state, const struct parts *parts)
 {
     struct case_tensor norm = make(ROLE_NORM, DDPM_F32, 1, 1, 1, 1);
@@ -339,6 +350,9 @@ void case_build(struct case_state *state)
     case DDPM_OP_VARIATIONAL_LOSS_BACKWARD:
     case DDPM_OP_SCALE_NOISE:
         build_variance(state, &parts);
+        break;
+    case DDPM_OP_PSEUDO_HUBER:
+        build_pseudo_huber(state);
         break;
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:

@@ -50,7 +50,7 @@ static void names_are_those_of_the_tables(void **state)
     set(config, "spacing", "auto");
     assert_int_equal(config->sampling.spacing, DDPM_SPACING_AUTO);
     assert_int_equal(ddpm_config_set(config, "sampler", "eulr"), DDPM_ERROR_ARGUMENT);
-    assert_non_null(strstr(ddpm_error_message(), "unipc or auto; the nearest is \"euler\""));
+    assert_non_null(strstr(ddpm_error_message(), "consistency or auto; the nearest is \"euler\""));
     assert_int_equal(ddpm_config_set(config, "spacing", "nothing"), DDPM_ERROR_ARGUMENT);
     assert_null(strstr(ddpm_error_message(), "nearest"));
     ddpm_config_destroy(&config);
@@ -164,6 +164,7 @@ static void options_that_a_run_keeps(void **state)
         "sigma-max",
         "edm-mean",
         "edm-deviation",
+        "drawing-steps",
         "optimizer",
         "ema",
         "ema-length",

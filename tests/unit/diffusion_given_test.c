@@ -22,8 +22,9 @@ static struct ddpm_chain chain_of(int sampler, int64_t steps)
 /* The turns of `chain` given that; free them with ddpm_turns_clear(). */
 static struct ddpm_turns turns_given(struct ddpm_chain chain, struct ddpm_chain_given given)
 {
-    const struct ddpm_diffusion_config diffusion = schedule_config(0, T);
+    struct ddpm_diffusion_config diffusion = schedule_config(0, T);
     struct ddpm_turns turns = {0};
+    diffusion.drawing_steps = chain.kind->distilled;
     assert_ok(ddpm_chain_give(&chain, &given));
     assert_ok(ddpm_chain_turns(&chain, &diffusion, true, &turns));
     return turns;

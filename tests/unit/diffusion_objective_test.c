@@ -23,7 +23,7 @@ static const struct drawn_by samplers[] = {
     {.name = "ddim", .eta = 1},    {.name = "heun"},
     {.name = "heun", .churn = 8},  {.name = "dpmpp"},
     {.name = "dpmpp-sde"},         {.name = "unipc", .order = 2},
-    {.name = "unipc", .order = 3},
+    {.name = "unipc", .order = 3}, {.name = "consistency"},
 };
 enum { SAMPLERS = sizeof samplers / sizeof *samplers };
 

@@ -247,10 +247,11 @@ static void bad_requests_are_refused(void **state)
     (void)state;
     struct ddpm_level levels[5];
     struct ddpm_turns turns = {0};
-    const struct ddpm_sampler_kind *kinds[6], *kind;
-    static const char *const names[] = {"ancestral", "ddim", "heun", "dpmpp", "dpmpp-sde", "unipc"};
-    assert_int_equal(ddpm_samplers_count, 6);
-    for (int i = 0; i < 6; ++i)
+    const struct ddpm_sampler_kind *kinds[7], *kind;
+    static const char *const names[] = {"ancestral", "ddim",  "heun",       "dpmpp",
+                                        "dpmpp-sde", "unipc", "consistency"};
+    assert_int_equal(ddpm_samplers_count, 7);
+    for (int i = 0; i < 7; ++i)
         assert_ok(ddpm_sampler_find(names[i], &kinds[i]));
     assert_ok(ddpm_sampler_find("euler", &kind));
     assert_ptr_equal(kind, kinds[1]);

@@ -101,6 +101,29 @@ struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_valu
     return node->out[0];
 }
 
+struct ddpm_value *ddpm_pseudo_huber(struct ddpm_graph *graph, struct ddpm_value *squares,
+                                     struct ddpm_value *rows, float eps, float scale,
+                                     struct ddpm_value **slopes)
+{
+    *slopes = NULL;
+    if (!squares)
+        return NULL;
+    struct ddpm_node *node = ddpm_simple_node(graph, DDPM_OP_PSEUDO_HUBER, "loss", squares->tensor,
+                                              DDPM_INPUTS(squares, rows));
+    if (!node)
+        return NULL;
+    node->attributes.eps = eps;
+    node->attributes.scale = scale;
+    *slopes = ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY,
+                               ddpm_tensor_make(squares->tensor.dtype, squares->tensor.n, 1, 1, 2));
+    if (!*slopes)
+        return NULL;
+    node->out[1] = *slopes;
+    (*slopes)->producer = node;
+    ddpm_graph_keep(node->out[0]);
+    return node->out[0];
+}
+
 struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value *table,
                                     struct ddpm_value *t)
 {

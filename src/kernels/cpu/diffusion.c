@@ -272,3 +272,30 @@ static bool loss_backward_supports(const struct ddpm_call *call)
 static const struct ddpm_kernel loss_backward_kernel = {
     .name = "loss_backward_cpu", .supports = loss_backward_supports, .run = loss_backward_run};
 KERNELS_OF_ALL_LEVELS(loss_backward, &loss_backward_kernel);
+
+/* A few numbers: no threads. */
+static ddpm_status pseudo_huber_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *m = &call->in[0], *rows = &call->in[1];
+    const double eps = (double)call->attributes.eps;
+    const double scale = (double)call->attributes.scale / (double)m->n;
+    for (int64_t b = 0; b < m->n; ++b) {
+        const float *row = (const float *)rows->data + b * rows->pixel_stride;
+        float *slopes = (float *)call->out[1].data + 2 * b;
+        const double root = sqrt((double)((const float *)m->data)[b] + eps * eps);
+        ((float *)call->out[0].data)[b] = (float)((double)row[1] * (root - eps));
+        slopes[0] = (float)((double)row[1] * (double)row[0] * scale / root);
+        slopes[1] = -slopes[0];
+    }
+    return DDPM_OK;
+}
+
+static bool pseudo_huber_supports(const struct ddpm_call *call)
+{
+    return call->in[0].dtype == DDPM_F32 && call->in[1].dtype == DDPM_F32 &&
+           call->out[0].dtype == DDPM_F32 && call->out[1].dtype == DDPM_F32;
+}
+
+static const struct ddpm_kernel pseudo_huber_kernel = {
+    .name = "pseudo_huber_cpu", .supports = pseudo_huber_supports, .run = pseudo_huber_run};
+KERNELS_OF_ALL_LEVELS(pseudo_huber, &pseudo_huber_kernel);

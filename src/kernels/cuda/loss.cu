@@ -139,3 +139,39 @@ CUDA_KERNELS_OF(loss, &loss_kernel);
 static const struct ddpm_kernel loss_backward_kernel = {"loss_backward_cuda", loss_supports, NULL, NULL,
                                                     loss_backward_run,    NULL};
 CUDA_KERNELS_OF(loss_backward, &loss_backward_kernel);
+
+/* One thread per image. In fp64: r - eps cancels. */
+static __global__ void pseudo_huber(struct plane<float> m, struct plane<float> rows, double eps,
+                                    double scale, int images, struct plane<float> loss,
+                                    struct plane<float> slopes)
+{
+    int b = (int)(blockIdx.x * MAP_THREADS + threadIdx.x);
+    if (b >= images)
+        return;
+    const float *row = rows.data + b * rows.stride;
+    double root = sqrt((double)m.data[b * m.stride] + eps * eps);
+    float slope = (float)((double)row[1] * (double)row[0] * scale / root);
+    loss.data[b * loss.stride] = (float)((double)row[1] * (root - eps));
+    slopes.data[b * slopes.stride] = slope;
+    slopes.data[b * slopes.stride + 1] = -slope;
+}
+
+static bool pseudo_huber_supports(const struct ddpm_call *call)
+{
+    return ddpm_cuda_takes(&call->in[0], DDPM_F32) && ddpm_cuda_takes(&call->in[1], DDPM_F32) &&
+           ddpm_cuda_takes(&call->out[0], DDPM_F32) && ddpm_cuda_takes(&call->out[1], DDPM_F32);
+}
+
+static ddpm_status pseudo_huber_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *m = &call->in[0];
+    return ddpm_cuda_launch(
+        call, pseudo_huber, dim3((unsigned)ddpm_ceil_div(m->n, MAP_THREADS)), dim3(MAP_THREADS), 0,
+        ddpm_plane<float>(m), ddpm_plane<float>(&call->in[1]), (double)call->attributes.eps,
+        (double)call->attributes.scale / (double)m->n, (int)m->n, ddpm_plane<float>(&call->out[0]),
+        ddpm_plane<float>(&call->out[1]));
+}
+
+static const struct ddpm_kernel pseudo_huber_kernel = {
+    "pseudo_huber_cuda", pseudo_huber_supports, NULL, NULL, pseudo_huber_run, NULL};
+CUDA_KERNELS_OF(pseudo_huber, &pseudo_huber_kernel);

@@ -203,3 +203,21 @@ ddpm_status ddpm_ref_loss_backward(const struct ddpm_call *call)
     }
     return DDPM_OK;
 }
+
+/* r = √(m + eps²): loss[b] = weight·(r - eps), slopes[b] = ±weight·factor·scale/(B·r).
+ * in: m [B,1,1,1], rows [B,1,1,2]; out: loss [B,1,1,1], slopes [B,1,1,2] */
+ddpm_status ddpm_ref_pseudo_huber(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *rows = &call->in[1], *loss = &call->out[0], *slopes = &call->out[1];
+    const double eps = (double)call->attributes.eps;
+    for (int64_t n = 0; n < loss->n; ++n) {
+        const double root = sqrt(ref_get(&call->in[0], n, 0) + eps * eps);
+        const double weight = ref_get(rows, n, 1);
+        const double slope = weight * ref_get(rows, n, 0) * (double)call->attributes.scale /
+                             ((double)loss->n * root);
+        ref_set(loss, n, 0, weight * (root - eps));
+        ref_set(slopes, n, 0, slope);
+        ref_set(slopes, n, 1, -slope);
+    }
+    return DDPM_OK;
+}

@@ -13,48 +13,11 @@
 #include "training/tasks/task.h"
 #include "training/trainer_state.h"
 
-/* ε plus one number per channel, so that the network learns to move whole channels. */
-static struct ddpm_value *add_offset(struct ddpm_trainer *trainer, uint64_t seed)
-{
-    struct ddpm_graph *g = trainer->graph;
-    const struct ddpm_tensor *noise = &trainer->noise->tensor;
-    const struct ddpm_tensor shape = ddpm_tensor_make(DDPM_F32, noise->n, 1, 1, noise->c);
-    const int columns[DDPM_COMBINED] = {0};
-    struct ddpm_value *numbers =
-        ddpm_draw_normal(g, trainer->counters, seed, DDPM_STREAM_OFFSET, &shape);
-    trainer->offset = ddpm_graph_input(g, DDPM_F32, noise->n, 1, 1, 1);
-    numbers = ddpm_combine(g, trainer->offset, columns,
-                           (struct ddpm_value *[DDPM_COMBINED]){numbers}, false, DDPM_F32, NULL);
-    return ddpm_add_channels(g, trainer->noise, numbers);
-}
-
-/* ε of each picture: the nearest to it of several draws. The first is the one that there is always;
- * the others have streams of their own. */
-static struct ddpm_value *draw_noise(struct ddpm_trainer *trainer, uint64_t seed)
-{
-    struct ddpm_graph *g = trainer->graph;
-    const struct ddpm_tensor *shape = &trainer->x0->tensor;
-    struct ddpm_value *noise =
-        ddpm_draw_normal(g, trainer->counters, seed, DDPM_STREAM_NOISE, shape);
-    for (int64_t i = 1; i < trainer->config.training.noise_candidates; ++i)
-        noise = ddpm_nearest(g, trainer->x0, noise,
-                             ddpm_draw_normal(g, trainer->counters, seed,
-                                              DDPM_STREAM_NOISE + ((uint32_t)i << 16), shape));
-    return noise;
-}
-
 static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
 {
-    const struct ddpm_network *network = trainer->players[0].network;
-    const struct ddpm_diffusion_config *diffusion = &network->config.diffusion;
+    const struct ddpm_diffusion_config *diffusion = &trainer->players[0].network->config.diffusion;
     struct ddpm_graph *g = trainer->graph;
-    const uint64_t seed = trainer->config.training.seed;
-    trainer->parts.draw = ddpm_graph_begin_part(g, "draw");
-    trainer->pictures = ddpm_graph_input(g, DDPM_U8, batch, diffusion->image_height,
-                                         diffusion->image_width, network->config.network.channels);
-    trainer->flips = ddpm_graph_input(g, DDPM_U8, batch, 1, 1, 1);
-    trainer->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
-    trainer->x0 = ddpm_normalize_pictures(g, trainer->pictures, trainer->flips);
+    ddpm_task_begin_draw(trainer, batch);
     if (ddpm_trainer_writes_rows(trainer)) {
         trainer->rows = ddpm_graph_input(g, DDPM_F32, batch, 1, 1, DDPM_TRAINING_COLUMNS);
     } else {
@@ -63,16 +26,12 @@ static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
         if (diffusion->timestep_per_batch && trainer->team.cuts > 1)
             trainer->first_counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
         trainer->t = ddpm_draw_timesteps(
-            g, trainer->first_counters ? trainer->first_counters : trainer->counters, seed,
-            (int)diffusion->timesteps, diffusion->timestep_per_batch);
+            g, trainer->first_counters ? trainer->first_counters : trainer->counters,
+            trainer->config.training.seed, (int)diffusion->timesteps,
+            diffusion->timestep_per_batch);
         ddpm_graph_keep(trainer->t);
     }
-    if (trainer->x0)
-        trainer->noise = draw_noise(trainer, seed);
-    if (trainer->noise && diffusion->offset_noise > 0)
-        trainer->noise = add_offset(trainer, seed);
-    ddpm_graph_keep(trainer->x0);
-    ddpm_graph_keep(trainer->noise);
+    ddpm_task_draw_noise(trainer);
 }
 
 /* One way through the network: what it is made of, what it answers and what it should. */
@@ -162,25 +121,10 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
 
 static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
 {
-    struct ddpm_player *player = &trainer->players[0];
-    const struct ddpm_team *team = &trainer->team;
-    DDPM_TRY(ddpm_graph_create(player->network->dtype, &trainer->graph));
-    struct ddpm_graph *g = trainer->graph;
-    ddpm_graph_use(g, &player->network->weights, 0);
-    g->reads_copies = true;
-    g->recompute = low_memory;
-    g->repack = team->count == 1 || low_memory;
-    ddpm_optimizer_build_copy(&player->optimizer, g);
+    DDPM_TRY(ddpm_task_begin(trainer, low_memory));
     build_draw(trainer, batch);
     const struct ddpm_seed seed = build_loss(trainer);
-    if (seed.gradient)
-        DDPM_TRY(ddpm_graph_differentiate(g, &seed, 1, NULL));
-    /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
-    trainer->losses = trainer->loss;
-    if (team->total > 1)
-        trainer->losses = ddpm_graph_input(g, DDPM_F32, batch * team->total, 1, 1, 1);
-    ddpm_optimizer_build_update(&player->optimizer, g, trainer->losses);
-    return g->status;
+    return ddpm_task_end(trainer, batch, &seed);
 }
 
 static ddpm_status build_validation(struct ddpm_trainer *trainer, int64_t batch)
@@ -214,5 +158,26 @@ static ddpm_status build_validation(struct ddpm_trainer *trainer, int64_t batch)
     return g->status;
 }
 
+static void draw_row(const struct ddpm_trainer *trainer, uint32_t step, uint32_t place, float *row)
+{
+    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
+    const struct ddpm_level level =
+        ddpm_training_level(diffusion, &trainer->path, trainer->config.training.seed, step, place);
+    ddpm_training_row(diffusion, &level, row);
+}
+
+static void given_row(const struct ddpm_trainer *trainer, uint32_t step, double sigma, float *row)
+{
+    const struct ddpm_level level = ddpm_path_level_of_sigma(&trainer->path, sigma);
+    (void)step;
+    ddpm_training_row(&trainer->config.diffusion, &level, row);
+}
+
 const struct ddpm_task ddpm_task_denoise = {
-    .name = "denoise", .build = build, .build_validation = build_validation};
+    .name = "denoise",
+    .build = build,
+    .build_validation = build_validation,
+    .columns = DDPM_TRAINING_COLUMNS,
+    .draw_row = draw_row,
+    .given_row = given_row,
+};

@@ -1,0 +1,32 @@
+/* ddpm distill: a run that begins from a trained model and learns to draw in one, two or four
+ * steps. docs/distillation.md. */
+#include "train_run.h"
+
+static ddpm_status run_verb(const struct ddpm_arguments *arguments)
+{
+    return ddpm_train(arguments, true);
+}
+
+static const struct ddpm_verb_option options[] = {
+    {"out", 'o', true, "RUN2", "folder of the new run, or with --resume one that is there"},
+    {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
+    {"resume", 'r', false, NULL,
+     "go on from the newest checkpoint of RUN2; its folder may stand alone, without --out"},
+};
+
+const struct ddpm_verb ddpm_verb_distill = {
+    .name = "distill",
+    .arguments = "RUN|CHECKPOINT",
+    .argument_count = 1,
+    .argument_flag = "resume",
+    .summary = "Teach a trained model to draw in one, two or four steps.",
+    .notes =
+        "Unless given, options are those of RUN, with --drawing-steps 2, --lr-schedule cosine, no\n"
+        "warm-up, --ema-decay 0.99 at every step, and 3/16 of the steps that RUN has done: about "
+        "a\n"
+        "quarter of its time. Signals are treated as ddpm train treats them.\n",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .every_setting = true,
+    .run = run_verb,
+};

@@ -1,0 +1,123 @@
+/* The options of a run, from what it begins with. */
+#include "run_config.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config/config_json.h"
+#include "config/option.h"
+#include "drawing.h"
+#include "formats/file.h"
+#include "formats/json.h"
+#include "model/checkpoint_find.h"
+
+static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_config *config)
+{
+    char own[PATH_MAX];
+    /* What the run's file does not say: a run of before there was validation. */
+    DDPM_TRY(ddpm_config_set(config, "validation", "off"));
+    DDPM_TRY(ddpm_path_format(own, sizeof own, "%s/config.json", start->path));
+    if (!ddpm_path_exists(own))
+        return ddpm_raise(DDPM_ERROR_IO,
+                          "%s: there is no run to go on with (no config.json); without --resume a "
+                          "new one begins",
+                          start->path);
+    return ddpm_config_read(config, own);
+}
+
+/* The checkpoint folder that a teacher means. */
+static ddpm_status find_teacher(const char *teacher, char folder[PATH_MAX])
+{
+    DDPM_TRY(ddpm_settle_model(teacher, folder, PATH_MAX));
+    if (!ddpm_path_is_directory(folder))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got a file, want the folder of a run or of a checkpoint", teacher);
+    return DDPM_OK;
+}
+
+/* A step of distilling takes 4/3 of one of training, which has one forward pass less, so 3/16 of
+ * the steps are a quarter of the time. */
+static int64_t fewer_steps(int64_t trained)
+{
+    const int64_t steps = trained / 16 * 3 + trained % 16 * 3 / 16;
+    return steps > 0 ? steps : 1;
+}
+
+/* The teacher's options, but for how the weights are changed and drawn with. */
+static ddpm_status read_teacher(const char *teacher, struct ddpm_config *config)
+{
+    static const char *const own[][2] = {{"recipe", "none"},    {"lr-schedule", "cosine"},
+                                         {"warmup", "0"},       {"ema", "exponential"},
+                                         {"ema-decay", "0.99"}, {"ema-every", "1"},
+                                         {"ema-after", "0"},    {"drawing-steps", "2"}};
+    char folder[PATH_MAX], file[PATH_MAX];
+    DDPM_TRY(ddpm_config_set(config, "validation", "off"));
+    DDPM_TRY(find_teacher(teacher, folder));
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/config.json", folder));
+    DDPM_TRY(ddpm_config_read(config, file));
+    if (config->diffusion.drawing_steps)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got a model that was distilled already, to draw in %" PRId64
+                          " step%s; want one that ddpm train made",
+                          teacher, config->diffusion.drawing_steps,
+                          config->diffusion.drawing_steps == 1 ? "" : "s");
+    const int64_t done = ddpm_step_of(folder);
+    config->training.steps = fewer_steps(done > 0 ? done : config->training.steps);
+    for (size_t i = 0; i < sizeof own / sizeof *own; ++i)
+        DDPM_TRY(ddpm_config_set(config, own[i][0], own[i][1]));
+    return ddpm_group_reset(DDPM_GROUP_SAMPLING, config);
+}
+
+/* Distilling begins from a model, and an ordinary run does not become one that distils. */
+static ddpm_status check_start(const struct ddpm_run_start *start, const struct ddpm_config *config)
+{
+    const int64_t steps = config->diffusion.drawing_steps;
+    if (steps && !start->distills && !start->resume)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --drawing-steps: got %" PRId64 " for a run that begins anew; "
+                          "ddpm distill makes such a model from a trained one",
+                          steps);
+    if (!steps && start->distills && start->resume)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got a run of ddpm train; ddpm train --resume goes on with it",
+                          start->path);
+    if (!steps && start->distills)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --drawing-steps: got 0, want 1, 2 or 4");
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
+                                 const struct ddpm_run_start *start, struct ddpm_config **config,
+                                 int64_t *evaluations)
+{
+    const char *file = ddpm_arguments_get(arguments, "config");
+    json_t *probe;
+    DDPM_TRY(ddpm_config_create(config));
+    if (start->resume)
+        DDPM_TRY(read_own(start, *config));
+    else if (start->distills)
+        DDPM_TRY(read_teacher(start->teacher, *config));
+    if (file)
+        DDPM_TRY(ddpm_config_read(*config, file));
+    DDPM_TRY(ddpm_arguments_apply(arguments, NULL, *config));
+    DDPM_TRY(check_start(start, *config));
+    DDPM_TRY(ddpm_config_check(*config));
+    DDPM_TRY(ddpm_drawing_check(arguments, *config, evaluations));
+    /* a path that is no UTF-8 must be known before there is a folder */
+    DDPM_TRY(ddpm_config_to_json(*config, &probe));
+    json_decref(probe);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_run_start_weights(const struct ddpm_run_start *start, struct ddpm_network *network)
+{
+    char folder[PATH_MAX], file[PATH_MAX];
+    if (!start->distills || start->resume)
+        return DDPM_OK;
+    DDPM_TRY(find_teacher(start->teacher, folder));
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/ema.safetensors", folder));
+    DDPM_TRY(ddpm_network_load(network, DDPM_WEIGHTS_MODEL, file));
+    return ddpm_network_load(network, DDPM_WEIGHTS_EMA, file);
+}

@@ -1,0 +1,68 @@
+/* Pairs of noise levels for Easy Consistency Tuning (Geng et al. 2024). */
+#include "diffusion/consistency.h"
+
+#include <math.h>
+
+#include "core/random.h"
+
+/* The authors' for pictures: ln(sigma) ~ N(-1.1, 2²); the gap is t·n(t)/2^stage with
+ * n(t) = 1 + 8/(1 + e^t), so that clear levels are compared with the picture itself at first. */
+static const double mean = -1.1, deviation = 2, widening = 8;
+
+enum { STAGES = 8 };
+
+int ddpm_consistency_stage(int64_t done, int64_t steps)
+{
+    const int64_t stage = 1 + STAGES * done / steps;
+    return stage < STAGES ? (int)stage : STAGES;
+}
+
+struct ddpm_consistency_pair ddpm_consistency_pair_at(const struct ddpm_path *path, double noisy,
+                                                      int stage)
+{
+    const struct ddpm_level most = ddpm_path_level(path, ddpm_path_end(path));
+    const struct ddpm_level least = ddpm_path_level(path, ddpm_path_begin(path));
+    const double lowest = ddpm_level_ratio(&least);
+    const double t = fmin(fmax(noisy, lowest), ddpm_level_ratio(&most));
+    const double near = t * (1 - ldexp(1 + widening / (1 + exp(t)), -stage));
+    return (struct ddpm_consistency_pair){.noisy = t, .near = near > lowest ? near : 0};
+}
+
+double ddpm_consistency_draw(uint64_t seed, uint32_t step, uint32_t place)
+{
+    float normal[4];
+    ddpm_normal4(ddpm_philox(seed, 0, place, step, DDPM_STREAM_TIMESTEP), normal);
+    return exp(mean + deviation * (double)normal[0]);
+}
+
+/* Six columns from x_0's on, in the order of both levels. */
+static void fill_level(const struct ddpm_diffusion_config *model, const struct ddpm_level *level,
+                       float *row)
+{
+    struct ddpm_objective_row of;
+    ddpm_objective_fill(model, level, &of);
+    row[DDPM_CONSISTENCY_NOISY_X0] = (float)level->alpha;
+    row[DDPM_CONSISTENCY_NOISY_NOISE] = (float)level->sigma;
+    row[DDPM_CONSISTENCY_NOISY_INPUT] = (float)of.c_in;
+    row[DDPM_CONSISTENCY_NOISY_TIME] = (float)of.c_noise;
+    row[DDPM_CONSISTENCY_NOISY_X] = (float)of.x0_x;
+    row[DDPM_CONSISTENCY_NOISY_OUT] = (float)of.x0_out;
+}
+
+void ddpm_consistency_row(const struct ddpm_diffusion_config *model, const struct ddpm_path *path,
+                          const struct ddpm_consistency_pair *pair,
+                          float row[DDPM_CONSISTENCY_COLUMNS])
+{
+    const struct ddpm_level noisy = ddpm_path_level_at(path, pair->noisy);
+    const struct ddpm_level near =
+        pair->near > 0 ? ddpm_path_level_at(path, pair->near)
+                       : ddpm_path_level(path, ddpm_path_begin(path)); /* evaluated, not used */
+    fill_level(model, &noisy, row);
+    fill_level(model, &near, row + DDPM_CONSISTENCY_NEAR_X0);
+    row[DDPM_CONSISTENCY_WEIGHT] = (float)(1 / (pair->noisy - pair->near));
+    row[DDPM_CONSISTENCY_CLEAN] = pair->near > 0 ? 0 : 1;
+    if (pair->near > 0)
+        return;
+    row[DDPM_CONSISTENCY_NEAR_X] = 0;
+    row[DDPM_CONSISTENCY_NEAR_OUT] = 0;
+}
