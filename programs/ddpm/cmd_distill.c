@@ -4,7 +4,7 @@
 
 static ddpm_status run_verb(const struct ddpm_arguments *arguments)
 {
-    return ddpm_train_run(arguments, true);
+    return ddpm_train(arguments, true);
 }
 
 static const struct ddpm_verb_option options[] = {

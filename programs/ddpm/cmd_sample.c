@@ -9,8 +9,9 @@
 #include "drawing.h"
 #include "from_pictures.h"
 #include "interpolation.h"
+#include "processes.h"
 #include "progress.h"
-#include "sample_output.h"
+#include "shared_drawing.h"
 #include "trajectory.h"
 
 /* Pictures drawn and written at a time unless --batch says more, and frames of a trajectory unless
@@ -27,8 +28,9 @@ struct drawing {
     float *init; /* x at the first level; NULL: drawn */
     struct ddpm_from from;
     struct ddpm_interpolation between;
-    int64_t chunk; /* pictures now being drawn */
+    int64_t chunk; /* pictures now being drawn, by all processes */
     struct ddpm_sample_output output;
+    struct ddpm_shared_drawing shared;
     struct ddpm_metadata metadata;
     struct ddpm_trajectory trajectory;
     struct ddpm_progress progress; /* in evaluations of the network for a picture */
@@ -49,8 +51,10 @@ static int after_step(void *user, const struct ddpm_sample_progress *progress)
     const double pictures = (double)output->done + (double)drawing->chunk *
                                                        (double)progress->evaluations /
                                                        (double)progress->evaluations_total;
-    ddpm_progress_bar(&drawing->progress, "sampling",
-                      (int64_t)(pictures * (double)ddpm_sampler_evaluations(drawing->sampler)));
+    if (ddpm_processes_lead())
+        ddpm_progress_bar(&drawing->progress, "sampling",
+                          (int64_t)(pictures * (double)ddpm_sampler_evaluations(drawing->sampler)));
+    ddpm_ranks_still_here(ddpm_processes_ranks());
     return drawing->status != DDPM_OK;
 }
 
@@ -121,7 +125,9 @@ static uint64_t host_bytes(const struct drawing *drawing, int64_t count)
     const uint64_t values = ddpm_sample_output_values(&drawing->output);
     const int64_t chunk = count < CHUNK ? count : CHUNK;
     const uint64_t first_x = drawing->between.text ? (uint64_t)count * values * sizeof(float) : 0;
+    const size_t each = drawing->output.array ? sizeof(float) : 1;
     return ((uint64_t)chunk + 2 * ddpm_grid_cells(count)) * values + first_x +
+           ddpm_shared_bytes(chunk, values * each) +
            ddpm_from_bytes(&drawing->from, count, chunk, values);
 }
 
@@ -172,8 +178,9 @@ static ddpm_status make_sampler(struct drawing *drawing)
     /* Whole batches at a time. */
     const int64_t batch = ddpm_sampler_in_force(drawing->sampler)->batch;
     drawing->chunk = batch < CHUNK ? CHUNK / batch * batch : batch;
-    if (drawing->chunk > drawing->draw.count)
-        drawing->chunk = drawing->draw.count;
+    drawing->chunk = drawing->chunk < drawing->draw.count ? drawing->chunk : drawing->draw.count;
+    if (!ddpm_arguments_get(drawing->arguments, "trajectory")) /* which shows a whole batch */
+        drawing->chunk = ddpm_shared_chunk(drawing->chunk, drawing->draw.count);
     return ddpm_from_begin(&drawing->from, drawing->chunk);
 }
 
@@ -200,28 +207,33 @@ static ddpm_status prepare(struct drawing *drawing)
     output->metadata = &drawing->metadata;
     output->first = draw->first;
     output->chunk = drawing->chunk;
-    DDPM_TRY(ddpm_sample_output_begin(output, force));
+    DDPM_TRY(ddpm_processes_lead() ? ddpm_sample_output_begin(output, force)
+                                   : ddpm_sample_output_stand_in(output));
+    DDPM_TRY(ddpm_shared_begin(&drawing->shared, output));
     if (!draw->every)
         draw->every = steps > FRAMES ? steps / FRAMES : 1;
-    return trajectory
+    return trajectory && ddpm_processes_lead()
                ? ddpm_trajectory_begin(&drawing->trajectory, trajectory, force, &drawing->metadata)
                : DDPM_OK;
 }
 
-static ddpm_status draw_chunk(struct drawing *drawing)
+/* `count` pictures from place `offset` on. */
+static ddpm_status draw_chunk(struct drawing *drawing, int64_t offset, int64_t count)
 {
     struct ddpm_sample_output *output = &drawing->output;
     const size_t each = ddpm_sample_output_values(output);
-    const size_t values = (size_t)drawing->chunk * each;
+    const size_t values = (size_t)count * each;
     struct ddpm_draw chunk = drawing->draw;
-    chunk.first += output->done;
-    chunk.count = drawing->chunk;
+    if (count == 0) /* another process draws the last ones */
+        return DDPM_OK;
+    chunk.first += offset;
+    chunk.count = count;
     chunk.every = drawing->trajectory.path && output->done == 0 ? chunk.every : 0;
     if (drawing->init) {
-        chunk.init = drawing->init + (size_t)output->done * each;
+        chunk.init = drawing->init + (size_t)offset * each;
         chunk.init_count = values;
     }
-    ddpm_from_give(&drawing->from, output->done, &chunk);
+    ddpm_from_give(&drawing->from, offset, &chunk);
     const double begin = ddpm_clock();
     ddpm_status status =
         output->values ? ddpm_sampler_draw_array(drawing->sampler, &chunk, output->values, values)
@@ -229,8 +241,19 @@ static ddpm_status draw_chunk(struct drawing *drawing)
     drawing->seconds += ddpm_clock() - begin;
     if (status != DDPM_OK && drawing->status != DDPM_OK)
         return ddpm_raise(drawing->status, "%s", drawing->reason);
-    DDPM_TRY(status);
-    return ddpm_sample_output_add(output, chunk.count);
+    return status;
+}
+
+/* A chunk of every process. */
+static ddpm_status draw_round(struct drawing *drawing)
+{
+    struct ddpm_sample_output *output = &drawing->output;
+    const int64_t left = output->count - output->done;
+    const int64_t all = output->chunk * ddpm_ranks_count(ddpm_processes_ranks());
+    int64_t offset, count;
+    drawing->chunk = left < all ? left : all;
+    ddpm_shared_turn(output, ddpm_ranks_index(ddpm_processes_ranks()), &offset, &count);
+    return ddpm_shared_add(&drawing->shared, output, draw_chunk(drawing, offset, count));
 }
 
 static void say_what_is_drawn(const struct drawing *drawing)
@@ -260,27 +283,39 @@ static void say_what_was_drawn(const struct drawing *drawing)
                          ddpm_sampler_description(drawing->sampler));
 }
 
-static ddpm_status draw(struct drawing *drawing)
+static ddpm_status prepare_all(struct drawing *drawing)
 {
     const struct ddpm_arguments *arguments = drawing->arguments;
     DDPM_TRY(read_options(drawing));
     DDPM_TRY(ddpm_open_model(arguments, arguments->arguments[0], look, drawing, &drawing->model));
     DDPM_TRY(settle(drawing));
     DDPM_TRY(make_sampler(drawing));
-    DDPM_TRY(prepare(drawing));
-    say_what_is_drawn(drawing);
-    ddpm_catch_signals();
-    const int64_t count = drawing->draw.count;
-    ddpm_progress_start(&drawing->progress, 0, count * ddpm_sampler_evaluations(drawing->sampler));
-    while (drawing->output.done < count) {
-        const int64_t left = count - drawing->output.done;
-        drawing->chunk = left < drawing->chunk ? left : drawing->chunk;
-        DDPM_TRY(draw_chunk(drawing));
-    }
+    return prepare(drawing);
+}
+
+static ddpm_status finish(struct drawing *drawing)
+{
+    if (!ddpm_processes_lead())
+        return DDPM_OK;
     DDPM_TRY(ddpm_trajectory_finish(&drawing->trajectory));
     DDPM_TRY(ddpm_sample_output_finish(&drawing->output));
     say_what_was_drawn(drawing);
     return DDPM_OK;
+}
+
+static ddpm_status draw(struct drawing *drawing)
+{
+    struct ddpm_ranks *ranks = ddpm_processes_ranks();
+    DDPM_TRY(ddpm_ranks_agree(ranks, prepare_all(drawing), NULL));
+    if (ddpm_processes_lead())
+        say_what_is_drawn(drawing);
+    ddpm_catch_signals();
+    ddpm_processes_tell_apart();
+    const int64_t count = drawing->draw.count;
+    ddpm_progress_start(&drawing->progress, 0, count * ddpm_sampler_evaluations(drawing->sampler));
+    while (drawing->output.done < count)
+        DDPM_TRY(draw_round(drawing));
+    return ddpm_ranks_agree(ranks, finish(drawing), NULL);
 }
 
 static ddpm_status run(const struct ddpm_arguments *arguments)
@@ -289,6 +324,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_status status = draw(&drawing);
     ddpm_progress_clear();
     ddpm_trajectory_clear(&drawing.trajectory);
+    ddpm_shared_clear(&drawing.shared);
     ddpm_sample_output_clear(&drawing.output);
     ddpm_metadata_clear(&drawing.metadata);
     ddpm_sampler_destroy(&drawing.sampler);
@@ -337,11 +373,11 @@ static const struct ddpm_verb_option options[] = {
      "sampler steps between two frames of the trajectory (a fiftieth of all)"},
     {"force", 'f', false, NULL, "write into a folder that is not empty"},
 };
-static const char *const settings[] = {"seed",      "scale",          "clip",    "image-size",
-                                       "sampler",   "sampling-steps", "spacing", "threshold",
-                                       "eta",       "solver-order",   "churn",   "churn-min",
-                                       "churn-max", "churn-noise",    "threads", "precision",
-                                       "device",    "conv",           NULL};
+static const char *const settings[] = {
+    "seed",      "scale",        "clip",    "image-size",   "sampler", "sampling-steps",
+    "spacing",   "threshold",    "eta",     "solver-order", "churn",   "churn-min",
+    "churn-max", "churn-noise",  "threads", "precision",    "device",  "conv",
+    "ranks",     "rank-timeout", NULL};
 
 /* clang-format off */
 static const char notes[] =
@@ -373,5 +409,6 @@ const struct ddpm_verb ddpm_verb_sample = {
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .settings = settings,
+    .joins = true,
     .run = run,
 };

@@ -6,171 +6,18 @@
  *     RUN/samples/step-NNNNNN.png          grids drawn with the EMA weights
  *     RUN/checkpoints/step-NNNNNN/, latest, best (the library) */
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <ddpm/trainer.h>
-
-#include "options.h"
-#include "outlook.h"
-#include "progress.h"
-#include "run_config.h"
-#include "run_folder.h"
-#include "run_log.h"
-#include "run_pictures.h"
-#include "run_samples.h"
-#include "run_validation.h"
+#include "processes.h"
 #include "train_run.h"
+#include "training/ranks.h"
 
 /* Seconds between two writes of the log. */
 enum { FLUSH_SECONDS = 2 };
 
-struct run {
-    const char *path;
-    bool resume, again; /* `again`: started before, but without a checkpoint */
-    struct ddpm_run_start start;
-    char checkpoint[PATH_MAX]; /* to resume from */
-    struct ddpm_config *config;
-    struct ddpm_network *network;
-    struct ddpm_data *data;
-    struct ddpm_trainer *trainer;
-    struct ddpm_run_log log;
-    struct ddpm_progress progress;
-    int64_t steps, save_every, sample_every, pictures_per_step;
-    struct ddpm_run_samples samples;
-    struct ddpm_run_validation validation;
-    int64_t evaluations; /* of the network for a sample */
-    int64_t saved;       /* step of the newest checkpoint; -1: none */
-    struct ddpm_outlook outlook;
-    bool estimated; /* the time of the whole run was told */
-    double flushed;
-    double unlogged; /* seconds of steps since the last row of the log */
-};
-
-static ddpm_status read_numbers(struct run *run)
-{
-    const struct ddpm_training_config *training = &run->config->training;
-    run->steps = training->steps;
-    run->save_every = training->save_every;
-    run->sample_every = training->sample_every;
-    run->pictures_per_step = training->batch_size * training->accumulate;
-    run->outlook = (struct ddpm_outlook){
-        .steps = run->steps, .save_every = run->save_every, .sample_every = run->sample_every};
-    DDPM_TRY(ddpm_run_samples_plan(&run->samples, run->path, run->config));
-    if (ddpm_run_samples_wanted(&run->samples))
-        run->outlook.grid_in_steps =
-            ddpm_grid_in_steps(run->evaluations, training->num_samples, run->pictures_per_step);
-    return DDPM_OK;
-}
-
-/* Everything that the run will allocate, before any of it is. */
-static ddpm_status check_memory(struct run *run)
-{
-    struct ddpm_memory_plan training;
-    DDPM_TRY(ddpm_trainer_check_memory(run->network, run->config, 0));
-    DDPM_TRY(ddpm_trainer_measure(run->network, run->config, &training));
-    run->samples.network = run->network;
-    return ddpm_run_samples_measure(&run->samples, training.activations + training.packed +
-                                                       training.weights + training.host);
-}
-
-/* Lock a run that is there, before anything in it is looked at; find the checkpoint to go on from.
- */
-static ddpm_status take_over(struct run *run)
-{
-    if (!run->resume)
-        DDPM_TRY(ddpm_run_folder_check_new(run->path, &run->again));
-    if (run->resume || run->again)
-        DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
-    if (run->resume)
-        return ddpm_run_folder_checkpoint(run->path, run->checkpoint, sizeof run->checkpoint);
-    return ddpm_run_folder_check_new(run->path, &run->again); /* once more, now locked */
-}
-
-static ddpm_status plan_validation(struct run *run)
-{
-    DDPM_TRY(ddpm_run_validation_plan(&run->validation, run->trainer, run->config));
-    run->outlook.validate_every = run->validation.every;
-    run->outlook.validation_in_steps = run->validation.plan.cost_in_steps;
-    return DDPM_OK;
-}
-
-/* Prepare the folder for the first step, and find out now what would fail later. */
-static ddpm_status prepare_folder(struct run *run)
-{
-    bool mine;
-    DDPM_TRY(ddpm_run_folder_create(run->path));
-    if (!run->log.file) { /* another run may have come and gone meanwhile */
-        DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
-        DDPM_TRY(ddpm_run_folder_check_new(run->path, &mine));
-    }
-    run->log.validates = run->validation.plan.pictures > 0;
-    ddpm_run_folder_clean(run->path, run->checkpoint, run->again);
-    DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
-    DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
-    DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
-                                       ddpm_trainer_steps_done(run->trainer)));
-    DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
-    return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
-}
-
-/* Everything that can fail without a trace on disk, then the run's folder. */
-static ddpm_status prepare(const struct ddpm_arguments *arguments, struct run *run)
-{
-    run->path = ddpm_arguments_get(arguments, "out");
-    run->resume = ddpm_arguments_get(arguments, "resume") != NULL;
-    run->saved = -1;
-    run->start.path = run->path;
-    run->start.resume = run->resume;
-    run->start.teacher = arguments->arguments[0];
-    DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
-    DDPM_TRY(read_numbers(run));
-    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config,
-                                      run->resume ? run->path : run->start.teacher));
-    if (run->resume)
-        DDPM_TRY(ddpm_run_folder_check_latest(run->path, run->steps));
-    DDPM_TRY(take_over(run));
-    DDPM_TRY(ddpm_run_pictures_open(run->path, run->config, &run->data));
-    DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
-    DDPM_TRY(check_memory(run));
-    DDPM_TRY(ddpm_network_allocate(run->network));
-    DDPM_TRY(ddpm_run_start_weights(&run->start, run->network));
-    DDPM_TRY(ddpm_trainer_create(run->network, run->config, run->data, &run->trainer));
-    if (run->resume) {
-        DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
-        run->saved = ddpm_trainer_steps_done(run->trainer);
-        DDPM_TRY(ddpm_run_folder_check_steps(run->path, run->steps, run->saved));
-    }
-    DDPM_TRY(plan_validation(run));
-    return prepare_folder(run);
-}
-
-static void describe(const struct run *run)
-{
-    char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], planned[DDPM_MEMORY_TEXT_BYTES];
-    char network[64] = "";
-    struct ddpm_memory_plan memory = ddpm_trainer_memory(run->trainer);
-    (void)ddpm_config_get(run->config, "network", network, sizeof network);
-    ddpm_progress_remark("network   %s, %s parameters", network,
-                         ddpm_count_text(a, ddpm_network_weight_count(run->network)));
-    ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
-    ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
-    if (run->samples.bytes > 0)
-        ddpm_progress_remark("          %s more while samples are drawn",
-                             ddpm_bytes_text(a, (double)run->samples.bytes));
-    ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
-    ddpm_run_validation_describe(&run->validation);
-    if (run->start.distills && !run->resume)
-        ddpm_progress_remark("begins    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
-                             run->evaluations, run->evaluations == 1 ? "" : "s");
-    ddpm_progress_remark("run       %s, step %s of %s", run->path,
-                         ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
-                         ddpm_count_text(b, run->steps));
-}
-
 /* Time that passed beside the steps, since `begin`. */
-static void count_pause(struct run *run, struct ddpm_share *share, double begin)
+static void count_pause(struct ddpm_train_run *run, struct ddpm_share *share, double begin)
 {
     const double seconds = ddpm_clock() - begin;
     ddpm_share_add(share, seconds);
@@ -178,7 +25,7 @@ static void count_pause(struct run *run, struct ddpm_share *share, double begin)
 }
 
 /* Begin a checkpoint of this step unless there is one; `wait` until it is whole. */
-static ddpm_status save(struct run *run, bool wait)
+static ddpm_status save(struct ddpm_train_run *run, bool wait)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
     const bool best = run->validation.is_best && run->validation.curves.best.step == step;
@@ -196,7 +43,7 @@ static ddpm_status save(struct run *run, bool wait)
 }
 
 /* Draw the grid of the current step, unless there is none to draw or it is there already. */
-static ddpm_status sample(struct run *run)
+static ddpm_status sample(struct ddpm_train_run *run)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
     const double begin = ddpm_clock();
@@ -211,7 +58,7 @@ static ddpm_status sample(struct run *run)
 }
 
 /* Once, as soon as it can be said. */
-static void estimate(struct run *run, int64_t step, double left)
+static void estimate(struct ddpm_train_run *run, int64_t step, double left)
 {
     char all[DDPM_TEXT_BYTES];
     if (run->estimated || left < 0 || step >= run->steps)
@@ -223,7 +70,7 @@ static void estimate(struct run *run, int64_t step, double left)
 }
 
 /* Measure the validation loss of the step just done. */
-static ddpm_status validate(struct run *run, struct ddpm_validation_result *measured)
+static ddpm_status validate(struct ddpm_train_run *run, struct ddpm_validation_result *measured)
 {
     const double begin = ddpm_clock();
     ddpm_status status = ddpm_run_validation_measure(&run->validation, run->trainer, measured);
@@ -232,7 +79,7 @@ static ddpm_status validate(struct run *run, struct ddpm_validation_result *meas
 }
 
 /* Log and show a step whose numbers have come. */
-static ddpm_status account(struct run *run, const struct ddpm_step_result *result)
+static ddpm_status account(struct ddpm_train_run *run, const struct ddpm_step_result *result)
 {
     struct ddpm_validation_result measured;
     if (result->step == 0)
@@ -256,7 +103,7 @@ static ddpm_status account(struct run *run, const struct ddpm_step_result *resul
     return DDPM_OK;
 }
 
-static ddpm_status flush(struct run *run)
+static ddpm_status flush(struct ddpm_train_run *run)
 {
     struct ddpm_step_result result;
     double begin = ddpm_clock();
@@ -265,16 +112,58 @@ static ddpm_status flush(struct run *run)
     return account(run, &result);
 }
 
+/* A signal that came to one process comes to all. */
+static void take_signal(struct ddpm_train_run *run, int signal)
+{
+    if (signal == 0)
+        return;
+    run->stopping = true;
+    ddpm_take_signal(signal);
+}
+
+/* Does the run end here for a signal? Among several, once all know of it. */
+static bool is_stopped(const struct ddpm_train_run *run)
+{
+    return ddpm_processes_ranks() ? run->stopping : ddpm_caught_signal() != 0;
+}
+
 /* Queue a step; the numbers that come back may be those of the step before. With `all`, wait for
- * its own too: for checkpoints, samples and the end. */
-static ddpm_status one_step(struct run *run, bool all)
+ * its own too: for checkpoints, samples and the end. What fails on this process alone is told to
+ * the others later: by the next step, or meet(). */
+static ddpm_status one_step(struct ddpm_train_run *run, bool all)
 {
     struct ddpm_step_result result;
     double begin = ddpm_clock();
-    DDPM_TRY(ddpm_trainer_step_late(run->trainer, &result));
+    ddpm_trainer_note_signal(run->trainer, ddpm_caught_signal());
+    const ddpm_status status = ddpm_trainer_step_late(run->trainer, &result);
+    if (status != DDPM_OK)
+        return ddpm_trainer_holds(run->trainer) ? DDPM_OK : status;
+    take_signal(run, ddpm_trainer_agreed_signal(run->trainer));
     run->unlogged += ddpm_clock() - begin;
-    DDPM_TRY(account(run, &result));
-    return all ? flush(run) : DDPM_OK;
+    if (!ddpm_processes_lead())
+        return DDPM_OK;
+    ddpm_status accounted = account(run, &result);
+    if (accounted == DDPM_OK && all)
+        accounted = flush(run);
+    return ddpm_trainer_hold(run->trainer, accounted);
+}
+
+/* What the process that leads has done while the others waited, and how it went, becomes known to
+ * all. */
+static ddpm_status meet(struct ddpm_train_run *run, ddpm_status status)
+{
+    struct ddpm_ranks *ranks = ddpm_processes_ranks();
+    int signal = ddpm_caught_signal();
+    if (ddpm_processes_lead())
+        run->over = ddpm_run_validation_is_over(&run->validation);
+    if (!ranks)
+        return status;
+    if (status == DDPM_OK)
+        status = ddpm_trainer_take_held(run->trainer);
+    status = ddpm_ranks_agree(ranks, status, &signal);
+    take_signal(run, signal);
+    DDPM_TRY(status);
+    return ddpm_ranks_broadcast(ranks, 0, &run->over, sizeof run->over);
 }
 
 static bool due(int64_t every, int64_t step)
@@ -283,10 +172,11 @@ static bool due(int64_t every, int64_t step)
 }
 
 /* A failure that does not lie in the state itself: save that before the failure is told. */
-static ddpm_status save_last_good(struct run *run, ddpm_status failure)
+static ddpm_status save_last_good(struct ddpm_train_run *run, ddpm_status failure)
 {
     char text[1024];
-    if (failure == DDPM_ERROR_NOT_FINITE || failure == DDPM_ERROR_DEVICE)
+    if (failure == DDPM_ERROR_NOT_FINITE || failure == DDPM_ERROR_DEVICE || run->unsaved ||
+        !ddpm_processes_lead())
         return failure;
     snprintf(text, sizeof text, "%s", ddpm_error_message());
     if (flush(run) == DDPM_OK && ddpm_trainer_steps_done(run->trainer) > 0 &&
@@ -295,49 +185,85 @@ static ddpm_status save_last_good(struct run *run, ddpm_status failure)
     return ddpm_raise(failure, "%s", text);
 }
 
-static ddpm_status train(struct run *run)
+/* What is due after a step, beside validation. */
+static ddpm_status save_and_sample(struct ddpm_train_run *run, int64_t step, bool saves)
+{
+    if (!ddpm_processes_lead() || ddpm_trainer_holds(run->trainer))
+        return DDPM_OK;
+    const ddpm_status status = saves ? save(run, false) : DDPM_OK;
+    run->unsaved = status != DDPM_OK;
+    DDPM_TRY(status);
+    return due(run->sample_every, step) ? sample(run) : DDPM_OK;
+}
+
+/* One step, and what is due after it. */
+static ddpm_status step_and_more(struct ddpm_train_run *run, int64_t step)
+{
+    const bool measured = ddpm_run_validation_due(&run->validation, step);
+    const bool more = step == run->steps || measured || due(run->save_every, step) ||
+                      due(run->sample_every, step);
+    DDPM_TRY(one_step(run, more));
+    if (!more)
+        return DDPM_OK;
+    if (due(run->save_every, step))
+        DDPM_TRY(ddpm_trainer_compare_state(run->trainer));
+    const bool saves = due(run->save_every, step) || (measured && run->validation.is_best);
+    return meet(run, save_and_sample(run, step, saves));
+}
+
+/* The last checkpoint, and its grid. */
+static ddpm_status finish(struct ddpm_train_run *run, int64_t step)
+{
+    const bool leads = ddpm_processes_lead();
+    DDPM_TRY(ddpm_trainer_compare_state(run->trainer));
+    DDPM_TRY(meet(run, leads ? save(run, true) : DDPM_OK));
+    DDPM_TRY(ddpm_check_signal());
+    if (step < run->steps && leads)
+        ddpm_run_validation_say_over(&run->validation);
+    return meet(run, leads && run->sample_every > 0 ? sample(run) : DDPM_OK);
+}
+
+static ddpm_status train(struct ddpm_train_run *run)
 {
     int64_t step = ddpm_trainer_steps_done(run->trainer);
     ddpm_doing(DDPM_DOING_STEP, step);
     ddpm_catch_signals();
+    ddpm_processes_tell_apart();
     ddpm_progress_start(&run->progress, step, run->steps);
     /* A run that was stopped between a checkpoint and its grid. */
-    ddpm_status status = due(run->sample_every, step) ? sample(run) : DDPM_OK;
-    while (status == DDPM_OK && step < run->steps && !ddpm_caught_signal() &&
-           !ddpm_run_validation_is_over(&run->validation)) {
+    ddpm_status status =
+        meet(run, due(run->sample_every, step) && ddpm_processes_lead() ? sample(run) : DDPM_OK);
+    while (status == DDPM_OK && step < run->steps && !is_stopped(run) && !run->over) {
         ++step;
         ddpm_doing(DDPM_DOING_STEP, step);
-        const bool measured = ddpm_run_validation_due(&run->validation, step);
-        status = one_step(run, step == run->steps || measured || due(run->save_every, step) ||
-                                   due(run->sample_every, step));
-        if (status != DDPM_OK)
-            return save_last_good(run, status);
-        if (due(run->save_every, step) || (measured && run->validation.is_best))
-            DDPM_TRY(save(run, false));
-        if (due(run->sample_every, step))
-            status = sample(run);
+        status = step_and_more(run, step);
     }
     if (status != DDPM_OK && status != DDPM_STOPPED)
         return save_last_good(run, status);
     DDPM_TRY(flush(run)); /* a signal came between two steps */
-    DDPM_TRY(save(run, true));
-    DDPM_TRY(ddpm_check_signal());
-    if (step < run->steps)
-        ddpm_run_validation_say_over(&run->validation);
-    return run->sample_every > 0 ? sample(run) : DDPM_OK;
+    return finish(run, step);
 }
 
-ddpm_status ddpm_train_run(const struct ddpm_arguments *arguments, bool distills)
+/* How the run ended, for whoever leads to say. */
+static void say_end(const struct ddpm_train_run *run, ddpm_status status)
 {
-    struct run run = {.start = {.distills = distills}};
-    ddpm_status status = prepare(arguments, &run);
+    if ((status == DDPM_OK || status == DDPM_STOPPED) && ddpm_processes_lead())
+        ddpm_progress_remark("%s, newest checkpoint of step %" PRId64 " in %s",
+                             status == DDPM_OK ? "done" : "stopped", run->saved, run->path);
+}
+
+ddpm_status ddpm_train(const struct ddpm_arguments *arguments, bool distills)
+{
+    struct ddpm_train_run run = {.start = {.distills = distills}};
+    ddpm_status status = ddpm_train_prepare(arguments, &run);
     if (status == DDPM_OK) {
-        describe(&run);
+        if (ddpm_processes_lead())
+            ddpm_train_describe(&run);
         status = train(&run);
         ddpm_progress_clear();
-        if (status == DDPM_OK || status == DDPM_STOPPED)
-            ddpm_progress_remark("%s, newest checkpoint of step %" PRId64 " in %s",
-                                 status == DDPM_OK ? "done" : "stopped", run.saved, run.path);
+        say_end(&run, status);
+        if (status == DDPM_STOPPED && run.requeue)
+            status = DDPM_OK;
     }
     ddpm_progress_clear();
     ddpm_run_validation_close(&run.validation);
@@ -351,7 +277,7 @@ ddpm_status ddpm_train_run(const struct ddpm_arguments *arguments, bool distills
 
 static ddpm_status run_verb(const struct ddpm_arguments *arguments)
 {
-    return ddpm_train_run(arguments, false);
+    return ddpm_train(arguments, false);
 }
 
 static const struct ddpm_verb_option options[] = {
@@ -359,6 +285,7 @@ static const struct ddpm_verb_option options[] = {
     {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
     {"resume", 'r', false, NULL,
      "go on from the newest checkpoint of the run; its folder may follow without --out"},
+    {"requeue-exit", 0, false, NULL, "exit with 0 after a signal that asks to stop, once saved"},
 };
 
 const struct ddpm_verb ddpm_verb_train = {
@@ -374,5 +301,6 @@ const struct ddpm_verb ddpm_verb_train = {
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,
+    .joins = true,
     .run = run_verb,
 };

@@ -7,6 +7,7 @@
 
 #include "config/nearest.h"
 #include "options.h"
+#include "processes.h"
 #include "streams.h"
 
 const struct ddpm_verb *const ddpm_verbs[] = {
@@ -97,13 +98,19 @@ static int run_verb(const struct ddpm_verb *verb, int count, char *const *words)
     struct ddpm_arguments arguments;
     ddpm_status status = ddpm_arguments_parse(verb, count, words, &arguments);
     const bool prints = verb->prints || arguments.help;
+    if (verb->joins && !arguments.help)
+        status = ddpm_processes_begin(&arguments, status);
+    if (status == DDPM_OK && arguments.seed[0])
+        ddpm_log(DDPM_LOG_INFO, "the seed drawn is %s", arguments.seed);
     if (status == DDPM_OK && arguments.help)
         ddpm_verb_help(verb);
     else if (status == DDPM_OK)
         status = verb->run(&arguments);
     ddpm_arguments_clear(&arguments);
-    return ddpm_finish_output(status == DDPM_OK ? DDPM_EXIT_DONE : ddpm_report(verb->name, status),
-                              prints);
+    const int code = ddpm_finish_output(
+        status == DDPM_OK ? DDPM_EXIT_DONE : ddpm_report(verb->name, status), prints);
+    ddpm_processes_end(code);
+    return code;
 }
 
 static bool is_one_of(const char *word, const char *a, const char *b, const char *c)

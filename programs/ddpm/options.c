@@ -228,7 +228,6 @@ static ddpm_status draw_seed(struct ddpm_arguments *arguments)
             return ddpm_raise_errno("no random seed can be had");
         snprintf(arguments->seed, sizeof arguments->seed, "%llu", (unsigned long long)bits >> 11);
         setting->value = arguments->seed;
-        ddpm_log(DDPM_LOG_INFO, "the seed drawn is %s", arguments->seed);
     }
     return DDPM_OK;
 }

@@ -38,6 +38,7 @@ struct ddpm_verb {
     size_t option_count;
     const char *const *settings; /* options of the library that it takes, NULL at the end */
     bool every_setting;          /* or all of them */
+    bool joins;                  /* several processes that were started together share its work */
     bool prints;                 /* its result is what it prints on stdout */
     ddpm_status (*run)(const struct ddpm_arguments *arguments);
 };
@@ -72,6 +73,9 @@ enum ddpm_doing {
     DDPM_DOING_CHECKPOINT,
 };
 void ddpm_doing(enum ddpm_doing what, int64_t step);
+
+/* Another process that this one works with caught a signal: as if it had come here. */
+void ddpm_take_signal(int number);
 
 /* DDPM_STOPPED when a signal was caught. */
 ddpm_status ddpm_check_signal(void);

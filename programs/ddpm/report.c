@@ -3,6 +3,7 @@
 
 #include <ddpm/log.h>
 
+#include "processes.h"
 #include "program.h"
 #include "progress.h"
 
@@ -29,11 +30,13 @@ int ddpm_report(const char *verb, ddpm_status status)
     ddpm_progress_clear();
     if (status == DDPM_STOPPED && ddpm_caught_signal())
         return 128 + ddpm_caught_signal();
-    fprintf(stderr, "ddpm%s%s: %s\n", verb ? " " : "", verb ? verb : "", ddpm_error_message());
+    const bool says = ddpm_processes_speak();
+    if (says)
+        fprintf(stderr, "ddpm%s%s: %s\n", verb ? " " : "", verb ? verb : "", ddpm_error_message());
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
         if (kinds[i].status != status)
             continue;
-        if (kinds[i].hint)
+        if (kinds[i].hint && says)
             fprintf(stderr, "  hint: %s\n", kinds[i].hint);
         return kinds[i].exit_code;
     }
@@ -43,9 +46,7 @@ int ddpm_report(const char *verb, ddpm_status status)
 static void print_remark(void *user, ddpm_log_level level, const char *text)
 {
     (void)user;
-    if (level == DDPM_LOG_DEBUG)
-        return;
-    ddpm_progress_remark("%s%s", level == DDPM_LOG_WARNING ? "warning: " : "", text);
+    ddpm_processes_remark(level, text);
 }
 
 void ddpm_report_log(void)

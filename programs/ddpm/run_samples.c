@@ -10,6 +10,7 @@
 #include "formats/png_write.h"
 #include "metadata.h"
 #include "model/model.h"
+#include "processes.h"
 
 ddpm_status ddpm_run_samples_plan(struct ddpm_run_samples *samples, const char *run,
                                   const struct ddpm_config *config)
@@ -67,6 +68,7 @@ static int after_step(void *user, const struct ddpm_sample_progress *progress)
     struct ddpm_run_samples *samples = user;
     samples->progress.total = progress->evaluations_total;
     ddpm_progress_bar(&samples->progress, "sampling", progress->evaluations);
+    ddpm_ranks_still_here(ddpm_processes_ranks());
     return ddpm_caught_signal();
 }
 

@@ -63,17 +63,24 @@ ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output)
     return output->folder ? ddpm_grid_check(&shape) : DDPM_OK;
 }
 
-ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force)
+ddpm_status ddpm_sample_output_stand_in(struct ddpm_sample_output *output)
 {
     const size_t values = ddpm_sample_output_values(output), chunk = (size_t)output->chunk;
-    const int64_t shape[3] = {output->channels, output->height, output->width};
     DDPM_TRY(ddpm_sample_output_check(output));
     DDPM_TRY(ddpm_new_array((void **)&output->pictures, chunk, values, "pictures"));
+    return output->array ? ddpm_new_array((void **)&output->values, chunk * values, sizeof(float),
+                                          "values of pictures")
+                         : DDPM_OK;
+}
+
+ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force)
+{
+    const size_t values = ddpm_sample_output_values(output);
+    const int64_t shape[3] = {output->channels, output->height, output->width};
+    DDPM_TRY(ddpm_sample_output_stand_in(output));
     if (output->folder)
         DDPM_TRY(ddpm_new_array((void **)&output->cells, (size_t)output->grid, values, "pictures"));
     if (output->array) {
-        DDPM_TRY(ddpm_new_array((void **)&output->values, chunk * values, sizeof(float),
-                                "values of pictures"));
         DDPM_TRY(ddpm_npy_writer_create(&output->writer, output->array, DDPM_NPY_F32, 3, shape));
     }
     if (output->animation) {

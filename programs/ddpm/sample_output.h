@@ -43,6 +43,9 @@ ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output);
  * be new or empty unless `force`, and begin the array and the animation. */
 ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool force);
 
+/* Only what ddpm_sample_output_begin() allocates for drawing into: another process writes. */
+ddpm_status ddpm_sample_output_stand_in(struct ddpm_sample_output *output);
+
 /* How many of `count` pictures the grid shows. */
 uint64_t ddpm_grid_cells(int64_t count);
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "processes.h"
 #include "program.h"
 #include "progress.h"
 
@@ -18,9 +19,9 @@
 static const int stopping[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
 
 static atomic_int caught;
-static atomic_llong asked; /* when SIGINT or SIGTERM first came, in ms; 0: neither has */
-static atomic_llong doing; /* 8·step + enum ddpm_doing, one word for the handler */
-static bool terminal;
+static atomic_llong asked;    /* when SIGINT or SIGTERM first came, in ms; 0: neither has */
+static atomic_llong doing;    /* 8·step + enum ddpm_doing, one word for the handler */
+static bool terminal, silent; /* another process says what happens */
 
 /* What is said at once, around the number of the step. */
 static const struct {
@@ -54,6 +55,8 @@ static char *add_number(char *end, long long number)
 static void say(int number)
 {
     char text[160], *end = text;
+    if (silent)
+        return;
     const long long now = atomic_load(&doing);
     const size_t plan = (size_t)(now % 8);
     end = add(end, terminal ? "\r\033[K" : "");
@@ -107,6 +110,7 @@ void ddpm_catch_signals(void)
     struct sigaction action = {.sa_handler = catch_signal, .sa_flags = SA_RESTART}, old;
     sigemptyset(&action.sa_mask);
     terminal = ddpm_progress_on_terminal();
+    silent = !ddpm_processes_lead();
     for (size_t i = 0; i < sizeof stopping / sizeof *stopping; ++i)
         if (sigaction(stopping[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
             sigaction(stopping[i], &action, NULL); /* the others are ignored: nohup, & */
@@ -120,6 +124,12 @@ void ddpm_doing(enum ddpm_doing what, int64_t step)
 int ddpm_caught_signal(void)
 {
     return atomic_load(&caught);
+}
+
+void ddpm_take_signal(int number)
+{
+    int none = 0;
+    atomic_compare_exchange_strong(&caught, &none, number);
 }
 
 ddpm_status ddpm_check_signal(void)

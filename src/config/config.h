@@ -56,6 +56,7 @@ enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE, DDPM_LR_LINEAR };
 enum ddpm_optimizer_kind { DDPM_ADAMW, DDPM_MUON };
 enum ddpm_decayed { DDPM_DECAY_ALL, DDPM_DECAY_MATRICES };
 enum ddpm_ema { DDPM_EMA_EXPONENTIAL, DDPM_EMA_POWER };
+enum ddpm_reduce { DDPM_REDUCE_FAST, DDPM_REDUCE_EXACT };
 
 /* What decides a network's parameters. Two configurations with the same one share weights. */
 struct ddpm_network_config {
@@ -135,6 +136,8 @@ struct ddpm_training_config {
     int64_t noise_candidates; /* draws of noise for a picture, of which the nearest is taken */
     int64_t save_every, sample_every, num_samples, scale, keep;
     int64_t validate_every, patience; /* steps; 0: chosen. validations; 0: off */
+    int reduce;                       /* enum ddpm_reduce */
+    int64_t shares;                   /* of a step whose gradients are added up exactly */
     uint64_t seed;
 };
 
@@ -147,11 +150,13 @@ struct ddpm_data_config {
 };
 
 struct ddpm_run_config {
-    int64_t threads; /* 0: all */
-    int precision;   /* enum ddpm_precision */
-    char device[64]; /* "auto", "cpu", "cuda:0" */
-    bool direct;     /* --conv direct: no Winograd */
-    bool low_memory; /* --memory low: blocks are computed again in the backward pass */
+    int64_t threads;     /* 0: all */
+    int precision;       /* enum ddpm_precision */
+    char device[64];     /* "auto", "cpu", "cuda:0" */
+    int ranks;           /* enum ddpm_ranks_choice of ranks/ranks.h */
+    double rank_timeout; /* seconds */
+    bool direct;         /* --conv direct: no Winograd */
+    bool low_memory;     /* --memory low: blocks are computed again in the backward pass */
 };
 
 struct ddpm_config {

@@ -17,6 +17,7 @@ static const char three_kinds[] =
     "--steps are those of training, --timesteps those of the diffusion, "
     "--sampling-steps those of drawing";
 static const char precisions[] = "--precision fp32, bf16 or auto";
+static const char launched[] = "mpirun -n N ddpm train … starts N processes that train together";
 static const char devices[] = "--device cpu, cuda or cuda:N, one of them";
 static const char mirrored[] = "--flip on or off";
 static const char cropped[] = "--crop center or random";
@@ -124,6 +125,9 @@ static const struct ddpm_foreign_name names[] = {
     {"resume-from", "resume", resumed},
     {"pretrained-model-name-or-path", NULL, argument}, {"model-path", NULL, argument},
     {"checkpoint", NULL, argument}, {"ckpt", NULL, argument}, {"ckpt-path", NULL, argument},
+    {"nproc-per-node", "ranks", launched}, {"num-processes", "ranks", launched},
+    {"world-size", "ranks", launched}, {"nnodes", "ranks", launched},
+    {"num-nodes", "ranks", launched}, {"multi-gpu", "ranks", launched},
     SAME("num-threads", "threads"), {"gpu", "device", devices}, {"gpus", "device", devices},
     {"gpu-ids", "device", devices}, {"cuda", "device", devices}, {"cpu", "device", devices},
     {"no-cuda", "device", devices}, {"mixed-precision", "precision", precisions},

@@ -76,6 +76,8 @@ static const char *const decayed[] = {"all", "matrices", NULL};
 static const char *const averages[] = {"exponential", "power", NULL};
 static const char *const crops[] = {"center", "random", NULL};
 static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
+static const char *const reductions[] = {"fast", "exact", NULL};
+static const char *const rank_choices[] = {"auto", "off", "mpi", "nccl", NULL};
 static const char *const memories[] = {"normal", "low", NULL};
 static const char *const convolutions[] = {"auto", "direct", NULL};
 
@@ -268,6 +270,10 @@ const struct ddpm_option ddpm_options[] = {
             "steps between measurements of the validation loss; 0: chosen, at most 2 % of the time"),
     INTEGER("patience", training.patience, "0", IN(0, 1e6), TRAINING, "patience",
             "end the run after that many validations without a new best; 0: never"),
+    CHOICE("reduce", "fast|exact", training.reduce, "fast", reductions, TRAINING, "reduce",
+           "gradients of several ranks: added up fast, or exactly alike for any number of ranks"),
+    INTEGER("shares", training.shares, "4", IN(1, 65536), TRAINING, "shares",
+            "reduce exact: parts of a batch whose gradients are added up in order"),
     INTEGER("seed", training.seed, "0", IN(0, 9007199254740992.0), TRAINING, "seed",
             "seed of weights, order, noise and samples", LOCKED),
 
@@ -290,6 +296,10 @@ const struct ddpm_option ddpm_options[] = {
     CHOICE("precision", "NAME", run.precision, "auto", precisions, RUN, "precision",
            "fp32, bf16, or auto: the faster one that the machine has"),
     TEXT("device", "NAME", run.device, "auto", RUN, "device", "auto, cpu, cuda or cuda:N"),
+    CHOICE("ranks", "NAME", run.ranks, "auto", rank_choices, RUN, "ranks",
+           "processes that train together: auto (those that mpirun or srun started), off or mpi"),
+    NUMBER("rank-timeout", run.rank_timeout, "600", IN(1, 1e6), RUN, "rank_timeout",
+           "seconds that a rank waits for the others before it gives up"),
     {.name = "memory", .placeholder = "normal|low", .type = DDPM_OPTION_SWITCH, AT(run.low_memory),
      .default_text = "normal", .choices = memories, .group = DDPM_GROUP_RUN, .key = "memory",
      .help = "training memory: normal, or low at the price of a second forward pass"},

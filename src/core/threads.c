@@ -12,6 +12,7 @@
 #include "core/threads.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -328,6 +329,13 @@ static int allowed_processors(void)
     return online > 0 ? (int)online : 1;
 }
 
+static atomic_int limit = INT_MAX;
+
+void ddpm_limit_processors(int most)
+{
+    atomic_store(&limit, most);
+}
+
 static pthread_once_t quota_once = PTHREAD_ONCE_INIT;
 static int quota;
 
@@ -343,6 +351,7 @@ static void read_quota(void)
 int ddpm_processor_count(void)
 {
     pthread_once(&quota_once, read_quota);
-    const int allowed = allowed_processors();
-    return quota < allowed ? quota : allowed;
+    const int allowed = allowed_processors(), most = atomic_load(&limit);
+    const int granted = quota < allowed ? quota : allowed;
+    return granted < most ? granted : most;
 }

@@ -23,4 +23,8 @@ const char *ddpm_thread_words(int error);
  * grant less processor time. */
 int ddpm_processor_count(void);
 
+/* From now on ddpm_processor_count() says at most `most`, at least 1: other processes work on the
+ * same processors. */
+void ddpm_limit_processors(int most);
+
 #endif

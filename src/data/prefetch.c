@@ -62,11 +62,13 @@ static void make_sample(struct ddpm_prefetch *prefetch, struct ddpm_source_reade
                         uint64_t sample)
 {
     const struct ddpm_prefetch_options *options = &prefetch->options;
-    const uint64_t batch = (uint64_t)options->batch_size;
+    const uint64_t part = (uint64_t)options->part, here = sample % part;
     const uint64_t count = (uint64_t)ddpm_source_count(prefetch->source);
-    struct slot *slot = &prefetch->slots[sample / batch % (uint64_t)options->depth];
-    const uint64_t step = options->start_step + sample / batch, place = sample % batch;
-    const uint64_t position = step * batch + place, index = position % count;
+    struct slot *slot = &prefetch->slots[sample / part % (uint64_t)options->depth];
+    const uint64_t step = options->start_step + sample / part;
+    const uint64_t place = (uint64_t)options->first + here;
+    const uint64_t position = step * (uint64_t)options->batch_size + place;
+    const uint64_t index = position % count;
     int64_t item = (int64_t)index;
     if (options->shuffle)
         item = ddpm_permute((uint32_t)index, (uint32_t)count, options->seed,
@@ -74,9 +76,9 @@ static void make_sample(struct ddpm_prefetch *prefetch, struct ddpm_source_reade
     struct ddpm_random4 random =
         ddpm_philox(options->seed, 0, (uint32_t)place, (uint32_t)step, DDPM_STREAM_AUGMENT);
     ddpm_status status = ddpm_source_read(
-        reader, item, &random, slot->pixels + place * prefetch->item_bytes, &slot->items[place]);
-    slot->flips[place] = (uint8_t)((options->flip ? random.v[0] >> 31 : 0) |
-                                   (options->rotate ? random.v[3] >> 30 << 1 : 0));
+        reader, item, &random, slot->pixels + here * prefetch->item_bytes, &slot->items[here]);
+    slot->flips[here] = (uint8_t)((options->flip ? random.v[0] >> 31 : 0) |
+                                  (options->rotate ? random.v[3] >> 30 << 1 : 0));
 
     pthread_mutex_lock(&prefetch->lock);
     if (status != DDPM_OK && (slot->status == DDPM_OK || (int)place < slot->failed_place)) {
@@ -95,7 +97,7 @@ static void *work(void *context)
 {
     struct worker *worker = context;
     struct ddpm_prefetch *prefetch = worker->prefetch;
-    const uint64_t batch = (uint64_t)prefetch->options.batch_size;
+    const uint64_t batch = (uint64_t)prefetch->options.part;
     const uint64_t depth = (uint64_t)prefetch->options.depth;
     pthread_mutex_lock(&prefetch->lock);
     for (;;) {
@@ -117,6 +119,10 @@ static ddpm_status check_options(const struct ddpm_prefetch_options *options)
     if (options->batch_size < 1 || options->batch_size > 1 << 20)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got batch size %d, want 1 to %d",
                           options->batch_size, 1 << 20);
+    if (options->first < 0 || options->part < 0 ||
+        options->first > options->batch_size - options->part)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got places %d to %d of a batch of %d",
+                          options->first, options->first + options->part - 1, options->batch_size);
     if (options->depth < 1 || options->depth > 1024)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d batches ahead, want 1 to 1024",
                           options->depth);
@@ -129,12 +135,12 @@ static ddpm_status check_options(const struct ddpm_prefetch_options *options)
 static ddpm_status make_slots(struct ddpm_prefetch *prefetch)
 {
     const struct ddpm_prefetch_options *options = &prefetch->options;
-    const size_t batch = (size_t)options->batch_size;
+    const size_t batch = (size_t)options->part;
     DDPM_TRY(ddpm_new_array((void **)&prefetch->slots, (size_t)options->depth,
                             sizeof *prefetch->slots, "batches"));
     for (int i = 0; i < options->depth; ++i) {
         struct slot *slot = &prefetch->slots[i];
-        slot->missing = options->batch_size;
+        slot->missing = options->part;
         DDPM_TRY(ddpm_new_array((void **)&slot->flips, batch, 1, "batches"));
         DDPM_TRY(ddpm_new_array((void **)&slot->items, batch, sizeof *slot->items, "batches"));
         DDPM_TRY(prefetch->allocator.allocate(prefetch->allocator.user, (void **)&slot->pixels,
@@ -177,6 +183,8 @@ ddpm_status ddpm_prefetch_create(struct ddpm_prefetch **out, struct ddpm_source 
     DDPM_TRY(DDPM_NEW(&prefetch, "a prefetcher"));
     prefetch->source = source;
     prefetch->options = *options;
+    if (options->part == 0)
+        prefetch->options.part = options->batch_size;
     prefetch->allocator = options->allocator ? *options->allocator : plain;
     prefetch->item_bytes =
         (size_t)wanted->height * (size_t)wanted->width * (size_t)wanted->channels;
@@ -259,7 +267,7 @@ ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch
     ddpm_status status = slot->status;
     if (status == DDPM_OK) {
         *batch = (struct ddpm_batch){.step = options->start_step + prefetch->handed,
-                                     .size = options->batch_size,
+                                     .size = options->part,
                                      .height = wanted->height,
                                      .width = wanted->width,
                                      .channels = wanted->channels,
@@ -281,7 +289,7 @@ void ddpm_prefetch_release(struct ddpm_prefetch *prefetch)
     if (prefetch->released < prefetch->handed) {
         struct slot *slot =
             &prefetch->slots[prefetch->released % (uint64_t)prefetch->options.depth];
-        slot->missing = prefetch->options.batch_size;
+        slot->missing = prefetch->options.part;
         ++prefetch->released;
         pthread_cond_broadcast(&prefetch->room);
     }

@@ -32,15 +32,18 @@ struct ddpm_buffer_allocator {
 
 struct ddpm_prefetch_options {
     int batch_size; /* at least 1 */
-    int depth;      /* batches in the ring, 1 to 1024; 2 at least to work ahead */
-    int threads;    /* 1 to 1024 */
+    /* Only the places [first, first + part) of each batch are read; part 0: all of them. What comes
+     * out is then that part, and nothing of it depends on how a batch is cut. */
+    int first, part;
+    int depth;   /* batches in the ring, 1 to 1024; 2 at least to work ahead */
+    int threads; /* 1 to 1024 */
     uint64_t seed;
     uint64_t start_step; /* of the first batch */
     bool shuffle, flip, rotate;
     const struct ddpm_buffer_allocator *allocator; /* or NULL for ordinary memory; copied */
 };
 
-/* One batch, borrowed until it is released. */
+/* One batch, or the part of it that was asked for, borrowed until it is released. */
 struct ddpm_batch {
     uint64_t step;
     int size, height, width, channels;

@@ -33,7 +33,7 @@ static void name_pictures(const struct ddpm_trainer *trainer, const int64_t *ite
 ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_batch, double loss,
                                   double norm, const int64_t *items)
 {
-    const int64_t size = trainer->config.training.batch_size;
+    const int64_t size = trainer->team.size;
     struct ddpm_weight_set *set = &trainer->players[0].network->weights;
     struct ddpm_device *device = trainer->device;
     char where[256] = "a layer that could not be found by running the last batch again", who[1024];
@@ -49,8 +49,7 @@ ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_ba
         return status;
     /* A gradient's trouble is known only after the last micro-batch, whose values are still in
      * place. */
-    int64_t accumulate = trainer->config.training.accumulate;
-    int64_t index = micro_batch >= 0 ? micro_batch : accumulate - 1;
+    int64_t index = micro_batch >= 0 ? micro_batch : trainer->team.count - 1;
     name_pictures(trainer, items ? items + index * size : NULL, size, picture, who, sizeof who);
     return ddpm_raise(DDPM_ERROR_NOT_FINITE,
                       "step %lld: %s is %g; first in %s%s; the weights are those of step %lld",

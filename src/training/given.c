@@ -18,7 +18,7 @@ static ddpm_status write_planar(struct ddpm_trainer *trainer, struct ddpm_value 
 static ddpm_status write_levels(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
                                 int64_t first)
 {
-    const int64_t size = trainer->config.training.batch_size;
+    const int64_t size = trainer->team.size;
     for (int64_t b = 0; b < size && !ddpm_trainer_writes_rows(trainer); ++b)
         trainer->host_counters[b] = (int32_t)values->timesteps[first + b];
     if (!ddpm_trainer_writes_rows(trainer))
@@ -32,7 +32,7 @@ static ddpm_status write_levels(struct ddpm_trainer *trainer, const struct ddpm_
 ddpm_status ddpm_trainer_write_given(struct ddpm_trainer *trainer,
                                      const struct ddpm_step_values *values, int64_t index)
 {
-    const int64_t size = trainer->config.training.batch_size;
+    const int64_t size = trainer->team.size;
     const int64_t count = ddpm_tensor_count(&trainer->x0->tensor);
     DDPM_TRY(write_levels(trainer, values, index * size));
     DDPM_TRY(write_planar(trainer, trainer->x0, values->pictures + index * count));
@@ -76,8 +76,8 @@ static ddpm_status check_sigmas(const struct ddpm_trainer *trainer,
 static ddpm_status check_input(const struct ddpm_trainer *trainer,
                                const struct ddpm_step_input *input)
 {
-    const double values = (double)ddpm_tensor_count(&trainer->x0->tensor) *
-                          (double)trainer->config.training.accumulate;
+    const double values =
+        (double)ddpm_tensor_count(&trainer->x0->tensor) * (double)trainer->team.count;
     if (!input->pictures || !input->noise)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "a step: got NULL as %s",
                           !input->pictures ? "pictures" : "noise");
@@ -94,6 +94,9 @@ ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
     struct ddpm_step_input input;
     DDPM_REQUIRE(trainer);
     DDPM_REQUIRE(result);
+    if (trainer->team.ranks)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "a step on given values: got several ranks, want "
+                                                  "a trainer that is alone");
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step on given values"));
     DDPM_TRY(ddpm_take_options(&input, sizeof input, offsetof(struct ddpm_step_input, sigmas),
                                given, "ddpm_step_input"));

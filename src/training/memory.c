@@ -10,8 +10,8 @@ static size_t host_bytes(const struct ddpm_trainer *trainer)
     const struct ddpm_config *config = &trainer->config;
     const struct ddpm_tensor *pictures = &trainer->pictures->tensor;
     const size_t batch =
-        ddpm_tensor_bytes(pictures) * (size_t)config->training.accumulate; /* of one step */
-    size_t bytes = ddpm_tensor_bytes(&trainer->x0->tensor);
+        ddpm_tensor_bytes(pictures) * (size_t)trainer->team.count; /* of one step */
+    size_t bytes = ddpm_tensor_bytes(&trainer->x0->tensor) + ddpm_team_bytes(trainer);
     if (trainer->data || config->data.data[0])
         bytes += batch * (size_t)(config->data.prefetch + 1);
     for (int p = 0; p < trainer->player_count && !trainer->device->backend->host_memory; ++p)
@@ -45,6 +45,14 @@ static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low
     return DDPM_OK;
 }
 
+/* Bytes that are free for this trainer; 0 when not known. */
+static size_t available_to(const struct ddpm_trainer *trainer)
+{
+    const bool divided = trainer->divides_memory && trainer->device->backend->host_memory;
+    const int ranks = divided ? ddpm_ranks_here(trainer->team.ranks) : 1;
+    return ddpm_device_available(trainer->device) / (size_t)ranks;
+}
+
 /* `need` bytes and `beside` more, which may be absurdly many. */
 static uint64_t together(uint64_t need, uint64_t beside)
 {
@@ -55,12 +63,14 @@ static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memo
 {
     uint64_t need;
     return lay_out(trainer, batch, low_memory, &need) == DDPM_OK &&
-           together(need, beside) <= ddpm_device_available(trainer->device);
+           together(need, beside) <= available_to(trainer);
 }
 
-static ddpm_status suggest_batch(const struct ddpm_config *config, int64_t batch, const char *how,
+static ddpm_status suggest_batch(const struct ddpm_trainer *trainer, int64_t micro, const char *how,
                                  const char *why)
 {
+    const struct ddpm_config *config = &trainer->config;
+    const int64_t batch = micro * trainer->team.cuts;
     const int64_t times = config->training.batch_size / batch;
     return ddpm_raise(DDPM_ERROR_MEMORY,
                       "%s; batch-size %lld%s would fit (with accumulate %lld, training is "
@@ -72,15 +82,15 @@ static ddpm_status suggest_batch(const struct ddpm_config *config, int64_t batch
 static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside, const char *why)
 {
     const struct ddpm_config *config = &trainer->config;
-    const int64_t size = config->training.batch_size;
+    const int64_t size = trainer->team.size;
     if (!config->run.low_memory && would_fit(trainer, size, true, beside))
         return ddpm_raise(DDPM_ERROR_MEMORY, "%s; memory low would fit", why);
     for (int64_t batch = size / 2; batch > 0; batch /= 2)
         if (size % batch == 0 && would_fit(trainer, batch, config->run.low_memory, beside))
-            return suggest_batch(config, batch, "", why);
+            return suggest_batch(trainer, batch, "", why);
     for (int64_t batch = size / 2; batch > 0 && !config->run.low_memory; batch /= 2)
         if (size % batch == 0 && would_fit(trainer, batch, true, beside))
-            return suggest_batch(config, batch, " with memory low", why);
+            return suggest_batch(trainer, batch, " with memory low", why);
     return ddpm_raise(DDPM_ERROR_MEMORY,
                       "%s; not even one picture would fit: a smaller dim or size is needed", why);
 }
@@ -88,10 +98,10 @@ static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside
 ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
 {
     const struct ddpm_config *config = &trainer->config;
-    const size_t available = ddpm_device_available(trainer->device);
+    const size_t available = available_to(trainer);
     uint64_t need;
     char why[256];
-    DDPM_TRY(lay_out(trainer, config->training.batch_size, config->run.low_memory, &need));
+    DDPM_TRY(lay_out(trainer, trainer->team.size, config->run.low_memory, &need));
     need = together(need, beside);
     if (!available || need <= available)
         return DDPM_OK;
@@ -118,6 +128,6 @@ struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
         .weights = weights,
         .host = host_bytes(trainer),
         .available = ddpm_device_available(trainer->device),
-        .flops_per_step = flops * (double)trainer->config.training.accumulate,
+        .flops_per_step = flops * (double)trainer->team.count,
     };
 }

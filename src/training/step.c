@@ -12,6 +12,7 @@
 
 #include "core/arguments.h"
 #include "core/threads.h"
+#include "training/ranks.h"
 #include "training/trainer_state.h"
 
 static ddpm_status begin(struct ddpm_trainer *trainer)
@@ -112,6 +113,8 @@ static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
     const struct ddpm_buffer_allocator pinned = {allocate_pixels, release_pixels, device};
     struct ddpm_prefetch_options options = {
         .batch_size = (int)ddpm_pictures_per_step(&config->training),
+        .first = (int)trainer->team.first,
+        .part = (int)(trainer->team.count * trainer->team.size),
         .depth = (int)config->data.prefetch,
         .threads = threads > 0 ? threads : ddpm_processor_count(),
         .seed = config->training.seed,
@@ -124,43 +127,13 @@ static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
     return ddpm_prefetch_create(&trainer->prefetch, ddpm_data_trained_on(trainer->data), &options);
 }
 
-/* The levels of micro-batch `index`, where they are continuous. */
-static ddpm_status write_levels(struct ddpm_trainer *trainer, uint32_t step, int64_t index)
+static ddpm_status run_micro_batch(struct ddpm_trainer *trainer, int64_t index, bool draw)
 {
-    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
-    const int64_t size = trainer->config.training.batch_size;
-    if (!ddpm_trainer_writes_rows(trainer))
-        return DDPM_OK;
-    for (int64_t b = 0; b < size; ++b) {
-        const int64_t place = diffusion->timestep_per_batch ? 0 : index * size + b;
-        trainer->task->draw_row(trainer, step, (uint32_t)place,
-                                trainer->host_rows + b * trainer->task->columns);
-    }
-    return ddpm_graph_write(trainer->graph, trainer->rows, trainer->host_rows);
-}
-
-/* Put micro-batch `index` of a batch in place, for draw. */
-static ddpm_status write_drawn(struct ddpm_trainer *trainer, const struct ddpm_batch *batch,
-                               int64_t index)
-{
-    const int64_t size = trainer->config.training.batch_size;
-    const size_t bytes = ddpm_tensor_bytes(&trainer->pictures->tensor);
-    for (int64_t b = 0; b < size; ++b) {
-        trainer->host_counters[2 * b] = (int32_t)(index * size + b);
-        trainer->host_counters[2 * b + 1] = (int32_t)batch->step;
-    }
-    DDPM_TRY(
-        ddpm_graph_write(trainer->graph, trainer->pictures, batch->pixels + (size_t)index * bytes));
-    DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->flips, batch->flips + index * size));
-    DDPM_TRY(write_levels(trainer, (uint32_t)batch->step, index));
-    return ddpm_graph_write(trainer->graph, trainer->counters, trainer->host_counters);
-}
-
-static ddpm_status write_micro_batch(struct ddpm_trainer *trainer,
-                                     const struct ddpm_step_values *values, int64_t index)
-{
-    return values->batch ? write_drawn(trainer, values->batch, index)
-                         : ddpm_trainer_write_given(trainer, values, index);
+    if (!ddpm_team_overlaps(trainer, index))
+        return run_stage(trainer, DDPM_STAGE_MICRO, draw);
+    DDPM_TRY(ddpm_graph_run(trainer->graph, trainer->parts.draw));
+    DDPM_TRY(ddpm_graph_run(trainer->graph, trainer->parts.forward));
+    return ddpm_team_run_backward(trainer);
 }
 
 /* Queue everything of a step but its update. */
@@ -168,15 +141,16 @@ static ddpm_status queue_passes(struct ddpm_trainer *trainer, const struct ddpm_
                                 struct ddpm_step_result *result)
 {
     struct ddpm_device *device = trainer->device;
-    const size_t bytes = ddpm_tensor_bytes(&trainer->loss->tensor);
+    const struct ddpm_team *team = &trainer->team;
     DDPM_TRY(begin_step(trainer, result));
-    for (int64_t i = 0; i < trainer->config.training.accumulate; ++i) {
-        DDPM_TRY(write_micro_batch(trainer, values, i));
-        DDPM_TRY(run_stage(trainer, DDPM_STAGE_MICRO, values->batch != NULL));
+    for (int64_t i = 0; i < team->count; ++i) {
+        DDPM_TRY(ddpm_trainer_write_micro_batch(trainer, values, i));
+        DDPM_TRY(run_micro_batch(trainer, i, values->batch != NULL));
         if (trainer->losses != trainer->loss)
-            DDPM_TRY(device->backend->copy(device,
-                                           (char *)trainer->losses->tensor.data + (size_t)i * bytes,
-                                           trainer->loss->tensor.data, bytes));
+            DDPM_TRY(device->backend->copy(
+                device, (float *)trainer->losses->tensor.data + ddpm_team_place(team, i),
+                trainer->loss->tensor.data, ddpm_tensor_bytes(&trainer->loss->tensor)));
+        DDPM_TRY(ddpm_team_take_share(trainer, i));
     }
     return DDPM_OK;
 }
@@ -209,14 +183,14 @@ static ddpm_status queue_update(struct ddpm_trainer *trainer, const struct ddpm_
 /* Mean loss of the pending step; the first micro-batch whose loss is not finite, or -1. */
 static double mean_loss(const struct ddpm_trainer *trainer, int64_t *bad)
 {
-    const struct ddpm_training_config *config = &trainer->config.training;
+    const struct ddpm_team *team = &trainer->team;
     double loss = 0;
     *bad = -1;
-    for (int64_t i = 0; i < config->accumulate && *bad < 0; ++i) {
+    for (int64_t i = 0; i < team->total && *bad < 0; ++i) {
         double sum = 0;
-        for (int64_t b = 0; b < config->batch_size; ++b)
-            sum += (double)trainer->host_loss[i * config->batch_size + b];
-        loss += sum / (double)ddpm_pictures_per_step(config);
+        for (int64_t b = 0; b < team->size; ++b)
+            sum += (double)trainer->host_loss[i * team->size + b];
+        loss += sum / (double)(team->total * team->size);
         if (!isfinite(loss))
             *bad = i;
     }
@@ -224,15 +198,28 @@ static double mean_loss(const struct ddpm_trainer *trainer, int64_t *bad)
 }
 
 /* A step went wrong: put its micro-batch back in place and look for where. */
-static ddpm_status diagnose(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
-                            int64_t bad, const struct ddpm_step_result *result)
+static ddpm_status diagnose_here(struct ddpm_trainer *trainer,
+                                 const struct ddpm_step_values *values, int64_t bad,
+                                 const struct ddpm_step_result *result)
 {
-    const int64_t last = trainer->config.training.accumulate - 1;
-    DDPM_TRY(write_micro_batch(trainer, values, bad >= 0 ? bad : last));
+    const int64_t last = trainer->team.count - 1;
+    DDPM_TRY(ddpm_trainer_write_micro_batch(trainer, values, bad >= 0 ? bad : last));
     if (values->batch)
         DDPM_TRY(ddpm_graph_run(trainer->graph, trainer->parts.draw));
     return ddpm_trainer_diagnose(trainer, bad, result->loss, result->grad_norm,
                                  values->batch ? values->batch->items : NULL);
+}
+
+/* The rank whose micro-batch it is looks; all do where only the gradient is known to be bad. */
+static ddpm_status diagnose(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
+                            int64_t bad, const struct ddpm_step_result *result)
+{
+    const struct ddpm_team *team = &trainer->team;
+    const int64_t index = bad - ddpm_ranks_index(team->ranks) * team->count;
+    ddpm_status status = DDPM_OK;
+    if (bad < 0 || (index >= 0 && index < team->count))
+        status = diagnose_here(trainer, values, bad < 0 ? bad : index, result);
+    return ddpm_ranks_agree(team->ranks, status, NULL);
 }
 
 /* Wait for the pending step's numbers. `values`: what it worked on, or NULL where that is gone
@@ -294,26 +281,48 @@ static ddpm_status queue_step(struct ddpm_trainer *trainer, const struct ddpm_st
 {
     struct ddpm_step_result result;
     *before = (struct ddpm_step_result){0};
-    DDPM_TRY(queue_passes(trainer, values, &result));
+    DDPM_TRY(ddpm_team_meet(trainer, queue_passes(trainer, values, &result)));
     result.data_wait = waited;
     if (trainer->pending)
         DDPM_TRY(read_result(trainer, NULL, before));
     return queue_update(trainer, &result);
 }
 
+/* The rest of a step whose gradients and losses are those of all ranks. A failure of this rank
+ * alone is held: the others are on their way to the next step. */
+static ddpm_status finish_step(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
+                               struct ddpm_step_result *result)
+{
+    const struct ddpm_step_result begun = *result;
+    ddpm_status status = queue_update(trainer, &begun);
+    if (status == DDPM_OK)
+        status = read_result(trainer, values, result);
+    if (status != DDPM_OK && status != DDPM_ERROR_NOT_FINITE && trainer->team.ranks)
+        ddpm_team_hold(&trainer->team, status);
+    return status;
+}
+
 ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
 {
     struct ddpm_batch batch;
-    double waited;
+    double waited = 0;
     DDPM_REQUIRE(trainer);
     DDPM_REQUIRE(result);
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step that is waited for"));
-    DDPM_TRY(next_batch(trainer, &batch, &waited));
+    *result = (struct ddpm_step_result){0};
     const struct ddpm_step_values values = {.batch = &batch};
-    ddpm_status status = queue_step(trainer, &values, waited, result);
+    ddpm_status status = ddpm_team_raise_held(&trainer->team);
     if (status == DDPM_OK)
-        status = read_result(trainer, &values, result);
-    ddpm_prefetch_release(trainer->prefetch);
+        status = next_batch(trainer, &batch, &waited);
+    const bool taken = status == DDPM_OK;
+    if (taken)
+        status = queue_passes(trainer, &values, result);
+    result->data_wait = waited;
+    status = ddpm_team_meet(trainer, status);
+    if (status == DDPM_OK)
+        status = finish_step(trainer, &values, result);
+    if (taken)
+        ddpm_prefetch_release(trainer->prefetch);
     return status;
 }
 
@@ -323,7 +332,7 @@ ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer, struct ddpm_ste
     double waited;
     DDPM_REQUIRE(trainer);
     DDPM_REQUIRE(result);
-    if (!trainer->device->backend->download_begin)
+    if (!trainer->device->backend->download_begin || trainer->team.ranks)
         return ddpm_trainer_step(trainer, result);
     DDPM_TRY(next_batch(trainer, &batch, &waited));
     ddpm_status status =

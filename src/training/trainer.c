@@ -8,14 +8,14 @@
 #include "core/arguments.h"
 #include "core/memory.h"
 #include "training/inspect.h"
+#include "training/ranks.h"
 #include "training/trainer_state.h"
 
 static ddpm_status allocate_host(struct ddpm_trainer *trainer)
 {
-    const struct ddpm_training_config *config = &trainer->config.training;
     struct ddpm_device *device = trainer->device;
-    size_t batch = (size_t)config->batch_size;
-    size_t numbers = batch * (size_t)config->accumulate + 1;
+    size_t batch = (size_t)trainer->team.size;
+    size_t numbers = batch * (size_t)trainer->team.total + 1;
     size_t count = (size_t)ddpm_tensor_count(&trainer->x0->tensor);
     if (device->backend->download_begin)
         DDPM_TRY(device->backend->allocate_host(device, numbers * sizeof(float),
@@ -41,7 +41,8 @@ static void release_host(struct ddpm_trainer *trainer)
     free(trainer->host_values);
 }
 
-static ddpm_status check_config(const struct ddpm_config *config, const struct ddpm_data *data)
+static ddpm_status check_config(const struct ddpm_config *config, const struct ddpm_data *data,
+                                const struct ddpm_team *team)
 {
     if (!config->network.learned_variance && /* else it has been checked: config/check.c */
         ddpm_network_outputs(&config->network) != config->network.channels)
@@ -56,6 +57,12 @@ static ddpm_status check_config(const struct ddpm_config *config, const struct d
                           (long long)config->training.batch_size);
     if (!data)
         return DDPM_OK;
+    const int ranks = ddpm_ranks_count(team->ranks);
+    if (ddpm_source_count(ddpm_data_trained_on(data)) < ranks)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got %d ranks for %lld pictures to train on, want no more ranks than "
+                          "pictures",
+                          ranks, (long long)ddpm_source_count(ddpm_data_trained_on(data)));
     const struct ddpm_source_options *have = ddpm_source_wanted(data->source);
     if (have->height != config->diffusion.image_height ||
         have->width != config->diffusion.image_width || have->channels != config->network.channels)
@@ -69,7 +76,7 @@ static ddpm_status check_config(const struct ddpm_config *config, const struct d
 
 /* Everything but memory. */
 static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *network,
-                            const struct ddpm_config *config)
+                            const struct ddpm_config *config, struct ddpm_ranks *ranks)
 {
     const struct ddpm_config *own = &network->config;
     trainer->config = config ? *config : *own;
@@ -87,6 +94,7 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
     trainer->device = network->device;
     trainer->validator.wanted =
         trainer->task->build_validation && ddpm_validator_is_configured(&trainer->config);
+    DDPM_TRY(ddpm_team_plan(&trainer->team, ranks, &trainer->config.training));
     DDPM_TRY(ddpm_objective_check(&own->diffusion)); /* after what ddpm_trainer_destroy() needs */
     return ddpm_path_create(&own->diffusion, &trainer->path);
 }
@@ -98,7 +106,7 @@ static ddpm_status write_constants(struct ddpm_trainer *trainer)
     float *rows;
     for (int p = 0; p < trainer->player_count; ++p)
         DDPM_TRY(ddpm_optimizer_write_rules(&trainer->players[p].optimizer, trainer->graph));
-    for (int64_t b = 0; b < trainer->config.training.batch_size; ++b)
+    for (int64_t b = 0; b < trainer->team.size; ++b)
         trainer->host_rows[b] = (float)diffusion->offset_noise;
     if (trainer->offset)
         DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->offset, trainer->host_rows));
@@ -120,6 +128,7 @@ static ddpm_status allocate(struct ddpm_trainer *trainer)
         DDPM_TRY(ddpm_optimizer_allocate(&trainer->players[p].optimizer));
     DDPM_TRY(ddpm_graph_allocate(trainer->graph));
     DDPM_TRY(allocate_host(trainer));
+    DDPM_TRY(ddpm_team_allocate(trainer));
     DDPM_TRY(ddpm_validator_allocate(trainer));
     return write_constants(trainer);
 }
@@ -127,15 +136,22 @@ static ddpm_status allocate(struct ddpm_trainer *trainer)
 ddpm_status ddpm_trainer_create(struct ddpm_network *network, const struct ddpm_config *config,
                                 struct ddpm_data *data, struct ddpm_trainer **out)
 {
+    return ddpm_trainer_create_among(NULL, network, config, data, out);
+}
+
+ddpm_status ddpm_trainer_create_among(struct ddpm_ranks *ranks, struct ddpm_network *network,
+                                      const struct ddpm_config *config, struct ddpm_data *data,
+                                      struct ddpm_trainer **out)
+{
     struct ddpm_trainer *trainer;
     DDPM_REQUIRE(out);
     *out = NULL;
     DDPM_TRY(ddpm_network_check_use(network, DDPM_WEIGHTS_MODEL));
     DDPM_TRY(DDPM_NEW(&trainer, "a trainer"));
     trainer->data = data;
-    ddpm_status status = describe(trainer, network, config);
+    ddpm_status status = describe(trainer, network, config, ranks);
     if (status == DDPM_OK)
-        status = check_config(&trainer->config, data);
+        status = check_config(&trainer->config, data, &trainer->team);
     if (status == DDPM_OK) {
         /* the data knows better than the configuration */
         trainer->validator.wanted = data && data->aside && trainer->task->build_validation;
@@ -163,6 +179,7 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     for (int p = 0; p < t->player_count; ++p)
         ddpm_optimizer_release(&t->players[p].optimizer);
     ddpm_path_clear(&t->path);
+    ddpm_team_release(&t->team);
     release_host(t);
     free(t);
     *trainer = NULL;
@@ -192,19 +209,25 @@ struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer)
 ddpm_status ddpm_trainer_measure(struct ddpm_network *network, const struct ddpm_config *config,
                                  struct ddpm_memory_plan *out)
 {
+    return ddpm_trainer_measure_among(NULL, network, config, out);
+}
+
+ddpm_status ddpm_trainer_measure_among(struct ddpm_ranks *ranks, struct ddpm_network *network,
+                                       const struct ddpm_config *config,
+                                       struct ddpm_memory_plan *out)
+{
     struct ddpm_trainer trainer = {0};
     DDPM_REQUIRE(network);
     DDPM_REQUIRE(out);
-    ddpm_status status = describe(&trainer, network, config);
+    ddpm_status status = describe(&trainer, network, config, ranks);
     if (status == DDPM_OK)
-        status = check_config(&trainer.config, NULL);
+        status = check_config(&trainer.config, NULL, &trainer.team);
     if (status == DDPM_OK)
-        status = trainer.task->build(&trainer, trainer.config.training.batch_size,
-                                     trainer.config.run.low_memory);
+        status = trainer.task->build(&trainer, trainer.team.size, trainer.config.run.low_memory);
     if (status == DDPM_OK)
         status = ddpm_graph_lay_out(trainer.graph, network->device);
     if (status == DDPM_OK)
-        status = ddpm_validator_lay_out(&trainer, trainer.config.training.batch_size);
+        status = ddpm_validator_lay_out(&trainer, trainer.team.size);
     if (status == DDPM_OK)
         *out = ddpm_trainer_plan_of(&trainer);
     ddpm_validator_release(&trainer.validator);
@@ -216,11 +239,18 @@ ddpm_status ddpm_trainer_measure(struct ddpm_network *network, const struct ddpm
 ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
                                       const struct ddpm_config *config, uint64_t beside)
 {
+    return ddpm_trainer_check_memory_among(NULL, network, config, beside);
+}
+
+ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddpm_network *network,
+                                            const struct ddpm_config *config, uint64_t beside)
+{
     struct ddpm_trainer trainer = {0};
     DDPM_REQUIRE(network);
-    ddpm_status status = describe(&trainer, network, config);
+    trainer.divides_memory = true;
+    ddpm_status status = describe(&trainer, network, config, ranks);
     if (status == DDPM_OK)
-        status = check_config(&trainer.config, NULL);
+        status = check_config(&trainer.config, NULL, &trainer.team);
     if (status == DDPM_OK)
         status = ddpm_trainer_lay_out(&trainer, beside);
     ddpm_validator_release(&trainer.validator);
@@ -238,7 +268,7 @@ struct ddpm_trainer_view ddpm_trainer_inspect(const struct ddpm_trainer *trainer
         .backward = trainer->parts.backward,
         .update = trainer->players[0].optimizer.update,
         .weights = &trainer->players[0].network->weights,
-        .batch_size = trainer->config.training.batch_size,
-        .accumulate = trainer->config.training.accumulate,
+        .batch_size = trainer->team.size,
+        .accumulate = trainer->team.count,
     };
 }

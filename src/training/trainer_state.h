@@ -16,6 +16,7 @@
 #include "training/checkpoint.h"
 #include "training/optimizer.h"
 #include "training/tasks/task.h"
+#include "training/team.h"
 #include "training/validator.h"
 
 struct ddpm_data {
@@ -71,19 +72,22 @@ struct ddpm_trainer {
     struct ddpm_prefetch *prefetch; /* started by the first step */
     int64_t next_batch;             /* the step whose batch it hands out next */
     struct ddpm_path path;
+    struct ddpm_team team; /* how steps are cut, and who shares them */
+    bool divides_memory;   /* what is free is not this rank's alone: others have not taken theirs */
 
     /* The step, built by the task: draw, forward, backward for every micro-batch, then update;
      * before it the copies of the weights, where somebody has loaded or set some. */
     struct ddpm_graph *graph;
     struct ddpm_trainer_parts parts;
     struct ddpm_value *pictures, *flips, *counters; /* what draw reads */
-    struct ddpm_value *x0, *noise;                  /* what draw makes, or the caller gives */
+    struct ddpm_value *first_counters; /* of one timestep per batch, where micro-batches are less */
+    struct ddpm_value *x0, *noise;     /* what draw makes, or the caller gives */
     /* The pictures' coefficients: on a schedule gathered from `table` at `t`, which draw makes or
      * the caller gives; on a continuous path written by the host, and table and t are NULL. */
     struct ddpm_value *table, *t, *rows;
     struct ddpm_value *offset; /* the deviation of offset noise; NULL: none */
     struct ddpm_value *loss;
-    struct ddpm_value *losses; /* of all micro-batches of the step */
+    struct ddpm_value *losses; /* of all micro-batches of the step, those of other ranks too */
 
     struct ddpm_recording recordings[DDPM_STAGE_COUNT];
     struct ddpm_saver saver;
@@ -116,6 +120,10 @@ static inline bool ddpm_trainer_writes_rows(const struct ddpm_trainer *trainer)
 /* given.c: put micro-batch `index` of given values in place. */
 ddpm_status ddpm_trainer_write_given(struct ddpm_trainer *trainer,
                                      const struct ddpm_step_values *values, int64_t index);
+
+/* micro_batch.c: put this rank's micro-batch `index` of a step in place. */
+ddpm_status ddpm_trainer_write_micro_batch(struct ddpm_trainer *trainer,
+                                           const struct ddpm_step_values *values, int64_t index);
 
 /* step.c: one step on these values, waited for. */
 ddpm_status ddpm_trainer_run_values(struct ddpm_trainer *trainer,

@@ -171,8 +171,10 @@ ddpm_status ddpm_trainer_validate(struct ddpm_trainer *trainer,
                                                "want those of ddpm_data_split()");
     const int64_t evaluations = DDPM_SIDES * pictures_of(trainer) * trainer->validator.levels;
     *result = (struct ddpm_validation_result){.step = trainer->step};
-    for (int64_t e = 0; e < evaluations; e += trainer->validator.pictures->tensor.n)
+    for (int64_t e = 0; e < evaluations; e += trainer->validator.pictures->tensor.n) {
         DDPM_TRY(run_batch(trainer, e, evaluations));
+        ddpm_ranks_still_here(trainer->team.ranks);
+    }
     add_up(trainer, evaluations, result);
     return DDPM_OK;
 }

@@ -189,8 +189,9 @@ memroy memory
 reusme resume
 ema-decai ema-decay
 hlep help
+rank ranks
 END
-    for word in foo bar verbose quiet yes temperature cfg-scale prompt lora rank name port host feed need l x q \
+    for word in foo bar verbose quiet yes temperature cfg-scale prompt lora name port host feed need l x q \
         attention learning train model-type vae; do
         guesses_nothing train "--$word" 1
     done

@@ -115,6 +115,43 @@ static void resuming_goes_on_where_it_stopped(void **state)
     free(rest);
 }
 
+/* Three processes that share the batches, places 0, 1 and 2 to 3, read what one would. */
+static void parts_of_a_batch_are_those_of_the_whole(void **state)
+{
+    (void)state;
+    static const int ends[] = {0, 1, 2, BATCH};
+    struct record *whole = calloc(1, sizeof *whole);
+    struct ddpm_source *source = open_source(DDPM_CROP_RANDOM, 0);
+    run(whole, source, 2, 2, 0);
+    for (int part = 0; part < 3; ++part) {
+        struct ddpm_prefetch_options options = plain;
+        struct ddpm_prefetch *prefetch = NULL;
+        options.first = ends[part];
+        options.part = ends[part + 1] - ends[part];
+        assert_ok(ddpm_prefetch_create(&prefetch, source, &options));
+        for (int step = 0; step < STEPS; ++step) {
+            struct ddpm_batch batch;
+            const int first = step * BATCH + options.first;
+            assert_ok(ddpm_prefetch_next(prefetch, &batch));
+            assert_int_equal(batch.size, options.part);
+            const size_t count = (size_t)batch.size;
+            assert_memory_equal(batch.pixels, whole->pixels[step] + options.first * BYTES,
+                                count * BYTES);
+            assert_memory_equal(batch.flips, whole->flips + first, count);
+            assert_memory_equal(batch.items, whole->items + first, count * sizeof *batch.items);
+            ddpm_prefetch_release(prefetch);
+        }
+        ddpm_prefetch_destroy(&prefetch);
+    }
+    struct ddpm_prefetch_options wrong = plain;
+    struct ddpm_prefetch *none;
+    wrong.first = 2;
+    wrong.part = BATCH - 1;
+    assert_int_equal(ddpm_prefetch_create(&none, source, &wrong), DDPM_ERROR_ARGUMENT);
+    ddpm_source_close(&source);
+    free(whole);
+}
+
 static void the_order_is_a_permutation_per_epoch(void **state)
 {
     (void)state;
@@ -256,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_depth_and_cache_never_change_a_batch),
         cmocka_unit_test(resuming_goes_on_where_it_stopped),
+        cmocka_unit_test(parts_of_a_batch_are_those_of_the_whole),
         cmocka_unit_test(the_order_is_a_permutation_per_epoch),
         cmocka_unit_test(pictures_are_turned_too),
         cmocka_unit_test(errors_come_with_their_batch),

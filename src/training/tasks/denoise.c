@@ -23,8 +23,12 @@ static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
     } else {
         trainer->table =
             ddpm_graph_input(g, DDPM_F32, trainer->path.timesteps, 1, 1, DDPM_TRAINING_COLUMNS);
-        trainer->t = ddpm_draw_timesteps(g, trainer->counters, trainer->config.training.seed,
-                                         (int)diffusion->timesteps, diffusion->timestep_per_batch);
+        if (diffusion->timestep_per_batch && trainer->team.cuts > 1)
+            trainer->first_counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
+        trainer->t = ddpm_draw_timesteps(
+            g, trainer->first_counters ? trainer->first_counters : trainer->counters,
+            trainer->config.training.seed, (int)diffusion->timesteps,
+            diffusion->timestep_per_batch);
         ddpm_graph_keep(trainer->t);
     }
     ddpm_task_draw_noise(trainer);
@@ -105,7 +109,7 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
                                               trainer->x0, variance);
     ddpm_graph_fuse(g, ~0u);
     trainer->parts.backward = ddpm_graph_begin_part(g, "backward");
-    const float share = 1.0f / (float)trainer->config.training.accumulate;
+    const float share = 1.0f / (float)trainer->team.total;
     struct ddpm_value *gradient =
         ddpm_loss_gradient(g, pass.predicted, pass.target, weight, loss, share);
     if (variance) /* ε̂ has the gradient of its own loss, the rest of the answer the term's */

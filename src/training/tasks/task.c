@@ -16,7 +16,7 @@ ddpm_status ddpm_task_begin(struct ddpm_trainer *trainer, bool low_memory)
     ddpm_graph_use(g, &player->network->weights, 0);
     g->reads_copies = true;
     g->recompute = low_memory;
-    g->repack = trainer->config.training.accumulate == 1 || low_memory;
+    g->repack = trainer->team.count == 1 || low_memory;
     ddpm_optimizer_build_copy(&player->optimizer, g);
     return DDPM_OK;
 }
@@ -24,13 +24,13 @@ ddpm_status ddpm_task_begin(struct ddpm_trainer *trainer, bool low_memory)
 ddpm_status ddpm_task_end(struct ddpm_trainer *trainer, int64_t batch, const struct ddpm_seed *seed)
 {
     struct ddpm_graph *g = trainer->graph;
-    const int64_t accumulate = trainer->config.training.accumulate;
+    const int64_t total = trainer->team.total;
     if (seed->gradient)
         DDPM_TRY(ddpm_graph_differentiate(g, seed, 1, NULL));
     /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
     trainer->losses = trainer->loss;
-    if (accumulate > 1)
-        trainer->losses = ddpm_graph_input(g, DDPM_F32, batch * accumulate, 1, 1, 1);
+    if (total > 1)
+        trainer->losses = ddpm_graph_input(g, DDPM_F32, batch * total, 1, 1, 1);
     ddpm_optimizer_build_update(&trainer->players[0].optimizer, g, trainer->losses);
     return g->status;
 }

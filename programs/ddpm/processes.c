@@ -1,0 +1,103 @@
+/* Joining other processes, and who speaks for them. */
+#include "processes.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "config/config.h"
+#include "core/threads.h"
+#include "progress.h"
+#include "ranks/launcher.h"
+
+static struct {
+    struct ddpm_ranks *ranks;
+    bool silent;            /* not joined, and another process says why */
+    atomic_bool told_apart; /* remarks may come from any thread */
+} processes;
+
+/* The options that matter here. Whatever else is wrong with the rest is found out, and told,
+ * later. */
+static void read_options(const struct ddpm_arguments *arguments, struct ddpm_run_config *out)
+{
+    struct ddpm_config *config;
+    const char *file = ddpm_arguments_get(arguments, "config");
+    if (ddpm_config_create(&config) != DDPM_OK)
+        return;
+    if (file)
+        (void)ddpm_config_read(config, file);
+    (void)ddpm_arguments_apply(arguments, NULL, config);
+    *out = config->run;
+    ddpm_config_destroy(&config);
+}
+
+/* Ranks that may run on the same processors share them. */
+static void divide_processors(void)
+{
+    const int sharing = ddpm_ranks_sharing(processes.ranks);
+    const int each = ddpm_processor_count() / sharing;
+    if (sharing > 1)
+        ddpm_limit_processors(each > 1 ? each : 1);
+}
+
+ddpm_status ddpm_processes_begin(struct ddpm_arguments *arguments, ddpm_status parsed)
+{
+    struct ddpm_run_config run = {.ranks = DDPM_RANKS_AUTO, .rank_timeout = 60};
+    char text[2048];
+    snprintf(text, sizeof text, "%s", ddpm_error_message());
+    if (parsed == DDPM_OK)
+        read_options(arguments, &run);
+    ddpm_status status =
+        ddpm_ranks_join((enum ddpm_ranks_choice)run.ranks, run.rank_timeout, &processes.ranks);
+    processes.silent = status != DDPM_OK && !ddpm_launcher_is_first_here();
+    if (parsed != DDPM_OK) /* that comes first */
+        status = ddpm_raise(parsed, "%s", text);
+    if (!processes.ranks)
+        return status;
+    divide_processors();
+    DDPM_TRY(ddpm_ranks_agree(processes.ranks, status, NULL));
+    return ddpm_ranks_broadcast(processes.ranks, 0, arguments->seed, sizeof arguments->seed);
+}
+
+void ddpm_processes_end(int exit_code)
+{
+    ddpm_ranks_close(&processes.ranks, exit_code);
+}
+
+struct ddpm_ranks *ddpm_processes_ranks(void)
+{
+    return processes.ranks;
+}
+
+bool ddpm_processes_lead(void)
+{
+    return ddpm_ranks_index(processes.ranks) == 0;
+}
+
+bool ddpm_processes_speak(void)
+{
+    return processes.ranks ? ddpm_ranks_speaks(processes.ranks) : !processes.silent;
+}
+
+void ddpm_processes_tell_apart(void)
+{
+    atomic_store(&processes.told_apart, true);
+}
+
+void ddpm_processes_remark(ddpm_log_level level, const char *text)
+{
+    const char *kind = level == DDPM_LOG_WARNING ? "warning: " : "";
+    if (level == DDPM_LOG_DEBUG)
+        return;
+    if (ddpm_processes_lead())
+        ddpm_progress_remark("%s%s", kind, text);
+    else if (level == DDPM_LOG_WARNING && atomic_load(&processes.told_apart))
+        ddpm_progress_remark("rank %d: %s%s", ddpm_ranks_index(processes.ranks), kind, text);
+}
+
+const char *ddpm_processes_text(char *text, size_t bytes)
+{
+    const int hosts = ddpm_ranks_hosts(processes.ranks);
+    snprintf(text, bytes, "%d on %d machine%s, %s", ddpm_ranks_count(processes.ranks), hosts,
+             hosts == 1 ? "" : "s", ddpm_ranks_transport(processes.ranks));
+    return text;
+}

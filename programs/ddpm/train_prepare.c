@@ -1,0 +1,227 @@
+/* A run of ddpm train before its first step: options, pictures, memory, the folder.
+ *
+ * Where several processes train together, each reads the options and the pictures; the one that
+ * leads alone looks at the run's folder and writes there. After every stage they agree on how it
+ * went. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/option.h"
+#include "core/memory.h"
+#include "options.h"
+#include "processes.h"
+#include "progress.h"
+#include "run_folder.h"
+#include "run_pictures.h"
+#include "train_run.h"
+#include "training/ranks.h"
+
+static ddpm_status read_numbers(struct ddpm_train_run *run)
+{
+    const struct ddpm_training_config *training = &run->config->training;
+    run->steps = training->steps;
+    run->save_every = training->save_every;
+    run->sample_every = training->sample_every;
+    run->pictures_per_step = training->batch_size * training->accumulate;
+    run->outlook = (struct ddpm_outlook){
+        .steps = run->steps, .save_every = run->save_every, .sample_every = run->sample_every};
+    DDPM_TRY(ddpm_run_samples_plan(&run->samples, run->path, run->config));
+    if (ddpm_run_samples_wanted(&run->samples))
+        run->outlook.grid_in_steps =
+            ddpm_grid_in_steps(run->evaluations, training->num_samples, run->pictures_per_step);
+    return DDPM_OK;
+}
+
+/* Everything that the run will allocate, before any of it is. */
+static ddpm_status check_memory(struct ddpm_train_run *run)
+{
+    struct ddpm_memory_plan training;
+    DDPM_TRY(ddpm_trainer_check_memory_among(ddpm_processes_ranks(), run->network, run->config, 0));
+    DDPM_TRY(
+        ddpm_trainer_measure_among(ddpm_processes_ranks(), run->network, run->config, &training));
+    run->samples.network = run->network;
+    return ddpm_run_samples_measure(&run->samples, training.activations + training.packed +
+                                                       training.weights + training.host);
+}
+
+/* Lock a run that is there, before anything in it is looked at; find the checkpoint to go on from.
+ */
+static ddpm_status take_over(struct ddpm_train_run *run)
+{
+    if (!run->resume)
+        DDPM_TRY(ddpm_run_folder_check_new(run->path, &run->again));
+    if (run->resume || run->again)
+        DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
+    if (run->resume)
+        return ddpm_run_folder_checkpoint(run->path, run->checkpoint, sizeof run->checkpoint);
+    return ddpm_run_folder_check_new(run->path, &run->again); /* once more, now locked */
+}
+
+static ddpm_status plan_validation(struct ddpm_train_run *run)
+{
+    DDPM_TRY(ddpm_run_validation_plan(&run->validation, run->trainer, run->config));
+    run->outlook.validate_every = run->validation.every;
+    run->outlook.validation_in_steps = run->validation.plan.cost_in_steps;
+    return DDPM_OK;
+}
+
+/* Prepare the folder for the first step, and find out now what would fail later. */
+static ddpm_status prepare_folder(struct ddpm_train_run *run)
+{
+    bool mine;
+    DDPM_TRY(ddpm_run_folder_create(run->path));
+    if (!run->log.file) { /* another run may have come and gone meanwhile */
+        DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
+        DDPM_TRY(ddpm_run_folder_check_new(run->path, &mine));
+    }
+    run->log.validates = run->validation.plan.pictures > 0;
+    ddpm_run_folder_clean(run->path, run->checkpoint, run->again);
+    DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
+    DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
+    DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
+                                       ddpm_trainer_steps_done(run->trainer)));
+    DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
+    return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
+}
+
+/* How a stage went on this process becomes how it went on all. */
+static ddpm_status together(ddpm_status status)
+{
+    return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);
+}
+
+/* Options that may differ between processes. */
+static bool may_differ(const struct ddpm_option *option)
+{
+    static const char *const names[] = {"data",    "validation", "decode-threads", "prefetch",
+                                        "threads", "device",     "ranks",          "rank-timeout"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
+        if (strcmp(option->name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* "CPU, avx2" of "CPU, avx2, 2 threads": kernels of another level round differently. */
+static int kind_length(const char *device)
+{
+    const char *last = strrchr(device, ',');
+    return last && strstr(last, "thread") ? (int)(last - device) : (int)strlen(device);
+}
+
+/* Everything that must be the same on all processes, a line each. */
+static ddpm_status write_lines(const struct ddpm_train_run *run, char *text, size_t bytes)
+{
+    const char *device = ddpm_network_device(run->network);
+    char value[DDPM_OPTION_BYTES];
+    int used =
+        snprintf(text, bytes, "version: %s\npictures: %016" PRIx64 ", %" PRId64 "\ndevice: %.*s\n",
+                 ddpm_version(), ddpm_data_fingerprint(run->data), ddpm_data_count(run->data),
+                 kind_length(device), device);
+    for (size_t i = 0; i < ddpm_options_count; ++i) {
+        const struct ddpm_option *option = &ddpm_options[i];
+        if (may_differ(option))
+            continue;
+        DDPM_TRY(ddpm_option_format(option, run->config, value, sizeof value));
+        used += snprintf(text + used, bytes - (size_t)used, "%s: %s\n", option->name, value);
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status compare(const struct ddpm_train_run *run)
+{
+    const size_t bytes = (ddpm_options_count + 3) * (DDPM_OPTION_BYTES + 64);
+    char *text = NULL;
+    if (!ddpm_processes_ranks())
+        return DDPM_OK;
+    ddpm_status status = ddpm_new_array((void **)&text, bytes, 1, "options");
+    if (status == DDPM_OK)
+        status = write_lines(run, text, bytes);
+    status = together(status);
+    if (status == DDPM_OK)
+        status = ddpm_ranks_compare(ddpm_processes_ranks(), text);
+    free(text);
+    return status;
+}
+
+static ddpm_status prepare_options(const struct ddpm_arguments *arguments,
+                                   struct ddpm_train_run *run)
+{
+    run->path = ddpm_arguments_get(arguments, "out");
+    run->resume = ddpm_arguments_get(arguments, "resume") != NULL;
+    run->requeue = ddpm_arguments_get(arguments, "requeue-exit") != NULL;
+    run->saved = -1;
+    run->start.path = run->path;
+    run->start.resume = run->resume;
+    run->start.teacher = arguments->arguments[0];
+    DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
+    DDPM_TRY(read_numbers(run));
+    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config,
+                                      run->resume ? run->path : run->start.teacher));
+    if (run->resume && ddpm_processes_lead())
+        DDPM_TRY(ddpm_run_folder_check_latest(run->path, run->steps));
+    return DDPM_OK;
+}
+
+static ddpm_status prepare_network(struct ddpm_train_run *run)
+{
+    DDPM_TRY(ddpm_run_pictures_open(run->path, run->config, &run->data));
+    return ddpm_network_declare(NULL, run->config, &run->network);
+}
+
+static ddpm_status prepare_trainer(struct ddpm_train_run *run)
+{
+    DDPM_TRY(ddpm_network_allocate(run->network));
+    DDPM_TRY(ddpm_run_start_weights(&run->start, run->network));
+    return ddpm_trainer_create_among(ddpm_processes_ranks(), run->network, run->config, run->data,
+                                     &run->trainer);
+}
+
+static ddpm_status resume(struct ddpm_train_run *run)
+{
+    DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
+    run->saved = ddpm_trainer_steps_done(run->trainer);
+    return ddpm_run_folder_check_steps(run->path, run->steps, run->saved);
+}
+
+/* Everything that can fail without a trace on disk, then the run's folder. */
+ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct ddpm_train_run *run)
+{
+    const bool leads = ddpm_processes_lead();
+    DDPM_TRY(together(prepare_options(arguments, run)));
+    DDPM_TRY(together(leads ? take_over(run) : DDPM_OK));
+    DDPM_TRY(together(prepare_network(run)));
+    DDPM_TRY(compare(run));
+    DDPM_TRY(together(check_memory(run)));
+    DDPM_TRY(together(prepare_trainer(run)));
+    DDPM_TRY(together(run->resume && leads ? resume(run) : DDPM_OK));
+    DDPM_TRY(ddpm_trainer_share_state(run->trainer));
+    DDPM_TRY(together(plan_validation(run)));
+    return together(leads ? prepare_folder(run) : DDPM_OK);
+}
+
+void ddpm_train_describe(const struct ddpm_train_run *run)
+{
+    char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], planned[DDPM_MEMORY_TEXT_BYTES];
+    char network[64] = "";
+    struct ddpm_memory_plan memory = ddpm_trainer_memory(run->trainer);
+    (void)ddpm_config_get(run->config, "network", network, sizeof network);
+    ddpm_progress_remark("network   %s, %s parameters", network,
+                         ddpm_count_text(a, ddpm_network_weight_count(run->network)));
+    ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
+    if (ddpm_processes_ranks())
+        ddpm_progress_remark("ranks     %s", ddpm_processes_text(planned, sizeof planned));
+    ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
+    if (run->samples.bytes > 0)
+        ddpm_progress_remark("          %s more while samples are drawn",
+                             ddpm_bytes_text(a, (double)run->samples.bytes));
+    ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
+    ddpm_run_validation_describe(&run->validation);
+    if (run->start.distills && !run->resume)
+        ddpm_progress_remark("begins    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
+                             run->evaluations, run->evaluations == 1 ? "" : "s");
+    ddpm_progress_remark("run       %s, step %s of %s", run->path,
+                         ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
+                         ddpm_count_text(b, run->steps));
+}

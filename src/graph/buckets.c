@@ -1,0 +1,69 @@
+/* When which gradients are final. */
+#include "graph/buckets.h"
+
+#include <stdlib.h>
+
+#include "core/memory.h"
+
+/* last[p]: the last node of the part that adds to the gradient of parameter p. */
+static void find_last(const struct ddpm_graph *graph, int part, const struct ddpm_weight_set *set,
+                      size_t *last)
+{
+    const struct ddpm_graph_part *nodes = &graph->parts[part];
+    for (size_t p = 0; p < set->parameters.count; ++p)
+        last[p] = nodes->begin;
+    for (size_t i = nodes->begin; i < nodes->end; ++i)
+        for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k) {
+            const struct ddpm_value *out = graph->nodes[i]->out[k];
+            if (out && out->kind == DDPM_VALUE_GRADIENT && graph->uses[out->use].set == set)
+                last[out->parameter] = i;
+        }
+}
+
+static int by_last(const void *a, const void *b)
+{
+    const struct ddpm_bucket *x = a, *y = b;
+    if (x->last != y->last)
+        return x->last < y->last ? -1 : 1;
+    return x->first > y->first ? -1 : x->first < y->first;
+}
+
+ddpm_status ddpm_graph_cut_gradients(const struct ddpm_graph *graph, int part,
+                                     const struct ddpm_weight_set *set, size_t least,
+                                     struct ddpm_bucket **out, size_t *count)
+{
+    const struct ddpm_parameters *parameters = &set->parameters;
+    size_t *last, end = (size_t)parameters->slab_count, latest = 0;
+    *count = 0;
+    *out = NULL;
+    DDPM_TRY(ddpm_new_array((void **)&last, parameters->count, sizeof *last, "gradients"));
+    ddpm_status status =
+        ddpm_new_array((void **)out, parameters->count, sizeof **out, "gradients' buckets");
+    find_last(graph, part, set, last);
+    /* From the end of the slab, where the layers lie whose gradients come first. */
+    for (size_t p = parameters->count; p-- > 0 && status == DDPM_OK;) {
+        const size_t first = p == 0 ? 0 : (size_t)parameters->items[p].offset;
+        latest = last[p] > latest ? last[p] : latest;
+        if (end - first < least && p > 0)
+            continue;
+        (*out)[(*count)++] = (struct ddpm_bucket){first, end - first, latest};
+        end = first;
+        latest = 0;
+    }
+    free(last);
+    if (status == DDPM_OK)
+        qsort(*out, *count, sizeof **out, by_last);
+    return status;
+}
+
+ddpm_status ddpm_graph_run_watched(struct ddpm_graph *graph, int part, ddpm_after_node *after,
+                                   void *user)
+{
+    DDPM_TRY(ddpm_graph_refresh(graph));
+    for (size_t i = graph->parts[part].begin; i < graph->parts[part].end; ++i) {
+        DDPM_TRY(ddpm_graph_pack_call(graph, i));
+        DDPM_TRY(graph->calls[i].kernel->run(&graph->calls[i]));
+        DDPM_TRY(after(user, i));
+    }
+    return DDPM_OK;
+}

@@ -1,0 +1,143 @@
+/* Meeting the processes that were started together with this one, and parting from them. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/memory.h"
+#include "core/plugin.h"
+#include "ranks/launcher.h"
+#include "ranks/state.h"
+
+/* Who speaks for those that are left may still save something before it ends them. */
+enum { SPEAKER_SECONDS = 30 };
+
+static void describe_place(struct ddpm_rank_place *place)
+{
+    unsigned char set[8192] = {0}; /* processors of the largest machines, as a set of bits */
+    if (gethostname(place->host, sizeof place->host - 1) != 0)
+        snprintf(place->host, sizeof place->host, "unknown host");
+    if (sched_getaffinity(0, sizeof set, (cpu_set_t *)(void *)set) != 0)
+        return;
+    place->processors = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < sizeof set; ++i)
+        place->processors = (place->processors ^ set[i]) * 1099511628211u;
+}
+
+static ddpm_status meet(struct ddpm_ranks *ranks, const struct ddpm_launcher *launcher)
+{
+    DDPM_TRY(ranks->transport->join(&ranks->index, &ranks->count, &ranks->description));
+    if (launcher->count > 0 && ranks->count != launcher->count)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "%s says that %d processes were started, but %s sees %d: the launcher "
+                          "belongs to another MPI",
+                          launcher->variable, launcher->count, ranks->description, ranks->count);
+    ranks->speaks = ranks->index == 0;
+    const size_t count = (size_t)ranks->count;
+    DDPM_TRY(ddpm_new_array((void **)&ranks->places, count, sizeof *ranks->places, "ranks"));
+    DDPM_TRY(ddpm_new_array((void **)&ranks->waiting, count, sizeof *ranks->waiting, "ranks"));
+    DDPM_TRY(ddpm_new_array((void **)&ranks->fares, count, sizeof *ranks->fares, "ranks"));
+    describe_place(&ranks->places[ranks->index]);
+    return ddpm_ranks_gather(ranks, ranks->places, sizeof *ranks->places);
+}
+
+static ddpm_status load(const struct ddpm_launcher *launcher, const struct ddpm_transport **out)
+{
+    const bool open = launcher->kind == DDPM_LAUNCHER_OPENMPI;
+    const struct ddpm_plugin plugin = {
+        .file = open ? "libddpm_openmpi.so" : "libddpm_mpich.so",
+        .variable = "DDPM_MPI_PLUGIN",
+        .name = open ? "Open MPI plug-in" : "MPICH plug-in",
+        .lack = open ? "several processes were started by Open MPI, and there is no plug-in for it"
+                     : "several processes were started by MPICH, and there is no plug-in for it",
+        .remedy = "build it (docs/ranks.md), give --ranks off",
+        .global = true, /* Open MPI's parts look for each other's symbols */
+    };
+    ddpm_transport_entry *entry;
+    void *library;
+    DDPM_TRY(ddpm_plugin_open(&plugin, &library));
+    DDPM_TRY(ddpm_plugin_find(&plugin, library, "ddpm_transport", &entry));
+    *out = entry(DDPM_TRANSPORT_ABI, ddpm_raise);
+    if (!*out)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "%s was built for another version of this program, want interface %u; "
+                          "build both from the same source",
+                          plugin.file, DDPM_TRANSPORT_ABI);
+    return DDPM_OK;
+}
+
+/* Which launcher is to be believed; kind NONE: the process is alone. */
+static ddpm_status choose(enum ddpm_ranks_choice choice, struct ddpm_launcher *launcher)
+{
+    *launcher = (struct ddpm_launcher){.kind = DDPM_LAUNCHER_NONE};
+    if (choice == DDPM_RANKS_OFF)
+        return DDPM_OK;
+    if (choice == DDPM_RANKS_NCCL)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "option ranks: got nccl, which this version does not have; want mpi, "
+                          "auto or off");
+    DDPM_TRY(ddpm_launcher_find(launcher));
+    if (launcher->kind == DDPM_LAUNCHER_TASKS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "srun started %d tasks that do not know of each other; want srun "
+                          "--mpi=pmix or --mpi=pmi2 (srun --mpi=list says what there is), or "
+                          "option ranks off",
+                          launcher->count);
+    if (choice == DDPM_RANKS_MPI && launcher->kind == DDPM_LAUNCHER_NONE)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option ranks: got mpi, but this process was started neither by mpirun "
+                          "nor by srun --mpi (none of OMPI_COMM_WORLD_SIZE, PMI_SIZE and PMIX_RANK "
+                          "is set)");
+    if (choice == DDPM_RANKS_AUTO && launcher->count == 1)
+        launcher->kind = DDPM_LAUNCHER_NONE;
+    return DDPM_OK;
+}
+
+static void release(struct ddpm_ranks *ranks)
+{
+    free(ranks->places);
+    free(ranks->waiting);
+    free(ranks->fares);
+    free(ranks->shares.to);
+    free(ranks->shares.from);
+    free(ranks->shares.sums);
+    free(ranks);
+}
+
+ddpm_status ddpm_ranks_join(enum ddpm_ranks_choice choice, double timeout, struct ddpm_ranks **out)
+{
+    struct ddpm_launcher launcher;
+    struct ddpm_ranks *ranks;
+    *out = NULL;
+    DDPM_TRY(choose(choice, &launcher));
+    if (launcher.kind == DDPM_LAUNCHER_NONE)
+        return DDPM_OK;
+    DDPM_TRY(DDPM_NEW(&ranks, "ranks"));
+    ranks->timeout = timeout;
+    ddpm_status status = load(&launcher, &ranks->transport);
+    if (status == DDPM_OK)
+        status = meet(ranks, &launcher);
+    if (status == DDPM_OK && ranks->count > 1) {
+        *out = ranks;
+        return DDPM_OK;
+    }
+    if (status == DDPM_OK)
+        ranks->transport->leave();
+    release(ranks);
+    return status;
+}
+
+void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code)
+{
+    struct ddpm_ranks *closing = *ranks;
+    *ranks = NULL;
+    if (!closing)
+        return;
+    if (closing->lost && !closing->speaks)
+        sleep(SPEAKER_SECONDS);
+    if (closing->lost)
+        closing->transport->abort(exit_code);
+    closing->transport->leave();
+    release(closing);
+}

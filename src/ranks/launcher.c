@@ -1,0 +1,46 @@
+/* The environment that launchers give their processes. */
+#include "ranks/launcher.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+/* A variable's number; 0 where it is not set or no number above 0. */
+static int number(const char *variable)
+{
+    const char *text = getenv(variable);
+    const long value = text ? strtol(text, NULL, 10) : 0;
+    return value > 0 && value < 1 << 30 ? (int)value : 0;
+}
+
+ddpm_status ddpm_launcher_find(struct ddpm_launcher *out)
+{
+    const int open = number("OMPI_COMM_WORLD_SIZE"), pmi = number("PMI_SIZE");
+    *out = (struct ddpm_launcher){.kind = DDPM_LAUNCHER_NONE};
+    /* Under Slurm, mpirun starts its daemons with srun, whose variables they pass on. */
+    if (open > 1 && pmi > 1 && getenv("MPI_LOCALNRANKS"))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "two launchers, one inside the other: Open MPI's started %d processes "
+                          "and MPICH's %d; want one of them",
+                          open, pmi);
+    if (open > 0 && !(open == 1 && pmi > 1))
+        *out = (struct ddpm_launcher){DDPM_LAUNCHER_OPENMPI, "OMPI_COMM_WORLD_SIZE", open};
+    else if (pmi > 0)
+        *out = (struct ddpm_launcher){DDPM_LAUNCHER_MPICH, "PMI_SIZE", pmi};
+    else if (getenv("PMIX_RANK"))
+        *out = (struct ddpm_launcher){DDPM_LAUNCHER_OPENMPI, "PMIX_RANK",
+                                      number("SLURM_STEP_NUM_TASKS")};
+    else if (number("SLURM_STEP_NUM_TASKS") > 1)
+        *out = (struct ddpm_launcher){DDPM_LAUNCHER_TASKS, "SLURM_STEP_NUM_TASKS",
+                                      number("SLURM_STEP_NUM_TASKS")};
+    return DDPM_OK;
+}
+
+bool ddpm_launcher_is_first_here(void)
+{
+    static const char *const places[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID",
+                                         "SLURM_LOCALID"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; ++i)
+        if (getenv(places[i]))
+            return number(places[i]) == 0;
+    return true;
+}

@@ -1,0 +1,29 @@
+/* Who started this process together with others: what mpirun and srun say in the environment. */
+#ifndef DDPM_RANKS_LAUNCHER_H
+#define DDPM_RANKS_LAUNCHER_H
+
+#include <stdbool.h>
+
+#include "core/error.h"
+
+enum ddpm_launcher_kind {
+    DDPM_LAUNCHER_NONE,
+    DDPM_LAUNCHER_OPENMPI, /* Open MPI's mpirun, or srun --mpi=pmix */
+    DDPM_LAUNCHER_MPICH,   /* MPICH's mpirun (hydra), or srun --mpi=pmi2 */
+    DDPM_LAUNCHER_TASKS,   /* srun without any MPI */
+};
+
+struct ddpm_launcher {
+    enum ddpm_launcher_kind kind;
+    const char *variable; /* that says so */
+    int count;            /* processes started; 0: not said */
+};
+
+/* DDPM_ERROR_ARGUMENT where one launcher was started by another. */
+ddpm_status ddpm_launcher_find(struct ddpm_launcher *out);
+
+/* Is this the first of the processes that were started together on this machine, as far as the
+ * environment says? What strikes all before they are joined is the first one's to tell. */
+bool ddpm_launcher_is_first_here(void);
+
+#endif

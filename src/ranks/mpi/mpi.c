@@ -1,0 +1,193 @@
+/* The transport over MPI. Compiled once for each implementation, whose headers fix the binary
+ * interface; it holds no core of this project. */
+#include <mpi.h>
+#include <string.h>
+
+#include "ranks/transport.h"
+
+enum { MOST_REQUESTS = 64, MOST_NOTED = 4096, NOTE_TAG = 1 };
+
+static struct {
+    ddpm_transport_raise *raise;
+    MPI_Comm collectives, notes;
+    MPI_Request requests[MOST_REQUESTS];
+    bool used[MOST_REQUESTS];
+    MPI_Request told[MOST_NOTED]; /* notes on their way */
+    int64_t told_note[MOST_NOTED];
+    int count;
+    char description[MPI_MAX_LIBRARY_VERSION_STRING];
+} mpi;
+
+static ddpm_status check(int code, const char *what)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    if (code == MPI_SUCCESS)
+        return DDPM_OK;
+    MPI_Error_string(code, text, &length);
+    return mpi.raise(DDPM_ERROR_IO, "MPI: %s: %s", what, text);
+}
+
+#define TRY_MPI(call, what)                                                                        \
+    do {                                                                                           \
+        const ddpm_status try_status_ = check(call, what);                                         \
+        if (try_status_ != DDPM_OK)                                                                \
+            return try_status_;                                                                    \
+    } while (0)
+
+/* A communicator of our own, whose errors come back instead of ending the process. */
+static ddpm_status make_communicator(MPI_Comm *out)
+{
+    TRY_MPI(MPI_Comm_dup(MPI_COMM_WORLD, out), "a communicator");
+    TRY_MPI(MPI_Comm_set_errhandler(*out, MPI_ERRORS_RETURN), "a communicator");
+    return DDPM_OK;
+}
+
+/* "Open MPI v4.1.4" and "MPICH 4.0.2", of texts that go on for lines. */
+static void describe(void)
+{
+    static const char word[] = "Version:\t";
+    int length = 0;
+    MPI_Get_library_version(mpi.description, &length);
+    mpi.description[strcspn(mpi.description, ",\n")] = '\0';
+    char *version = strstr(mpi.description, word);
+    if (version)
+        memmove(version, version + sizeof word - 1, strlen(version + sizeof word - 1) + 1);
+}
+
+static ddpm_status join(int *rank, int *count, const char **description)
+{
+    int provided;
+    TRY_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start");
+    TRY_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "start");
+    TRY_MPI(MPI_Comm_rank(MPI_COMM_WORLD, rank), "rank");
+    TRY_MPI(MPI_Comm_size(MPI_COMM_WORLD, &mpi.count), "count of ranks");
+    if (mpi.count > MOST_NOTED)
+        return mpi.raise(DDPM_ERROR_UNSUPPORTED, "MPI: got %d ranks, want at most %d", mpi.count,
+                         MOST_NOTED);
+    for (int i = 0; i < mpi.count; ++i)
+        mpi.told[i] = MPI_REQUEST_NULL;
+    const ddpm_status status = make_communicator(&mpi.collectives);
+    if (status != DDPM_OK)
+        return status;
+    describe();
+    *count = mpi.count;
+    *description = mpi.description;
+    return make_communicator(&mpi.notes);
+}
+
+static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
+{
+    const void *own = call->send ? call->send : MPI_IN_PLACE;
+    const int count = (int)call->count;
+    int slot = 0;
+    while (slot < MOST_REQUESTS && mpi.used[slot])
+        ++slot;
+    if (slot == MOST_REQUESTS)
+        return mpi.raise(DDPM_ERROR_ARGUMENT, "MPI: more than %d operations at once",
+                         MOST_REQUESTS);
+    MPI_Request *made = &mpi.requests[slot];
+    switch (call->what) {
+    case DDPM_COLLECTIVE_SUM:
+        TRY_MPI(
+            MPI_Iallreduce(own, call->receive, count, MPI_FLOAT, MPI_SUM, mpi.collectives, made),
+            "sum");
+        break;
+    case DDPM_COLLECTIVE_GATHER:
+        TRY_MPI(MPI_Iallgather(own, count, MPI_BYTE, call->receive, count, MPI_BYTE,
+                               mpi.collectives, made),
+                "gather");
+        break;
+    case DDPM_COLLECTIVE_EXCHANGE:
+        TRY_MPI(MPI_Ialltoall(own, count, MPI_BYTE, call->receive, count, MPI_BYTE, mpi.collectives,
+                              made),
+                "exchange");
+        break;
+    case DDPM_COLLECTIVE_BROADCAST:
+        TRY_MPI(MPI_Ibcast(call->receive, count, MPI_BYTE, call->root, mpi.collectives, made),
+                "broadcast");
+        break;
+    }
+    mpi.used[slot] = true;
+    *request = slot;
+    return DDPM_OK;
+}
+
+static ddpm_status test(int request, bool *done)
+{
+    int flag = 0;
+    const ddpm_status status =
+        check(MPI_Test(&mpi.requests[request], &flag, MPI_STATUS_IGNORE), "wait");
+    *done = flag;
+    if (flag || status != DDPM_OK)
+        mpi.used[request] = false;
+    return status;
+}
+
+static ddpm_status tell(int to, int64_t note)
+{
+    int left = 0;
+    TRY_MPI(MPI_Test(&mpi.told[to], &left, MPI_STATUS_IGNORE), "note");
+    if (!left)
+        return DDPM_OK;
+    mpi.told_note[to] = note;
+    TRY_MPI(MPI_Isend(&mpi.told_note[to], 1, MPI_INT64_T, to, NOTE_TAG, mpi.notes, &mpi.told[to]),
+            "note");
+    return DDPM_OK;
+}
+
+static ddpm_status hear(int *from, int64_t *note)
+{
+    MPI_Status status;
+    int arrived = 0;
+    *from = -1;
+    TRY_MPI(MPI_Iprobe(MPI_ANY_SOURCE, NOTE_TAG, mpi.notes, &arrived, &status), "note");
+    if (!arrived)
+        return DDPM_OK;
+    TRY_MPI(
+        MPI_Recv(note, 1, MPI_INT64_T, status.MPI_SOURCE, NOTE_TAG, mpi.notes, MPI_STATUS_IGNORE),
+        "note");
+    *from = status.MPI_SOURCE;
+    return DDPM_OK;
+}
+
+/* Notes that nobody has heard are taken now; a send that is never received would not let MPI end.
+ */
+static void leave(void)
+{
+    int from = 0;
+    int64_t note;
+    MPI_Status status;
+    MPI_Barrier(mpi.notes);
+    while (from >= 0)
+        if (hear(&from, &note) != DDPM_OK)
+            break;
+    for (int i = 0; i < mpi.count; ++i)
+        MPI_Wait(&mpi.told[i], &status);
+    MPI_Comm_free(&mpi.notes);
+    MPI_Comm_free(&mpi.collectives);
+    MPI_Finalize();
+}
+
+static void end_all(int exit_code)
+{
+    MPI_Abort(MPI_COMM_WORLD, exit_code);
+}
+
+static const struct ddpm_transport transport = {
+    .join = join,
+    .leave = leave,
+    .abort = end_all,
+    .begin = begin,
+    .test = test,
+    .tell = tell,
+    .hear = hear,
+};
+
+__attribute__((visibility("default"))) ddpm_transport_entry ddpm_transport;
+
+const struct ddpm_transport *ddpm_transport(unsigned abi, ddpm_transport_raise *raise)
+{
+    mpi.raise = raise;
+    return abi == DDPM_TRANSPORT_ABI ? &transport : NULL;
+}

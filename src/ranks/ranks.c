@@ -1,0 +1,276 @@
+/* Waiting for one another with a deadline.
+ *
+ * A rank that has waited for a second says so to all others in a note, and once more when it goes
+ * on. When time is up, whoever is not waiting is missing, and the lowest of those that are speaks
+ * for all. A rank that is busy with something long sends notes that make the others' time begin
+ * again. */
+#include "ranks/ranks.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "ranks/state.h"
+
+enum note { GOES_ON, WAITS, STILL_HERE };
+
+static const double eager = 0.02;                   /* seconds of waiting without a nap */
+static const double patience = 1;                   /* … before the others are told */
+static const size_t most_bytes = (size_t)256 << 20; /* of one collective */
+
+static double now(void)
+{
+    struct timespec moment;
+    clock_gettime(CLOCK_MONOTONIC, &moment);
+    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
+}
+
+static void nap(double seconds)
+{
+    const time_t whole = (time_t)seconds;
+    const struct timespec time = {whole, (long)((seconds - (double)whole) * 1e9)};
+    nanosleep(&time, NULL);
+}
+
+const char *ddpm_rank_name(const struct ddpm_ranks *ranks, int rank, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "rank %d (%s)", rank, ranks->places[rank].host);
+    return text;
+}
+
+/* Remember a failure of the transport: from now on there is only this one. */
+static ddpm_status lose(struct ddpm_ranks *ranks)
+{
+    ranks->lost = true;
+    snprintf(ranks->text, sizeof ranks->text, "%s", ddpm_error_message());
+    return DDPM_ERROR_IO;
+}
+
+static ddpm_status refuse_lost(const struct ddpm_ranks *ranks)
+{
+    return ranks->lost ? ddpm_raise(DDPM_ERROR_IO, "%s", ranks->text) : DDPM_OK;
+}
+
+static void tell_all(struct ddpm_ranks *ranks, enum note note)
+{
+    for (int rank = 0; rank < ranks->count; ++rank)
+        if (rank != ranks->index)
+            (void)ranks->transport->tell(
+                rank, (int64_t)note); /* whoever is lost is found out by waiting */
+}
+
+/* Take all notes that have come; true when one says that its rank is busy. */
+static bool hear_all(struct ddpm_ranks *ranks)
+{
+    bool busy = false;
+    int from;
+    int64_t note;
+    while (ranks->transport->hear(&from, &note) == DDPM_OK && from >= 0) {
+        if (note == STILL_HERE)
+            busy = true;
+        else
+            ranks->waiting[from] = note == WAITS;
+    }
+    return busy;
+}
+
+static ddpm_status give_up(struct ddpm_ranks *ranks)
+{
+    enum { NAMED = 3 };
+    char names[NAMED * (DDPM_HOST_BYTES + 24)] = "", name[DDPM_HOST_BYTES + 24];
+    int missing = 0, lowest = ranks->index;
+    size_t used = 0;
+    for (int rank = 0; rank < ranks->count; ++rank) {
+        if (rank == ranks->index || ranks->waiting[rank]) {
+            lowest = rank < lowest ? rank : lowest;
+            continue;
+        }
+        if (missing++ < NAMED)
+            used +=
+                (size_t)snprintf(names + used, sizeof names - used, "%s%s", missing > 1 ? ", " : "",
+                                 ddpm_rank_name(ranks, rank, name, sizeof name));
+    }
+    ranks->speaks = lowest == ranks->index;
+    if (missing == 0)
+        (void)ddpm_raise(DDPM_ERROR_IO,
+                         "all %d ranks have waited for %g seconds (rank-timeout) for what the "
+                         "others sent: the network between them fails",
+                         ranks->count, ranks->timeout);
+    else
+        (void)ddpm_raise(DDPM_ERROR_IO,
+                         "no answer for %g seconds (rank-timeout) from %s%s: killed, stopped or "
+                         "out of reach",
+                         ranks->timeout, names, missing > NAMED ? " and others" : "");
+    return lose(ranks);
+}
+
+/* Wait until `request` is done. */
+static ddpm_status wait_for(struct ddpm_ranks *ranks, int request)
+{
+    const double begin = now();
+    double alive = begin;
+    bool done = false, told = false;
+    for (;;) {
+        if (ranks->transport->test(request, &done) != DDPM_OK)
+            return lose(ranks);
+        if (done && told)
+            tell_all(ranks, GOES_ON);
+        if (done)
+            return DDPM_OK;
+        const double moment = now();
+        if (moment - begin < eager) {
+            sched_yield();
+            continue;
+        }
+        if (hear_all(ranks))
+            alive = moment;
+        if (!told &&
+            moment - begin > (patience < ranks->timeout / 2 ? patience : ranks->timeout / 2)) {
+            tell_all(ranks, WAITS);
+            told = true;
+        }
+        if (moment - alive > ranks->timeout)
+            return give_up(ranks);
+        nap(moment - begin < patience ? 1e-4 : 1e-3);
+    }
+}
+
+ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call)
+{
+    int request;
+    DDPM_TRY(refuse_lost(ranks));
+    if (ranks->transport->begin(call, &request) != DDPM_OK)
+        return lose(ranks);
+    return wait_for(ranks, request);
+}
+
+ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count)
+{
+    const size_t most = most_bytes / sizeof *values;
+    for (size_t done = 0; ranks && done < count; done += most) {
+        const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_SUM,
+                                                  .receive = values + done,
+                                                  .count =
+                                                      count - done < most ? count - done : most};
+        DDPM_TRY(refuse_lost(ranks));
+        if (ranks->sum_count == DDPM_MOST_SUMS)
+            DDPM_TRY(ddpm_ranks_wait(ranks));
+        if (ranks->transport->begin(&call, &ranks->sums[ranks->sum_count]) != DDPM_OK)
+            return lose(ranks);
+        ++ranks->sum_count;
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks)
+{
+    bool done;
+    if (!ranks || ranks->sum_count == 0 || ranks->lost)
+        return DDPM_OK;
+    if (ranks->transport->test(ranks->sums[0], &done) != DDPM_OK)
+        return lose(ranks);
+    if (done)
+        memmove(ranks->sums, ranks->sums + 1, (size_t)--ranks->sum_count * sizeof *ranks->sums);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks)
+{
+    if (!ranks)
+        return DDPM_OK;
+    DDPM_TRY(refuse_lost(ranks));
+    for (int i = 0; i < ranks->sum_count; ++i)
+        DDPM_TRY(wait_for(ranks, ranks->sums[i]));
+    ranks->sum_count = 0;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_gather(struct ddpm_ranks *ranks, void *all, size_t bytes)
+{
+    if (!ranks)
+        return DDPM_OK;
+    return ddpm_ranks_run(ranks, &(struct ddpm_collective_call){.what = DDPM_COLLECTIVE_GATHER,
+                                                                .receive = all,
+                                                                .count = bytes});
+}
+
+ddpm_status ddpm_ranks_broadcast(struct ddpm_ranks *ranks, int root, void *values, size_t bytes)
+{
+    for (size_t done = 0; ranks && done < bytes; done += most_bytes)
+        DDPM_TRY(ddpm_ranks_run(ranks,
+                                &(struct ddpm_collective_call){
+                                    .what = DDPM_COLLECTIVE_BROADCAST,
+                                    .receive = (char *)values + done,
+                                    .count = bytes - done < most_bytes ? bytes - done : most_bytes,
+                                    .root = root}));
+    return DDPM_OK;
+}
+
+void ddpm_ranks_still_here(struct ddpm_ranks *ranks)
+{
+    if (!ranks || ranks->lost || now() - ranks->told < patience)
+        return;
+    ranks->told = now();
+    tell_all(ranks, STILL_HERE);
+}
+
+int ddpm_ranks_index(const struct ddpm_ranks *ranks)
+{
+    return ranks ? ranks->index : 0;
+}
+
+int ddpm_ranks_count(const struct ddpm_ranks *ranks)
+{
+    return ranks ? ranks->count : 1;
+}
+
+const char *ddpm_ranks_transport(const struct ddpm_ranks *ranks)
+{
+    return ranks->description;
+}
+
+int ddpm_ranks_hosts(const struct ddpm_ranks *ranks)
+{
+    int hosts = 0;
+    for (int rank = 0; rank < ranks->count; ++rank) {
+        int before = 0;
+        while (before < rank && strcmp(ranks->places[before].host, ranks->places[rank].host) != 0)
+            ++before;
+        hosts += before == rank;
+    }
+    return hosts;
+}
+
+int ddpm_ranks_here(const struct ddpm_ranks *ranks)
+{
+    int here = ranks == NULL;
+    for (int rank = 0; rank < ddpm_ranks_count(ranks) && ranks; ++rank)
+        here += strcmp(ranks->places[rank].host, ranks->places[ranks->index].host) == 0;
+    return here;
+}
+
+int ddpm_ranks_sharing(const struct ddpm_ranks *ranks)
+{
+    int sharing = ranks == NULL;
+    const struct ddpm_rank_place *own = ranks ? &ranks->places[ranks->index] : NULL;
+    for (int rank = 0; rank < ddpm_ranks_count(ranks) && ranks; ++rank)
+        sharing += memcmp(&ranks->places[rank], own, sizeof *own) == 0;
+    return sharing;
+}
+
+void ddpm_ranks_set_timeout(struct ddpm_ranks *ranks, double timeout)
+{
+    if (ranks)
+        ranks->timeout = timeout;
+}
+
+bool ddpm_ranks_lost(const struct ddpm_ranks *ranks)
+{
+    return ranks && ranks->lost;
+}
+
+bool ddpm_ranks_speaks(const struct ddpm_ranks *ranks)
+{
+    return !ranks || ranks->speaks;
+}

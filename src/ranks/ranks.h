@@ -1,0 +1,99 @@
+/* Several processes that train together, each a rank: 0 to count - 1, on one machine or many.
+ *
+ * A process is alone unless it has been joined with others (ddpm_ranks_join). NULL stands for that
+ * everywhere, and costs nothing: sums, gathers and broadcasts of one rank leave everything as it
+ * is.
+ *
+ * Every rank makes the same calls in the same order, from one thread. A call waits for the others
+ * for `timeout` seconds at most, then fails with DDPM_ERROR_IO and the ranks that did not come;
+ * after such a failure nothing is exchanged any more (ddpm_ranks_lost), and closing ends all of
+ * them. */
+#ifndef DDPM_RANKS_RANKS_H
+#define DDPM_RANKS_RANKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+struct ddpm_ranks;
+
+/* What option `ranks` says. */
+enum ddpm_ranks_choice {
+    DDPM_RANKS_AUTO, /* MPI where mpirun or srun has started several processes */
+    DDPM_RANKS_OFF,
+    DDPM_RANKS_MPI,
+    DDPM_RANKS_NCCL,
+};
+
+/* Join the processes that were started together with this one; once in a process. *out is NULL
+ * where it is alone. DDPM_ERROR_UNSUPPORTED where the plug-in that this takes is missing;
+ * DDPM_ERROR_ARGUMENT for a choice that does not fit how the process was started. */
+ddpm_status ddpm_ranks_join(enum ddpm_ranks_choice choice, double timeout, struct ddpm_ranks **out);
+
+/* Part in good order, or end all ranks with `exit_code` where they have lost each other: then this
+ * does not return. NULL does nothing. */
+void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code);
+
+/* 0 and 1 for NULL. */
+int ddpm_ranks_index(const struct ddpm_ranks *ranks);
+int ddpm_ranks_count(const struct ddpm_ranks *ranks);
+
+/* The transport, "Open MPI v4.1.4"; the machines. */
+const char *ddpm_ranks_transport(const struct ddpm_ranks *ranks);
+int ddpm_ranks_hosts(const struct ddpm_ranks *ranks);
+
+/* The ranks on this one's machine, and those that share its processors, this one included; 1 for
+ * NULL. */
+int ddpm_ranks_here(const struct ddpm_ranks *ranks);
+int ddpm_ranks_sharing(const struct ddpm_ranks *ranks);
+
+/* Seconds that a rank is waited for, from now on. */
+void ddpm_ranks_set_timeout(struct ddpm_ranks *ranks, double timeout);
+
+/* Have they lost each other? */
+bool ddpm_ranks_lost(const struct ddpm_ranks *ranks);
+
+/* Is it this rank's to tell the user of a failure that all know of? */
+bool ddpm_ranks_speaks(const struct ddpm_ranks *ranks);
+
+/* Begin to add up `count` floats of all ranks, in place; the same bits on every rank. They may be
+ * looked at again after ddpm_ranks_wait(). Several sums may be under way. */
+ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count);
+
+/* Let what is under way go on, without waiting. Cheap enough to be called between kernels. */
+ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks);
+
+/* Wait for all sums that were begun. */
+ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks);
+
+/* `all` holds `bytes` bytes of every rank, in their order: this rank's own are in place. */
+ddpm_status ddpm_ranks_gather(struct ddpm_ranks *ranks, void *all, size_t bytes);
+
+/* Give everyone what rank `root` has. */
+ddpm_status ddpm_ranks_broadcast(struct ddpm_ranks *ranks, int root, void *values, size_t bytes);
+
+/* The sum of `own` shares of every rank, in the order of ranks and of each rank's shares, added one
+ * after the other: ((s0 + s1) + s2) + … Each share has `count` floats; `sum` may be one of them.
+ * shares.c. */
+ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
+                                  float *sum, size_t count);
+
+/* How every rank fares: returns DDPM_OK when all are, else the first failure by rank, with its
+ * text, on all of them. *signal, where not NULL, becomes the largest of all ranks'. agree.c. */
+ddpm_status ddpm_ranks_agree(struct ddpm_ranks *ranks, ddpm_status status, int *signal);
+
+/* The same where everybody knows already that rank `failed` failed with `status`: spread its text.
+ */
+ddpm_status ddpm_ranks_share_failure(struct ddpm_ranks *ranks, int failed, ddpm_status status);
+
+/* `lines` are "name: value\n", as many as wanted. DDPM_ERROR_MISMATCH, on all ranks, names the
+ * first rank and line that differ from rank 0's. */
+ddpm_status ddpm_ranks_compare(struct ddpm_ranks *ranks, const char *lines);
+
+/* This rank does something that takes long while the others wait: their time begins again. To be
+ * called now and then. */
+void ddpm_ranks_still_here(struct ddpm_ranks *ranks);
+
+#endif

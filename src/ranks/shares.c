@@ -1,0 +1,71 @@
+/* The sum of shares in a fixed order, whatever the ranks: every rank adds up a piece of all shares,
+ * and the pieces are put together. A chunk at a time, so that the buffers stay small. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "ranks/state.h"
+
+enum { MOST_PIECE = 1 << 18 }; /* floats of one rank's piece */
+
+/* One after the other, as far as `count` goes; loops over one element would be slower. */
+static void add_up(const float *pieces, size_t shares, size_t count, float *restrict sum)
+{
+    memcpy(sum, pieces, count * sizeof *sum);
+    for (size_t share = 1; share < shares; ++share) {
+        const float *piece = pieces + share * count;
+        for (size_t i = 0; i < count; ++i)
+            sum[i] += piece[i];
+    }
+}
+
+/* Chunk [begin, begin + length) of the shares, in pieces of `piece` floats. The last piece may lack
+ * some, which are 0. */
+static ddpm_status sum_chunk(struct ddpm_ranks *ranks, float *const shares[], int own, float *sum,
+                             size_t begin, size_t length)
+{
+    const struct ddpm_share_buffers *buffers = &ranks->shares;
+    const size_t count = (size_t)ranks->count, piece = (length + count - 1) / count;
+    const size_t bytes = piece * sizeof(float);
+    memset(buffers->to, 0, count * (size_t)own * bytes);
+    for (size_t rank = 0; rank < count; ++rank) {
+        const size_t first = rank * piece < length ? rank * piece : length;
+        const size_t here = length - first < piece ? length - first : piece;
+        for (size_t share = 0; share < (size_t)own; ++share)
+            memcpy(buffers->to + (rank * (size_t)own + share) * piece,
+                   shares[share] + begin + first, here * sizeof(float));
+    }
+    DDPM_TRY(ddpm_ranks_run(ranks, &(struct ddpm_collective_call){.what = DDPM_COLLECTIVE_EXCHANGE,
+                                                                  .send = buffers->to,
+                                                                  .receive = buffers->from,
+                                                                  .count = (size_t)own * bytes}));
+    add_up(buffers->from, count * (size_t)own, piece, buffers->sums + (size_t)ranks->index * piece);
+    DDPM_TRY(ddpm_ranks_gather(ranks, buffers->sums, bytes));
+    memcpy(sum + begin, buffers->sums, length * sizeof(float));
+    return DDPM_OK;
+}
+
+static ddpm_status allocate(struct ddpm_ranks *ranks, int own)
+{
+    struct ddpm_share_buffers *buffers = &ranks->shares;
+    const size_t count = (size_t)ranks->count, all = count * (size_t)own * MOST_PIECE;
+    buffers->own = own;
+    DDPM_TRY(ddpm_new_array((void **)&buffers->to, all, sizeof(float), "shares"));
+    DDPM_TRY(ddpm_new_array((void **)&buffers->from, all, sizeof(float), "shares"));
+    return ddpm_new_array((void **)&buffers->sums, count * MOST_PIECE, sizeof(float), "shares");
+}
+
+ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
+                                  float *sum, size_t count)
+{
+    const size_t chunk = (size_t)ranks->count * MOST_PIECE;
+    if (ranks->shares.own == 0)
+        DDPM_TRY(ddpm_ranks_agree(ranks, allocate(ranks, own), NULL));
+    if (ranks->shares.own != own)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d shares, want %d as before", own,
+                          ranks->shares.own);
+    for (size_t begin = 0; begin < count; begin += chunk)
+        DDPM_TRY(sum_chunk(ranks, shares, own, sum, begin,
+                           count - begin < chunk ? count - begin : chunk));
+    return DDPM_OK;
+}

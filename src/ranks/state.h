@@ -1,0 +1,49 @@
+/* The inside of struct ddpm_ranks, shared by the files of this folder. */
+#ifndef DDPM_RANKS_STATE_H
+#define DDPM_RANKS_STATE_H
+
+#include "ranks/ranks.h"
+#include "ranks/transport.h"
+
+enum { DDPM_HOST_BYTES = 64, DDPM_MOST_SUMS = 48 };
+
+/* What a rank tells the others of itself. */
+struct ddpm_rank_place {
+    char host[DDPM_HOST_BYTES];
+    uint64_t processors; /* hash of the set that it may run on */
+};
+
+/* How a rank fares. */
+struct ddpm_rank_fare {
+    int32_t status, signal;
+};
+
+/* Where shares are added up, allocated by the first sum. */
+struct ddpm_share_buffers {
+    float *to, *from, *sums;
+    int own; /* shares of a rank that there is room for */
+};
+
+struct ddpm_ranks {
+    const struct ddpm_transport *transport;
+    const char *description;
+    int index, count;
+    double timeout;
+    struct ddpm_rank_place *places; /* [count] */
+    struct ddpm_rank_fare *fares;   /* [count] */
+    int sums[DDPM_MOST_SUMS];       /* requests under way */
+    int sum_count;
+    bool *waiting; /* [count]: ranks that have said they wait */
+    double told;   /* when ddpm_ranks_still_here() last told the others */
+    struct ddpm_share_buffers shares;
+    bool lost, speaks;
+    char text[512]; /* how they were lost */
+};
+
+/* Begin a collective and wait for it. */
+ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call);
+
+/* "rank 2 (host b)" */
+const char *ddpm_rank_name(const struct ddpm_ranks *ranks, int rank, char *text, size_t bytes);
+
+#endif

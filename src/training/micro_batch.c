@@ -1,0 +1,59 @@
+/* What a micro-batch works on, put where its graph reads it. */
+#include "training/trainer_state.h"
+
+/* Place in the step of the first picture of the batch that micro-batch `index` is part of. */
+static int64_t first_of_batch(const struct ddpm_trainer *trainer, int64_t index)
+{
+    const int64_t batch = trainer->config.training.batch_size;
+    return ddpm_team_place(&trainer->team, index) / batch * batch;
+}
+
+/* The levels of micro-batch `index`, where they are continuous. */
+static ddpm_status write_levels(struct ddpm_trainer *trainer, uint32_t step, int64_t index)
+{
+    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
+    const int64_t first = ddpm_team_place(&trainer->team, index);
+    if (!ddpm_trainer_writes_rows(trainer))
+        return DDPM_OK;
+    for (int64_t b = 0; b < trainer->team.size; ++b) {
+        const int64_t place = diffusion->timestep_per_batch ? 0 : first + b;
+        trainer->task->draw_row(trainer, step, (uint32_t)place,
+                                trainer->host_rows + b * trainer->task->columns);
+    }
+    return ddpm_graph_write(trainer->graph, trainer->rows, trainer->host_rows);
+}
+
+/* Counters of the pictures from place `first` on. */
+static ddpm_status write_counters(struct ddpm_trainer *trainer, struct ddpm_value *counters,
+                                  int64_t first, uint64_t step)
+{
+    for (int64_t b = 0; b < trainer->team.size; ++b) {
+        trainer->host_counters[2 * b] = (int32_t)(first + b);
+        trainer->host_counters[2 * b + 1] = (int32_t)step;
+    }
+    return ddpm_graph_write(trainer->graph, counters, trainer->host_counters);
+}
+
+/* Put micro-batch `index` of a batch in place, for draw. */
+static ddpm_status write_drawn(struct ddpm_trainer *trainer, const struct ddpm_batch *batch,
+                               int64_t index)
+{
+    const int64_t size = trainer->team.size;
+    const size_t bytes = ddpm_tensor_bytes(&trainer->pictures->tensor);
+    DDPM_TRY(
+        ddpm_graph_write(trainer->graph, trainer->pictures, batch->pixels + (size_t)index * bytes));
+    DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->flips, batch->flips + index * size));
+    DDPM_TRY(write_levels(trainer, (uint32_t)batch->step, index));
+    if (trainer->first_counters)
+        DDPM_TRY(write_counters(trainer, trainer->first_counters, first_of_batch(trainer, index),
+                                batch->step));
+    return write_counters(trainer, trainer->counters, ddpm_team_place(&trainer->team, index),
+                          batch->step);
+}
+
+ddpm_status ddpm_trainer_write_micro_batch(struct ddpm_trainer *trainer,
+                                           const struct ddpm_step_values *values, int64_t index)
+{
+    return values->batch ? write_drawn(trainer, values->batch, index)
+                         : ddpm_trainer_write_given(trainer, values, index);
+}

@@ -1,0 +1,319 @@
+# Several processes train together, over the MPI that RANKS_MPI names: openmpi or mpich.
+load "$DDPM_SUPPORT"
+
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+setup_file() {
+    command -v "mpirun.$RANKS_MPI" > /dev/null || skip "no mpirun of $RANKS_MPI"
+    make_pictures "$BATS_FILE_TMPDIR/pictures"
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    pictures=$BATS_FILE_TMPDIR/pictures
+    tiny=(--data "$pictures" "${TINY[@]}" --sample-every 0)
+}
+
+teardown() {
+    ! mountpoint -q "$BATS_TEST_TMPDIR/disk" 2>/dev/null || umount "$BATS_TEST_TMPDIR/disk"
+}
+
+# The launcher with what both need on two cores; what follows is its own command line.
+launch() {
+    local options=()
+    [ "$RANKS_MPI" != openmpi ] || options=(--oversubscribe --bind-to none)
+    timeout 60 "mpirun.$RANKS_MPI" "${options[@]}" "$@"
+}
+
+# together RANKS ARGUMENT…: ddpm train
+together() {
+    local ranks=$1
+    shift
+    launch -n "$ranks" "$DDPM" train "$@"
+}
+
+# same_state A B: weights, averages and moments of two runs are the same, and the numbers of their logs.
+same_state() {
+    for file in model ema optimizer; do
+        cmp "$1/checkpoints/latest/$file.safetensors" "$2/checkpoints/latest/$file.safetensors"
+    done
+    cmp <(cut -d, -f1-4 "$1/log.csv") <(cut -d, -f1-4 "$2/log.csv")
+}
+
+# near A B STEP BOUND: the losses of a step of two runs.
+near() {
+    awk -F, -v step="$3" -v bound="$4" '$1 == step { loss[n++] = $2 }
+        END { d = loss[0] - loss[1]; exit !(n == 2 && d <= bound && -d <= bound) }' "$1/log.csv" "$2/log.csv" || {
+        echo "losses of step $3 differ by more than $4"
+        tail -n 3 "$1/log.csv" "$2/log.csv"
+        return 1
+    }
+}
+
+# one_error TEXT…: the last `run` failed, and its output has one line of error, with every TEXT. The launcher adds its own.
+one_error() {
+    local code=$status
+    [ "$code" -ne 0 ] && [ "$code" -ne 124 ] || { echo "exit code $code; $output"; return 1; }
+    fails "$code" "$@"
+}
+
+# pid_of RANK: of the process that writes its number into the file pid-RANK (see remember).
+remember() {
+    cat > remember <<'END'
+#!/bin/sh
+echo $$ > "pid-${OMPI_COMM_WORLD_RANK:-$PMI_RANK}"
+exec "$@"
+END
+    chmod +x remember
+}
+
+# begin RANKS RUN ARGUMENT…: trains in the background, each process with its number in pid-RANK, until RUN is at step 5.
+begin() {
+    local ranks=$1 run=$2
+    shift 2
+    remember
+    launch -n "$ranks" ./remember "$DDPM" train "${tiny[@]}" --out "$run" --steps 100000 --save-every 5 "$@" \
+        > output 2>&1 3>&- &
+    job=$!
+    wait_for test -e "$run/checkpoints/step-000005"
+}
+
+# ended: the job of `begin`, for the functions that look at `run`.
+ended() {
+    status=0
+    wait "$job" || status=$?
+    output=$(cat output)
+}
+
+# whole RUN: its newest checkpoint can be resumed.
+whole() {
+    run "$DDPM" train --resume --out "$1" --steps $(($(newest "$1") + 1)) --data "$pictures"
+    succeeds
+}
+
+@test "1, 2 and 4 ranks train the same" {
+    make_run one "$pictures" 30
+    together 2 "${tiny[@]}" --out two --steps 30
+    together 4 "${tiny[@]}" --out four --steps 30
+    for run in two four; do
+        near one "$run" 1 1e-6
+        near one "$run" 30 1e-3
+    done
+}
+
+@test "exactly the same bits, with accumulated batches and one timestep per batch" {
+    options=(--reduce exact --steps 4 --batch-size 8 --accumulate 2 --timestep-per-batch on --flip on --crop random)
+    make_run one "$pictures" 4 "${options[@]}"
+    together 2 "${tiny[@]}" "${options[@]}" --out two
+    together 4 "${tiny[@]}" "${options[@]}" --out four
+    same_state one two
+    same_state one four
+}
+
+@test "any number of ranks goes on with a run of any other" {
+    options=(--reduce exact --shares 6 --batch-size 6)
+    make_run straight "$pictures" 8 "${options[@]}"
+    together 2 "${tiny[@]}" "${options[@]}" --out run --steps 3
+    together 3 --resume --out run --steps 5
+    "$DDPM" train --resume --out run --steps 6
+    together 2 --resume --out run --steps 8
+    same_state straight run
+}
+
+@test "grids, validation and the best checkpoint are the first rank's" {
+    "$DDPM" synth --out many --count 210 --size 16 2> /dev/null
+    options=(--data many "${TINY[@]}" --reduce exact --steps 6 --validate-every 2 --save-every 3 --sample-every 3)
+    "$DDPM" train "${options[@]}" --out run
+    mv run one
+    run together 2 "${options[@]}" --out run
+    succeeds
+    [ "$(grep -c '^step 6/6' <<< "$output")" -eq 1 ]
+    says "ranks     2 on 1 machine"
+    same_state one run
+    cmp one/validation.csv run/validation.csv
+    cmp one/samples/step-000006.png run/samples/step-000006.png # which says what the run is called
+    [ "$(readlink one/checkpoints/best)" = "$(readlink run/checkpoints/best)" ]
+}
+
+@test "ranks on the same processors share them, and one rank is alone" {
+    run together 4 "${tiny[@]}" --out run --threads 0 --batch-size 6
+    one_error "want a multiple"
+    run together 1 "${tiny[@]}" --out run --steps 2
+    succeeds
+    [[ "$output" != *"ranks  "* ]]
+    run together 2 "${tiny[@]}" --out two --steps 2 --threads 0
+    succeeds
+    each=$(($(nproc) / 2))
+    says ", $((each > 1 ? each : 1)) thread"
+}
+
+@test "what cannot be shared is refused in one message" {
+    run together 3 "${tiny[@]}" --out run
+    one_error "got 4 pictures for 3 ranks" "the nearest are 3 and 6"
+    run together 2 "${tiny[@]}" --out run --reduce exact --shares 3
+    one_error "option shares: got 3 for 2 ranks"
+    run together 2 "${tiny[@]}" --out run --ranks nccl
+    one_error "got nccl"
+    run together 2 "${tiny[@]}" --out run --dim many
+    one_error "option dim"
+    run together 2 --data nowhere --out run "${TINY[@]}"
+    one_error "nowhere"
+    [ ! -e run ]
+}
+
+@test "launchers that do not fit are told in one message" {
+    cp "$DDPM" alone # where no plug-in is
+    run launch -n 2 ./alone train "${tiny[@]}" --out run
+    one_error "no plug-in for it" "--ranks off"
+    run "$DDPM" train "${tiny[@]}" --out run --ranks mpi
+    one_error "started neither by mpirun nor by srun"
+    run env SLURM_STEP_NUM_TASKS=2 "$DDPM" train "${tiny[@]}" --out run
+    one_error "srun --mpi=pmix"
+    run env OMPI_COMM_WORLD_SIZE=2 PMI_SIZE=2 MPI_LOCALNRANKS=2 "$DDPM" train "${tiny[@]}" --out run
+    one_error "two launchers, one inside the other"
+    [ ! -e run ]
+    run env OMPI_COMM_WORLD_SIZE=2 "$DDPM" train "${tiny[@]}" --out run --ranks off --steps 1
+    succeeds
+}
+
+@test "ranks that differ are found out before the first step" {
+    run launch -n 1 "$DDPM" train "${tiny[@]}" --out run : -n 1 "$DDPM" train "${tiny[@]}" --out run --lr 1e-3
+    one_error "rank 1" 'got "lr: 0.001", rank 0 has "lr: 0.0001"'
+    cp -r "$pictures" others
+    rm "$(find others -type f | head -n 1)"
+    run launch -n 1 "$DDPM" train "${tiny[@]}" --out run \
+        : -n 1 "$DDPM" train "${tiny[@]}" --out run --data others
+    one_error "rank 1" "pictures: "
+    run launch -n 1 "$DDPM" train "${tiny[@]}" --out run \
+        : -n 1 "$DDPM" train "${tiny[@]}" --out run --data missing
+    one_error "rank 1" "missing"
+    [ ! -e run ]
+}
+
+@test "a signal to one rank saves and ends all" {
+    begin 2 run
+    kill -TERM "$(cat pid-1)"
+    ended
+    [ "$status" -ne 0 ]
+    says "stopped, newest checkpoint of step"
+    whole run
+}
+
+@test "with --requeue-exit a signal is no failure" {
+    begin 2 run --requeue-exit
+    kill -USR1 "$(cat pid-0)"
+    ended
+    succeeds
+    says "stopped, newest checkpoint of step"
+    whole run
+}
+
+@test "a rank is killed" {
+    begin 2 run
+    kill -KILL "$(cat pid-1)"
+    ended
+    [ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+    whole run
+}
+
+@test "a rank that hangs is given up after rank-timeout" {
+    begin 3 run --rank-timeout 2 --batch-size 6
+    kill -STOP "$(cat pid-1)"
+    ended
+    one_error "no answer for 2 seconds (rank-timeout) from rank 1 "
+    says "saved step"
+    whole run
+}
+
+@test "the rank that writes hangs" {
+    begin 3 run --rank-timeout 2 --batch-size 6
+    kill -STOP "$(cat pid-0)"
+    ended
+    one_error "no answer for 2 seconds (rank-timeout) from rank 0 "
+    whole run
+}
+
+@test "the disk is full for the rank that writes" {
+    mkdir disk
+    mount -t tmpfs -o size=3m tmpfs disk 2>/dev/null || skip "may not mount a tmpfs"
+    run together 2 "${tiny[@]}" --out disk/run --steps 1000 --save-every 1 --keep 0
+    one_error "No space left"
+    cp -r disk/run copy
+    umount disk
+    whole copy
+}
+
+@test "a loss that is not finite is everyone's" {
+    run together 2 "${tiny[@]}" --out run --steps 50 --lr 90 --weight-decay 100 --warmup 0
+    one_error "first in"
+}
+
+@test "pictures are drawn by all, the same as by one" {
+    make_run run "$pictures" 2
+    photo=$(find "$pictures" -name "*.png" | sort | head -n 1)
+    for options in "--count 7 --batch 2" "--count 1" "--count 5 --from $photo --strength 0.5 --array drawn/all.npy" \
+        "--count 20 --batch 2 --trajectory drawn/chain.png"; do
+        for ranks in 1 3; do
+            rm -rf drawn
+            mkdir drawn
+            run launch -n "$ranks" "$DDPM" sample run --out drawn/pictures --seed 4 --threads 1 $options
+            succeeds
+            [ "$(grep -c '^drew ' <<< "$output")" -eq 1 ]
+            rm -rf "by-$ranks"
+            mv drawn "by-$ranks"
+        done
+        diff -r by-1 by-3
+    done
+    run launch -n 2 "$DDPM" sample run --out drawn --seed random --threads 1 # one seed for all
+    succeeds
+    [ "$(grep -c '^the seed drawn is' <<< "$output")" -eq 1 ]
+}
+
+@test "drawing ends for all with one message" {
+    make_run run "$pictures" 2
+    run launch -n 2 "$DDPM" sample nothing --out drawn
+    one_error "nothing"
+    mkdir drawn && touch drawn/file
+    run launch -n 2 "$DDPM" sample run --out drawn
+    one_error "drawn"
+    run launch -n 1 "$DDPM" sample run --out new : -n 1 "$DDPM" sample run --out new --init missing.npy
+    one_error "rank 1" "missing.npy"
+}
+
+@test "on a device whose memory is not the host's" {
+    [ -n "$EMULATED" ] || skip "no emulated device"
+    export DDPM_CUDA_PLUGIN=$EMULATED
+    options=("${tiny[@]}" --device cuda --reduce exact --shares 2 --steps 2)
+    "$DDPM" train "${options[@]}" --out one
+    together 2 "${options[@]}" --out two
+    same_state one two
+}
+
+@test "the job for Slurm is queued again and ends as if never stopped" {
+    # What the script wants of Slurm: two tasks are started, and a job that asks for it is queued again.
+    mkdir bin
+    cat > bin/srun <<'END'
+#!/bin/sh
+[ "$1" = --mpi=pmix ] && shift
+[ "$RANKS_MPI" != openmpi ] || options="--oversubscribe --bind-to none"
+exec "mpirun.$RANKS_MPI" $options -n 2 ./remember "$@"
+END
+    printf '#!/bin/sh\necho "$@" >> requeued\n' > bin/scontrol
+    chmod +x bin/srun bin/scontrol
+    remember
+    export PATH=$PWD/bin:$PATH SLURM_JOB_ID=7 RANKS_MPI
+    options=("${tiny[@]}" --reduce exact --save-every 50 --steps 400)
+    timeout 60 "$SLURM_SCRIPT" run "${options[@]}" > output 2>&1 3>&- &
+    job=$!
+    wait_for test -e run/checkpoints/step-000050
+    kill -USR1 "$(cat pid-0)" "$(cat pid-1)"
+    ended
+    succeeds
+    [ "$(cat requeued)" = "requeue 7" ]
+    run timeout 60 "$SLURM_SCRIPT" run "${options[@]}"
+    succeeds
+    says "done, newest checkpoint of step 400"
+    [ "$(wc -l < requeued)" -eq 1 ]
+    "$DDPM" train "${options[@]}" --out straight
+    same_state straight run
+}
