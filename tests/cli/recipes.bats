@@ -20,7 +20,7 @@ setup() {
     grep -v ddpm_version last/config.json > b
     cmp a b
     grep -q '"recipe": "fast"' a
-    grep -q '"objective": "edm"' a
+    grep -q '"objective": "v"' a
     grep -q '"train_lr": 0.5' a
     cmp first/checkpoints/latest/ema.safetensors last/checkpoints/latest/ema.safetensors
 }

@@ -103,7 +103,7 @@ static void what_is_given_after_a_recipe_wins(void **state)
     set(config, "lr", "0.25");
     set(config, "recipe", "none"); /* a name only */
     assert_value(config, "lr", "0.25");
-    assert_value(config, "objective", "edm");
+    assert_value(config, "objective", "v");
     ddpm_config_destroy(&config);
 }
 
@@ -134,7 +134,7 @@ static void a_file_may_name_a_recipe(void **state)
     assert_int_equal(ddpm_config_from_text(config, text, "text"), DDPM_OK);
     assert_value(config, "recipe", "fast");
     assert_value(config, "lr", "0.5");
-    assert_value(config, "objective", "edm");
+    assert_value(config, "objective", "v");
     ddpm_config_destroy(&config);
 }
 
