@@ -19,7 +19,8 @@ struct ddpm_consistency_pair ddpm_consistency_pair_at(const struct ddpm_path *pa
                                                       int stage);
 
 /* The sigma/alpha of place `place` in the batch of a step: its logarithm is normal. */
-double ddpm_consistency_draw(uint64_t seed, uint32_t step, uint32_t place);
+double ddpm_consistency_draw(const struct ddpm_diffusion_config *model, uint64_t seed,
+                             uint32_t step, uint32_t place);
 
 /* Columns of a picture's coefficients:
  *

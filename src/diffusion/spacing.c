@@ -89,8 +89,8 @@ static double exponential(const struct ddpm_path *path, int64_t steps, int64_t s
     return between_ends(path, steps, step, log, exp);
 }
 
-/* The path's end, then as many levels as are left, even in (sigma/alpha)^(1/7) between edm's usual
- * ends, or the path's where they are closer: all further from the picture than karras has them. */
+/* The path's end, then as many levels as are left, even in ln(sigma/alpha) between edm's usual
+ * ends, or the path's where they are closer; the clear end itself is left out. */
 static double few(const struct ddpm_path *path, int64_t steps, int64_t step)
 {
     static const double sigma_max = 80, sigma_min = 0.002;
@@ -98,10 +98,9 @@ static double few(const struct ddpm_path *path, int64_t steps, int64_t step)
         return ddpm_path_end(path);
     const struct ddpm_level noisy = ddpm_path_level(path, finite_end(path));
     const struct ddpm_level clear = ddpm_path_level(path, ddpm_path_begin(path));
-    const double first = to_karras(fmin(ddpm_level_ratio(&noisy), sigma_max));
-    const double last = to_karras(fmax(ddpm_level_ratio(&clear), sigma_min));
-    const double part = (double)step / (double)steps;
-    return ddpm_path_time(path, from_karras(first + part * (last - first)));
+    const double first = log(fmin(ddpm_level_ratio(&noisy), sigma_max));
+    const double last = log(fmax(ddpm_level_ratio(&clear), sigma_min));
+    return ddpm_path_time(path, exp(first + (double)step / (double)steps * (last - first)));
 }
 
 const struct ddpm_spacing ddpm_spacings[] = {

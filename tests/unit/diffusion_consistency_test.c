@@ -97,17 +97,22 @@ enum { DRAWS = 100000 };
 static void levels_are_drawn_by_seed_and_place(void **state)
 {
     (void)state;
-    double sum = 0, squares = 0;
-    for (uint32_t i = 0; i < DRAWS; ++i) {
-        const double drawn = log(ddpm_consistency_draw(3, i / 16, i % 16));
-        sum += drawn;
-        squares += drawn * drawn;
+    struct ddpm_diffusion_config model = model_of(DDPM_OBJECTIVE_EDM);
+    for (model.drawing_steps = 1; model.drawing_steps <= 2; ++model.drawing_steps) {
+        double sum = 0, squares = 0;
+        for (uint32_t i = 0; i < DRAWS; ++i) {
+            const double drawn = log(ddpm_consistency_draw(&model, 3, i / 16, i % 16));
+            sum += drawn;
+            squares += drawn * drawn;
+        }
+        const double mean = sum / DRAWS, deviation = sqrt(squares / DRAWS - mean * mean);
+        assert_true(fabs(mean - (model.drawing_steps == 1 ? -1.1 : -1.9)) < 4 * 2 / sqrt(DRAWS));
+        assert_true(fabs(deviation - 2) < 4 * 2 / sqrt(2.0 * DRAWS));
     }
-    const double mean = sum / DRAWS, deviation = sqrt(squares / DRAWS - mean * mean);
-    assert_true(fabs(deviation - 2) < 4 * 2 / sqrt(2.0 * DRAWS));
-    assert_true(ddpm_consistency_draw(3, 5, 1) == ddpm_consistency_draw(3, 5, 1));
-    assert_true(ddpm_consistency_draw(3, 5, 1) != ddpm_consistency_draw(3, 5, 2));
-    assert_true(ddpm_consistency_draw(3, 5, 1) != ddpm_consistency_draw(4, 5, 1));
+    const double drawn = ddpm_consistency_draw(&model, 3, 5, 1);
+    assert_true(ddpm_consistency_draw(&model, 3, 5, 1) == drawn);
+    assert_true(ddpm_consistency_draw(&model, 3, 5, 2) != drawn);
+    assert_true(ddpm_consistency_draw(&model, 4, 5, 1) != drawn);
 }
 
 int main(void)

@@ -96,7 +96,9 @@ static void fill_row(const struct ddpm_trainer *trainer, uint32_t step, double n
 
 static void draw_row(const struct ddpm_trainer *trainer, uint32_t step, uint32_t place, float *row)
 {
-    fill_row(trainer, step, ddpm_consistency_draw(trainer->config.training.seed, step, place), row);
+    const double noisy = ddpm_consistency_draw(&trainer->config.diffusion,
+                                               trainer->config.training.seed, step, place);
+    fill_row(trainer, step, noisy, row);
 }
 
 const struct ddpm_task ddpm_task_consistency = {
