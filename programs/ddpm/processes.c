@@ -1,13 +1,18 @@
 /* Joining other processes, and who speaks for them. */
 #include "processes.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "core/threads.h"
 #include "progress.h"
 #include "ranks/launcher.h"
+
+/* What parting from the others takes at most. */
+enum { PARTING_SECONDS = 60 };
 
 static struct {
     struct ddpm_ranks *ranks;
@@ -58,8 +63,25 @@ ddpm_status ddpm_processes_begin(struct ddpm_arguments *arguments, ddpm_status p
     return ddpm_ranks_broadcast(processes.ranks, 0, arguments->seed, sizeof arguments->seed);
 }
 
+static volatile sig_atomic_t end_code;
+
+static void end_alone(int number)
+{
+    (void)number;
+    _exit((int)end_code);
+}
+
+/* Everything is written and said, but where the launcher or a machine is out of reach, MPI may wait
+ * for it for ever. */
 void ddpm_processes_end(int exit_code)
 {
+    if (!processes.ranks)
+        return;
+    end_code = exit_code;
+    signal(SIGALRM, end_alone);
+    signal(SIGTERM, end_alone);
+    signal(SIGINT, end_alone);
+    alarm(PARTING_SECONDS);
     ddpm_ranks_close(&processes.ranks, exit_code);
 }
 

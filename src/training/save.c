@@ -13,8 +13,7 @@
 #include "core/threads.h"
 #include "training/trainer_state.h"
 
-/* Where the state lives on the device. */
-static void device_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STATE_SLABS])
+void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STATE_SLABS])
 {
     const struct ddpm_weight_set *set = &player->network->weights;
     out[DDPM_SLAB_WEIGHTS] = set->slabs[0];
@@ -118,7 +117,7 @@ static ddpm_status download_slabs(struct ddpm_trainer *trainer, int p)
 {
     struct ddpm_device *device = trainer->device;
     void *from[DDPM_MAX_STATE_SLABS];
-    device_slabs(&trainer->players[p], from);
+    ddpm_player_slabs(&trainer->players[p], from);
     for (int i = 0; i < slab_count(trainer); ++i)
         DDPM_TRY(device->backend->download(device, trainer->saver.run_state.players[p].slabs[i],
                                            from[i], slab_bytes(&trainer->players[p])));
@@ -136,7 +135,7 @@ static ddpm_status copy_out(struct ddpm_trainer *trainer)
         DDPM_TRY(download_slabs(trainer, p));
     if (!saver->pinned)
         return download_slabs(trainer, 0);
-    device_slabs(&trainer->players[0], from);
+    ddpm_player_slabs(&trainer->players[0], from);
     for (int i = 0; i < slab_count(trainer); ++i)
         to[i] = saver->run_state.players[0].slabs[i];
     ddpm_status status = device->backend->snapshot_begin(device, to, from, slab_count(trainer),
@@ -184,7 +183,7 @@ static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, boo
     run_state.best = best;
     for (int p = 0; p < trainer->player_count; ++p) {
         void *slabs[DDPM_MAX_STATE_SLABS];
-        device_slabs(&trainer->players[p], slabs);
+        ddpm_player_slabs(&trainer->players[p], slabs);
         for (int i = 0; i < slab_count(trainer); ++i)
             run_state.players[p].slabs[i] = slabs[i];
     }
@@ -241,7 +240,7 @@ static ddpm_status upload_slabs(struct ddpm_trainer *trainer,
     for (int p = 0; p < trainer->player_count; ++p) {
         struct ddpm_player *player = &trainer->players[p];
         void *to[DDPM_MAX_STATE_SLABS];
-        device_slabs(player, to);
+        ddpm_player_slabs(player, to);
         for (int i = 0; i < slab_count(trainer); ++i)
             DDPM_TRY(device->backend->upload(device, to[i], run_state->players[p].slabs[i],
                                              slab_bytes(player)));

@@ -6,8 +6,6 @@
 #include "training/ranks.h"
 #include "training/trainer_state.h"
 
-enum { SLABS = 5 };
-
 static size_t slab_bytes(const struct ddpm_trainer *trainer)
 {
     return ddpm_weight_set_bytes(&trainer->players[0].network->weights);
@@ -25,21 +23,18 @@ static ddpm_status share_slab(struct ddpm_trainer *trainer, void *slab, void *ho
 ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
 {
     struct ddpm_player *player = &trainer->players[0];
-    struct ddpm_weight_set *set = &player->network->weights;
-    void *const slabs[SLABS] = {set->slabs[0], set->slabs[1], player->optimizer.m,
-                                player->optimizer.v, player->optimizer.second_ema};
-    void *host;
+    void *slabs[DDPM_MAX_STATE_SLABS], *host;
     if (!trainer->team.ranks)
         return DDPM_OK;
+    ddpm_player_slabs(player, slabs);
     DDPM_TRY(ddpm_ranks_agree(trainer->team.ranks,
                               ddpm_new_aligned(&host, slab_bytes(trainer), "weights of rank 0"),
                               NULL));
     ddpm_status status =
         ddpm_ranks_broadcast(trainer->team.ranks, 0, &trainer->step, sizeof trainer->step);
-    for (int i = 0; i < SLABS && status == DDPM_OK; ++i)
-        if (slabs[i]) /* there may be no second EMA */
-            status = share_slab(trainer, slabs[i], host);
-    ddpm_weight_set_changed(set);
+    for (int i = 0; i < ddpm_state_slabs(&trainer->config.training) && status == DDPM_OK; ++i)
+        status = share_slab(trainer, slabs[i], host);
+    ddpm_weight_set_changed(&player->network->weights);
     ddpm_free_aligned(host);
     return status;
 }

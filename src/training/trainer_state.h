@@ -143,6 +143,9 @@ ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside);
 /* What a trainer takes whose graph is laid out, its networks included. */
 struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer);
 
+/* Where a player's state lives on the device; NULL: it has no such slab. */
+void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STATE_SLABS]);
+
 /* End a checkpoint under way and release what is kept for the next. */
 void ddpm_trainer_close_saver(struct ddpm_trainer *trainer);
 

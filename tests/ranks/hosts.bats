@@ -1,0 +1,81 @@
+# Two machines, each a network namespace of this one, with a cable between them that can be pulled out. Over Open MPI,
+# whose launcher reaches the other machine by a script in the place of ssh.
+load "$DDPM_SUPPORT"
+
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    command -v mpirun.openmpi > /dev/null || skip "no mpirun of Open MPI"
+    one=ddpm-$$-1 two=ddpm-$$-2
+    ip netns add "$one" 2> /dev/null && ip netns add "$two" || skip "may not make network namespaces"
+    ip link add cable netns "$one" type veth peer name cable netns "$two" || skip "may not make network interfaces"
+    ip -n "$one" addr add 10.99.0.1/24 dev cable
+    ip -n "$two" addr add 10.99.0.2/24 dev cable
+    for host in "$one" "$two"; do
+        ip -n "$host" link set lo up
+        ip -n "$host" link set cable up
+    done
+    cat > reach <<END
+#!/bin/sh
+# reach HOST COMMAND…: run a command on the other machine
+shift
+exec ip netns exec $two unshare --uts sh -c "hostname two; \$*"
+END
+    chmod +x reach
+    make_pictures pictures
+}
+
+teardown() {
+    [ -z "${one:-}" ] || ip netns del "$one" 2> /dev/null || true
+    [ -z "${two:-}" ] || ip netns del "$two" 2> /dev/null || true
+}
+
+# begin ARGUMENT…: trains on both in the background, into `run`, until the first checkpoint.
+begin() {
+    local mca=(plm_rsh_agent "$PWD/reach" btl tcp,self btl_tcp_if_include 10.99.0.0/24 oob_tcp_if_include 10.99.0.0/24)
+    local words=()
+    for ((i = 0; i < ${#mca[@]}; i += 2)); do words+=(--mca "${mca[i]}" "${mca[i + 1]}"); done
+    timeout 90 ip netns exec "$one" unshare --uts sh -c 'hostname one; exec "$@"' _ mpirun.openmpi "${words[@]}" \
+        --bind-to none --host 10.99.0.1,10.99.0.2 -n 2 "$DDPM" train --data "$PWD/pictures" --out "$PWD/run" \
+        "${TINY[@]}" --reduce exact --shares 2 --sample-every 0 --save-every 100 "$@" > output 2>&1 3>&- &
+    job=$!
+    wait_for test -e run/checkpoints/step-000100
+}
+
+ended() {
+    status=0
+    wait "$job" || status=$?
+    output=$(cat output)
+}
+
+@test "the cable is out for 3 seconds" {
+    begin --steps 600 --rank-timeout 30
+    ip -n "$one" link set cable down
+    sleep 3
+    ip -n "$one" link set cable up
+    ended
+    succeeds
+    says "ranks     2 on 2 machines" "done, newest checkpoint of step 600"
+    make_run straight pictures 600 --reduce exact --shares 2
+    for file in model ema optimizer; do
+        cmp "straight/checkpoints/latest/$file.safetensors" "run/checkpoints/latest/$file.safetensors"
+    done
+}
+
+# Is a rank still there, on either machine?
+ranks_are_gone() {
+    ! pgrep -f "^$DDPM train .*$PWD/run" > /dev/null
+}
+
+# The launcher itself may wait for its other half for minutes; the ranks do not.
+@test "the cable is out for good" {
+    begin --steps 100000 --rank-timeout 4
+    ip -n "$one" link set cable down
+    wait_for ranks_are_gone
+    kill "$job"
+    ended
+    says "no answer for 4 seconds (rank-timeout) from rank 1 (two)" "saved step"
+    run "$DDPM" train --resume --out run --steps $(($(newest run) + 1))
+    succeeds
+}
