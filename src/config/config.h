@@ -69,6 +69,7 @@ struct ddpm_network_config {
     double theta;
     int64_t mult;
     bool norm;
+    bool attention;        /* self-attention at the lowest resolution */
     bool learned_variance; /* the result is ε̂, then as many channels that say the variance */
 };
 

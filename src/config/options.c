@@ -132,6 +132,8 @@ const struct ddpm_option ddpm_options[] = {
     INTEGER("mult", network.mult, "2", IN(1, 64), NETWORK, "mult",
             "widening inside a ConvNeXt block", LOCKED),
     SWITCH("norm", network.norm, "on", NETWORK, "norm", "group norms in the blocks", LOCKED),
+    SWITCH("attention", network.attention, "off", NETWORK, "attention",
+           "self-attention at the lowest resolution", .locked = DDPM_LOCKED_OR_DEFAULT),
     SWITCH("learned-variance", network.learned_variance, "off", NETWORK, "learned_variance",
            "learn the variance of the ancestral sampler's steps too", .locked = DDPM_LOCKED_OR_DEFAULT),
 

@@ -20,6 +20,7 @@ ddpm_gradient_rule *const ddpm_gradient_rules[DDPM_OP_COUNT] = {
     [DDPM_OP_CONCAT] = ddpm_concat_gradient,
     [DDPM_OP_UPSAMPLE] = ddpm_upsample_gradient,
     [DDPM_OP_SCALE_PIXELS] = ddpm_scale_pixels_gradient,
+    [DDPM_OP_ATTENTION] = ddpm_attention_gradient,
 };
 
 /* Make room for every value that there is. */

@@ -39,6 +39,8 @@ struct ddpm_value *ddpm_concat(struct ddpm_graph *graph, struct ddpm_value *a,
 struct ddpm_value *ddpm_upsample_nearest(struct ddpm_graph *graph, struct ddpm_value *x);
 struct ddpm_value *ddpm_scale_pixels(struct ddpm_graph *graph, struct ddpm_value *factor,
                                      struct ddpm_value *x);
+/* Of qkv [B,H,W,3C] the attention [B,H,W,C] of every pixel to all pixels of its picture. */
+struct ddpm_value *ddpm_attention(struct ddpm_graph *graph, struct ddpm_value *qkv, int64_t heads);
 struct ddpm_value *ddpm_timestep_embedding(struct ddpm_graph *graph, struct ddpm_value *t,
                                            int64_t features, double theta);
 
@@ -123,7 +125,7 @@ void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,
 typedef void ddpm_gradient_rule(struct ddpm_graph *graph, const struct ddpm_node *node);
 ddpm_gradient_rule ddpm_conv2d_gradient, ddpm_depthwise_conv2d_gradient, ddpm_group_norm_gradient,
     ddpm_activation_gradient, ddpm_add_gradient, ddpm_add_channels_gradient, ddpm_concat_gradient,
-    ddpm_upsample_gradient, ddpm_scale_pixels_gradient;
+    ddpm_upsample_gradient, ddpm_scale_pixels_gradient, ddpm_attention_gradient;
 extern ddpm_gradient_rule *const ddpm_gradient_rules[DDPM_OP_COUNT];
 
 #endif

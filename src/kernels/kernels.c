@@ -49,6 +49,13 @@ static double muon_flops(const struct ddpm_call *call)
     return DDPM_MUON_ITERATIONS * (4 * least * least * most + 2 * least * least * least);
 }
 
+/* Products of every pixel with every other: two forward, five backward. */
+static double attention_flops(const struct ddpm_tensor *y, int products)
+{
+    const double pixels = (double)(y->h * y->w);
+    return 2.0 * products * (double)y->n * pixels * pixels * (double)y->c;
+}
+
 double ddpm_call_flops(const struct ddpm_call *call)
 {
     switch (call->op) {
@@ -61,6 +68,10 @@ double ddpm_call_flops(const struct ddpm_call *call)
     case DDPM_OP_CONV2D_BACKWARD_WEIGHT:
     case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT:
         return convolution_flops(&call->in[1], &call->out[0]);
+    case DDPM_OP_ATTENTION:
+        return attention_flops(&call->out[0], 2);
+    case DDPM_OP_ATTENTION_BACKWARD:
+        return attention_flops(&call->in[1], 5);
     case DDPM_OP_MUON:
         return muon_flops(call);
     default:

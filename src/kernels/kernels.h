@@ -85,6 +85,7 @@ struct ddpm_attributes {
     bool per_batch;
     int timesteps; /* draw_timesteps: T */
     int64_t rows;  /* muon: of the matrix */
+    int64_t heads; /* attention */
     uint64_t seed; /* draws */
     uint32_t stream;
 };

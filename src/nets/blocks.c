@@ -81,3 +81,19 @@ struct ddpm_value *ddpm_block_attention(const struct ddpm_net_build *build, stru
     ddpm_graph_leave(g);
     return a;
 }
+
+struct ddpm_value *ddpm_self_attention(const struct ddpm_net_build *build, struct ddpm_value *x,
+                                       const char *name)
+{
+    enum { HEAD = 64 };
+    struct ddpm_graph *g = build->graph;
+    if (!x)
+        return NULL;
+    const int64_t channels = x->tensor.c;
+    ddpm_graph_enter(g, "%s", name);
+    struct ddpm_value *h = ddpm_conv2d(g, ddpm_group_norm(g, x, "norm"), "qkv", 3 * channels, 1, 0);
+    h = ddpm_attention(g, h, channels % HEAD == 0 ? channels / HEAD : 1);
+    h = ddpm_add(g, ddpm_conv2d(g, h, "out", channels, 1, 0), x);
+    ddpm_graph_leave(g);
+    return h;
+}

@@ -35,4 +35,9 @@ struct ddpm_value *ddpm_level_up(const struct ddpm_net_build *build, struct ddpm
 struct ddpm_value *ddpm_block_attention(const struct ddpm_net_build *build, struct ddpm_value *skip,
                                         struct ddpm_value *gate, const char *name);
 
+/* x + out(attention(qkv(norm(x)))): every pixel looks at all others, in heads of 64 channels where
+ * these divide them, else in one (Vaswani et al. 2017; Ho et al. 2020, appendix B). */
+struct ddpm_value *ddpm_self_attention(const struct ddpm_net_build *build, struct ddpm_value *x,
+                                       const char *name);
+
 #endif

@@ -82,6 +82,8 @@ static struct ddpm_value *build_unet(struct ddpm_graph *g, const struct ddpm_net
     for (int level = 0; level < config->levels; ++level)
         x = level_down(&u, x, level);
     x = ddpm_convnext_block(&u.build, x, u.dims[config->levels], "mid_block1");
+    if (config->attention)
+        x = ddpm_self_attention(&u.build, x, "mid_attention");
     x = ddpm_convnext_block(&u.build, x, u.dims[config->levels], "mid_block2");
     for (int up = 0; up < config->levels; ++up)
         x = level_up(&u, x, up);

@@ -6,7 +6,7 @@
 #include "training/ranks.h"
 #include "training/trainer_state.h"
 
-enum { SLABS = 4 };
+enum { SLABS = 5 };
 
 static size_t slab_bytes(const struct ddpm_trainer *trainer)
 {
@@ -27,7 +27,7 @@ ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
     struct ddpm_player *player = &trainer->players[0];
     struct ddpm_weight_set *set = &player->network->weights;
     void *const slabs[SLABS] = {set->slabs[0], set->slabs[1], player->optimizer.m,
-                                player->optimizer.v};
+                                player->optimizer.v, player->optimizer.second_ema};
     void *host;
     if (!trainer->team.ranks)
         return DDPM_OK;
@@ -37,7 +37,8 @@ ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
     ddpm_status status =
         ddpm_ranks_broadcast(trainer->team.ranks, 0, &trainer->step, sizeof trainer->step);
     for (int i = 0; i < SLABS && status == DDPM_OK; ++i)
-        status = share_slab(trainer, slabs[i], host);
+        if (slabs[i]) /* there may be no second EMA */
+            status = share_slab(trainer, slabs[i], host);
     ddpm_weight_set_changed(set);
     ddpm_free_aligned(host);
     return status;

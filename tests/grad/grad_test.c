@@ -179,6 +179,7 @@ BUILDER(add_channels, ddpm_add_channels(g, ddpm_gelu(g, in[0]), in[1]))
 BUILDER(concat, ddpm_gelu(g, ddpm_concat(g, ddpm_gelu(g, in[0]), in[1])))
 BUILDER(upsample, ddpm_upsample_nearest(g, in[0]))
 BUILDER(scale_pixels, ddpm_scale_pixels(g, in[0], in[1]))
+BUILDER(attention, ddpm_attention(g, in[0], 2))
 /* A value used three times, twice through concatenations: gradients that are views get added. */
 BUILDER(shared,
         ddpm_add(g, ddpm_conv2d(g, ddpm_concat(g, in[0], ddpm_gelu(g, in[0])), "c", 2, 3, 1),
@@ -205,6 +206,7 @@ static const struct layer layers[] = {
     {"concat", 2, {{2, 3, 2, 3}, {2, 3, 2, 4}}, concat},
     {"upsample", 1, {{2, 3, 2, 3}}, upsample},
     {"scale_pixels", 2, {{2, 3, 2, 1}, {2, 3, 2, 4}}, scale_pixels},
+    {"attention", 1, {{2, 2, 3, 12}}, attention},
     {"a value used three times", 1, {{2, 3, 4, 2}}, shared},
 };
 

@@ -230,6 +230,19 @@ static void build_pseudo_huber(struct case_state *state)
     state->out[1] = make(ROLE_DATA, DDPM_F32, n, 1, 1, 2);
 }
 
+static void build_attention(struct case_state *state, const struct parts *parts)
+{
+    const struct case_shape *s = &state->test.shape;
+    const struct case_tensor qkv =
+        make(ROLE_ACTIVATION, state->test.dtype, s->n, s->h, s->w, 3 * s->c);
+    const bool forward = state->test.op == DDPM_OP_ATTENTION;
+    state->call.attributes.heads = s->k;
+    state->in[0] = qkv;
+    if (!forward)
+        state->in[1] = parts->x;
+    state->out[0] = forward ? parts->x : qkv;
+}
+
 static void build_optimizer(struct case_state *state, const struct parts *parts)
 {
     struct case_tensor norm = make(ROLE_NORM, DDPM_F32, 1, 1, 1, 1);
@@ -328,6 +341,10 @@ void case_build(struct case_state *state)
     case DDPM_OP_SCALE_PIXELS_BACKWARD:
     case DDPM_OP_BLEND:
         build_scale(state, &parts);
+        break;
+    case DDPM_OP_ATTENTION:
+    case DDPM_OP_ATTENTION_BACKWARD:
+        build_attention(state, &parts);
         break;
     case DDPM_OP_NORMALIZE_PICTURES:
     case DDPM_OP_DRAW_TIMESTEPS:

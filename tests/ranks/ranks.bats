@@ -120,6 +120,14 @@ whole() {
     same_state straight run
 }
 
+@test "Muon, the nearest noise, turned pictures and both averages are the same for any number of ranks" {
+    options=(--recipe fast --warmup 2 --optimizer muon --noise-candidates 3 --rotate on --reduce exact)
+    make_run straight "$pictures" 6 "${options[@]}"
+    together 2 "${tiny[@]}" "${options[@]}" --out run --steps 6
+    same_state straight run
+    cmp {straight,run}/checkpoints/latest/ema-second.safetensors
+}
+
 @test "grids, validation and the best checkpoint are the first rank's" {
     "$DDPM" synth --out many --count 210 --size 16 2> /dev/null
     options=(--data many "${TINY[@]}" --reduce exact --steps 6 --validate-every 2 --save-every 3 --sample-every 3)

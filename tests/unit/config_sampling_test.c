@@ -149,6 +149,7 @@ static void options_that_a_run_keeps(void **state)
         "sigmoid-start",
         "sigmoid-end",
         "sigmoid-tau",
+        "attention",        /* from here on with their defaults in checkpoints that lack them */
         "learned-variance", /* from here on with their defaults in checkpoints that lack them */
         "zero-terminal-snr",
         "shift",

@@ -21,6 +21,8 @@ static const struct {
     {"optimizer=muon decay=matrices max-grad-norm=0.5 ema=power accumulate=2", true},
     {"noise-candidates=3", false},
     {"objective=flow noise-candidates=4 offset-noise=0.1 accumulate=2", false},
+    {"attention=on optimizer=muon decay=matrices", false},
+    {"attention=on memory=low network=AttentionUNet", false},
     {"recipe=fast", true},
     {"recipe=best accumulate=2", true},
 };
