@@ -20,11 +20,12 @@ const struct ddpm_verb ddpm_verb_distill = {
     .argument_count = 1,
     .argument_flag = "resume",
     .summary = "Teach a trained model to draw in one, two or four steps.",
-    .notes =
-        "Unless given, options are those of RUN, with --drawing-steps 2, --lr-schedule cosine, no\n"
-        "warm-up, --ema-decay 0.99 at every step, and 3/16 of the steps that RUN has done: about "
-        "a\n"
-        "quarter of its time. Signals are treated as ddpm train treats them.\n",
+    .notes = "Unless given, options are those of RUN, with --drawing-steps 2, 0.3 of its learning "
+             "rate,\n"
+             "--lr-schedule cosine, no warm-up, --ema-decay 0.99 at every step, and 3/16 of the "
+             "steps that RUN has done: about "
+             "a\n"
+             "quarter of its time. Signals are treated as ddpm train treats them.\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,

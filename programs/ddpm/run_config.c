@@ -64,6 +64,7 @@ static ddpm_status read_teacher(const char *teacher, struct ddpm_config *config)
                           teacher, config->diffusion.drawing_steps,
                           config->diffusion.drawing_steps == 1 ? "" : "s");
     const int64_t done = ddpm_step_of(folder);
+    config->training.lr *= 0.3; /* measured: docs/distillation.md */
     config->training.steps = fewer_steps(done > 0 ? done : config->training.steps);
     for (size_t i = 0; i < sizeof own / sizeof *own; ++i)
         DDPM_TRY(ddpm_config_set(config, own[i][0], own[i][1]));
