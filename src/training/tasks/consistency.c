@@ -63,7 +63,7 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
     if (!f)
         return (struct ddpm_seed){0};
     const int64_t values = f->tensor.h * f->tensor.w * f->tensor.c;
-    const float share = (float)(1 / (double)(trainer->config.training.accumulate * values));
+    const float share = (float)(1 / (double)(trainer->team.total * values));
     struct ddpm_value *squares = ddpm_loss_per_picture(g, f, target, NULL, DDPM_LOSS_L2);
     trainer->loss = ddpm_pseudo_huber(
         g, squares, ddpm_graph_view(g, trainer->rows, DDPM_CONSISTENCY_NOISY_OUT, 2),
