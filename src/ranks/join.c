@@ -11,7 +11,7 @@
 #include "ranks/state.h"
 
 /* Who speaks for those that are left may still save something before it ends them. */
-enum { SPEAKER_SECONDS = 30 };
+enum { SPEAKER_SECONDS = 30, FORWARD_SECONDS = 1 };
 
 static void describe_place(struct ddpm_rank_place *place)
 {
@@ -134,10 +134,12 @@ void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code)
     *ranks = NULL;
     if (!closing)
         return;
-    if (closing->lost && !closing->speaks)
-        sleep(SPEAKER_SECONDS);
-    if (closing->lost)
+    if (closing->lost) {
+        /* The one that speaks gives the launcher time to pass its message on: it may drop at the
+         * end what it has not read yet. The others give the speaker time. */
+        sleep(closing->speaks ? FORWARD_SECONDS : SPEAKER_SECONDS);
         closing->transport->abort(exit_code);
+    }
     closing->transport->leave();
     release(closing);
 }

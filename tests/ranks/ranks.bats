@@ -85,6 +85,11 @@ ended() {
     output=$(cat output)
 }
 
+# gone PID: there is no such process, or only what its parent has not taken note of yet
+gone() {
+    ! grep -qs '^State:[[:space:]]*[^Z]' "/proc/$1/status"
+}
+
 # whole RUN: its newest checkpoint can be resumed.
 whole() {
     run "$DDPM" train --resume --out "$1" --steps $(($(newest "$1") + 1)) --data "$pictures"
@@ -238,6 +243,8 @@ whole() {
     kill -STOP "$(cat pid-0)"
     ended
     one_error "no answer for 2 seconds (rank-timeout) from rank 0 "
+    # The launcher kills the hung process, which holds the run's lock; it may end before that is done.
+    wait_for gone "$(cat pid-0)"
     whole run
 }
 
