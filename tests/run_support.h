@@ -51,4 +51,34 @@ static inline void assert_same_file(const char *a, const char *b)
     free(y);
 }
 
+/* Weights, EMA and moments after six steps, and after three and three. */
+static inline void check_going_on(const char *options)
+{
+    static const char *const files[] = {"model.safetensors", "ema.safetensors",
+                                        "optimizer.safetensors"};
+    char *folder = make_folder();
+    struct run straight, first, second;
+    write_pictures(in_folder(folder, "p.npy"), 7, 8);
+    start(&straight, folder, options);
+    steps(&straight, 6);
+    assert_ok(ddpm_trainer_save(straight.trainer, in_folder(folder, "straight")));
+    start(&first, folder, options);
+    steps(&first, 3);
+    assert_ok(ddpm_trainer_save(first.trainer, in_folder(folder, "run")));
+    end(&first);
+    start(&second, folder, options);
+    assert_ok(ddpm_trainer_resume(second.trainer, in_folder(folder, "run")));
+    steps(&second, 3);
+    assert_ok(ddpm_trainer_save(second.trainer, in_folder(folder, "run")));
+    for (int i = 0; i < 3; ++i) {
+        char a[64], b[64];
+        snprintf(a, sizeof a, "straight/checkpoints/latest/%s", files[i]);
+        snprintf(b, sizeof b, "run/checkpoints/latest/%s", files[i]);
+        assert_same_file(in_folder(folder, a), in_folder(folder, b));
+    }
+    end(&straight);
+    end(&second);
+    remove_folder(folder);
+}
+
 #endif

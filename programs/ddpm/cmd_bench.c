@@ -19,6 +19,7 @@
 #include "formats/json.h"
 #include "model/model.h"
 #include "options.h"
+#include "streams.h"
 #include "training/inspect.h"
 
 /* A line of the table: calls of one kernel, or with --kernels of one kernel on one shape. */
@@ -328,15 +329,11 @@ static ddpm_status print_json(const struct bench *bench, int64_t pictures, doubl
         bench->step_flops, "calls_seconds", sum, "peak_flops", bench->peak_flops, "peak_fp32_flops",
         bench->peak_f32, "peak_bytes_per_second", bench->peak_bytes, "planned_bytes",
         (json_int_t)bench->planned_bytes, "rows", rows);
-    char *text;
     if (!json)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for the table as JSON");
-    ddpm_status status = ddpm_json_format(&text, json, DDPM_JSON_INSERTION_ORDER);
+    ddpm_status status = ddpm_print_json(json);
     json_decref(json);
-    DDPM_TRY(status);
-    fputs(text, stdout);
-    free(text);
-    return DDPM_OK;
+    return status;
 }
 
 static uint64_t planned_bytes(const struct bench *bench)

@@ -282,14 +282,10 @@ static ddpm_status fill_json(const struct ddpm_evaluate_report *report, json_t *
 
 ddpm_status ddpm_evaluate_print_json(const struct ddpm_evaluate_report *report)
 {
-    char *text = NULL;
     json_t *object = json_object();
     ddpm_status status = object ? fill_json(report, object) : ddpm_raise_memory(64, "JSON values");
     if (status == DDPM_OK)
-        status = ddpm_json_format(&text, object, DDPM_JSON_INSERTION_ORDER);
-    if (status == DDPM_OK)
-        fputs(text, stdout);
-    free(text);
+        status = ddpm_print_json(object);
     json_decref(object);
     return status;
 }

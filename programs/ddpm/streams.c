@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "core/escape.h"
@@ -59,6 +60,15 @@ static bool reader_is_gone(void)
 {
     struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
     return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP));
+}
+
+ddpm_status ddpm_print_json(const json_t *object)
+{
+    char *text;
+    DDPM_TRY(ddpm_json_format(&text, object, DDPM_JSON_INSERTION_ORDER));
+    fputs(text, stdout);
+    free(text);
+    return DDPM_OK;
 }
 
 int ddpm_finish_output(int code, bool product)

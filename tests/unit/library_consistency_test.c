@@ -13,43 +13,15 @@ static const char *const models[] = {
 };
 enum { MODELS = sizeof models / sizeof *models };
 
-/* Weights, EMA and moments after six steps, and after three and three. The gap between the two
- * levels changes on the way. */
-static void check_going_on(const char *model)
-{
-    static const char *const files[] = {"model.safetensors", "ema.safetensors",
-                                        "optimizer.safetensors"};
-    char *folder = make_folder(), options[200];
-    struct run straight, first, second;
-    write_pictures(in_folder(folder, "p.npy"), 7, SIDE);
-    snprintf(options, sizeof options, "%s drawing-steps=2 accumulate=2 steps=8", model);
-    start(&straight, folder, options);
-    steps(&straight, 6);
-    assert_ok(ddpm_trainer_save(straight.trainer, in_folder(folder, "straight")));
-    start(&first, folder, options);
-    steps(&first, 3);
-    assert_ok(ddpm_trainer_save(first.trainer, in_folder(folder, "run")));
-    end(&first);
-    start(&second, folder, options);
-    assert_ok(ddpm_trainer_resume(second.trainer, in_folder(folder, "run")));
-    steps(&second, 3);
-    assert_ok(ddpm_trainer_save(second.trainer, in_folder(folder, "run")));
-    for (int i = 0; i < 3; ++i) {
-        char a[64], b[64];
-        snprintf(a, sizeof a, "straight/checkpoints/latest/%s", files[i]);
-        snprintf(b, sizeof b, "run/checkpoints/latest/%s", files[i]);
-        assert_same_file(in_folder(folder, a), in_folder(folder, b));
-    }
-    end(&straight);
-    end(&second);
-    remove_folder(folder);
-}
-
+/* The gap between the two levels changes on the way. */
 static void going_on_is_as_never_having_stopped(void **state)
 {
     (void)state;
-    for (int i = 0; i < MODELS; ++i)
-        check_going_on(models[i]);
+    for (int i = 0; i < MODELS; ++i) {
+        char options[200];
+        snprintf(options, sizeof options, "%s drawing-steps=2 accumulate=2 steps=8", models[i]);
+        check_going_on(options);
+    }
 }
 
 static void draw(struct ddpm_network *network, const char *sampler_name, int64_t batch,
