@@ -61,7 +61,7 @@ ddpm_status ddpm_drawing_check(const struct ddpm_arguments *arguments,
     return status;
 }
 
-/* `auto` is left to the library: what it is depends on what the chain begins from too. */
+/* The library resolves `auto`: it also depends on what the chain begins from. */
 struct ddpm_sampler_options ddpm_drawing_options(const struct ddpm_config *config)
 {
     const struct ddpm_sampling_config *sampling = &config->sampling;

@@ -135,8 +135,8 @@ void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code)
     if (!closing)
         return;
     if (closing->lost) {
-        /* The one that speaks gives the launcher time to pass its message on: it may drop at the
-         * end what it has not read yet. The others give the speaker time. */
+        /* When ranks abort, the launcher may drop output that it has not read yet. So the rank
+         * that prints the error waits a moment first, and the others wait for that rank. */
         sleep(closing->speaks ? FORWARD_SECONDS : SPEAKER_SECONDS);
         closing->transport->abort(exit_code);
     }
