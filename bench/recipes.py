@@ -165,7 +165,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-network", action="store_true", help="built-in features only")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     os.makedirs(args.keep, exist_ok=True)
     {"screen": screen, "table": table, "times": times}[args.what](args)
 
