@@ -12,6 +12,7 @@ static const struct ddpm_verb_option options[] = {
     {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
     {"resume", 'r', false, NULL,
      "go on from the newest checkpoint of RUN2; its folder may stand alone, without --out"},
+    {"time", 0, false, "TIME", "as many steps as fit, such as 10m or 1h30m, instead of a number of steps"},
 };
 
 const struct ddpm_verb ddpm_verb_distill = {

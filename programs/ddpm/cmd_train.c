@@ -286,6 +286,7 @@ static const struct ddpm_verb_option options[] = {
     {"resume", 'r', false, NULL,
      "go on from the newest checkpoint of the run; its folder may follow without --out"},
     {"requeue-exit", 0, false, NULL, "exit with 0 after a signal that asks to stop, once saved"},
+    {"time", 0, false, "TIME", "as many steps as fit, such as 10m or 1h30m, instead of a number of steps"},
 };
 
 const struct ddpm_verb ddpm_verb_train = {

@@ -16,6 +16,7 @@
 #include "run_folder.h"
 #include "run_pictures.h"
 #include "train_run.h"
+#include "train_time.h"
 #include "training/ranks.h"
 
 static ddpm_status read_numbers(struct ddpm_train_run *run)
@@ -155,6 +156,7 @@ static ddpm_status prepare_options(const struct ddpm_arguments *arguments,
     run->start.path = run->path;
     run->start.resume = run->resume;
     run->start.teacher = arguments->arguments[0];
+    DDPM_TRY(ddpm_train_time_check(arguments, run));
     DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
     DDPM_TRY(read_numbers(run));
     DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config,
@@ -178,6 +180,18 @@ static ddpm_status prepare_trainer(struct ddpm_train_run *run)
                                      &run->trainer);
 }
 
+/* As many steps as fit into --time: those that are timed change weights and moments, so network
+ * and trainer are made anew. */
+static ddpm_status choose_steps(struct ddpm_train_run *run)
+{
+    DDPM_TRY(ddpm_train_time_choose(run));
+    ddpm_trainer_destroy(&run->trainer);
+    ddpm_network_destroy(&run->network);
+    DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
+    run->samples.network = run->network;
+    return prepare_trainer(run);
+}
+
 static ddpm_status resume(struct ddpm_train_run *run)
 {
     DDPM_TRY(ddpm_trainer_resume(run->trainer, run->checkpoint));
@@ -195,6 +209,8 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     DDPM_TRY(compare(run));
     DDPM_TRY(together(check_memory(run)));
     DDPM_TRY(together(prepare_trainer(run)));
+    if (run->seconds > 0)
+        DDPM_TRY(together(choose_steps(run)));
     DDPM_TRY(together(run->resume && leads ? resume(run) : DDPM_OK));
     DDPM_TRY(ddpm_trainer_share_state(run->trainer));
     DDPM_TRY(together(plan_validation(run)));

@@ -25,6 +25,7 @@ struct ddpm_train_run {
     struct ddpm_trainer *trainer;
     struct ddpm_run_log log;
     struct ddpm_progress progress;
+    double seconds; /* --time of a new run; 0: --steps says how long it is */
     int64_t steps, save_every, sample_every, pictures_per_step;
     struct ddpm_run_samples samples;
     struct ddpm_run_validation validation;

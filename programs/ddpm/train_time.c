@@ -1,0 +1,130 @@
+/* As many steps as fit into a given time. The learning rate falls over the run, so the number of
+ * steps has to be known before the first: a few are timed, then the run begins from its start. */
+#include "train_time.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/text.h"
+#include "processes.h"
+#include "program.h"
+#include "training/ranks.h"
+
+enum {
+    SKIPPED = 2, /* first steps, which are slower than others */
+    TIMED = 5,   /* and at least as many that count */
+    LEAST_STEPS = 10
+};
+
+static ddpm_status refuse(const char *text)
+{
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option --time: got \"%s\", want a time such as 90s, 10m, 2h or 1h30m", text);
+}
+
+ddpm_status ddpm_time_read(const char *text, double *seconds)
+{
+    static const struct {
+        char letter;
+        double seconds;
+    } units[] = {{'h', 3600}, {'m', 60}, {'s', 1}};
+    const char *at = text;
+    size_t unit = 0;
+    *seconds = 0;
+    while (*at) {
+        char *end;
+        const double value = ddpm_parse_double(at, &end);
+        /* no sign, no exponent, no "inf" */
+        if (end == at || end != at + strspn(at, "0123456789.") || value > 1e9)
+            return refuse(text);
+        while (unit < sizeof units / sizeof *units && units[unit].letter != *end)
+            ++unit;
+        if (unit == sizeof units / sizeof *units)
+            return refuse(text);
+        *seconds += value * units[unit++].seconds;
+        at = end + 1;
+    }
+    return *seconds > 0 ? DDPM_OK : refuse(text);
+}
+
+ddpm_status ddpm_train_time_check(const struct ddpm_arguments *arguments,
+                                  struct ddpm_train_run *run)
+{
+    const char *text = ddpm_arguments_get(arguments, "time");
+    run->seconds = 0;
+    if (!text)
+        return DDPM_OK;
+    if (run->resume)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --time: is for new runs; --steps N changes the steps of a run "
+                          "that goes on");
+    if (ddpm_arguments_has_setting(arguments, "steps"))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "options --time and --steps: want one of them");
+    return ddpm_time_read(text, &run->seconds);
+}
+
+/* Does the leader want more of something? All get its answer. */
+static ddpm_status ask_leader(bool *more)
+{
+    struct ddpm_ranks *ranks = ddpm_processes_ranks();
+    return ranks ? ddpm_ranks_broadcast(ranks, 0, more, sizeof *more) : DDPM_OK;
+}
+
+/* Seconds of a step, by the mean of some: for 2 % of the time, 3 to 60 seconds. */
+static ddpm_status measure(struct ddpm_train_run *run, double *each)
+{
+    const double share = 0.02 * run->seconds;
+    const double enough = share < 3 ? 3 : share > 60 ? 60 : share;
+    double begin = ddpm_clock();
+    bool more = true;
+    for (int step = 1; more; ++step) {
+        struct ddpm_step_result result;
+        DDPM_TRY(ddpm_trainer_step(run->trainer, &result));
+        DDPM_TRY(ddpm_check_signal());
+        const double now = ddpm_clock();
+        if (step == SKIPPED)
+            begin = now;
+        *each = (now - begin) / (step > SKIPPED ? step - SKIPPED : 1);
+        more = step < SKIPPED + TIMED || now - begin < enough;
+        DDPM_TRY(ask_leader(&more));
+    }
+    return DDPM_OK;
+}
+
+/* The most steps that end, with all that is due beside them, within `seconds`. */
+static int64_t steps_within(struct ddpm_outlook outlook, double seconds, double each)
+{
+    int64_t fits = 0, beyond = (int64_t)(seconds / each) + 2;
+    while (beyond - fits > 1) {
+        outlook.steps = fits + (beyond - fits) / 2;
+        if (each + ddpm_outlook_left(&outlook, 1, each) <= seconds)
+            fits = outlook.steps;
+        else
+            beyond = outlook.steps;
+    }
+    return fits;
+}
+
+ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run)
+{
+    const double begin = ddpm_clock();
+    const bool validates = strcmp(run->config->data.validation, "off") != 0;
+    struct ddpm_ranks *ranks = ddpm_processes_ranks();
+    char text[DDPM_TEXT_BYTES];
+    double each = 0;
+    DDPM_TRY(measure(run, &each));
+    const double left = (run->seconds - (ddpm_clock() - begin)) * (validates ? 0.98 : 1);
+    int64_t steps = steps_within(run->outlook, left > 0 ? left : 0, each);
+    if (ranks)
+        DDPM_TRY(ddpm_ranks_broadcast(ranks, 0, &steps, sizeof steps));
+    if (steps < LEAST_STEPS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --time: a step takes %.2f s, so %" PRId64
+                          " fit; want time for %d at least",
+                          each, steps, LEAST_STEPS);
+    if (ddpm_processes_lead())
+        ddpm_progress_remark("time      %s steps of %.3g s fit", ddpm_count_text(text, steps),
+                             each);
+    run->steps = run->outlook.steps = run->config->training.steps = steps;
+    return ddpm_config_check(run->config);
+}

@@ -1,0 +1,43 @@
+# ddpm train --time: as many steps as fit.
+load "$DDPM_SUPPORT"
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    make_pictures pictures
+}
+
+small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --schedule cosine --sample-every 0 --threads 1)
+
+@test "the steps that fit are chosen, and the run is that of --steps, bit for bit" {
+    run "$DDPM" train --data pictures --out timed --time 6s --lr-schedule cosine "${small[@]}"
+    succeeds
+    says "time      " " fit" "done, newest checkpoint"
+    steps=$(sed -n 's/.*"train_num_steps": \([0-9]*\).*/\1/p' timed/config.json)
+    [ "$steps" -ge 10 ]
+    [ "$(rows timed)" -eq "$steps" ]
+    "$DDPM" train --data pictures --out counted --steps "$steps" --lr-schedule cosine "${small[@]}" 2> said
+    for file in model ema optimizer; do
+        cmp timed/checkpoints/latest/$file.safetensors counted/checkpoints/latest/$file.safetensors
+    done
+    "$DDPM" train --resume timed --steps $((steps + 2)) 2> said
+    [ "$(rows timed)" -eq $((steps + 2)) ]
+}
+
+@test "what is no time, or does not go together, is refused, and leaves no folder" {
+    for time in 5 0m 10x -3m 1m1h 1e3s '' inf 1.5.5m 'm'; do
+        run "$DDPM" train --data pictures --out refused --time "$time" "${small[@]}"
+        fails 2
+        says "option --time: got \"$time\", want a time such as 90s, 10m, 2h or 1h30m"
+    done
+    run "$DDPM" train --data pictures --out refused --time 5m --steps 4 "${small[@]}"
+    fails 2
+    says "options --time and --steps: want one of them"
+    run "$DDPM" train --data pictures --out refused --time 0.001s "${small[@]}"
+    fails 2
+    says "so 0 fit; want time for 10 at least"
+    [ ! -e refused ]
+    "$DDPM" train --data pictures --out run --steps 1 "${small[@]}" 2> said
+    run "$DDPM" train --resume run --time 5m
+    fails 2
+    says "option --time: is for new runs"
+}
