@@ -1,9 +1,11 @@
 /* Muon on one matrix: momentum, five Newton–Schulz iterations, the step. ops.inc has the formulas.
  *
- * The iterations work on x [least, most], the matrix or its transpose, whichever has fewer rows:
- * all their products have the small side as depth or as both sides. They are products of matrix
- * rows with a packed matrix, which is what gemm_rows does; the third product of an iteration packs
- * x as it lies, the first its transpose. */
+ * x [least, most] is the matrix or its transpose, whichever has fewer rows. An iteration multiplies
+ * x by P = a + b·A + c·A² with A = x·xᵀ. All P are polynomials of the first A, so they commute, and
+ * the next A is P·A·P. The iterations therefore run on the small matrices [least, least] alone and
+ * collect Q, the product of all P; x is read once for the first A and multiplied once by Q. With
+ * most = 9·least, a 3×3 convolution, that is a third of the multiplications. Every small matrix is
+ * symmetric: only tiles on and below the diagonal are computed, the others are copies. */
 #include <math.h>
 
 #include "kernels/cpu/conv.h"
@@ -17,8 +19,9 @@ enum { PIECE = 16384, PRODUCT_PIECE = 1 << 20 };
 struct muon {
     const struct ddpm_call *call;
     int64_t rows, columns, least, most;
-    float *x, *next, *gram, *polynomial, *packed;
-    double *squares; /* one of each piece */
+    float *x, *next, *packed;
+    float *a, *p, *q, *spare; /* [least, least] */
+    double *squares;          /* one of each piece */
     float clip, momentum, rest, scale, keep, rate;
 };
 
@@ -57,7 +60,7 @@ static ddpm_status muon_prepare(struct ddpm_call *call)
 {
     const struct muon m = layout(call);
     const int64_t numbers =
-        2 * room(m.least * m.most) + 2 * room(m.least * m.least) + packed_room(&m);
+        2 * room(m.least * m.most) + 4 * room(m.least * m.least) + packed_room(&m);
     call->scratch_bytes = (size_t)numbers * sizeof(float) + (size_t)pieces_of(&m) * sizeof(double);
     return DDPM_OK;
 }
@@ -66,9 +69,11 @@ static void place_buffers(struct muon *m)
 {
     m->x = m->call->scratch;
     m->next = m->x + room(m->least * m->most);
-    m->gram = m->next + room(m->least * m->most);
-    m->polynomial = m->gram + room(m->least * m->least);
-    m->packed = m->polynomial + room(m->least * m->least);
+    m->a = m->next + room(m->least * m->most);
+    m->p = m->a + room(m->least * m->least);
+    m->q = m->p + room(m->least * m->least);
+    m->spare = m->q + room(m->least * m->least);
+    m->packed = m->spare + room(m->least * m->least);
     m->squares = (double *)(void *)(m->packed + packed_room(m));
 }
 
@@ -114,13 +119,14 @@ static void step_range(void *context, int64_t begin, int64_t end, int thread)
 }
 
 /* y[rows,columns] = a[rows,depth]·(factor·b)[depth,columns] + keep·add; b as it lies, or turned:
- * [columns,depth]. add NULL: nothing; it has the shape of y. */
+ * [columns,depth]. add NULL: nothing; it has the shape of y. `symmetric`: y is, and has its upper
+ * half copied from the lower. */
 struct product {
     const float *a, *b, *add;
     float *packed, *y;
     int64_t rows, depth, columns;
     float factor, keep;
-    bool turned;
+    bool turned, symmetric;
 };
 
 static void pack_range(void *context, int64_t begin, int64_t end, int thread)
@@ -177,8 +183,21 @@ static void multiply_range(void *context, int64_t begin, int64_t end, int thread
     (void)thread;
     const struct product *p = context;
     const int64_t tiles = ddpm_ceil_div(p->rows, GEMM_ROWS);
-    for (int64_t i = begin; i < end; ++i)
-        multiply_tile(p, i % tiles * GEMM_ROWS, i / tiles);
+    for (int64_t i = begin; i < end; ++i) {
+        const int64_t first = i % tiles * GEMM_ROWS, panel = i / tiles;
+        if (!p->symmetric || panel * GEMM_COLUMNS < first + GEMM_ROWS)
+            multiply_tile(p, first, panel);
+    }
+}
+
+/* Rows of the upper half, from the columns of the lower. */
+static void mirror_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct product *p = context;
+    for (int64_t row = begin; row < end; ++row)
+        for (int64_t column = row + 1; column < p->columns; ++column)
+            p->y[row * p->columns + column] = p->y[column * p->columns + row];
 }
 
 static void multiply(const struct muon *m, const struct product *p)
@@ -189,46 +208,79 @@ static void multiply(const struct muon *m, const struct product *p)
     ddpm_parallel_for(threads, panels, 1 + PIECE / panel, pack_range, (void *)p);
     ddpm_parallel_for(threads, panels * tiles, 1 + PRODUCT_PIECE / (GEMM_ROWS * panel),
                       multiply_range, (void *)p);
+    if (p->symmetric)
+        ddpm_parallel_for(threads, p->rows, 1 + PIECE / p->columns, mirror_range, (void *)p);
 }
 
-/* x = a·x + (b·A + c·A·A)·x with A = x·xᵀ */
-static void iterate(struct muon *m)
+/* y = a·(factor·b) + keep·add, all [least, least] and symmetric. */
+static void multiply_small(const struct muon *m, const float *a, const float *b, float factor,
+                           const float *add, float keep, float *y)
+{
+    const struct product product = {.a = a,
+                                    .b = b,
+                                    .factor = factor,
+                                    .add = add,
+                                    .keep = keep,
+                                    .packed = m->packed,
+                                    .y = y,
+                                    .rows = m->least,
+                                    .depth = m->least,
+                                    .columns = m->least,
+                                    .symmetric = true};
+    multiply(m, &product);
+}
+
+static void swap(float **one, float **other)
+{
+    float *was = *one;
+    *one = *other;
+    *other = was;
+}
+
+/* P from A; Q = Q·P, or P at first; the next A unless this is the last. */
+static void iterate(struct muon *m, int iteration)
+{
+    multiply_small(m, m->a, m->a, (float)DDPM_MUON_C, m->a, (float)DDPM_MUON_B, m->p);
+    for (int64_t i = 0; i < m->least; ++i)
+        m->p[i * m->least + i] += (float)DDPM_MUON_A;
+    if (iteration < DDPM_MUON_ITERATIONS - 1) {
+        multiply_small(m, m->a, m->p, 1, NULL, 0, m->spare);
+        multiply_small(m, m->spare, m->p, 1, NULL, 0, m->a);
+    }
+    if (iteration == 0) {
+        swap(&m->q, &m->p);
+    } else {
+        multiply_small(m, m->q, m->p, 1, NULL, 0, m->spare);
+        swap(&m->q, &m->spare);
+    }
+}
+
+/* x of norm 1 becomes nearly orthogonal. */
+static void orthogonalize(struct muon *m)
 {
     const struct product gram = {.a = m->x,
                                  .b = m->x,
                                  .turned = true,
                                  .factor = 1,
                                  .packed = m->packed,
-                                 .y = m->gram,
+                                 .y = m->a,
                                  .rows = m->least,
                                  .depth = m->most,
-                                 .columns = m->least};
-    const struct product polynomial = {.a = m->gram,
-                                       .b = m->gram,
-                                       .factor = (float)DDPM_MUON_C,
-                                       .add = m->gram,
-                                       .keep = (float)DDPM_MUON_B,
-                                       .packed = m->packed,
-                                       .y = m->polynomial,
-                                       .rows = m->least,
-                                       .depth = m->least,
-                                       .columns = m->least};
-    const struct product next = {.a = m->polynomial,
+                                 .columns = m->least,
+                                 .symmetric = true};
+    multiply(m, &gram);
+    for (int i = 0; i < DDPM_MUON_ITERATIONS; ++i)
+        iterate(m, i);
+    const struct product last = {.a = m->q,
                                  .b = m->x,
                                  .factor = 1,
-                                 .add = m->x,
-                                 .keep = (float)DDPM_MUON_A,
                                  .packed = m->packed,
                                  .y = m->next,
                                  .rows = m->least,
                                  .depth = m->least,
                                  .columns = m->most};
-    multiply(m, &gram);
-    multiply(m, &polynomial);
-    multiply(m, &next);
-    float *done = m->x;
-    m->x = m->next;
-    m->next = done;
+    multiply(m, &last);
+    swap(&m->x, &m->next);
 }
 
 static ddpm_status muon_run(const struct ddpm_call *call)
@@ -254,8 +306,7 @@ static ddpm_status muon_run(const struct ddpm_call *call)
         squares += m.squares[i];
     m.scale = (float)(1 / (sqrt(squares) + 1e-7));
     ddpm_parallel_for(threads, count, PIECE, scale_range, &m);
-    for (int i = 0; i < DDPM_MUON_ITERATIONS; ++i)
-        iterate(&m);
+    orthogonalize(&m);
     ddpm_parallel_for(threads, count, PIECE, step_range, &m);
     return DDPM_OK;
 }
