@@ -51,7 +51,7 @@ struct ddpm_sampler_options {
     const char *sampler; /**< a name of ddpm_sampler_at(), or "auto"; NULL: as configured */
     int64_t steps;       /**< 0: see above */
     const char *spacing; /**< which noise levels the steps visit; NULL: see above */
-    int64_t batch;       /**< pictures drawn at once; 0: at most 16 */
+    int64_t batch;       /**< pictures drawn at once; 0: up to 16 */
     int64_t pictures; /**< the most that one draw will ask for, 0: unknown. With batch 0, they are
                          split into batches of equal size */
     int64_t height;   /**< pixels; 0: the configuration's */

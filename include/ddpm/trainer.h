@@ -162,10 +162,10 @@ DDPM_API ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
 
 /** How the validation loss is measured; all 0 if nothing is set aside. */
 struct ddpm_validation_plan {
-    int64_t set_aside;  /**< pictures that are not trained on */
-    int64_t trained_on; /**< pictures that are */
-    int64_t pictures;   /**< how many of each of the two are measured */
-    int64_t levels;     /**< noise levels per picture, 1 to 8; pictures take turns with the bands */
+    int64_t set_aside;    /**< pictures that are not trained on */
+    int64_t trained_on;   /**< pictures that are */
+    int64_t pictures;     /**< how many of each of the two are measured */
+    int64_t levels;       /**< noise levels per picture, 1 to 8; pictures cycle through the bands */
     double cost_in_steps; /**< cost of one measurement in training steps, counted in operations */
     double reserved[4];   /**< 0; for later versions */
 };
