@@ -2,7 +2,7 @@
  *
  *     torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)
  *
- * and its storage is stored elsewhere, identified by ('storage', torch.FloatStorage, KEY, device,
+ * and its storage is kept elsewhere, identified by ('storage', torch.FloatStorage, KEY, device,
  * numel):
  *
  *     zip file      archive/data.pkl, and archive/data/KEY for each storage
