@@ -1,16 +1,16 @@
 /** @file
- * ddpm.c, the whole interface.
+ * The whole public interface of ddpm.c.
  *
  *     status.h    status codes, error texts, version
- *     log.h       remarks
+ *     log.h       log messages
  *     config.h    options by name, from and to JSON
  *     network.h   devices; weights by name, the forward pass, files
  *     sampler.h   drawing pictures
  *     trainer.h   pictures to train on, training, checkpoints
- *     evaluate.h  how close pictures are to others
- *     likelihood.h  how likely a network holds pictures to be
+ *     evaluate.h  comparing drawn pictures with real ones
+ *     likelihood.h  how likely pictures are under a network
  *
- * README.md has a program that draws pictures; examples/ has larger ones. */
+ * README.md has a short program that draws pictures; examples/ has longer ones. */
 #ifndef DDPM_DDPM_H
 #define DDPM_DDPM_H
 

@@ -1,6 +1,6 @@
 /** @file
- * Where the library's few remarks go: skipped pictures, the precision that was chosen, what is done
- * without. The library is silent until a callback is set. */
+ * The library's few log messages: skipped pictures, the precision it chose, optional features that
+ * are missing. The library is silent until a callback is set. */
 #ifndef DDPM_LOG_H
 #define DDPM_LOG_H
 
@@ -10,21 +10,21 @@
 extern "C" {
 #endif
 
-/** How much a remark matters. */
+/** How important a message is. */
 typedef enum ddpm_log_level {
     DDPM_LOG_DEBUG,  /**< for people who work on the library */
-    DDPM_LOG_INFO,   /**< a choice that was made */
-    DDPM_LOG_WARNING /**< something is not as it should be; the work goes on */
+    DDPM_LOG_INFO,   /**< a choice the library made */
+    DDPM_LOG_WARNING /**< something is wrong, but the work continues */
 } ddpm_log_level;
 
-/** Called with one line of text, without a newline, from whatever thread has something to say:
- * threads of the library too, and several at once. The text is UTF-8 without control characters
- * (those of a file's name are written out, as in "a\nb.png"). It is borrowed for the duration of
- * the call. `user` is what was given to ddpm_set_log_callback(). */
+/** Called with one line of text, without a newline. Any thread may call it, the library's own
+ * included, and several may at once. The text is UTF-8 without control characters (those in a
+ * file's name are escaped, as in "a\nb.png") and is valid only during the call. `user` is the
+ * pointer given to ddpm_set_log_callback(). */
 typedef void ddpm_log_callback(void *user, ddpm_log_level level, const char *text);
 
-/** Set the callback of this process; NULL silences. Whatever `user` points to must outlive its use
- * by the callback. Not to be called while other threads are inside the library. */
+/** Set the callback of this process; NULL silences the library. What `user` points to must live as
+ * long as the callback is set. Do not call this while other threads are inside the library. */
 DDPM_API void ddpm_set_log_callback(ddpm_log_callback *callback, void *user);
 
 #ifdef __cplusplus

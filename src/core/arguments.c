@@ -1,4 +1,4 @@
-/* Checking what callers of the public interface hand over. */
+/* Checking the arguments of the public interface. */
 #include "core/arguments.h"
 
 #include <string.h>

@@ -30,7 +30,7 @@ static bool has_amx(void)
     return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & wanted) == wanted;
 }
 
-/* Linux saves the tiles (8 KB) only for processes that have asked for them. */
+/* Linux saves the tiles (8 KB) only for processes that ask for them. */
 static bool request_tiles(void)
 {
 #if defined(__linux__) && defined(SYS_arch_prctl)

@@ -12,7 +12,7 @@ enum ddpm_cpu_level {
     DDPM_CPU_AVX2,    /* AVX2, FMA, F16C */
     DDPM_CPU_AVX512,  /* AVX-512 F, BW, DQ, VL */
     DDPM_CPU_AVX512BF16,
-    DDPM_CPU_AMX, /* avx512bf16, and matrix tiles of bf16 that the system has let us use */
+    DDPM_CPU_AMX, /* avx512bf16, and bf16 matrix tiles that the system lets us use */
     DDPM_CPU_LEVEL_COUNT,
 };
 
@@ -22,9 +22,9 @@ const char *ddpm_cpu_level_name(enum ddpm_cpu_level level);
 /* Can this processor (and its operating system) run the level? */
 bool ddpm_cpu_supports(enum ddpm_cpu_level level);
 
-/* The level to use: the one called `name`, or by the environment variable DDPM_CPU where `name` is
- * NULL, or the best one. DDPM_ERROR_ARGUMENT for an unknown name, DDPM_ERROR_UNSUPPORTED for one
- * that the processor lacks. */
+/* The level to use: the one called `name`; if that is NULL, the one in the environment variable
+ * DDPM_CPU; else the best one. DDPM_ERROR_ARGUMENT for an unknown name, DDPM_ERROR_UNSUPPORTED for
+ * one that the processor lacks. */
 ddpm_status ddpm_cpu_choose_level(const char *name, enum ddpm_cpu_level *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* Error text per thread, and the log callback. */
+/* The error text of each thread, and the log callback. */
 #include "core/error.h"
 
 #include <errno.h>
@@ -55,8 +55,8 @@ const char *ddpm_version(void)
 
 ddpm_status ddpm_raise(ddpm_status status, const char *format, ...)
 {
-    /* The new text may quote the old one, so it is written beside it first. Names in it may hold
-     * anything: what is kept is one line of plain text. */
+    /* The new text may quote the old one, so write it to another buffer first. Names in it may hold
+     * any bytes; escape them to keep one line of plain text. */
     char text[MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);

@@ -7,22 +7,23 @@
 #include <ddpm/log.h>
 #include <ddpm/status.h>
 
-/* Store the text of a failure for the calling thread and return `status`, so that a function can
- * `return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %zu bytes, want %zu", path, got, want);` */
+/* Store the error text of the calling thread and return `status`, so that a function can `return
+ * ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %zu bytes, want %zu", path, got, want);` */
 ddpm_status ddpm_raise(ddpm_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 
-/* Put words before the current text ("while reading run/config.json: "), and return `status`. */
+/* Put a prefix before the current error text ("while reading run/config.json: ") and return
+ * `status`. */
 ddpm_status ddpm_raise_context(ddpm_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 
-/* DDPM_ERROR_IO with the words and what the system says of errno behind them. */
+/* DDPM_ERROR_IO with this text, followed by the system's message for errno. */
 ddpm_status ddpm_raise_errno(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
 
-/* DDPM_ERROR_MEMORY for `bytes` bytes that could not be had for `what`. */
+/* DDPM_ERROR_MEMORY: could not allocate `bytes` bytes for `what`. */
 ddpm_status ddpm_raise_memory(size_t bytes, const char *what) __attribute__((cold));
 
-/* Pass a failure on to the caller. */
+/* Return a failure to the caller. */
 #define DDPM_TRY(expression)                                                                       \
     do {                                                                                           \
         ddpm_status try_status_ = (expression);                                                    \
@@ -30,7 +31,7 @@ ddpm_status ddpm_raise_memory(size_t bytes, const char *what) __attribute__((col
             return try_status_;                                                                    \
     } while (0)
 
-/* Leave through a clean-up label, with the failure in a variable `status` of the function. */
+/* On failure, jump to a clean-up label with the function's variable `status` set. */
 #define DDPM_TRY_GOTO(label, expression)                                                           \
     do {                                                                                           \
         status = (expression);                                                                     \

@@ -1,4 +1,4 @@
-/* Control characters and bytes that are no UTF-8, written out. */
+/* Escape control characters and bytes that are not UTF-8. */
 #include "core/escape.h"
 
 #include <stdbool.h>
@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Bytes of the UTF-8 character at `s`, 0 when there is none. The shortest form only, no surrogates,
- * nothing above U+10FFFF. Stops at the 0 that ends the text, which continues no character. */
+/* How many bytes the UTF-8 character at `s` has; 0 if there is no valid one. Only the shortest form
+ * counts, no surrogates, nothing above U+10FFFF. Never reads past the terminating 0, which is not a
+ * continuation byte. */
 static size_t utf8_bytes(const unsigned char *s)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -41,7 +42,7 @@ size_t ddpm_escape_one(char out[DDPM_ESCAPE_BYTES], const char **text)
         *text += bytes;
         return bytes;
     }
-    ++*text; /* a C1 character comes out in two: its second byte alone is no UTF-8 */
+    ++*text; /* a C1 character takes two calls: its second byte alone is not UTF-8 */
     const char letter = (char)(*s == '\n' ? 'n' : *s == '\r' ? 'r' : *s == '\t' ? 't' : 0);
     return (size_t)(letter ? snprintf(out, DDPM_ESCAPE_BYTES, "\\%c", letter)
                            : snprintf(out, DDPM_ESCAPE_BYTES, "\\x%02X", *s));

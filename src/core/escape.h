@@ -1,29 +1,28 @@
 /* Text from outside (names of files, notes in them) made safe to show.
  *
- * A file may be called anything but 0 and '/': a line feed in its name would begin a line of its
- * own in a log, an escape character would command the terminal. So every text that is shown goes
- * through here first: error texts and remarks in core/error.c, whatever else the program prints in
- * the program.
+ * A file name may hold any byte but 0 and '/'. A line feed in it would start a new line in a log;
+ * an escape character would control the terminal. So every text is escaped before it is shown:
+ * error texts and log messages in core/error.c, other output in the program.
  *
  *     line feed, carriage return, tab                    \n \r \t
  *     other control characters (C0, DEL, C1 in UTF-8)    \x1B, byte by byte
  *     bytes that are not UTF-8                           \xFF, byte by byte
  *     all other UTF-8                                    as it is, the backslash too
  *
- * The result is valid UTF-8 on one line, and escaping it again changes nothing. */
+ * The result is one line of valid UTF-8. Escaping it again changes nothing. */
 #ifndef DDPM_CORE_ESCAPE_H
 #define DDPM_CORE_ESCAPE_H
 
 #include <stddef.h>
 
-/* Bytes of one escaped character at most, with the closing 0. */
+/* The most bytes that one escaped character takes, with the terminating 0. */
 enum { DDPM_ESCAPE_BYTES = 5 };
 
-/* The first character of *text, escaped, into `out`; *text moves behind it. Returns the bytes
+/* Write the first character of *text, escaped, to `out` and move *text past it. Returns the bytes
  * written, 0 at the end of the text. */
 size_t ddpm_escape_one(char out[DDPM_ESCAPE_BYTES], const char **text);
 
-/* All of `text` into out[bytes], which is returned. What does not fit is left out, never half a
+/* Escape all of `text` into out[bytes] and return it. Cuts off what does not fit, never within a
  * character. The two must not overlap. */
 char *ddpm_escape(char *out, size_t bytes, const char *text);
 

@@ -1,10 +1,10 @@
 /* Limits of memory and processor time.
  *
- * A controller (memory, cpu) lives in one hierarchy of groups: in one of version 1, or in that of
- * version 2. /proc/self/cgroup says which group of a hierarchy is ours, /proc/self/mountinfo where
- * the hierarchy is mounted and which group its topmost visible folder is. In a container that is
- * often the container's own group, or the whole path is seen but not what it is relative to; so
- * folders on the way that are not there are passed over. */
+ * A controller (memory, cpu) belongs to one hierarchy of groups: one of version 1, or the one of
+ * version 2. /proc/self/cgroup says which group of a hierarchy is ours. /proc/self/mountinfo says
+ * where the hierarchy is mounted and which group its topmost visible folder is. In a container that
+ * is often the container's own group; or we see the whole path, but not the folders above. So
+ * folders on the way that do not exist are skipped. */
 #include "core/limits.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ enum { PATH_BYTES = 4096 };
 /* Our group in the hierarchy of one controller. */
 struct group {
     char folder[PATH_BYTES];
-    size_t top; /* bytes of `folder` that are the topmost visible folder */
+    size_t top; /* length of the topmost visible folder's path, at the start of `folder` */
     bool first_version;
 };
 
@@ -32,7 +32,7 @@ static FILE *open_file(const char *folder, const char *name)
     return used > 0 && (size_t)used < sizeof path ? fopen(path, "r") : NULL;
 }
 
-/* The number behind `key` at the beginning of a line. */
+/* The number after `key` at the start of a line. */
 static bool read_number(const char *folder, const char *name, const char *key, long long *out)
 {
     char line[256], *end;
@@ -44,7 +44,7 @@ static bool read_number(const char *folder, const char *name, const char *key, l
             continue;
         errno = 0;
         const long long number = strtoll(line + length, &end, 10);
-        found = end != line + length && errno == 0; /* "max" is no number */
+        found = end != line + length && errno == 0; /* "max" is not a number */
         *out = found ? number : *out;
     }
     if (file)
@@ -90,7 +90,7 @@ static bool find_path(const char *root, const char *controller, bool first_versi
     return found;
 }
 
-/* mountinfo writes spaces and such as \040. */
+/* mountinfo escapes spaces and the like as \040. */
 static void decode(char *text)
 {
     char *to = text;
@@ -105,7 +105,8 @@ static void decode(char *text)
     *to = 0;
 }
 
-/* Of a line "36 35 0:33 TOP FOLDER options [fields…] - cgroup source memory,rw" of mountinfo. */
+/* Parse a line of mountinfo, "36 35 0:33 TOP FOLDER options [fields…] - cgroup source
+ * memory,rw". */
 struct mount {
     char *top, *folder, *type, *options;
 };
@@ -131,8 +132,8 @@ static bool split(char *line, struct mount *out)
     return true;
 }
 
-/* The folder of the group `path` under a mount; its topmost folder where the path leads elsewhere,
- * as it does when a container sees a part of the hierarchy only. */
+/* The folder of the group `path` under a mount; the topmost folder if the path is outside the
+ * mount, as when a container sees only part of the hierarchy. */
 static bool place(const char *root, const struct mount *mount, const char *path, struct group *out)
 {
     const size_t top = strcmp(mount->top, "/") == 0 ? 0 : strlen(mount->top);
@@ -167,7 +168,7 @@ static bool find_group(const char *root, const char *controller, bool first_vers
     return found;
 }
 
-/* Call `look` for our group and every one above it; the least answer counts. */
+/* Call `look` for our group and every group above it; the smallest answer counts. */
 static long long least_on_the_way(const char *root, const char *controller,
                                   long long (*look)(const struct group *group, bool own))
 {
@@ -185,16 +186,16 @@ static long long least_on_the_way(const char *root, const char *controller,
     }
 }
 
-/* Pages of files that nobody uses now are given back before a limit is felt. */
+/* The system drops cached file pages that are not in use before it enforces a limit. */
 static long long memory_left(const struct group *group, bool own)
 {
     const bool v1 = group->first_version;
     long long limit = LLONG_MAX, high = LLONG_MAX, used = 0, cache = 0, counts = 1;
-    /* In version 1 a group may leave what is below it alone. */
+    /* In version 1 a group need not limit the groups below it. */
     if (v1 && !own && read_number(group->folder, "/memory.use_hierarchy", "", &counts) && !counts)
         return LLONG_MAX;
     (void)read_number(group->folder, v1 ? "/memory.limit_in_bytes" : "/memory.max", "", &limit);
-    if (!v1) /* above it the system slows the process down instead of ending it */
+    if (!v1) /* above it the system slows the process down instead of killing it */
         (void)read_number(group->folder, "/memory.high", "", &high);
     limit = high < limit ? high : limit;
     if (limit == LLONG_MAX)
@@ -231,7 +232,8 @@ int ddpm_processor_quota(const char *root)
     return granted < INT_MAX ? (int)granted : INT_MAX;
 }
 
-/* What a resource limit leaves; the file counts in kB what has been taken, written or not. */
+/* How much a resource limit leaves. The file gives in kB what is allocated, whether touched or
+ * not. */
 static long long left_of(const char *root, int resource, const char *key)
 {
     struct rlimit limit;
@@ -243,7 +245,7 @@ static long long left_of(const char *root, int resource, const char *key)
     return taken < most / 1024 ? most - 1024 * taken : 0;
 }
 
-/* Where the system promises no more than it has, a promise counts as much as a page. */
+/* If the system does not overcommit memory, allocations count even before they are touched. */
 static long long left_to_commit(const char *root)
 {
     long long mode, limit, committed;
@@ -259,8 +261,8 @@ static long long least_of(long long a, long long b)
     return a < b ? a : b;
 }
 
-/* Pages that this process has been promised and not written yet are free for the system and its
- * groups, not for the next plan. */
+/* Pages that this process has allocated but not touched yet look free to the system and its groups,
+ * but are not free for the next plan. */
 size_t ddpm_memory_available(const char *root, size_t promised)
 {
     long long free_kb, resident_kb;

@@ -1,4 +1,4 @@
-/* Memory that fails as a status. */
+/* Allocations that return a status. */
 #include "core/memory.h"
 
 #include <stdarg.h>
@@ -39,7 +39,7 @@ ddpm_status ddpm_grow_array(void **array, size_t *capacity, size_t need, size_t 
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
-/* Lies right before an aligned buffer. */
+/* Stored right before an aligned buffer. */
 struct header {
     void *block; /* to be freed */
     size_t bytes;
@@ -47,8 +47,8 @@ struct header {
 
 static atomic_size_t aligned_bytes;
 
-/* calloc takes large blocks from the system, where they are zero without being touched: the threads
- * that work in a page first also wait for it. */
+/* calloc gets large blocks from the system already zeroed, without touching them. So the thread
+ * that first works in a page is the one that waits for it. */
 ddpm_status ddpm_new_aligned(void **out, size_t bytes, const char *what)
 {
     const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : DDPM_ALIGNMENT;
@@ -64,7 +64,7 @@ ddpm_status ddpm_new_aligned(void **out, size_t bytes, const char *what)
     const struct header header = {block, bytes};
     memcpy(buffer - sizeof header, &header, sizeof header);
     atomic_fetch_add(&aligned_bytes, bytes);
-    if (alignment == HUGE_PAGE) /* a wish: the run is right without it */
+    if (alignment == HUGE_PAGE) /* only a hint: results do not depend on it */
         (void)madvise(buffer, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     *out = buffer;
     return DDPM_OK;

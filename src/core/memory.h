@@ -1,4 +1,4 @@
-/* Memory that fails as a status, with overflow checked. */
+/* Allocations that return a status and check for overflow. */
 #ifndef DDPM_CORE_MEMORY_H
 #define DDPM_CORE_MEMORY_H
 
@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 
-/* All large buffers start on such a boundary: a cache line and the widest vector. */
+/* The alignment of all large buffers: a cache line, and the widest vector. */
 #define DDPM_ALIGNMENT ((size_t)64)
 
 static inline size_t ddpm_align_up(size_t bytes)
@@ -26,18 +26,18 @@ ddpm_status ddpm_new_array(void **out, size_t count, size_t size, const char *wh
 ddpm_status ddpm_grow_array(void **array, size_t *capacity, size_t need, size_t size,
                             const char *what);
 
-/* Large, aligned, zeroed buffer (huge pages where the system grants them), whose pages the system
- * hands out when they are first written. Free with ddpm_free_aligned(). */
+/* Large, aligned, zeroed buffer, with huge pages if the system grants them. The system provides its
+ * pages when they are first written. Free with ddpm_free_aligned(). */
 ddpm_status ddpm_new_aligned(void **out, size_t bytes, const char *what);
 void ddpm_free_aligned(void *buffer);
 
-/* Bytes of all such buffers, whether they have been written or not. */
+/* Bytes in all such buffers, whether written or not. */
 size_t ddpm_aligned_bytes(void);
 
-/* Copy of a string, or NULL text as NULL. */
+/* Copy a string; the copy of NULL is NULL. */
 ddpm_status ddpm_copy_string(char **out, const char *text);
 
-/* printf into fresh memory. Free with free(). */
+/* printf into newly allocated memory. Free with free(). */
 ddpm_status ddpm_format(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -16,8 +16,8 @@ static int flags_of(const struct ddpm_plugin *plugin)
     return RTLD_NOW | (plugin->global ? RTLD_GLOBAL : RTLD_LOCAL);
 }
 
-/* dlopen, unless the file is not there at all: then the next place is looked at. A file that is
- * there but does not load is an error worth its text. */
+/* dlopen a file if it exists; if not, the caller tries the next place. A file that exists but does
+ * not load is an error to report. */
 static ddpm_status open_file(const struct ddpm_plugin *plugin, const char *path, void **library)
 {
     *library = NULL;
@@ -30,8 +30,9 @@ static ddpm_status open_file(const struct ddpm_plugin *plugin, const char *path,
     return DDPM_OK;
 }
 
-/* Next to the object that holds this function, in ddpm/ beside it (the installed library), and in
- * the library folder's ddpm/ beside its folder (the installed program). */
+/* Look next to the library or program that contains this function, in ddpm/ beside it (the
+ * installed library), and in ddpm/ of the library folder beside its folder (the installed
+ * program). */
 static ddpm_status open_beside(const struct ddpm_plugin *plugin, void **library)
 {
     *library = NULL;
@@ -81,6 +82,7 @@ ddpm_status ddpm_plugin_find(const struct ddpm_plugin *plugin, void *library, co
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
                           "%s has no %s: it is not a plug-in of this program", plugin->file,
                           symbol);
-    memcpy(function, &address, sizeof address); /* ISO C has no cast from object to function */
+    memcpy(function, &address,
+           sizeof address); /* ISO C cannot cast an object pointer to a function pointer */
     return DDPM_OK;
 }

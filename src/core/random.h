@@ -1,8 +1,8 @@
 /* Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
  * 1, 2, 3", SC 2011).
  *
- * Every number is a pure function of (seed, stream, step, sample, index): nothing is carried from
- * one draw to the next, so resuming, thread counts and device counts never change a number.
+ * Every number is a pure function of (seed, stream, step, sample, index). There is no state, so
+ * resuming, thread counts and device counts never change a number.
  *
  *     key     = seed (64 bits)
  *     counter = { block, sample, step, stream }   block = index / 4
@@ -24,17 +24,17 @@ enum ddpm_stream {
     DDPM_STREAM_SAMPLE_INIT = 6, /* x_T: sample = picture */
     DDPM_STREAM_SAMPLE_STEP = 7, /* z of the reverse step: step = t, sample = picture */
     DDPM_STREAM_SYNTHETIC = 8,   /* procedural pictures: sample = picture */
-    DDPM_STREAM_BENCH = 9,       /* contents that do not matter */
-    DDPM_STREAM_KNOWN = 10,      /* noise of pixels that a mask keeps: numbered as SAMPLE_STEP */
+    DDPM_STREAM_BENCH = 9,       /* arbitrary values */
+    DDPM_STREAM_KNOWN = 10,      /* noise of pixels that a mask keeps: numbered like SAMPLE_STEP */
     DDPM_STREAM_OFFSET = 11,     /* offset noise of training */
-    DDPM_STREAM_VALIDATION = 12, /* crop and noise of validation: sample and step = hash of what the
-                                    picture holds, with the noise level */
+    DDPM_STREAM_VALIDATION = 12, /* crop and noise of validation: sample and step = hash of the
+                                    picture's content, with the noise level */
     DDPM_STREAM_LIKELIHOOD = 13, /* likelihood of pictures: sample = picture, step = t for noise, or
-                                    one of those below plus a number */
+                                    one of the values below plus a number */
 };
 
-/* Steps of DDPM_STREAM_LIKELIHOOD beside timesteps. */
-#define DDPM_LIKELIHOOD_LEVEL (1u << 28) /* plus a stratum: which timestep stands for it */
+/* Steps of DDPM_STREAM_LIKELIHOOD other than timesteps. */
+#define DDPM_LIKELIHOOD_LEVEL (1u << 28) /* plus a stratum: which of its timesteps is used */
 #define DDPM_LIKELIHOOD_BYTE (2u << 28)  /* where a byte's value lies in its bin */
 #define DDPM_LIKELIHOOD_PROBE (3u << 28) /* plus a number: the signs of a probe */
 
@@ -74,7 +74,8 @@ static inline uint32_t ddpm_below(uint32_t bits, uint32_t bound)
     return (uint32_t)(((uint64_t)bits * bound) >> 32);
 }
 
-/* Four standard normals from one block, by Box-Muller: (0,1) make one pair, (2,3) the other. */
+/* Four standard normals from one block, by Box-Muller: integers 0 and 1 make one pair, 2 and 3 the
+ * other. */
 static inline void ddpm_normal4(struct ddpm_random4 r, float out[4])
 {
     for (int pair = 0; pair < 2; ++pair) {
@@ -89,8 +90,8 @@ static inline void ddpm_normal4(struct ddpm_random4 r, float out[4])
 void ddpm_fill_normal(float *out, int64_t count, uint64_t seed, uint32_t stream, uint32_t step,
                       uint32_t sample);
 
-/* The place of item `index` in the permutation of [0, count) named by (seed, epoch): a six-round
- * Feistel cipher on the next even power of two, walked until it lands inside. Random access, no
+/* The place of item `index` in the permutation of [0, count) for (seed, epoch): a six-round Feistel
+ * cipher on the next even power of two, repeated until the result is inside. Random access, no
  * table. count in [1, 2^31]. */
 uint32_t ddpm_permute(uint32_t index, uint32_t count, uint64_t seed, uint32_t epoch);
 

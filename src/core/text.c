@@ -1,4 +1,4 @@
-/* Text in C's form. */
+/* Text in the C locale. */
 #include "core/text.h"
 
 #include <pthread.h>
@@ -7,15 +7,15 @@
 #include <string.h>
 
 static pthread_once_t made = PTHREAD_ONCE_INIT;
-static locale_t c_locale; /* never freed: threads may still be using it at exit */
+static locale_t c_locale; /* never freed: threads may still use it at exit */
 
-/* The C library has this one ready and takes no memory for it. */
+/* The C library has this locale built in and allocates nothing for it. */
 static void make_c_locale(void)
 {
     c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
-/* Without a locale of our own uselocale() changes nothing and numbers are the host's. */
+/* If we have no locale object, uselocale() changes nothing and numbers follow the host's locale. */
 locale_t ddpm_enter_c_locale(void)
 {
     pthread_once(&made, make_c_locale);

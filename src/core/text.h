@@ -1,7 +1,7 @@
-/* Text in C's form, whatever locale the host program has chosen: 0.5 is "0.5" to us where it is
- * "0,5" to the host's own printf, and "I" is the capital of "i" in Turkey too. The locale is a
- * property of the process or of a thread, and not ours to change: these functions put C's in force
- * for the calling thread alone, and put back what they found. */
+/* Text in the C locale, whatever locale the host program uses: 0.5 is "0.5" here even if the host's
+ * printf writes "0,5", and "I" is the capital of "i" in Turkish too. The locale belongs to the
+ * process or thread and is not ours to change. These functions switch only the calling thread to
+ * the C locale and switch it back. */
 #ifndef DDPM_CORE_TEXT_H
 #define DDPM_CORE_TEXT_H
 
@@ -10,24 +10,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* strtod(): *end is where the number ends, `text` when there is none. */
+/* strtod(): *end is where the number ends, or `text` if there is none. */
 double ddpm_parse_double(const char *text, char **end);
 
-/* snprintf() and vsnprintf(), wherever a text may hold a number with a point. */
+/* snprintf() and vsnprintf(), for text that may hold a number with a decimal point. */
 int ddpm_print(char *buffer, size_t bytes, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int ddpm_vprint(char *buffer, size_t bytes, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
 
-/* C's locale for calls of another library that reads or writes numbers. Every enter wants its
- * leave, on the same thread, with what it returned. */
+/* Switch to the C locale around calls of another library that reads or writes numbers. Pair every
+ * enter with a leave on the same thread, which takes what enter returned. */
 locale_t ddpm_enter_c_locale(void);
 void ddpm_leave_c_locale(locale_t before);
 
-/* The system's words for an errno, in English: the rest of the sentence is, too. */
+/* The system's message for an errno, in English like the rest of the error text. */
 const char *ddpm_system_words(int error);
 
-/* The same but for the case of the letters A to Z? */
+/* Are the two equal, ignoring the case of the letters A to Z? */
 bool ddpm_same_word(const char *a, const char *b);
 
 #endif

@@ -1,13 +1,13 @@
 /* Data-parallel loops over a small pool of threads, one pool for each thread that starts loops.
  *
- * A job is a number of chunks. Its whole progress is one word, {threads, chunks, next}: whoever
- * moves `next` on by a compare-and-swap owns that chunk, and knows by it that the job is still
- * running. The caller works too and returns when all chunks are done; a worker that wakes late
- * finds nothing left, and nobody waits for it. That matters where other programs want the
- * processors: a descheduled worker holds up only the chunk it is at.
+ * A job is a number of chunks. One word holds its whole progress, {threads, chunks, next}. A thread
+ * that advances `next` by compare-and-swap owns that chunk, and so knows that the job is still
+ * running. The caller works too and returns when all chunks are done. A worker that wakes late
+ * finds nothing left, and nobody waits for it. This matters when other programs compete for the
+ * processors: a descheduled worker delays only its current chunk.
  *
- * Waiting threads spin for some microseconds, which bridges the gap between two kernels of a step,
- * and then sleep. */
+ * Waiting threads spin for some microseconds, to bridge the gap between two kernels of a step, and
+ * then sleep. */
 #define _GNU_SOURCE
 #include "core/threads.h"
 
@@ -25,8 +25,8 @@
 #include "core/limits.h"
 #include "core/text.h"
 
-/* Helgrind does not know atomics. A build for it (tests/threads/helgrind.supp) is told by hand what
- * they order; others see nothing of this. */
+/* Helgrind does not understand atomics. A build for it (tests/threads/helgrind.supp) annotates by
+ * hand what they order; in other builds these macros do nothing. */
 #ifdef DDPM_HELGRIND
 #include <valgrind/helgrind.h>
 #define TELL_PUBLISHED(atomic) ANNOTATE_HAPPENS_BEFORE(atomic)
@@ -54,7 +54,7 @@ struct worker {
 struct pool {
     atomic_uint_fast64_t progress; /* threads that may take part, chunks, next */
     atomic_int_fast64_t done;      /* chunks of the running job */
-    /* The running job; read only by who owns a chunk of it. */
+    /* The running job; only the owner of one of its chunks may read it. */
     ddpm_range_function *function;
     void *context;
     int64_t count, grain;
@@ -64,7 +64,7 @@ struct pool {
     atomic_int sleeping; /* workers */
     atomic_bool caller_sleeps;
     bool stop;
-    bool refused; /* by the system: do not ask for more workers */
+    bool refused; /* the system refused a thread: do not try to start more */
     int workers;
     struct worker worker[MAX_WORKERS];
 };
@@ -73,7 +73,7 @@ static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t pool_key;
 static bool key_made;
 
-/* A loop inside a loop runs on its thread alone. */
+/* A nested loop runs on one thread. */
 static _Thread_local bool inside_loop;
 
 static inline void relax(void)
@@ -85,9 +85,9 @@ static inline void relax(void)
 #endif
 }
 
-/* Inside a loop, on every thread alike, results too small for a normal number are zero, and so are
- * such operands: processors take a hundred cycles for each, and tails of activations and averages
- * of gradients that vanish are full of them. Returns what leave_loop() restores. */
+/* Inside a loop, every thread treats subnormal results and operands as zero. Each costs a hundred
+ * cycles, and tails of activations and averages of vanishing gradients are full of them. Returns
+ * the state that leave_loop() restores. */
 static inline unsigned enter_loop(void)
 {
 #if defined(__x86_64__)
@@ -123,7 +123,7 @@ static inline bool is_open(uint64_t progress, int number)
     return next_of(progress) < chunks_of(progress) && number < (int)(progress >> (2 * NEXT_BITS));
 }
 
-/* Do chunks of the job until none is left. */
+/* Work on chunks of the job until none is left. */
 static void work_on(struct pool *pool, int number)
 {
     uint64_t progress = atomic_load_explicit(&pool->progress, memory_order_acquire);
@@ -203,14 +203,14 @@ const char *ddpm_thread_words(int error)
     return ddpm_system_words(error);
 }
 
-/* Once for each pool: fewer threads give the same numbers, later. */
+/* Warn once for each pool: fewer threads give the same numbers, more slowly. */
 static void say_refused(const struct pool *pool, int workers, int error)
 {
     ddpm_log(DDPM_LOG_WARNING, "computing with %d of %d threads: %s", pool->workers + 1,
              workers + 1, ddpm_thread_words(error));
 }
 
-/* The calling thread's pool, with at least `workers` workers if they can be had. NULL when there is
+/* The calling thread's pool, with at least `workers` workers if the system allows. NULL if there is
  * no memory for it. */
 static struct pool *find_pool(int workers)
 {
@@ -232,7 +232,7 @@ static struct pool *find_pool(int workers)
         pthread_cond_init(&pool->work, NULL);
         pthread_cond_init(&pool->finished, NULL);
     }
-    /* Signals are for the host program's threads. */
+    /* Leave signals to the host program's threads. */
     sigset_t all, before;
     if (pool->workers < workers && pool->workers < MAX_WORKERS && !pool->refused) {
         int error = 0;
@@ -281,7 +281,7 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
     if (grain < 1)
         grain = 1;
     while ((count + grain - 1) / grain > MAX_CHUNKS)
-        grain *= 2; /* depends on count alone */
+        grain *= 2; /* depends only on count */
     const int64_t chunks = (count + grain - 1) / grain;
     if (threads > MAX_WORKERS + 1)
         threads = MAX_WORKERS + 1;
@@ -312,8 +312,8 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
     leave_loop(before);
 }
 
-/* Processors that this thread may run on: cpusets and taskset. The set has as many bits as the
- * machine may have processors, so it is tried with more until it is enough. */
+/* How many processors this thread may run on, given cpusets and taskset. The set needs a bit for
+ * every possible processor of the machine, so try larger sets until one is large enough. */
 static int allowed_processors(void)
 {
     for (int most = CPU_SETSIZE; most <= 1 << 20; most *= 4) {
@@ -347,7 +347,8 @@ static void read_quota(void)
                  allowed_processors());
 }
 
-/* The quota is read once: threads that it would make wait are worse than too few after it grew. */
+/* Read the quota once. Too few threads after it grew are better than threads that it keeps
+ * waiting. */
 int ddpm_processor_count(void)
 {
     pthread_once(&quota_once, read_quota);

@@ -1,4 +1,4 @@
-/* Data-parallel loops. The pool of threads behind them is threads.c. */
+/* Data-parallel loops. threads.c has the pool of threads behind them. */
 #ifndef DDPM_CORE_THREADS_H
 #define DDPM_CORE_THREADS_H
 
@@ -9,22 +9,22 @@
 typedef void ddpm_range_function(void *context, int64_t begin, int64_t end, int thread);
 
 /* Run `function` over [0, count) on up to `threads` threads and wait. The range is cut into chunks
- * of `grain` iterations (the last may be shorter), handed out dynamically; a chunk's bounds never
- * depend on the number of threads, so a reduction that keeps one partial result per chunk is the
- * same for every thread count. Inside, subnormal numbers are zero on x86-64; the caller's mode is
- * put back afterwards. */
+ * of `grain` iterations (the last may be shorter), handed out dynamically. A chunk's bounds never
+ * depend on the number of threads, so a reduction that keeps one partial result per chunk gives the
+ * same result for every thread count. On x86-64, subnormal numbers are zero inside; the caller's
+ * mode is restored afterwards. */
 void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_function *function,
                        void *context);
 
-/* Words for an error of pthread_create(): why, and what helps. Ends without a point. */
+/* Text for an error of pthread_create(): the reason and the remedy. No full stop at the end. */
 const char *ddpm_thread_words(int error);
 
 /* Processors this process may use, at least 1: those of its affinity, or fewer where control groups
  * grant less processor time. */
 int ddpm_processor_count(void);
 
-/* From now on ddpm_processor_count() says at most `most`, at least 1: other processes work on the
- * same processors. */
+/* Limit ddpm_processor_count() to `most`, at least 1, because other processes use the same
+ * processors. */
 void ddpm_limit_processors(int most);
 
 #endif

@@ -1,4 +1,4 @@
-/* Hashes of contents, kept in a file between two starts of a run. */
+/* Hashes of the pictures' content, kept in a file for when the run is resumed. */
 #include "data/content.h"
 
 #include <pthread.h>
@@ -87,7 +87,8 @@ static ddpm_status hash_all(struct hashing *hashing)
     return hashing->status;
 }
 
-/* What was kept of as many pictures, or NULL. A file that does not hold that is made anew. */
+/* Read the kept hashes of this many pictures, or NULL. A file with any other content will be
+ * rewritten. */
 static ddpm_status read_kept(struct ddpm_content **out, const char *path, int64_t count)
 {
     struct ddpm_npy npy;
@@ -100,7 +101,7 @@ static ddpm_status read_kept(struct ddpm_content **out, const char *path, int64_
     if (npy.dtype == DDPM_NPY_I64 && npy.rank == 2 && npy.shape[0] == count && npy.shape[1] == 2)
         status = ddpm_new_array((void **)out, (size_t)count, sizeof **out, "hashes of pictures");
     if (*out)
-        memcpy(*out, npy.data, npy.bytes); /* which may lie unaligned */
+        memcpy(*out, npy.data, npy.bytes); /* the source may be unaligned */
     ddpm_npy_close(&npy);
     return status;
 }

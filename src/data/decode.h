@@ -1,5 +1,5 @@
-/* Between picture.c and the decoders: one file per codec, one row each in the table of picture.c.
- */
+/* The interface between picture.c and the decoders: one file per codec, and one row each in
+ * picture.c's table. */
 #ifndef DDPM_DATA_DECODE_H
 #define DDPM_DATA_DECODE_H
 
@@ -7,8 +7,8 @@
 
 #include "data/picture.h"
 
-/* What a decoder delivers: 8 bits per sample, samples interleaved. The value is the number of
- * samples except CMYK. */
+/* What a decoder outputs: 8 bits per sample, interleaved. Except for CMYK, the value is the number
+ * of samples. */
 enum ddpm_pixel_mode {
     DDPM_PIXEL_GREY = 1,
     DDPM_PIXEL_GREY_ALPHA = 2,
@@ -35,58 +35,58 @@ struct ddpm_decoder {
 extern const struct ddpm_decoder ddpm_decoder_jpeg, ddpm_decoder_png, ddpm_decoder_webp,
     ddpm_decoder_tiff, ddpm_decoder_bmp;
 
-/* Judge the size that a header states: at least 1x1, at most DDPM_PICTURE_SIDE_LIMIT on a side, at
- * most the limit of pixels. To be called before the codec's library is let near the picture, for
- * libraries allocate rows and tables by the header alone. */
+/* Check the size stated in a header: at least 1x1, at most DDPM_PICTURE_SIDE_LIMIT on a side, at
+ * most the pixel limit. Call it before the codec's library sees the picture, since libraries
+ * allocate rows and tables from the header alone. */
 ddpm_status ddpm_decoding_judge(const struct ddpm_decoding *decoding, int64_t height,
                                 int64_t width);
 
-/* The same, then room for the pixels. */
+/* The same, then allocate the pixels. */
 ddpm_status ddpm_decoding_start(struct ddpm_decoding *decoding, int64_t height, int64_t width,
                                 enum ddpm_pixel_mode mode);
 
-/* The picture decodes, yet something is wrong with the file: `text` lives for ever. The first
- * remark is kept. */
+/* Note a problem with a file that decodes all the same. `text` must be a constant. The first remark
+ * is kept. */
 void ddpm_decoding_remark(struct ddpm_decoding *decoding, const char *text);
 #define DDPM_REMARK_NO_END "the end of the file is missing; all pixels were there"
 #define DDPM_REMARK_DAMAGED "part of the file is damaged or out of place; decoded all the same"
 
-/* Bytes that a codec may take beside the pixels: its share of the bound in picture.h. */
+/* Bytes that a codec may use besides the pixels: its share of the bound in picture.h. */
 size_t ddpm_decoding_budget(int64_t height, int64_t width);
 
-/* The one text for files that end too early. */
+/* The error for files that end too early. */
 ddpm_status ddpm_decoding_truncated(const struct ddpm_decoding *decoding);
 
 /* Orientation (1 to 8) in an EXIF block, that is a TIFF header and its first directory, with or
- * without "Exif\0\0" before it; 0 when there is none or the block is malformed, 1 for a value that
- * means nothing. Any whole number will do, as for Pillow: SHORT, LONG, or signed. */
+ * without "Exif\0\0" before it; 0 if there is none or the block is malformed, 1 for an undefined
+ * value. Like Pillow, accept any integer type: SHORT, LONG, or signed. */
 int ddpm_exif_orientation(const uint8_t *bytes, size_t size);
 
-/* The same in an XMP packet, as tiff:Orientation, which counts where EXIF has none. */
+/* The same from tiff:Orientation in an XMP packet, which counts if EXIF has none. */
 int ddpm_xmp_orientation(const uint8_t *bytes, size_t size);
 
-/* An entry of the first directory of a TIFF file, classic or big, found without any library. */
+/* An entry of the first directory of a TIFF file, classic or big, read without a library. */
 struct ddpm_tiff_entry {
     int type;       /* 3 SHORT, 4 LONG, 16 LONG8, … */
     uint64_t count; /* values */
     uint64_t value; /* the first one, of an integer type; 0 otherwise */
 };
 
-/* Find the first entry of `tag`, which is the one that counts; zeros without one. */
+/* Find the first entry with `tag`, which is the one that counts; zeros if there is none. */
 bool ddpm_tiff_find(const uint8_t *bytes, size_t size, int tag, struct ddpm_tiff_entry *entry);
 
-/* Bytes that the values of all entries take, as the directory claims. */
+/* Bytes that the values of all entries take, according to the directory. */
 uint64_t ddpm_tiff_claimed_bytes(const uint8_t *bytes, size_t size);
 
-/* What the chunks of a PNG file say beside the picture. */
+/* What the chunks of a PNG file tell us apart from the pixels. */
 struct ddpm_png_look {
     int orientation;
-    size_t cut;         /* where the IDAT chunk begins that the end of the file cuts; 0 = none */
-    uint32_t cut_bytes; /* of its data that are there */
+    size_t cut; /* where the IDAT chunk starts that is cut off by the end of the file; 0 = none */
+    uint32_t cut_bytes; /* how many bytes of its data there are */
 };
 
-/* Walk over the chunks. DDPM_ERROR_FORMAT for a wrong checksum of a chunk that decides what the
- * picture is (IHDR, PLTE); other wrong ones, and a file without IEND, are remarked upon. */
+/* Walk over the chunks. DDPM_ERROR_FORMAT for a wrong checksum of a chunk that defines the picture
+ * (IHDR, PLTE). Other wrong checksums, and a missing IEND, give a remark. */
 ddpm_status ddpm_png_look(struct ddpm_decoding *decoding, struct ddpm_png_look *look);
 
 #endif

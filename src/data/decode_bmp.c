@@ -1,11 +1,11 @@
-/* BMP (Windows bitmap), read without a library.
+/* A BMP (Windows bitmap) reader of our own.
  *
  * Layout, little-endian: "BM", file size, 4 reserved bytes, u32 offset of the pixels; then a header
  * whose first u32 is its own size: 12 (OS/2: u16 width, height, planes, bits), or 40 and more (i32
  * width, height, u16 planes, bits, u32 compression, image size, …, u32 colours at 32, bit masks at
  * 40). Then the palette (3 bytes an entry for OS/2, 4 otherwise), then rows padded to 4 bytes,
- * bottom row first unless the height is negative. Read: 1, 2, 4, 8 bits with palette, 16, 24 and
- * 32 bits with or without masks, RLE4 and RLE8. */
+ * bottom row first unless the height is negative. Supported: 1, 2, 4, 8 bits with palette, 16, 24
+ * and 32 bits with or without masks, RLE4 and RLE8. */
 #include <string.h>
 
 #include "data/decode.h"
@@ -19,7 +19,7 @@ struct bmp {
     bool top_down;
     unsigned bits, compression;
     uint32_t masks[4];       /* red, green, blue, alpha */
-    uint8_t palette[256][3]; /* RGB; black where the file has none */
+    uint8_t palette[256][3]; /* RGB; black for entries that the file lacks */
 };
 
 static uint32_t little(const uint8_t *at, int bytes)
@@ -35,7 +35,7 @@ static ddpm_status raise_short(const struct bmp *bmp)
     return ddpm_raise(DDPM_ERROR_FORMAT, "truncated: %zu bytes do not hold a header", bmp->size);
 }
 
-/* `end` is where the header ends, and becomes where the masks end. */
+/* `end` is the end of the header; it becomes the end of the masks. */
 static ddpm_status read_masks(struct bmp *bmp, size_t header, size_t *end)
 {
     static const uint32_t masks16[4] = {0x7C00, 0x03E0, 0x001F, 0};
@@ -43,8 +43,8 @@ static ddpm_status read_masks(struct bmp *bmp, size_t header, size_t *end)
     memcpy(bmp->masks, bmp->bits == 16 ? masks16 : masks32, sizeof bmp->masks);
     if (bmp->compression != BITFIELDS && bmp->compression != ALPHA_BITFIELDS)
         return DDPM_OK;
-    /* Masks stand behind the first 40 bytes of the header: as part of a longer one, or after it.
-     * The fourth is part of longer headers only. */
+    /* Masks follow the first 40 bytes of the header: inside a longer header, or after it. Only
+     * longer headers have the fourth. */
     const size_t count = header >= 56 || bmp->compression == ALPHA_BITFIELDS ? 4 : 3;
     if (*end < 54 + 4 * count)
         *end = 54 + 4 * count;
@@ -55,7 +55,7 @@ static ddpm_status read_masks(struct bmp *bmp, size_t header, size_t *end)
         bmp->masks[i] = little(bmp->bytes + 54 + 4 * i, 4);
         all |= bmp->masks[i];
     }
-    if (all == 0 && bmp->bits == 32) { /* no masks at all: the usual ones, with alpha */
+    if (all == 0 && bmp->bits == 32) { /* no masks: use the usual ones, with alpha */
         memcpy(bmp->masks, masks32, sizeof bmp->masks);
         bmp->masks[3] = 0xFF000000;
     } else if (all == 0) {
@@ -64,7 +64,7 @@ static ddpm_status read_masks(struct bmp *bmp, size_t header, size_t *end)
     return DDPM_OK;
 }
 
-/* `end` is where the header ends, and becomes where the palette ends. */
+/* `end` is the end of the header; it becomes the end of the palette. */
 static void read_palette(struct bmp *bmp, size_t header, size_t *end)
 {
     const size_t entry = header == 12 ? 3 : 4, most = (size_t)1 << bmp->bits;
@@ -123,8 +123,8 @@ static ddpm_status read_header(struct bmp *bmp)
     bmp->top_down = bmp->height < 0;
     if (bmp->top_down)
         bmp->height = -bmp->height;
-    /* In the longer headers of OS/2 2 the numbers mean other things: 3 is a fax code, 4 is RLE24.
-     */
+    /* In the longer headers of OS/2 2 the numbers have other meanings: 3 is a fax code, 4 is
+     * RLE24. */
     const bool os2 = header == 64 && bmp->compression >= BITFIELDS;
     if (os2 || !is_known(bmp->bits, bmp->compression))
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%u bits per pixel with compression %u%s",
@@ -183,7 +183,7 @@ static void put(const struct bmp *bmp, struct ddpm_picture *picture, int64_t x, 
         memcpy(row_of(bmp, picture, y) + 3 * x, bmp->palette[index], 3);
 }
 
-/* Index number k of a run: bytes for RLE8, halves of bytes, the high one first, for RLE4. */
+/* Index number k of a run: a byte for RLE8, half a byte for RLE4, high half first. */
 static unsigned run_index(const struct bmp *bmp, const uint8_t *at, unsigned k)
 {
     if (bmp->compression == RLE8)
@@ -192,8 +192,8 @@ static unsigned run_index(const struct bmp *bmp, const uint8_t *at, unsigned k)
 }
 
 /* Pairs of bytes: (n > 0, index) a run; (0, 0) end of row; (0, 1) end of picture; (0, 2) dx dy; (0,
- * n) n indices as they stand, padded to 16 bits. Pixels that are jumped over keep the palette's
- * first colour, those beyond the end of a row are dropped. */
+ * n) n literal indices, padded to 16 bits. Skipped pixels keep the palette's first colour; pixels
+ * beyond the end of a row are dropped. */
 static ddpm_status decode_runs(struct ddpm_decoding *decoding, const struct bmp *bmp)
 {
     struct ddpm_picture *picture = decoding->picture;
@@ -240,7 +240,7 @@ static ddpm_status decode_runs(struct ddpm_decoding *decoding, const struct bmp 
     return DDPM_OK;
 }
 
-/* Rows are padded to four bytes, but for the last one nobody needs the padding. */
+/* Rows are padded to four bytes, but the last row may lack the padding. */
 static bool has_all_rows(const struct bmp *bmp, size_t stride)
 {
     const size_t row = ((size_t)bmp->width * bmp->bits + 7) / 8;

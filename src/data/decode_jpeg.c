@@ -1,8 +1,8 @@
-/* JPEG through libjpeg (libjpeg-turbo): baseline, progressive and, where the library has it,
+/* JPEG through libjpeg (libjpeg-turbo): baseline, progressive and, if the library has it,
  * arithmetic coding; grey, YCbCr, RGB, CMYK and YCCK.
  *
- * Exactness first: full size, accurate integer inverse DCT and smooth upsampling, libjpeg's
- * defaults and Pillow's. */
+ * Exactness before speed: full size, accurate integer inverse DCT and smooth upsampling, which are
+ * the defaults of libjpeg and Pillow. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 #include "data/decode.h"
 
-/* A small progressive file can ask for thousands of passes over a large picture; real ones have
+/* A small progressive file can demand thousands of passes over a large picture; real ones have
  * about ten. */
 enum { SCAN_LIMIT = 500 };
 
@@ -22,14 +22,14 @@ struct jpeg_state {
     struct jpeg_progress_mgr progress;
     jmp_buf leave;
     struct ddpm_decoding *decoding;
-    bool past_end; /* the library asked for bytes behind the end */
+    bool past_end; /* the library asked for bytes beyond the end */
     bool ended;    /* there is an end mark */
-    unsigned seen; /* components that some scan had, a bit each */
+    unsigned seen; /* components that appeared in a scan, one bit each */
     bool damaged;  /* it had to guess */
     ddpm_status status;
 };
 
-/* libjpeg knows only the address of the decompressor, which is the first member. */
+/* libjpeg only gives us the address of the decompressor, which is the first member. */
 static struct jpeg_state *state_of(j_common_ptr common)
 {
     return (struct jpeg_state *)(void *)common;
@@ -44,7 +44,7 @@ static void on_error(j_common_ptr common)
     case JERR_OUT_OF_MEMORY:
         state->status = ddpm_raise(DDPM_ERROR_MEMORY, "%s", text);
         break;
-    case JERR_NO_BACKING_STORE: /* what libjpeg says when max_memory_to_use is not enough */
+    case JERR_NO_BACKING_STORE: /* libjpeg's error if max_memory_to_use is not enough */
         state->status = ddpm_raise(DDPM_ERROR_FORMAT,
                                    "its coefficients take more memory than a picture of %ux%u may "
                                    "have",
@@ -72,9 +72,9 @@ static bool is_harmless(int warning)
     return warning == JWRN_JFIF_MAJOR || warning == JWRN_ADOBE_XFORM;
 }
 
-/* libjpeg warns and goes on: at the end of the bytes it invents an end mark, and where a scan has
- * too few bits it goes on with zeros. Pillow keeps silent but for a file that ends before its
- * pixels do; so must we, and the rest becomes a remark. */
+/* libjpeg warns and continues: at the end of the file it invents an end mark, and if a scan has too
+ * few bits it continues with zeros. Pillow fails only if the file ends before its pixels do. We
+ * must do the same; the other cases become a remark. */
 static void on_message(j_common_ptr common, int level)
 {
     struct jpeg_state *state = state_of(common);
@@ -143,7 +143,7 @@ static void read_rows(struct jpeg_state *state)
         jpeg_read_scanlines(jpeg, &row, 1);
     }
     if (state->decoding->mode == DDPM_PIXEL_CMYK) {
-        /* Every program that writes CMYK JPEG follows Adobe, who stores the complement. */
+        /* Every program that writes CMYK JPEG stores the complement, as Adobe does. */
         size_t bytes = (size_t)picture->height * stride;
         for (size_t i = 0; i < bytes; ++i)
             picture->pixels[i] = (uint8_t)(255 - picture->pixels[i]);
@@ -151,8 +151,8 @@ static void read_rows(struct jpeg_state *state)
 }
 
 /* The orientation in the APP1 segments before the first scan: FF, marker, u16 length with itself,
- * data. Between segments anything may lie that is no marker. libjpeg could keep the segments, but
- * it would keep as many as the file has. */
+ * data. Between segments there may be any bytes that are not a marker. libjpeg could keep the
+ * segments, but it would keep as many as the file has. */
 static int find_orientation(const uint8_t *bytes, size_t size)
 {
     static const char xmp_name[] = "http://ns.adobe.com/xap/1.0/";
@@ -178,7 +178,8 @@ static int find_orientation(const uint8_t *bytes, size_t size)
     return exif > 0 ? exif : xmp > 0 ? xmp : 1;
 }
 
-/* Did every scan come? Of a progressive file every bit of every coefficient must have. */
+/* Is the picture complete? In a progressive file, scans must have delivered every bit of every
+ * coefficient. */
 static bool has_all_scans(struct jpeg_state *state)
 {
     struct jpeg_decompress_struct *jpeg = &state->jpeg;
@@ -193,8 +194,8 @@ static bool has_all_scans(struct jpeg_state *state)
     return true;
 }
 
-/* After the rows a file of several scans has been read to its end mark, one of a single scan as far
- * as its data go. */
+/* After the last row, a file with several scans has been read to its end mark, one with a single
+ * scan to the end of its data. */
 static bool has_end_mark(struct jpeg_state *state)
 {
     struct jpeg_decompress_struct *jpeg = &state->jpeg;
@@ -224,8 +225,8 @@ static void run(struct jpeg_state *state)
     jpeg_start_decompress(jpeg);
     read_rows(state);
     state->ended = has_end_mark(state);
-    /* Without an end mark a missing scan cannot be told from one that was cut off; and where the
-     * data themselves are cut, Huffman codes give a warning, arithmetic ones never do. */
+    /* Without an end mark we cannot tell whether a scan was cut off. If the data itself is cut,
+     * Huffman coding gives a warning; arithmetic coding never does. */
     const bool whole = has_all_scans(state);
     if (state->past_end && (!whole || jpeg->arith_code))
         state->status = ddpm_decoding_truncated(state->decoding);

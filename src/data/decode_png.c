@@ -1,5 +1,5 @@
 /* PNG through libpng: every colour type and depth, interlaced or not, with tRNS as alpha; the first
- * picture of an animated PNG. No gamma and no colour management, as Pillow. */
+ * picture of an animated PNG. No gamma and no colour management, like Pillow. */
 #include <setjmp.h>
 #include <string.h>
 
@@ -13,14 +13,14 @@ struct png_state {
     png_infop info;
     struct ddpm_png_look look;
     size_t place;      /* next byte to read */
-    int64_t rows_left; /* rows of all passes that are not decoded yet */
+    int64_t rows_left; /* rows of all passes still to decode */
     ddpm_status status;
 };
 
 static void on_error(png_structp png, png_const_charp text)
 {
     struct png_state *state = png_get_error_ptr(png);
-    if (state->rows_left == 0) { /* nothing but the end of the data is missing or damaged */
+    if (state->rows_left == 0) { /* only the end of the data is missing or damaged */
         state->status = DDPM_OK;
         ddpm_decoding_remark(state->decoding, DDPM_REMARK_DAMAGED);
     } else if (state->status == DDPM_OK) {
@@ -44,15 +44,15 @@ static void read_bytes(png_structp png, png_bytep out, size_t count)
     }
     memcpy(out, state->decoding->bytes + state->place, count);
     if (state->look.cut != 0 && state->place == state->look.cut && count == 8) {
-        /* libpng would read the data of this chunk whole and fail, though all pixels may be in the
-         * part that is there: tell it the length of that part. */
+        /* libpng would try to read all data of this chunk and fail, although the part we have may
+         * hold all pixels. So tell it the length of that part. */
         for (int i = 0; i < 4; ++i)
             out[i] = (uint8_t)(state->look.cut_bytes >> (24 - 8 * i));
     }
     state->place += count;
 }
 
-/* libpng calls this for every row that it has decoded, before it looks for the end of the data. */
+/* libpng calls this for every decoded row, before it looks for the end of the data. */
 static void count_row(png_structp png, png_row_infop info, png_bytep row)
 {
     struct png_state *state = png_get_user_transform_ptr(png);
@@ -82,8 +82,8 @@ static void read_rows(struct png_state *state, int passes)
             png_read_row(state->png, picture->pixels + (size_t)y * stride, NULL);
 }
 
-/* Before libpng makes its rows, and before there is a picture. Deflate makes at most 1032 bytes out
- * of one, so a file that is shorter than that cannot hold the picture. */
+/* Check before libpng allocates its rows and before we allocate the picture. Deflate expands a byte
+ * to at most 1032, so a file too short for that cannot hold the picture. */
 static ddpm_status judge(const struct png_state *state)
 {
     const int64_t height = png_get_image_height(state->png, state->info),
@@ -99,8 +99,8 @@ static void read_picture(struct png_state *state)
 {
     png_structp png = state->png;
     png_infop info = state->info;
-    png_set_user_limits(png, 0x7FFFFFFF, 0x7FFFFFFF); /* judge() does it, with a clearer text */
-    /* Checksums are ddpm_png_look's, and so are all chunks that are no part of the pixels. */
+    png_set_user_limits(png, 0x7FFFFFFF, 0x7FFFFFFF); /* judge() checks it, with a clearer error */
+    /* ddpm_png_look() handles the checksums and every chunk that does not affect the pixels. */
     png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_NO_CHANGE);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_read_info(png, info);
@@ -119,7 +119,7 @@ static void read_picture(struct png_state *state)
     if (state->status != DDPM_OK)
         return;
     state->rows_left = rows_of_passes(state->decoding->picture, passes);
-    read_rows(state, passes); /* what follows the pixels has been looked at */
+    read_rows(state, passes); /* ddpm_png_look() has checked what follows the pixels */
 }
 
 static void run(struct png_state *state)

@@ -1,7 +1,6 @@
 /* TIFF through libtiff: the first picture of the file; bilevel, grey, palette, RGB, CMYK with 1 to
- * 16 bits per sample, extra samples as alpha, strips or tiles, samples together or in planes. YCbCr
- * is left to libtiff's own conversion. What the tags mean, and what is refused, is in tiff_kind.c.
- */
+ * 16 bits per sample, extra samples as alpha, strips or tiles, samples together or in planes. For
+ * YCbCr we use libtiff's own conversion. tiff_kind.c says what the tags mean and what we reject. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +16,7 @@ struct tiff_state {
     struct ddpm_decoding *decoding;
     TIFF *tiff;
     uint64_t place;
-    bool past_end;     /* the library asked for bytes behind the end */
+    bool past_end;     /* the library asked for bytes beyond the end */
     char message[256]; /* the library's first complaint */
     struct ddpm_tiff_kind kind;
 };
@@ -33,7 +32,7 @@ static int on_error(TIFF *tiff, void *user, const char *module, const char *form
     return 1;
 }
 
-/* Warnings about tags are many and harmless; those of the codecs that guess where their data are
+/* Warnings about tags are many and harmless. Warnings of the codecs that guess when their data is
  * damaged are not. */
 static int on_warning(TIFF *tiff, void *user, const char *module, const char *format,
                       va_list arguments)
@@ -95,13 +94,13 @@ static ddpm_status raise_tiff(const struct tiff_state *state)
     return ddpm_raise(DDPM_ERROR_FORMAT, "%s", state->message[0] ? state->message : "damaged");
 }
 
-/* Sample number `index` of a row as 8 bits; fewer bits are left as they are. */
+/* Sample number `index` of a row as 8 bits; samples with fewer bits are not scaled. */
 static uint8_t sample_of(const uint8_t *row, size_t index, int bits)
 {
     if (bits == 8)
         return row[index];
     if (bits == 16) {
-        uint16_t value; /* libtiff has put it in the machine's byte order */
+        uint16_t value; /* libtiff has converted it to the machine's byte order */
         memcpy(&value, row + 2 * index, 2);
         return (uint8_t)(value >> 8);
     }
@@ -109,7 +108,7 @@ static uint8_t sample_of(const uint8_t *row, size_t index, int bits)
     return (uint8_t)(row[bit >> 3] >> (8 - bits - (int)(bit & 7)) & ((1 << bits) - 1));
 }
 
-/* Sample number c of one pixel, of as many bits as the file has. */
+/* Sample number c of a pixel, with the file's number of bits. */
 static void put_sample(const struct ddpm_tiff_kind *kind, uint8_t *to, int c, int value)
 {
     const bool palette = kind->photometric == PHOTOMETRIC_PALETTE;
@@ -125,7 +124,7 @@ static void put_sample(const struct ddpm_tiff_kind *kind, uint8_t *to, int c, in
     to[palette ? 3 : c] = (uint8_t)value;
 }
 
-/* Samples of a pixel that are wanted: colours and alpha. */
+/* How many samples of a pixel we use: colours and alpha. */
 static int wanted_samples(const struct ddpm_tiff_kind *kind, const struct ddpm_picture *picture)
 {
     return kind->photometric == PHOTOMETRIC_PALETTE ? 1 + kind->alpha : picture->channels;
@@ -174,8 +173,8 @@ static ddpm_status measure_blocks(struct tiff_state *state, struct blocks *block
         return raise_tiff(state);
     if (blocks->height > kind->height && !blocks->tiled)
         blocks->height = kind->height;
-    /* A tile may be larger than the picture, but not by so much that it becomes a bomb of its own.
-     */
+    /* A tile may be larger than the picture, but not so large that it becomes a decompression
+     * bomb. */
     if ((size_t)blocks->bytes > ddpm_decoding_budget(kind->height, kind->width))
         return ddpm_raise(DDPM_ERROR_FORMAT,
                           "a block of %lld bytes is too large for a picture of %ux%u",
@@ -186,7 +185,7 @@ static ddpm_status measure_blocks(struct tiff_state *state, struct blocks *block
     return DDPM_OK;
 }
 
-/* One row of blocks: of the picture's rows y and on. */
+/* One row of blocks, starting at the picture's row y. */
 static ddpm_status read_block_row(struct tiff_state *state, const struct blocks *blocks, int plane,
                                   uint32_t y)
 {
@@ -229,7 +228,7 @@ static ddpm_status read_blocks(struct tiff_state *state)
     return status;
 }
 
-/* YCbCr that is subsampled or not JPEG: libtiff's own way to RGBA, whose words are 0xAABBGGRR. */
+/* YCbCr that is subsampled or not JPEG: let libtiff convert it to RGBA, in words 0xAABBGGRR. */
 static ddpm_status read_by_library(struct tiff_state *state)
 {
     struct ddpm_picture *picture = state->decoding->picture;
@@ -253,7 +252,7 @@ static ddpm_status read_by_library(struct tiff_state *state)
     return status;
 }
 
-/* Colours that were multiplied by alpha are divided by it again. */
+/* Undo premultiplied alpha: divide the colours by it. */
 static void divide_by_alpha(struct ddpm_picture *picture)
 {
     const int channels = picture->channels;

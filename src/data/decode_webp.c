@@ -1,8 +1,8 @@
-/* WebP through libwebp: lossy and lossless, with or without alpha; of an animation the first
+/* WebP through libwebp: lossy and lossless, with or without alpha; from an animation the first
  * picture, on a transparent canvas.
  *
  * The container: "RIFF" size "WEBP", then chunks of name, 32-bit size, content, even. An extended
- * file begins with VP8X: flags, 3 reserved bytes, width - 1 and height - 1 of the canvas, 24 bits
+ * file starts with VP8X: flags, 3 reserved bytes, width - 1 and height - 1 of the canvas, 24 bits
  * each. A picture of an animation is ANMF: x / 2, y / 2, width - 1, height - 1, duration, 24 bits
  * each, flags of 8 bits, then chunks: ALPH, VP8, VP8L. */
 #include <string.h>
@@ -24,7 +24,7 @@ static uint32_t little24(const uint8_t *at)
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16;
 }
 
-/* The first chunk of a name in [bytes, bytes + size), a row of chunks. NULL when there is none. */
+/* The first chunk with this name among the chunks in [bytes, bytes + size), or NULL. */
 static const uint8_t *find_chunk(const uint8_t *bytes, size_t size, const char *name,
                                  size_t *length)
 {
@@ -70,7 +70,7 @@ static ddpm_status raise_webp(const struct ddpm_decoding *decoding, VP8StatusCod
     }
 }
 
-/* Decode the picture in [bytes, bytes + size) to `to`, a place of the canvas. */
+/* Decode the picture in [bytes, bytes + size) to `to`, a place on the canvas. */
 static ddpm_status decode_into(const struct ddpm_decoding *decoding, const uint8_t *bytes,
                                size_t size, uint8_t *to, WebPDecoderConfig *config)
 {
@@ -86,8 +86,8 @@ static ddpm_status decode_into(const struct ddpm_decoding *decoding, const uint8
     return code == VP8_STATUS_OK ? DDPM_OK : raise_webp(decoding, code);
 }
 
-/* The first picture of an animation. Its canvas is transparent black, whatever background the file
- * names: that is how libwebp and Pillow begin. */
+/* The first picture of an animation. The canvas starts as transparent black, whatever background
+ * the file names, as in libwebp and Pillow. */
 static ddpm_status decode_animation(struct ddpm_decoding *decoding, WebPDecoderConfig *config)
 {
     size_t length = 0;
@@ -119,8 +119,8 @@ static ddpm_status decode_animation(struct ddpm_decoding *decoding, WebPDecoderC
                        config);
 }
 
-/* libwebp refuses a container that is shorter than it says, even where only a chunk behind the
- * picture is cut; it also takes the chunks of a picture alone. */
+/* libwebp rejects a container shorter than its stated size, even if only a chunk after the picture
+ * is cut off. But it also accepts the picture's chunks on their own. */
 static const uint8_t *find_picture(struct ddpm_decoding *decoding, size_t *size)
 {
     static const char *const names[] = {"ALPH", "VP8 ", "VP8L"};

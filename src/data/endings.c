@@ -6,7 +6,7 @@
 
 #include "core/text.h"
 
-/* Kinds that are named; the files of the others are one number. */
+/* How many kinds are listed by name; the others are one count. */
 enum { LISTED = 8 };
 
 static const char *ending_of(const char *name)
@@ -15,7 +15,7 @@ static const char *ending_of(const char *name)
     return dot && dot != name && dot[1] ? dot : "";
 }
 
-/* Whatever the locale: A to Z alone. */
+/* Only A to Z, whatever the locale. */
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
@@ -50,7 +50,7 @@ void ddpm_endings_count(struct ddpm_endings *endings, const char *name)
     ++endings->kept[at].count;
 }
 
-/* The most frequent of the kinds not `told` yet; endings->count when there is none. */
+/* The most frequent kind not in `told` yet; endings->count if there is none. */
 static size_t next(const struct ddpm_endings *endings, const bool *told)
 {
     size_t best = endings->count;

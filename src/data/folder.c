@@ -26,7 +26,7 @@ struct scan {
     size_t folder_count, folder_capacity, next;
     struct identity *seen; /* of the folders in the list */
     size_t seen_count, seen_capacity;
-    char *own; /* the first folder that ddpm wrote itself, and how many there are */
+    char *own; /* the first folder that ddpm itself wrote, and how many there are */
     size_t own_count;
     struct ddpm_endings ignored;
 };
@@ -54,7 +54,7 @@ static ddpm_status add_file(struct scan *scan, char *name, int64_t bytes)
     return DDPM_OK;
 }
 
-/* Takes over `name`; a folder that is in the list already is left out. */
+/* Takes ownership of `name`. Skips a folder that is in the list already. */
 static ddpm_status add_folder(struct scan *scan, char *name, const struct stat *about)
 {
     ddpm_status status = DDPM_OK;
@@ -112,9 +112,9 @@ static ddpm_status visit_entry(struct scan *scan, const char *inside, const char
     return status;
 }
 
-/* A run or drawn pictures among the training pictures: left out, so that the next run does not
- * learn what the last one drew, and so that a run inside its own pictures can go on. The folder
- * itself is taken for what the user says it is. */
+/* Skip runs and drawn pictures among the training pictures. Otherwise the next run would learn from
+ * what the last one drew, and a run inside its own picture folder could not be resumed. The top
+ * folder is never skipped: the user asked for it. */
 static ddpm_status leave_out(struct scan *scan, const char *path)
 {
     return scan->own_count++ > 0 ? DDPM_OK : ddpm_copy_string(&scan->own, path);
@@ -130,7 +130,7 @@ static void say_what_is_left_out(const struct scan *scan)
                  more);
 }
 
-/* The next folder of the list. Only the first, the folder itself, has to be readable. */
+/* Scan the next folder in the list. Only the first, the top folder, must be readable. */
 static ddpm_status visit_folder(struct scan *scan)
 {
     size_t index = scan->next++;

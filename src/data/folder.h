@@ -1,8 +1,8 @@
-/* The pictures under a folder: files whose name ends as a picture's (data/endings.h), in any case,
- * in the folder and all below it. Files with other endings are counted in one remark; names that
- * begin with a dot are left out, and so are folders that ddpm wrote (own_output.h), with one
- * remark. Symbolic links are followed; a folder that is reached twice is visited once. The order is
- * that of the bytes of the relative paths: the same on every machine. */
+/* The pictures under a folder: files with a picture's ending (data/endings.h), in upper or lower
+ * case, in the folder and its subfolders. One log message counts the files with other endings.
+ * Names that start with a dot are skipped, and so are folders that ddpm wrote (own_output.h), with
+ * one log message. Symbolic links are followed; a folder that is reached twice is visited once.
+ * Files are sorted by their relative paths, bytewise, so the order is the same on every machine. */
 #ifndef DDPM_DATA_FOLDER_H
 #define DDPM_DATA_FOLDER_H
 
@@ -22,17 +22,17 @@ struct ddpm_folder {
     struct ddpm_folder_file *files; /* [count], sorted by name */
     size_t count;
     size_t
-        unreadable; /* folders and links that could not be followed; each was logged as a warning */
-    uint64_t fingerprint; /* FNV-1a over every name, its closing 0 and its size as 8 bytes
+        unreadable; /* folders that could not be read and broken links, each logged as a warning */
+    uint64_t fingerprint; /* FNV-1a over every name, its terminating 0 and its size as 8 bytes
                              little-endian */
 };
 
-/* Scan a folder; finding no picture is no failure. DDPM_ERROR_IO when `path` itself cannot be read.
+/* Scan a folder; finding no picture is not an error. DDPM_ERROR_IO if `path` itself cannot be read.
  * On failure *folder is zeroed; otherwise free it with ddpm_folder_free(). */
 ddpm_status ddpm_folder_scan(struct ddpm_folder *folder, const char *path);
 void ddpm_folder_free(struct ddpm_folder *folder);
 
-/* Path of file `index`, fresh memory to be freed with free(). */
+/* Path of file `index`; free it with free(). */
 ddpm_status ddpm_folder_file_path(const struct ddpm_folder *folder, size_t index, char **out);
 
 /* FNV-1a, 64 bits: continue `hash` with more bytes, starting from DDPM_FNV64_START. */

@@ -1,6 +1,6 @@
 /* Which way up a picture is: the orientation in an EXIF block (EXIF 2.3, section 4.6.2: a TIFF
- * header, then IFD0; tag 0x0112) or in an XMP packet. The same reader of directories serves the
- * decoder of TIFF, which wants to know some tags before libtiff sees the file. */
+ * header, then IFD0; tag 0x0112) or in an XMP packet. The TIFF decoder uses the same directory
+ * reader to check some tags before libtiff sees the file. */
 #include <string.h>
 
 #include "data/decode.h"
@@ -19,8 +19,8 @@ static uint64_t read_number(const uint8_t *at, int bytes, bool big_endian)
  * offset of 4 bytes. Big ones: u64 entries, count u64, 8 bytes. */
 struct directory {
     const uint8_t *bytes;
-    size_t size, first; /* where the first entry begins */
-    uint64_t entries;   /* that lie in the file */
+    size_t size, first; /* where the first entry starts */
+    uint64_t entries;   /* as many as are inside the file */
     bool big_endian, big;
 };
 
@@ -60,7 +60,8 @@ static bool is_integer(int type)
     return type == 3 || type == 4 || type == 6 || type == 8 || type == 9 || type == 16;
 }
 
-/* Values of more than 4 bytes together, 8 in a big file, lie elsewhere and the entry says where. */
+/* Values of more than 4 bytes in total (8 in a big file) are stored elsewhere, at an offset in the
+ * entry. */
 static int read_entry(const struct directory *directory, uint64_t index,
                       struct ddpm_tiff_entry *entry)
 {

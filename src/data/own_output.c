@@ -1,5 +1,5 @@
-/* What ddpm has written is known by its own marks, not by names alone: a run by the version in its
- * config.json, drawn pictures by the texts in the first of them. */
+/* We recognise what ddpm wrote by marks inside, not by names alone: a run by the version in its
+ * config.json, drawn pictures by the texts in the first one. */
 #include "data/own_output.h"
 
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 
-/* ddpm writes its texts right behind the head of a PNG. */
+/* ddpm writes its texts right after the header of a PNG. */
 enum { HEAD_BYTES = 1024 };
 
 static bool has_name(char *const *names, size_t count, const char *name)
@@ -68,7 +68,7 @@ static bool is_drawn(const char *path)
     return false;
 }
 
-/* Every picture has such a name, and the first of them such a text. */
+/* Do all pictures have such a name, and the first one such a text? */
 static bool is_drawn_folder(const char *path, char *const *names, size_t count)
 {
     char picture[PATH_MAX];

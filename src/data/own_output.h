@@ -1,5 +1,5 @@
-/* Folders that ddpm itself has written: they are no training pictures, even inside the folder of
- * those. */
+/* Folders that ddpm itself wrote. They are not training pictures, even inside the training
+ * folder. */
 #ifndef DDPM_DATA_OWN_OUTPUT_H
 #define DDPM_DATA_OWN_OUTPUT_H
 
@@ -8,12 +8,13 @@
 
 #include "core/error.h"
 
-/* Is the folder `path`, which holds `names` (sorted), a run of ddpm train, or a folder with nothing
- * but pictures that it, ddpm sample or a trajectory drew? A folder that cannot be read is not. */
+/* Is the folder `path`, which holds `names` (sorted), a run of ddpm train, or a folder that holds
+ * only pictures drawn by it, by ddpm sample or for a trajectory? False for a folder that cannot be
+ * read. */
 bool ddpm_is_own_output(const char *path, char *const *names, size_t count);
 
-/* The same of a folder that has not been listed yet. Its grid.png, if it is one, is none of its
- * pictures. Any error of listing it. */
+/* The same for a folder that has not been listed yet. Its grid.png is ignored. Fails with any error
+ * of listing it. */
 ddpm_status ddpm_folder_is_own_output(const char *path, bool *own);
 
 #endif

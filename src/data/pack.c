@@ -80,7 +80,7 @@ static ddpm_status prepare(struct packing *packing, const char *folder,
         .threads = options->threads,
         .pixel_limit = options->pixel_limit,
         .cache_bytes = (size_t)128
-                       << 20, /* small folders are decoded while opening: keep that work */
+                       << 20, /* small folders are decoded while opening: keep the result */
     };
     if (!ddpm_path_is_directory(folder))
         return ddpm_raise(DDPM_ERROR_IO, "%s: not a folder, want a folder of pictures", folder);

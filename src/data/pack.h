@@ -8,7 +8,8 @@
 
 #include "core/error.h"
 
-/* Called now and then from the calling thread with the pictures done so far; false stops. */
+/* Called from time to time on the calling thread, with the number of pictures done; return false to
+ * stop. */
 typedef bool ddpm_pack_progress(void *user, int64_t done, int64_t total);
 
 struct ddpm_pack_options {
@@ -23,9 +24,9 @@ struct ddpm_pack_result {
     int64_t packed, bad, enlarged;
 };
 
-/* Pack `folder` into `file`, which appears only when it is whole and then replaces an older one.
- * Pictures stand in the order of their names; bad ones are left out and logged. Errors as
- * ddpm_source_open's; DDPM_STOPPED when `progress` said so. *result may be NULL. */
+/* Pack `folder` into `file`, which appears only when complete and then replaces an older one.
+ * Pictures are in the order of their names; bad ones are skipped and logged. Errors are those of
+ * ddpm_source_open(), and DDPM_STOPPED if `progress` asks to stop. *result may be NULL. */
 ddpm_status ddpm_pack_folder(const char *folder, const char *file,
                              const struct ddpm_pack_options *options,
                              struct ddpm_pack_result *result);

@@ -1,4 +1,4 @@
-/* Pictures: the table of decoders, turning by EXIF orientation, conversion to the wanted channels,
+/* Pictures: the table of decoders, EXIF orientation, conversion to the requested channels,
  * files. */
 #include "data/picture.h"
 
@@ -43,7 +43,7 @@ static ddpm_status reserve(uint8_t **buffer, size_t *capacity, size_t need, cons
 {
     if (need <= *capacity)
         return DDPM_OK;
-    free(*buffer); /* the content is not wanted, so nothing is copied */
+    free(*buffer); /* the old content is not needed, so free it first instead of copying */
     *buffer = malloc(need);
     *capacity = *buffer ? need : 0;
     return *buffer ? DDPM_OK : ddpm_raise_memory(need, what);
@@ -101,7 +101,8 @@ void ddpm_decoding_remark(struct ddpm_decoding *decoding, const char *text)
 
 size_t ddpm_decoding_budget(int64_t height, int64_t width)
 {
-    /* The result takes up to four bytes, and before it is converted there is no spare. */
+    /* The result needs up to four bytes per pixel, and there is no spare buffer before the
+     * conversion. */
     return (size_t)(height * width) * (DDPM_PICTURE_PIXEL_BYTES / 2) + ((size_t)64 << 20);
 }
 
@@ -162,7 +163,7 @@ static uint8_t luma(const uint8_t *rgb)
     return (uint8_t)((19595u * rgb[0] + 38470u * rgb[1] + 7471u * rgb[2] + 32768u) >> 16);
 }
 
-/* Red, green or blue of one ink and black, with Pillow's rounding. */
+/* Red, green or blue from one ink and black, with Pillow's rounding. */
 static uint8_t ink_to_light(uint8_t ink, uint8_t black)
 {
     unsigned white = 255u - black;

@@ -1,4 +1,4 @@
-/* White noise, told by the correlations of neighbours. */
+/* Detecting white noise by the correlations of neighbouring pixels. */
 #include <math.h>
 #include <stddef.h>
 
@@ -6,17 +6,17 @@
 
 #define LEAST_CORRELATION 0.1
 #define MOST_KURTOSIS 6.0
-#define MOST_ACROSS 0.5 /* of channels; real ones have 0.9 */
-#define DEVIATIONS 4.0 /* of chance: the standard deviation of a correlation of n pairs is 1/√n */
+#define MOST_ACROSS 0.5 /* correlation of channels; real pictures have 0.9 */
+#define DEVIATIONS 4.0  /* that chance allows; for n pairs, one is 1/√n */
 enum { LEAST_SIDE = 12, LEAST_GREY_SIDE = 24 };
 
-/* Pixels that are looked at together. */
+/* The pairs of pixels that are compared. */
 static const struct {
     int dy, dx;
 } apart[] = {{0, 1}, {1, 0}, {1, 1}, {0, 2}, {2, 0}};
 #define PAIRS (sizeof apart / sizeof *apart)
 
-/* One channel of a picture, its mean taken away. */
+/* One channel of a picture, minus its mean. */
 struct plane {
     const uint8_t *values; /* of the channel, in the first pixel */
     int height, width, stride;

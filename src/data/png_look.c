@@ -1,8 +1,8 @@
-/* A walk over the chunks of a PNG file: checksums, the end, and which way up the picture is.
+/* Walk over the chunks of a PNG file: checksums, the end, and the orientation.
  *
  * Chunk: u32 length of the data, four letters, data, u32 CRC of letters and data; big-endian. The
  * orientation is in eXIf, or in a text "Raw profile type exif" (ImageMagick: hexadecimal digits
- * behind three lines), or in a text "XML:com.adobe.xmp". Texts are tEXt (keyword, 0, text), zTXt
+ * after three lines), or in a text "XML:com.adobe.xmp". Texts are tEXt (keyword, 0, text), zTXt
  * (keyword, 0, 0, zlib) and iTXt (keyword, 0, compressed?, 0, language, 0, keyword, 0, text). */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ enum { TEXT_LIMIT = 1 << 20 };
 struct walk {
     const uint8_t *bytes;
     size_t size;
-    int exif, profile, xmp; /* orientations; -1 = nothing of that kind was there */
+    int exif, profile, xmp; /* orientations; -1 = none of that kind */
 };
 
 struct chunk {
@@ -35,15 +35,15 @@ static bool is_kind(const struct chunk *chunk, const char *kind)
     return memcmp(chunk->kind, kind, 4) == 0;
 }
 
-/* What follows the next 0 of [at, end); NULL when there is none. */
+/* The byte after the next 0 in [at, end); NULL if there is none. */
 static const uint8_t *behind_zero(const uint8_t *at, const uint8_t *end)
 {
     const uint8_t *zero = at < end ? memchr(at, 0, (size_t)(end - at)) : NULL;
     return zero ? zero + 1 : NULL;
 }
 
-/* The text behind the keyword, uncompressed, into `out` of TEXT_LIMIT bytes. More than that is cut:
- * the part we want is near the beginning. */
+/* Copy the text after the keyword, uncompressed, to `out` of TEXT_LIMIT bytes. Longer texts are
+ * cut: the part we need is near the start. */
 static size_t read_text(const struct chunk *chunk, uint8_t *out)
 {
     const uint8_t *end = chunk->data + chunk->bytes, *at = behind_zero(chunk->data, end);
@@ -72,14 +72,14 @@ static size_t read_text(const struct chunk *chunk, uint8_t *out)
     return TEXT_LIMIT - stream.avail_out;
 }
 
-/* Hexadecimal digits behind the third line end, made bytes in place. */
+/* Convert the hexadecimal digits after the third line end to bytes, in place. */
 static size_t read_profile(uint8_t *text, size_t bytes)
 {
     size_t at = 0, digits = 0;
     for (int lines = 0; at < bytes && lines < 3; ++at)
         lines += text[at] == '\n';
     for (; at < bytes; ++at) {
-        const int letter = text[at] | 0x20; /* lower case; digits have that bit */
+        const int letter = text[at] | 0x20; /* to lower case; digits have that bit already */
         int digit = letter >= '0' && letter <= '9'   ? letter - '0'
                     : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10
                                                      : -1;

@@ -1,6 +1,6 @@
-/* The ring of batches. Samples are claimed one by one in order, so that all threads work on the
+/* The ring of batches. Threads claim samples one by one, in order, so all threads work on the
  * oldest unfinished batch first; slot = step mod depth. One lock guards the counters; it is held
- * for claiming and reporting only. */
+ * only to claim and report. */
 #include "data/prefetch.h"
 
 #include <pthread.h>
@@ -15,9 +15,9 @@
 struct slot {
     uint8_t *pixels, *flips;
     int64_t *items;
-    int missing; /* samples not made yet */
+    int missing; /* samples still to make */
     ddpm_status status;
-    int failed_place; /* the first failed sample decides which error is reported */
+    int failed_place; /* the first failed sample; its error is the one reported */
     char *message;
 };
 
@@ -35,7 +35,8 @@ struct ddpm_prefetch {
     struct slot *slots;     /* [depth] */
     struct worker *workers; /* [threads], the first `started` of them run */
     int started;
-    struct ddpm_source_reader *own; /* of who takes the batches, where no thread can be had */
+    struct ddpm_source_reader
+        *own; /* for the thread that takes the batches, if no other could be started */
 
     pthread_mutex_t lock;
     pthread_cond_t room, ready;

@@ -26,7 +26,7 @@ void ddpm_resizer_free(struct ddpm_resizer *resizer)
     memset(resizer, 0, sizeof *resizer);
 }
 
-/* torchvision's int(round((size - target) / 2.0)): Python rounds a half to the even number. */
+/* torchvision's int(round((size - target) / 2.0)); Python rounds halves to even. */
 static int centre_offset(int size, int target)
 {
     int twice = size - target, half = twice / 2;
@@ -40,7 +40,7 @@ ddpm_status ddpm_placement_choose(struct ddpm_placement *placement, int height, 
     int64_t new_height = height, new_width = width;
     bool covers = height >= target_height && width >= target_width;
     if (crop == DDPM_CROP_CENTRE || !covers) {
-        /* The side that needs the larger scale gets its target; the other one follows, rounded
+        /* The side that needs the larger scale becomes its target; the other one follows, rounded
          * down. */
         if ((int64_t)target_height * width >= (int64_t)target_width * height) {
             new_height = target_height;
@@ -93,8 +93,8 @@ static ddpm_status reserve_axis(struct ddpm_resize_axis *axis, int taps, int cou
                    sizeof *axis->weights);
 }
 
-/* Weights of output pixels [begin, begin + count) of a resize from `in` to `out` pixels; kept when
- * nothing changed. */
+/* Weights of output pixels [begin, begin + count) of a resize from `in` to `out` pixels; unchanged
+ * if they are still valid. */
 static ddpm_status prepare_axis(struct ddpm_resize_axis *axis, int in, int out, int begin,
                                 int count)
 {
@@ -260,7 +260,7 @@ ddpm_status ddpm_resize_crop(struct ddpm_resizer *resizer, const uint8_t *pixels
     DDPM_TRY(reserve((void **)&resizer->between, &resizer->between_capacity, between, 1));
     DDPM_TRY(reserve((void **)&resizer->sums, &resizer->sums_capacity,
                      columns_first ? in_stride : stride, sizeof *resizer->sums));
-    /* With equal sizes the weights are exactly one and zero, so that no pass has to be left out. */
+    /* With equal sizes the weights are exactly one and zero, so no pass needs to be skipped. */
     if (columns_first) {
         resize_columns(down, from, first, in_stride, resizer->sums, resizer->between);
         resize_rows(across, resizer->between, target_height, channels, out);

@@ -1,5 +1,5 @@
-/* Sources: the table of kinds, what is known about each item, standing in for bad ones, the cache
- * of decoded pictures. */
+/* Sources: the table of kinds, the state of each item, replacements for bad ones, the cache of
+ * decoded pictures. */
 #include "data/source.h"
 
 #include <errno.h>
@@ -17,17 +17,17 @@ static const struct ddpm_source_kind *const kinds[] = {
     &ddpm_source_kind_packed,
 };
 
-/* Most items that one permutation can order (core/random.h). */
+/* The most items that a permutation can order (core/random.h). */
 #define COUNT_LIMIT ((int64_t)1 << 31)
 
-/* After this many lines a warning per picture says no more than their number. */
+/* After this many warnings about single pictures, log only their number. */
 enum { LISTED = 100 };
 
 enum item_state {
     UNKNOWN,  /* not decoded yet */
-    DECODING, /* one thread is about to put it into the cache */
+    DECODING, /* a thread is putting it into the cache */
     GOOD,     /* decodes */
-    CACHED,   /* decodes, and lies in the cache */
+    CACHED,   /* decodes, and is in the cache */
     BAD,
 };
 
@@ -36,7 +36,8 @@ struct ddpm_source_items {
     uint8_t *cache;               /* [count, item_bytes] or NULL */
     atomic_llong bad, enlarged, remarked;
     atomic_bool enlarged_logged;
-    bool quiet; /* while all items are looked at, remarks are kept for the end, in order */
+    bool quiet; /* while all items are being checked: log messages wait until the end, to be in
+                   order */
 };
 
 static ddpm_status check_options(const struct ddpm_source_options *options)
@@ -102,7 +103,7 @@ static void note_enlarged(struct ddpm_source *source, int64_t index)
         ddpm_source_name(source, index, NULL, 0), source->options.width, source->options.height);
 }
 
-/* A picture that decodes from a file that is not as it should be. */
+/* A picture that decodes although its file has a problem. */
 static void note_remark(struct ddpm_source *source, int64_t index, const char *remark)
 {
     if (source->items->quiet)
@@ -146,7 +147,7 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
         memcpy(out, cache_place(source, index), source->item_bytes);
         return DDPM_OK;
     }
-    /* Of several threads that want the same picture first, one may fill its place in the cache. */
+    /* If several threads decode the same picture, only one may put it into the cache. */
     unsigned char unknown = UNKNOWN;
     bool first = atomic_compare_exchange_strong(&items->state[index], &unknown, DECODING);
     bool enlarged = false;
@@ -159,7 +160,7 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
             return status;
         }
         mark_bad(source, index);
-        /* While all items are looked at, the judgement waits until every bad one can be listed. */
+        /* While all items are being checked, do not fail yet, so that every bad one is listed. */
         return items->quiet ? DDPM_OK : judge(source);
     }
     if (first) {
@@ -195,13 +196,13 @@ ddpm_status ddpm_source_read(struct ddpm_source_reader *reader, int64_t index,
     return raise_too_many_bad(reader->source);
 }
 
-/* Looking at every item in parallel: the cheap check, or decoding it. */
+/* Check every item in parallel: the cheap check, or decoding it. */
 struct sweep {
     struct ddpm_source *source;
     bool decode;
     char **reasons; /* [count]: why an item is bad, or what is wrong with its file; else NULL */
     pthread_mutex_t lock;
-    ddpm_status status; /* first failure that is not a picture's fault */
+    ddpm_status status; /* first failure that is not the picture's fault */
     char *message;
 };
 
@@ -304,7 +305,7 @@ static ddpm_status make_items(struct ddpm_source *source)
     DDPM_TRY(ddpm_new_array((void **)&source->items->state, count, 1, "a list of pictures"));
     if (source->cacheable && options->crop == DDPM_CROP_CENTRE &&
         options->cache_bytes / source->item_bytes >= count) {
-        /* calloc's pages take memory only when a picture is written to them. */
+        /* calloc's pages take memory only once a picture is written to them. */
         DDPM_TRY(ddpm_new_array((void **)&source->items->cache, count, source->item_bytes,
                                 "decoded pictures"));
     }

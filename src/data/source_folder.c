@@ -12,7 +12,7 @@
 #include "data/source_kinds.h"
 #include "formats/file.h"
 
-/* Folders up to this size are decoded once while they are opened: about a second's work. */
+/* Folders up to this size are decoded while opening: about a second's work. */
 enum { VERIFY_COUNT = 2000, VERIFY_BYTES = 64 << 20 };
 
 static bool claims(const char *path)
@@ -65,7 +65,7 @@ static const char *name_of(const struct ddpm_source *source, int64_t index, char
     return folder->files[index].name;
 }
 
-/* The first bytes of the file must be those of a picture. */
+/* Check that the file starts like a picture. */
 static ddpm_status check(const struct ddpm_source *source, int64_t index)
 {
     char *path = NULL;
@@ -151,7 +151,7 @@ static ddpm_status stamp(const struct ddpm_source *source, int64_t index, uint64
     char *path = NULL;
     struct stat about = {0};
     DDPM_TRY(ddpm_folder_file_path(folder, (size_t)index, &path));
-    (void)stat(path, &about); /* one that has gone is told by whoever reads it */
+    (void)stat(path, &about); /* reading the file reports it if it is gone */
     free(path);
     const int64_t numbers[] = {(int64_t)about.st_size, (int64_t)about.st_mtim.tv_sec,
                                (int64_t)about.st_mtim.tv_nsec};

@@ -1,5 +1,5 @@
-/* Between source.c and the kinds of sources: one file each, one row each in the table of source.c.
- */
+/* The interface between source.c and the kinds of sources: one file each, and one row each in
+ * source.c's table. */
 #ifndef DDPM_DATA_SOURCE_KINDS_H
 #define DDPM_DATA_SOURCE_KINDS_H
 
@@ -8,25 +8,25 @@
 
 struct ddpm_source_kind {
     const char *name;
-    /* All items are in one file: a failure to read is the file's, not the picture's. */
+    /* All items are in one file, so a read error is the file's fault, not the picture's. */
     bool one_file;
-    /* Whether this path is for this kind. */
+    /* Does this kind handle this path? */
     bool (*claims)(const char *path);
-    /* Fill source->count, fingerprint and state. On failure `close` is called too. */
+    /* Fill source->count, fingerprint and state. After a failure `close` is called too. */
     ddpm_status (*open)(struct ddpm_source *source);
     void (*close)(struct ddpm_source *source);
     const char *(*name_of)(const struct ddpm_source *source, int64_t index, char *buffer,
                            size_t buffer_bytes);
-    /* Cheap test before anything is decoded; NULL when there is nothing to test. */
+    /* Cheap check before anything is decoded; NULL if there is nothing to check. */
     ddpm_status (*check)(const struct ddpm_source *source, int64_t index);
-    /* One item. *enlarged tells whether it was smaller than wanted. */
+    /* Read an item. *enlarged says whether it was smaller than requested. */
     ddpm_status (*read)(struct ddpm_source_reader *reader, int64_t index,
                         const struct ddpm_random4 *random, uint8_t *out, bool *enlarged);
-    /* A hash of an item's bytes as they are stored (data/content.h); `buffer` is room to read them
-     * in pieces. */
+    /* A hash of an item's stored bytes (data/content.h); `buffer` is for reading them in pieces. */
     ddpm_status (*hash)(const struct ddpm_source *source, int64_t index, void *buffer, size_t bytes,
                         uint64_t *out);
-    /* What changes when the item may have: a hash of its name, size and time of change. */
+    /* A hash of the item's name, size and modification time: it changes whenever the item may have
+     * changed. */
     ddpm_status (*stamp)(const struct ddpm_source *source, int64_t index, uint64_t *out);
 };
 
@@ -40,17 +40,17 @@ struct ddpm_source {
     uint64_t fingerprint;
     size_t item_bytes;
     bool cacheable;     /* items are worth keeping decoded */
-    bool verify_opened; /* few and small enough to decode all while opening */
+    bool verify_opened; /* few and small enough to decode them all while opening */
     void *data;         /* of the kind */
     struct ddpm_source_items *items;
-    /* Of a part: the source that it is a part of, whose fields above it lacks but for count and
-     * options, and the items of that source, in its order. */
+    /* For a part: the source that it belongs to, and which of its items, in order. Of the fields
+     * above, a part has only count and options. */
     struct ddpm_source *whole;
     int64_t *part;
 };
 
-/* Does the failure to read an item lie in that picture? Others must end the run instead of changing
- * which pictures are used. */
+/* Is the failure to read an item the picture's fault? Other failures must end the run rather than
+ * change which pictures are used. */
 bool ddpm_source_is_pictures_fault(const struct ddpm_source *source, ddpm_status status);
 
 struct ddpm_source_reader {
@@ -58,7 +58,7 @@ struct ddpm_source_reader {
     const struct ddpm_source *part; /* or NULL: all of it is read */
     struct ddpm_picture picture;
     struct ddpm_resizer resizer;
-    uint8_t *pixels; /* room of the kind for one picture as it is stored; NULL until needed */
+    uint8_t *pixels; /* the kind's buffer for a picture as stored; NULL until needed */
 };
 
 #endif

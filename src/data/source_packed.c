@@ -1,8 +1,8 @@
 /* Pictures from a packed file: .npy, uint8 [N, height, width, channels].
  *
- * The file is read picture by picture, not mapped: one that is cut short while it is used then
- * gives an error, and the run can save its state. It stays open, so deleting it or renaming another
- * over it changes nothing. Writing into it is noticed where that changes its fingerprint. */
+ * The file is read picture by picture, not mapped. If it is truncated while in use, reading gives
+ * an error and the run can save its state. The file stays open, so deleting it or renaming another
+ * over it changes nothing. Writing to it is noticed if that changes its fingerprint. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,11 +15,11 @@
 #include "formats/file.h"
 #include "formats/npy.h"
 
-/* The fingerprint looks at this many blocks, evenly spaced, so that a large file is not read whole.
- */
+/* The fingerprint covers this many blocks, evenly spaced, so that a large file is not read in
+ * full. */
 enum { BLOCKS = 64, BLOCK_BYTES = 4096 };
 
-/* The longest header that is read; NumPy's own are shorter than 1 KB. */
+/* The longest header we accept; NumPy's own are shorter than 1 KB. */
 enum { HEAD_BYTES = 1 << 16 };
 
 struct packed {
@@ -27,7 +27,7 @@ struct packed {
     struct ddpm_file_reader reader;
     bool open;
     pthread_mutex_t lock;
-    struct timespec changed; /* when the file was last written to, as far as is known */
+    struct timespec changed; /* last known modification time */
 };
 
 static bool claims(const char *path)
@@ -143,7 +143,7 @@ static void close_packed(struct ddpm_source *source)
     free(packed);
 }
 
-/* Somebody wrote into the file: are these still the pictures that the run began with? */
+/* The file was written to. Does it still hold the pictures that the run started with? */
 static ddpm_status check_again(const struct ddpm_source *source, struct packed *packed)
 {
     struct stat about;

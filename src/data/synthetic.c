@@ -1,12 +1,11 @@
 /* Procedural aerial pictures.
  *
- * A scene lives in the plane with the picture's shorter side as 1. It is drawn in layers: forest
- * floor or meadow, fields in plots with rows, clearings, a river, a track, and on all that is left
- * the crowns of trees: one per cell of a jittered grid, half an ellipsoid each, lit by a low sun
- * and throwing a shadow. Every pixel is the mean of 2 x 2 points.
+ * A scene is a plane in which the picture's shorter side is 1. It is drawn in layers: forest floor
+ * or meadow, fields in plots with rows, clearings, a river, a track, and tree crowns on the rest:
+ * one per cell of a jittered grid, each half an ellipsoid, lit by a low sun and casting a shadow.
+ * Every pixel is the mean of 2 x 2 points.
  *
- * Only + - * / sqrt and integer hashes are used, so that no mathematics library changes a picture.
- */
+ * Only + - * / sqrt and integer hashes are used, so pictures do not depend on the math library. */
 #include "data/synthetic.h"
 
 #include <math.h>
@@ -53,10 +52,10 @@ struct scene {
     int clearings;
     float clearing_x[CLEARINGS], clearing_y[CLEARINGS], clearing_radius[CLEARINGS];
 
-    float density; /* share of the land under trees, about */
+    float density; /* roughly the share of land under trees */
     float cell, crown_size, pointed;
     int columns, rows;
-    struct crown *crowns; /* [rows, columns], the grid begins one cell outside the picture */
+    struct crown *crowns; /* [rows, columns], the grid starts one cell outside the picture */
 };
 
 /* ---- numbers ---- */
@@ -241,7 +240,7 @@ static bool tree_may_stand(const struct scene *scene, float x, float y, float ra
     return fractal(x * 3, y * 3, 3, scene->salt + 30) < 0.2f + 0.6f * scene->density;
 }
 
-/* Trees of the two kinds stand in groups; each tree differs a little. */
+/* Trees of the two kinds grow in groups; each tree differs a little. */
 static struct crown make_crown(const struct scene *scene, int column, int row)
 {
     const uint32_t salt = scene->salt;

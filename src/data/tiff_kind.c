@@ -1,10 +1,10 @@
-/* What kind of picture the tags of a TIFF file describe. TIFF can say far more than pictures need;
- * what is not understood is refused with its name. */
+/* What kind of picture the tags of a TIFF file describe. TIFF can describe far more than we need;
+ * anything we do not understand is an error that names it. */
 #include "data/tiff_kind.h"
 
 enum { TAG_WIDTH = 256, TAG_HEIGHT = 257, TAG_EXTRA = 338 };
 
-/* Tags may share some bytes in small files, and no others in honest ones. */
+/* In small files tags may share a few bytes; in honest files no more than that. */
 enum { TAG_SLACK = 1 << 16 };
 
 ddpm_status ddpm_tiff_judge(const struct ddpm_decoding *decoding, int64_t *height, int64_t *width)
@@ -27,8 +27,8 @@ ddpm_status ddpm_tiff_judge(const struct ddpm_decoding *decoding, int64_t *heigh
     return DDPM_OK;
 }
 
-/* Compressions that Pillow reads, but for LZMA: its dictionary may take 4 GiB, and libtiff sets no
- * limit. */
+/* The compressions that Pillow reads, except LZMA: its dictionary may take 4 GiB, and libtiff sets
+ * no limit. */
 static ddpm_status check_compression(uint16_t compression)
 {
     switch (compression) {
@@ -114,8 +114,8 @@ static ddpm_status count_colours(struct ddpm_tiff_kind *kind, TIFF *tiff, int *c
 }
 
 /* Every sample must be a colour of the photometric interpretation or be marked as extra: three
- * samples marked as grey may be RGB, a stack of pictures or bands of a satellite. libtiff marks
- * what is left over as extra by itself, so the file itself is asked. */
+ * samples marked as grey may be RGB, a stack of pictures or satellite bands. libtiff itself marks
+ * the remaining samples as extra, so check the file's own tag. */
 static ddpm_status find_alpha(struct ddpm_tiff_kind *kind, TIFF *tiff, int colours,
                               const struct ddpm_decoding *decoding)
 {
@@ -124,7 +124,7 @@ static ddpm_status find_alpha(struct ddpm_tiff_kind *kind, TIFF *tiff, int colou
     if (ddpm_tiff_find(decoding->bytes, decoding->size, TAG_EXTRA, &entry))
         TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &extra, &kinds);
     if (kind->photometric == PHOTOMETRIC_RGB && kind->samples == 4 && entry.count == 0) {
-        kind->alpha = true; /* many programs forget the mark; Pillow knows no other meaning */
+        kind->alpha = true; /* many programs forget the mark; Pillow assumes alpha too */
         return DDPM_OK;
     }
     const bool stack = colours == 1 && kind->samples > 2; /* whatever the marks say */
@@ -167,7 +167,7 @@ ddpm_status ddpm_tiff_kind_read(struct ddpm_tiff_kind *kind, TIFF *tiff,
     TIFFGetFieldDefaulted(tiff, TIFFTAG_PLANARCONFIG, &kind->planar);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_COMPRESSION, &kind->compression);
     if (kind->compression == COMPRESSION_OJPEG)
-        kind->photometric = PHOTOMETRIC_YCBCR; /* most of its files do not say so */
+        kind->photometric = PHOTOMETRIC_YCBCR; /* most such files do not say so */
     if (!TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &kind->photometric) &&
         kind->compression != COMPRESSION_OJPEG)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,

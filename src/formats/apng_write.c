@@ -1,9 +1,8 @@
 /* Animated PNG files: chunks of our own, compressed by zlib.
  *
  * A chunk is length (u32, big-endian), type, content, CRC-32 of type and content. fcTL and fdAT
- * count their sequence number on together. The rows of a frame are filtered by the rule that libpng
- * uses too: of PNG's five filters the one whose bytes, read as signed, have the smallest sum of
- * magnitudes. */
+ * share one running sequence number. Rows are filtered by the same rule as in libpng: of PNG's five
+ * filters, take the one whose bytes, read as signed, have the smallest sum of magnitudes. */
 #include "formats/apng_write.h"
 
 #include <stdlib.h>
@@ -29,7 +28,7 @@ struct ddpm_apng {
     uint64_t control_place; /* of acTL */
     ddpm_status status;     /* the first failure, which sticks */
     uint8_t *zeros;         /* the row above the first */
-    uint8_t *filtered;      /* FILTERS rows, each behind its filter's number */
+    uint8_t *filtered;      /* FILTERS rows, each after its filter's number */
     uint8_t chunk[SEQUENCE_BYTES + CHUNK_BYTES];
 };
 
@@ -132,8 +131,8 @@ static int paeth(int left, int above, int corner)
     return by_above <= by_corner ? above : corner;
 }
 
-/* Filter a row in all five ways and return the one that should compress best, its filter's number
- * before it. */
+/* Filter a row in all five ways and return the result that should compress best, with its filter's
+ * number in front. */
 static uint8_t *filter_row(struct ddpm_apng *apng, const uint8_t *row, const uint8_t *above)
 {
     size_t bytes = (size_t)apng->width * (size_t)apng->channels;
@@ -162,7 +161,7 @@ static uint8_t *filter_row(struct ddpm_apng *apng, const uint8_t *row, const uin
     return lines[best];
 }
 
-/* Write the compressed bytes that are ready: IDAT for the first frame, fdAT with its number for the
+/* Write the compressed bytes so far: as IDAT for the first frame, as fdAT with its number for the
  * others. */
 static ddpm_status write_data(struct ddpm_apng *apng)
 {
@@ -201,7 +200,7 @@ static ddpm_status write_frame(struct ddpm_apng *apng, const uint8_t *pixels, in
     put32(control + 8, (uint32_t)apng->height);
     control[20] = (uint8_t)(delay >> 8);
     control[21] = (uint8_t)delay;
-    control[22] = 1000 >> 8; /* the delay's unit is a thousandth of a second */
+    control[22] = 1000 >> 8; /* the delay is in milliseconds */
     control[23] = 1000 & 255;
     DDPM_TRY(write_chunk(apng->file, "fcTL", control, sizeof control));
 
@@ -230,7 +229,7 @@ ddpm_status ddpm_apng_append(struct ddpm_apng *apng, const uint8_t *pixels, int 
     return apng->status = write_frame(apng, pixels, delay);
 }
 
-/* IEND, and the number of frames into acTL. */
+/* Write IEND, and the number of frames to acTL. */
 static ddpm_status write_end(struct ddpm_apng *apng)
 {
     uint8_t control[16] = {0};

@@ -15,20 +15,20 @@
 
 struct ddpm_apng;
 
-/* Begin a file of frames [height, width, channels] with channels and texts as in ddpm_png_write().
- * `loops` is how often the animation plays, 0 for ever. *out is NULL on failure. */
+/* Start a file of frames [height, width, channels], with channels and texts as in ddpm_png_write().
+ * `loops` is how many times the animation plays, 0: forever. *out is NULL on failure. */
 ddpm_status ddpm_apng_create(struct ddpm_apng **out, const char *path, int height, int width,
                              int channels, int loops, const struct ddpm_png_text *texts,
                              size_t text_count);
 
-/* Append one frame that is shown for `delay` milliseconds, 0 .. 65535. */
+/* Append a frame shown for `delay` milliseconds, 0 .. 65535. */
 ddpm_status ddpm_apng_append(struct ddpm_apng *apng, const uint8_t *pixels, int delay);
 
-/* Commit the file, atomically. DDPM_ERROR_ARGUMENT when it has no frame. *apng is freed and NULL in
- * either case. */
+/* Commit the file, atomically. DDPM_ERROR_ARGUMENT if it has no frame. Either way *apng is freed
+ * and set to NULL. */
 ddpm_status ddpm_apng_finish(struct ddpm_apng **apng);
 
-/* Remove what was written and free. *apng may be NULL and is NULL afterwards. */
+/* Delete what was written and free. *apng may be NULL and is set to NULL. */
 void ddpm_apng_abandon(struct ddpm_apng **apng);
 
 #endif

@@ -9,7 +9,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 
-#define PIECE ((size_t)1 << 20) /* so much of a file is in memory at once */
+#define PIECE ((size_t)1 << 20) /* bytes of a file in memory at once */
 
 ddpm_status ddpm_file_checksum(const char *path, struct ddpm_checksum *out)
 {

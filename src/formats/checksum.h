@@ -1,4 +1,4 @@
-/* CRC-32 of whole files (zlib's, the one of PNG and gzip), for noticing damage. */
+/* CRC-32 of whole files (zlib's, as in PNG and gzip), to detect damage. */
 #ifndef DDPM_FORMATS_CHECKSUM_H
 #define DDPM_FORMATS_CHECKSUM_H
 
@@ -16,7 +16,7 @@ struct ddpm_checksum {
 ddpm_status ddpm_file_checksum(const char *path, struct ddpm_checksum *out);
 
 /* Is `folder`/`name` the file that `state` describes in "files": {name: {"bytes", "crc32"}}?
- * DDPM_ERROR_FORMAT when it is damaged. */
+ * DDPM_ERROR_FORMAT if it is damaged. */
 ddpm_status ddpm_file_check(const json_t *state, const char *folder, const char *name);
 
 #endif

@@ -42,7 +42,7 @@ bool ddpm_path_is_directory(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* Make one folder whose parent is there. */
+/* Make one folder in an existing parent. */
 static ddpm_status create_one(const char *path)
 {
     if (mkdir(path, 0777) == 0)

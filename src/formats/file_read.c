@@ -1,4 +1,4 @@
-/* Files read: whole, mapped, or piece by piece. */
+/* Reading files: whole, mapped, or in pieces. */
 #include "formats/file.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 static ddpm_status open_regular(int *descriptor, size_t *bytes, const char *path)
 {
-    /* O_NONBLOCK: opening a pipe that nobody writes must fail below, not wait. */
+    /* O_NONBLOCK: do not wait for a writer when opening a pipe; it is rejected below. */
     *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*descriptor < 0)
         return ddpm_raise_errno("cannot open %s", path);
@@ -30,7 +30,7 @@ static ddpm_status open_regular(int *descriptor, size_t *bytes, const char *path
     return status;
 }
 
-/* Fill `buffer` from the file; *got is less than `bytes` only at the end of the file. */
+/* Fill `buffer` from the file. *got is less than `bytes` only at the end of the file. */
 static ddpm_status read_all(int descriptor, uint8_t *buffer, size_t bytes, size_t *got,
                             const char *path)
 {
@@ -114,7 +114,7 @@ void ddpm_file_reader_close(struct ddpm_file_reader *reader)
     *reader = (struct ddpm_file_reader){.descriptor = -1};
 }
 
-/* Instead of a mapping, where the file system has none. */
+/* Read the file, for file systems that cannot map. */
 static ddpm_status copy_whole(struct ddpm_mapping *out, int descriptor, size_t bytes,
                               const char *path)
 {

@@ -1,4 +1,4 @@
-/* Files written beside their place and renamed over it. */
+/* Atomic writes: write a temporary file in the same folder, then rename it. */
 #include "formats/file.h"
 
 #include <errno.h>
@@ -16,15 +16,15 @@
 
 struct ddpm_file {
     int descriptor;
-    char *path;      /* the place it will have */
-    char *temporary; /* the name it has now; NULL for a device, which is written in place */
+    char *path;      /* the final name */
+    char *temporary; /* the current name; NULL for a device, which is written in place */
     uint64_t flushed;
     size_t used;
     ddpm_status status; /* the first failure, which sticks */
     uint8_t buffer[BUFFER_BYTES];
 };
 
-/* Makes temporary names of one process differ. */
+/* Makes the temporary names of one process distinct. */
 static atomic_uint name_counter;
 
 static const char *shown_name(const struct ddpm_file *file)
@@ -32,7 +32,7 @@ static const char *shown_name(const struct ddpm_file *file)
     return file->temporary ? file->temporary : file->path;
 }
 
-/* The path behind symbolic links, or the path itself where there is nothing yet. */
+/* The path after following symbolic links, or the path itself if it does not exist yet. */
 static ddpm_status resolve(char **out, const char *path)
 {
     struct stat info;
@@ -168,7 +168,7 @@ uint64_t ddpm_file_size(const struct ddpm_file *file)
 
 static ddpm_status sync_descriptor(struct ddpm_file *file)
 {
-    /* Devices and pipes have nothing to make durable and say so by these. */
+    /* Devices and pipes have nothing to make durable; fsync then fails with one of these. */
     if (!file->temporary && (fsync(file->descriptor) == 0 || errno == EINVAL || errno == EROFS))
         return DDPM_OK;
     return ddpm_file_sync(file->descriptor, shown_name(file));

@@ -1,5 +1,5 @@
-/* Pictures laid out in a grid, as torchvision's make_grid does it with its border of 2 black pixels
- * around each (a single picture has its border too). */
+/* Pictures laid out in a grid, like torchvision's make_grid, with a border of 2 black pixels around
+ * each picture (even around a single one). */
 #ifndef DDPM_FORMATS_GRID_H
 #define DDPM_FORMATS_GRID_H
 
@@ -10,8 +10,8 @@
 #define DDPM_GRID_BORDER 2
 
 /* Height and width of the grid of `count` pictures of height × width in rows of `columns` (fewer
- * when count is smaller). All at least 1; DDPM_ERROR_ARGUMENT otherwise, or when the grid would
- * have a side above 2^20. */
+ * when count is smaller). All at least 1; DDPM_ERROR_ARGUMENT otherwise, or if a side of the grid
+ * would exceed 2^20. */
 ddpm_status ddpm_grid_size(int count, int height, int width, int columns, int *grid_height,
                            int *grid_width);
 
@@ -20,8 +20,8 @@ ddpm_status ddpm_grid_size(int count, int height, int width, int columns, int *g
 ddpm_status ddpm_grid_fill(uint8_t *grid, const uint8_t *pictures, int count, int height, int width,
                            int channels, int columns);
 
-/* The sides of a picture of that size enlarged `scale` times, at least 1; DDPM_ERROR_ARGUMENT when
- * one would be above 2^20. */
+/* The sides of a picture enlarged `scale` times, at least 1; DDPM_ERROR_ARGUMENT if one would
+ * exceed 2^20. */
 ddpm_status ddpm_enlarged_size(int height, int width, int scale, int *out_height, int *out_width);
 
 /* Enlarge a picture [height, width, channels] into `out` of that size: every pixel becomes a

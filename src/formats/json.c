@@ -1,5 +1,5 @@
-/* JSON through jansson, which asks the locale for the decimal point and takes it to be one byte: it
- * reads and writes in C's locale. */
+/* JSON through jansson. It takes the decimal point from the locale and assumes that it is one byte,
+ * so we call it in the C locale. */
 #include "formats/json.h"
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ ddpm_status ddpm_json_parse(json_t **out, const void *text, size_t bytes, const 
     ddpm_leave_c_locale(before);
     if (*out)
         return DDPM_OK;
-    /* The parser's own allocations fail without a word. */
+    /* When an allocation of the parser fails, it gives no error text. */
     if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
         return ddpm_raise_memory(bytes, "JSON values");
     return ddpm_raise(DDPM_ERROR_FORMAT, "%s:%d:%d: not valid JSON: %s", label,
@@ -44,7 +44,7 @@ ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_ord
         flags |= JSON_SORT_KEYS;
     *out = NULL;
     const locale_t before = ddpm_enter_c_locale();
-    /* 15 digits keep 0.9 from becoming 0.90000000000000002; where they lose something, 17. */
+    /* 15 digits keep 0.9 from becoming 0.90000000000000002; use 17 if 15 lose precision. */
     char *text = json_dumps(value, flags | JSON_REAL_PRECISION(15));
     json_t *again = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
     if (text && !json_equal(value, again)) {
@@ -69,7 +69,7 @@ ddpm_status ddpm_json_write(const char *path, const json_t *value, enum ddpm_jso
     return status;
 }
 
-/* Bytes that follow the first byte of a character, or -1. */
+/* How many bytes follow the first byte of a character, or -1. */
 static int following(unsigned char first)
 {
     if (first < 0x80)

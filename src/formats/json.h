@@ -1,5 +1,5 @@
-/* JSON through jansson: files in and out, and getters whose errors name the key. Callers may use
- * json_t directly; numbers keep the split between integer and real that jansson makes. */
+/* JSON through jansson: reading and writing files, and getters whose errors name the key. Callers
+ * may use json_t directly. As in jansson, integers and reals are distinct. */
 #ifndef DDPM_FORMATS_JSON_H
 #define DDPM_FORMATS_JSON_H
 
@@ -14,7 +14,7 @@
 /* Largest JSON file that is read. */
 #define DDPM_JSON_LIMIT ((size_t)64 << 20)
 
-/* Parse `bytes` bytes of UTF-8; the root must be an object or an array, duplicate keys are refused.
+/* Parse `bytes` bytes of UTF-8. The root must be an object or an array; duplicate keys are errors.
  * DDPM_ERROR_FORMAT with "label:line:column: why". *out is NULL on failure; release it with
  * json_decref(). */
 ddpm_status ddpm_json_parse(json_t **out, const void *text, size_t bytes, const char *label);
@@ -27,29 +27,29 @@ enum ddpm_json_order {
     DDPM_JSON_SORTED,
 };
 
-/* Text with an indent of 4 and a line end at the end; reals with as many digits as it
- * takes for all of them to come back the same. Free with free(). */
+/* JSON text with an indent of 4 and a newline at the end. Reals get enough digits that all of them
+ * read back the same. Free with free(). */
 ddpm_status ddpm_json_format(char **out, const json_t *value, enum ddpm_json_order order);
 
-/* The same into a file, atomically. */
+/* Write the same to a file, atomically. */
 ddpm_status ddpm_json_write(const char *path, const json_t *value, enum ddpm_json_order order);
 
-/* Is it valid UTF-8, which is what JSON can hold? */
+/* Is it valid UTF-8? JSON can hold nothing else. */
 bool ddpm_json_is_text(const char *text);
 
-/* Set a member; takes `value` over, also on failure. DDPM_ERROR_MEMORY, also for a `value` of NULL,
- * which is what jansson returns for want of memory; DDPM_ERROR_ARGUMENT for a key that is not
+/* Set a member. Takes ownership of `value`, even on failure. DDPM_ERROR_MEMORY, also if `value` is
+ * NULL, which jansson returns when out of memory; DDPM_ERROR_ARGUMENT for a key that is not
  * UTF-8. */
 ddpm_status ddpm_json_put(json_t *object, const char *key, json_t *value);
 
-/* The same of a string; DDPM_ERROR_ARGUMENT when that is not UTF-8. */
+/* Set a string member; DDPM_ERROR_ARGUMENT if the string is not UTF-8. */
 ddpm_status ddpm_json_put_text(json_t *object, const char *key, const char *text);
 
 /* "an object", "an integer", … for error texts; "nothing" for NULL. */
 const char *ddpm_json_type_name(const json_t *value);
 
-/* The member `key` of `object`. DDPM_ERROR_FORMAT "key \"dim\": got a string, want an integer in
- * [1, 4096]" when it is missing, of another type or out of range; *out is then as it was. Objects,
+/* Get the member `key` of `object`. DDPM_ERROR_FORMAT "key \"dim\": got a string, want an integer
+ * in [1, 4096]" if it is missing, of another type or out of range; *out is then unchanged. Objects,
  * arrays and strings are borrowed from `object`. A number may be an integer or a real. */
 ddpm_status ddpm_json_get_object(const json_t *object, const char *key, json_t **out);
 ddpm_status ddpm_json_get_array(const json_t *object, const char *key, json_t **out);

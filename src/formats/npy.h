@@ -34,56 +34,57 @@ struct ddpm_npy {
     int rank; /* 0 .. DDPM_NPY_MAX_RANK */
     int64_t shape[DDPM_NPY_MAX_RANK];
     int64_t count; /* product of shape; 1 for rank 0 */
-    size_t start;  /* where the values begin in the file */
+    size_t start;  /* where the values start in the file */
     const void *data;
     size_t bytes;
     struct ddpm_mapping mapping;
 };
 
-/* Map a file. DDPM_ERROR_FORMAT for anything that is not exactly one array of those types in C
+/* Map a file. DDPM_ERROR_FORMAT for anything that is not exactly one array of these types in C
  * order: bad header, fortran_order, rank, overflowing shape, fewer or more bytes than the shape
- * wants. Close with ddpm_npy_close(). */
+ * needs. Close with ddpm_npy_close(). */
 ddpm_status ddpm_npy_open(struct ddpm_npy *out, const char *path);
 
-/* The same from memory that the caller keeps; `label` stands before error texts. */
+/* The same from the caller's memory; `label` is the prefix of error texts. */
 ddpm_status ddpm_npy_parse(struct ddpm_npy *out, const void *data, size_t bytes, const char *label);
 
-/* The same of a file of `bytes` bytes whose first `head_bytes` are at hand; `data` is NULL then. */
+/* The same for a file of `bytes` bytes of which only the first `head_bytes` are in memory; `data`
+ * is then NULL. */
 ddpm_status ddpm_npy_parse_head(struct ddpm_npy *out, const void *head, size_t head_bytes,
                                 size_t bytes, const char *label);
 
-/* Unmap; a zeroed or closed one is fine. */
+/* Unmap. Does nothing for a zeroed or closed array. */
 void ddpm_npy_close(struct ddpm_npy *npy);
 
 /* Write a whole array, atomically. */
 ddpm_status ddpm_npy_write(const char *path, enum ddpm_npy_dtype dtype, int rank,
                            const int64_t *shape, const void *data);
 
-/* The header of a file with such an array, to be written before the values; returns its bytes.
+/* Make the header of a file with this array, to write before the values; returns its size in bytes.
  * rank at most DDPM_NPY_MAX_RANK. */
 #define DDPM_NPY_HEADER_BYTES 512
 size_t ddpm_npy_header(char out[DDPM_NPY_HEADER_BYTES], enum ddpm_npy_dtype dtype, int rank,
                        const int64_t *shape);
 
-/* A file that grows along its first dimension, which need not be known before. */
+/* A file that grows along its first dimension, whose size need not be known in advance. */
 struct ddpm_npy_writer;
 
-/* Begin a file of shape [N, item_shape…]; item_rank 0 .. DDPM_NPY_MAX_RANK - 1. *out is NULL on
+/* Start a file of shape [N, item_shape…]; item_rank 0 .. DDPM_NPY_MAX_RANK - 1. *out is NULL on
  * failure. */
 ddpm_status ddpm_npy_writer_create(struct ddpm_npy_writer **out, const char *path,
                                    enum ddpm_npy_dtype dtype, int item_rank,
                                    const int64_t *item_shape);
 
-/* Append `items` items that lie one behind the other. */
+/* Append `items` contiguous items. */
 ddpm_status ddpm_npy_writer_append(struct ddpm_npy_writer *writer, const void *data, int64_t items);
 
 /* Items appended so far. */
 int64_t ddpm_npy_writer_count(const struct ddpm_npy_writer *writer);
 
-/* Write N into the header and commit the file. *writer is freed and NULL in either case. */
+/* Write N to the header and commit the file. Either way *writer is freed and set to NULL. */
 ddpm_status ddpm_npy_writer_finish(struct ddpm_npy_writer **writer);
 
-/* Remove what was written and free. *writer may be NULL and is NULL afterwards. */
+/* Delete what was written and free. *writer may be NULL and is set to NULL. */
 void ddpm_npy_writer_abandon(struct ddpm_npy_writer **writer);
 
 #endif

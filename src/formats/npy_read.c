@@ -1,5 +1,4 @@
-/* Reading .npy files: a parser for the three keys of the Python dict, and nothing more of Python.
- */
+/* Reading .npy files. The parser knows the three keys of the Python dict and no other Python. */
 #include "formats/npy.h"
 
 #include <inttypes.h>
@@ -47,7 +46,7 @@ static void skip_spaces(struct cursor *c)
         ++c->at;
 }
 
-/* Take `character` if it comes next, after spaces. */
+/* Consume `character` if it comes next, after spaces. */
 static bool take(struct cursor *c, char character)
 {
     skip_spaces(c);
@@ -67,7 +66,7 @@ static bool take_word(struct cursor *c, const char *word)
     return true;
 }
 
-/* A quoted string without escapes into `out` of `room` bytes. */
+/* Parse a quoted string without escapes into `out` of `room` bytes. */
 static ddpm_status take_string(struct cursor *c, char *out, size_t room)
 {
     skip_spaces(c);
@@ -126,7 +125,7 @@ static ddpm_status take_dimension(struct cursor *c, int64_t *dimension)
         if (__builtin_mul_overflow(*dimension, 10, dimension) ||
             __builtin_add_overflow(*dimension, *c->at - '0', dimension))
             return bad_header(c, "a dimension below 2^63");
-    (void)take(c, 'L'); /* long integers of Python 2 */
+    (void)take(c, 'L'); /* Python 2's long integers */
     return DDPM_OK;
 }
 
@@ -149,7 +148,7 @@ static ddpm_status take_shape(struct cursor *c, struct ddpm_npy *npy)
     return DDPM_OK;
 }
 
-/* The dict with its three keys in any order, then spaces. */
+/* Parse the dict with its three keys in any order, then spaces. */
 static ddpm_status parse_dict(struct cursor *c, struct ddpm_npy *npy)
 {
     static const char *const keys[] = {"descr", "fortran_order", "shape"};
@@ -181,12 +180,13 @@ static ddpm_status parse_dict(struct cursor *c, struct ddpm_npy *npy)
     return c->at == c->end ? DDPM_OK : bad_header(c, "nothing but spaces behind the dict");
 }
 
-/* count and bytes from the shape, checked against the bytes that are there. */
+/* Compute count and bytes from the shape, and check them against the file's size. */
 static ddpm_status measure(struct ddpm_npy *npy, size_t there, const char *label)
 {
     int64_t nonzero = (int64_t)dtypes[npy->dtype].bytes;
     npy->count = 1;
-    /* The product of the dimensions that are not 0 must fit as well: strides are made of it. */
+    /* The product of the nonzero dimensions must not overflow either: strides are computed from
+     * it. */
     for (int i = 0; i < npy->rank; ++i) {
         npy->count = npy->shape[i] == 0 ? 0 : npy->count;
         if (npy->shape[i] && __builtin_mul_overflow(nonzero, npy->shape[i], &nonzero))

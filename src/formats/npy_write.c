@@ -1,5 +1,5 @@
-/* Writing .npy files. The header has room for the largest first dimension from the start, so that
- * the count can be written into it at the end. */
+/* Writing .npy files. The header has room for the largest possible first dimension, so that the
+ * count can be filled in at the end. */
 #include "formats/npy.h"
 
 #include <inttypes.h>
@@ -20,7 +20,7 @@ struct ddpm_npy_writer {
     size_t item_bytes;
 };
 
-/* The dict of the header; returns its length. */
+/* Write the dict of the header; returns its length. */
 static size_t print_dict(char *out, size_t room, enum ddpm_npy_dtype dtype, int rank,
                          const int64_t *shape)
 {
@@ -33,7 +33,7 @@ static size_t print_dict(char *out, size_t room, enum ddpm_npy_dtype dtype, int 
     return (size_t)used;
 }
 
-/* Of a size that does not depend on shape[0], a multiple of 64. */
+/* The header's size is a multiple of 64 and does not depend on shape[0]. */
 size_t ddpm_npy_header(char out[HEADER_ROOM], enum ddpm_npy_dtype dtype, int rank,
                        const int64_t *shape)
 {
@@ -46,7 +46,7 @@ size_t ddpm_npy_header(char out[HEADER_ROOM], enum ddpm_npy_dtype dtype, int ran
     memset(out, ' ', HEADER_ROOM);
     size_t used = PREFIX_BYTES +
                   print_dict(out + PREFIX_BYTES, HEADER_ROOM - PREFIX_BYTES, dtype, rank, shape);
-    out[used] = ' '; /* over snprintf's 0 byte */
+    out[used] = ' '; /* overwrites snprintf's 0 byte */
     out[bytes - 1] = '\n';
     memcpy(out, "\x93NUMPY\x01\x00", 8);
     out[8] = (char)(length & 255);

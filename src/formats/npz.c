@@ -1,4 +1,4 @@
-/* .npz files by libzip. */
+/* .npz files through libzip. */
 #include "formats/npz.h"
 
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 #include "core/memory.h"
 
-/* Deflate packs at most this many times as many bytes. */
+/* Deflate compresses at most by this factor. */
 enum { MOST_DEFLATED = 1032 };
 
 /* The name of a member in the archive. */
@@ -33,7 +33,7 @@ static ddpm_status raise_zip(const char *path, const char *what, zip_error_t *er
     return status;
 }
 
-/* The failure of an archive, which is not saved. */
+/* Raise an archive's error and discard its changes. */
 static ddpm_status raise_archive(const char *path, const char *what, zip_t *archive)
 {
     return ddpm_raise(DDPM_ERROR_FORMAT, "%s: %s: %s", path, what, zip_strerror(archive));
@@ -59,7 +59,7 @@ static ddpm_status add_member(zip_t *archive, const char *path, const struct ddp
     }
     const zip_int64_t place = zip_file_add(archive, name.text, source, ZIP_FL_ENC_UTF_8);
     if (place < 0) {
-        zip_source_free(source); /* the bytes with it */
+        zip_source_free(source); /* frees the bytes too */
         return raise_archive(path, "cannot make a .npz file", archive);
     }
     /* 1980-01-01, the first date of a zip file, as NumPy has it. */
@@ -69,7 +69,7 @@ static ddpm_status add_member(zip_t *archive, const char *path, const struct ddp
     return DDPM_OK;
 }
 
-/* What the archive has written into `source`, into a file. */
+/* Copy what the archive wrote to `source` into a file. */
 static ddpm_status write_source(const char *path, zip_source_t *source)
 {
     uint8_t *bytes = NULL;
@@ -99,7 +99,7 @@ ddpm_status ddpm_npz_write(const char *path, const struct ddpm_npz_array *arrays
         zip_source_free(source);
         return raise_zip(path, "cannot make a .npz file", &error);
     }
-    zip_source_keep(source); /* past the archive's end */
+    zip_source_keep(source); /* beyond the archive's life */
     ddpm_status status = DDPM_OK;
     for (size_t i = 0; i < count && status == DDPM_OK; ++i)
         status = add_member(archive, path, &arrays[i]);
@@ -138,7 +138,7 @@ static ddpm_status take_values(const struct ddpm_npy *npy, const char *label,
     return DDPM_OK;
 }
 
-/* The whole of a member, which says how long it is; it is lying when there is less. */
+/* Read a whole member. It states its size; having fewer bytes is an error. */
 static ddpm_status read_bytes(zip_t *archive, const char *path, const char *name, uint8_t **out,
                               size_t *bytes)
 {
@@ -159,7 +159,7 @@ static ddpm_status read_bytes(zip_t *archive, const char *path, const char *name
         return raise_archive(path, name, archive);
     *bytes = (size_t)about.size;
     ddpm_status status = ddpm_new_array((void **)out, *bytes + 1, 1, "a member of a .npz file");
-    /* The checksum is looked at where a read finds the end. */
+    /* libzip checks the checksum when a read reaches the end. */
     if (status == DDPM_OK && (zip_fread(member, *out, about.size) != (zip_int64_t)about.size ||
                               zip_fread(member, *out + *bytes, 1) != 0))
         status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: member %s is damaged: %s", path, name,

@@ -1,13 +1,12 @@
-/* The machine under the opcodes of a pickle: its stack, marks, memo, and the values it makes.
- * Values are numbers of an array that only grows, so a file cannot make more of them than it has
- * bytes. */
+/* The stack machine that runs a pickle's opcodes: its stack, marks, memo, and the values it makes.
+ * Values are referred to by their index in an array that only grows, so a file cannot make more of
+ * them than it has bytes. */
 #ifndef DDPM_FORMATS_PICKLE_MACHINE_H
 #define DDPM_FORMATS_PICKLE_MACHINE_H
 
 #include "formats/pickle.h"
 
-/* More values, items, marks or places of the memo are not read; a network of 10,000 tensors has
- * some 200,000. */
+/* Limit for values, items, marks and memo slots; a network of 10,000 tensors has about 200,000. */
 #define DDPM_PICKLE_MOST ((uint32_t)1 << 20)
 #define DDPM_PICKLE_NOTHING UINT32_MAX
 
@@ -33,7 +32,7 @@ struct ddpm_pickle {
     uint32_t root;
 };
 
-/* While it is being read. */
+/* State while reading. */
 struct ddpm_pickle_reader {
     struct ddpm_pickle *pickle;
     const uint8_t *data;
@@ -44,30 +43,30 @@ struct ddpm_pickle_reader {
     bool done;
 };
 
-/* DDPM_ERROR_FORMAT with where the reader is and what is wrong there. */
+/* DDPM_ERROR_FORMAT with the position and the problem. */
 ddpm_status ddpm_pickle_damaged(const struct ddpm_pickle_reader *r, const char *what);
 
-/* The next bytes, and as a little-endian number. All reading goes through here. */
+/* Read the next bytes, also as a little-endian number. All reading goes through here. */
 ddpm_status ddpm_pickle_take(struct ddpm_pickle_reader *r, uint64_t bytes, const uint8_t **out);
 ddpm_status ddpm_pickle_take_integer(struct ddpm_pickle_reader *r, size_t bytes, uint64_t *out);
 
 ddpm_status ddpm_pickle_add_number(struct ddpm_pickle_reader *r, struct ddpm_pickle_numbers *to,
                                    uint32_t number);
 
-/* A new value, on top of the stack. */
+/* Push a new value. */
 ddpm_status ddpm_pickle_push(struct ddpm_pickle_reader *r, const struct ddpm_pickle_value *value);
 
-/* Take the value on top off, or look at it, where it must be a dict or a list. Values below the
- * last mark, [0, ddpm_pickle_floor()), cannot be had. */
+/* Pop the top value, or look at it; it must then be a dict or a list. Values below the last mark,
+ * [0, ddpm_pickle_floor()), are out of reach. */
 ddpm_status ddpm_pickle_pop(struct ddpm_pickle_reader *r, uint32_t *out);
 ddpm_status ddpm_pickle_top(struct ddpm_pickle_reader *r, enum ddpm_pickle_kind wanted,
                             uint32_t *out);
 uint32_t ddpm_pickle_floor(const struct ddpm_pickle_reader *r);
 
-/* Take the last mark off; *from is where the values above it begin. */
+/* Pop the last mark; *from is where the values above it start. */
 ddpm_status ddpm_pickle_pop_mark(struct ddpm_pickle_reader *r, uint32_t *from);
 
-/* One more item of value `to`. */
+/* Append an item to value `to`. */
 ddpm_status ddpm_pickle_append(struct ddpm_pickle_reader *r, uint32_t to, uint32_t key,
                                uint32_t value);
 

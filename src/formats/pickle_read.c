@@ -1,4 +1,4 @@
-/* The opcodes of pickles, without what calls anything. */
+/* The opcodes of pickles, except those that would call something. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,7 +102,7 @@ static ddpm_status run_mark(struct ddpm_pickle_reader *r, uint8_t opcode)
     return ddpm_pickle_add_number(r, &r->marks, r->stack.count);
 }
 
-/* A tuple of the last one, two or three values, or of all above the mark. */
+/* Make a tuple of the last one, two or three values, or of all above the mark. */
 static ddpm_status run_tuple(struct ddpm_pickle_reader *r, uint8_t opcode)
 {
     const struct ddpm_pickle_value value = {.kind = DDPM_PICKLE_TUPLE};
@@ -125,7 +125,7 @@ static ddpm_status run_tuple(struct ddpm_pickle_reader *r, uint8_t opcode)
     return DDPM_OK;
 }
 
-/* One item, or all above the mark, into the list or dict below. */
+/* Put one item, or all above the mark, into the list or dict below. */
 static ddpm_status run_append(struct ddpm_pickle_reader *r, uint8_t opcode)
 {
     const bool dict = opcode == 's' || opcode == 'u', many = opcode == 'e' || opcode == 'u';
@@ -233,7 +233,8 @@ static ddpm_status run_call(struct ddpm_pickle_reader *r, uint8_t opcode)
     return ddpm_pickle_push(r, &value);
 }
 
-/* The attributes of an object, such as _metadata of a state dict, say nothing about tensors. */
+/* Ignore an object's attributes, such as _metadata of a state dict: they say nothing about
+ * tensors. */
 static ddpm_status run_build(struct ddpm_pickle_reader *r, uint8_t opcode)
 {
     uint32_t state, object;
@@ -256,7 +257,7 @@ static ddpm_status run_persistent(struct ddpm_pickle_reader *r, uint8_t opcode)
 
 typedef ddpm_status opcode_function(struct ddpm_pickle_reader *r, uint8_t opcode);
 
-/* Those that torch.save emits; names of the opcodes in pickletools.py. */
+/* The opcodes that torch.save emits, with their names from pickletools.py. */
 static opcode_function *const opcodes[256] = {
     [0x80] = run_protocol,  ['.'] = run_stop,    ['N'] = run_constant, [0x88] = run_constant,
     [0x89] = run_constant,  ['J'] = run_integer, ['K'] = run_integer,  ['M'] = run_integer,

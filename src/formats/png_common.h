@@ -1,4 +1,4 @@
-/* What the PNG and the APNG writer share. */
+/* Shared by the PNG and the APNG writer. */
 #ifndef DDPM_FORMATS_PNG_COMMON_H
 #define DDPM_FORMATS_PNG_COMMON_H
 
@@ -15,7 +15,7 @@ ddpm_status ddpm_png_check(int height, int width, int channels, const struct ddp
 /* PNG's colour type for 1 .. 4 channels. */
 int ddpm_png_color_type(int channels);
 
-/* Whether a text is ASCII that a tEXt chunk may hold. */
+/* Is the text ASCII that a tEXt chunk may hold? */
 bool ddpm_png_text_is_plain(const char *text);
 
 #endif

@@ -17,7 +17,7 @@
 #define MAX_CHUNKS 1000
 #define MAX_CHUNK_BYTES ((png_alloc_size_t)8 << 20)
 
-/* What the callbacks of libpng need. */
+/* State for libpng's callbacks. */
 struct reader {
     struct ddpm_mapping mapping;
     size_t at;
@@ -46,8 +46,8 @@ static void on_read(png_structp png, png_bytep out, size_t bytes)
     reader->at += bytes;
 }
 
-/* libpng takes the memory that a chunk claims to need before it looks for the bytes: a damaged
- * length must not get there. */
+/* libpng allocates the size that a chunk states before it reads the bytes, so check the stated
+ * length first. */
 static ddpm_status check_lengths(const struct reader *reader)
 {
     const uint8_t *data = reader->mapping.data;
@@ -69,7 +69,7 @@ static ddpm_status check_lengths(const struct reader *reader)
     return ddpm_raise(DDPM_ERROR_FORMAT, "%s: not a whole PNG file: truncated", reader->path);
 }
 
-/* Read to the end: texts may stand behind the picture. */
+/* Read to the end: texts may follow the picture. */
 static ddpm_status read_all(png_structp png, png_infop info, png_infop end, struct reader *reader)
 {
     if (setjmp(png_jmpbuf(png)))

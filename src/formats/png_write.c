@@ -54,7 +54,7 @@ bool ddpm_png_text_is_plain(const char *text)
     return true;
 }
 
-/* What the callbacks of libpng need. */
+/* State for libpng's callbacks. */
 struct writer {
     struct ddpm_file *file;
     ddpm_status status;

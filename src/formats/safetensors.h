@@ -18,7 +18,7 @@
 #define DDPM_SAFETENSORS_MAX_RANK 8
 #define DDPM_SAFETENSORS_MAX_HEADER ((size_t)100000000) /* the reference implementation's limit */
 
-/* In the reference implementation's order, which is the order of tensors in a file, last first. */
+/* In the reference implementation's order: tensors in a file are sorted by dtype, last first. */
 enum ddpm_safetensors_dtype {
     DDPM_SAFETENSORS_BOOL,
     DDPM_SAFETENSORS_U8,
@@ -54,15 +54,15 @@ struct ddpm_safetensors_text {
 /* An open file. All pointers inside live until ddpm_safetensors_close(). */
 struct ddpm_safetensors;
 
-/* Map a file and check all of it but the values. DDPM_ERROR_FORMAT for whatever breaks the format,
- * DDPM_ERROR_UNSUPPORTED for a dtype or rank that is not known here. *out is NULL on failure. */
+/* Map a file and check everything except the values. DDPM_ERROR_FORMAT if it breaks the format,
+ * DDPM_ERROR_UNSUPPORTED for an unknown dtype or rank. *out is NULL on failure. */
 ddpm_status ddpm_safetensors_open(struct ddpm_safetensors **out, const char *path);
 
-/* The same from memory that the caller keeps; `label` stands before error texts. */
+/* The same from the caller's memory; `label` is the prefix of error texts. */
 ddpm_status ddpm_safetensors_parse(struct ddpm_safetensors **out, const void *data, size_t bytes,
                                    const char *label);
 
-/* Unmap and free. *file may be NULL and is NULL afterwards. */
+/* Unmap and free. *file may be NULL and is set to NULL. */
 void ddpm_safetensors_close(struct ddpm_safetensors **file);
 
 /* Tensors in the order of their values in the file; index in [0, count). */
@@ -74,14 +74,14 @@ const struct ddpm_safetensors_tensor *ddpm_safetensors_at(const struct ddpm_safe
 const struct ddpm_safetensors_tensor *ddpm_safetensors_find(const struct ddpm_safetensors *file,
                                                             const char *name);
 
-/* The value of a key of __metadata__, or NULL; and all of them in the order of the file. */
+/* The value of a key of __metadata__, or NULL; and all of them in file order. */
 const char *ddpm_safetensors_metadata(const struct ddpm_safetensors *file, const char *key);
 size_t ddpm_safetensors_metadata_count(const struct ddpm_safetensors *file);
 struct ddpm_safetensors_text ddpm_safetensors_metadata_at(const struct ddpm_safetensors *file,
                                                           size_t index);
 
 /* All values as fp32: F32 as it is, F16 and BF16 exactly, F64 rounded. DDPM_ERROR_MISMATCH for
- * other dtypes, or when the tensor does not have `count` values. */
+ * other dtypes, or if the tensor does not have `count` values. */
 ddpm_status ddpm_safetensors_read_f32(const struct ddpm_safetensors_tensor *tensor, float *out,
                                       int64_t count);
 
@@ -89,18 +89,19 @@ ddpm_status ddpm_safetensors_read_f32(const struct ddpm_safetensors_tensor *tens
 ddpm_status ddpm_safetensors_read_i64(const struct ddpm_safetensors_tensor *tensor, int64_t *out,
                                       int64_t count);
 
-/* The values of a tensor have been read: their memory may go. They can be read once more. */
+/* The caller is done with a tensor's values; the system may drop their pages. They can be read
+ * again. */
 void ddpm_safetensors_forget(const struct ddpm_safetensors *file,
                              const struct ddpm_safetensors_tensor *tensor);
 
 struct ddpm_safetensors_entry;
 
-/* Writes all values of `entry` to `file` with ddpm_file_write(), in any number of pieces. */
+/* Write all values of `entry` to `file` with ddpm_file_write(), in any number of pieces. */
 typedef ddpm_status ddpm_safetensors_produce(void *context,
                                              const struct ddpm_safetensors_entry *entry,
                                              struct ddpm_file *file);
 
-/* One tensor to write: from `data`, or from `produce` when data is NULL. */
+/* One tensor to write: from `data`, or from `produce` if data is NULL. */
 struct ddpm_safetensors_entry {
     const char *name; /* UTF-8, not "" and not "__metadata__" */
     enum ddpm_safetensors_dtype dtype;
@@ -111,11 +112,11 @@ struct ddpm_safetensors_entry {
     void *context;
 };
 
-/* Write a file, atomically. The tensors are laid out as the reference implementation does it (dtype
- * in descending order, then name), whatever their order here; equal arguments give equal bytes.
- * "format": "pt" is put before `metadata` unless it has a "format" of its own. DDPM_ERROR_ARGUMENT
- * for bad or duplicate names, keys and shapes, or when `produce` wrote another number of bytes; a
- * failure of `produce` is passed on. On any failure PATH is as it was. */
+/* Write a file, atomically. Tensors are laid out in the reference implementation's order (dtype in
+ * descending order, then name), whatever their order here; the same arguments give the same bytes.
+ * "format": "pt" goes before `metadata` unless that has a "format". DDPM_ERROR_ARGUMENT for bad or
+ * duplicate names, keys and shapes, or if `produce` wrote the wrong number of bytes; errors of
+ * `produce` are returned. On any failure PATH is unchanged. */
 ddpm_status ddpm_safetensors_write(const char *path, const struct ddpm_safetensors_entry *entries,
                                    size_t count, const struct ddpm_safetensors_text *metadata,
                                    size_t metadata_count);

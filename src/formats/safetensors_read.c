@@ -1,4 +1,4 @@
-/* Reading safetensors files: everything but the values is checked when the file is opened. */
+/* Reading safetensors files. Opening a file checks everything except the values. */
 #include "formats/safetensors.h"
 
 #include <inttypes.h>
@@ -55,7 +55,7 @@ static ddpm_status parse_dtype(enum ddpm_safetensors_dtype *dtype, const json_t 
                       name);
 }
 
-/* rank, shape, count and bytes. */
+/* Parse rank, shape, count and bytes. */
 static ddpm_status parse_shape(struct ddpm_safetensors_tensor *tensor, const json_t *info)
 {
     json_t *shape;
@@ -75,7 +75,7 @@ static ddpm_status parse_shape(struct ddpm_safetensors_tensor *tensor, const jso
                 json_is_integer(value) ? "a negative number" : ddpm_json_type_name(value), i);
         tensor->shape[i] = dimension;
         has_zero |= dimension == 0;
-        /* Without the zeros, so that strides fit too. */
+        /* Skip zeros, so that strides cannot overflow either. */
         if (dimension && __builtin_mul_overflow(bytes, dimension, &bytes))
             return ddpm_raise(DDPM_ERROR_FORMAT, "got a shape of more than 2^63 bytes");
     }
@@ -138,7 +138,7 @@ static int compare_places(const void *a, const void *b)
     const struct ddpm_safetensors_tensor *left = a, *right = b;
     if (left->data != right->data)
         return (const uint8_t *)left->data < (const uint8_t *)right->data ? -1 : 1;
-    /* Tensors without values share their place with the next one. */
+    /* Empty tensors share their offset with the next one. */
     if ((left->bytes == 0) != (right->bytes == 0))
         return left->bytes == 0 ? -1 : 1;
     return strcmp(left->name, right->name);
@@ -150,8 +150,8 @@ static int compare_names(const void *a, const void *b)
     return strcmp((*left)->name, (*right)->name);
 }
 
-/* Sort by place; the tensors must follow each other without gap or overlap and fill all the bytes.
- */
+/* Sort by offset. The tensors must follow each other without gap or overlap and fill all the
+ * bytes. */
 static ddpm_status check_places(struct ddpm_safetensors *file, const uint8_t *values, size_t bytes)
 {
     const uint8_t *expected = values;

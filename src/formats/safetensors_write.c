@@ -1,5 +1,5 @@
-/* Writing safetensors files: the header is made from the entries alone, then the values stream
- * past. */
+/* Writing safetensors files: first the header, which needs only the entries, then the values as a
+ * stream. */
 #include "formats/safetensors.h"
 
 #include <inttypes.h>
@@ -66,7 +66,7 @@ static ddpm_status place(struct placed *placed, const struct ddpm_safetensors_en
     return DDPM_OK;
 }
 
-/* Set a member that must not be there yet; takes `value` over. */
+/* Set a member that must not exist yet. Takes ownership of `value`. */
 static ddpm_status set_new(json_t *object, const char *key, json_t *value, const char *what)
 {
     if (json_object_get(object, key)) {

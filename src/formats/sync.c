@@ -1,4 +1,4 @@
-/* fsync, where the file system has it. */
+/* fsync, if the file system has it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -9,8 +9,8 @@
 #include "core/memory.h"
 #include "formats/file.h"
 
-/* Does this failure mean that the file system has no fsync, not that the data is lost? EROFS and
- * the others of folders would be real failures of a file. */
+/* Does this error mean that the file system has no fsync, rather than that data is lost? For a
+ * file, EROFS and the other errors accepted for folders would be real failures. */
 static bool is_unsupported(int error, bool folder)
 {
     if (error == EINVAL || error == ENOSYS || error == ENOTSUP || error == EOPNOTSUPP)

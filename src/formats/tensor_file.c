@@ -1,4 +1,4 @@
-/* Files of named tensors, by their first bytes. */
+/* Files of named tensors, told apart by their first bytes. */
 #include "formats/tensor_file.h"
 
 #include <stdlib.h>

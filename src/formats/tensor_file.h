@@ -1,12 +1,12 @@
-/* Named tensors of a file of weights, whatever wrote it. Its first bytes tell which:
+/* Named tensors from a file of weights, whatever wrote it. The first bytes tell the format:
  *
  *     safetensors
  *     PyTorch's zip file (torch.save since 1.6): data.pkl, and one member for each storage
  *     PyTorch's older file: five pickles, then the storages
  *
- * Of PyTorch's, a state dict is read, or the one under the key state_dict or model of a dict.
- * Nothing in a file is executed (pickle.h). Zip files need libzip: DDPM_ERROR_UNSUPPORTED in a
- * build without it. */
+ * From PyTorch's files we read a state dict, or the one under the key state_dict or model of a
+ * dict. Nothing in a file is executed (pickle.h). Zip files need libzip: DDPM_ERROR_UNSUPPORTED in
+ * a build without it. */
 #ifndef DDPM_FORMATS_TENSOR_FILE_H
 #define DDPM_FORMATS_TENSOR_FILE_H
 
@@ -26,18 +26,18 @@ struct ddpm_tensor_entry {
 /* An open file. All pointers inside live until ddpm_tensor_file_close(). */
 struct ddpm_tensor_file;
 
-/* Map a file and check all of it but the values. DDPM_ERROR_FORMAT for whatever is none of these
- * files or is damaged. *out is NULL on failure. */
+/* Map a file and check everything except the values. DDPM_ERROR_FORMAT if it is none of these
+ * formats or damaged. *out is NULL on failure. */
 ddpm_status ddpm_tensor_file_open(struct ddpm_tensor_file **out, const char *path);
 
-/* The same from memory that the caller keeps; `label` stands before error texts. */
+/* The same from the caller's memory; `label` is the prefix of error texts. */
 ddpm_status ddpm_tensor_file_parse(struct ddpm_tensor_file **out, const void *data, size_t bytes,
                                    const char *label);
 
-/* Unmap and free. *file may be NULL and is NULL afterwards. */
+/* Unmap and free. *file may be NULL and is set to NULL. */
 void ddpm_tensor_file_close(struct ddpm_tensor_file **file);
 
-/* Tensors in the order of the bytes of their names; index in [0, count). */
+/* Tensors sorted by name, bytewise; index in [0, count). */
 size_t ddpm_tensor_file_count(const struct ddpm_tensor_file *file);
 const struct ddpm_tensor_entry *ddpm_tensor_file_at(const struct ddpm_tensor_file *file,
                                                     size_t index);
@@ -47,7 +47,7 @@ const struct ddpm_tensor_entry *ddpm_tensor_file_find(const struct ddpm_tensor_f
                                                       const char *name);
 
 /* All values in C order as fp32: F32 as it is, F16 and BF16 exactly, F64 rounded.
- * DDPM_ERROR_MISMATCH for other dtypes, or when the tensor does not have `count` values. */
+ * DDPM_ERROR_MISMATCH for other dtypes, or if the tensor does not have `count` values. */
 ddpm_status ddpm_tensor_entry_read_f32(const struct ddpm_tensor_entry *entry, float *out,
                                        int64_t count);
 

@@ -1,8 +1,9 @@
-/* Files of torch.save. What they hold is a pickle, in which a tensor is a call
+/* Files of torch.save. They hold a pickle in which a tensor is a call
  *
  *     torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)
  *
- * and its storage is kept elsewhere, known by ('storage', torch.FloatStorage, KEY, device, numel):
+ * and its storage is kept elsewhere, identified by ('storage', torch.FloatStorage, KEY, device,
+ * numel):
  *
  *     zip file      archive/data.pkl, and archive/data/KEY for each storage
  *     older form    pickles: a magic number, 1001, facts about the machine, the tensors, a list of
@@ -51,7 +52,7 @@ static ddpm_status read_sizes(const struct ddpm_pickle *pickle,
     return DDPM_OK;
 }
 
-/* Count the values, and see that all of them lie in the storage. */
+/* Count the values and check that all of them are inside the storage. */
 static ddpm_status check_bounds(struct ddpm_tensor_entry *entry,
                                 const struct ddpm_torch_storage *storage, int64_t offset)
 {
@@ -66,7 +67,7 @@ static ddpm_status check_bounds(struct ddpm_tensor_entry *entry,
                !__builtin_mul_overflow(entry->count, entry->shape[i], &entry->count);
     if (empty)
         entry->count = 0;
-    /* Strides of 0 could make any number of values of one. */
+    /* With strides of 0, one value could stand for any number of values. */
     if (!fits || (!empty && last >= storage->count) || entry->count > storage->count)
         return bad_tensor(entry, "it reaches past the end of its storage");
     const size_t size = ddpm_safetensors_dtype_bytes(storage->dtype);
@@ -74,7 +75,7 @@ static ddpm_status check_bounds(struct ddpm_tensor_entry *entry,
     return DDPM_OK;
 }
 
-/* The arguments of the call that makes a tensor; NULL when the value is none. */
+/* The arguments of the call that makes a tensor; NULL if the value is not such a call. */
 static const struct ddpm_pickle_value *tensor_arguments(const struct ddpm_pickle *pickle,
                                                         const struct ddpm_pickle_value *value)
 {
@@ -148,7 +149,7 @@ static ddpm_status make_room(struct ddpm_torch_file *file, const struct ddpm_pic
     return ddpm_new_array((void **)&file->texts, bytes, 1, "names of tensors");
 }
 
-/* What is no tensor is passed over: counts of epochs, settings. */
+/* Skip what is not a tensor: epoch counts, settings. */
 static ddpm_status list_tensors(struct ddpm_torch_file *file, struct ddpm_torch_zip *zip)
 {
     const struct ddpm_pickle_value *state, *key;
@@ -265,7 +266,7 @@ ddpm_status ddpm_torch_parse(struct ddpm_torch_file **out, const uint8_t *data, 
     if (status == DDPM_OK)
         status = zip ? read_zip(file, archive, &pickle) : read_older(file, data, bytes);
     ddpm_torch_zip_close(&archive);
-    ddpm_pickle_close(&file->pickle); /* the keys of storages with it */
+    ddpm_pickle_close(&file->pickle); /* frees the keys of storages too */
     free(pickle);
     if (status != DDPM_OK) {
         ddpm_torch_close(&file);

@@ -7,7 +7,7 @@
 
 #include "core/memory.h"
 
-/* The names that may occur. Storages stand first, in the order of `storage_dtypes`. */
+/* The accepted names. Storages come first, in the order of `storage_dtypes`. */
 const struct ddpm_pickle_name ddpm_torch_names[DDPM_TORCH_NAMES] = {
     {"torch", "FloatStorage", false},
     {"torch", "DoubleStorage", false},
@@ -45,7 +45,7 @@ static ddpm_status no_storage(const char *what)
                       what);
 }
 
-/* What a persistent value says of itself. */
+/* Parse what a persistent value says about its storage. */
 ddpm_status ddpm_torch_storage_read(const struct ddpm_pickle *pickle,
                                     const struct ddpm_pickle_value *value,
                                     struct ddpm_torch_storage *out)
@@ -76,7 +76,7 @@ ddpm_status ddpm_torch_storage_read(const struct ddpm_pickle *pickle,
     return DDPM_OK;
 }
 
-/* All storages that are spoken of, each once. */
+/* Collect all storages that are mentioned, each once. */
 ddpm_status ddpm_torch_storages_list(struct ddpm_torch_storages *storages,
                                      const struct ddpm_pickle *pickle)
 {
@@ -134,7 +134,7 @@ ddpm_status ddpm_torch_storage_fetch(struct ddpm_torch_storage *storage, struct 
     return DDPM_OK;
 }
 
-/* The storages in the order of their keys in `keys`. */
+/* Find the storages in the order of their keys in `keys`. */
 ddpm_status ddpm_torch_storages_place(struct ddpm_torch_storages *storages,
                                       const struct ddpm_pickle *keys, const uint8_t *data,
                                       size_t bytes)

@@ -6,7 +6,7 @@
 #include "formats/safetensors.h"
 #include "formats/torch_zip.h"
 
-/* The names that may occur in a file: types of storages, then what makes dicts and tensors. */
+/* The names accepted in a file: types of storages, then functions that make dicts and tensors. */
 enum {
     DDPM_TORCH_STORAGES = 8,
     DDPM_TORCH_TENSOR = 9,
@@ -22,7 +22,7 @@ struct ddpm_torch_storage {
     int64_t count;
     size_t bytes;
     const uint8_t *data; /* NULL until it is found */
-    uint8_t *copy;       /* of a member of a zip file */
+    uint8_t *copy;       /* copy of a zip file's member */
 };
 
 struct ddpm_torch_storages {
@@ -30,26 +30,27 @@ struct ddpm_torch_storages {
     size_t count;
 };
 
-/* What a persistent value says of itself. */
+/* Parse what a persistent value says about its storage. */
 ddpm_status ddpm_torch_storage_read(const struct ddpm_pickle *pickle,
                                     const struct ddpm_pickle_value *value,
                                     struct ddpm_torch_storage *out);
 
-/* All storages that a pickle speaks of, each once. Free them in either case; their keys live as
- * long as the pickle. */
+/* Collect all storages that a pickle mentions, each once. Free them even after a failure; their
+ * keys live as long as the pickle. */
 ddpm_status ddpm_torch_storages_list(struct ddpm_torch_storages *storages,
                                      const struct ddpm_pickle *pickle);
 void ddpm_torch_storages_free(struct ddpm_torch_storages *storages);
 
-/* The one of that key, or NULL. */
+/* The storage with this key, or NULL. */
 struct ddpm_torch_storage *ddpm_torch_storages_find(const struct ddpm_torch_storages *storages,
                                                     const char *key, size_t length);
 
-/* Find the values: read the member of the zip file, unless they are there. `zip` may be NULL. */
+/* Load a storage's values from the member of the zip file, unless they are loaded. `zip` may be
+ * NULL. */
 ddpm_status ddpm_torch_storage_fetch(struct ddpm_torch_storage *storage,
                                      struct ddpm_torch_zip *zip);
 
-/* Find them in the older form, where they lie in the order of the keys that a pickle lists. */
+/* Find them in the older form, where they follow in the order of the keys that a pickle lists. */
 ddpm_status ddpm_torch_storages_place(struct ddpm_torch_storages *storages,
                                       const struct ddpm_pickle *keys, const uint8_t *data,
                                       size_t bytes);

@@ -17,7 +17,7 @@ struct ddpm_torch_zip {
     uint64_t left; /* bytes that members may still hold */
 };
 
-/* "archive/data.pkl" says that the folder is "archive/". */
+/* If the file has "archive/data.pkl", the folder is "archive/". */
 static ddpm_status find_folder(struct ddpm_torch_zip *zip)
 {
     static const char end[] = "/data.pkl";
@@ -70,7 +70,7 @@ static ddpm_status read_bytes(struct ddpm_torch_zip *zip, const char *path, zip_
         return ddpm_raise(DDPM_ERROR_FORMAT, "member %s: %s", path, zip_strerror(zip->archive));
     ddpm_status status =
         ddpm_new_array((void **)out, (size_t)size + 1, 1, "a member of a zip file");
-    /* The checksum is looked at where a read finds the end. */
+    /* libzip checks the checksum when a read reaches the end. */
     if (status == DDPM_OK && (zip_fread(member, *out, size) != (zip_int64_t)size ||
                               zip_fread(member, *out + size, 1) != 0))
         status = ddpm_raise(DDPM_ERROR_FORMAT, "member %s is damaged: %s", path,

@@ -30,7 +30,7 @@ struct ddpm_value *ddpm_convnext_block(const struct ddpm_net_build *build, struc
     h = norm ? ddpm_group_norm(g, h, "block.0") : h;
     h = ddpm_conv2d(g, h, "block.1", channels * build->config->mult, 3, 1);
     h = ddpm_gelu(g, h);
-    /* The article drops only the first norm with norm=False; the second always stands. */
+    /* With norm=False the article drops only the first norm; the second is always there. */
     h = ddpm_group_norm(g, h, "block.3");
     h = ddpm_conv2d(g, h, "block.4", channels, 3, 1);
     struct ddpm_value *residual =

@@ -6,7 +6,7 @@
 #include "config/config.h"
 #include "graph/ops.h"
 
-/* What all blocks of a network share. */
+/* State that all blocks of a network share. */
 struct ddpm_net_build {
     struct ddpm_graph *graph;
     const struct ddpm_network_config *config;
@@ -21,22 +21,22 @@ struct ddpm_value *ddpm_time_mlp(struct ddpm_graph *graph, struct ddpm_value *t,
 struct ddpm_value *ddpm_convnext_block(const struct ddpm_net_build *build, struct ddpm_value *x,
                                        int64_t channels, const char *name);
 
-/* The end of a level: half the resolution, or at the last level a 3×3 convolution. */
+/* The end of a level: halve the resolution, or at the last level a 3×3 convolution. */
 struct ddpm_value *ddpm_level_down(const struct ddpm_net_build *build, struct ddpm_value *x,
                                    int64_t channels, bool last, const char *name);
 
-/* The end of an up level: twice the resolution, or at the last a 3×3 convolution. */
+/* The end of an up level: double the resolution, or at the last level a 3×3 convolution. */
 struct ddpm_value *ddpm_level_up(const struct ddpm_net_build *build, struct ddpm_value *x,
                                  int64_t channels, bool last, const char *name);
 
-/* The gate's three convolutions, declared by the first use and shared by the second:
- * σ(in_conv(ReLU(gate_conv(gate) + residual_conv(skip)))) · skip (Ibtehaz & Kihara, ACC-UNet, 2023;
- * Oktay et al. 2018). */
+/* The attention gate. Its three convolutions are declared by the first use and shared by the
+ * second: σ(in_conv(ReLU(gate_conv(gate) + residual_conv(skip)))) · skip (Ibtehaz & Kihara,
+ * ACC-UNet, 2023; Oktay et al. 2018). */
 struct ddpm_value *ddpm_block_attention(const struct ddpm_net_build *build, struct ddpm_value *skip,
                                         struct ddpm_value *gate, const char *name);
 
-/* x + out(attention(qkv(norm(x)))): every pixel looks at all others, in heads of 64 channels where
- * these divide them, else in one (Vaswani et al. 2017; Ho et al. 2020, appendix B). */
+/* x + out(attention(qkv(norm(x)))): every pixel attends to all others, in heads of 64 channels if
+ * 64 divides the channels, else in one head (Vaswani et al. 2017; Ho et al. 2020, appendix B). */
 struct ddpm_value *ddpm_self_attention(const struct ddpm_net_build *build, struct ddpm_value *x,
                                        const char *name);
 

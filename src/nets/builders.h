@@ -1,4 +1,4 @@
-/* The builders that the rows of config/networks.inc name: for their own files and the table. */
+/* The builders named in config/networks.inc, declared for their own files and the table. */
 #ifndef DDPM_NETS_BUILDERS_H
 #define DDPM_NETS_BUILDERS_H
 

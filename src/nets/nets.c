@@ -1,4 +1,4 @@
-/* The table of networks, and what all of them need. */
+/* The table of networks, and code that all of them share. */
 #include "nets/nets.h"
 
 #include "nets/builders.h"

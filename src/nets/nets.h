@@ -1,11 +1,11 @@
-/* The networks, as builders of graphs, in one table. */
+/* The table of networks. Each is a function that builds a graph. */
 #ifndef DDPM_NETS_NETS_H
 #define DDPM_NETS_NETS_H
 
 #include "config/config.h"
 #include "graph/ops.h"
 
-/* What a network may read. A network takes what it knows and refuses what it does not. */
+/* The inputs of a network. A network uses those it knows and fails on others. */
 struct ddpm_net_inputs {
     struct ddpm_value *x;       /* [B,H,W,channels] in the graph's dtype */
     struct ddpm_value *time;    /* fp32 [B,1,1,1] */
@@ -13,15 +13,15 @@ struct ddpm_net_inputs {
     struct ddpm_value *context; /* [B,1,N,C], or NULL */
 };
 
-/* Appends a whole network to a graph, its parameters to the set in use → [B,H,W,out_dim]. NULL when
- * the graph has failed. */
+/* Append a whole network to a graph, and its parameters to the current set → [B,H,W,out_dim]. NULL
+ * if the graph has failed. */
 typedef struct ddpm_value *ddpm_net_builder(struct ddpm_graph *graph,
                                             const struct ddpm_network_config *config,
                                             const struct ddpm_net_inputs *inputs);
 
 /* A network family: a row of config/networks.inc. */
 struct ddpm_net {
-    const char *name; /* as in configurations: "TwoResUNet" */
+    const char *name; /* as in the configuration: "TwoResUNet" */
     const char *help;
     ddpm_net_builder *build;
 };
@@ -34,7 +34,7 @@ struct ddpm_value *ddpm_net_build(struct ddpm_graph *graph,
                                   const struct ddpm_network_config *config,
                                   const struct ddpm_net_inputs *inputs);
 
-/* Declare the configured network's parameters, without planning anything. */
+/* Declare the configured network's parameters without planning anything. */
 ddpm_status ddpm_net_declare(const struct ddpm_network_config *config, struct ddpm_weight_set *set);
 
 #endif

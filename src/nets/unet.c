@@ -1,8 +1,8 @@
 /* OneResUNet, TwoResUNet and AttentionUNet: one U-Net with three ways to treat its skip
  * connections.
  *
- * dims = [init_dim, dim·m for m in dim_mults]; level i leads from dims[i] to dims[i+1] channels;
- * the last level does not change the resolution. */
+ * dims = [init_dim, dim·m for m in dim_mults]; level i goes from dims[i] to dims[i+1] channels; the
+ * last level keeps the resolution. */
 #include "nets/nets.h"
 
 #include <stdio.h>
@@ -10,10 +10,10 @@
 #include "nets/blocks.h"
 #include "nets/builders.h"
 
-/* What distinguishes the three. */
+/* How the three differ. */
 struct unet_kind {
     int skips;      /* per level: 1 (after the second block) or 2 (after each) */
-    bool attention; /* skips go through a gate first */
+    bool attention; /* skips pass through a gate first */
 };
 
 struct unet {

@@ -1,9 +1,9 @@
-/* A tensor is a view on a buffer: dtype, shape, where it starts. It owns nothing.
+/* A tensor is a view of a buffer: dtype, shape and start. It owns nothing.
  *
  * Layout is NHWC. Rank is always four; a vector of F features per image is [B,1,1,F], a flat slab
  * [1,1,1,N]. `pixel_stride` is the distance in elements between two neighbouring pixels: C when
- * dense, more when the tensor is a range of channels inside a wider one (a concatenation that
- * copied nothing). Rows and images follow without gaps.
+ * dense, more if the tensor is a range of channels inside a wider one (a concatenation without a
+ * copy). Rows and images follow without gaps.
  *
  *     element (n,h,w,c) = data + ((n*H + h)*W + w) * pixel_stride + c */
 #ifndef DDPM_TENSOR_TENSOR_H
@@ -29,14 +29,14 @@ size_t ddpm_dtype_size(enum ddpm_dtype dtype);
 /* "fp32", "bf16", … */
 const char *ddpm_dtype_name(enum ddpm_dtype dtype);
 
-/* Dense tensor without data. */
+/* A dense tensor without data. */
 static inline struct ddpm_tensor ddpm_tensor_make(enum ddpm_dtype dtype, int64_t n, int64_t h,
                                                   int64_t w, int64_t c)
 {
     return (struct ddpm_tensor){NULL, dtype, n, h, w, c, c};
 }
 
-/* An optional argument that is not there has n = 0. */
+/* An optional argument that was not given has n = 0. */
 static inline bool ddpm_tensor_present(const struct ddpm_tensor *t)
 {
     return t->n > 0;
@@ -57,7 +57,7 @@ static inline bool ddpm_tensor_dense(const struct ddpm_tensor *t)
     return t->pixel_stride == t->c;
 }
 
-/* Bytes from the first to behind the last element. */
+/* Bytes from the start of the first element to the end of the last. */
 static inline size_t ddpm_tensor_bytes(const struct ddpm_tensor *t)
 {
     int64_t pixels = ddpm_tensor_pixels(t);
@@ -87,7 +87,7 @@ static inline uint16_t ddpm_float_to_bf16(float value)
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-/* Element i of a buffer as double, and back. Slow: for reference kernels and tests. */
+/* Read or write element i of a buffer as a double. Slow: for reference kernels and tests. */
 double ddpm_load(const void *data, enum ddpm_dtype dtype, int64_t i);
 void ddpm_store(void *data, enum ddpm_dtype dtype, int64_t i, double value);
 
