@@ -89,6 +89,14 @@ static ddpm_status check_start(const struct ddpm_run_start *start, const struct 
     return DDPM_OK;
 }
 
+void ddpm_run_shorten_warmup(const struct ddpm_arguments *arguments, struct ddpm_config *config)
+{
+    const int64_t most = config->training.steps / 10;
+    if (ddpm_arguments_has_setting(arguments, "recipe") &&
+        !ddpm_arguments_has_setting(arguments, "warmup") && config->training.warmup > most)
+        config->training.warmup = most;
+}
+
 ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
                                  const struct ddpm_run_start *start, struct ddpm_config **config,
                                  int64_t *evaluations)
@@ -103,6 +111,7 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
     if (file)
         DDPM_TRY(ddpm_config_read(*config, file));
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, *config));
+    ddpm_run_shorten_warmup(arguments, *config);
     DDPM_TRY(check_start(start, *config));
     DDPM_TRY(ddpm_config_check(*config));
     DDPM_TRY(ddpm_drawing_check(arguments, *config, evaluations));

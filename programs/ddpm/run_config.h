@@ -19,6 +19,10 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
                                  const struct ddpm_run_start *start, struct ddpm_config **config,
                                  int64_t *evaluations);
 
+/* The warm-up that comes with --recipe is at most a tenth of the run's steps; one that is given
+ * beside it stays. To be called when the number of steps is known. */
+void ddpm_run_shorten_warmup(const struct ddpm_arguments *arguments, struct ddpm_config *config);
+
 /* Let a new run begin with the teacher's EMA weights, both as its weights and as its EMA. Nothing
  * where the run does not distil. */
 ddpm_status ddpm_run_start_weights(const struct ddpm_run_start *start,

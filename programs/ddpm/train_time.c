@@ -105,7 +105,8 @@ static int64_t steps_within(struct ddpm_outlook outlook, double seconds, double 
     return fits;
 }
 
-ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run)
+ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
+                                   struct ddpm_train_run *run)
 {
     const double begin = ddpm_clock();
     const bool validates = strcmp(run->config->data.validation, "off") != 0;
@@ -126,5 +127,6 @@ ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run)
         ddpm_progress_remark("time      %s steps of %.3g s fit", ddpm_count_text(text, steps),
                              each);
     run->steps = run->outlook.steps = run->config->training.steps = steps;
+    ddpm_run_shorten_warmup(arguments, run->config);
     return ddpm_config_check(run->config);
 }

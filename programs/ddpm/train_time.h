@@ -14,6 +14,7 @@ ddpm_status ddpm_train_time_check(const struct ddpm_arguments *arguments,
 /* Time a few steps of the run's trainer and choose run->steps, which the configuration then has as
  * well. Weights, moments and the place in the pictures have moved on: make network and trainer
  * anew. Every process of the run calls it; all choose what the leader chooses. */
-ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run);
+ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
+                                   struct ddpm_train_run *run);
 
 #endif

@@ -49,7 +49,12 @@ enum ddpm_recipe {
 #undef RECIPE
     DDPM_RECIPE_NONE
 };
-enum ddpm_loss_weight { DDPM_WEIGHT_NONE, DDPM_WEIGHT_MIN_SNR, DDPM_WEIGHT_SOFT_MIN_SNR };
+enum ddpm_loss_weight {
+    DDPM_WEIGHT_NONE,
+    DDPM_WEIGHT_MIN_SNR,
+    DDPM_WEIGHT_SOFT_MIN_SNR,
+    DDPM_WEIGHT_UNCERTAINTY
+};
 enum ddpm_flow_times { DDPM_FLOW_UNIFORM, DDPM_FLOW_LOGIT_NORMAL };
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
 enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE, DDPM_LR_LINEAR };

@@ -33,7 +33,7 @@ static const char networks[] = "--network chooses among three U-Nets; --dim and 
 static const char respaced[] = "--sampler NAME --sampling-steps N, for example ddim and 25";
 static const char solvers[] = "--sampler auto or a name of ddpm sample --help";
 static const char unguided[] = "models know no classes and no texts, so there is no guidance";
-static const char weighted[] = "--loss-weight min-snr or soft-min-snr";
+static const char weighted[] = "--loss-weight min-snr, soft-min-snr or uncertainty";
 static const char karras_levels[] = "--spacing karras";
 static const char logs[] = "log.csv and the grids of samples in the run's folder say how it goes";
 

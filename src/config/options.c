@@ -67,7 +67,7 @@ static const char recipe_help[] = "options that go together; what is given besid
 #include "config/recipes.inc"
 #undef RECIPE
                                   "or none";
-static const char *const loss_weights[] = {"none", "min-snr", "soft-min-snr", NULL};
+static const char *const loss_weights[] = {"none", "min-snr", "soft-min-snr", "uncertainty", NULL};
 static const char *const flow_times[] = {"uniform", "logit-normal", NULL};
 static const char *const losses[] = {"l2", "l1", NULL};
 static const char *const lr_schedules[] = {"constant", "cosine", "linear", NULL};
@@ -163,7 +163,7 @@ const struct ddpm_option ddpm_options[] = {
     CHOICE("loss", "l2|l1", diffusion.loss, "l2", losses, DIFFUSION, "loss_type",
            "mean squared (l2) or absolute (l1) error of what the network learns", LOCKED),
     CHOICE("loss-weight", "NAME", diffusion.loss_weight, "none", loss_weights, DIFFUSION, "loss_weight",
-           "weight of a noise level: none, min-snr or soft-min-snr", .locked = DDPM_LOCKED_OR_DEFAULT),
+           "weight of a noise level: none, min-snr, soft-min-snr or uncertainty (learned)", .locked = DDPM_LOCKED_OR_DEFAULT),
     NUMBER("min-snr-gamma", diffusion.min_snr_gamma, "5", ABOVE(0, 1e6), DIFFUSION, "min_snr_gamma",
            "signal-to-noise ratio above which levels weigh the same", .locked = DDPM_LOCKED_OR_DEFAULT),
     NUMBER("offset-noise", diffusion.offset_noise, "0", IN(0, 10), DIFFUSION, "offset_noise",

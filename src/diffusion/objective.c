@@ -90,9 +90,9 @@ void ddpm_objective_fill(const struct ddpm_diffusion_config *model, const struct
     ddpm_objectives[model->objective].fill(level, model->sigma_data, row);
     row->c_noise = level->time;
     /* x̂_0 - x_0 = x0_out·(out - target) */
-    row->weight = model->loss_weight == DDPM_WEIGHT_NONE
-                      ? 1
-                      : snr_weight(model, level) * row->x0_out * row->x0_out;
+    const bool by_snr =
+        model->loss_weight == DDPM_WEIGHT_MIN_SNR || model->loss_weight == DDPM_WEIGHT_SOFT_MIN_SNR;
+    row->weight = by_snr ? snr_weight(model, level) * row->x0_out * row->x0_out : 1;
 }
 
 ddpm_status ddpm_objective_check(const struct ddpm_diffusion_config *model)
@@ -111,6 +111,15 @@ void ddpm_objective_times(const struct ddpm_diffusion_config *model, double *lea
     *most = path == DDPM_PATH_EDM ? 22 : (double)(model->timesteps - (path == DDPM_PATH_SCHEDULE));
 }
 
+/* What learned weights are told: a period is 2 in ln(sigma/alpha) for the highest of their
+ * frequencies. */
+static double weighed_level(const struct ddpm_level *level)
+{
+    const double pi = 3.14159265358979323846, most = 12;
+    const double log_ratio = level->alpha > 0 ? log(level->sigma / level->alpha) : most;
+    return pi * fmin(fmax(log_ratio, -most), most);
+}
+
 void ddpm_training_row(const struct ddpm_diffusion_config *model, const struct ddpm_level *level,
                        float row[DDPM_TRAINING_COLUMNS])
 {
@@ -123,6 +132,7 @@ void ddpm_training_row(const struct ddpm_diffusion_config *model, const struct d
     row[DDPM_TRAINING_TARGET_X0] = (float)of.target_x0;
     row[DDPM_TRAINING_TARGET_NOISE] = (float)of.target_noise;
     row[DDPM_TRAINING_WEIGHT] = (float)of.weight;
+    row[DDPM_TRAINING_LEVEL] = (float)weighed_level(level);
     for (int k = DDPM_TRAINING_VARIANCE; k < DDPM_TRAINING_COLUMNS; ++k)
         row[k] = 0;
 }

@@ -44,6 +44,9 @@ void ddpm_objective_times(const struct ddpm_diffusion_config *model, double *lea
  *     x_t = X0·x_0 + NOISE·ε        network input INPUT·x_t at time TIME
  *     target = TARGET_X0·x_0 + TARGET_NOISE·ε        loss of the picture times WEIGHT
  *
+ * Where weights are learned, they are a function of LEVEL = π·ln(sigma/alpha), which is kept within
+ * ±12π: pure noise and clean pictures are finite.
+ *
  * From VARIANCE on come those of a learned variance (enum ddpm_variance_column), which
  * ddpm_variance_rows() fills. */
 enum ddpm_training_column {
@@ -54,6 +57,7 @@ enum ddpm_training_column {
     DDPM_TRAINING_TARGET_X0,
     DDPM_TRAINING_TARGET_NOISE,
     DDPM_TRAINING_WEIGHT,
+    DDPM_TRAINING_LEVEL,
     DDPM_TRAINING_VARIANCE,
     DDPM_TRAINING_COLUMNS = DDPM_TRAINING_VARIANCE + DDPM_VARIANCE_COLUMNS,
 };

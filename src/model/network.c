@@ -58,6 +58,8 @@ static ddpm_status declare(struct ddpm_network *network, struct ddpm_device *dev
 {
     const struct ddpm_config *config = &network->config;
     DDPM_TRY(ddpm_net_declare(&config->network, &network->weights));
+    if (config->diffusion.loss_weight == DDPM_WEIGHT_UNCERTAINTY)
+        DDPM_TRY(ddpm_uncertainty_declare(&network->weights));
     DDPM_TRY(describe_parameters(network));
     network->owns_device = !device;
     network->device = device;

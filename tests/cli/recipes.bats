@@ -35,6 +35,22 @@ setup() {
     fails 1 "cannot go on: "
 }
 
+@test "a recipe's warm-up is at most a tenth of a short run; one that is given stays" {
+    make_run short pictures 20 --recipe fast --save-every 20
+    grep -q '"warmup": 2' short/config.json
+    make_run one pictures 1 --recipe best
+    grep -q '"warmup": 0' one/config.json
+    make_run long pictures 1001 --recipe fast --save-every 2000
+    grep -q '"warmup": 100' long/config.json
+    make_run given pictures 20 --recipe fast --warmup 19 --save-every 20
+    grep -q '"warmup": 19' given/config.json
+    run "$DDPM" train --data pictures --out refused --recipe fast --warmup 100 --steps 100
+    fails 2 "option warmup: got 100 with the cosine lr-schedule, want fewer than the 100 steps"
+    # The command that began a run goes on with it.
+    make_run short pictures 20 --resume --recipe fast --save-every 20
+    grep -q '"warmup": 2' short/config.json
+}
+
 @test "an unknown recipe names the nearest" {
     run "$DDPM" train --data pictures --out x --recipe bset
     fails 2 'option recipe: got "bset", want article, fast, best or none; the nearest is "best"'
@@ -42,7 +58,7 @@ setup() {
 
 @test "the help of train lists what the recipes set" {
     run "$DDPM" train --help
-    says "fast: for runs of minutes" "--lr-schedule cosine" "what one does not mention is as in article"
+    says "fast: for runs of minutes" "--lr-schedule cosine" "what one does not mention is as in article" "at most a tenth of the steps"
 }
 
 @test "ema makes a model that is drawn from" {

@@ -1,5 +1,5 @@
-/* Golden: gradients and twenty AdamW steps of every objective with every weight of the loss, and of
- * every objective's distilling; the weights of the loss beside those of
+/* Golden: gradients and twenty AdamW steps of every objective with every weight of the loss,
+ * learned ones too, and of every objective's distilling; the weights of the loss beside those of
  * denoising-diffusion-pytorch. */
 #include "golden/golden.h"
 
@@ -263,6 +263,12 @@ static void distilling_agrees_with_the_paper(void **state)
     check_runs("consistency", 5);
 }
 
+static void learned_weights_agree_with_pytorch(void **state)
+{
+    (void)state;
+    check_runs("uncertainty", 5);
+}
+
 /* flow.shift is trained at the t that the program draws: they are the script's. */
 static void shifted_times_are_drawn(void **state)
 {
@@ -331,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_agrees_with_the_papers),
         cmocka_unit_test(distilling_agrees_with_the_paper),
+        cmocka_unit_test(learned_weights_agree_with_pytorch),
         cmocka_unit_test(shifted_times_are_drawn),
         cmocka_unit_test(weights_are_those_of_denoising_diffusion_pytorch),
     };

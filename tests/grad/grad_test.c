@@ -257,6 +257,39 @@ static void losses_have_their_gradients(void **state)
     check_loss(DDPM_LOSS_L1);
 }
 
+/* Learned weights: what is minimised is loss·e^-u + u. */
+static void uncertainty_has_its_gradient(void **state)
+{
+    (void)state;
+    static const double loss[3] = {0.7, 0.02, 3}, u[3] = {-0.3, 1.5, 0};
+    struct ddpm_device_options options = {.threads = 1};
+    struct ddpm_device *device;
+    struct ddpm_graph *g;
+    assert_ok(ddpm_device_open("ref", &options, &device));
+    assert_ok(ddpm_graph_create(DDPM_F64, &g));
+    struct ddpm_value *losses = ddpm_graph_input(g, DDPM_F64, 3, 1, 1, 1);
+    struct ddpm_value *logs = ddpm_graph_input(g, DDPM_F64, 3, 1, 1, 1), *slopes;
+    struct ddpm_value *weights = ddpm_uncertainty(g, losses, logs, 0.5f, &slopes);
+    ddpm_graph_keep(weights);
+    ddpm_graph_keep(slopes);
+    assert_ok(ddpm_graph_plan(g, device));
+    memcpy(losses->tensor.data, loss, sizeof loss);
+    memcpy(logs->tensor.data, u, sizeof u);
+    assert_ok(ddpm_graph_run(g, 0));
+    const double *weight = weights->tensor.data, *slope = slopes->tensor.data;
+    for (int i = 0; i < 3; ++i) {
+        double value[2];
+        for (int side = 0; side < 2; ++side) {
+            const double at = u[i] + (side ? H : -H);
+            value[side] = 0.5 / 3 * (loss[i] * exp(-at) + at);
+        }
+        assert_true(fabs(weight[i] - exp(-u[i])) < 1e-14);
+        assert_true(fabs(slope[i] - (value[1] - value[0]) / (2 * H)) < TOLERANCE);
+    }
+    ddpm_graph_destroy(&g);
+    ddpm_device_close(&device);
+}
+
 /* Distilling's loss of d = factor·p - target, and its slopes: those times d are the gradient by p.
  */
 static void pseudo_huber_has_its_gradient(void **state)
@@ -369,6 +402,7 @@ int main(void)
         cmocka_unit_test(gradients_are_the_central_differences),
         cmocka_unit_test(losses_have_their_gradients),
         cmocka_unit_test(pseudo_huber_has_its_gradient),
+        cmocka_unit_test(uncertainty_has_its_gradient),
         cmocka_unit_test(variances_have_their_gradients),
         cmocka_unit_test(no_rule_is_missing),
     };

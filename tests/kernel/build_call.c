@@ -230,6 +230,16 @@ static void build_pseudo_huber(struct case_state *state)
     state->out[1] = make(ROLE_DATA, DDPM_F32, n, 1, 1, 2);
 }
 
+static void build_uncertainty(struct case_state *state)
+{
+    const int64_t n = state->test.shape.n;
+    state->call.attributes.scale = 0.5f;
+    state->in[0] = make(ROLE_SQUARES, DDPM_F32, n, 1, 1, 1);
+    state->in[1] = make(ROLE_DATA, DDPM_F32, n, 1, 1, 1);
+    state->out[0] = make(ROLE_DATA, DDPM_F32, n, 1, 1, 1);
+    state->out[1] = make(ROLE_DATA, DDPM_F32, n, 1, 1, 1);
+}
+
 static void build_attention(struct case_state *state, const struct parts *parts)
 {
     const struct case_shape *s = &state->test.shape;
@@ -370,6 +380,9 @@ void case_build(struct case_state *state)
         break;
     case DDPM_OP_PSEUDO_HUBER:
         build_pseudo_huber(state);
+        break;
+    case DDPM_OP_UNCERTAINTY:
+        build_uncertainty(state);
         break;
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:

@@ -126,6 +126,7 @@ static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
     case DDPM_OP_SCALE_NOISE:
         return bench ? bench_pictures : pictures;
     case DDPM_OP_PSEUDO_HUBER:
+    case DDPM_OP_UNCERTAINTY:
     case DDPM_OP_DRAW_TIMESTEPS:
         return bench ? bench_batches : batches;
     case DDPM_OP_ATTENTION:
@@ -196,6 +197,7 @@ bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
     case DDPM_OP_THRESHOLD:
     case DDPM_OP_BLEND:
     case DDPM_OP_PSEUDO_HUBER:
+    case DDPM_OP_UNCERTAINTY:
     case DDPM_OP_GRADIENT_NORM:
     case DDPM_OP_ADAMW:
     case DDPM_OP_MUON:

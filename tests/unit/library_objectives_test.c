@@ -16,6 +16,8 @@ static const char *const models[] = {
     "objective=flow flow-times=logit-normal shift=3 loss-weight=min-snr",
     "objective=edm",
     "objective=edm loss-weight=soft-min-snr offset-noise=0.05 timestep-per-batch=on",
+    "objective=v loss-weight=uncertainty zero-terminal-snr=on optimizer=muon ema=power",
+    "objective=flow loss-weight=uncertainty memory=low max-grad-norm=0.5",
 };
 enum { MODELS = sizeof models / sizeof *models };
 
@@ -34,6 +36,35 @@ static void going_on_is_as_never_having_stopped(void **state)
         snprintf(options, sizeof options, "%s accumulate=2", models[i]);
         check_going_on(options);
     }
+}
+
+/* Learned weights are a part of the model that drawing does not read, and the loss that is reported
+ * does not change with them. */
+static void learned_weights_are_learned(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"objective=v threads=1",
+                                          "objective=v threads=1 loss-weight=uncertainty"};
+    char *folder = folder_with_pictures();
+    struct run runs[2];
+    struct ddpm_step_result results[2];
+    float bias[2];
+    for (int i = 0; i < 2; ++i) {
+        start(&runs[i], folder, options[i]);
+        if (i == 1)
+            assert_ok(ddpm_network_get(runs[1].network, DDPM_WEIGHTS_MODEL, "uncertainty.bias",
+                                       &bias[0], 1));
+        assert_ok(ddpm_trainer_step(runs[i].trainer, &results[i]));
+    }
+    assert_true(results[0].loss == results[1].loss);
+    assert_int_equal(ddpm_network_weight_count(runs[1].network),
+                     ddpm_network_weight_count(runs[0].network) + 33);
+    assert_ok(
+        ddpm_network_get(runs[1].network, DDPM_WEIGHTS_MODEL, "uncertainty.bias", &bias[1], 1));
+    assert_true(bias[0] != bias[1]);
+    for (int i = 0; i < 2; ++i)
+        end(&runs[i]);
+    remove_folder(folder);
 }
 
 static struct ddpm_network *model_to_draw(const char *options)
@@ -243,6 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(going_on_is_as_never_having_stopped),
+        cmocka_unit_test(learned_weights_are_learned),
         cmocka_unit_test(every_sampler_draws),
         cmocka_unit_test(a_chain_begins_with_noise_of_its_first_level),
         cmocka_unit_test(ancestral_needs_a_schedule),

@@ -124,6 +124,25 @@ struct ddpm_value *ddpm_pseudo_huber(struct ddpm_graph *graph, struct ddpm_value
     return node->out[0];
 }
 
+struct ddpm_value *ddpm_uncertainty(struct ddpm_graph *graph, struct ddpm_value *loss,
+                                    struct ddpm_value *u, float scale, struct ddpm_value **slopes)
+{
+    *slopes = NULL;
+    if (!loss)
+        return NULL;
+    struct ddpm_node *node = ddpm_simple_node(graph, DDPM_OP_UNCERTAINTY, "uncertainty",
+                                              loss->tensor, DDPM_INPUTS(loss, u));
+    if (!node)
+        return NULL;
+    node->attributes.scale = scale;
+    *slopes = ddpm_graph_value(graph, DDPM_VALUE_TEMPORARY, node->out[0]->tensor);
+    if (!*slopes)
+        return NULL;
+    node->out[1] = *slopes;
+    (*slopes)->producer = node;
+    return node->out[0];
+}
+
 struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value *table,
                                     struct ddpm_value *t)
 {

@@ -299,3 +299,20 @@ static bool pseudo_huber_supports(const struct ddpm_call *call)
 static const struct ddpm_kernel pseudo_huber_kernel = {
     .name = "pseudo_huber_cpu", .supports = pseudo_huber_supports, .run = pseudo_huber_run};
 KERNELS_OF_ALL_LEVELS(pseudo_huber, &pseudo_huber_kernel);
+
+static ddpm_status uncertainty_run(const struct ddpm_call *call)
+{
+    const float *loss = call->in[0].data, *u = call->in[1].data;
+    float *weight = call->out[0].data, *slopes = call->out[1].data;
+    const double scale = (double)call->attributes.scale / (double)call->in[0].n;
+    for (int64_t b = 0; b < call->in[0].n; ++b) {
+        const double factor = exp(-(double)u[b]);
+        weight[b] = (float)factor;
+        slopes[b] = (float)(scale * (1 - (double)loss[b] * factor));
+    }
+    return DDPM_OK;
+}
+
+static const struct ddpm_kernel uncertainty_kernel = {
+    .name = "uncertainty_cpu", .supports = pseudo_huber_supports, .run = uncertainty_run};
+KERNELS_OF_ALL_LEVELS(uncertainty, &uncertainty_kernel);

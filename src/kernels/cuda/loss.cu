@@ -175,3 +175,31 @@ static ddpm_status pseudo_huber_run(const struct ddpm_call *call)
 static const struct ddpm_kernel pseudo_huber_kernel = {
     "pseudo_huber_cuda", pseudo_huber_supports, NULL, NULL, pseudo_huber_run, NULL};
 CUDA_KERNELS_OF(pseudo_huber, &pseudo_huber_kernel);
+
+/* One thread per image. In fp64: 1 - loss·e^-u cancels. */
+static __global__ void uncertainty(struct plane<float> loss, struct plane<float> u, double scale,
+                                   int images, struct plane<float> weight,
+                                   struct plane<float> slopes)
+{
+    int b = (int)(blockIdx.x * MAP_THREADS + threadIdx.x);
+    if (b >= images)
+        return;
+    double factor = exp(-(double)u.data[b * u.stride]);
+    weight.data[b * weight.stride] = (float)factor;
+    slopes.data[b * slopes.stride] =
+        (float)(scale * (1 - (double)loss.data[b * loss.stride] * factor));
+}
+
+static ddpm_status uncertainty_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *loss = &call->in[0];
+    return ddpm_cuda_launch(call, uncertainty, dim3((unsigned)ddpm_ceil_div(loss->n, MAP_THREADS)),
+                            dim3(MAP_THREADS), 0, ddpm_plane<float>(loss),
+                            ddpm_plane<float>(&call->in[1]),
+                            (double)call->attributes.scale / (double)loss->n, (int)loss->n,
+                            ddpm_plane<float>(&call->out[0]), ddpm_plane<float>(&call->out[1]));
+}
+
+static const struct ddpm_kernel uncertainty_kernel = {
+    "uncertainty_cuda", pseudo_huber_supports, NULL, NULL, uncertainty_run, NULL};
+CUDA_KERNELS_OF(uncertainty, &uncertainty_kernel);

@@ -204,6 +204,21 @@ ddpm_status ddpm_ref_loss_backward(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
+/* weight[b] = e^-u, slopes[b] = scale/B·(1 - loss[b]·e^-u).
+ * in: loss, u [B,1,1,1]; out: weight, slopes [B,1,1,1] */
+ddpm_status ddpm_ref_uncertainty(const struct ddpm_call *call)
+{
+    const int64_t batch = call->in[0].n;
+    for (int64_t n = 0; n < batch; ++n) {
+        const double weight = exp(-ref_get(&call->in[1], n, 0));
+        ref_set(&call->out[0], n, 0, weight);
+        ref_set(&call->out[1], n, 0,
+                (double)call->attributes.scale / (double)batch *
+                    (1 - ref_get(&call->in[0], n, 0) * weight));
+    }
+    return DDPM_OK;
+}
+
 /* r = √(m + eps²): loss[b] = weight·(r - eps), slopes[b] = ±weight·factor·scale/(B·r).
  * in: m [B,1,1,1], rows [B,1,1,2]; out: loss [B,1,1,1], slopes [B,1,1,2] */
 ddpm_status ddpm_ref_pseudo_huber(const struct ddpm_call *call)

@@ -83,7 +83,7 @@ static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_m
         ddpm_graph_input(trainer->graph, DDPM_F32, batch, 1, 1, DDPM_CONSISTENCY_COLUMNS);
     ddpm_task_draw_noise(trainer);
     const struct ddpm_seed seed = build_loss(trainer);
-    return ddpm_task_end(trainer, batch, &seed);
+    return ddpm_task_end(trainer, batch, &seed, 1);
 }
 
 static void fill_row(const struct ddpm_trainer *trainer, uint32_t step, double noisy, float *row)

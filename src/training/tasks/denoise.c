@@ -7,7 +7,9 @@
  *
  * What the network is given and what its target is are the objective's. Their coefficients are
  * gathered from a table, one row per timestep; where levels are continuous the host writes them.
- * A learned variance adds a term to the loss (kernels/ops.inc: VARIATIONAL_LOSS). */
+ * A learned variance adds a term to the loss (kernels/ops.inc: VARIATIONAL_LOSS). Where the levels'
+ * weights are learned, the loss is the plain one, and its gradient that of loss·e^-u + u
+ * (UNCERTAINTY). */
 #include "core/random.h"
 #include "nets/nets.h"
 #include "training/tasks/task.h"
@@ -80,12 +82,30 @@ static void build_answer(struct pass *pass)
                        : mix(pass, DDPM_TRAINING_TARGET_X0, DDPM_TRAINING_TARGET_NOISE, DDPM_F32);
 }
 
-/* The loss of every picture, and its gradient. */
-static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
+/* Weights of the levels: columns of the rows, or learned. */
+struct weights {
+    struct ddpm_value *of_loss;         /* NULL: 1 */
+    struct ddpm_value *u, *of_gradient; /* u: NULL where none are learned */
+    struct ddpm_value *slopes;          /* the gradient of u */
+};
+
+static void build_weights(struct weights *weights, const struct pass *pass, int kind)
+{
+    if (kind == DDPM_WEIGHT_UNCERTAINTY)
+        weights->u = ddpm_uncertainty_build(
+            pass->graph, ddpm_graph_view(pass->graph, pass->rows, DDPM_TRAINING_LEVEL, 1));
+    else if (kind != DDPM_WEIGHT_NONE)
+        weights->of_loss = ddpm_graph_view(pass->graph, pass->rows, DDPM_TRAINING_WEIGHT, 1);
+    weights->of_gradient = weights->of_loss;
+}
+
+/* The loss of every picture, and the gradients of the answer and of u. */
+static void build_loss(struct ddpm_trainer *trainer, struct ddpm_seed seeds[2], size_t *count)
 {
     struct ddpm_graph *g = trainer->graph;
     const struct ddpm_network *network = trainer->players[0].network;
     const enum ddpm_loss loss = (enum ddpm_loss)network->config.diffusion.loss;
+    struct weights weights = {0};
     trainer->parts.forward = ddpm_graph_begin_part(g, "forward");
     struct pass pass = {
         .graph = g,
@@ -100,31 +120,37 @@ static struct ddpm_seed build_loss(struct ddpm_trainer *trainer)
         network->config.network.learned_variance
             ? ddpm_graph_view(g, pass.rows, DDPM_TRAINING_VARIANCE, DDPM_VARIANCE_COLUMNS)
             : NULL;
-    struct ddpm_value *weight = network->config.diffusion.loss_weight != DDPM_WEIGHT_NONE
-                                    ? ddpm_graph_view(g, pass.rows, DDPM_TRAINING_WEIGHT, 1)
-                                    : NULL;
-    trainer->loss = ddpm_loss_per_picture(g, pass.predicted, pass.target, weight, loss);
+    build_weights(&weights, &pass, network->config.diffusion.loss_weight);
+    struct ddpm_value *simple =
+        ddpm_loss_per_picture(g, pass.predicted, pass.target, weights.of_loss, loss);
+    trainer->loss = simple;
     if (variance)
-        trainer->loss = ddpm_variational_loss(g, trainer->loss, pass.answer, trainer->noise,
-                                              trainer->x0, variance);
+        trainer->loss =
+            ddpm_variational_loss(g, simple, pass.answer, trainer->noise, trainer->x0, variance);
     ddpm_graph_fuse(g, ~0u);
     trainer->parts.backward = ddpm_graph_begin_part(g, "backward");
     const float share = 1.0f / (float)trainer->team.total;
+    if (weights.u)
+        weights.of_gradient = ddpm_uncertainty(g, simple, weights.u, share, &weights.slopes);
     struct ddpm_value *gradient =
-        ddpm_loss_gradient(g, pass.predicted, pass.target, weight, loss, share);
+        ddpm_loss_gradient(g, pass.predicted, pass.target, weights.of_gradient, loss, share);
     if (variance) /* ε̂ has the gradient of its own loss, the rest of the answer the term's */
         gradient = ddpm_concat(g, gradient,
                                ddpm_variational_gradient(g, pass.answer, trainer->noise,
                                                          trainer->x0, variance, share));
-    return (struct ddpm_seed){pass.answer, gradient};
+    seeds[0] = (struct ddpm_seed){pass.answer, gradient};
+    seeds[1] = (struct ddpm_seed){weights.u, weights.slopes};
+    *count = weights.u ? 2 : 1;
 }
 
 static ddpm_status build(struct ddpm_trainer *trainer, int64_t batch, bool low_memory)
 {
     DDPM_TRY(ddpm_task_begin(trainer, low_memory));
     build_draw(trainer, batch);
-    const struct ddpm_seed seed = build_loss(trainer);
-    return ddpm_task_end(trainer, batch, &seed);
+    struct ddpm_seed seeds[2];
+    size_t count;
+    build_loss(trainer, seeds, &count);
+    return ddpm_task_end(trainer, batch, seeds, count);
 }
 
 static ddpm_status build_validation(struct ddpm_trainer *trainer, int64_t batch)

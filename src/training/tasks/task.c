@@ -21,12 +21,12 @@ ddpm_status ddpm_task_begin(struct ddpm_trainer *trainer, bool low_memory)
     return DDPM_OK;
 }
 
-ddpm_status ddpm_task_end(struct ddpm_trainer *trainer, int64_t batch, const struct ddpm_seed *seed)
+ddpm_status ddpm_task_end(struct ddpm_trainer *trainer, int64_t batch,
+                          const struct ddpm_seed *seeds, size_t count)
 {
     struct ddpm_graph *g = trainer->graph;
     const int64_t total = trainer->team.total;
-    if (seed->gradient)
-        DDPM_TRY(ddpm_graph_differentiate(g, seed, 1, NULL));
+    DDPM_TRY(ddpm_graph_differentiate(g, seeds, count, NULL));
     /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
     trainer->losses = trainer->loss;
     if (total > 1)

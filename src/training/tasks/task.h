@@ -34,11 +34,11 @@ extern const struct ddpm_task ddpm_task_denoise, ddpm_task_consistency;
 /* The task of a network that is trained with this configuration. */
 const struct ddpm_task *ddpm_task_of(const struct ddpm_diffusion_config *diffusion);
 
-/* A graph that reads the first player's weights; at its end the gradients of `seed`, and the
+/* A graph that reads the first player's weights; at its end the gradients of the seeds, and the
  * update. */
 ddpm_status ddpm_task_begin(struct ddpm_trainer *trainer, bool low_memory);
 ddpm_status ddpm_task_end(struct ddpm_trainer *trainer, int64_t batch,
-                          const struct ddpm_seed *seed);
+                          const struct ddpm_seed *seeds, size_t count);
 
 /* The draw of a task: begin the part, the pictures' inputs and x_0; then, behind whatever else the
  * task draws, ε. */
