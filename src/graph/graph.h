@@ -56,6 +56,7 @@ struct ddpm_node {
     int part;
     int block;     /* see ddpm_graph_begin_block(); 0: none */
     bool backward; /* appended by a differentiation */
+    bool aside;    /* plan: runs beside the others, see aside.c */
     int use;       /* plan: whose weights it reads, index into graph->uses; -1: none */
     char *label;
     struct ddpm_attributes attributes;
@@ -97,6 +98,7 @@ struct ddpm_graph {
     bool reads_copies;                /* convolutions read the bf16 copies of sets that keep them */
     bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
     bool keep;      /* keep every result for the backward pass, compute none again */
+    bool aside;     /* gradients of weights run beside the other calls, where the device can */
     bool any_batch; /* a picture's values must not depend on how many are computed with it */
     bool repack;    /* trained weights change before every run: pack them right before each call */
 
