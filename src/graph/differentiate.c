@@ -4,7 +4,7 @@
  * With recomputation, a block's nodes are first appended again, as copies that write fresh values,
  * and the rules are given the copies: the first results then die in the forward pass, where only
  * the block's border was needed. What costs little more than a pass over memory is computed
- * again in any case (ddpm_graph_again). */
+ * again in any case (ddpm_graph_again), unless the graph is to keep everything. */
 #include <stdlib.h>
 
 #include "core/memory.h"
@@ -157,7 +157,8 @@ struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value 
     struct ddpm_gradients *table = graph->gradients;
     if (value->index < table->capacity && table->again[value->index])
         return table->again[value->index];
-    if (!node || node->backward || !cheap_to_repeat(node->op) || value == statistics_of(node))
+    if (graph->keep || !node || node->backward || !cheap_to_repeat(node->op) ||
+        value == statistics_of(node))
         return value;
     struct ddpm_value *old_values[DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS];
     struct ddpm_value *new_values[DDPM_MAX_INPUTS + DDPM_MAX_OUTPUTS];

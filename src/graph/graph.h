@@ -56,6 +56,7 @@ struct ddpm_node {
     int part;
     int block;     /* see ddpm_graph_begin_block(); 0: none */
     bool backward; /* appended by a differentiation */
+    bool aside;    /* plan: runs beside the others, see aside.c */
     int use;       /* plan: whose weights it reads, index into graph->uses; -1: none */
     char *label;
     struct ddpm_attributes attributes;
@@ -96,6 +97,8 @@ struct ddpm_graph {
     struct ddpm_gradients *gradients; /* of the differentiation under way, or NULL */
     bool reads_copies;                /* convolutions read the bf16 copies of sets that keep them */
     bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
+    bool keep;      /* keep every result for the backward pass, compute none again */
+    bool aside;     /* gradients of weights run beside the other calls, where the device can */
     bool any_batch; /* a picture's values must not depend on how many are computed with it */
     bool repack;    /* trained weights change before every run: pack them right before each call */
 
@@ -211,7 +214,8 @@ void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
 
 /* For gradient rules that read a result of the forward pass: `value`, or where it is cheap to
  * compute, its equal that lives in the backward pass only: the producers up to it, one after the
- * other, are appended once more, and the memory between is free for others. */
+ * other, are appended once more, and the memory between is free for others. With graph->keep set it
+ * is always `value`. */
 struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value *value);
 
 /* Choose kernels and place every value, without allocating anything large: graph->arena_bytes and

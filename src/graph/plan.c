@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "graph/aside.h"
 #include "graph/graph.h"
 
 /* The value whose storage a value lies in, through views and concatenations. */
@@ -106,10 +107,13 @@ static void find_lifetimes(struct ddpm_graph *graph)
     for (size_t i = 0; i < graph->value_count; ++i)
         graph->values[i]->first = graph->values[i]->last = -1;
     for (size_t i = 0; i < graph->node_count; ++i) {
-        for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k)
+        const int until = ddpm_graph_needed_until(graph, i);
+        for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k) {
             touch(graph->nodes[i]->out[k], (int)i);
+            touch(graph->nodes[i]->out[k], until);
+        }
         for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
-            touch(graph->nodes[i]->in[k], (int)i);
+            touch(graph->nodes[i]->in[k], until);
     }
     for (size_t i = 0; i < graph->value_count; ++i)
         if (graph->values[i]->kind == DDPM_VALUE_KEPT) {
@@ -269,6 +273,7 @@ static ddpm_status lay_out(struct ddpm_graph *graph)
     const int nodes = (int)graph->node_count;
     find_parts(graph);
     find_uses(graph);
+    ddpm_graph_choose_asides(graph);
     place_inside_concatenations(graph);
     settle_views(graph);
     DDPM_TRY(prepare_calls(graph));
@@ -284,7 +289,8 @@ static ddpm_status lay_out(struct ddpm_graph *graph)
         const struct ddpm_call *call = &graph->calls[i];
         const bool repacks = ddpm_graph_repacks(graph, graph->nodes[i]);
         const size_t transient = repacks ? call->packed_bytes : 0;
-        plan->storages[plan->scratch + i] = (struct ddpm_storage){call->scratch_bytes, i, i, 0};
+        const int until = ddpm_graph_needed_until(graph, (size_t)i);
+        plan->storages[plan->scratch + i] = (struct ddpm_storage){call->scratch_bytes, i, until, 0};
         plan->storages[plan->packed + i] = (struct ddpm_storage){transient, i, i, 0};
         graph->packed_bytes += ddpm_align_up(call->packed_bytes - transient);
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "graph/aside.h"
 #include "graph/graph.h"
 
 bool ddpm_graph_repacks(const struct ddpm_graph *graph, const struct ddpm_node *node)
@@ -58,9 +59,12 @@ ddpm_status ddpm_graph_run(struct ddpm_graph *graph, int part)
     DDPM_TRY(ddpm_graph_refresh(graph));
     for (size_t i = graph->parts[part].begin; i < graph->parts[part].end; ++i) {
         DDPM_TRY(ddpm_graph_pack_call(graph, i));
-        DDPM_TRY(graph->calls[i].kernel->run(&graph->calls[i]));
+        if (graph->nodes[i]->aside)
+            DDPM_TRY(ddpm_graph_run_aside(graph, i));
+        else
+            DDPM_TRY(graph->calls[i].kernel->run(&graph->calls[i]));
     }
-    return DDPM_OK;
+    return ddpm_graph_join_asides(graph, part);
 }
 
 /* First picture of a tensor that holds a number that is not finite, or -1. Tensors of parameters (n

@@ -80,6 +80,14 @@ struct ddpm_backend {
     ddpm_status (*replay)(struct ddpm_device *device, void *recording);
     void (*release_recording)(struct ddpm_device *device, void *recording);
 
+    /* Calls that run beside the others. Between begin and end calls go aside: they wait for all
+     * calls made before begin and run in order with each other, while the calls made after end do
+     * not wait for them. join: later calls wait for all that went aside, but for the last `behind`
+     * such pairs, 0 or 1. A recording ends joined. NULL where there is no such thing. */
+    ddpm_status (*aside_begin)(struct ddpm_device *device);
+    ddpm_status (*aside_end)(struct ddpm_device *device);
+    ddpm_status (*aside_join)(struct ddpm_device *device, int behind);
+
     /* Host memory from and to which copies are fast (pinned). NULL: ordinary memory serves. */
     ddpm_status (*allocate_host)(struct ddpm_device *device, size_t bytes, void **out);
     void (*release_host)(struct ddpm_device *device, void *memory);
@@ -107,7 +115,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
  * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 /* Raise it whenever a struct of this file, of kernels.h or of tensor.h changes. */
-#define DDPM_PLUGIN_ABI 12u
+#define DDPM_PLUGIN_ABI 13u
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

@@ -59,6 +59,19 @@ static uint64_t together(uint64_t need, uint64_t beside)
     return beside < UINT64_MAX - need ? need + beside : UINT64_MAX;
 }
 
+ddpm_status ddpm_trainer_lay_out_step(struct ddpm_trainer *trainer, uint64_t beside, uint64_t *need)
+{
+    const bool low_memory = trainer->config.run.low_memory;
+    trainer->keeps_results = !low_memory && !trainer->device->backend->host_memory;
+    if (trainer->keeps_results) {
+        DDPM_TRY(lay_out(trainer, trainer->team.size, low_memory, need));
+        trainer->keeps_results = together(*need, beside) <= available_to(trainer) / 2;
+        if (trainer->keeps_results)
+            return DDPM_OK;
+    }
+    return lay_out(trainer, trainer->team.size, low_memory, need);
+}
+
 static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memory, uint64_t beside)
 {
     uint64_t need;
@@ -97,11 +110,10 @@ static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside
 
 ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
 {
-    const struct ddpm_config *config = &trainer->config;
     const size_t available = available_to(trainer);
     uint64_t need;
     char why[256];
-    DDPM_TRY(lay_out(trainer, trainer->team.size, config->run.low_memory, &need));
+    DDPM_TRY(ddpm_trainer_lay_out_step(trainer, beside, &need));
     need = together(need, beside);
     if (!available || need <= available)
         return DDPM_OK;

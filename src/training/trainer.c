@@ -217,17 +217,14 @@ ddpm_status ddpm_trainer_measure_among(struct ddpm_ranks *ranks, struct ddpm_net
                                        struct ddpm_memory_plan *out)
 {
     struct ddpm_trainer trainer = {0};
+    uint64_t need;
     DDPM_REQUIRE(network);
     DDPM_REQUIRE(out);
     ddpm_status status = describe(&trainer, network, config, ranks);
     if (status == DDPM_OK)
         status = check_config(&trainer.config, NULL, &trainer.team);
     if (status == DDPM_OK)
-        status = trainer.task->build(&trainer, trainer.team.size, trainer.config.run.low_memory);
-    if (status == DDPM_OK)
-        status = ddpm_graph_lay_out(trainer.graph, network->device);
-    if (status == DDPM_OK)
-        status = ddpm_validator_lay_out(&trainer, trainer.team.size);
+        status = ddpm_trainer_lay_out_step(&trainer, 0, &need);
     if (status == DDPM_OK)
         *out = ddpm_trainer_plan_of(&trainer);
     ddpm_validator_release(&trainer.validator);

@@ -74,6 +74,7 @@ struct ddpm_trainer {
     struct ddpm_path path;
     struct ddpm_team team; /* how steps are cut, and who shares them */
     bool divides_memory;   /* what is free is not this rank's alone: others have not taken theirs */
+    bool keeps_results;    /* the backward pass computes nothing again: there is room (memory.c) */
 
     /* The step, built by the task: draw, forward, backward for every micro-batch, then update;
      * before it the copies of the weights, where somebody has loaded or set some. */
@@ -136,7 +137,13 @@ static inline int64_t ddpm_pictures_per_step(const struct ddpm_training_config *
     return config->batch_size * config->accumulate;
 }
 
-/* memory.c: build the step's graph and lay it out. DDPM_ERROR_MEMORY, saying what would fit, when
+/* memory.c: build the step's graph and lay it out; *need is all that the trainer will take. On a
+ * device with memory of its own the backward pass computes nothing again, if all of that and
+ * `beside` bytes are at most half of what is free: the rest is for grids, snapshots and others. */
+ddpm_status ddpm_trainer_lay_out_step(struct ddpm_trainer *trainer, uint64_t beside,
+                                      uint64_t *need);
+
+/* memory.c: the same, or refuse it. DDPM_ERROR_MEMORY, saying what would fit, when
  * that, all else that the trainer will allocate, and `beside` bytes more do not fit. */
 ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside);
 

@@ -2,6 +2,7 @@
 # on an emulated device (cuda_emulator/).
 ddpm_kernel_program(cuda_device cuda_device_test.c)
 ddpm_kernel_program(cuda_table cuda_table_test.c)
+ddpm_kernel_program(cuda_gelu cuda_gelu_test.c)
 
 function(ddpm_cuda_tests suffix plugin)
   foreach(dtype fp32 bf16)
@@ -10,11 +11,12 @@ function(ddpm_cuda_tests suffix plugin)
   endforeach()
   add_test(NAME cuda_device${suffix} COMMAND test_cuda_device)
   add_test(NAME cuda_table${suffix} COMMAND test_cuda_table)
+  add_test(NAME cuda_gelu${suffix} COMMAND test_cuda_gelu)
   add_test(NAME kernel_bits_cuda${suffix} COMMAND test_kernel_bits cuda)
-  list(APPEND names cuda_device${suffix} cuda_table${suffix} kernel_bits_cuda${suffix})
+  list(APPEND names cuda_device${suffix} cuda_table${suffix} cuda_gelu${suffix} kernel_bits_cuda${suffix})
   set_tests_properties(${names} PROPERTIES ENVIRONMENT DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>
                        SKIP_RETURN_CODE 77 LABELS cuda)
-  foreach(test late copies sampler variance consistency)
+  foreach(test late copies kept sampler variance consistency)
     if(TARGET test_library_${test}) # not where the kernels are built alone
       add_test(NAME library_${test}_cuda${suffix} COMMAND test_library_${test})
       set_tests_properties(library_${test}_cuda${suffix} PROPERTIES SKIP_RETURN_CODE 77 LABELS cuda ENVIRONMENT

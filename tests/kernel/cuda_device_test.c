@@ -229,6 +229,68 @@ static void recordings_play_again(void **unused)
     b->release(device, memory);
 }
 
+/* to = from + from, one number */
+static void double_number(float *to, float *from)
+{
+    struct ddpm_call call = {.op = DDPM_OP_ADD, .label = "doubling", .device = device};
+    call.in[0] = call.in[1] = call.out[0] = ddpm_tensor_make(DDPM_F32, 1, 1, 1, 1);
+    call.in[0].data = call.in[1].data = from;
+    call.out[0].data = to;
+    call.kernel = device->backend->find_kernel(device, &call);
+    assert_non_null(call.kernel);
+    assert_int_equal(call.kernel->run(&call), DDPM_OK);
+}
+
+/* Of four numbers: aside 0 is doubled into 1, 1 into 2 and 2 into 3; then 3 into 0, which waits. */
+static void go_aside(float *numbers)
+{
+    const struct ddpm_backend *b = device->backend;
+    for (int i = 1; i < 4; ++i) {
+        assert_int_equal(b->aside_join(device, 1), DDPM_OK); /* the one before may be late */
+        assert_int_equal(b->aside_begin(device), DDPM_OK);
+        double_number(numbers + i, numbers + (i == 1 ? 0 : i - 1));
+        assert_int_equal(b->aside_end(device), DDPM_OK);
+    }
+    assert_int_equal(b->aside_join(device, 0), DDPM_OK);
+    double_number(numbers, numbers + 3);
+}
+
+static void calls_go_aside(void **unused)
+{
+    (void)unused;
+    const struct ddpm_backend *b = device->backend;
+    float *numbers = device_memory(4 * sizeof *numbers), values[4] = {1, 0, 0, 0};
+    void *recording;
+    assert_int_equal(b->upload(device, numbers, values, sizeof values), DDPM_OK);
+    go_aside(numbers);
+    assert_int_equal(b->download(device, values, numbers, sizeof values), DDPM_OK);
+    assert_true(values[0] == 16 && values[1] == 2 && values[2] == 4 && values[3] == 8);
+    assert_int_equal(b->record_begin(device), DDPM_OK);
+    go_aside(numbers);
+    assert_int_equal(b->record_end(device, &recording), DDPM_OK);
+    for (int i = 0; i < 2; ++i)
+        assert_int_equal(b->replay(device, recording), DDPM_OK);
+    assert_int_equal(b->download(device, values, numbers, sizeof values), DDPM_OK);
+    assert_true(values[0] == 4096 && values[1] == 512 && values[3] == 2048);
+    b->release_recording(device, recording);
+    b->release(device, numbers);
+}
+
+static void a_recording_ends_joined(void **unused)
+{
+    (void)unused;
+    const struct ddpm_backend *b = device->backend;
+    float *numbers = device_memory(2 * sizeof *numbers);
+    void *recording;
+    assert_int_equal(b->record_begin(device), DDPM_OK);
+    assert_int_equal(b->aside_begin(device), DDPM_OK);
+    double_number(numbers + 1, numbers);
+    assert_int_equal(b->aside_end(device), DDPM_OK);
+    assert_int_equal(b->record_end(device, &recording), DDPM_ERROR_DEVICE);
+    assert_null(recording);
+    b->release(device, numbers);
+}
+
 static void run_case(struct case_state *state)
 {
     struct device_case run;
@@ -288,6 +350,8 @@ int main(void)
         cmocka_unit_test(snapshots_want_room_to_spare),
         cmocka_unit_test(an_allocation_gets_the_room_of_a_snapshot),
         cmocka_unit_test(recordings_play_again),
+        cmocka_unit_test(calls_go_aside),
+        cmocka_unit_test(a_recording_ends_joined),
         cmocka_unit_test(the_same_bits_twice),
     };
     int failed = cmocka_run_group_tests_name("CUDA device", tests, NULL, NULL);

@@ -97,6 +97,13 @@ void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
                             "($XDG_CACHE_HOME, ~/.cache) to keep the choices in");
 }
 
+ddpm_status ddpm_cuda_choices_follow(struct ddpm_cuda_device *device)
+{
+    if (!device->choices || !device->choices->cudnn)
+        return DDPM_OK;
+    return ddpm_cudnn_set_stream(device->choices->cudnn, device->compute);
+}
+
 void ddpm_cuda_choices_close(struct ddpm_cuda_device *device)
 {
     struct ddpm_cuda_choices *choices = device->choices;

@@ -20,6 +20,9 @@ void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
                             const struct cudaDeviceProp *properties);
 void ddpm_cuda_choices_close(struct ddpm_cuda_device *device);
 
+/* device->compute is another stream now: cuDNN's kernels go there too. */
+ddpm_status ddpm_cuda_choices_follow(struct ddpm_cuda_device *device);
+
 /* The row that serves this call instead of `own`, the first row of the table that takes it; or
  * `own`. Measures where that has not been done. */
 const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,

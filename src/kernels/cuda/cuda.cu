@@ -73,6 +73,9 @@ static struct ddpm_backend make_backend(void)
     table.record_end = ddpm_cuda_record_end;
     table.replay = ddpm_cuda_replay;
     table.release_recording = ddpm_cuda_release_recording;
+    table.aside_begin = ddpm_cuda_aside_begin;
+    table.aside_end = ddpm_cuda_aside_end;
+    table.aside_join = ddpm_cuda_aside_join;
     table.allocate_host = ddpm_cuda_allocate_host;
     table.release_host = ddpm_cuda_release_host;
     return table;

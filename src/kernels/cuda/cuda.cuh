@@ -48,6 +48,9 @@ struct ddpm_cuda_device {
     unsigned char *staging; /* of snapshots; NULL: none yet, or given to an allocation */
     size_t staging_bytes;
     cudaEvent_t staged, taken; /* staging holds the snapshot; it has left */
+    cudaStream_t aside;        /* that and `compute` change places while calls go aside */
+    cudaEvent_t forked, asides[2];
+    unsigned aside_count; /* pairs of aside_begin and aside_end */
     struct ddpm_cuda_choices *choices; /* of convolution kernels, see choose.cuh */
 };
 

@@ -110,6 +110,14 @@ void ddpm_cudnn_open(void *stream, struct ddpm_cudnn **out)
     *out = cudnn;
 }
 
+ddpm_status ddpm_cudnn_set_stream(struct ddpm_cudnn *cudnn, void *stream)
+{
+    const cudnnStatus_t status = cudnn->cudnnSetStream_(cudnn->handle, stream);
+    if (status == CUDNN_STATUS_SUCCESS)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_DEVICE, "cuDNN's stream: %s", cudnn->cudnnGetErrorString_(status));
+}
+
 void ddpm_cudnn_close(struct ddpm_cudnn **cudnn)
 {
     struct ddpm_cudnn *closing = *cudnn;

@@ -51,6 +51,9 @@ void ddpm_cudnn_open(void *stream, struct ddpm_cudnn **out);
 /* The same without a device: plans can be made, not run, for the device that `properties` (cuDNN's
  * JSON) describes. For tests. */
 void ddpm_cudnn_open_deviceless(const char *properties, struct ddpm_cudnn **out);
+
+/* The stream that plans run in from now on. */
+ddpm_status ddpm_cudnn_set_stream(struct ddpm_cudnn *cudnn, void *stream);
 void ddpm_cudnn_close(struct ddpm_cudnn **cudnn);
 size_t ddpm_cudnn_version(const struct ddpm_cudnn *cudnn);
 

@@ -13,6 +13,12 @@ void ddpm_cudnn_open_deviceless(const char *properties, struct ddpm_cudnn **out)
     *out = NULL;
 }
 
+ddpm_status ddpm_cudnn_set_stream(struct ddpm_cudnn *cudnn, void *stream)
+{
+    (void)cudnn, (void)stream;
+    return DDPM_OK;
+}
+
 void ddpm_cudnn_close(struct ddpm_cudnn **cudnn)
 {
     *cudnn = NULL;

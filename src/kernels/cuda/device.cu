@@ -62,7 +62,7 @@ static ddpm_status describe(struct ddpm_cuda_device *device, struct cudaDevicePr
 
 static ddpm_status make_streams(struct ddpm_cuda_device *device)
 {
-    DDPM_CUDA_TRY(cudaStreamCreateWithFlags(&device->compute, cudaStreamNonBlocking));
+    DDPM_TRY(ddpm_cuda_aside_open(device));
     DDPM_CUDA_TRY(cudaStreamCreateWithFlags(&device->copy, cudaStreamNonBlocking));
     DDPM_CUDA_TRY(cudaStreamCreateWithFlags(&device->snapshot, cudaStreamNonBlocking));
     for (int slot = 0; slot < DDPM_CUDA_SLOTS; ++slot) {
@@ -131,6 +131,7 @@ void ddpm_cuda_close(struct ddpm_device *base)
         cudaEventDestroy(device->staged);
     if (device->taken)
         cudaEventDestroy(device->taken);
+    ddpm_cuda_aside_close(device);
     if (device->ring)
         cudaFree(device->ring);
     if (device->staging)
@@ -349,6 +350,7 @@ ddpm_status ddpm_cuda_record_begin(struct ddpm_device *base)
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
     DDPM_CUDA_TRY(cudaStreamBeginCapture(device->compute, cudaStreamCaptureModeThreadLocal));
     device->recording = true;
+    device->aside_count = 0;
     return DDPM_OK;
 }
 
@@ -359,6 +361,7 @@ ddpm_status ddpm_cuda_record_end(struct ddpm_device *base, void **recording)
     if (!device->recording)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the end of a recording that was not begun");
     device->recording = false;
+    device->aside_count = 0;
     cudaGraph_t graph = NULL;
     DDPM_CUDA_TRY(cudaStreamEndCapture(device->compute, &graph));
     cudaGraphExec_t executable = NULL;

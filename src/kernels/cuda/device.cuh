@@ -33,4 +33,11 @@ void ddpm_cuda_release_recording(struct ddpm_device *device, void *recording);
 ddpm_status ddpm_cuda_allocate_host(struct ddpm_device *device, size_t bytes, void **out);
 void ddpm_cuda_release_host(struct ddpm_device *device, void *memory);
 
+/* aside.cu */
+ddpm_status ddpm_cuda_aside_open(struct ddpm_cuda_device *device);
+void ddpm_cuda_aside_close(struct ddpm_cuda_device *device);
+ddpm_status ddpm_cuda_aside_begin(struct ddpm_device *device);
+ddpm_status ddpm_cuda_aside_end(struct ddpm_device *device);
+ddpm_status ddpm_cuda_aside_join(struct ddpm_device *device, int behind);
+
 #endif

@@ -18,52 +18,61 @@ static bool same_types(const struct ddpm_call *call)
 
 /* ---- y = f(x) ---- */
 
-template <class T, int V> struct activation_map {
+template <class T, int V, enum ddpm_activation F> struct activation_map {
     struct plane<T> x, y;
-    enum ddpm_activation f;
     __device__ void operator()(struct place at) const
     {
         float v[V];
         load<V>(x.data + at.p * x.stride + at.c, v);
         for (int i = 0; i < V; ++i)
-            v[i] = activate(f, v[i]);
+            v[i] = activate<F, T>(v[i]);
         store<V>(y.data + at.p * y.stride + at.c, v);
     }
 };
 
-template <class T, int V> static ddpm_status activation_typed(const struct ddpm_call *call)
+template <class T, int V, enum ddpm_activation F>
+static ddpm_status activation_of(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *y = &call->out[0];
-    struct activation_map<T, V> f = {
-        ddpm_plane<T>(&call->in[0]), ddpm_plane<T>(y), call->attributes.activation
-    };
+    struct activation_map<T, V, F> f = {ddpm_plane<T>(&call->in[0]), ddpm_plane<T>(y)};
     return ddpm_cuda_map(call, f, ddpm_tensor_pixels(y), y->c, V);
+}
+
+template <class T, int V> static ddpm_status activation_typed(const struct ddpm_call *call)
+{
+    DDPM_BY_ACTIVATION(activation_of, call, T, V);
 }
 
 /* ---- dx = f'(x)·dy ---- */
 
-template <class T, int V> struct activation_backward_map {
+template <class T, int V, enum ddpm_activation F> struct activation_backward_map {
     struct plane<T> x, dy, dx;
-    enum ddpm_activation f;
     __device__ void operator()(struct place at) const
     {
         float a[V], b[V];
         load<V>(x.data + at.p * x.stride + at.c, a);
         load<V>(dy.data + at.p * dy.stride + at.c, b);
-        for (int i = 0; i < V; ++i)
-            b[i] *= activate_slope(f, a[i]);
+        for (int i = 0; i < V; ++i) {
+            float slope;
+            activate_with_slope<F, T>(a[i], &slope);
+            b[i] *= slope;
+        }
         store<V>(dx.data + at.p * dx.stride + at.c, b);
     }
 };
 
-template <class T, int V> static ddpm_status activation_backward_typed(const struct ddpm_call *call)
+template <class T, int V, enum ddpm_activation F>
+static ddpm_status activation_backward_of(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *dx = &call->out[0];
-    struct activation_backward_map<T, V> f = {
-        ddpm_plane<T>(&call->in[0]), ddpm_plane<T>(&call->in[1]),
-            ddpm_plane<T>(dx), call->attributes.activation
-    };
+    struct activation_backward_map<T, V, F> f = {ddpm_plane<T>(&call->in[0]),
+                                                 ddpm_plane<T>(&call->in[1]), ddpm_plane<T>(dx)};
     return ddpm_cuda_map(call, f, ddpm_tensor_pixels(dx), dx->c, V);
+}
+
+template <class T, int V> static ddpm_status activation_backward_typed(const struct ddpm_call *call)
+{
+    DDPM_BY_ACTIVATION(activation_backward_of, call, T, V);
 }
 
 /* ---- y = a + b; with `pixels` > 0 b is one vector per image of that many pixels ---- */

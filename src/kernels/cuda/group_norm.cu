@@ -9,28 +9,42 @@
 #include "kernels/cuda/group_norm.cuh"
 #include "kernels/cuda/rows.cuh"
 
-/* A chunk is `chunk` vectors of an image. grid: (chunks, B); partial [B][chunks]. */
-template <class T, int V>
+/* Moments of what a thread passes by: sums of distances from the first vector's mean, so that
+ * nothing is divided on the way. partial [B][tiles][chunks]. */
+template <class T, int V, enum ddpm_activation F>
 static __global__ void __launch_bounds__(NORM_THREADS)
-    norm_moments(struct plane<T> x, enum ddpm_activation f, unsigned vectors,
-                 unsigned vectors_per_pixel, unsigned image_pixels, unsigned chunk,
-                 struct moments *partial)
+    norm_moments(struct plane<T> x, int channels, int pixels, int chunk, struct moments *partial)
 {
     __shared__ struct moments warps[NORM_THREADS / 32];
-    struct moments sum = {0.0f, 0.0f, 0.0f};
-    unsigned begin = blockIdx.x * chunk, end = min(begin + chunk, vectors);
-    const T *image = x.data + (int64_t)blockIdx.y * image_pixels * x.stride;
-    for (unsigned i = begin + threadIdx.x; i < end; i += NORM_THREADS) {
-        unsigned p = i / vectors_per_pixel, c = (i - p * vectors_per_pixel) * V;
-        float a[V];
-        load<V>(image + p * x.stride + c, a);
+    struct norm_place at = norm_place_of<V>(channels, pixels, chunk);
+    struct moments all = {0.0f, 0.0f, 0.0f};
+    int p = at.begin + at.row;
+    if (at.row < at.deep && p < at.end) {
+        float a[V], sum = 0.0f, squares = 0.0f, count = 0.0f;
+        const T *from = x.data + (at.image + p) * x.stride + at.c;
+        load<V>(from, a);
         for (int k = 0; k < V; ++k)
-            a[k] = activate(f, a[k]);
-        sum = merge(sum, moments_of<V>(a));
+            a[k] = activate<F, T>(a[k]);
+        all = moments_of<V>(a);
+#pragma unroll 2
+        for (p += at.deep; p < at.end; p += at.deep) {
+            from += at.deep * x.stride;
+            load<V>(from, a);
+            for (int k = 0; k < V; ++k) {
+                float distance = activate<F, T>(a[k]) - all.mean;
+                sum += distance;
+                squares = fmaf(distance, distance, squares);
+            }
+            count += (float)V;
+        }
+        float mean = sum / (count + (float)V); /* of the distances, the first vector's sum being 0 */
+        all.count = count + (float)V;
+        all.squares = fmaxf(all.squares + squares - sum * mean, 0.0f);
+        all.mean += mean;
     }
-    sum = merge_block(sum, warps);
+    all = merge_block(all, warps);
     if (threadIdx.x == 0)
-        partial[(int64_t)blockIdx.y * gridDim.x + blockIdx.x] = sum;
+        partial[((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x] = all;
 }
 
 /* Merge an image's moments, by one warp; valid in lane 0. */
@@ -58,44 +72,46 @@ static __global__ void __launch_bounds__(32)
     }
 }
 
-/* Chunk 0 of an image writes its statistics; they are read where `partial` is NULL.
- * grid: (chunks, B). y may be x. */
-template <class T, int V>
+/* Block 0 of an image writes its statistics; they are read where `partial` is NULL. y may be x. */
+template <class T, int V, enum ddpm_activation F>
 static __global__ void __launch_bounds__(NORM_THREADS)
     norm_apply(struct plane<T> x, struct plane<T> y, const float *w, const float *bias,
-               struct plane<float> stats, enum ddpm_activation f, float eps, unsigned vectors,
-               unsigned vectors_per_pixel, unsigned image_pixels, unsigned chunk,
+               struct plane<float> stats, float eps, int channels, int pixels, int chunk,
                const struct moments *partial)
 {
     __shared__ float shared_mean, shared_rstd;
+    unsigned b = blockIdx.z, parts = gridDim.x * gridDim.y;
     if (!partial && threadIdx.x == 0) {
-        shared_mean = stats.data[blockIdx.y * stats.stride];
-        shared_rstd = stats.data[blockIdx.y * stats.stride + 1];
+        shared_mean = stats.data[b * stats.stride];
+        shared_rstd = stats.data[b * stats.stride + 1];
     }
     if (partial && threadIdx.x < 32) {
-        struct moments sum = merge_image(partial + (int64_t)blockIdx.y * gridDim.x, gridDim.x);
+        struct moments sum = merge_image(partial + (int64_t)b * parts, parts);
         if (threadIdx.x == 0) {
             shared_mean = sum.mean;
             shared_rstd = rstd_of(sum, eps);
-            if (blockIdx.x == 0) {
-                stats.data[blockIdx.y * stats.stride] = shared_mean;
-                stats.data[blockIdx.y * stats.stride + 1] = shared_rstd;
+            if (blockIdx.x == 0 && blockIdx.y == 0) {
+                stats.data[b * stats.stride] = shared_mean;
+                stats.data[b * stats.stride + 1] = shared_rstd;
             }
         }
     }
     __syncthreads();
-    float mean = shared_mean, rstd = shared_rstd;
-    unsigned begin = blockIdx.x * chunk, end = min(begin + chunk, vectors);
-    int64_t first_pixel = (int64_t)blockIdx.y * image_pixels;
-    for (unsigned i = begin + threadIdx.x; i < end; i += NORM_THREADS) {
-        unsigned p = i / vectors_per_pixel, c = (i - p * vectors_per_pixel) * V;
-        float a[V], weight[V], shift[V];
-        load<V>(x.data + (first_pixel + p) * x.stride + c, a);
-        load<V>(w + c, weight);
-        load<V>(bias + c, shift);
+    struct norm_place at = norm_place_of<V>(channels, pixels, chunk);
+    if (at.row >= at.deep)
+        return;
+    float mean = shared_mean, rstd = shared_rstd, scale[V], shift[V];
+    load<V>(w + at.c, scale);
+    load<V>(bias + at.c, shift);
+    for (int k = 0; k < V; ++k)
+        scale[k] *= rstd;
+#pragma unroll 2
+    for (int p = at.begin + at.row; p < at.end; p += at.deep) {
+        float a[V];
+        load<V>(x.data + (at.image + p) * x.stride + at.c, a);
         for (int k = 0; k < V; ++k)
-            a[k] = (activate(f, a[k]) - mean) * rstd * weight[k] + shift[k];
-        store<V>(y.data + (first_pixel + p) * y.stride + c, a);
+            a[k] = fmaf(activate<F, T>(a[k]) - mean, scale[k], shift[k]);
+        store<V>(y.data + (at.image + p) * y.stride + at.c, a);
     }
 }
 
@@ -103,17 +119,16 @@ static bool group_norm_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0];
     return ddpm_cuda_is_activation(x) && ddpm_cuda_takes(x, x->dtype) && x->n <= 65535 &&
-           ddpm_cuda_takes(&call->out[0], x->dtype) && call->in[1].dtype == DDPM_F32 &&
+           x->c <= 65535 && ddpm_cuda_takes(&call->out[0], x->dtype) && call->in[1].dtype == DDPM_F32 &&
            call->in[2].dtype == DDPM_F32 &&
            (ddpm_tensor_present(&call->in[3]) ? &call->in[3] : &call->out[1])->dtype == DDPM_F32;
 }
 
-/* At most this many; scratch is sized before it is known whether vectors can be used. */
-#define MOST_CHUNKS 512
-
 size_t ddpm_cuda_statistics_bytes(const struct ddpm_tensor *x)
 {
-    return (size_t)x->n * MOST_CHUNKS * sizeof(struct moments);
+    const int64_t tiles = ddpm_ceil_div(x->c, NORM_THREADS);
+    const int64_t most = tiles > NORM_MOST_BLOCKS ? tiles : NORM_MOST_BLOCKS;
+    return (size_t)(x->n * most) * sizeof(struct moments);
 }
 
 static ddpm_status group_norm_prepare(struct ddpm_call *call)
@@ -123,28 +138,14 @@ static ddpm_status group_norm_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* How images are cut into chunks of vectors. */
-struct norm_cut {
-    unsigned vectors, per_pixel, image_pixels, chunks, chunk;
-};
-
-template <int V> static struct norm_cut norm_cut_of(const struct ddpm_tensor *x)
-{
-    int64_t image_pixels = x->h * x->w, per_pixel = x->c / V, vectors = image_pixels * per_pixel;
-    int64_t chunks = ddpm_ceil_div(vectors, 8 * NORM_THREADS);
-    chunks = chunks < MOST_CHUNKS ? chunks : MOST_CHUNKS;
-    return {(unsigned)vectors, (unsigned)per_pixel, (unsigned)image_pixels, (unsigned)chunks,
-            (unsigned)ddpm_ceil_div(vectors, chunks)};
-}
-
-template <class T, int V>
+template <class T, int V, enum ddpm_activation F>
 static ddpm_status find_moments(const struct ddpm_call *call, const struct ddpm_tensor *x,
-                                enum ddpm_activation f, struct moments *partial)
+                                struct moments *partial)
 {
-    struct norm_cut cut = norm_cut_of<V>(x);
-    return ddpm_cuda_launch(call, norm_moments<T, V>, dim3(cut.chunks, (unsigned)x->n),
-                            dim3(NORM_THREADS), 0, ddpm_plane<T>(x), f, cut.vectors, cut.per_pixel,
-                            cut.image_pixels, cut.chunk, partial);
+    struct norm_cut cut = ddpm_norm_cut<V>(x);
+    return ddpm_cuda_launch(call, norm_moments<T, V, F>, ddpm_norm_grid(cut, x),
+                            dim3(NORM_THREADS), 0, ddpm_plane<T>(x), cut.channels, cut.pixels,
+                            cut.chunk, partial);
 }
 
 ddpm_status ddpm_cuda_finish_statistics(const struct ddpm_call *call,
@@ -159,31 +160,35 @@ ddpm_status ddpm_cuda_statistics(const struct ddpm_call *call, const struct ddpm
                                  void *scratch, const struct ddpm_tensor *stats)
 {
     struct moments *partial = (struct moments *)scratch;
-    const enum ddpm_activation none = DDPM_NO_ACTIVATION;
+    struct norm_cut cut = ddpm_norm_cut<1>(x);
     if (x->dtype == DDPM_F32)
-        DDPM_TRY((find_moments<float, 1>(call, x, none, partial)));
+        DDPM_TRY((find_moments<float, 1, DDPM_NO_ACTIVATION>(call, x, partial)));
     else
-        DDPM_TRY((find_moments<bf16, 1>(call, x, none, partial)));
-    return ddpm_cuda_finish_statistics(call, partial, norm_cut_of<1>(x).chunks, stats);
+        DDPM_TRY((find_moments<bf16, 1, DDPM_NO_ACTIVATION>(call, x, partial)));
+    return ddpm_cuda_finish_statistics(call, partial, (int64_t)cut.chunks * cut.tiles, stats);
 }
 
-template <class T, int V> static ddpm_status group_norm_typed(const struct ddpm_call *call)
+template <class T, int V, enum ddpm_activation F>
+static ddpm_status group_norm_typed(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0], *stats = &call->in[3];
-    struct norm_cut cut = norm_cut_of<V>(x);
+    struct norm_cut cut = ddpm_norm_cut<V>(x);
     struct moments *partial = NULL;
-    enum ddpm_activation f = call->attributes.activation;
     if (!ddpm_tensor_present(stats)) {
         stats = &call->out[1];
         partial = (struct moments *)call->scratch;
-        DDPM_TRY((find_moments<T, V>(call, x, f, partial)));
+        DDPM_TRY((find_moments<T, V, F>(call, x, partial)));
     }
-    return ddpm_cuda_launch(call, norm_apply<T, V>, dim3(cut.chunks, (unsigned)x->n),
-                            dim3(NORM_THREADS), 0, ddpm_plane<T>(x), ddpm_plane<T>(&call->out[0]),
+    return ddpm_cuda_launch(call, norm_apply<T, V, F>, ddpm_norm_grid(cut, x), dim3(NORM_THREADS),
+                            0, ddpm_plane<T>(x), ddpm_plane<T>(&call->out[0]),
                             (const float *)call->in[1].data, (const float *)call->in[2].data,
-                            ddpm_plane<float>(stats), f, call->attributes.eps, cut.vectors,
-                            cut.per_pixel, cut.image_pixels, cut.chunk,
-                            (const struct moments *)partial);
+                            ddpm_plane<float>(stats), call->attributes.eps, cut.channels,
+                            cut.pixels, cut.chunk, (const struct moments *)partial);
+}
+
+template <class T, int V> static ddpm_status group_norm_sized(const struct ddpm_call *call)
+{
+    DDPM_BY_ACTIVATION(group_norm_typed, call, T, V);
 }
 
 static ddpm_status group_norm_run(const struct ddpm_call *call)
@@ -192,8 +197,8 @@ static ddpm_status group_norm_run(const struct ddpm_call *call)
     const struct ddpm_tensor *all[] = {x, &call->out[0], &call->in[1], &call->in[2]};
     bool vector = ddpm_cuda_vector(all, 4);
     if (x->dtype == DDPM_F32)
-        return vector ? group_norm_typed<float, 8>(call) : group_norm_typed<float, 1>(call);
-    return vector ? group_norm_typed<bf16, 8>(call) : group_norm_typed<bf16, 1>(call);
+        return vector ? group_norm_sized<float, 8>(call) : group_norm_sized<float, 1>(call);
+    return vector ? group_norm_sized<bf16, 8>(call) : group_norm_sized<bf16, 1>(call);
 }
 
 static const struct ddpm_kernel group_norm_kernel = {

@@ -1,11 +1,12 @@
 /* Moments that can be merged (Chan, Golub & LeVeque 1979), shared by the group norm's kernels and
- * those that find its statistics on their way. */
+ * those that find its statistics on their way; and how the group norm's kernels cut an image. */
 #ifndef DDPM_KERNELS_CUDA_GROUP_NORM_CUH
 #define DDPM_KERNELS_CUDA_GROUP_NORM_CUH
 
 #include "kernels/cuda/numeric.cuh"
 
 #define NORM_THREADS 256
+#define NORM_MOST_BLOCKS 512 /* that an image is cut into */
 
 /* Of `count` values: their mean, and the sum of squared distances from it. */
 struct moments {
@@ -57,6 +58,46 @@ static __device__ inline struct moments merge_block(struct moments m, struct mom
     for (unsigned warp = 1; threadIdx.x == 0 && warp < blockDim.x / 32; ++warp)
         m = merge(m, warps[warp]);
     return m;
+}
+
+/* A block's threads lie side by side over up to 256 vectors of channels, as many pixels deep as
+ * fit; thread `thread` begins at pixel `row` of its chunk and goes on by `deep`, with the same
+ * channels c..c+V-1 all the time. Where row >= deep it has nothing to do.
+ * grid: (chunks, ceil(vectors per pixel/256), B) */
+struct norm_place {
+    int row, deep, wide, c, begin, end;
+    int64_t image; /* its first pixel */
+};
+
+template <int V>
+static __device__ inline struct norm_place norm_place_of(int channels, int pixels, int chunk)
+{
+    int first = (int)blockIdx.y * NORM_THREADS, thread = (int)threadIdx.x;
+    int wide = min(channels / V - first, NORM_THREADS), row = thread / wide;
+    int begin = (int)blockIdx.x * chunk;
+    return {row, NORM_THREADS / wide, wide, (first + thread - row * wide) * V, begin,
+            min(begin + chunk, pixels), (int64_t)blockIdx.z * pixels};
+}
+
+/* Chunks of `chunk` pixels each, for about eight vectors per thread; at most 512, or 1 where a
+ * pixel alone makes more blocks than that. */
+struct norm_cut {
+    int pixels, channels, tiles, chunks, chunk;
+};
+
+template <int V> static inline struct norm_cut ddpm_norm_cut(const struct ddpm_tensor *x)
+{
+    const int64_t pixels = x->h * x->w, tiles = ddpm_ceil_div(x->c / V, NORM_THREADS);
+    int64_t chunks = ddpm_ceil_div(pixels * (x->c / V), 8 * NORM_THREADS * tiles);
+    const int64_t most = tiles < NORM_MOST_BLOCKS ? NORM_MOST_BLOCKS / tiles : 1;
+    chunks = chunks < most ? chunks : most;
+    const int64_t chunk = ddpm_ceil_div(pixels, chunks);
+    return {(int)pixels, (int)x->c, (int)tiles, (int)ddpm_ceil_div(pixels, chunk), (int)chunk};
+}
+
+static inline dim3 ddpm_norm_grid(struct norm_cut cut, const struct ddpm_tensor *x)
+{
+    return dim3((unsigned)cut.chunks, (unsigned)cut.tiles, (unsigned)x->n);
 }
 
 /* Scratch of ddpm_cuda_statistics(). */

@@ -10,51 +10,46 @@
  * writes dx. Scratch: S1 [B][chunks][C], S2 likewise, means [B][2]. */
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/group_norm.cuh"
-#include "kernels/cuda/map.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/rows.cuh"
 
-/* Threads lie side by side over up to 256 vectors of channels, as many pixels deep as fit; the
- * deep ones are added in order. grid: (chunks, ceil(vectors per pixel/256), B) */
-template <class T, int V>
+/* The pixels that lie deep are added in order. */
+template <class T, int V, enum ddpm_activation F>
 static __global__ void __launch_bounds__(NORM_THREADS)
     norm_backward_sums(struct plane<T> x, struct plane<T> dy, struct plane<float> stats,
-                       enum ddpm_activation f, int channels, int pixels, int chunk, float *s1,
-                       float *s2)
+                       int channels, int pixels, int chunk, float *s1, float *s2)
 {
     __shared__ float shared[2][NORM_THREADS][V];
-    int vectors = channels / V, first = (int)blockIdx.y * NORM_THREADS;
-    int wide = min(vectors - first, NORM_THREADS), deep = NORM_THREADS / wide;
-    int thread = (int)threadIdx.x, row = thread / wide, c = (first + thread % wide) * V;
-    int begin = (int)blockIdx.x * chunk, end = min(begin + chunk, pixels);
-    int64_t image = (int64_t)blockIdx.z * pixels;
+    struct norm_place at = norm_place_of<V>(channels, pixels, chunk);
+    int thread = (int)threadIdx.x;
     float mean = stats.data[blockIdx.z * stats.stride];
     float rstd = stats.data[blockIdx.z * stats.stride + 1];
     float sum1[V], sum2[V];
     for (int i = 0; i < V; ++i)
         sum1[i] = sum2[i] = 0.0f;
-    for (int p = begin + row; p < end && row < deep; p += deep) {
+#pragma unroll 2
+    for (int p = at.begin + at.row; p < at.end && at.row < at.deep; p += at.deep) {
         float a[V], g[V];
-        load<V>(x.data + (image + p) * x.stride + c, a);
-        load<V>(dy.data + (image + p) * dy.stride + c, g);
+        load<V>(x.data + (at.image + p) * x.stride + at.c, a);
+        load<V>(dy.data + (at.image + p) * dy.stride + at.c, g);
         for (int i = 0; i < V; ++i) {
             sum1[i] += g[i];
-            sum2[i] += g[i] * ((activate(f, a[i]) - mean) * rstd);
+            sum2[i] = fmaf(g[i], activate<F, T>(a[i]) - mean, sum2[i]);
         }
     }
     for (int i = 0; i < V; ++i) {
         shared[0][thread][i] = sum1[i];
-        shared[1][thread][i] = sum2[i];
+        shared[1][thread][i] = sum2[i] * rstd;
     }
     __syncthreads();
-    if (row > 0)
+    if (at.row > 0)
         return;
-    int64_t to = ((int64_t)blockIdx.z * gridDim.x + blockIdx.x) * channels + c;
+    int64_t to = ((int64_t)blockIdx.z * gridDim.x + blockIdx.x) * channels + at.c;
     for (int i = 0; i < V; ++i) {
         float total1 = 0.0f, total2 = 0.0f;
-        for (int k = 0; k < deep; ++k) {
-            total1 += shared[0][thread + k * wide][i];
-            total2 += shared[1][thread + k * wide][i];
+        for (int k = 0; k < at.deep; ++k) {
+            total1 += shared[0][thread + k * at.wide][i];
+            total2 += shared[1][thread + k * at.wide][i];
         }
         s1[to + i] = total1;
         s2[to + i] = total2;
@@ -97,28 +92,39 @@ static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
         to[c] += sum;
 }
 
-template <class T, int V> struct norm_backward_map {
-    struct plane<T> x, dy, dx;
-    const float *w;
-    struct plane<float> stats;
-    const float *means;
-    enum ddpm_activation f;
-    unsigned image_pixels;
-    __device__ void operator()(struct place at) const
-    {
-        unsigned b = (unsigned)at.p / image_pixels;
-        float mean = stats.data[b * stats.stride], rstd = stats.data[b * stats.stride + 1];
-        float m1 = means[2 * b], m2 = means[2 * b + 1], u[V], g[V], weight[V];
-        load<V>(x.data + at.p * x.stride + at.c, u);
-        load<V>(dy.data + at.p * dy.stride + at.c, g);
-        load<V>(w + at.c, weight);
+/* dx = (scale·dy - (m1·rstd + (a - mean)·m2·rstd²))·f'(x), scale = w·rstd. dx may be dy. */
+template <class T, int V, enum ddpm_activation F>
+static __global__ void __launch_bounds__(NORM_THREADS)
+    norm_backward_apply(struct plane<T> x, struct plane<T> dy, struct plane<T> dx, const float *w,
+                        struct plane<float> stats, const float *means, int channels, int pixels,
+                        int chunk)
+{
+    struct norm_place at = norm_place_of<V>(channels, pixels, chunk);
+    if (at.row >= at.deep)
+        return;
+    unsigned b = blockIdx.z;
+    float mean = stats.data[b * stats.stride], rstd = stats.data[b * stats.stride + 1];
+    float m1 = means[2 * b] * rstd, m2 = means[2 * b + 1] * rstd * rstd, scale[V];
+    load<V>(w + at.c, scale);
+    for (int i = 0; i < V; ++i)
+        scale[i] *= rstd;
+    int64_t first = at.image + at.begin + at.row;
+    const T *x_at = x.data + first * x.stride + at.c, *dy_at = dy.data + first * dy.stride + at.c;
+    T *to = dx.data + first * dx.stride + at.c;
+    for (int p = at.begin + at.row; p < at.end; p += at.deep) {
+        float u[V], g[V];
+        load<V>(x_at, u);
+        load<V>(dy_at, g);
         for (int i = 0; i < V; ++i) {
-            float slope, normal = (activate_with_slope(f, u[i], &slope) - mean) * rstd;
-            g[i] = rstd * (weight[i] * g[i] - m1 - normal * m2) * slope;
+            float slope, distance = activate_with_slope<F, T>(u[i], &slope) - mean;
+            g[i] = fmaf(scale[i], g[i], -fmaf(distance, m2, m1)) * slope;
         }
-        store<V>(dx.data + at.p * dx.stride + at.c, g);
+        store<V>(to, g);
+        x_at += at.deep * x.stride;
+        dy_at += at.deep * dy.stride;
+        to += at.deep * dx.stride;
     }
-};
+}
 
 static int chunk_count(const struct ddpm_tensor *x)
 {
@@ -142,7 +148,8 @@ static ddpm_status norm_backward_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-template <class T, int V> static ddpm_status norm_backward_typed(const struct ddpm_call *call)
+template <class T, int V, enum ddpm_activation F>
+static ddpm_status norm_backward_typed(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0], *dx = &call->out[0];
     const float *w = (const float *)call->in[1].data;
@@ -150,12 +157,12 @@ template <class T, int V> static ddpm_status norm_backward_typed(const struct dd
     int channels = (int)x->c, chunk = (int)ddpm_ceil_div(pixels, chunks);
     float *s1 = (float *)call->scratch, *s2 = s1 + (int64_t)images * chunks * channels;
     float *means = s2 + (int64_t)images * chunks * channels;
-    dim3 grid((unsigned)chunks, (unsigned)ddpm_ceil_div(channels / V, NORM_THREADS),
-              (unsigned)images);
-    DDPM_TRY(ddpm_cuda_launch(call, norm_backward_sums<T, V>, grid, dim3(NORM_THREADS), 0,
-                              ddpm_plane<T>(x), ddpm_plane<T>(&call->in[3]),
-                              ddpm_plane<float>(&call->in[2]), call->attributes.activation,
-                              channels, pixels, chunk, s1, s2));
+    struct plane<T> from = ddpm_plane<T>(x), dy = ddpm_plane<T>(&call->in[3]);
+    struct plane<float> stats = ddpm_plane<float>(&call->in[2]);
+    struct norm_cut cut = ddpm_norm_cut<V>(x);
+    dim3 grid((unsigned)chunks, (unsigned)cut.tiles, (unsigned)images);
+    DDPM_TRY(ddpm_cuda_launch(call, norm_backward_sums<T, V, F>, grid, dim3(NORM_THREADS), 0, from,
+                              dy, stats, channels, pixels, chunk, s1, s2));
     const struct ddpm_tensor *dw = &call->out[1], *dbias = &call->out[2];
     unsigned blocks = (unsigned)(images + 2 * ddpm_ceil_div(channels, 32));
     DDPM_TRY(ddpm_cuda_launch(
@@ -163,11 +170,14 @@ template <class T, int V> static ddpm_status norm_backward_typed(const struct dd
         (const float *)s2, w, images, chunks, channels, (double)pixels * channels, means,
         ddpm_tensor_present(dbias) ? (float *)dbias->data : NULL,
         ddpm_tensor_present(dw) ? (float *)dw->data : NULL));
-    struct norm_backward_map<T, V> f = {
-        ddpm_plane<T>(x), ddpm_plane<T>(&call->in[3]), ddpm_plane<T>(dx), w,
-            ddpm_plane<float>(&call->in[2]), means, call->attributes.activation, (unsigned)pixels
-    };
-    return ddpm_cuda_map(call, f, ddpm_tensor_pixels(dx), channels, V);
+    return ddpm_cuda_launch(call, norm_backward_apply<T, V, F>, ddpm_norm_grid(cut, x),
+                            dim3(NORM_THREADS), 0, from, dy, ddpm_plane<T>(dx), w, stats,
+                            (const float *)means, channels, pixels, cut.chunk);
+}
+
+template <class T, int V> static ddpm_status norm_backward_sized(const struct ddpm_call *call)
+{
+    DDPM_BY_ACTIVATION(norm_backward_typed, call, T, V);
 }
 
 static ddpm_status norm_backward_run(const struct ddpm_call *call)
@@ -176,8 +186,8 @@ static ddpm_status norm_backward_run(const struct ddpm_call *call)
     const struct ddpm_tensor *all[] = {x, &call->in[3], &call->out[0], &call->in[1]};
     bool vector = ddpm_cuda_vector(all, 4);
     if (x->dtype == DDPM_F32)
-        return vector ? norm_backward_typed<float, 8>(call) : norm_backward_typed<float, 1>(call);
-    return vector ? norm_backward_typed<bf16, 8>(call) : norm_backward_typed<bf16, 1>(call);
+        return vector ? norm_backward_sized<float, 8>(call) : norm_backward_sized<float, 1>(call);
+    return vector ? norm_backward_sized<bf16, 8>(call) : norm_backward_sized<bf16, 1>(call);
 }
 
 static const struct ddpm_kernel group_norm_backward_kernel = {

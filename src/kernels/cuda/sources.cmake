@@ -6,6 +6,7 @@ set(DDPM_CUDA_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/../kernels.c
     ${CMAKE_CURRENT_LIST_DIR}/../../tensor/tensor.c)
 set(DDPM_CUDA_SOURCES
+    ${CMAKE_CURRENT_LIST_DIR}/aside.cu
     ${CMAKE_CURRENT_LIST_DIR}/attention.cu
     ${CMAKE_CURRENT_LIST_DIR}/choose.cu
     ${CMAKE_CURRENT_LIST_DIR}/combine.cu

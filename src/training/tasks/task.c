@@ -16,6 +16,8 @@ ddpm_status ddpm_task_begin(struct ddpm_trainer *trainer, bool low_memory)
     ddpm_graph_use(g, &player->network->weights, 0);
     g->reads_copies = true;
     g->recompute = low_memory;
+    g->keep = trainer->keeps_results && !low_memory;
+    g->aside = g->keep;
     g->repack = trainer->team.count == 1 || low_memory;
     ddpm_optimizer_build_copy(&player->optimizer, g);
     return DDPM_OK;

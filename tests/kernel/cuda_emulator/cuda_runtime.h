@@ -3,10 +3,11 @@
  * The .cu files are compiled by a C++ compiler against this header. A block's threads are fibers
  * that run one after another, in an order that changes at every barrier, so that a missing barrier
  * shows; shuffles and tensor-core instructions wait for their whole warp; cp.async copies as late
- * as it may. Streams run at once, but for copies to the host, which run as late as they may; a
- * captured stream is a list of closures. Nothing here says anything about speed, about races
- * between blocks, or about what a real device rounds differently. DDPM_EMULATED_MEMORY: bytes of
- * device memory, instead of 8 GiB; looked at whenever memory is asked for. */
+ * as it may. Streams run at once, but for copies to the host, and for streams of the least
+ * priority, which run as late as they may; a captured stream is a list of closures. Nothing here
+ * says anything about speed, about races between blocks, or about what a real device rounds
+ * differently. DDPM_EMULATED_MEMORY: bytes of device memory, instead of 8 GiB; looked at whenever
+ * memory is asked for. */
 #ifndef DDPM_EMULATOR_CUDA_RUNTIME_H
 #define DDPM_EMULATOR_CUDA_RUNTIME_H
 
@@ -177,6 +178,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
                             cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags);
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned flags, int priority);
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);

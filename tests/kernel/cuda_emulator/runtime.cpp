@@ -12,35 +12,62 @@
 #include <vector>
 
 struct emulator_stream {
+    bool lazy; /* all its work is late, not only copies to the host */
+    bool captured; /* it has been told to wait for the stream that is being captured */
+    size_t begun; /* pieces of late work so far */
     std::vector<std::function<cudaError_t()>> late;
 };
 
 struct emulator_event {
     double seconds;
     emulator_stream *stream; /* that it was recorded in last */
+    size_t begun;            /* by then */
 };
 
 struct emulator_graph {
     std::vector<std::function<cudaError_t()>> work;
 };
 
+static std::vector<emulator_stream *> streams;
 static emulator_stream *captured;
 static emulator_graph *capture;
 
 /* Of `late` and `used`: copies to the host are waited for by threads that are not the device's. */
 static std::mutex lock;
 
-static void run_late(emulator_stream *stream)
+/* The first pieces of the stream's work, as many as `until` says; where it belongs to the capture
+ * they are put down there. */
+static void run_late_until(emulator_stream *stream, size_t until)
 {
     std::lock_guard<std::mutex> guard(lock);
-    for (const std::function<cudaError_t()> &work : stream->late)
-        work();
-    stream->late.clear();
+    size_t done = stream->begun - stream->late.size(), count = until > done ? until - done : 0;
+    for (size_t i = 0; i < count; ++i)
+        if (stream->captured)
+            capture->work.push_back(stream->late[i]);
+        else
+            stream->late[i]();
+    stream->late.erase(stream->late.begin(), stream->late.begin() + (ptrdiff_t)count);
 }
 
-/* Now, or later if the stream is being captured. */
+static void run_late(emulator_stream *stream)
+{
+    run_late_until(stream, stream->begun);
+}
+
+static void add_late(emulator_stream *stream, std::function<cudaError_t()> work)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    stream->late.push_back(work);
+    ++stream->begun;
+}
+
+/* Now, or later if the stream is lazy or being captured. */
 static cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work)
 {
+    if (stream && stream->lazy) {
+        add_late(stream, work);
+        return cudaSuccess;
+    }
     if (!stream || stream != captured) {
         if (stream)
             run_late(stream);
@@ -158,8 +185,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
     };
     if (kind != cudaMemcpyDeviceToHost || !stream || stream == captured)
         return submit(stream, work);
-    std::lock_guard<std::mutex> guard(lock);
-    stream->late.push_back(work);
+    add_late(stream, work);
     return cudaSuccess;
 }
 
@@ -174,11 +200,27 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
     *out = new emulator_stream();
+    streams.push_back(*out);
     return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned flags, int priority)
+{
+    cudaError_t error = cudaStreamCreateWithFlags(out, flags);
+    (*out)->lazy = priority == 0;
+    return error;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    streams.erase(std::find(streams.begin(), streams.end(), stream));
     delete stream;
     return cudaSuccess;
 }
@@ -191,8 +233,13 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned)
+/* A stream that waits for a captured one is captured too. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
+    if (captured && event->stream == captured && stream->lazy)
+        stream->captured = true;
+    if (captured && stream == captured && event->stream->lazy && !event->stream->captured)
+        return cudaErrorInvalidValue; /* what was before the capture cannot be waited for */
     return cudaEventSynchronize(event);
 }
 
@@ -209,8 +256,19 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
 {
     if (stream != captured)
         return cudaErrorInvalidValue;
-    *out = capture;
+    bool joined = true; /* all work of the branches has been waited for */
+    for (emulator_stream *other : streams) {
+        if (other->captured && !other->late.empty())
+            joined = false, other->late.clear();
+        other->captured = false;
+    }
     captured = NULL;
+    *out = joined ? capture : NULL;
+    if (!joined) {
+        delete capture;
+        capture = NULL;
+        return cudaErrorInvalidValue;
+    }
     capture = NULL;
     return cudaSuccess;
 }
@@ -231,6 +289,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     struct timespec time;
     event->stream = stream;
+    event->begun = stream->begun;
     clock_gettime(CLOCK_MONOTONIC, &time);
     event->seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
     return cudaSuccess;
@@ -258,7 +317,7 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (event->stream)
-        run_late(event->stream);
+        run_late_until(event->stream, event->stream->lazy ? event->begun : event->stream->begun);
     return cudaSuccess;
 }
 
