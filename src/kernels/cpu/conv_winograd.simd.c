@@ -230,7 +230,8 @@ static void unit_taps(const struct ddpm_call *call, int64_t unit, float taps[2][
 }
 
 /* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step), neighbours in memory.
- * Several are made in a buffer first: 36 streams of single units would wait for memory at each. */
+ * Several are made in a buffer first: 36 streams of single units would wait for memory at each.
+ * They are written past the caches, which are smaller than a network's packed weights. */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -249,9 +250,11 @@ static void pack_units(void *context, int64_t begin, int64_t end, int thread)
              UNITS_TOGETHER * GEMM_COLUMNS);
         }
         for (int64_t place = 0; place < WINOGRAD_PLACES; ++place)
-            memcpy((float *)call->packed + place * place_size + unit * GEMM_COLUMNS, buffer[place],
-                   (size_t)(count * GEMM_COLUMNS) * sizeof(float));
+            for (int64_t i = 0; i < count * GEMM_COLUMNS; i += LANES)
+                vf_store_past((float *)call->packed + place * place_size + unit * GEMM_COLUMNS + i,
+                              vf_load(&buffer[place][i]));
     }
+    vf_stores_past_end();
 }
 
 static ddpm_status winograd_pack(const struct ddpm_call *call)

@@ -74,7 +74,7 @@ static inline vf vf_select(vi mask, vf a, vf b)
 }
 
 #if defined(__AVX512BF16__)
-/* vf_dot2, vf_max, vf_min, vf_from_bf16, vf_to_bf16, vf_to_bf16_pairs */
+/* vf_dot2, vf_max, vf_min, vf_from_bf16, vf_to_bf16, vf_to_bf16_pairs, vf_store_past */
 #include "kernels/cpu/simd_avx512bf16.h"
 #else
 /* sum + a's low halves times b's + a's high halves times b's; the halves are bf16 numbers. */
@@ -119,6 +119,18 @@ static inline vh vf_to_bf16(vf v)
 static inline vu vf_to_bf16_pairs(vf low, vf high)
 {
     return vf_round_bf16(low) | vf_round_bf16(high) << 16;
+}
+
+/* To an address that is a multiple of the vector's bytes, and past the caches where the level can:
+ * a line that is written in the usual way is read from memory first. vf_stores_past_end() goes
+ * before others are told that they are there. */
+static inline void vf_store_past(float *p, vf v)
+{
+    vf_store(p, v);
+}
+
+static inline void vf_stores_past_end(void)
+{
 }
 #endif
 

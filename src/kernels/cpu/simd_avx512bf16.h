@@ -44,4 +44,14 @@ static inline vu vf_to_bf16_pairs(vf low, vf high)
     return (vu)_mm512_permutexvar_epi16(order, both);
 }
 
+static inline void vf_store_past(float *p, vf v)
+{
+    _mm512_stream_ps(p, (__m512)v);
+}
+
+static inline void vf_stores_past_end(void)
+{
+    _mm_sfence();
+}
+
 #endif
