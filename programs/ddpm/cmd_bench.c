@@ -475,10 +475,16 @@ static const struct ddpm_verb_option options[] = {
     {"config", 'c', false, "FILE.json", "configuration; options given here win"},
 };
 
+static const char *const common[] = {"sampling",  "kernels",   "json",       "network",
+                                     "dim",       "dim-mults", "image-size", "batch-size",
+                                     "precision", "device",    "threads",    NULL};
+
 const struct ddpm_verb ddpm_verb_bench = {
     .name = "bench",
     .arguments = "",
     .summary = "Time the kernels of a step beside what this machine could do.",
+    .examples = "  ddpm bench --image-size 64 --dim 64 --batch-size 16\n",
+    .common = common,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,

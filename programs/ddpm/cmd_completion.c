@@ -2,52 +2,39 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "completion.h"
 #include "options.h"
 
-static void print_words(const struct ddpm_verb *verb)
-{
-    printf("        %s) words=\"--help", verb->name);
-    for (size_t i = 0; i < verb->option_count; ++i)
-        printf(" --%s", verb->options[i].name);
-    for (size_t i = 0; i < ddpm_option_count(); ++i)
-        if (ddpm_verb_takes(verb, ddpm_option_at(i).name))
-            printf(" --%s", ddpm_option_at(i).name);
-    printf("\" ;;\n");
-}
+static const struct {
+    const char *shell;
+    void (*print)(void);
+} scripts[] = {
+    {"bash", ddpm_completion_bash},
+    {"zsh", ddpm_completion_zsh},
+    {"fish", ddpm_completion_fish},
+};
 
 static ddpm_status run(const struct ddpm_arguments *arguments)
 {
-    if (strcmp(arguments->arguments[0], "bash") != 0)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got \"%.80s\", want bash", arguments->arguments[0]);
-    printf("# Completion of ddpm %s for bash: source <(ddpm completion bash)\n"
-           "_ddpm() {\n"
-           "    local words word=\"${COMP_WORDS[COMP_CWORD]}\"\n"
-           "    COMPREPLY=()\n"
-           "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-           "        words=\"--help --version help version",
-           ddpm_version());
-    for (size_t i = 0; i < ddpm_verb_count; ++i)
-        printf(" %s", ddpm_verbs[i]->name);
-    printf("\"\n"
-           "    else\n"
-           "        [ \"${word#-}\" != \"$word\" ] || return 0\n"
-           "        case \"${COMP_WORDS[1]}\" in\n");
-    for (size_t i = 0; i < ddpm_verb_count; ++i)
-        print_words(ddpm_verbs[i]);
-    printf("        *) return 0 ;;\n"
-           "        esac\n"
-           "    fi\n"
-           "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
-           "}\n"
-           "complete -o default -F _ddpm ddpm\n");
-    return DDPM_OK;
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; ++i) {
+        if (strcmp(arguments->arguments[0], scripts[i].shell) == 0) {
+            scripts[i].print();
+            return DDPM_OK;
+        }
+    }
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "got \"%.80s\", want bash, zsh or fish",
+                      arguments->arguments[0]);
 }
 
 const struct ddpm_verb ddpm_verb_completion = {
     .name = "completion",
-    .arguments = "bash",
+    .arguments = "bash|zsh|fish",
     .argument_count = 1,
     .summary = "Print a completion script for the shell.",
+    .notes = "An installed ddpm has its completions where the shells look for them. Otherwise:\n"
+             "  bash: source <(ddpm completion bash)\n"
+             "  zsh: source <(ddpm completion zsh), after compinit\n"
+             "  fish: ddpm completion fish | source\n",
     .prints = true,
     .run = run,
 };

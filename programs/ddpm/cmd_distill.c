@@ -12,8 +12,13 @@ static const struct ddpm_verb_option options[] = {
     {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
     {"resume", 'r', false, NULL,
      "go on from the newest checkpoint of RUN2; its folder may stand alone, without --out"},
-    {"time", 0, false, "TIME", "as many steps as fit, such as 10m or 1h30m, instead of a number of steps"},
+    {"time", 0, false, "TIME",
+     "as many steps as fit, such as 10m or 1h30m, instead of a number of steps"},
 };
+
+static const char *const common[] = {"out",   "resume", "time",       "drawing-steps",
+                                     "steps", "lr",     "batch-size", "sample-every",
+                                     "seed",  "device", NULL};
 
 const struct ddpm_verb ddpm_verb_distill = {
     .name = "distill",
@@ -27,6 +32,9 @@ const struct ddpm_verb ddpm_verb_distill = {
              "steps that RUN has done: about "
              "a\n"
              "quarter of its time. Signals are treated as ddpm train treats them.\n",
+    .examples = "  ddpm distill runs/first --out runs/quick --drawing-steps 2\n"
+                "  ddpm sample runs/quick --out drawn -n 16\n",
+    .common = common,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,

@@ -45,6 +45,7 @@ const struct ddpm_verb ddpm_verb_ema = {
     .arguments = "RUN",
     .argument_count = 1,
     .summary = "Make an average of another length from a run's checkpoints.",
+    .examples = "  ddpm ema runs/first --length 0.15 --out runs/averaged\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .prints = true,

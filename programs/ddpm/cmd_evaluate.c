@@ -289,14 +289,18 @@ static const char *const settings[] = {
     "threshold",   "eta",     "solver-order", "churn",   "churn-min",      "churn-max",
     "churn-noise", "threads", "precision",    "device",  "conv",           NULL};
 
+static const char *const common[] = {
+    "against",        "held-out", "features", "count",      "json", "sheet",
+    "sampling-steps", "seed",     "device",   "likelihood", NULL};
+
 static const char notes[] =
     "GENERATED is a folder of pictures, .npy of uint8 [N,H,W,C] or of features float32 [N,D], or "
     "a\n"
     "run, checkpoint or .safetensors file, from which pictures are drawn first.\n"
     "With --likelihood it must be one of the last three, and nothing is drawn.\n"
-    "docs/evaluation.md says what the numbers mean.\n"
-    "\n"
-    "Examples:\n"
+    "docs/evaluation.md says what the numbers mean.\n";
+
+static const char examples[] =
     "  ddpm evaluate drawn --against pictures --sheet nearest.png\n"
     "  ddpm evaluate runs/first --against pictures -n 1000 --json\n"
     "  ddpm evaluate drawn --against pictures --features pt_inception-2015-12-05-6726825d.pth\n"
@@ -309,6 +313,8 @@ const struct ddpm_verb ddpm_verb_evaluate = {
     .argument_count = 1,
     .summary = "Compare generated pictures with real ones, and look for copies.",
     .notes = notes,
+    .examples = examples,
+    .common = common,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .settings = settings,

@@ -1,5 +1,5 @@
-/* ddpm info: what a run, a checkpoint, a file of weights, an array, a drawn picture or a
- * configuration is. */
+/* ddpm info: what a run, a checkpoint, a file of weights, an array, a picture, a configuration, a
+ * log, or a folder of pictures is. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -9,10 +9,12 @@
 
 #include <ddpm/trainer.h>
 
+#include "data/picture.h"
 #include "drawing.h"
 #include "formats/file.h"
-#include "formats/png_write.h"
+#include "formats/json.h"
 #include "health.h"
+#include "info_pictures.h"
 #include "run_log.h"
 #include "run_validation.h"
 #include "streams.h"
@@ -204,10 +206,7 @@ static ddpm_status print_folder(const char *path)
     const bool known = ddpm_path_exists(probe);
     free(probe);
     if (!known && !is_run)
-        return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "%s: got a folder without checkpoints, config.json and state.json, want "
-                          "a run or a checkpoint",
-                          path);
+        return ddpm_info_picture_folder(path);
     printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
     DDPM_TRY(in_folder(path, "log.csv", print_log));
     DDPM_TRY(in_folder(path, "validation.csv", print_validation));
@@ -226,16 +225,54 @@ static ddpm_status print_folder(const char *path)
     return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", reason);
 }
 
-static ddpm_status print_picture(const char *path)
+/* log.csv, by itself. */
+static ddpm_status print_log_file(const char *path)
 {
-    struct ddpm_png_text *texts;
-    size_t count;
-    DDPM_TRY(ddpm_png_read_text(&texts, &count, path));
-    printf("PNG picture, %zu texts\n", count);
-    for (size_t i = 0; i < count; ++i)
-        ddpm_print_note("", texts[i].key, texts[i].value);
-    ddpm_png_text_free(texts, count);
-    return DDPM_OK;
+    printf("log of ddpm train\n");
+    return print_log(path);
+}
+
+/* state.json, by itself. */
+static void print_state(const json_t *state)
+{
+    static const char *const keys[] = {"version", "data", "validation"};
+    const char *key;
+    json_t *value;
+    printf("state of a checkpoint of ddpm train\n");
+    printf("step        %" PRId64 "\n",
+           (int64_t)json_integer_value(json_object_get(state, "step")));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i) {
+        char name[32];
+        snprintf(name, sizeof name, "%-12s", keys[i]);
+        if (json_is_string(json_object_get(state, keys[i])))
+            ddpm_print_text(name, json_string_value(json_object_get(state, keys[i])), "\n");
+    }
+    json_object_foreach(json_object_get(state, "files"), key, value)
+    {
+        ddpm_print_text("file        ", key, "");
+        printf(", %" PRId64 " bytes\n",
+               (int64_t)json_integer_value(json_object_get(value, "bytes")));
+    }
+    printf("options that a resumed run keeps\n");
+    json_object_foreach(json_object_get(state, "options"), key, value)
+    {
+        char name[64];
+        snprintf(name, sizeof name, "  %-20s", key);
+        ddpm_print_text(name, json_is_string(value) ? json_string_value(value) : "", "\n");
+    }
+}
+
+/* A state.json has a step and files; other JSON is a configuration. */
+static ddpm_status print_json(const char *path)
+{
+    json_t *object;
+    DDPM_TRY(ddpm_json_read(&object, path));
+    const bool is_state = json_is_integer(json_object_get(object, "step")) &&
+                          json_is_object(json_object_get(object, "files"));
+    if (is_state)
+        print_state(object);
+    json_decref(object);
+    return is_state ? DDPM_OK : print_configuration(path);
 }
 
 /* What a file's first bytes say it is. */
@@ -245,13 +282,13 @@ static const struct {
     ddpm_status (*print)(const char *path);
 } kinds[] = {
     {"\x93NUMPY", 6, ddpm_print_array},
-    {"\x89PNG\r\n\x1a\n", 8, print_picture},
-    {"{", 1, print_configuration},
+    {"{", 1, print_json},
+    {"step,loss", 9, print_log_file},
 };
 
 static ddpm_status print_file(const char *path)
 {
-    unsigned char head[9] = {0};
+    unsigned char head[DDPM_PICTURE_MAGIC_BYTES] = {0};
     FILE *file = fopen(path, "rb");
     if (!file)
         return ddpm_raise_errno("%s: cannot be read", path);
@@ -260,10 +297,13 @@ static ddpm_status print_file(const char *path)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i)
         if (got >= kinds[i].bytes && memcmp(head, kinds[i].magic, kinds[i].bytes) == 0)
             return kinds[i].print(path);
-    if (got == sizeof head && head[8] == '{')
+    if (got > 8 && head[8] == '{')
         return ddpm_print_weights(path);
+    if (ddpm_picture_format(head, got))
+        return ddpm_info_picture(path);
     return ddpm_raise(DDPM_ERROR_FORMAT,
-                      "%s: got an unknown kind of file, want .safetensors, .npy, .png or .json",
+                      "%s: got an unknown kind of file, want .safetensors, .npy, .json, log.csv or "
+                      "a picture",
                       path);
 }
 
@@ -279,9 +319,16 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 
 const struct ddpm_verb ddpm_verb_info = {
     .name = "info",
-    .arguments = "RUN|CHECKPOINT|FILE",
+    .arguments = "RUN|CHECKPOINT|DIR|FILE",
     .argument_count = 1,
-    .summary = "Say what a run, model, array, picture or configuration is.",
+    .summary = "Say what a run, file or folder of pictures is.",
+    .notes =
+        "FILE is a model, an array, a picture, a configuration, or a run's log.csv or state.json.\n"
+        "DIR is a folder of pictures.\n",
+    .examples = "  ddpm info runs/first\n"
+                "  ddpm info pictures\n"
+                "  ddpm info drawn/0000.png\n",
     .prints = true,
+    .terse = true,
     .run = run,
 };

@@ -173,6 +173,7 @@ const struct ddpm_verb ddpm_verb_noise = {
     .arguments = "PICTURE",
     .argument_count = 1,
     .summary = "Show the forward process on a picture.",
+    .examples = "  ddpm noise photo.jpg --out strip.png --schedule cosine\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .settings = settings,

@@ -72,6 +72,7 @@ const struct ddpm_verb ddpm_verb_pack = {
     .arguments = "DIR",
     .argument_count = 1,
     .summary = "Pack the pictures of a folder into one file.",
+    .examples = "  ddpm pack pictures --out pictures.npy --size 64\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .settings = settings,

@@ -203,6 +203,7 @@ const struct ddpm_verb ddpm_verb_predict = {
     .arguments = "RUN|CHECKPOINT|MODEL.safetensors",
     .argument_count = 1,
     .summary = "Run the network alone on given arrays.",
+    .examples = "  ddpm predict runs/first --input x.npy --timesteps t.npy --output eps.npy\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .settings = settings,

@@ -379,9 +379,13 @@ static const char *const settings[] = {
     "churn-max", "churn-noise",  "threads", "precision",    "device",  "conv",
     "ranks",     "rank-timeout", NULL};
 
+static const char *const common[] = {"out",        "count", "seed",   "sampler",  "sampling-steps",
+                                     "image-size", "scale", "from",   "strength", "interpolate",
+                                     "trajectory", "array", "device", "force",    NULL};
+
 /* clang-format off */
 static const char notes[] =
-    "--seed random draws a seed and says it. Samplers:\n"
+    "--seed auto draws a seed and says it. Samplers:\n"
 #define SAMPLER(id, name, alias, help, ...) "  " name ": " help "\n"
 #include "config/samplers.inc"
 #undef SAMPLER
@@ -389,8 +393,8 @@ static const char notes[] =
 #define SPACING(id, name, help, time) "  " name ": " help "\n"
 #include "config/spacings.inc"
 #undef SPACING
-    "\n"
-    "Examples:\n"
+    "";
+static const char examples[] =
     "  ddpm sample runs/first --out drawn -n 16 --seed 7\n"
     "  ddpm sample runs/first --out drawn -n 16 --sampler ddim --sampling-steps 50 --eta 0.5\n"
     "  ddpm sample runs/first --array drawn.npy --init noise.npy\n"
@@ -406,6 +410,8 @@ const struct ddpm_verb ddpm_verb_sample = {
     .argument_count = 1,
     .summary = "Draw pictures from a model.",
     .notes = notes,
+    .examples = examples,
+    .common = common,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .settings = settings,

@@ -129,6 +129,7 @@ const struct ddpm_verb ddpm_verb_synth = {
     .arguments = "",
     .argument_count = 0,
     .summary = "Draw procedural aerial pictures to try things out.",
+    .examples = "  ddpm synth --out pictures --count 2000 --size 64\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .settings = settings,

@@ -286,8 +286,14 @@ static const struct ddpm_verb_option options[] = {
     {"resume", 'r', false, NULL,
      "go on from the newest checkpoint of the run; its folder may follow without --out"},
     {"requeue-exit", 0, false, NULL, "exit with 0 after a signal that asks to stop, once saved"},
-    {"time", 0, false, "TIME", "as many steps as fit, such as 10m or 1h30m, instead of a number of steps"},
+    {"time", 0, false, "TIME",
+     "as many steps as fit, such as 10m or 1h30m, instead of a number of steps"},
 };
+
+static const char *const common[] = {
+    "image-size", "recipe",    "time",       "steps",        "batch-size",  "lr",   "network",
+    "dim",        "dim-mults", "save-every", "sample-every", "num-samples", "seed", "device",
+    "resume",     "config",    NULL};
 
 const struct ddpm_verb ddpm_verb_train = {
     .name = "train",
@@ -298,7 +304,15 @@ const struct ddpm_verb ddpm_verb_train = {
     .notes =
         "Ctrl-C, and the signals TERM, HUP, USR1, USR2 and XCPU (the soft limit of processor\n"
         "time), finish the step, save and exit with 128 + signal. A second Ctrl-C or TERM quits\n"
-        "at once, without saving. Signals that are ignored at the start stay so (nohup, &).\n",
+        "at once, without saving. Signals that are ignored at the start stay so (nohup, &).\n"
+        "A resumed run and a configuration know their data; --data is needed otherwise.\n"
+        "--seed auto draws a seed and says it.\n",
+    .examples =
+        "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
+        "  ddpm train --data pictures --out runs/hour --recipe best --image-size 64 --time 1h\n"
+        "  ddpm train --resume runs/first --steps 50000\n",
+    .common = common,
+    .needed = "data",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,

@@ -6,9 +6,12 @@
 #include <string.h>
 
 #include "config/nearest.h"
+#include "man_page.h"
 #include "options.h"
 #include "processes.h"
+#include "progress.h"
 #include "streams.h"
+#include "verb_help.h"
 
 const struct ddpm_verb *const ddpm_verbs[] = {
     &ddpm_verb_train,    &ddpm_verb_distill, &ddpm_verb_ema,   &ddpm_verb_sample,
@@ -23,12 +26,15 @@ static void print_help(void)
            "Train denoising diffusion models on a folder of pictures and draw new ones.\n\n");
     for (size_t i = 0; i < ddpm_verb_count; ++i)
         printf("  %-12s%s\n", ddpm_verbs[i]->name, ddpm_verbs[i]->summary);
-    printf("\n"
-           "  ddpm help VERB    the options of a verb, as ddpm VERB --help\n"
-           "  ddpm --version    the version\n\n"
-           "Example:\n"
-           "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
-           "  ddpm sample runs/first --out drawn -n 16\n");
+    printf(
+        "\n"
+        "  ddpm VERB --help      the options of a verb that are needed most; ddpm help VERB too\n"
+        "  ddpm VERB --help-all  all of them; man ddpm-VERB too\n"
+        "  ddpm VERB --quiet     only warnings, errors and results; --verbose says more\n"
+        "  ddpm --version        the version\n\n"
+        "Example:\n"
+        "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
+        "  ddpm sample runs/first --out drawn -n 16\n");
 }
 
 static bool is_option(const char *word)
@@ -98,12 +104,16 @@ static int run_verb(const struct ddpm_verb *verb, int count, char *const *words)
     struct ddpm_arguments arguments;
     ddpm_status status = ddpm_arguments_parse(verb, count, words, &arguments);
     const bool prints = verb->prints || arguments.help;
+    if (arguments.quiet || (verb->terse && !arguments.verbose))
+        ddpm_progress_talk(DDPM_TALK_QUIET);
+    else if (arguments.verbose)
+        ddpm_progress_talk(DDPM_TALK_VERBOSE);
     if (verb->joins && !arguments.help)
         status = ddpm_processes_begin(&arguments, status);
     if (status == DDPM_OK && arguments.seed[0])
         ddpm_log(DDPM_LOG_INFO, "the seed drawn is %s", arguments.seed);
     if (status == DDPM_OK && arguments.help)
-        ddpm_verb_help(verb);
+        ddpm_verb_help(verb, arguments.help_all);
     else if (status == DDPM_OK)
         status = verb->run(&arguments);
     ddpm_arguments_clear(&arguments);
@@ -118,6 +128,27 @@ static bool is_one_of(const char *word, const char *a, const char *b, const char
     return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
 }
 
+/* ddpm help [--man] [VERB]; --man makes the manual page, for the build. */
+static int help(int count, char *const *words)
+{
+    const bool man = count > 0 && strcmp(words[0], "--man") == 0;
+    const struct ddpm_verb *verb = NULL;
+    words += man;
+    count -= man;
+    if (count > 0 && !is_one_of(words[0], "help", "version", "--help")) {
+        verb = find_verb(words[0]);
+        if (!verb)
+            return ddpm_report(NULL, DDPM_ERROR_ARGUMENT);
+    }
+    if (man)
+        ddpm_man_page(verb);
+    else if (verb)
+        ddpm_verb_help(verb, count > 1 && strcmp(words[1], "--help-all") == 0);
+    else
+        print_help();
+    return ddpm_finish_output(DDPM_EXIT_DONE, true);
+}
+
 /* No locale is chosen for the process: numbers are read and written in C's form (core/text.h). */
 int main(int argc, char **argv)
 {
@@ -127,17 +158,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "ddpm: got no verb, want one such as train; see ddpm --help\n");
         return DDPM_EXIT_USAGE;
     }
-    if (is_one_of(argv[1], "help", "--help", "-h")) {
-        if (argc == 2 || is_one_of(argv[2], "help", "version", "--help")) {
-            print_help();
-            return ddpm_finish_output(DDPM_EXIT_DONE, true);
-        }
-        const struct ddpm_verb *asked = find_verb(argv[2]);
-        if (!asked)
-            return ddpm_report(NULL, DDPM_ERROR_ARGUMENT);
-        ddpm_verb_help(asked);
-        return ddpm_finish_output(DDPM_EXIT_DONE, true);
-    }
+    if (is_one_of(argv[1], "help", "--help", "-h"))
+        return help(argc - 2, argv + 2);
     if (is_one_of(argv[1], "version", "--version", "-V")) {
         printf("ddpm %s\n", ddpm_version());
         return ddpm_finish_output(DDPM_EXIT_DONE, true);

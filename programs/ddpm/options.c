@@ -12,7 +12,7 @@
 #include "config/option.h"
 #include "core/memory.h"
 #include "core/text.h"
-#include "recipe_help.h"
+#include "shown_options.h"
 
 /* '_' may replace '-', as in the names of Python's programs. */
 static bool same_name(const char *known, const char *given, size_t length)
@@ -61,7 +61,8 @@ static bool find_known(const struct ddpm_verb *verb, const char *name, size_t le
         }
         ddpm_nearest_offer(nearest, known);
     }
-    ddpm_nearest_offer(nearest, "help");
+    for (size_t i = 0; i < ddpm_general_count; ++i)
+        ddpm_nearest_offer(nearest, ddpm_general_options[i].name);
     return false;
 }
 
@@ -216,13 +217,14 @@ static ddpm_status check_counts(struct ddpm_arguments *arguments, int given)
     return DDPM_OK;
 }
 
-/* `--seed random`: any number that the option takes. */
+/* `--seed random` or `--seed auto`: any number that the option takes. */
 static ddpm_status draw_seed(struct ddpm_arguments *arguments)
 {
     for (size_t i = 0; i < arguments->setting_count; ++i) {
         struct ddpm_setting *setting = &arguments->settings[i];
         uint64_t bits = 0;
-        if (strcmp(setting->name, "seed") != 0 || strcmp(setting->value, "random") != 0)
+        if (strcmp(setting->name, "seed") != 0 ||
+            (strcmp(setting->value, "random") != 0 && strcmp(setting->value, "auto") != 0))
             continue;
         if (getrandom(&bits, sizeof bits, 0) != (ssize_t)sizeof bits)
             return ddpm_raise_errno("no random seed can be had");
@@ -230,6 +232,23 @@ static ddpm_status draw_seed(struct ddpm_arguments *arguments)
         setting->value = arguments->seed;
     }
     return DDPM_OK;
+}
+
+/* An option that every verb takes: true when the word is one, and it is noted. */
+static bool take_general(struct ddpm_arguments *out, const char *word)
+{
+    size_t found = ddpm_general_count;
+    for (size_t i = 0; i < ddpm_general_count; ++i) {
+        const struct ddpm_verb_option *option = &ddpm_general_options[i];
+        const bool is_long = word[1] == '-' && same_name(option->name, word + 2, strlen(word + 2));
+        if (is_long || (option->letter && word[1] == option->letter && !word[2]))
+            found = i;
+    }
+    out->help |= found == DDPM_GENERAL_HELP || found == DDPM_GENERAL_HELP_ALL;
+    out->help_all |= found == DDPM_GENERAL_HELP_ALL;
+    out->quiet |= found == DDPM_GENERAL_QUIET;
+    out->verbose |= found == DDPM_GENERAL_VERBOSE;
+    return found < ddpm_general_count;
 }
 
 ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *const *words,
@@ -248,14 +267,16 @@ ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *
             ++given;
         } else if (strcmp(word, "--") == 0) {
             only_arguments = true;
-        } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            out->help = true;
-            return DDPM_OK;
+        } else if (take_general(out, word)) {
+            if (out->help)
+                return DDPM_OK;
         } else {
             DDPM_TRY(parse_option(out, count, words, &i));
         }
     }
     DDPM_TRY(check_counts(out, given));
+    if (out->quiet && out->verbose)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got --quiet and --verbose, want one of them");
     return draw_seed(out);
 }
 
@@ -339,60 +360,4 @@ ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const c
                 DDPM_TRY(ddpm_config_set(config, setting->name, setting->value));
         }
     return DDPM_OK;
-}
-
-/* "      --out RUN                 folder …" with long names on a line of their own. */
-static void print_option(char letter, const char *name, const char *placeholder, const char *help,
-                         const char *fallback)
-{
-    char left[80];
-    int used = snprintf(left, sizeof left, "--%s%s%s", name, placeholder ? " " : "",
-                        placeholder ? placeholder : "");
-    int shown = 0; /* columns: bytes that begin a UTF-8 character */
-    for (const char *c = left; *c; ++c)
-        shown += ((unsigned char)*c & 0xC0) != 0x80;
-    if (letter)
-        printf("  -%c, %s", letter, left);
-    else
-        printf("      %s", left);
-    printf("%*s%s", used > 0 && shown < 28 ? 30 - shown : 2, "", help);
-    if (fallback && *fallback)
-        printf(" (%s)", fallback);
-    printf("\n");
-}
-
-static void print_settings(const struct ddpm_verb *verb)
-{
-    const char *group = "";
-    for (size_t i = 0; i < ddpm_option_count(); ++i) {
-        struct ddpm_option_info info = ddpm_option_at(i);
-        if (!ddpm_verb_takes(verb, info.name))
-            continue;
-        if (verb->every_setting && strcmp(group, info.group) != 0)
-            printf("\nOptions of the %s (defaults in brackets):\n", info.group);
-        else if (!*group)
-            printf("\nOptions of the library (default in brackets, unless the model says "
-                   "otherwise):\n");
-        group = info.group;
-        print_option(0, info.name, info.placeholder, info.help, info.default_text);
-    }
-}
-
-void ddpm_verb_help(const struct ddpm_verb *verb)
-{
-    printf("Usage: ddpm %s%s%s [OPTION…]\n%s\n", verb->name, *verb->arguments ? " " : "",
-           verb->arguments, verb->summary);
-    if (verb->option_count)
-        printf("\nOptions:\n");
-    for (size_t i = 0; i < verb->option_count; ++i) {
-        const struct ddpm_verb_option *option = &verb->options[i];
-        print_option(option->letter, option->name, option->placeholder, option->help,
-                     option->required ? "required" : NULL);
-    }
-    print_option('h', "help", NULL, "this text", NULL);
-    print_settings(verb);
-    if (verb->every_setting)
-        ddpm_print_recipes();
-    if (verb->notes)
-        printf("\n%s", verb->notes);
 }

@@ -22,8 +22,10 @@ struct ddpm_arguments {
     struct ddpm_setting *settings;              /* in the order given */
     size_t setting_count;
     const char *arguments[DDPM_MOST_ARGUMENTS];
-    bool help;     /* --help was given; nothing else was checked */
-    char seed[24]; /* that was drawn for `--seed random` */
+    bool help;           /* --help or --help-all was given; nothing else was checked */
+    bool help_all;       /* it was --help-all */
+    bool quiet, verbose; /* at most one */
+    char seed[24];       /* that was drawn for `--seed random` */
 };
 
 /* Parse what follows the verb. DDPM_ERROR_ARGUMENT for an unknown option (naming the nearest), a
@@ -55,8 +57,5 @@ ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const c
 
 /* Does the verb take that option of the library? */
 bool ddpm_verb_takes(const struct ddpm_verb *verb, const char *setting);
-
-/* The text of `ddpm VERB --help` on stdout. */
-void ddpm_verb_help(const struct ddpm_verb *verb);
 
 #endif

@@ -30,7 +30,7 @@ ddpm_status ddpm_picture_file_read(struct ddpm_picture_file *file, int channels,
                             "%s: got %dx%d pixels (height x width), want the %dx%d that are drawn",
                             file->path, picture.height, picture.width, height, width);
     if (status == DDPM_OK && picture.remark)
-        ddpm_progress_remark("warning: %s: %s", file->path, picture.remark);
+        ddpm_progress_warn("warning: %s: %s", file->path, picture.remark);
     if (status == DDPM_OK)
         status = fit(&picture, height, width, out);
     ddpm_picture_free(&picture);

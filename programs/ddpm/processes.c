@@ -107,13 +107,14 @@ void ddpm_processes_tell_apart(void)
 
 void ddpm_processes_remark(ddpm_log_level level, const char *text)
 {
-    const char *kind = level == DDPM_LOG_WARNING ? "warning: " : "";
-    if (level == DDPM_LOG_DEBUG)
+    if (level == DDPM_LOG_DEBUG && !ddpm_progress_is_verbose())
         return;
-    if (ddpm_processes_lead())
-        ddpm_progress_remark("%s%s", kind, text);
+    if (level != DDPM_LOG_WARNING && ddpm_processes_lead())
+        ddpm_progress_remark("%s", text);
+    else if (ddpm_processes_lead())
+        ddpm_progress_warn("warning: %s", text);
     else if (level == DDPM_LOG_WARNING && atomic_load(&processes.told_apart))
-        ddpm_progress_remark("rank %d: %s%s", ddpm_ranks_index(processes.ranks), kind, text);
+        ddpm_progress_warn("rank %d: warning: %s", ddpm_ranks_index(processes.ranks), text);
 }
 
 const char *ddpm_processes_text(char *text, size_t bytes)

@@ -32,14 +32,19 @@ struct ddpm_verb {
     int argument_count;    /* how many are wanted */
     /* With the flag --FLAG one argument may replace --out; NULL: it may not. */
     const char *argument_flag;
-    const char *summary; /* one line */
-    const char *notes;   /* lines at the end of its help; NULL: none */
+    const char *summary;  /* one line */
+    const char *notes;    /* lines at the end of its whole help; NULL: none */
+    const char *examples; /* lines, each indented by two spaces; NULL: none */
+    /* Names of the options that its short help lists, NULL at the end; NULL: all. */
+    const char *const *common;
+    const char *needed; /* an option of the library that a new run needs; NULL: none */
     const struct ddpm_verb_option *options;
     size_t option_count;
     const char *const *settings; /* options of the library that it takes, NULL at the end */
     bool every_setting;          /* or all of them */
     bool joins;                  /* several processes that were started together share its work */
     bool prints;                 /* its result is what it prints on stdout */
+    bool terse;                  /* it makes no remarks but warnings, unless asked to */
     ddpm_status (*run)(const struct ddpm_arguments *arguments);
 };
 

@@ -15,6 +15,7 @@
 #define SMOOTHING 0.99
 #define TERMINAL_SECONDS 0.1
 #define PLAIN_SECONDS 10.0
+#define VERBOSE_SECONDS 1.0
 /* Steps before a rate says anything about the time that is left: the first is slower. */
 enum { WARM_UP_STEPS = 5 };
 enum { LINE_BYTES = 256, PIECE_BYTES = 64, BAR_WIDTH = 30, LEAST_BAR = 5, REMARK_BYTES = 4096 };
@@ -25,6 +26,18 @@ static struct {
     pthread_mutex_t mutex;
     char line[LINE_BYTES];
 } shown = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static enum ddpm_talk talk;
+
+void ddpm_progress_talk(enum ddpm_talk wanted)
+{
+    talk = wanted;
+}
+
+bool ddpm_progress_is_verbose(void)
+{
+    return talk == DDPM_TALK_VERBOSE;
+}
 
 bool ddpm_progress_on_terminal(void)
 {
@@ -67,19 +80,34 @@ void ddpm_progress_clear(void)
     pthread_mutex_unlock(&shown.mutex);
 }
 
-void ddpm_progress_remark(const char *format, ...)
+static void say(const char *format, va_list arguments)
 {
     char text[REMARK_BYTES], line[REMARK_BYTES];
-    va_list arguments;
-    va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
     ddpm_escape(line, sizeof line, text);
     const int width = (int)line_width();
     pthread_mutex_lock(&shown.mutex);
     fprintf(stderr, "%s%s\n%.*s", shown.line[0] ? "\r\033[K" : "", line, width, shown.line);
     fflush(stderr);
     pthread_mutex_unlock(&shown.mutex);
+}
+
+void ddpm_progress_remark(const char *format, ...)
+{
+    va_list arguments;
+    if (talk == DDPM_TALK_QUIET)
+        return;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
+}
+
+void ddpm_progress_warn(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
 }
 
 void ddpm_progress_start(struct ddpm_progress *progress, int64_t first, int64_t total)
@@ -123,7 +151,11 @@ static double bar_left(const struct ddpm_progress *progress, int64_t done)
 static bool due(struct ddpm_progress *progress, int64_t done)
 {
     double now = ddpm_clock();
-    double pause = ddpm_progress_on_terminal() ? TERMINAL_SECONDS : PLAIN_SECONDS;
+    double pause = ddpm_progress_on_terminal() ? TERMINAL_SECONDS
+                   : talk == DDPM_TALK_VERBOSE ? VERBOSE_SECONDS
+                                               : PLAIN_SECONDS;
+    if (talk == DDPM_TALK_QUIET)
+        return false;
     if (progress->any && now - progress->printed < pause && done != progress->total)
         return false;
     progress->any = true;

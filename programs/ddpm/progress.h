@@ -38,6 +38,15 @@ bool ddpm_progress_rate(struct ddpm_progress *progress, int64_t done, double *se
  * (core/escape.h). From any thread. */
 void ddpm_progress_remark(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same, even when only warnings are wanted. */
+void ddpm_progress_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* How much is said on stderr: quiet is warnings alone, without remarks and progress; verbose shows
+ * progress every second where it is not redrawn. To be set before other threads are started. */
+enum ddpm_talk { DDPM_TALK_USUAL, DDPM_TALK_QUIET, DDPM_TALK_VERBOSE };
+void ddpm_progress_talk(enum ddpm_talk talk);
+bool ddpm_progress_is_verbose(void);
+
 /* Leave the progress line as it is and begin a new one, before other output. */
 void ddpm_progress_clear(void);
 

@@ -195,14 +195,14 @@ static void say_parted(const struct ddpm_run_validation *validation)
 {
     const struct ddpm_measurement *best = &validation->curves.best,
                                   *last = &validation->curves.last;
-    ddpm_progress_remark(
+    ddpm_progress_warn(
         "the curves part since step %" PRId64 ": from there to step %" PRId64
         " the validation loss rose from %.5g to %.5g, while that of training pictures fell from "
         "%.5g to %.5g",
         best->step, last->step, best->validation, last->validation, best->training, last->training);
-    ddpm_progress_remark("the run learns its pictures by heart; take checkpoints/best, of step "
-                         "%" PRId64,
-                         best->step);
+    ddpm_progress_warn("the run learns its pictures by heart; take checkpoints/best, of step "
+                       "%" PRId64,
+                       best->step);
 }
 
 ddpm_status ddpm_run_validation_measure(struct ddpm_run_validation *validation,

@@ -77,7 +77,6 @@ int ddpm_finish_output(int code, bool product)
         return code;
     if (reader_is_gone())
         return product ? 128 + SIGPIPE : code;
-    ddpm_progress_remark("%sstandard output could not be written",
-                         product ? "ddpm: " : "warning: ");
+    ddpm_progress_warn("%sstandard output could not be written", product ? "ddpm: " : "warning: ");
     return product ? DDPM_EXIT_FAILED : code;
 }

@@ -3,6 +3,7 @@
  *     cpu | ref | check | cuda | cuda:N | auto */
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "kernels/backend.h"
@@ -53,11 +54,22 @@ static ddpm_status parse_index(const char *name, const char *digits, int *index)
     return DDPM_OK;
 }
 
+/* That the CPU is used, and why, once for all devices that are opened in one process. */
+static void say_without(bool plugin)
+{
+    static atomic_flag said[2] = {ATOMIC_FLAG_INIT, ATOMIC_FLAG_INIT};
+    if (atomic_flag_test_and_set(&said[plugin]))
+        return;
+    ddpm_log(DDPM_LOG_DEBUG, "%s", ddpm_error_message());
+    ddpm_log(DDPM_LOG_INFO, "no CUDA %s, using the CPU", plugin ? "device" : "plug-in");
+}
+
 static ddpm_status open_auto(const struct ddpm_device_options *options, struct ddpm_device **out)
 {
-    if (open_row(find_row("cuda", 4), options, out) != DDPM_OK) {
-        ddpm_log(DDPM_LOG_DEBUG, "%s", ddpm_error_message());
-        ddpm_log(DDPM_LOG_INFO, "no CUDA device, using the CPU");
+    const struct ddpm_backend *cuda;
+    const bool loaded = ddpm_plugin_load_cuda(&cuda) == DDPM_OK;
+    if (!loaded || cuda->open(options, out) != DDPM_OK) {
+        say_without(loaded);
         return ddpm_device_open("cpu", options, out);
     }
     ddpm_log(DDPM_LOG_INFO, "using %s", (*out)->description);

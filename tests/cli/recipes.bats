@@ -57,7 +57,7 @@ setup() {
 }
 
 @test "the help of train lists what the recipes set" {
-    run "$DDPM" train --help
+    run "$DDPM" train --help-all
     says "fast: for runs of minutes" "--lr-schedule cosine" "what one does not mention is as in article" "at most a tenth of the steps"
 }
 

@@ -267,7 +267,7 @@ png_size() {
 }
 
 @test "the help lists samplers and spacings" {
-    run "$DDPM" sample --help
+    run "$DDPM" sample --help-all
     says "--sampler NAME" "  dpmpp-sde: DPM-Solver++ 2M with noise" "  karras: even in" "--sampling-steps N" "Examples:"
     run "$DDPM" sample "$model" --out a --num_inference_steps 5 -n 1
     succeeds

@@ -1,6 +1,6 @@
 #!/bin/sh
 # verbs_test.sh DDPM FILE: every verb of the program has a section "## ddpm VERB" in FILE (docs/options.md) that names
-# the options of `ddpm VERB --help` and no others. Where a verb takes all of the library's, only its own are compared.
+# the options of `ddpm VERB --help-all` and no others. Where a verb takes all of the library's, only its own are compared.
 set -u
 ddpm=$1 file=$2 failed=0
 work=$(mktemp -d) || exit 1
@@ -14,9 +14,9 @@ if ! cmp -s "$work/verbs" "$work/sections"; then
     failed=1
 fi
 while read -r verb; do
-    "$ddpm" "$verb" --help >"$work/help"
-    sed -i '/^Options of the [a-z]* (defaults/,$d' "$work/help"
-    sed -n 's/^  [ -].[, ] --\([a-z0-9-]*\).*/\1/p' "$work/help" | grep -vx help | sort -u >"$work/want"
+    "$ddpm" "$verb" --help-all >"$work/help"
+    sed -i -e '/^Options of the [a-z]* (defaults/,$d' -e '/^Options of every verb/,$d' "$work/help"
+    sed -n 's/^  [ -].[, ] --\([a-z0-9-]*\).*/\1/p' "$work/help" | sort -u >"$work/want"
     sed -n "/^## ddpm $verb\$/,/^## /p" "$file" | sed '1d;/^## /d' | grep -o -e '--[a-z0-9][a-z0-9-]*' |
         sed 's/^--//' | sort -u >"$work/got"
     if ! cmp -s "$work/want" "$work/got"; then

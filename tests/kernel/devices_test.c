@@ -151,9 +151,28 @@ static void auto_falls_back_to_the_cpu_and_says_so(void **unused)
     ddpm_set_log_callback(keep_log, NULL);
     assert_int_equal(ddpm_device_open("auto", &one_thread, &device), DDPM_OK);
     ddpm_set_log_callback(NULL, NULL);
-    assert_string_equal(last_log, "no CUDA device, using the CPU");
+    assert_string_equal(last_log, "no CUDA plug-in, using the CPU");
     assert_string_equal(device->backend->name, "cpu");
     ddpm_device_close(&device);
+}
+
+/* A plug-in without a device is another thing than no plug-in, and either is said once. */
+static void what_is_lacking_is_said_once(void **unused)
+{
+    (void)unused;
+    const char *plugin = getenv("DDPM_TEST_PLUGIN");
+    struct ddpm_device *device;
+    if (!plugin)
+        skip();
+    setenv("DDPM_CUDA_PLUGIN", plugin, 1);
+    for (int turn = 0; turn < 2; ++turn) {
+        last_log[0] = 0;
+        ddpm_set_log_callback(keep_log, NULL);
+        assert_int_equal(ddpm_device_open("auto", &one_thread, &device), DDPM_OK);
+        ddpm_set_log_callback(NULL, NULL);
+        assert_string_equal(last_log, turn == 0 ? "no CUDA device, using the CPU" : "");
+        ddpm_device_close(&device);
+    }
 }
 
 static void costs_count_multiply_adds_and_bytes(void **unused)
@@ -251,6 +270,7 @@ int main(void)
         cmocka_unit_test(wrong_names_are_refused),
         cmocka_unit_test(plugin_failures_are_clear),
         cmocka_unit_test(auto_falls_back_to_the_cpu_and_says_so),
+        cmocka_unit_test(what_is_lacking_is_said_once),
         cmocka_unit_test(costs_count_multiply_adds_and_bytes),
         cmocka_unit_test(check_passes_what_keeps_the_rules),
         cmocka_unit_test(check_finds_outputs_that_are_not_written),

@@ -1,0 +1,9 @@
+/* Completion scripts for shells, on stdout: verbs, options, and what may stand behind them. */
+#ifndef DDPM_PROGRAM_COMPLETION_H
+#define DDPM_PROGRAM_COMPLETION_H
+
+void ddpm_completion_bash(void);
+void ddpm_completion_fish(void);
+void ddpm_completion_zsh(void);
+
+#endif

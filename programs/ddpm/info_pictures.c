@@ -1,0 +1,155 @@
+/* Pictures and folders of them, for ddpm info. */
+#include "info_pictures.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/folder.h"
+#include "data/picture.h"
+#include "formats/png_write.h"
+#include "program.h"
+#include "streams.h"
+
+/* Pictures of a folder that are decoded, spread evenly over it: enough to see what it is, in a
+ * second or two. */
+enum { MOST_LOOKED_AT = 200, MOST_FORMATS = 8 };
+
+static const char *format_of(const char *path)
+{
+    unsigned char head[DDPM_PICTURE_MAGIC_BYTES];
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return NULL;
+    const size_t got = fread(head, 1, sizeof head, file);
+    (void)fclose(file);
+    return ddpm_picture_format(head, got);
+}
+
+static ddpm_status print_texts(const char *path)
+{
+    struct ddpm_png_text *texts;
+    size_t count;
+    DDPM_TRY(ddpm_png_read_text(&texts, &count, path));
+    printf(", %zu texts\n", count);
+    for (size_t i = 0; i < count; ++i)
+        ddpm_print_note("", texts[i].key, texts[i].value);
+    ddpm_png_text_free(texts, count);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_info_picture(const char *path)
+{
+    struct ddpm_picture picture = {0};
+    const char *format = format_of(path);
+    ddpm_status status = ddpm_picture_load(&picture, path, 3, 0);
+    if (status == DDPM_OK) {
+        printf("%s picture of %dx%d pixels (height x width)", format ? format : "unknown",
+               picture.height, picture.width);
+        if (picture.remark)
+            printf(", %s", picture.remark);
+        if (format && strcmp(format, "PNG") == 0)
+            status = print_texts(path);
+        else
+            printf("\n");
+    }
+    ddpm_picture_free(&picture);
+    return status;
+}
+
+/* What the pictures that were looked at have in common. */
+struct survey {
+    int64_t looked_at, bad;
+    int least_height, least_width, most_height, most_width;
+    const char *formats[MOST_FORMATS];
+    int64_t counts[MOST_FORMATS];
+};
+
+static void count_format(struct survey *survey, const char *format)
+{
+    int place = 0;
+    while (place < MOST_FORMATS && survey->formats[place] && survey->formats[place] != format)
+        ++place;
+    if (!format || place == MOST_FORMATS)
+        return;
+    survey->formats[place] = format;
+    ++survey->counts[place];
+}
+
+static void take_size(struct survey *survey, const struct ddpm_picture *picture)
+{
+    const bool first = survey->looked_at == survey->bad;
+    const int height = picture->height, width = picture->width;
+    if (first || height < survey->least_height)
+        survey->least_height = height;
+    if (first || width < survey->least_width)
+        survey->least_width = width;
+    if (first || height > survey->most_height)
+        survey->most_height = height;
+    if (first || width > survey->most_width)
+        survey->most_width = width;
+}
+
+static ddpm_status look_at(struct survey *survey, const struct ddpm_folder *folder)
+{
+    struct ddpm_picture picture = {0};
+    ddpm_status status = DDPM_OK;
+    const size_t wanted = folder->count < MOST_LOOKED_AT ? folder->count : MOST_LOOKED_AT;
+    for (size_t i = 0; i < wanted && status == DDPM_OK; ++i) {
+        char *path;
+        status = ddpm_folder_file_path(folder, i * folder->count / wanted, &path);
+        if (status != DDPM_OK)
+            break;
+        if (ddpm_picture_load(&picture, path, 3, 0) == DDPM_OK) {
+            take_size(survey, &picture);
+            count_format(survey, format_of(path));
+        } else {
+            ddpm_print_text("bad         ", ddpm_error_message(), "\n");
+            ++survey->bad;
+        }
+        ++survey->looked_at;
+        free(path);
+    }
+    ddpm_picture_free(&picture);
+    return status;
+}
+
+static void print_survey(const struct survey *survey)
+{
+    char count[DDPM_TEXT_BYTES];
+    printf("looked at   %" PRId64 " of them: %" PRId64 " bad", survey->looked_at, survey->bad);
+    for (int i = 0; i < MOST_FORMATS && survey->formats[i]; ++i)
+        printf(", %s %s", ddpm_count_text(count, survey->counts[i]), survey->formats[i]);
+    printf("\n");
+    if (survey->looked_at == survey->bad)
+        return;
+    printf("sizes       %d to %d pixels high, %d to %d wide\n", survey->least_height,
+           survey->most_height, survey->least_width, survey->most_width);
+}
+
+ddpm_status ddpm_info_picture_folder(const char *path)
+{
+    struct ddpm_folder folder;
+    struct survey survey = {0};
+    DDPM_TRY(ddpm_folder_scan(&folder, path));
+    ddpm_status status = DDPM_OK;
+    if (folder.count == 0) {
+        status = ddpm_raise(DDPM_ERROR_FORMAT,
+                            "%s: got a folder without checkpoints, config.json, state.json and "
+                            "pictures, want a run, a checkpoint or a folder of pictures",
+                            path);
+    } else {
+        char count[DDPM_TEXT_BYTES], bytes[DDPM_TEXT_BYTES];
+        double all = 0;
+        for (size_t i = 0; i < folder.count; ++i)
+            all += (double)folder.files[i].bytes;
+        printf("folder of pictures\npictures    %s, %s together\n",
+               ddpm_count_text(count, (int64_t)folder.count), ddpm_bytes_text(bytes, all));
+        status = look_at(&survey, &folder);
+        if (status == DDPM_OK)
+            print_survey(&survey);
+    }
+    ddpm_folder_free(&folder);
+    return status;
+}
