@@ -1,5 +1,5 @@
-# Installation: headers, the library shared and static, ddpm.pc, CMake package files. The program and the CUDA plug-in
-# install themselves. Nothing installed holds the prefix, so that the tree can be moved.
+# Installation: headers, the shared and the static library, ddpm.pc, CMake package files. The program and the CUDA
+# plug-in have their own install rules. No installed file contains the prefix, so the tree can be moved.
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY include/ddpm DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
@@ -11,7 +11,7 @@ foreach(kind shared static)
   install(EXPORT ddpm-${kind} NAMESPACE ddpm:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ddpm)
 endforeach()
 
-# What a statically linked program needs besides: pkg-config modules by name, the rest as linker options; for CMake,
+# What a statically linked program needs in addition: pkg-config modules by name, the rest as linker options. For CMake,
 # the calls that define the imported targets named in the static library's export.
 ddpm_outside_libraries(outside)
 set(pc_modules "")

@@ -1,6 +1,6 @@
 # A room is a folder of src/: its sources are compiled once, as an object library ddpm_<room>, and linked into the
-# library, the program and the tests that need them. Includes go downward only, which USES states and
-# scripts/check-includes.sh checks.
+# library, the program and the tests that need them. Includes only go downward: USES declares this and
+# scripts/check-includes.sh checks it.
 
 find_package(Threads REQUIRED)
 
@@ -52,7 +52,7 @@ function(ddpm_link_rooms target)
   target_link_libraries(${target} PRIVATE ${done})
 endfunction()
 
-# ddpm_outside_libraries(VARIABLE): what the rooms link that is not of this project, each once.
+# ddpm_outside_libraries(VARIABLE): the libraries from outside this project that the rooms link, each once.
 function(ddpm_outside_libraries variable)
   get_property(rooms GLOBAL PROPERTY DDPM_ROOMS)
   set(libraries "")
@@ -61,7 +61,7 @@ function(ddpm_outside_libraries variable)
     list(APPEND libraries ${linked})
   endforeach()
   list(FILTER libraries EXCLUDE REGEX "^ddpm_") # flags and rooms
-  list(FILTER libraries EXCLUDE REGEX "^::@") # CMake's marks of the folder that added a library
+  list(FILTER libraries EXCLUDE REGEX "^::@") # CMake's markers for the folder that added a library
   list(REMOVE_DUPLICATES libraries)
   set(${variable} ${libraries} PARENT_SCOPE)
 endfunction()
@@ -83,6 +83,6 @@ function(ddpm_library)
   set_target_properties(ddpm_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
                         EXPORT_NAME ddpm)
   set_target_properties(ddpm_static PROPERTIES EXPORT_NAME static)
-  # Its threads may sleep in it when the last user closes it.
+  # Never unload it: its threads may be asleep in it when the last user closes it.
   target_link_options(ddpm_shared PRIVATE LINKER:-z,nodelete $<$<NOT:$<BOOL:${DDPM_SANITIZE}>>:LINKER:--no-undefined>)
 endfunction()

@@ -1,10 +1,10 @@
-/* Picture generators inside another program: one per model, each in a thread of its own.
+/* Picture generators inside another program: one per model, each in its own thread.
  *
  *     embed_generator COUNT MODEL [MODEL…]
  *
  * MODEL is a run folder or a checkpoint folder of `ddpm train`. Every model draws COUNT pictures to
- * model-M-picture-K.ppm (.pgm for grey ones). Failures are values: a model that cannot be opened
- * costs its own pictures only, and its text is shown when all are done. */
+ * model-M-picture-K.ppm (.pgm for grey ones). Failures are values: if a model cannot be opened,
+ * only its own pictures are missing. Its error text is printed when all are done. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ struct generator {
     int number;
     int64_t count;
     ddpm_status status;
-    char text[512]; /* of a failure: the library keeps it per thread, so it is copied there */
+    char text[512]; /* of a failure: the library stores it per thread, so copy it on that thread */
 };
 
 static void keep_failure(struct generator *generator, ddpm_status status)
@@ -47,7 +47,7 @@ static int write_picture(const char *path, const uint8_t *pixels, int height, in
     FILE *file = fopen(path, "wb");
     if (!file)
         return -1;
-    const int kept = channels == 1 ? 1 : 3; /* alpha has no place in these formats */
+    const int kept = channels == 1 ? 1 : 3; /* these formats have no alpha */
     fprintf(file, "P%d\n%d %d\n255\n", kept == 1 ? 5 : 6, width, height);
     for (int i = 0; i < height * width; ++i)
         fwrite(pixels + i * channels, 1, (size_t)kept, file);

@@ -1,9 +1,9 @@
-/* Train a small diffusion model on pictures made in memory, and draw new ones from it.
+/* Train a small diffusion model on pictures made in memory, and draw new pictures with it.
  *
  *     train_and_sample [STEPS [OUT.ppm]]        defaults: 300 discs.ppm
  *
- * The pictures are bright discs on dark ground, 16×16. Nothing is read from disk: the pictures, the
- * timesteps and the noise of every step are this program's own, handed over with
+ * The pictures are bright discs on dark ground, 16×16. Nothing is read from disk: the program
+ * itself makes the pictures, timesteps and noise of every step and passes them to
  * ddpm_trainer_step_given(). The result is a row of eight drawn pictures in one PPM file. */
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 enum { SIDE = 16, CHANNELS = 3, BATCH = 8, TIMESTEPS = 100, DRAWN = 8 };
 enum { PICTURE = CHANNELS * SIDE * SIDE };
 
-/* Where this program keeps what it must give back. */
+/* Everything that this program must free. */
 struct session {
     struct ddpm_config *config;
     struct ddpm_network *network;
@@ -113,7 +113,7 @@ static ddpm_status train(struct session *session, int steps)
     return DDPM_OK;
 }
 
-/* Called after every reverse step; anything but 0 would stop the drawing. */
+/* Called after every reverse step; returning anything but 0 would stop the draw. */
 static int show_progress(void *user, const struct ddpm_sample_progress *progress)
 {
     (void)user;

@@ -1,16 +1,16 @@
 #!/bin/sh
-# check-api-docs.sh [--doxygen] [FILE…]: does every declaration of the public headers have a comment of its own? Prints
-# those that have none. Declarations are functions, structs, fields, enums, enumerators and typedefs; their comment is
-# /** before */ or /**< behind */, and a header has one for itself, with @file in it. To be run from the project's root.
-# Without files: include/ddpm. With --doxygen, doxygen reads the headers too, and any warning of its is a failure; exit 77
-# when it is not installed.
+# check-api-docs.sh [--doxygen] [FILE…]: does every declaration in the public headers have its own comment? Prints those
+# that have none. Declarations are functions, structs, fields, enums, enumerators and typedefs; their comment is /**
+# before */ or /**< after */, and each header has one for itself, with @file in it. Run it in the project's root.
+# Without files: include/ddpm. With --doxygen, doxygen reads the headers too, and any warning is a failure; exit 77 if
+# it is not installed.
 set -u
 doxygen=false
 [ "${1:-}" = --doxygen ] && doxygen=true && shift
 [ $# -gt 0 ] || set -- include/ddpm/*.h
 
-# One header, written as clang-format leaves it. A declaration is judged by the next one, or at the end: its comment may
-# stand behind it.
+# Check one header, formatted by clang-format. A declaration is judged when the next one starts, or at the end, since
+# its comment may follow it.
 undocumented() {
     awk -v file="$1" '
 function judge() {
@@ -37,7 +37,7 @@ function comment(body) {
     else if (body ~ /^\/\*\*/ && body ~ /@file/)
         has_file = 1
     else if (body ~ /^\/\*\*/)
-        documented = 1 # of what follows, or of an enumerator without a comma
+        documented = 1 # for what follows, or for an enumerator without a comma
 }
 
 function opened() {
@@ -62,7 +62,7 @@ function ended() {
         declared("typedef")
     else if (text ~ /\(/)
         declared("function")
-    else if (text != "" && text !~ /^}/) # of typedef struct { … } name; the name is no other declaration
+    else if (text != "" && text !~ /^}/) # in typedef struct { … } name; the name is not another declaration
         declared(text ~ /^enum/ ? "enum" : text ~ /^struct [A-Za-z_0-9]*$/ ? "struct" : "object")
     text = ""
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# check-docs.sh: are links between documents whole, prose lines at most 120 columns, and no paragraph there twice?
+# check-docs.sh: do links between documents work, are prose lines at most 120 columns, and is no paragraph repeated?
 #
-# Tables and indented code may be wider. Anchors are looked for among the headings, written as GitHub writes them.
+# Tables and indented code may be wider. Anchors must match a heading, converted the way GitHub does it.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 failed=0

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# check-format.sh [--fix]: is every C file as clang-format wants it (.clang-format, version 14)? With --fix it is made
-# so. Exit 0 yes, 1 no, 77 when there is no clang-format 14. To be run from the project's root.
+# check-format.sh [--fix]: is every C file formatted by clang-format 14 (.clang-format)? --fix formats them. Exit 0 yes,
+# 1 no, 77 if there is no clang-format 14. Run it in the project's root.
 set -eu -o pipefail
 for program in clang-format-14 clang-format; do
   version=$("$program" --version 2>/dev/null | grep -o 'version [0-9]*' || true)

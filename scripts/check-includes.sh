@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check-includes.sh: do includes go downward only? To be run from the project's root.
+# check-includes.sh: do includes only go downward? Run it in the project's root.
 #
 #   - A room of src/ includes itself and the rooms that its USES in CMakeLists.txt names, no other.
 #   - A header in a subfolder of a room (kernels/cpu/…) is that room's own.
@@ -32,7 +32,8 @@ for folder in src/*/; do
   [ -n "${uses[$room]:-}" ] || fail "$folder is no room of CMakeLists.txt"
 done
 
-# check FILE ALLOWED WHO: all its includes are of rooms in the list ALLOWED; WHO owns subfolders of its own name.
+# check FILE ALLOWED WHO: check that its includes are only from the rooms in the list ALLOWED; WHO owns the subfolders
+# of its name.
 check() {
   local file=$1 allowed=$2 who=$3 line target room
   while read -r line; do
@@ -47,7 +48,7 @@ check() {
         ;;
       *'<'* | *'"cmocka'*) continue ;;
       *'"'*/*) room=${target%%/*} ;;
-      *) continue ;; # a file beside this one
+      *) continue ;; # a file in the same folder
     esac
     [[ $allowed == *" $room "* ]] || fail "$file: includes $target, but $who does not use $room"
     [[ $room == "$who" || $target == "ddpm/"* || ${target#*/} != */* ]] ||

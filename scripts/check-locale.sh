@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# check-locale.sh: does the library keep away from what the host's locale changes? To be run from the project's root.
-# Numbers and the case of letters go through src/core/text.h; nothing of ours chooses a locale for the process.
+# check-locale.sh: does the library avoid functions that depend on the host's locale? Run it in the project's root.
+# Numbers and the case of letters go through src/core/text.h; our code never sets the process's locale.
 set -eu -o pipefail
 failed=0
 
-# forbid NAMES FILES…: none of these functions is called there.
+# forbid NAMES FILES…: fail if one of these functions is called there.
 forbid() {
   local names=$1
   shift
@@ -20,7 +20,7 @@ mapfile -t program < <(find programs -name '*.[ch]')
 forbid 'strto(d|f|ld)|atof|strn?casecmp|to(upper|lower)|is(alpha|alnum|upper|lower|space|print|punct)|localeconv' \
   "${library[@]}"
 forbid 'setlocale|bindtextdomain' "${library[@]}" "${program[@]}"
-# A number with a point in a text: snprintf() and its like write the host's comma.
+# Numbers with a decimal point: snprintf() and the like would write the host's comma.
 if grep -nE 's?n?printf *\(.*"[^"]*%[-+ #0-9.*]*l?[aefgAEFG]' "${library[@]}" | grep -vE 'ddpm_(print|format)'; then
   echo "want ddpm_print() for numbers with a point" >&2
   failed=1

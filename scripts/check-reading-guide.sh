@@ -1,11 +1,11 @@
 #!/bin/sh
-# check-reading-guide.sh [FILE…]: does every place that a document names exist? To be run from the project's root.
+# check-reading-guide.sh [FILE…]: does every place that a document names exist? Run it in the project's root.
 #
 #     `path/file.c`: `name`     the file is there, and defines the function or table `name`
 #     `path/file`               a path that begins with a folder of the project: it is there
 #
-# SIMD(name) stands for one definition per CPU level. A definition begins in the first column, as clang-format leaves it.
-# Without arguments: docs/reading-guide.md, which must name at least 50 definitions, and docs/architecture.md.
+# SIMD(name) stands for one definition per CPU level. A definition starts in the first column, as clang-format writes
+# it. Without arguments: docs/reading-guide.md, which must name at least 50 definitions, and docs/architecture.md.
 set -u
 failed=0 count=0
 

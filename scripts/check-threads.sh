@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# check-threads.sh [--helgrind] [FOLDER]: builds with clang and ThreadSanitizer into FOLDER (build/threads) and runs what
-# works with threads: the pool, the prefetcher, two networks in two threads, some training steps of the program, the last
+# check-threads.sh [--helgrind] [FOLDER]: builds with clang and ThreadSanitizer into FOLDER (build/threads) and runs
+# what uses threads: the pool, the prefetcher, two networks in two threads, some training steps of the program; the last
 # two with the kernels of every level that this processor has. With --helgrind the same under Valgrind's Helgrind, which
-# takes minutes. Exit 0 when no race was found, 77 when there is no clang or no Valgrind.
+# takes minutes. Exit 0 if no race was found, 77 if there is no clang or no Valgrind.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 tool=thread
@@ -25,14 +25,14 @@ cmake --build "$build" --target test_core test_threads_refused test_data_prefetc
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# check NAME COMMAND…: its output only when it fails.
+# check NAME COMMAND…: run it and show its output only if it fails.
 check() {
   echo "== $1"
   shift
   "${under[@]}" "$@" >"$work/log" 2>&1 || { cat "$work/log"; echo "check-threads.sh: failed: $*" >&2; exit 1; }
 }
 
-# Of the pool, Helgrind would take minutes for twenty thousand short loops.
+# For the pool's twenty thousand short loops, Helgrind would take minutes.
 [ "$tool" = helgrind ] || check "thread pool" "$build/tests/unit/test_core"
 check "threads that are refused" "$build/tests/unit/test_threads_refused"
 check "prefetching" "$build/tests/unit/test_data_prefetch"
@@ -41,7 +41,7 @@ steps=(--dim 8 --dim-mults 1,2 --image-size 16 --timesteps 20 --schedule cosine 
   --threads 4 --decode-threads 2 --steps 6 --save-every 3 --sample-every 3 --num-samples 2)
 levels=(generic avx2 avx512 avx512bf16 amx)
 if [ "$tool" = helgrind ]; then
-  levels=(generic) # Valgrind knows no wider vectors than AVX2
+  levels=(generic) # Valgrind knows no vectors wider than AVX2
   steps+=(--steps 3 --sample-every 0)
 fi
 for level in "${levels[@]}"; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # count-files-for-an-op.sh [--cuda]: how many files does a new operation touch? Adds y = -x, with kernels, a builder and
-# a gradient, to a copy of the sources, builds that, runs the operation's tests on the CPU (with --cuda on the emulated
-# GPU too), and fails if more than 8 files differ. To be run from the project's root. CMAKE_ARGUMENTS go to cmake.
+# a gradient, to a copy of the sources, builds it, runs the operation's tests on the CPU (with --cuda on the emulated
+# GPU too), and fails if more than 8 files differ. Run it in the project's root. CMAKE_ARGUMENTS is passed to cmake.
 set -eu -o pipefail
 LIMIT=8
 cuda=false
@@ -10,7 +10,7 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 tar -c --exclude='./build*' --exclude=./.git --exclude=./.cache . | tar -x -C "$copy"
 
-# after FILE LINE: put what comes on standard input behind the first line that holds LINE.
+# after FILE LINE: insert standard input after the first line that contains LINE.
 after() {
   local text
   grep -qF -- "$2" "$copy/$1" || { echo "count-files-for-an-op.sh: $1 has no line with \"$2\""; exit 1; }
@@ -125,7 +125,7 @@ after tests/grad/grad_test.c 'static const struct layer layers[] = {' <<'END'
     {"negate", 1, {{2, 3, 4, 3}}, negate},
 END
 
-# diff says 1 where files differ
+# diff exits with 1 if files differ
 touched=$({ diff -rq --exclude='build*' --exclude=.git --exclude=.cache . "$copy" || true; } | awk '{ print $2 }')
 echo "$touched"
 

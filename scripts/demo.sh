@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# demo.sh [DIR]: the main job from nothing, in under five minutes on two cores: installs what is missing, builds, makes
-# pictures, trains, draws. Results go to DIR (demo).
+# demo.sh [DIR]: the whole workflow from scratch, in under five minutes on two cores: installs what is missing, builds,
+# makes pictures, trains, draws. Results go to DIR (default: demo).
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 out=${1:-demo}

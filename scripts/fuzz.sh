@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# fuzz.sh [SECONDS [TARGET…]]: builds the fuzz targets (clang, sanitizers) in build/fuzz and runs them all, or those named,
-# SECONDS each (600), FUZZ_JOBS of them at a time (2), at the lowest priority. The corpora stay in build/fuzz/corpus
-# and begin with the tests' own files. Exit 0 when nothing was found; a finding lies in build/fuzz/findings.
+# fuzz.sh [SECONDS [TARGET…]]: builds the fuzz targets (clang, sanitizers) in build/fuzz and runs all of them, or those
+# named, for SECONDS each (600), FUZZ_JOBS at a time (2), at the lowest priority. The corpora stay in build/fuzz/corpus
+# and start with the tests' own files. Exit 0 if nothing was found; findings go to build/fuzz/findings.
 #
-# fuzz.sh --run PROGRAM SECONDS: one built target on its seeds alone, nothing kept; the tests use it.
+# fuzz.sh --run PROGRAM SECONDS: runs one built target on its seeds only and keeps nothing; the tests use this.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
-# A target may hold this much memory, the sanitizer's own included; one allocation likewise.
+# Memory limit of a target, including the sanitizer's own memory; also the limit of one allocation.
 limits=(-rss_limit_mb=256 -malloc_limit_mb=256 -timeout=20)
 export ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=8:allocator_may_return_null=1
 
-# seeds TARGET FOLDER: copies of the tests' files of its kind.
+# seeds TARGET FOLDER: copy the tests' files of its kind to FOLDER.
 seeds() {
   local target=$1 folder=$2 pattern file
   local -A ending=([png]=png [jpeg]=jpg [bmp]=bmp [tiff]=tif [webp]=webp [npy]=npy)
@@ -25,7 +25,7 @@ seeds() {
       ;;
     npz) find tests/golden/data -name "*.npz" -exec cp -t "$folder" {} + ;;
     npy) find tests/golden/picture -name "*.npy" -size -2k -exec cp -t "$folder" {} + ;;
-    safetensors) # the target takes the first byte 255 as "a whole file follows"
+    safetensors) # for this target, a first byte of 255 means "a whole file follows"
       for file in $(find tests/golden/data -name '*.safetensors' -size -64k); do
         { printf '\377' && cat "$file"; } >"$folder/$(basename "$file")"
       done
@@ -79,7 +79,7 @@ mkdir -p $build/findings $build/logs
 failed=0
 running=()
 
-# Wait for the one that was started first.
+# Wait for the one started first.
 reap() {
   local name=${running[0]%:*} process=${running[0]#*:}
   running=("${running[@]:1}")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# setup.sh build|test: install what building (and testing) needs, on Debian or Ubuntu, as root or with sudo.
-# Does nothing when everything is there. docs/dependencies.md says what each package is for.
+# setup.sh build|test: install what building (and testing) needs, on Debian or Ubuntu, as root or with sudo. Does
+# nothing if everything is installed. docs/dependencies.md says what each package is for.
 #
-# setup.sh libraries DIR: the required libraries and pkg-config into DIR instead, about 3 MB and without root, for
-# machines where nothing can be installed. Debian's or Ubuntu's packages are downloaded and unpacked; DIR may then be
-# moved or copied to a machine of the same architecture with a C library no older than this one's. Building there:
+# setup.sh libraries DIR: put the required libraries and pkg-config into DIR instead, about 3 MB and without root, for
+# machines where you cannot install anything. It downloads and unpacks Debian's or Ubuntu's packages. You can then move
+# DIR, or copy it to a machine with the same architecture and a C library at least as new. To build there:
 #
 #     cmake -S . -B build -C DIR/ddpm.cmake
 set -eu -o pipefail
@@ -14,7 +14,7 @@ test_packages="g++ make bats procps libcmocka-dev clang libclang-rt-dev clang-fo
 
 unpacked_packages="libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libcmocka-dev pkg-config"
 
-# Links become files and paths relative ones, so that any way of copying keeps the folder whole.
+# Replace links by files and make paths relative, so that the folder survives any way of copying.
 unpack() { # unpack DIR
   local into=$1 work apt packages deb
   if [ -e "$into" ] && [ -n "$(ls -A "$into")" ]; then
@@ -31,7 +31,7 @@ unpack() { # unpack DIR
   mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root" "$into"
   apt=(-qq -o "Dir::Cache=$work/cache")
   [ "$(id -u)" != 0 ] || apt+=(-o APT::Sandbox::User=root)
-  if ! apt-get download --print-uris libjansson-dev >/dev/null 2>&1; then # no lists of packages here
+  if ! apt-get download --print-uris libjansson-dev >/dev/null 2>&1; then # there are no package lists here
     apt+=(-o "Dir::State::lists=$work/lists")
     apt-get "${apt[@]}" update
   fi
@@ -47,17 +47,17 @@ unpack() { # unpack DIR
   echo "$into: $(du -sh "$into" | cut -f 1), for cmake -C $into/ddpm.cmake"
 }
 
-# gather ROOT DIR: headers, libraries, .pc files and pkg-config of an unpacked system, laid out flat.
+# gather ROOT DIR: collect headers, libraries, .pc files and pkg-config from an unpacked system in one flat layout.
 gather() {
   local root=$1 into=$2 folder link target
-  # what the links name is looked up inside ROOT
+  # resolve links inside ROOT
   find "$root" -type l | while read -r link; do
     target=$(readlink "$link")
     case $target in /*) ln -sfn "$root$target" "$link" ;; esac
   done
   mkdir -p "$into/bin" "$into/include" "$into/lib/pkgconfig"
   cp -RL "$root"/usr/include/. "$into/include"
-  for folder in "$into"/include/*-linux-gnu*; do # compilers look here only in their own system
+  for folder in "$into"/include/*-linux-gnu*; do # compilers search this folder only in their own system
     [ ! -d "$folder" ] || { cp -R "$folder"/. "$into/include" && rm -rf "$folder"; }
   done
   for folder in "$root"/usr/lib/*-linux-gnu* "$root"/lib/*-linux-gnu*; do
@@ -70,14 +70,14 @@ gather() {
   sed -i -E -e 's#/[a-z0-9_]+-linux-gnu[a-z0-9]*##g' -e 's#(=|-I|-L)/usr\>#\1${pcfiledir}/../..#g' "$into"/lib/pkgconfig/*.pc
   cat >"$into/bin/pkg-config" <<'END'
 #!/bin/sh
-# Finds the libraries of this folder, wherever it was moved to.
+# Finds this folder's libraries, wherever it was moved to.
 here=$(cd "$(dirname "$0")/.." && pwd)
 export PKG_CONFIG_LIBDIR="$here/lib/pkgconfig" LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 exec "$here/bin/pkgconf" "$@"
 END
   chmod +x "$into/bin/pkg-config" "$into/bin/pkgconf"
   cat >"$into/ddpm.cmake" <<'END'
-# cmake -S . -B build -C THIS: build with the libraries beside this file, and run with them.
+# cmake -S . -B build -C THIS: build and run with the libraries next to this file.
 set(PKG_CONFIG_EXECUTABLE ${CMAKE_CURRENT_LIST_DIR}/bin/pkg-config CACHE FILEPATH "")
 set(CMAKE_BUILD_RPATH ${CMAKE_CURRENT_LIST_DIR}/lib CACHE STRING "")
 set(CMAKE_INSTALL_RPATH ${CMAKE_CURRENT_LIST_DIR}/lib CACHE STRING "")

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Builds, checks and measures the CUDA backend on the machine it is run on.
+# Builds, tests and measures the CUDA backend on the machine where it runs.
 #
 #   scripts/test-cuda.sh [--build DIR] [--libraries DIR] [--parts check,sanitizer,bench,torch,run,busy]
 #                        [--no-sanitizer] [--out DIR] [--data PICTURES] [--resume] [--limit SECONDS]
 #
-# Needs an NVIDIA GPU, the CUDA toolkit, a C compiler and CMake. The libraries of the whole program (docs/
-# dependencies.md) are the system's, or those that `scripts/setup.sh libraries DIR` put into a folder elsewhere. Where
-# they are missing it builds the kernels alone, and says which checks that leaves out. Without a GPU it stops after
+# Needs an NVIDIA GPU, the CUDA toolkit, a C compiler and CMake. The libraries of the whole program
+# (docs/dependencies.md) are the system's, or those that `scripts/setup.sh libraries DIR` put into a folder on another
+# machine. If they are missing, it builds only the kernels and says which checks it skips. Without a GPU it stops after
 # building and the table test.
 #
-# The parts check and sanitizer are correctness; the others are bench/measure.sh's, which says what they need, with the
-# times of single kernels in bench. All are run unless --parts chooses. Figures are kept in --out (BUILD/measured) with
-# a table of what is wanted; falling short is no failure. Exit: 0 nothing failed, 1 something failed, 2 wrong usage.
+# The parts check and sanitizer test correctness. The others come from bench/measure.sh, which says what they need;
+# bench includes the times of single kernels. All run unless --parts selects some. Figures go to --out (BUILD/measured),
+# with a table of targets; missing a target is not a failure. Exit: 0 nothing failed, 1 something failed, 2 wrong usage.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -53,7 +53,7 @@ has() { [[ ,$parts, == *",$1,"* ]]; }
 summary=""
 failed=0
 note() { summary+="$1: $2"$'\n'; echo "== $1: $2"; }
-check() { # check NAME command…: runs it and notes what became of it; 77 means skipped
+check() { # check NAME command…: runs it and records the result; 77 means skipped
   local name=$1 code
   shift
   "$@"
@@ -97,7 +97,7 @@ echo "GPU: $gpu"
 note "GPU" "$gpu"
 
 # ---- correctness ----
-# shellcheck disable=SC2317 # called by check, as the next two
+# shellcheck disable=SC2317 # called by check, like the next two
 train() { # train OUT STEPS PRECISION [options…]
   local out=$1 steps=$2 precision=$3
   shift 3
@@ -166,7 +166,7 @@ check_with_sanitizer() {
     done
   fi
 }
-keep() { # keep NAME: the summary since the last time, for the table
+keep() { # keep NAME: save the summary since the last call, for the table
   [ $whole = no ] || { mkdir -p "$out" && { date +%FT%R; printf '%s' "${summary#"$kept"}"; } >"$out/checks-$1.txt"; }
   kept=$summary
 }
@@ -189,7 +189,7 @@ fi
 if [ $whole = no ]; then
   note "figures of the whole program" "not measured: it could not be built"
 else
-  if [ "$limit" != 0 ]; then # what is left of it
+  if [ "$limit" != 0 ]; then # time left
     limit=$((limit - SECONDS))
     measure+=(--limit $((limit > 1 ? limit : 1)))
   fi

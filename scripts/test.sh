@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh: installs what is missing, builds, runs all tests; then the same with clang under AddressSanitizer and
-# UndefinedBehaviorSanitizer. Exit 0 when everything passed.
+# UndefinedBehaviorSanitizer. Exit 0 if everything passed.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)

@@ -1,7 +1,7 @@
 /* Features "builtin": statistics of colours and of differences between pixels, at four scales. They
- * need no weights. docs/evaluation.md says how they were chosen.
+ * need no weights. docs/evaluation.md explains how they were chosen.
  *
- * Of the planes (R+G+B)/3, R-G and (R+G)/2-B, in units of the whole range, each:
+ * For each of the planes (R+G+B)/3, R-G and (R+G)/2-B, in units of the full range:
  *
  *     mean, standard deviation, cube root of the third moment
  *     means of six areas: top, middle and bottom third, the sides and the centre of each
@@ -9,8 +9,8 @@
  *     columns, and the mixed one): the logarithm of their root mean square, and mean size / root
  *     mean square, which tells dense texture from a few edges
  *
- * Nothing in it changes when a picture is mirrored left to right: models are trained on mirrored
- * pictures too. Of an RGBA picture the colours are laid over mid-grey. */
+ * Mirroring a picture left to right changes none of them, since models are trained on mirrored
+ * pictures too. RGBA pictures are blended over mid-grey. */
 #include <math.h>
 
 #include "evaluation/features.h"
@@ -18,8 +18,8 @@
 enum { PLANES = 3, SCALES = 4, FILTERS = 5, MOMENTS = 3, AREAS = 6 };
 enum { WIDTH = PLANES * (MOMENTS + AREAS + SCALES * FILTERS * 2) };
 
-/* What a group of features counts; with OFFSET, differences below a few levels of 255 are as
- * nothing. */
+/* Weights of the groups of features. OFFSET makes differences below a few levels of 255 count as
+ * almost nothing. */
 #define WEIGHT_AREA 0.5
 #define WEIGHT_COLOUR_ENERGY 0.25
 #define WEIGHT_DENSITY 0.5
@@ -83,7 +83,7 @@ static double sum_of(const struct plane *plane, int top, int bottom, int left, i
     return sum;
 }
 
-/* Areas of a picture with fewer than three rows or columns share theirs. */
+/* With fewer than three rows or columns, areas share them. */
 static float *add_areas(const struct plane *plane, float *out)
 {
     const int height = plane->height, width = plane->width, left = width / 3, right = width - left;
@@ -102,7 +102,7 @@ static float *add_areas(const struct plane *plane, float *out)
     return out;
 }
 
-/* Difference `filter` at a pixel, with steps of `row` values down. */
+/* Difference `filter` at a pixel; the next row is `row` values further. */
 static inline float filtered(const float *v, int64_t row, int filter)
 {
     switch (filter) {
@@ -119,7 +119,7 @@ static inline float filtered(const float *v, int64_t row, int filter)
     }
 }
 
-/* Both features of one difference; `reach` is how far it looks to the right and down. */
+/* Both features of one difference; `reach` is how far it extends to the right and down. */
 static float *add_energy(const struct plane *plane, int filter, const int reach[2], double weight,
                          float *out)
 {
@@ -151,8 +151,8 @@ static float *add_energies(const struct plane *plane, double weight, float *out)
     return out;
 }
 
-/* In place: means of 2x2 pixels. Without a partner are the last row, and the column in the middle,
- * so that a mirrored picture has the same halves. */
+/* Halve in place: means of 2x2 pixels. With odd sizes, the last row and the middle column have no
+ * partner. It is the middle column so that mirroring a picture mirrors the result. */
 static void halve(struct plane *plane)
 {
     const int height = plane->height / 2, width = plane->width / 2, odd = plane->width % 2;

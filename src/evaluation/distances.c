@@ -1,4 +1,4 @@
-/* Distances: a block of rows against panels of columns. */
+/* Distances between a block of rows and panels of columns. */
 #include "evaluation/distances.h"
 
 #include <stdlib.h>
@@ -6,14 +6,14 @@
 #include "core/memory.h"
 #include "core/threads.h"
 
-/* Rows of a tile, whose sums stay in registers; rows for which a panel is widened once; rows
- * between two looks at the watch. */
+/* Rows of a tile, whose sums stay in registers; rows that share one conversion of a panel to fp64;
+ * rows between two calls of the watch. */
 enum { TILE = 2, BLOCK = 32, PIECE = 512 };
 
 struct job {
     const struct ddpm_rows *rows, *columns;
     int64_t begin; /* first row of the piece */
-    double *room;  /* for each thread BLOCK rows and one panel */
+    double *room;  /* BLOCK rows and one panel for each thread */
     ddpm_take_distances *take;
     void *context;
 };
@@ -39,7 +39,7 @@ static void tile(const double *restrict x, const double *restrict panel, int64_t
             out[r][lane] = sums[r][lane];
 }
 
-/* Rows [begin, end), and repeats of the last one up to BLOCK. */
+/* Rows [begin, end), padded to BLOCK by repeating the last one. */
 static void fill_rows(const struct ddpm_rows *rows, int64_t begin, int64_t end, double *x)
 {
     for (int64_t r = 0; r < BLOCK; ++r) {
@@ -49,7 +49,7 @@ static void fill_rows(const struct ddpm_rows *rows, int64_t begin, int64_t end, 
     }
 }
 
-/* Columns that are not there repeat the last one. */
+/* Pad with repeats of the last column. */
 static void fill_panel(const struct ddpm_rows *columns, int64_t first, double *panel)
 {
     for (int lane = 0; lane < DDPM_LANES; ++lane) {

@@ -1,6 +1,6 @@
-/* Squared Euclidean distances between all rows of two sets of features, tile by tile, in fp64. They
- * are sums of squared differences in the order of the features, so a distance has the same bits
- * whichever of the two is the row, and whatever the number of threads. */
+/* Squared Euclidean distances between all rows of two sets of features, tile by tile, in fp64. The
+ * squared differences are summed in the order of the features, so a distance has the same bits
+ * whichever of the two is the row, for any number of threads. */
 #ifndef DDPM_EVALUATION_DISTANCES_H
 #define DDPM_EVALUATION_DISTANCES_H
 
@@ -12,15 +12,16 @@ struct ddpm_rows {
     int64_t count, width;
 };
 
-/* Columns handed out together. */
+/* Columns passed to the callback together. */
 enum { DDPM_LANES = 8 };
 
-/* Take the distances of `row` to columns [first, first + count), count at most DDPM_LANES. Every
- * row is on one thread, with its columns in order; different rows are on several threads. */
+/* Called with the distances of `row` to columns [first, first + count), count at most DDPM_LANES.
+ * All calls for one row are on one thread, with its columns in order; different rows may be on
+ * different threads. */
 typedef void ddpm_take_distances(void *context, int64_t row, int64_t first, int count,
                                  const double *squared);
 
-/* Both sets have the same width. `what` is said to the watch. */
+/* Both sets have the same width. `what` is passed to the watch. */
 ddpm_status ddpm_distances(const struct ddpm_rows *rows, const struct ddpm_rows *columns,
                            int threads, const struct ddpm_watch *watch, const char *what,
                            ddpm_take_distances *take, void *context);

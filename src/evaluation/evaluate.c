@@ -10,14 +10,14 @@
 #include "evaluation/manifold.h"
 #include "evaluation/set.h"
 
-/* A real picture is so near to another one in this share of cases. */
+/* The share of real pictures that count as near to another real one. */
 #define QUANTILE 0.05
 
 static const char no_features[] = "there are no features of both";
 static const char no_pictures[] = "there are no pictures of both";
 static const char only_statistics[] = "of the real pictures only mean and covariance are known";
 
-/* What is given out, and what is kept for it. */
+/* The result, and the arrays that it points to. */
 struct result {
     struct ddpm_evaluation evaluation; /* first: its address is the caller's */
     struct ddpm_neighbour *pixel_real, *pixel_own;
@@ -37,7 +37,7 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The quantile of the distances, linear between two of them as numpy.quantile has it. */
+/* The quantile of the distances, interpolated linearly like numpy.quantile. */
 static ddpm_status find_threshold(const struct ddpm_neighbour *neighbours, int64_t count,
                                   double *out)
 {
@@ -53,13 +53,13 @@ static ddpm_status find_threshold(const struct ddpm_neighbour *neighbours, int64
     return DDPM_OK;
 }
 
-/* Neighbours among the real pictures, of the held-out and of the real ones. */
+/* The nearest real picture of each held-out and of each real picture. */
 struct chance {
     const struct ddpm_neighbour *held_out, *real;
     int64_t held_out_count, real_count;
 };
 
-/* Count what is as near as pictures seldom are by chance. */
+/* Find the thresholds and count the generated pictures within them. */
 static ddpm_status judge(const struct chance *chance, struct ddpm_neighbours *out)
 {
     DDPM_TRY(find_threshold(chance->real, chance->real_count, &out->own_threshold));
@@ -216,7 +216,7 @@ static ddpm_status check(const struct comparison *c)
     return DDPM_OK;
 }
 
-/* Held-out pictures must have whatever both others have. */
+/* Held-out pictures must have everything that both other sets have. */
 static ddpm_status check_held_out(const struct comparison *c)
 {
     const struct ddpm_picture_set *held_out = c->held_out, *real = c->real;
@@ -243,7 +243,7 @@ static ddpm_status check_held_out(const struct comparison *c)
     return DDPM_OK;
 }
 
-/* Until it has been found out. */
+/* The reason until it is computed. */
 static void miss_all(struct ddpm_evaluation *out, const char *features)
 {
     out->kernel = out->precision = out->recall = out->density = out->coverage =
@@ -253,8 +253,8 @@ static void miss_all(struct ddpm_evaluation *out, const char *features)
     out->features.missing = features;
 }
 
-/* Of all parts: rows that are compared with all others, and a quarter of a pass for the Fréchet
- * distance. */
+/* Units of all parts: the rows that are compared with all others, and a quarter of a pass for the
+ * Fréchet distance. */
 static int64_t units_of(const struct comparison *c, bool features, bool pixels)
 {
     const int64_t pass = c->real->count > c->real->rows ? c->real->count : c->real->rows;

@@ -1,8 +1,8 @@
 /* |μ - m|² + tr S + tr C - 2 tr √(S C), with mean m and covariance C of the real pictures.
  *
  * With C = V Λ Vᵀ and B = √Λ Vᵀ, the eigenvalues of S C are those of B S Bᵀ, which is the
- * covariance of the generated features multiplied by B. So every group of pictures needs one sum of
- * products of those, and the distance without a group is had from the sums of the others. */
+ * covariance of the generated features multiplied by B. So each group of pictures needs one sum of
+ * their products, and the distance without a group follows from the sums of the others. */
 #include "evaluation/frechet.h"
 
 #include <math.h>
@@ -25,8 +25,8 @@ struct work {
     int64_t width;
     double trace;                         /* tr C */
     double *root;                         /* B */
-    struct sums all, groups[DDPM_GROUPS]; /* of all, and of each group */
-    double *room;                         /* where eigenvalues are found */
+    struct sums all, groups[DDPM_GROUPS]; /* of all pictures, and of each group */
+    double *room;                         /* working memory for eigenvalues */
     double *values;
     double *y, *z; /* [count, width] */
 };
@@ -130,7 +130,7 @@ static void sum_up(struct work *work, int64_t count, int threads)
     }
 }
 
-/* The distance of all pictures but those of a group; NULL: of all. */
+/* The distance of all pictures except those of a group; NULL: of all. */
 static ddpm_status distance(struct work *work, const struct sums *without, double *out)
 {
     static const double nothing;

@@ -5,7 +5,7 @@
 
 #include "evaluation/matrix.h"
 
-/* Of the real pictures: mean [width] and covariance [width, width]. */
+/* Statistics of the real pictures: mean [width] and covariance [width, width]. */
 struct ddpm_statistics {
     int64_t width;
     double *mean, *covariance;
@@ -14,7 +14,8 @@ struct ddpm_statistics {
 ddpm_status ddpm_statistics_allocate(struct ddpm_statistics *statistics, int64_t width);
 void ddpm_statistics_free(struct ddpm_statistics *statistics);
 
-/* Distance of the rows to these statistics, of the same width. Missing in *out without LAPACK. */
+/* The distance of the rows to these statistics of the same width. Missing in *out without
+ * LAPACK. */
 ddpm_status ddpm_frechet(const struct ddpm_rows *generated, const struct ddpm_statistics *real,
                          int threads, const struct ddpm_watch *watch, struct ddpm_estimate *out);
 

@@ -1,8 +1,9 @@
-/* Features "inception": the last activations of FID's network, on the CPU, with weights of a file.
+/* Features "inception": the last activations of FID's network, on the CPU, with weights from a
+ * file.
  *
- * Every thread takes a picture of its own through the whole network; the convolutions are calls of
- * the CPU backend for one picture and one thread. So the results depend neither on the number of
- * threads nor on which pictures come together. */
+ * Each thread runs one picture through the whole network; the convolutions are calls of the CPU
+ * backend for one picture and one thread. So the results do not depend on the number of threads or
+ * on which pictures come together. */
 #include "evaluation/inception.h"
 
 #include <stdlib.h>
@@ -17,13 +18,13 @@
 struct ddpm_feature_network {
     struct ddpm_inception_plan plan;
     struct ddpm_device *device;
-    struct ddpm_call calls[DDPM_INCEPTION_STEPS]; /* of the convolutions; without activations */
+    struct ddpm_call calls[DDPM_INCEPTION_STEPS]; /* of the convolutions, without activations */
     float *biases[DDPM_INCEPTION_STEPS];
     void *packed[DDPM_INCEPTION_STEPS];
     size_t border, scratch; /* bytes of the largest */
 };
 
-/* The backend pads all four sides alike. */
+/* The backend pads all four sides equally. */
 static bool wants_border(const struct ddpm_inception_step *step)
 {
     return step->kind == DDPM_INCEPTION_CONV && step->padding_h != step->padding_w;
@@ -53,7 +54,7 @@ static struct ddpm_call call_of(const struct ddpm_inception_step *step, struct d
     return call;
 }
 
-/* Choose the kernel of step `index` and give it its weights. */
+/* Choose the kernel of step `index` and pack its weights. */
 static ddpm_status add_convolution(struct ddpm_feature_network *network, int index,
                                    const struct ddpm_tensor_file *file)
 {
@@ -82,7 +83,7 @@ static ddpm_status add_convolution(struct ddpm_feature_network *network, int ind
 
 static ddpm_status open_file(struct ddpm_feature_network *network, const char *path)
 {
-    /* Winograd's sums are less exact, and most layers have other kernels. */
+    /* Winograd's sums are less exact, and most layers have kernels of other sizes. */
     const struct ddpm_device_options options = {.threads = 1, .direct = true};
     struct ddpm_tensor_file *file;
     ddpm_inception_plan(&network->plan);
@@ -144,7 +145,7 @@ static size_t room(const struct ddpm_feature_network *network, int height, int w
     return bytes;
 }
 
-/* One thread's memory, cut up. */
+/* Divide up one thread's memory. */
 struct places {
     float *slots[DDPM_INCEPTION_SLOTS];
     float *border;

@@ -1,7 +1,7 @@
-/* FID's network: the Inception-v3 of 2015 (Szegedy et al. 2016) as it was ported from TensorFlow to
- * PyTorch by pytorch-fid, up to its last average. Three things differ from torchvision's network:
- * averages leave out the padding, the last block takes a maximum where the others take an average,
- * and the weights. */
+/* FID's network: the Inception-v3 of 2015 (Szegedy et al. 2016) as ported from TensorFlow to
+ * PyTorch by pytorch-fid, up to its last average. It differs from torchvision's network in three
+ * ways: averages leave out the padding, the last block takes a maximum instead of an average, and
+ * the weights differ. */
 #ifndef DDPM_EVALUATION_INCEPTION_H
 #define DDPM_EVALUATION_INCEPTION_H
 
@@ -13,7 +13,7 @@
 #include "formats/tensor_file.h"
 
 enum {
-    DDPM_INCEPTION_SIDE = 299,   /* of the picture that it is given, 3 channels in [-1,1] */
+    DDPM_INCEPTION_SIDE = 299,   /* of its input picture, 3 channels in [-1,1] */
     DDPM_INCEPTION_WIDTH = 2048, /* channels of the last block: the features */
     DDPM_INCEPTION_STEPS = 112,  /* at most */
 };
@@ -21,10 +21,10 @@ enum {
 enum ddpm_inception_kind {
     DDPM_INCEPTION_CONV, /* convolution, batch norm, ReLU */
     DDPM_INCEPTION_MAX,
-    DDPM_INCEPTION_AVERAGE, /* of what lies inside */
+    DDPM_INCEPTION_AVERAGE, /* without the padding */
 };
 
-/* Where activations lie: a block's input, its concatenated results, two places between. */
+/* Slots for activations: a block's input, its concatenated results, two for what is between. */
 enum ddpm_inception_slot {
     DDPM_INCEPTION_IN,
     DDPM_INCEPTION_A,
@@ -40,7 +40,7 @@ struct ddpm_inception_shape {
 
 /* One layer. */
 struct ddpm_inception_step {
-    char name[40]; /* "Mixed_5b.branch1x1"; of pools, the block's */
+    char name[40]; /* "Mixed_5b.branch1x1"; for a pool, the block's name */
     enum ddpm_inception_kind kind;
     enum ddpm_inception_slot from, to;
     int kernel_h, kernel_w, stride, padding_h, padding_w;
@@ -52,29 +52,29 @@ struct ddpm_inception_step {
 struct ddpm_inception_plan {
     struct ddpm_inception_step steps[DDPM_INCEPTION_STEPS];
     int count;
-    int64_t
-        slots[DDPM_INCEPTION_SLOTS]; /* values of each slot; IN and OUT are exchanged, so alike */
+    int64_t slots[DDPM_INCEPTION_SLOTS]; /* values of each slot; IN and OUT are swapped, so they are
+                                            equal */
     struct ddpm_inception_shape output;
 };
 
-/* All layers in the order in which they run. */
+/* All layers, in the order in which they run. */
 void ddpm_inception_plan(struct ddpm_inception_plan *plan);
 
-/* Weights [K,R,S,C] and bias [K] of a convolution, its batch norm multiplied in. Both are allocated
- * and to be freed with free(), and NULL on failure: DDPM_ERROR_MISMATCH naming the tensor that the
- * file lacks or that has another shape, DDPM_ERROR_NOT_FINITE. */
+/* Read the weights [K,R,S,C] and bias [K] of a convolution, with its batch norm folded in. Free
+ * both with free(); they are NULL on failure. DDPM_ERROR_MISMATCH names a tensor that is missing or
+ * has the wrong shape; DDPM_ERROR_NOT_FINITE. */
 ddpm_status ddpm_inception_read(const struct ddpm_tensor_file *file,
                                 const struct ddpm_inception_step *step, float **weights,
                                 float **bias);
 
-/* A picture uint8 [height, width, channels], channels 1, 3 or 4, as the network wants it: [SIDE,
- * SIDE, 3]. Grey is repeated, alpha is dropped. */
+/* Convert a picture uint8 [height, width, channels], channels 1, 3 or 4, to the network's input
+ * [SIDE, SIDE, 3]. Grey is repeated, alpha is dropped. */
 void ddpm_inception_picture(const uint8_t *pixels, int height, int width, int channels, float *out);
 
-/* A step that is a pool, into its channels of the slot. */
+/* Run a pooling step; it writes its channels of the slot. */
 void ddpm_inception_pool(const struct ddpm_inception_step *step, const float *from, float *to);
 
-/* Copy the input of a step into the middle of zeros, its padding. */
+/* Copy a step's input into the middle of zero padding. */
 void ddpm_inception_border(const struct ddpm_inception_step *step, const float *from, float *to);
 
 /* ReLU of a step's channels in the slot. NaN stays NaN. */

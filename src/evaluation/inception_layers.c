@@ -1,10 +1,10 @@
-/* What FID's Inception does beside convolutions. Every number is made in the same order, whatever
- * the thread. */
+/* The operations of FID's Inception other than convolutions. Each result is summed in a fixed
+ * order, whatever the thread. */
 #include <string.h>
 
 #include "evaluation/inception.h"
 
-/* Where a pixel of the wanted size reads: between `low` and `high`, `share` of the way. */
+/* Where an output pixel reads: between `low` and `high`, `share` of the way. */
 struct place {
     int low, high;
     float share;
@@ -46,7 +46,7 @@ void ddpm_inception_picture(const uint8_t *pixels, int height, int width, int ch
     }
 }
 
-/* The part of [first, first + kernel) that lies in [0, size). */
+/* The part of [first, first + kernel) inside [0, size). */
 static void clip(int first, int kernel, int size, int *begin, int *end)
 {
     *begin = first > 0 ? first : 0;
@@ -59,7 +59,7 @@ static void add(float *restrict to, const float *restrict from, int count)
         to[c] += from[c];
 }
 
-/* NaN where one of them is. */
+/* NaN if one of them is. */
 static void take_larger(float *restrict to, const float *restrict from, int count)
 {
     for (int c = 0; c < count; ++c)

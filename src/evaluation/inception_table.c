@@ -19,7 +19,7 @@ struct row {
     enum ddpm_inception_slot from, to;
     int kind; /* or POOL */
     const char *name;
-    int channels; /* or SOME; of pools, those of their input */
+    int channels; /* or SOME; for a pool, those of its input */
     int kernel_h, kernel_w, stride, padding_h, padding_w;
 };
 
@@ -145,7 +145,7 @@ static struct ddpm_inception_step step_of(const struct block *block, const struc
     return step;
 }
 
-/* The steps of a block, from the shape of its input to that of its results. */
+/* The steps of a block, from its input's shape to its results' shape. */
 static void add_block(struct ddpm_inception_plan *plan, const struct block *block)
 {
     struct ddpm_inception_step *const first = plan->steps + plan->count;

@@ -8,7 +8,7 @@
 #include "core/memory.h"
 #include "evaluation/inception.h"
 
-/* Of all its batch norms. */
+/* The epsilon of all its batch norms. */
 #define EPSILON 0.001
 
 /* "[64,3,7,7]" */
@@ -23,7 +23,7 @@ static const char *shape_words(char *out, size_t bytes, const int64_t *shape, in
     return out;
 }
 
-/* Tensor LAYER.PART of that shape as fp32, all finite. Free *out with free(). */
+/* Read tensor LAYER.PART of this shape as fp32, all finite. Free *out with free(). */
 static ddpm_status read_tensor(const struct ddpm_tensor_file *file, const char *layer,
                                const char *part, const int64_t *shape, int rank, float **out)
 {
@@ -49,7 +49,7 @@ static ddpm_status read_tensor(const struct ddpm_tensor_file *file, const char *
     return DDPM_OK;
 }
 
-/* What is read of a layer. */
+/* The tensors of a layer. */
 struct layer {
     float *weights;                        /* [K,C,R,S] */
     float *gain, *shift, *mean, *variance; /* of the batch norm, [K] */
@@ -74,7 +74,7 @@ static ddpm_status read_layer(const struct ddpm_tensor_file *file,
     return DDPM_OK;
 }
 
-/* Batch norm of a convolution is a convolution: (w*x - mean)·scale + shift. */
+/* A convolution followed by batch norm is a convolution: (w*x - mean)·scale + shift. */
 static void fold(const struct ddpm_inception_step *step, const struct layer *layer, float *weights,
                  float *bias)
 {

@@ -1,4 +1,4 @@
-/* Eigenvalues by LAPACK, through its C interface. */
+/* Eigenvalues from LAPACK's C interface. */
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
@@ -6,7 +6,7 @@
 
 #include "evaluation/matrix.h"
 
-/* lapacke.h's LAPACK_COL_MAJOR, and int where lapack_int is 32 bits, as in these libraries. */
+/* LAPACK_COL_MAJOR from lapacke.h. In these libraries lapack_int is 32 bits, like int. */
 enum { COLUMN_MAJOR = 102 };
 typedef int dsyevd_function(int layout, char job, char triangle, int n, double *a, int lda,
                             double *w);
@@ -18,7 +18,7 @@ static dsyevd_function *dsyevd;
 static void look(void)
 {
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries && !dsyevd; ++i) {
-        void *library = dlopen(libraries[i], RTLD_NOW | RTLD_LOCAL); /* stays until the end */
+        void *library = dlopen(libraries[i], RTLD_NOW | RTLD_LOCAL); /* never closed */
         *(void **)&dsyevd = library ? dlsym(library, "LAPACKE_dsyevd") : NULL;
     }
 }
@@ -36,7 +36,7 @@ ddpm_status ddpm_eigenvalues(double *matrix, int64_t width, bool vectors, double
     if (width > INT_MAX)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "got a matrix with %lld rows, want fewer",
                           (long long)width);
-    /* Its columns are the rows here: of a symmetric matrix the same. */
+    /* LAPACK's columns are our rows; for a symmetric matrix that makes no difference. */
     const int n = (int)width;
     const int code = dsyevd(COLUMN_MAJOR, vectors ? 'V' : 'N', 'U', n, matrix, n, values);
     if (code == 0)

@@ -1,8 +1,8 @@
 /* Three passes over distances: real to real, generated to generated, generated to real.
  *
- * A picture lies within the ball of another whose radius is the distance to that one's k-th nearest
- * neighbour in its own set. Balls are closed: a copy counts where the radius is 0. Distances are
- * squared throughout. */
+ * Every picture has a ball whose radius is the distance to its k-th nearest neighbour in its own
+ * set. Balls are closed, so a copy is inside even if the radius is 0. Distances are squared
+ * throughout. */
 #include "evaluation/manifold.h"
 
 #include <math.h>
@@ -16,20 +16,22 @@
 /* k of precision and recall, of density and coverage. */
 enum { NEAR = 3, NEARBY = 5 };
 
-/* Distances to the nearest neighbours, rising, and the kernel with all others of the set. */
+/* Distances to the nearest neighbours, ascending, and the kernel with all others of the set. */
 struct real {
     double nearest[NEARBY], size, kernel;
-    atomic_uint covered;  /* bit g: a picture of group g is in its ball */
-    atomic_uint recalled; /* bit g: it is in a ball of the pictures without group g; and ALL */
+    atomic_uint covered; /* bit g: a picture of group g is in its ball */
+    atomic_uint
+        recalled; /* bit g: it is in the ball of a picture outside group g; bit ALL: of any */
 };
 #define ALL (1u << DDPM_GROUPS)
 
 struct generated {
-    double nearest[NEAR], without[DDPM_GROUPS][NEAR]; /* among all, and without each group */
-    double largest;                                   /* radius of these */
+    double nearest[NEAR],
+        without[DDPM_GROUPS][NEAR]; /* among all pictures, and without each group */
+    double largest;                 /* the largest of these */
     double size, own_kernel, cross_kernel;
-    int64_t around; /* real balls that it is in, of NEARBY */
-    bool precise;   /* is it in one of NEAR? */
+    int64_t around; /* how many real balls of NEARBY it is in */
+    bool precise;   /* is it in a real ball of NEAR? */
 };
 
 struct passes {
@@ -45,7 +47,7 @@ static double kernel(double size, double other, double squared, int64_t width)
     return base * base * base;
 }
 
-/* Keep the `count` smallest, rising. */
+/* Keep the `count` smallest, ascending. */
 static void keep_nearest(double *nearest, int count, double squared)
 {
     int place = count - 1;
@@ -94,14 +96,14 @@ static void take_own(void *context, int64_t row, int64_t first, int count, const
     }
 }
 
-/* Several threads look at one real picture: bits are added, in any order. */
+/* Several threads may work on one real picture: bits are set in any order. */
 static void add_bits(atomic_uint *bits, unsigned more)
 {
     if ((atomic_load_explicit(bits, memory_order_relaxed) & more) != more)
         atomic_fetch_or_explicit(bits, more, memory_order_relaxed);
 }
 
-/* The bits of `recalled` that a generated picture of that group gives at that distance. */
+/* The bits of `recalled` that a generated picture of this group sets at this distance. */
 static unsigned recalling(const struct generated *generated, int group, double squared)
 {
     unsigned bits = squared <= generated->nearest[NEAR - 1] ? ALL : 0;
@@ -179,7 +181,7 @@ static ddpm_status run(struct passes *p, int threads, struct ddpm_watch *watch)
     return ddpm_distances(generated, real, threads, watch, "generated to real", take_cross, p);
 }
 
-/* Shares of real pictures with such bits: of all, and without each group. */
+/* Shares of real pictures with these bits: for all, and without each group. */
 static struct ddpm_estimate share_of_real(const struct passes *p, bool coverage)
 {
     double all = 0, without[DDPM_GROUPS] = {0};
@@ -196,7 +198,7 @@ static struct ddpm_estimate share_of_real(const struct passes *p, bool coverage)
     return ddpm_estimate_groups(all / count, without, 0, 1);
 }
 
-/* Means over generated pictures, of all and without each group. */
+/* Means over generated pictures: of all, and without each group. */
 static struct ddpm_estimate mean_of_generated(const struct passes *p, bool density)
 {
     double all = 0, without[DDPM_GROUPS], groups[DDPM_GROUPS] = {0};

@@ -1,4 +1,4 @@
-/* What follows from the distances between features: the kernel distance (Bińkowski et al. 2018),
+/* Metrics from the distances between features: the kernel distance (Bińkowski et al. 2018),
  * precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020), and
  * the nearest pictures. */
 #ifndef DDPM_EVALUATION_MANIFOLD_H
@@ -6,7 +6,7 @@
 
 #include "evaluation/distances.h"
 
-/* Places in the results of the five metrics. */
+/* Indices of the five metrics in the results. */
 enum ddpm_metric {
     DDPM_METRIC_KERNEL,
     DDPM_METRIC_PRECISION,
@@ -23,11 +23,12 @@ struct ddpm_manifold {
     struct ddpm_neighbour *generated_own;  /* [generated], the nearest other generated one */
 };
 
-/* Rows of the same width, at least DDPM_EVALUATE_LEAST each. Of the watch it is three parts, one
- * for each pass, with a unit for each row. Free with ddpm_manifold_free(), after failures too. */
+/* Rows of the same width, at least DDPM_EVALUATE_LEAST in each set. For the watch this is three
+ * parts, one for each pass, with one unit per row. Free with ddpm_manifold_free(), after failures
+ * too. */
 ddpm_status ddpm_manifold_measure(const struct ddpm_rows *generated, const struct ddpm_rows *real,
                                   int threads, struct ddpm_watch *watch, struct ddpm_manifold *out);
-/* The nearest of `columns` for each of `rows`, Euclidean. */
+/* For each of `rows`, the nearest of `columns`, by Euclidean distance. */
 ddpm_status ddpm_feature_neighbours(const struct ddpm_rows *rows, const struct ddpm_rows *columns,
                                     int threads, const struct ddpm_watch *watch, const char *what,
                                     struct ddpm_neighbour *out);

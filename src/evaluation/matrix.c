@@ -7,7 +7,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 
-/* Rows of a matrix that are computed together. */
+/* How many rows of a matrix are computed together. */
 enum { BAND = 8 };
 
 void ddpm_mean(const struct ddpm_rows *rows, double *mean)

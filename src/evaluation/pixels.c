@@ -1,5 +1,5 @@
-/* All pairs, with sums that end as soon as a nearer picture is known. They are integers: exact, and
- * the same for any number of threads. */
+/* Compare all pairs, but stop a sum once it exceeds the nearest so far. Sums are integers: exact,
+ * and the same for any number of threads. */
 #include "evaluation/pixels.h"
 
 #include <math.h>
@@ -10,19 +10,20 @@
 #include "core/threads.h"
 #include "data/resize.h"
 
-/* Values summed between two looks at the nearest so far; rows between two looks at the watch. */
+/* Values summed between two comparisons with the nearest so far; rows between two calls of the
+ * watch. */
 enum { STRETCH = 256, PIECE = 256 };
 
 struct job {
     const struct ddpm_small *rows, *columns; /* NULL: the other rows */
-    size_t bytes;                            /* of a small copy */
+    size_t bytes;                            /* of a thumbnail */
     int64_t begin;
     bool mirrored;
     uint8_t *room; /* [threads, bytes] */
     struct ddpm_neighbour *out;
 };
 
-/* Σ(a - b)², or something above `most` when it is more than that. */
+/* Σ(a - b)², or any value above `most` if it exceeds that. */
 static int64_t difference(const uint8_t *restrict a, const uint8_t *restrict b, size_t bytes,
                           int64_t most)
 {

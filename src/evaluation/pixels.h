@@ -1,4 +1,4 @@
-/* Neighbours by pixels, of small copies of pictures. */
+/* Neighbours by pixels, found with thumbnails. */
 #ifndef DDPM_EVALUATION_PIXELS_H
 #define DDPM_EVALUATION_PIXELS_H
 
@@ -6,7 +6,7 @@
 
 #include "evaluation/watch.h"
 
-/* Longest side of a small copy. */
+/* Longest side of a thumbnail. */
 enum { DDPM_SMALL_SIDE = 32 };
 
 /* uint8 [count, height, width, channels], borrowed. */
@@ -16,10 +16,10 @@ struct ddpm_small {
     int height, width, channels;
 };
 
-/* The nearest of `columns` for each of `rows`; of several the first. With `mirrored` the rows are
- * also looked for mirrored left to right. With `columns` NULL they are the other rows: a picture is
- * not its own neighbour, mirrored or not. The distance is the root of the mean squared difference
- * of all values. `out` is [rows->count]. */
+/* For each of `rows`, the nearest of `columns`; the first of several. With `mirrored`, the rows are
+ * also compared mirrored left to right. If `columns` is NULL, the columns are the other rows: a
+ * picture is not its own neighbour, mirrored or not. The distance is the root mean square
+ * difference of all values. `out` is [rows->count]. */
 ddpm_status ddpm_pixel_neighbours(const struct ddpm_small *rows, const struct ddpm_small *columns,
                                   bool mirrored, int threads, const struct ddpm_watch *watch,
                                   const char *what, struct ddpm_neighbour *out);

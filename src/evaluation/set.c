@@ -64,7 +64,7 @@ static ddpm_status fill(struct ddpm_picture_set *set)
     struct ddpm_picture_set_options *o = &set->options;
     DDPM_TRY(check_options(o));
     DDPM_TRY(find_kind(set));
-    o->features = NULL; /* the caller's text */
+    o->features = NULL; /* the caller's text may not live as long */
     o->threads = o->threads > 0 ? o->threads : ddpm_processor_count();
     set->small = (struct ddpm_small){
         .height = o->height < DDPM_SMALL_SIDE ? o->height : DDPM_SMALL_SIDE,
@@ -150,7 +150,7 @@ static ddpm_status make_room(struct ddpm_picture_set *set, int64_t count, size_t
                            total * (size_t)set->width, sizeof(float), "features");
 }
 
-/* Those of the last `count` pictures: weights may be such that a network overflows. */
+/* Check the features of the last `count` pictures: with bad weights a network overflows. */
 static ddpm_status check_features(const struct ddpm_picture_set *set, int64_t count)
 {
     if (!set->kind || !set->kind->wants_network)
@@ -189,7 +189,8 @@ ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pi
         set->workers[i].status = DDPM_OK;
     ddpm_parallel_for(o->threads, count, 1, add_range, &adding);
     for (int i = 0; i < o->threads; ++i)
-        if (set->workers[i].status != DDPM_OK) /* the only failure that pictures of one size have */
+        if (set->workers[i].status !=
+            DDPM_OK) /* the only failure possible for pictures of one size */
             return ddpm_raise_memory(adding.bytes, "a small copy of a picture");
     DDPM_TRY(check_features(set, count));
     for (int64_t i = 0; i < count; ++i)

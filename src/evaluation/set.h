@@ -1,4 +1,4 @@
-/* What is inside a set of pictures. */
+/* The inside of a set of pictures. */
 #ifndef DDPM_EVALUATION_SET_H
 #define DDPM_EVALUATION_SET_H
 
@@ -8,7 +8,7 @@
 #include "evaluation/frechet.h"
 #include "evaluation/pixels.h"
 
-/* What one thread needs. */
+/* Working memory of one thread. */
 struct ddpm_set_worker {
     struct ddpm_resizer resizer;
     void *room; /* of the features */
@@ -21,7 +21,7 @@ struct ddpm_picture_set {
     struct ddpm_set_worker *workers;       /* [options.threads] */
     int64_t count;                         /* pictures */
     int64_t kinds[DDPM_PICTURE_KINDS];     /* of these */
-    enum ddpm_picture_kind *each;          /* [count], kind of each */
+    enum ddpm_picture_kind *each;          /* [count], the kind of each picture */
     size_t each_capacity;
     struct ddpm_small small; /* [count]; its pixels are the set's own */
     uint8_t *pixels;
@@ -29,7 +29,7 @@ struct ddpm_picture_set {
     int64_t rows, width; /* of the features */
     float *features;
     size_t feature_capacity;
-    struct ddpm_statistics statistics; /* that were read, in place of features; width 0: none */
+    struct ddpm_statistics statistics; /* read from a file, instead of features; width 0: none */
 };
 
 #endif

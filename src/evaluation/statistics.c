@@ -1,4 +1,4 @@
-/* Means and covariances as pytorch-fid's files have them. */
+/* Means and covariances in the format of pytorch-fid's files. */
 #include <math.h>
 #include <stdlib.h>
 

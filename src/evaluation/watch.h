@@ -1,4 +1,4 @@
-/* Saying how far a long comparison is, and being told to stop. */
+/* Progress of a long comparison, and a way to stop it. */
 #ifndef DDPM_EVALUATION_WATCH_H
 #define DDPM_EVALUATION_WATCH_H
 
@@ -6,22 +6,23 @@
 
 #include "core/error.h"
 
-/* The work comes in parts, measured in units of the caller's. */
+/* The work has parts, measured in units that the caller chooses. */
 struct ddpm_watch {
     ddpm_evaluate_callback *callback; /* or NULL */
     void *user;
     int64_t total;        /* units of all parts */
-    int64_t before, part; /* units done before the running part, and of it */
+    int64_t before, part; /* units before the current part, and of it */
 };
 
-/* Go on to the next part. */
+/* Start the next part. */
 static inline void ddpm_watch_next(struct ddpm_watch *watch, int64_t units)
 {
     watch->before += watch->part;
     watch->part = units;
 }
 
-/* `done` of `all` steps of the part are done. DDPM_STOPPED when the callback says so. */
+/* Report that `done` of `all` steps of the part are done. DDPM_STOPPED if the callback asks to
+ * stop. */
 static inline ddpm_status ddpm_watch(const struct ddpm_watch *watch, const char *what, int64_t done,
                                      int64_t all)
 {

@@ -1,4 +1,4 @@
-/* When which gradients are final. */
+/* Finding out when each gradient is final. */
 #include "graph/buckets.h"
 
 #include <stdlib.h>
@@ -40,7 +40,7 @@ ddpm_status ddpm_graph_cut_gradients(const struct ddpm_graph *graph, int part,
     ddpm_status status =
         ddpm_new_array((void **)out, parameters->count, sizeof **out, "gradients' buckets");
     find_last(graph, part, set, last);
-    /* From the end of the slab, where the layers lie whose gradients come first. */
+    /* Start at the end of the slab, where the layers are whose gradients come first. */
     for (size_t p = parameters->count; p-- > 0 && status == DDPM_OK;) {
         const size_t first = p == 0 ? 0 : (size_t)parameters->items[p].offset;
         latest = last[p] > latest ? last[p] : latest;

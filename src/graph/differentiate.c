@@ -1,4 +1,4 @@
-/* Reverse-mode differentiation: walk the nodes backwards, let each operation's rule append its
+/* Reverse-mode differentiation: walk the nodes backwards; each operation's rule appends its
  * backward nodes.
  *
  * With recomputation, a block's nodes are first appended again, as copies that write fresh values,
@@ -23,7 +23,7 @@ ddpm_gradient_rule *const ddpm_gradient_rules[DDPM_OP_COUNT] = {
     [DDPM_OP_ATTENTION] = ddpm_attention_gradient,
 };
 
-/* Make room for every value that there is. */
+/* Make room for all existing values. */
 static ddpm_status grow(struct ddpm_gradients *gradients, size_t values)
 {
     if (values <= gradients->capacity)
@@ -88,7 +88,7 @@ static void differentiate_node(struct ddpm_graph *graph, const struct ddpm_node 
                                           node->label, ddpm_op_info[node->op].name));
 }
 
-/* Old and new values of a block that is computed again. */
+/* Old and new values of a recomputed block. */
 struct renaming {
     struct ddpm_value **old_values, **new_values;
     int count;
@@ -102,7 +102,7 @@ static struct ddpm_value *renamed(const struct renaming *names, struct ddpm_valu
     return value;
 }
 
-/* The statistics that a node has found beside its result, or NULL. */
+/* The statistics that a node outputs with its result, or NULL. */
 static struct ddpm_value *statistics_of(const struct ddpm_node *node)
 {
     const bool has = node->op == DDPM_OP_GROUP_NORM || node->op == DDPM_OP_DEPTHWISE_CONV2D;
@@ -110,7 +110,7 @@ static struct ddpm_value *statistics_of(const struct ddpm_node *node)
 }
 
 /* Append a copy of a node that reads and writes renamed values; outputs get new names. Statistics
- * are few numbers: they are kept, and the copy does not look for them again. */
+ * are small, so they are kept and the copy does not compute them again. */
 static void append_again(struct ddpm_graph *graph, const struct ddpm_node *node,
                          struct renaming *names)
 {
@@ -176,7 +176,7 @@ struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value 
     return table->again[value->index];
 }
 
-/* Differentiate nodes [begin, end), which are one block, with its results computed again. */
+/* Differentiate nodes [begin, end), which are one block, and recompute its results. */
 static ddpm_status differentiate_block(struct ddpm_graph *graph, size_t begin, size_t end)
 {
     struct renaming names = {0};

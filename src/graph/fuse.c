@@ -1,10 +1,10 @@
 /* Fusion: rewrite rules over the forward nodes, applied before differentiation so that the
  * gradients are fused as well.
  *
- * A rule looks at one node and, where its pattern ends there, turns it into the fused operation and
- * names the producer that it has swallowed. A producer is swallowed only when nobody else reads its
- * output; the fused operation stands in the consumer's place, where all its inputs are ready. One
- * rule swallows nothing: it lets the producer find what the consumer would have to look for. */
+ * A rule looks at one node. If its pattern ends there, it turns the node into the fused operation
+ * and returns the producer that it absorbed. A producer is absorbed only if nothing else reads its
+ * output. The fused operation takes the consumer's place, where all its inputs are ready. One rule
+ * absorbs nothing: it lets the producer compute what the consumer would have to. */
 #include <stdlib.h>
 
 #include "graph/graph.h"
@@ -16,7 +16,7 @@ static struct ddpm_node *only_reader_of(const struct ddpm_value *value, enum ddp
     return folds ? value->producer : NULL;
 }
 
-/* Make `node` do what `producer` does, writing node's output, with one more input in slot 3. */
+/* Make `node` do what `producer` does, writing node's output, with an extra input in slot 3. */
 static void absorb(struct ddpm_node *node, struct ddpm_node *producer, struct ddpm_value *extra)
 {
     char *label = node->label;
@@ -53,7 +53,7 @@ static struct ddpm_node *fold_activation(struct ddpm_node *node)
     return producer;
 }
 
-/* depthwise_conv2d, group_norm → the convolution takes the statistics while its sums are at hand */
+/* depthwise_conv2d, group_norm → the convolution computes the statistics while it has its sums */
 static struct ddpm_node *move_statistics(struct ddpm_node *node)
 {
     struct ddpm_node *producer = node->in[0] ? node->in[0]->producer : NULL;
@@ -97,7 +97,7 @@ static void count_uses(struct ddpm_graph *graph)
     for (size_t i = 0; i < graph->node_count; ++i)
         for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
             for (struct ddpm_value *v = graph->nodes[i]->in[k]; v; v = v->view_of)
-                ++v->uses; /* who reads a view reads its base */
+                ++v->uses; /* reading a view reads its base */
 }
 
 static void drop_node(struct ddpm_graph *graph, struct ddpm_node *node)
@@ -127,7 +127,7 @@ void ddpm_graph_fuse(struct ddpm_graph *graph, unsigned enabled)
             drop_node(graph, swallowed);
             node->out[0]->producer = node;
             count_uses(graph);
-            --i; /* the list has become shorter before this place */
+            --i; /* the list is now one shorter before this place */
         }
     }
 }

@@ -110,7 +110,7 @@ void ddpm_graph_end_block(struct ddpm_graph *graph)
     graph->block = 0;
 }
 
-/* "scope.name" with the scope's marks turned into dots. */
+/* "scope.name", with the scope's separators replaced by dots. */
 static ddpm_status qualified_name(const struct ddpm_graph *graph, const char *name, char **out)
 {
     DDPM_TRY(ddpm_format(out, "%s%s", graph->scope, name));
@@ -121,7 +121,7 @@ static ddpm_status qualified_name(const struct ddpm_graph *graph, const char *na
     return DDPM_OK;
 }
 
-/* The plan multiplies and adds sizes without looking; this is far below where they overflow. */
+/* The plan multiplies and adds sizes without checks; this limit is far below overflow. */
 #define LARGEST_TENSOR ((int64_t)1 << 45)
 
 static ddpm_status check_size(const struct ddpm_tensor *tensor)
@@ -228,7 +228,7 @@ struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *na
     return value;
 }
 
-/* What lies beside a parameter, in another slab of its set. */
+/* A parameter's counterpart in another slab of its set. */
 static struct ddpm_value *beside(struct ddpm_graph *graph, const struct ddpm_value *parameter,
                                  enum ddpm_value_kind kind, enum ddpm_dtype dtype)
 {

@@ -5,14 +5,14 @@
 
 #include "graph/graph.h"
 
-/* Layers with parameters "<name>.weight" and "<name>.bias" of the current scope. */
+/* Layers with parameters "<name>.weight" and "<name>.bias" in the current scope. */
 
-/* k×k convolution, zero padding, to `channels` channels. */
+/* k×k convolution with zero padding, to `channels` channels. */
 struct ddpm_value *ddpm_conv2d(struct ddpm_graph *graph, struct ddpm_value *x, const char *name,
                                int64_t channels, int kernel, int padding);
 
 /* "b c (h p1) (w p2) -> b (c p1 p2) h w", then a 1×1 convolution: one 2×2 convolution of stride 2
- * whose [K,C,2,2] weights have the very elements of PyTorch's [K,4C,1,1]. */
+ * whose [K,C,2,2] weights have exactly the elements of PyTorch's [K,4C,1,1]. */
 struct ddpm_value *ddpm_downsample(struct ddpm_graph *graph, struct ddpm_value *x, const char *name,
                                    int64_t channels);
 
@@ -39,14 +39,14 @@ struct ddpm_value *ddpm_concat(struct ddpm_graph *graph, struct ddpm_value *a,
 struct ddpm_value *ddpm_upsample_nearest(struct ddpm_graph *graph, struct ddpm_value *x);
 struct ddpm_value *ddpm_scale_pixels(struct ddpm_graph *graph, struct ddpm_value *factor,
                                      struct ddpm_value *x);
-/* Of qkv [B,H,W,3C] the attention [B,H,W,C] of every pixel to all pixels of its picture. */
+/* qkv [B,H,W,3C] → the attention [B,H,W,C] of every pixel to all pixels of its picture. */
 struct ddpm_value *ddpm_attention(struct ddpm_graph *graph, struct ddpm_value *qkv, int64_t heads);
 struct ddpm_value *ddpm_timestep_embedding(struct ddpm_graph *graph, struct ddpm_value *t,
                                            int64_t features, double theta);
 
 /* Training and sampling around the network. */
 
-/* x in another dtype; x itself when it has it. */
+/* x in another dtype; x itself if it already has it. */
 struct ddpm_value *ddpm_convert(struct ddpm_graph *graph, struct ddpm_value *x,
                                 enum ddpm_dtype dtype);
 struct ddpm_value *ddpm_normalize_pictures(struct ddpm_graph *graph, struct ddpm_value *pictures,
@@ -64,9 +64,9 @@ struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_valu
                                       struct ddpm_value *target, struct ddpm_value *weight,
                                       enum ddpm_loss loss, float scale);
 /* weight·(√(m + eps²) - eps) of the mean squares [B,1,1,1] of ddpm_loss_per_picture(). rows
- * [B,1,1,2]: the factor of what is differentiated in the difference, the weight. *slopes [B,1,1,2]
- * are ± the coefficient of that difference in the gradient of the batch's mean, times scale: 1 by
- * the number of a picture's elements. */
+ * [B,1,1,2]: the factor of the differentiated value in the difference, then the weight. *slopes
+ * [B,1,1,2] are ± the coefficient of that difference in the gradient of the batch's mean, times
+ * scale = 1 / (number of a picture's elements). */
 struct ddpm_value *ddpm_pseudo_huber(struct ddpm_graph *graph, struct ddpm_value *squares,
                                      struct ddpm_value *rows, float eps, float scale,
                                      struct ddpm_value **slopes);
@@ -78,30 +78,30 @@ struct ddpm_value *ddpm_uncertainty(struct ddpm_graph *graph, struct ddpm_value 
 struct ddpm_value *ddpm_variational_loss(struct ddpm_graph *graph, struct ddpm_value *loss,
                                          struct ddpm_value *answer, struct ddpm_value *noise,
                                          struct ddpm_value *x0, struct ddpm_value *rows);
-/* That term's gradient, which is v's: [B,H,W,C]. */
+/* The gradient of that term, which only v gets: [B,H,W,C]. */
 struct ddpm_value *ddpm_variational_gradient(struct ddpm_graph *graph, struct ddpm_value *answer,
                                              struct ddpm_value *noise, struct ddpm_value *x0,
                                              struct ddpm_value *rows, float scale);
-/* noise times its learned deviation. rows: the first two of those columns. */
+/* noise times its learned standard deviation. rows: the first two of those columns. */
 struct ddpm_value *ddpm_scale_noise(struct ddpm_graph *graph, struct ddpm_value *variance,
                                     struct ddpm_value *noise, struct ddpm_value *rows);
 /* The row of table [T,1,1,K] for each t [B,1,1,1]: [B,1,1,K]. */
 struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value *table,
                                     struct ddpm_value *t);
 /* Σ_i rows[b][columns[i]]·inputs[i] over the inputs that are not NULL, clamped to [-1,1] if `clip`.
- * All have one shape. Written into `into`, which may be one of the inputs, or, where that is NULL,
- * into a fresh value of `dtype`. */
+ * All have the same shape. Written to `into`, which may be one of the inputs, or, if that is NULL,
+ * to a new value of `dtype`. */
 struct ddpm_value *ddpm_combine(struct ddpm_graph *graph, struct ddpm_value *rows,
                                 const int columns[DDPM_COMBINED],
                                 struct ddpm_value *const inputs[DDPM_COMBINED], bool clip,
                                 enum ddpm_dtype dtype, struct ddpm_value *into);
-/* Of a and b, picture by picture, what is nearer to x. */
+/* For each picture, whichever of a and b is nearer to x. */
 struct ddpm_value *ddpm_nearest(struct ddpm_graph *graph, struct ddpm_value *x,
                                 struct ddpm_value *a, struct ddpm_value *b);
-/* Clip each picture at the quantile of its magnitudes, and scale it into [-1,1]. */
+/* Clip each picture at the quantile of its absolute values, and scale it to [-1,1]. */
 struct ddpm_value *ddpm_threshold(struct ddpm_graph *graph, struct ddpm_value *x, double quantile);
-/* mask·a + (1-mask)·b, one mask value per pixel. Written into `into`, which may be a or b, or,
- * where that is NULL, into a fresh value. */
+/* mask·a + (1-mask)·b, one mask value per pixel. Written to `into`, which may be a or b, or, if
+ * that is NULL, to a new value. */
 struct ddpm_value *ddpm_blend(struct ddpm_graph *graph, struct ddpm_value *mask,
                               struct ddpm_value *a, struct ddpm_value *b, struct ddpm_value *into);
 struct ddpm_value *ddpm_gradient_norm(struct ddpm_graph *graph, struct ddpm_value *gradients,
@@ -114,16 +114,16 @@ void ddpm_adamw(struct ddpm_graph *graph, struct ddpm_value *gradients, struct d
                 struct ddpm_value *hyper, struct ddpm_value *weights, struct ddpm_value *m,
                 struct ddpm_value *v, struct ddpm_value *ema,
                 const struct ddpm_adamw_options *options);
-/* Of the matrix [rows, …] that these parts of slabs are. */
+/* For the matrix [rows, …] in these ranges of slabs. */
 void ddpm_muon(struct ddpm_graph *graph, struct ddpm_value *gradient, struct ddpm_value *norm,
                struct ddpm_value *hyper, struct ddpm_value *weight, struct ddpm_value *m,
                int64_t rows);
-/* copies = weights, rounded to bf16 as adamw does. */
+/* copies = weights, rounded to bf16 like adamw does. */
 void ddpm_copy_weights(struct ddpm_graph *graph, struct ddpm_value *weights,
                        struct ddpm_value *copies);
 
-/* Gradient rules, by operation; NULL where an operation is not differentiated. Called with a node
- * whose output 0 has a gradient (ddpm_graph_gradient()), a rule appends backward nodes and hands
+/* Gradient rules, by operation; NULL for operations that are not differentiated. Called with a node
+ * whose output 0 has a gradient (ddpm_graph_gradient()), a rule appends backward nodes and passes
  * gradients on (ddpm_graph_add_gradient()). */
 typedef void ddpm_gradient_rule(struct ddpm_graph *graph, const struct ddpm_node *node);
 ddpm_gradient_rule ddpm_conv2d_gradient, ddpm_depthwise_conv2d_gradient, ddpm_group_norm_gradient,

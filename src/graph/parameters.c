@@ -57,7 +57,7 @@ ddpm_status ddpm_parameters_declare(struct ddpm_parameters *parameters,
     return DDPM_OK;
 }
 
-/* Visit every element, with its index in PyTorch's order, [K][C][R][S], and in that of the slab,
+/* Visit every element, with its index in PyTorch's order, [K][C][R][S], and in the slab's,
  * [K][R][S][C]. */
 #define FOR_EACH_ELEMENT(p, torch, place)                                                          \
     for (int64_t k = 0, torch = 0; k < (p)->k; ++k)                                                \
@@ -88,7 +88,7 @@ struct initialization {
     uint32_t sample;
 };
 
-/* Element i in PyTorch's order, elements in a row: four of them share a block, *random. */
+/* Element i in PyTorch's order. Called with consecutive i: four elements share a block, *random. */
 static inline float initial_value(const struct initialization *init, int64_t i, bool first,
                                   struct ddpm_random4 *random)
 {

@@ -1,6 +1,6 @@
-/* The parameters of a network: names and shapes as PyTorch has them, and their place in a slab.
+/* The parameters of a network: PyTorch's names and shapes, and their places in a slab.
  *
- * Weights, gradients, AdamW's two moments and the EMA are one slab each, all laid out alike:
+ * Weights, gradients, AdamW's two moments and the EMA are one slab each, all with the same layout:
  * parameter i starts at element items[i].offset, on a 64-byte boundary; the gaps are zero and stay
  * zero. Inside, a parameter is [K,R,S,C] (see kernels/kernels.h), while PyTorch's element order is
  * [K,C,R,S]; the two agree for vectors and matrices. */
@@ -30,21 +30,22 @@ struct ddpm_parameters {
     int64_t slab_count; /* elements of a slab, gaps included */
 };
 
-/* Find `wanted->name`, or add a copy of *wanted and give it a place. A parameter that is there with
- * another shape is DDPM_ERROR_MISMATCH. *index receives its index. */
+/* Find `wanted->name`, or add a copy of *wanted and give it a place. DDPM_ERROR_MISMATCH if the
+ * parameter exists with another shape. *index receives its index. */
 ddpm_status ddpm_parameters_declare(struct ddpm_parameters *parameters,
                                     const struct ddpm_parameter *wanted, size_t *index);
 
-/* Index of a name, or count when there is none. */
+/* Index of a name, or count if there is none. */
 size_t ddpm_parameters_find(const struct ddpm_parameters *parameters, const char *name);
 
 /* Elements of one parameter. */
 int64_t ddpm_parameter_count(const struct ddpm_parameter *parameter);
 
-/* Elements of all parameters, gaps not counted. */
+/* Elements of all parameters, without the gaps. */
 int64_t ddpm_parameters_total(const struct ddpm_parameters *parameters);
 
-/* Copy one parameter between PyTorch's order (`dense`) and its place in a host fp32 slab. */
+/* Copy one parameter between PyTorch's order (`dense`) and its place in an fp32 slab on the
+ * host. */
 void ddpm_parameter_to_slab(const struct ddpm_parameter *parameter, const float *dense,
                             float *slab);
 void ddpm_parameter_from_slab(const struct ddpm_parameter *parameter, const float *slab,

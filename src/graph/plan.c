@@ -1,4 +1,4 @@
-/* The plan: which memory every value has, which kernel serves every node.
+/* The plan: the memory of every value and the kernel of every node.
  *
  *   1. concatenations copy nothing where an input of theirs can be put inside their output
  *   2. kernels are chosen and prepared, which tells how much scratch each needs
@@ -12,7 +12,7 @@
 #include "graph/aside.h"
 #include "graph/graph.h"
 
-/* The value whose storage a value lies in, through views and concatenations. */
+/* The value that owns a value's storage, through views and concatenations. */
 static struct ddpm_value *base_of(struct ddpm_value *value)
 {
     while (value->view_of)
@@ -48,7 +48,7 @@ static void place_inside_concatenations(struct ddpm_graph *graph)
     }
 }
 
-/* Views made by differentiation inherit the stride that their base has now. */
+/* Views made by differentiation inherit their base's current stride. */
 static void settle_views(struct ddpm_graph *graph)
 {
     for (size_t i = 0; i < graph->value_count; ++i)
@@ -122,8 +122,8 @@ static void find_lifetimes(struct ddpm_graph *graph)
         }
 }
 
-/* Does the node read the storage of input `k` through another input too, one that its output must
- * not overwrite? */
+/* Does the node also read the storage of input `k` through another input, which its output must not
+ * overwrite? */
 static bool read_twice(const struct ddpm_node *node, int k)
 {
     const unsigned in_place = ddpm_op_info[node->op].in_place;
@@ -254,7 +254,7 @@ static void find_parts(struct ddpm_graph *graph)
     }
 }
 
-/* Whose weights every node reads: those of its first parameter. */
+/* Which weights each node reads: those of its first parameter. */
 static void find_uses(struct ddpm_graph *graph)
 {
     for (size_t i = 0; i < graph->node_count; ++i) {
@@ -266,7 +266,7 @@ static void find_uses(struct ddpm_graph *graph)
     }
 }
 
-/* Steps 1 to 4 without memory. */
+/* Steps 1 to 4 without allocating memory. */
 static ddpm_status lay_out(struct ddpm_graph *graph)
 {
     struct ddpm_plan *plan = &graph->plan;

@@ -6,23 +6,23 @@
 
 #include "core/error.h"
 
-/* A stretch of memory needed from node `first` to node `last`, both included. */
+/* A block of memory needed from node `first` to node `last`, inclusive. */
 struct ddpm_storage {
     size_t bytes;
     int first, last;
     size_t offset; /* result */
 };
 
-/* What steps 1 to 4 of plan.c have found out. */
+/* The result of steps 1 to 4 of plan.c. */
 struct ddpm_plan {
-    /* Those of the values first, then every node's scratch, then its packed form. */
+    /* First the values' storage, then the nodes' scratch, then their packed weights. */
     struct ddpm_storage *storages;
     int count;
-    int scratch, packed; /* where the nodes' begin */
+    int scratch, packed; /* where these start */
 };
 
-/* Give every storage an offset so that no two that are needed at the same time overlap: largest
- * first, each at the lowest offset that fits. *arena_bytes receives the end. */
+/* Give every storage an offset so that no two needed at the same time overlap: largest first, each
+ * at the lowest offset that fits. *arena_bytes receives the total size. */
 ddpm_status ddpm_place_storages(struct ddpm_storage *storages, size_t count, size_t *arena_bytes);
 
 #endif

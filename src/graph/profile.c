@@ -1,4 +1,4 @@
-/* Timing the calls of a part one by one. */
+/* Timing each call of a part. */
 #include <stdlib.h>
 #include <time.h>
 

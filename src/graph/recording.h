@@ -1,9 +1,9 @@
-/* Running the same calls again and again with one submission each time, where a backend can record
+/* Running the same calls repeatedly, with a single submission each time if the backend can record
  * them (on CUDA: a graph).
  *
- * The first turn runs plainly, so that whatever happens once (packing of weights, loading of
- * kernels) is not recorded; the second is recorded; from then on the recording is replayed. What
- * changes from turn to turn must be an input of the graph, written between turns. */
+ * The first turn runs normally, so that one-time work (packing weights, loading kernels) is not
+ * recorded. The second is recorded, and later turns replay the recording. Whatever changes from
+ * turn to turn must be an input of the graph, written between turns. */
 #ifndef DDPM_GRAPH_RECORDING_H
 #define DDPM_GRAPH_RECORDING_H
 
@@ -15,7 +15,7 @@ struct ddpm_recording {
     void *handle;
 };
 
-/* One turn; `submit` runs calls on the device and does nothing else. */
+/* Run one turn. `submit` runs calls on the device and does nothing else. */
 ddpm_status ddpm_recording_run(struct ddpm_recording *recording, struct ddpm_device *device,
                                ddpm_status (*submit)(void *user), void *user);
 void ddpm_recording_release(struct ddpm_recording *recording, struct ddpm_device *device);

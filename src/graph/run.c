@@ -11,7 +11,7 @@ bool ddpm_graph_repacks(const struct ddpm_graph *graph, const struct ddpm_node *
     return graph->repack && node->use >= 0 && !graph->uses[node->use].set->frozen;
 }
 
-/* Pack what reads the sets whose bit is in `uses`. */
+/* Pack the calls that read the sets whose bit is in `uses`. */
 static ddpm_status pack(struct ddpm_graph *graph, unsigned uses)
 {
     for (size_t i = 0; i < graph->node_count; ++i) {
@@ -67,8 +67,8 @@ ddpm_status ddpm_graph_run(struct ddpm_graph *graph, int part)
     return ddpm_graph_join_asides(graph, part);
 }
 
-/* First picture of a tensor that holds a number that is not finite, or -1. Tensors of parameters (n
- * = output channels) and slabs have no pictures: 0 stands for "somewhere". */
+/* The first picture in a tensor with a value that is not finite, or -1. Tensors of parameters (n =
+ * output channels) and slabs have no pictures: 0 then means "somewhere". */
 static ddpm_status find_bad_picture(struct ddpm_device *device, const struct ddpm_tensor *tensor,
                                     int64_t *picture)
 {
@@ -91,7 +91,7 @@ static ddpm_status find_bad_picture(struct ddpm_device *device, const struct ddp
     return status;
 }
 
-/* A sum for a frozen parameter, which nobody reads and nobody has zeroed. */
+/* An accumulated gradient of a frozen parameter, which nothing reads and nothing has zeroed. */
 static bool is_discarded(const struct ddpm_node *node, int k)
 {
     return node->out[k] && node->out[k]->kind == DDPM_VALUE_TEMPORARY &&

@@ -1,18 +1,18 @@
-/* A backend: where tensors live and which kernel serves each operation. */
+/* A backend: where tensors live and which kernel runs each operation. */
 #ifndef DDPM_KERNELS_BACKEND_H
 #define DDPM_KERNELS_BACKEND_H
 
 #include "kernels/kernels.h"
 
-/* Events that mark downloads in turn. One that is used again marks a later download, which covers
+/* Events that mark downloads, used in turn. A reused event marks a later download, which implies
  * the earlier one. */
 #define DDPM_LATE_DOWNLOADS 4
 
 struct ddpm_device_options {
     int threads;       /* 0: all processors */
     int index;         /* which accelerator */
-    const char *level; /* CPU level to force ("avx2", …), NULL: best */
-    bool direct;       /* convolutions computed directly, no Winograd */
+    const char *level; /* CPU level to use ("avx2", …), NULL: best */
+    bool direct;       /* compute convolutions directly, without Winograd */
 };
 
 struct ddpm_backend;
@@ -22,46 +22,45 @@ struct ddpm_device {
     const struct ddpm_backend *backend;
     int threads;
     bool direct;
-    enum ddpm_dtype preferred; /* activations under precision auto */
+    enum ddpm_dtype preferred; /* dtype of activations for precision auto */
     char description[160];     /* "CPU, avx2, 2 threads" */
 };
 
 struct ddpm_backend {
     const char *name;
-    bool host_memory;        /* tensors lie in memory that the host reads and writes */
-    bool reads_bf16_weights; /* bf16 convolutions gain by a bf16 copy of their weights (ops.inc) */
+    bool host_memory;        /* tensors are in memory that the host can read and write */
+    bool reads_bf16_weights; /* bf16 convolutions are faster with a bf16 copy of their weights
+                                (ops.inc) */
     ddpm_status (*open)(const struct ddpm_device_options *options, struct ddpm_device **out);
     void (*close)(struct ddpm_device *device);
 
     /* Zeroed memory, aligned to DDPM_ALIGNMENT. */
     ddpm_status (*allocate)(struct ddpm_device *device, size_t bytes, const char *what, void **out);
     void (*release)(struct ddpm_device *device, void *memory);
-    /* Bytes that can still be allocated; 0 when the backend cannot tell. */
+    /* Bytes that can still be allocated; 0 if the backend cannot tell. */
     size_t (*available)(struct ddpm_device *device);
 
-    /* All are ordered with the kernels. upload may return before the copy is done, but has taken
-     * `from` by then; download waits. */
+    /* All are ordered with the kernels. upload may return before the copy is done, but no longer
+     * needs `from`; download waits. */
     ddpm_status (*upload)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
     ddpm_status (*download)(struct ddpm_device *device, void *to, const void *from, size_t bytes);
-    /* download in two halves, so that the host need not wait. NULL where download() does not wait
-     * for anything.
-     * begin: queues the copy into `to`, memory of allocate_host(), and returns with a ticket.
-     * end:   waits until the copy of this ticket, and every one begun before it, has arrived. A
-     *        ticket need not be given back. */
+    /* download in two halves, so that the host need not wait. NULL if download() never waits.
+     * begin: queues the copy into `to`, memory from allocate_host(), and returns a ticket.
+     * end:   waits until the copy with this ticket, and every one started before it, has arrived.
+     *        A ticket need not be returned. */
     ddpm_status (*download_begin)(struct ddpm_device *device, void *to, const void *from,
                                   size_t bytes, uint64_t *ticket);
     ddpm_status (*download_end)(struct ddpm_device *device, uint64_t ticket);
-    /* Copy much out while later calls run; one snapshot at a time. NULL where download() does not
-     * wait for anything.
-     * begin: `count` pieces of `bytes` each, as they are after the calls queued so far, are copied
-     *        on the device and from there into `to`, memory of allocate_host(). Returns without
-     *        waiting; what is queued from now on may overwrite the pieces. Called by the thread
-     *        that uses the device, not while recording. DDPM_ERROR_MEMORY where the device has no
-     *        room for the copy: nothing has happened, and download() serves. The room is kept for
-     *        the next snapshot; available() counts it as free, and an allocation that needs it
-     *        gets it.
-     * end:   waits until `to` is whole. Called by any one thread, whatever others do with the
-     *        device. */
+    /* Copy a lot of data to the host while later calls run; one snapshot at a time. NULL if
+     * download() never waits.
+     * begin: copies `count` pieces of `bytes` each, as they are after the calls queued so far, on
+     *        the device and from there into `to`, memory from allocate_host(). Returns without
+     *        waiting; calls queued from now on may overwrite the pieces. Call it on the thread that
+     *        uses the device, not while recording. DDPM_ERROR_MEMORY if the device has no room for
+     *        the copy: nothing has happened; use download() instead. The room is kept for the next
+     *        snapshot; available() counts it as free, and an allocation that needs it gets it.
+     * end:   waits until `to` is complete. Any single thread may call it, whatever others do with
+     *        the device. */
     ddpm_status (*snapshot_begin)(struct ddpm_device *device, void *const to[], void *const from[],
                                   int count, size_t bytes);
     ddpm_status (*snapshot_end)(struct ddpm_device *device);
@@ -69,12 +68,13 @@ struct ddpm_backend {
     ddpm_status (*zero)(struct ddpm_device *device, void *to, size_t bytes);
     ddpm_status (*synchronize)(struct ddpm_device *device);
 
-    /* The first row that supports the call, or NULL. `call` has op, attributes, shapes. */
+    /* The first row of the table that supports the call, or NULL. `call` has op, attributes,
+     * shapes. */
     const struct ddpm_kernel *(*find_kernel)(struct ddpm_device *device,
                                              const struct ddpm_call *call);
 
-    /* Record the calls made between begin and end, and replay them with one submission. NULL where
-     * there is no such thing. */
+    /* Record the calls made between begin and end, and replay them with one submission. NULL if the
+     * backend cannot. */
     ddpm_status (*record_begin)(struct ddpm_device *device);
     ddpm_status (*record_end)(struct ddpm_device *device, void **recording);
     ddpm_status (*replay)(struct ddpm_device *device, void *recording);
@@ -92,8 +92,8 @@ struct ddpm_backend {
     ddpm_status (*allocate_host)(struct ddpm_device *device, size_t bytes, void **out);
     void (*release_host)(struct ddpm_device *device, void *memory);
 
-    /* Measure the peak of multiply-adds (×2) of numbers of `dtype`, summed in fp32, and of memory,
-     * per second. NULL: not known. */
+    /* Measure the peak rates per second: of operations (two per multiply-add) on `dtype`, summed in
+     * fp32, and of memory bytes. NULL: not known. */
     ddpm_status (*measure_peak)(struct ddpm_device *device, enum ddpm_dtype dtype, double *flops,
                                 double *bytes_per_second);
 };
@@ -101,13 +101,13 @@ struct ddpm_backend {
 extern const struct ddpm_backend ddpm_backend_ref;
 extern const struct ddpm_backend ddpm_backend_cpu;
 
-/* Open a device by its name: "cpu", "ref", "cuda", "cuda:1", or "auto" (an accelerator when there
- * is one, else the CPU; says which through the log). */
+/* Open a device by its name: "cpu", "ref", "cuda", "cuda:1", or "auto" (an accelerator if there is
+ * one, else the CPU; logs which). */
 ddpm_status ddpm_device_open(const char *name, const struct ddpm_device_options *options,
                              struct ddpm_device **out);
 void ddpm_device_close(struct ddpm_device **device);
 
-/* Bytes that can still be allocated; 0 when that is not known. */
+/* Bytes that can still be allocated; 0 if not known. */
 size_t ddpm_device_available(struct ddpm_device *device);
 
 /* A backend may live in a shared library of its own, loaded at run time (plugin.c): it exports

@@ -1,4 +1,4 @@
-/* The table of backends, and opening a device by its name. The names of one kind:
+/* The table of backends, and opening a device by its name. Names have one of these forms:
  *
  *     cpu | ref | check | cuda | cuda:N | auto */
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "kernels/check.h"
 #include "kernels/plugin.h"
 
-/* A row either names its table or loads it. */
+/* A row either points to its table or loads it. */
 struct backend_row {
     const char *name;
     const struct ddpm_backend *backend;

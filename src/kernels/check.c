@@ -31,7 +31,8 @@ struct check_device {
     struct wrapper *wrappers;
 };
 
-/* 32 bits that are a quiet NaN as fp32, twice over one as fp64; their upper half is one as bf16. */
+/* 32 bits that are a quiet NaN in fp32; twice in a row they are one in fp64; their upper half is
+ * one in bf16. */
 #define STALE 0x7fd5deadu
 #define STALE_BF16 ((uint16_t)0x7fd5u)
 
@@ -132,7 +133,7 @@ static bool any_stale(const struct ddpm_tensor *t)
     return false;
 }
 
-/* `discarded`: bits of the outputs that are not looked at. */
+/* `discarded`: bits of the outputs that are not checked. */
 static ddpm_status check_outputs(const struct ddpm_call *call, bool finite, unsigned discarded)
 {
     for (int o = 0; o < ddpm_op_info[call->op].outputs; ++o) {
@@ -183,7 +184,8 @@ static ddpm_status check_run(const struct ddpm_call *call)
     const struct ddpm_op_info *info = &ddpm_op_info[call->op];
     struct ddpm_call inner = inner_call(call);
     uint64_t hashes[DDPM_MAX_INPUTS];
-    unsigned discarded = 0; /* sums onto what nobody wrote: gradients of frozen parameters */
+    unsigned discarded =
+        0; /* sums added to memory that nothing wrote: gradients of frozen parameters */
     bool finite = true;
     for (int i = 0; i < info->inputs; ++i) {
         hashes[i] = hash_tensor(&call->in[i]);

@@ -1,4 +1,5 @@
-/* The `check` backend: runs another one, and watches that its kernels keep the rules of ops.inc. */
+/* The `check` backend: runs another backend and checks that its kernels follow the rules of
+ * ops.inc. */
 #ifndef DDPM_KERNELS_CHECK_H
 #define DDPM_KERNELS_CHECK_H
 

@@ -1,5 +1,5 @@
-/* Memory of the backends that compute on the host: the members of struct ddpm_backend, see there.
- * Kernels run where they are called, so everything is ordered already. */
+/* Memory functions of the backends that compute on the host: members of struct ddpm_backend, see
+ * there. Kernels run synchronously, so everything is ordered already. */
 #ifndef DDPM_KERNELS_HOST_MEMORY_H
 #define DDPM_KERNELS_HOST_MEMORY_H
 
@@ -14,7 +14,7 @@ ddpm_status ddpm_host_copy(struct ddpm_device *device, void *to, const void *fro
 ddpm_status ddpm_host_zero(struct ddpm_device *device, void *to, size_t bytes);
 ddpm_status ddpm_host_synchronize(struct ddpm_device *device);
 
-/* These members, for the initialiser of a backend. */
+/* These members, for a backend's initialiser. */
 #define DDPM_HOST_MEMORY_ROWS                                                                      \
     .host_memory = true, .allocate = ddpm_host_allocate, .release = ddpm_host_release,             \
     .available = ddpm_host_available, .upload = ddpm_host_copy, .download = ddpm_host_copy,        \

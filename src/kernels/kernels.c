@@ -1,4 +1,4 @@
-/* The operations' names and arities, and what a call costs at least. */
+/* The operations' names and arities, and the cost of a call. */
 #include "kernels/kernels.h"
 
 const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT] = {
@@ -17,7 +17,7 @@ static int combined(const struct ddpm_call *call)
     return present;
 }
 
-/* What ops.inc says, and what depends on the attributes. */
+/* The rules in ops.inc, and those that depend on the attributes. */
 static double flops_per_element(const struct ddpm_call *call)
 {
     const int flops = ddpm_op_info[call->op].flops;
@@ -106,7 +106,7 @@ double ddpm_call_bytes(const struct ddpm_call *call)
     const struct ddpm_op_info *info = &ddpm_op_info[call->op];
     double bytes = 0;
     for (int i = 0; i < info->inputs; ++i)
-        if (i != 1 || !ddpm_call_copy(call)) /* it is read in the place of the weights */
+        if (i != 1 || !ddpm_call_copy(call)) /* the copy is read instead of the weights */
             bytes += tensor_bytes(&call->in[i]);
     for (int o = 0; o < info->outputs; ++o)
         bytes += tensor_bytes(&call->out[o]) * (info->accumulates >> o & 1 ? 2 : 1);

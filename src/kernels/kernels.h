@@ -1,18 +1,18 @@
-/* Kernels: the conventions, the attributes of a call, and the row of a backend's table. What each
- * operation computes, on which shapes, and what may alias, is in ops.inc, the one list of them.
+/* Kernels: the conventions, the attributes of a call, and the row of a backend's table. ops.inc is
+ * the list of operations: what each computes, on which shapes, and what may alias.
  *
  *   B  images     C  channels           R  kernel height     T  timesteps
  *   H  height     K  output channels    S  kernel width      F  features
  *   W  width                                                 N  elements of a slab
  *
  * Activations are NHWC ([B,H,W,C], pixel_stride ≥ C), of the compute dtype: fp32 or bf16, fp64 in
- * the reference backend. Every kernel honours the pixel_stride of every activation, in and out.
- * Parameters, their gradients, statistics and losses are fp32 (fp64 when the activations are) and
+ * the reference backend. Every kernel respects the pixel_stride of every activation, in and out.
+ * Parameters, their gradients, statistics and losses are fp32 (fp64 if the activations are) and
  * dense. An output marked `+=` is added to; every other output is overwritten.
  *
  * Convolution weights are [K,R,S,C], NHWC's natural order; PyTorch's are [K,C,R,S], and
- * graph/parameters.h converts when they are loaded and saved. Depthwise weights are [1,R,S,C]. A
- * linear layer is a 1×1 convolution on [B,1,1,F]. */
+ * graph/parameters.h converts them when they are loaded and saved. Depthwise weights are [1,R,S,C].
+ * A linear layer is a 1×1 convolution on [B,1,1,F]. */
 #ifndef DDPM_KERNELS_KERNELS_H
 #define DDPM_KERNELS_KERNELS_H
 
@@ -49,12 +49,13 @@ enum ddpm_hyper {
     DDPM_HYPER_COUNT
 };
 
-/* What adamw does with 16 neighbours of a slab, of one parameter always, or of the gap behind it.
- */
+/* What adamw does with 16 adjacent elements of a slab. They always belong to one parameter, or the
+ * gap after it. */
 enum ddpm_adamw_rule { DDPM_RULE_DECAYS = 1, DDPM_RULE_STEPS = 2 };
 #define DDPM_RULE_ELEMENTS 16
 
-/* Muon's iterations, their coefficients, and its steps' root mean square beside AdamW's. */
+/* Muon's iterations, their coefficients, and the root mean square of its steps relative to
+ * AdamW's. */
 #define DDPM_MUON_ITERATIONS 5
 #define DDPM_MUON_A 3.4445
 #define DDPM_MUON_B (-4.7750)
@@ -63,15 +64,15 @@ enum ddpm_adamw_rule { DDPM_RULE_DECAYS = 1, DDPM_RULE_STEPS = 2 };
 
 /* Columns of the coefficients of a learned variance; scale_noise reads the first two. */
 enum ddpm_variance_column {
-    DDPM_VARIANCE_LOWEST, /* of ln variance */
+    DDPM_VARIANCE_LOWEST, /* lower bound of ln variance */
     DDPM_VARIANCE_HIGHEST,
-    DDPM_VARIANCE_MEAN,    /* the step's mean is off by MEAN·(ε̂-ε) */
-    DDPM_VARIANCE_DECODER, /* 1 where the step ends in the picture itself, else 0 */
+    DDPM_VARIANCE_MEAN,    /* the error of the step's mean is MEAN·(ε̂-ε) */
+    DDPM_VARIANCE_DECODER, /* 1 if the step ends in the picture itself, else 0 */
     DDPM_VARIANCE_WEIGHT,  /* of the variational term */
     DDPM_VARIANCE_COLUMNS
 };
 
-/* What a call needs to know beside its tensors; one member per family. All zero where not used. */
+/* Parameters of a call other than its tensors; one member per family. Zero if not used. */
 struct ddpm_attributes {
     int kernel_h, kernel_w, stride, padding; /* convolutions */
     enum ddpm_activation activation;         /* activation; group_norm: applied before */
@@ -84,7 +85,7 @@ struct ddpm_attributes {
     int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */
     bool per_batch;
     int timesteps; /* draw_timesteps: T */
-    int64_t rows;  /* muon: of the matrix */
+    int64_t rows;  /* muon: rows of the matrix */
     int64_t heads; /* attention */
     uint64_t seed; /* draws */
     uint32_t stream;
@@ -98,15 +99,16 @@ struct ddpm_kernel;
  * run(), and never change afterwards. */
 struct ddpm_call {
     enum ddpm_op op;
-    const char *label; /* layer it belongs to: "downs.0.1.block.4" */
+    const char *label; /* the layer it belongs to: "downs.0.1.block.4" */
     const struct ddpm_kernel *kernel;
     struct ddpm_device *device;
     struct ddpm_tensor in[DDPM_MAX_INPUTS];
     struct ddpm_tensor out[DDPM_MAX_OUTPUTS];
     struct ddpm_attributes attributes;
-    bool any_batch; /* the kernel, and so the rounding, must not be chosen by the batch's size */
+    bool any_batch; /* the choice of kernel, and so the rounding, must not depend on the batch size
+                     */
     void *scratch;  /* content lost between calls; aligned to DDPM_ALIGNMENT */
-    void *packed;   /* content kept: the kernel's own form of its weights */
+    void *packed;   /* content kept: the weights in the kernel's own layout */
 
     size_t scratch_bytes;
     size_t packed_bytes;
@@ -116,12 +118,12 @@ struct ddpm_call {
 /* A row of a backend's table. */
 struct ddpm_kernel {
     const char *name; /* "conv2d_winograd_avx2" */
-    /* Can it do this call (shapes, dtypes, attributes)? NULL: every call. */
+    /* Does it support this call (shapes, dtypes, attributes)? NULL: it supports every call. */
     bool (*supports)(const struct ddpm_call *call);
     /* At plan time: set scratch_bytes, packed_bytes, state. May be NULL. No data pointers yet. */
     ddpm_status (*prepare)(struct ddpm_call *call);
-    /* Turn the weights into `packed`: before the first run() and whenever they have changed. NULL
-     * when packed_bytes is 0. */
+    /* Convert the weights into `packed`: before the first run() and whenever they have changed.
+     * NULL if packed_bytes is 0. */
     ddpm_status (*pack)(const struct ddpm_call *call);
     ddpm_status (*run)(const struct ddpm_call *call);
     void (*release)(struct ddpm_call *call); /* frees state; may be NULL */
@@ -136,11 +138,11 @@ struct ddpm_op_info {
 
 extern const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT];
 
-/* The bf16 copy of a convolution's weights; NULL where there is none. */
+/* The bf16 copy of a convolution's weights; NULL if there is none. */
 const struct ddpm_tensor *ddpm_call_copy(const struct ddpm_call *call);
 
-/* What a call costs, for ddpm bench and the plan's summary: operations, a multiply-add being two,
- * counted directly (no discount for Winograd), and the bytes it must move at least. */
+/* The cost of a call, for ddpm bench and the plan's summary: operations, where a multiply-add is
+ * two, counted directly (no discount for Winograd), and the fewest bytes it must move. */
 double ddpm_call_flops(const struct ddpm_call *call);
 double ddpm_call_bytes(const struct ddpm_call *call);
 

@@ -1,4 +1,4 @@
-/* Loading of the CUDA backend's shared library. */
+/* Loading the CUDA backend's shared library. */
 #include "kernels/plugin.h"
 
 #include "core/plugin.h"
@@ -18,7 +18,7 @@ ddpm_status ddpm_plugin_load_cuda(const struct ddpm_backend **out)
     void *library = NULL;
     ddpm_plugin_backend *entry;
     *out = NULL;
-    /* Never closed: devices and their threads may outlive any one user of it. */
+    /* Never closed: devices and their threads may outlive any single user. */
     DDPM_TRY(ddpm_plugin_open(&cuda, &library));
     DDPM_TRY(ddpm_plugin_find(&cuda, library, "ddpm_cuda_backend", &entry));
     *out = entry(DDPM_PLUGIN_ABI, &host);

@@ -1,5 +1,5 @@
-/* Finding a run's newest checkpoint, also where `latest` is no link: on file systems that have
- * none, and in copies that followed links, turned them into text or left them out. */
+/* Finding a run's newest checkpoint, even if `latest` is not a link: some file systems have no
+ * links, and some copies follow links, turn them into text or drop them. */
 #include "model/checkpoint_find.h"
 
 #include <errno.h>
@@ -17,11 +17,11 @@
 const char *const ddpm_checkpoint_files[DDPM_CHECKPOINT_MOST_FILES] = {
     "model.safetensors", "ema.safetensors", "optimizer.safetensors", "ema-second.safetensors"};
 
-/* A name in a text file `latest` is shorter than this. */
+/* The name in a text file `latest` must be shorter than this. */
 enum { NAME_BYTES = DDPM_CHECKPOINT_NAME_BYTES };
 
 struct candidate {
-    int rank; /* 2: named by a text file `latest`, 1: others, 0: half in place */
+    int rank; /* 2: named by a text file `latest`, 1: others, 0: temporary name */
     int64_t step;
     const char *name;
 };
@@ -44,12 +44,13 @@ int64_t ddpm_checkpoint_number(const char *name)
     return number;
 }
 
-/* The folder itself: what `latest` leads to may change meanwhile, and all files must be of the same
+/* Resolve to the folder itself: `latest` may change meanwhile, and all files must be from the same
  * checkpoint. */
 static ddpm_status settle(const char *path, char *folder, size_t bytes)
 {
     char *real = realpath(path, NULL);
-    if (!real && errno == ENAMETOOLONG) /* the working directory lies too deep; `path` may serve */
+    if (!real &&
+        errno == ENAMETOOLONG) /* the working directory is too deep; `path` may still work */
         return ddpm_path_format(folder, bytes, "%s", path);
     if (!real)
         return ddpm_raise_errno("%s: cannot be found", path);
@@ -75,7 +76,7 @@ static ddpm_status check_whole(const char *folder, int64_t *step)
     return status;
 }
 
-/* The name of a checkpoint that a text file holds; "" for anything else. */
+/* The checkpoint's name in a text file; "" for any other content. */
 static void read_name(const char *path, char name[NAME_BYTES])
 {
     void *text;
@@ -111,8 +112,8 @@ void ddpm_checkpoint_pointed(const char *checkpoints, const char *pointer, char 
         name[0] = 0;
 }
 
-/* A folder `latest` is what a copy that followed the link has made of it: a checkpoint like the
- * others, of the step that its state.json tells. */
+/* A folder `latest` comes from a copy that followed the link. It is a checkpoint like the others;
+ * its step is in its state.json. */
 static int64_t step_of_folder(const char *path)
 {
     json_t *state;
@@ -138,7 +139,7 @@ static int newest_first(const void *a, const void *b)
     return strcmp(y->name, x->name); /* step-… before latest */
 }
 
-/* Fill `list` (room for `count`) with what may be a checkpoint, in the order to look at it. */
+/* Fill `list` (room for `count`) with possible checkpoints, in the order to try them. */
 static size_t sort_candidates(struct candidate *list, char *const *names, size_t count,
                               const char *checkpoints)
 {
@@ -163,7 +164,7 @@ static size_t sort_candidates(struct candidate *list, char *const *names, size_t
     return found;
 }
 
-/* The first whole one of the list. */
+/* The first complete one in the list. */
 static ddpm_status choose(const struct candidate *list, size_t count, const char *checkpoints,
                           char *folder, size_t bytes)
 {
@@ -208,13 +209,13 @@ ddpm_status ddpm_checkpoint_any(const char *run, bool *any)
     if (!ddpm_path_is_directory(checkpoints))
         return DDPM_OK;
     DDPM_TRY(ddpm_directory_list(&names, &count, checkpoints));
-    for (size_t i = 0; i < count; ++i) /* a link to nothing is one too: of something lost */
+    for (size_t i = 0; i < count; ++i) /* a dangling link is one too: its target was lost */
         *any |= strncmp(names[i], "step-", 5) == 0 || strcmp(names[i], "latest") == 0;
     ddpm_names_free(names, count);
     return DDPM_OK;
 }
 
-/* Of a text file RUN/checkpoints/latest: the checkpoint beside it. */
+/* For a text file RUN/checkpoints/latest: the checkpoint that it names. */
 static ddpm_status follow_text(const char *path, char *folder, size_t bytes)
 {
     char name[NAME_BYTES], beside[PATH_MAX];

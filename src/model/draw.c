@@ -1,4 +1,4 @@
-/* Drawing with a planned sampler: the turns of every batch, and what becomes of x. */
+/* Drawing with a planned sampler: run the turns for every batch and return x. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 struct drawing {
     struct ddpm_sampler *sampler;
     struct ddpm_draw draw;
-    uint8_t *bytes; /* where the pictures go: one of the two */
+    uint8_t *bytes; /* the output is either bytes or values */
     float *values;
 };
 
@@ -62,7 +62,7 @@ static ddpm_status write_rows(struct ddpm_sampler *s, const struct ddpm_turn *tu
     return ddpm_graph_write(s->graph, s->rows, s->host_rows);
 }
 
-/* x of a plain draw at the first level. */
+/* Start from noise: x at the first level. */
 static ddpm_status start_from_noise(const struct drawing *drawing, int64_t offset)
 {
     struct ddpm_sampler *s = drawing->sampler;
@@ -71,7 +71,7 @@ static ddpm_status start_from_noise(const struct drawing *drawing, int64_t offse
     return ddpm_graph_run(s->graph, s->parts.start);
 }
 
-/* x of a picture that is noised as far as the first turn wants. */
+/* Start from a picture, with noise added to the first turn's level. */
 static ddpm_status start_from_picture(const struct drawing *drawing, int64_t offset)
 {
     struct ddpm_sampler *s = drawing->sampler;
@@ -81,7 +81,7 @@ static ddpm_status start_from_picture(const struct drawing *drawing, int64_t off
     return ddpm_graph_run(s->graph, s->parts.start_picture);
 }
 
-/* x as it begins, and what else the draw is given. */
+/* Set the first x and the draw's other inputs. */
 static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t count)
 {
     struct ddpm_sampler *s = drawing->sampler;
@@ -99,7 +99,7 @@ static ddpm_status read_planar(struct ddpm_sampler *s)
     return DDPM_OK;
 }
 
-/* Tell the callback that a step is done, after so many evaluations of this batch. */
+/* Tell the callback that a step is done, after this many evaluations for this batch. */
 static ddpm_status report(const struct drawing *drawing, const struct ddpm_turn *turn,
                           int64_t evaluations, int64_t offset, int64_t count)
 {

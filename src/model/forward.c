@@ -1,4 +1,4 @@
-/* The forward pass on arrays of the caller's: y = network(x, t). */
+/* The forward pass on the caller's arrays: y = network(x, t). */
 #include <math.h>
 #include <stdlib.h>
 

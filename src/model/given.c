@@ -1,4 +1,4 @@
-/* What a draw is given beside its seed: x at the first level, pictures to begin from, masks. */
+/* Inputs of a draw other than its seed: x at the first level, pictures to start from, masks. */
 #include <math.h>
 #include <string.h>
 
@@ -6,13 +6,13 @@
 #include "model/sampler_state.h"
 #include "tensor/layout.h"
 
-/* Pictures, or masks, of a draw: one for each of its pictures, or one for all. */
+/* Pictures or masks of a draw: one for each of its pictures, or one for all. */
 struct given {
     const char *name; /* in ddpm_draw */
     const float *values;
     size_t count;
     int64_t each;          /* values of one */
-    float lowest, highest; /* that they may have */
+    float lowest, highest; /* allowed values */
 };
 
 static struct given given_init(const struct ddpm_sampler *s, const struct ddpm_draw *draw)
@@ -49,7 +49,8 @@ static ddpm_status check_values(const struct given *given)
     return DDPM_OK;
 }
 
-/* Are they there if the sampler was planned for them, as many as one for all or one each? */
+/* Check that they are given exactly if the sampler was planned for them: one for all, or one
+ * each. */
 static ddpm_status check(const struct given *given, bool planned, int64_t count)
 {
     const int64_t all = count * given->each;

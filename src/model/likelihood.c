@@ -1,4 +1,4 @@
-/* How likely a network holds pictures to be: options, and means over pictures. */
+/* How likely pictures are under a network: options, and means over pictures. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -97,7 +97,7 @@ static ddpm_status check_network(struct ddpm_likelihood *l)
     return DDPM_OK;
 }
 
-/* Which strata are shown together: 0 alone, the others evenly. */
+/* Which strata form a band: 0 alone, the others evenly. */
 static int band_of(const struct ddpm_likelihood *l, int64_t stratum)
 {
     const int64_t others = l->stratum_count - 1;
@@ -142,7 +142,7 @@ static void describe(struct ddpm_likelihood *l)
     result->band_count = (size_t)band_of(l, l->stratum_count - 1) + 1;
 }
 
-/* Everything but memory. */
+/* Everything except memory. */
 static ddpm_status settle(struct ddpm_likelihood *l, const struct ddpm_likelihood_options *given,
                           bool *may_shrink)
 {
@@ -227,7 +227,7 @@ int64_t ddpm_likelihood_count(const struct ddpm_likelihood *l)
     return l->result.pictures;
 }
 
-/* With the `count`-th value. */
+/* Add the `count`-th value. */
 static void run_mean(struct ddpm_running_mean *mean, double value, int64_t count)
 {
     const double ahead = value - mean->mean;

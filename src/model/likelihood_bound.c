@@ -1,5 +1,5 @@
-/* The variational bound of pictures: the network at some timesteps of each, with noise that is a
- * function of (seed, picture, timestep). */
+/* The variational bound of pictures: evaluate the network at some timesteps of each, with noise
+ * that is a function of (seed, picture, timestep). */
 #include "core/random.h"
 #include "diffusion/variance.h"
 #include "model/likelihood_state.h"
@@ -9,7 +9,7 @@ static const double ln_two = 0.69314718055994530942;
 /* Evaluation e of a call: a stratum of a picture. */
 struct evaluation {
     const uint8_t *picture;
-    uint32_t number; /* of the picture, from the first that was ever added */
+    uint32_t number; /* of the picture, counted from the first one added */
     int64_t stratum;
 };
 
@@ -26,7 +26,7 @@ static double value_of(uint8_t byte)
     return (double)byte / 127.5 - 1;
 }
 
-/* Put evaluation `at` at place b of the batch: x_t and what the network is told. */
+/* Put evaluation `at` at place b of the batch: x_t and the time for the network. */
 static void place(struct ddpm_likelihood *l, const struct evaluation *at, int64_t b)
 {
     const uint64_t seed = l->options.seed;
@@ -79,7 +79,7 @@ static double prior_bits(const struct ddpm_likelihood *l, const uint8_t *picture
     return nats / (double)l->values / ln_two;
 }
 
-/* All strata of a picture are known. */
+/* All strata of a picture are done. */
 static ddpm_status finish(struct ddpm_likelihood *l, const uint8_t *picture)
 {
     const double prior = prior_bits(l, picture);

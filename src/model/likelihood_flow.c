@@ -1,5 +1,5 @@
-/* The probability flow of pictures: the network's x̂_0 and Hutchinson's estimate of the trace of its
- * Jacobian, vᵀJv with signs v that stay the same on the whole way (Grathwohl et al. 2019). */
+/* The probability flow of pictures: the network's x̂_0 and Hutchinson's estimate of the trace of
+ * its Jacobian, vᵀJv with random signs v that stay fixed along the path (Grathwohl et al. 2019). */
 #include <math.h>
 #include <stdlib.h>
 
@@ -10,13 +10,13 @@
 
 static const double ln_two = 0.69314718055994530942;
 
-/* A batch on its way. */
+/* A batch along the flow. */
 struct batch {
     struct ddpm_likelihood *likelihood;
-    int64_t first, count; /* number of its first picture; pictures that are not there twice */
+    int64_t first, count; /* number of its first picture; pictures without repeats */
 };
 
-/* Places beyond the last picture hold it again. */
+/* Places beyond the last picture repeat it. */
 static int64_t picture_at(const struct batch *batch, int64_t b)
 {
     return b < batch->count ? b : batch->count - 1;
@@ -43,7 +43,7 @@ static void fill_probes(const struct batch *batch)
             }
 }
 
-/* A byte's value, anywhere in its bin. */
+/* A byte's value, placed uniformly in its bin. */
 static void fill_pictures(const struct batch *batch, int64_t offset, double *x)
 {
     const struct ddpm_likelihood *l = batch->likelihood;
@@ -93,7 +93,8 @@ static ddpm_status denoise(void *user, const struct ddpm_level *level, const dou
         l->host_x[i] = (float)(row.c_in * x[i]);
     for (int64_t k = 0; k < probes; ++k) {
         const float *probe = l->probes + k * l->options.batch * l->values;
-        DDPM_TRY(ddpm_likelihood_answer(l)); /* each time: the backward part uses up its values */
+        DDPM_TRY(ddpm_likelihood_answer(
+            l)); /* each time, since the backward part overwrites the values it needs */
         if (k == 0)
             take_answer(l, &row, x, x0);
         DDPM_TRY(ddpm_likelihood_pull(l, probe));
@@ -102,7 +103,7 @@ static ddpm_status denoise(void *user, const struct ddpm_level *level, const dou
     return ddpm_likelihood_report(l, batch->count * probes);
 }
 
-/* A byte is as likely as its bin, 2/255 wide in every dimension. */
+/* A byte's probability is that of its bin, 2/255 wide in every dimension. */
 static double bits_of(const struct ddpm_likelihood *l, double log_density)
 {
     return -log_density / (double)l->values / ln_two + log2(127.5);

@@ -1,5 +1,5 @@
-/* The network of a likelihood: what it answers, and how a direction of the answer depends on the
- * input. Everything else is arithmetic on the host. */
+/* The network in a likelihood measurement: its answer, and the gradient of the answer along a
+ * direction with respect to the input. Everything else is arithmetic on the host. */
 #include <string.h>
 
 #include "core/memory.h"
@@ -33,7 +33,7 @@ static ddpm_status build(struct ddpm_likelihood *l)
     DDPM_TRY(ddpm_graph_create(network->dtype, &l->graph));
     struct ddpm_graph *g = l->graph;
     g->any_batch = true;
-    weights->frozen = true; /* as this graph is built */
+    weights->frozen = true; /* while this graph is built */
     ddpm_graph_use(g, weights, (int)options->weights);
     l->x = ddpm_graph_input(g, network->dtype, options->batch, options->height, options->width,
                             network->config.network.channels);
@@ -69,8 +69,8 @@ static ddpm_status plan_graph(struct ddpm_likelihood *l, bool may_shrink)
     }
 }
 
-/* Host memory of a picture of the batch: what ddpm_likelihood_plan() allocates, and where the flow
- * goes in doubles (diffusion/probability_flow.c). */
+/* Host memory for one picture of the batch: what ddpm_likelihood_plan() allocates, and the flow's
+ * doubles (diffusion/probability_flow.c). */
 static uint64_t host_bytes(const struct ddpm_likelihood *l)
 {
     const uint64_t values = (uint64_t)l->values, answers = (uint64_t)l->answers;
@@ -112,7 +112,7 @@ ddpm_status ddpm_likelihood_plan(struct ddpm_likelihood *l, bool may_shrink)
     return ddpm_new_array((void **)&l->host_pulled, x, sizeof(float), "gradients");
 }
 
-/* Between floats and a kept value of the compute type. */
+/* Copy between floats and a kept value of the compute type. */
 static ddpm_status write(struct ddpm_likelihood *l, struct ddpm_value *value, const float *from)
 {
     const struct ddpm_tensor *tensor = &value->tensor;
@@ -142,7 +142,7 @@ ddpm_status ddpm_likelihood_answer(struct ddpm_likelihood *l)
     return read(l, l->answer, l->host_answer);
 }
 
-/* The answer's part of a direction; a variance has none. host_answer is read already. */
+/* Set the direction for the answer; variance channels get 0. host_answer has been read already. */
 ddpm_status ddpm_likelihood_pull(struct ddpm_likelihood *l, const float *probe)
 {
     const int64_t channels = l->x->tensor.c, answered = l->answer->tensor.c;

@@ -13,16 +13,16 @@ struct ddpm_forward_plan {
     struct ddpm_graph *graph;
     struct ddpm_value *x, *time, *y;
     enum ddpm_weights which;
-    void *staging; /* host: x and times on their way in, y on its way out */
+    void *staging; /* host: buffer to transfer x, times and y */
 };
 
 struct ddpm_network {
-    /* What it was made from, whole, for ddpm_network_config() and for files. A network reads its
-     * groups network and diffusion, the precision, the seed of its initial weights and, to open a
-     * device of its own, the device. How it is trained is the trainer's. */
+    /* The full configuration that it was made from, for ddpm_network_config() and for files. The
+     * network itself uses the groups network and diffusion, the precision, the seed of its initial
+     * weights and, to open its own device, the device. Training options belong to the trainer. */
     struct ddpm_config config;
-    struct ddpm_weight_set weights;    /* slabs by enum ddpm_weights */
-    struct ddpm_parameter_info *infos; /* the public face of the parameters */
+    struct ddpm_weight_set weights;    /* slabs indexed by enum ddpm_weights */
+    struct ddpm_parameter_info *infos; /* the parameters as the public interface shows them */
     struct ddpm_device *device;
     bool owns_device;
     enum ddpm_dtype dtype; /* of activations */
@@ -32,26 +32,27 @@ struct ddpm_network {
 
 void ddpm_forward_plan_clear(struct ddpm_forward_plan *plan);
 
-/* What a forward pass of this shape takes beside the weights, which the network need not have. */
+/* How much memory a forward pass of this shape needs on top of the weights, which may not be
+ * allocated yet. */
 ddpm_status ddpm_forward_measure(struct ddpm_network *network, int64_t batch, int64_t height,
                                  int64_t width, struct ddpm_memory_plan *out);
 
-/* Channels of the network's result. */
+/* Channels of the network's output. */
 int64_t ddpm_network_out_channels(const struct ddpm_network *network);
 
-/* DDPM_ERROR_ARGUMENT for an enumerator that is not one. */
+/* DDPM_ERROR_ARGUMENT for an unknown enumerator. */
 ddpm_status ddpm_check_weights(enum ddpm_weights which);
 
-/* Allocate the weights of a declared network for values that are about to be read: nothing is
- * initialized. */
+/* Allocate a declared network's weights without initializing them, because they are about to be
+ * read. */
 ddpm_status ddpm_network_allocate_unset(struct ddpm_network *network);
 
 /* DDPM_ERROR_ARGUMENT for NULL, for a network without weights (ddpm_network_declare()), and for an
- * enumerator that is not one. */
+ * unknown enumerator. */
 ddpm_status ddpm_network_check_use(const struct ddpm_network *network, enum ddpm_weights which);
 
-/* Write a host slab as a safetensors file of fp32 tensors in PyTorch's names and shapes; `prefix`
- * stands before every name. Several slabs may go into one file. */
+/* Write host slabs to one safetensors file of fp32 tensors with PyTorch's names and shapes; each
+ * slab's `prefix` goes before its names. */
 struct ddpm_named_slab {
     const char *prefix; /* "" or "exp_avg." */
     const float *slab;  /* host */
@@ -60,17 +61,18 @@ ddpm_status ddpm_slabs_write(const struct ddpm_parameters *parameters,
                              const struct ddpm_named_slab *slabs, size_t count, const char *path,
                              const struct ddpm_safetensors_text *metadata, size_t metadata_count);
 
-/* Does a file hold these very values? For reading back what was written. DDPM_ERROR_IO when it does
+/* Check that a file holds exactly these values, to verify what was written. DDPM_ERROR_IO if
  * not. */
 ddpm_status ddpm_slabs_compare(const struct ddpm_parameters *parameters,
                                const struct ddpm_named_slab *slabs, size_t count, const char *path);
 
-/* Read what ddpm_slabs_write() wrote, or PyTorch: every tensor must be there with its shape and
- * finite, and no other. Of a single slab without prefix the file may have one: wrapped_names.h.
- * DDPM_ERROR_MISMATCH, DDPM_ERROR_NOT_FINITE or DDPM_ERROR_FORMAT name the first that is wrong. */
+/* Read what ddpm_slabs_write() or PyTorch wrote. The file must hold exactly the expected tensors,
+ * each finite and with its shape. For a single slab without a prefix, the file's names may have
+ * one: see wrapped_names.h. DDPM_ERROR_MISMATCH, DDPM_ERROR_NOT_FINITE or DDPM_ERROR_FORMAT name
+ * the first tensor that is wrong. */
 struct ddpm_named_target {
     const char *prefix;
-    float *slab; /* host; gaps are left alone */
+    float *slab; /* host; gaps are not touched */
 };
 ddpm_status ddpm_slabs_read(const struct ddpm_parameters *parameters,
                             const struct ddpm_named_target *targets, size_t count,

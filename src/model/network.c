@@ -27,7 +27,7 @@ void ddpm_device_destroy(struct ddpm_device **device)
         ddpm_device_close(device);
 }
 
-/* The type of activations that the configuration asks for. */
+/* The activation type in the configuration. */
 static enum ddpm_dtype choose_dtype(int precision, const struct ddpm_device *device)
 {
     switch (precision) {

@@ -45,10 +45,10 @@ ddpm_status ddpm_network_save(const struct ddpm_network *network, enum ddpm_weig
     return status;
 }
 
-/* The file of weights and the configuration that belong to what the user named. */
+/* The weights file and the configuration for the path that the user gave. */
 struct location {
     char weights[PATH_MAX];
-    char folder[PATH_MAX]; /* of a checkpoint, "": a bare file */
+    char folder[PATH_MAX]; /* of the checkpoint; "": a bare file */
     char config[PATH_MAX]; /* "": none found */
 };
 
@@ -57,14 +57,14 @@ static const char *weights_file(enum ddpm_weights which)
     return which == DDPM_WEIGHTS_EMA ? "ema.safetensors" : "model.safetensors";
 }
 
-/* Are a checkpoint's weights what its state.json says? */
+/* Do a checkpoint's weights match its state.json? */
 static ddpm_status check_weights(const struct location *found, enum ddpm_weights which)
 {
     char path[PATH_MAX];
     json_t *state;
     DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/state.json", found->folder));
     if (!ddpm_path_exists(path))
-        return DDPM_OK; /* weights and a configuration that somebody put together */
+        return DDPM_OK; /* no state.json: somebody put weights and a configuration together */
     DDPM_TRY(ddpm_json_read(&state, path));
     ddpm_status status = ddpm_file_check(state, found->folder, weights_file(which));
     json_decref(state);
@@ -92,8 +92,8 @@ static ddpm_status locate(const char *path, enum ddpm_weights which, struct loca
     return DDPM_OK;
 }
 
-/* The configuration in force: that of the files, else the caller's; the group run is the caller's
- * where there is one. */
+/* The configuration to use: the files', else the caller's. The group run comes from the caller's,
+ * if given. */
 static ddpm_status effective_config(const struct location *found, const struct ddpm_config *config,
                                     struct ddpm_config **out)
 {
@@ -112,7 +112,7 @@ static ddpm_status effective_config(const struct location *found, const struct d
     return status;
 }
 
-/* Read the weights of one kind, into both slots of a network whose weights are not set yet. */
+/* Read one kind of weights into both slots of a network whose weights are not set yet. */
 static ddpm_status load_both(struct ddpm_network *network, enum ddpm_weights which,
                              const char *path)
 {

@@ -1,8 +1,8 @@
-/* Samplers: a chain is planned once and draws as often as wanted.
+/* Samplers: plan a chain once, then draw as often as you like.
  *
- * What a turn computes is arithmetic on the host (diffusion/sampler.h); here it becomes a row of
- * coefficients and the parts of a graph (sampler_graph.c). Picture k draws its noise from (seed,
- * stream, turns left, k), so it is the same in whatever batch it is drawn. */
+ * diffusion/sampler.h computes on the host what each turn does. Here a turn becomes a row of
+ * coefficients and parts of a graph (sampler_graph.c). Picture k takes its noise from (seed,
+ * stream, turns left, k), so it is the same in any batch. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static int64_t even_batch(int64_t pictures)
     return batches ? (pictures + batches - 1) / batches : LARGEST_BATCH;
 }
 
-/* The place of a name in the table, or of "auto" behind its end. */
+/* The index of a name in the table, or DDPM_SAMPLER_AUTO for "auto". */
 static ddpm_status sampler_by_name(const char *name, int *out)
 {
     const struct ddpm_sampler_kind *kind;
@@ -44,8 +44,8 @@ static ddpm_status spacing_by_name(const char *name, int *out)
     return DDPM_OK;
 }
 
-/* The chain as it begins. Only where a sampler that draws noise was named it is refused for an
- * inversion. */
+/* Apply `from`, `invert` and `mask` to the chain. For an inversion, a configured sampler that draws
+ * noise is replaced by ddim; one named by the caller is an error. */
 static ddpm_status give(struct ddpm_sampler *sampler)
 {
     struct ddpm_sampler_options *options = &sampler->options;
@@ -63,8 +63,8 @@ static ddpm_status give(struct ddpm_sampler *sampler)
     return DDPM_OK;
 }
 
-/* The configured chain with the options over it, or theirs alone; the options are then what is in
- * force. */
+/* Choose the chain: the configured one with the options on top, or the options' own. Then store
+ * what is used in the options. */
 static ddpm_status choose_chain(struct ddpm_sampler *sampler)
 {
     const struct ddpm_config *config = &sampler->network->config;
@@ -86,7 +86,7 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     wanted.threshold = options->threshold != 0 ? options->threshold : wanted.threshold;
     sampler->chain = ddpm_chain_of(&wanted, &config->diffusion);
     if ((options->from || options->invert) && wanted.sampler == DDPM_SAMPLER_AUTO) {
-        /* Run in part, or backwards: the few steps of `auto` are too coarse. */
+        /* The few steps of `auto` are too coarse to run in part or backwards. */
         wanted.sampler = (int)(sampler->chain.kind - ddpm_samplers);
         sampler->chain = ddpm_chain_of(&wanted, &config->diffusion);
     }
@@ -105,7 +105,7 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     return DDPM_OK;
 }
 
-/* Defaults for what the caller left open. */
+/* Fill in defaults for what the caller left unset. */
 static ddpm_status fill_in_defaults(struct ddpm_sampler *sampler)
 {
     const struct ddpm_diffusion_config *diffusion = &sampler->network->config.diffusion;
@@ -199,7 +199,7 @@ static ddpm_status take_options(struct ddpm_network *network,
     return ddpm_check_weights(sampler->options.weights);
 }
 
-/* Everything but memory. */
+/* Everything except memory. */
 static ddpm_status prepare(struct ddpm_sampler *sampler)
 {
     DDPM_TRY(fill_in_defaults(sampler));

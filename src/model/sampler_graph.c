@@ -8,12 +8,12 @@
  *     keep j        k_j = x̂_0
  *     blend         x = KNOWN·picture + KNOWN_NOISE·z' outside the mask
  *
- * A turn runs one to four of them. Parts that no turn needs are not built. */
+ * A turn runs one to four of these parts. Parts that no turn needs are not built. */
 #include "core/random.h"
 #include "model/sampler_state.h"
 #include "nets/nets.h"
 
-/* What the turns need beside x. */
+/* What the turns need apart from x. */
 struct needs {
     bool x0, out, variance, noise, quiet, keep[DDPM_SAMPLER_SLOTS], blend;
 };
@@ -35,7 +35,7 @@ static struct needs find_needs(const struct ddpm_turns *turns)
     return needs;
 }
 
-/* What a turn combines beside x. */
+/* What a turn combines with x. */
 struct turn_values {
     struct ddpm_value *x0, *out, *variance, *kept[DDPM_SAMPLER_SLOTS];
 };
@@ -58,7 +58,7 @@ static void build_start(struct ddpm_sampler *sampler, const struct ddpm_tensor *
     ddpm_graph_keep(sampler->x);
 }
 
-/* KNOWN·picture + KNOWN_NOISE·z, with normals of that stream. */
+/* KNOWN·picture + KNOWN_NOISE·z, with z from this stream. */
 static struct ddpm_value *build_noised_picture(struct ddpm_sampler *sampler, uint32_t stream,
                                                struct ddpm_value *into)
 {
@@ -70,7 +70,7 @@ static struct ddpm_value *build_noised_picture(struct ddpm_sampler *sampler, uin
     return ddpm_combine(g, sampler->rows, columns, inputs, false, DDPM_F32, into);
 }
 
-/* What a draw is given, and where it begins if that is a picture. */
+/* The inputs of a draw, and its start if that is a picture. */
 static void build_given(struct ddpm_sampler *sampler, const struct needs *needs,
                         const struct ddpm_tensor *shape)
 {
@@ -101,8 +101,8 @@ static void build_evaluation(struct ddpm_sampler *sampler, const struct needs *n
     struct ddpm_network *network = sampler->network;
     struct ddpm_value *x = sampler->x, *rows = sampler->rows;
     const int input_columns[DDPM_COMBINED] = {DDPM_TURN_INPUT};
-    /* the network's result first, whose product is then rounded by itself on a GPU too, as in 0.1
-     */
+    /* the network's output first, so that its product is rounded separately on a GPU too, as in
+     * 0.1 */
     const int x0_columns[DDPM_COMBINED] = {DDPM_TURN_X0_OUT, DDPM_TURN_X0_X};
     sampler->parts.evaluate = ddpm_graph_begin_part(g, "evaluate");
     struct ddpm_value *const only_x[DDPM_COMBINED] = {x};
@@ -113,7 +113,7 @@ static void build_evaluation(struct ddpm_sampler *sampler, const struct needs *n
         .time = ddpm_graph_view(g, rows, DDPM_TURN_TIME, 1),
     };
     made->out = ddpm_net_build(g, &network->config.network, &inputs);
-    if (made->out && made->out->tensor.c > x->tensor.c) { /* the rest is a variance */
+    if (made->out && made->out->tensor.c > x->tensor.c) { /* the other channels are a variance */
         struct ddpm_value *answer = made->out;
         made->out = ddpm_graph_view(g, answer, 0, x->tensor.c);
         made->variance =
@@ -224,7 +224,7 @@ static ddpm_status submit(void *user)
 ddpm_status ddpm_sampler_run_turn(struct ddpm_sampler *sampler, const struct ddpm_turn *turn)
 {
     struct turn_of of = {sampler, turn};
-    DDPM_TRY(ddpm_graph_refresh(sampler->graph)); /* a replay would leave it out */
+    DDPM_TRY(ddpm_graph_refresh(sampler->graph)); /* a replay would skip it */
     struct ddpm_recording *recording =
         &sampler->recordings[turn->evaluate][turn->noise != 0][1 + turn->keep_x0][turn->blend];
     return ddpm_recording_run(recording, sampler->network->device, submit, &of);

@@ -1,4 +1,4 @@
-/* Slabs as safetensors files. */
+/* Slabs in safetensors files. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,7 +112,8 @@ static ddpm_status read_one(const struct ddpm_parameter *p, const struct ddpm_sa
     return status;
 }
 
-/* With every wanted tensor there, the first unwanted one is what makes the count differ. */
+/* Every expected tensor is present, so if the count differs there is an unexpected one: name the
+ * first. */
 static ddpm_status refuse_strangers(const struct ddpm_parameters *parameters,
                                     const struct ddpm_naming *namings, size_t count,
                                     const struct ddpm_safetensors *file, const char *path)
@@ -137,7 +138,7 @@ static ddpm_status refuse_strangers(const struct ddpm_parameters *parameters,
     return DDPM_OK;
 }
 
-/* Weights alone may come from another program; several slabs in a file are ours. */
+/* A file with only weights may come from another program; one with several slabs is ours. */
 static ddpm_status choose_namings(const struct ddpm_parameters *parameters,
                                   const struct ddpm_named_target *targets, size_t count,
                                   const struct ddpm_safetensors *file, const char *path,

@@ -1,14 +1,14 @@
-/* Tensors' names in files of other programs. */
+/* Tensor names in files from other programs. */
 #include "model/wrapped_names.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* A file with many more tensors than the network is none of it, however they are called. */
+/* A file with many more tensors than the network is not its file, whatever their names. */
 enum { MOST_COPIES = 8 };
 
-/* Words that wrappers of parts of a network leave inside of names, and that no module of a network
- * is called. */
+/* Words that wrappers around parts of a network put inside names. No module of our networks has
+ * such a name. */
 static const char *const inner_words[] = {"_orig_mod.", "_fsdp_wrapped_module.",
                                           "_checkpoint_wrapped_module.", "_forward_module."};
 
@@ -22,7 +22,7 @@ static size_t inner_word_at(const char *name)
     return 0;
 }
 
-/* Is `name` the parameter's name but for such words? */
+/* Is `name` the parameter's name, apart from such words? */
 static bool same_inside(const char *name, const char *parameter, bool *any)
 {
     for (bool begins = true;; begins = *name++ == '.', ++parameter) {
@@ -35,14 +35,14 @@ static bool same_inside(const char *name, const char *parameter, bool *any)
     }
 }
 
-/* Where the parameter's name begins in a tensor's name, or NULL: the last place, so that as much as
- * can be belongs to the prefix. */
+/* Where the parameter's name starts in a tensor's name, or NULL. Take the last place, so that the
+ * prefix is as long as possible. */
 static const char *ending(const char *name, const char *parameter, bool *inside)
 {
     const char *found = NULL;
     for (const char *at = name; at; at = strchr(at, '.')) {
         bool any = false;
-        at += at != name; /* behind the point */
+        at += at != name; /* after the dot */
         if (same_inside(at, parameter, &any)) {
             found = at;
             *inside = any;
@@ -88,7 +88,7 @@ bool ddpm_naming_knows(const struct ddpm_naming *naming, const struct ddpm_param
     return false;
 }
 
-/* Of torch.optim.swa_utils.AveragedModel and of ema_pytorch. */
+/* From torch.optim.swa_utils.AveragedModel and ema_pytorch. */
 bool ddpm_naming_is_counter(const struct ddpm_safetensors_tensor *tensor)
 {
     static const char *const counters[] = {"n_averaged", "initted", "step"};
@@ -103,7 +103,7 @@ static const char *shown(const char *prefix)
     return *prefix ? prefix : "no prefix";
 }
 
-/* Take over the prefix of one tensor of the parameter, or compare it with the one found before. */
+/* Store the prefix of a parameter's tensor, or compare it with the one found before. */
 static ddpm_status compare_prefix(const struct ddpm_parameters *parameters, const char *parameter,
                                   const char *name, const char *path, bool *any,
                                   struct ddpm_naming *found)
@@ -116,7 +116,7 @@ static ddpm_status compare_prefix(const struct ddpm_parameters *parameters, cons
     snprintf(prefix, sizeof prefix, "%.*s", (int)(begins - name), name);
     found->inside = found->inside || inside;
     if (*any && ddpm_naming_knows(found, parameters, name))
-        return DDPM_OK; /* one parameter's name may be the end of another's */
+        return DDPM_OK; /* one parameter's name may be a suffix of another's */
     if (*any && strcmp(prefix, found->prefix) != 0)
         return ddpm_raise(DDPM_ERROR_MISMATCH,
                           "%s: the network's tensors have different prefixes, such as %s and %s "

@@ -1,4 +1,4 @@
-# Training pictures that change under a run.
+# Training pictures that change during a run.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -16,15 +16,15 @@ teardown() {
     if [ -n "${pid:-}" ]; then kill -KILL "$pid" 2>/dev/null || true; fi
 }
 
-# start DATA [OPTION…]: a long run that has begun.
+# start DATA [OPTION…]: start a long run and wait for its first step.
 start() {
-    rm -f errors # of the run before: its lines must not be taken for new ones
+    rm -f errors # from the run before: do not mistake its lines for new ones
     "$DDPM" train --data "$@" --out run "${TINY[@]}" --steps 100000000 --save-every 0 --sample-every 0 2> errors &
     pid=$!
     wait_for grep -q "^step 1/" errors
 }
 
-# ended CODE TEXT…: the run ended so.
+# ended CODE TEXT…: check that the run ended with this code and text.
 ended() {
     status=0
     wait "$pid" || status=$?
@@ -33,7 +33,7 @@ ended() {
     fails "$@"
 }
 
-# good: the run has a whole checkpoint of the last row of its log.
+# good: check that the run has a complete checkpoint for the last row of its log.
 good() {
     run "$DDPM" info run/checkpoints/latest
     succeeds
@@ -51,7 +51,7 @@ good() {
         good
         grep -q "^saved step" errors
     done
-    # With the whole file it goes on.
+    # With the complete file the run continues.
     cp "$BATS_FILE_TMPDIR/packed.npy" packed.npy
     run "$DDPM" train --resume --out run --steps $(newest run)
     succeeds

@@ -1,4 +1,4 @@
-# File systems that lack something: links, locks, fsync, mmap. odd_fs.c stands in for them.
+# File systems without links, locks, fsync or mmap, simulated by odd_fs.c.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -10,7 +10,7 @@ setup() {
     pictures=$BATS_FILE_TMPDIR/pictures
 }
 
-# odd VARIABLE=ERROR… COMMAND…: run COMMAND where those calls fail.
+# odd VARIABLE=ERROR… COMMAND…: run COMMAND with these calls failing.
 odd() {
     local set=()
     while [[ $1 == ODD_* ]]; do
@@ -24,7 +24,7 @@ train() {
     odd "$@" "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 4 --save-every 2 --sample-every 0
 }
 
-# lines TEXT: how many lines of the last output have it.
+# lines TEXT: how many lines of the last output contain it.
 lines() {
     grep -c "$1" <<<"$output"
 }
@@ -66,11 +66,12 @@ lines() {
         succeeds
         says "all files are as state.json says"
     done
-    # On a file system that has links it is one again.
+    # On a file system with links it becomes a link again.
     run "$DDPM" train --resume --out run --steps 7
     succeeds
     [ "$(readlink run/checkpoints/latest)" = step-000007 ]
-    # And a run with a link goes on where there is none: its target is not written to.
+    # A run that has a link continues on a file system without links: the link's target is not
+    # overwritten.
     odd ODD_SYMLINK=EPERM "$DDPM" train --resume --out run --steps 8
     succeeds
     [ ! -L run/checkpoints/latest ]
@@ -143,7 +144,7 @@ lines() {
     done
 }
 
-# holds VARIABLE=ERROR…: a second process is refused and told which is the first.
+# holds VARIABLE=ERROR…: a second process fails with an error that names the first.
 holds() {
     rm -rf run errors
     env "$@" LD_PRELOAD="$ODD_FS" "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 100000000 \
@@ -158,7 +159,7 @@ holds() {
     fails 1 "another process" "process $pid on $(hostname)"
     status=$first_status output=$first_output
     fails 1 "another process" "process $pid on $(hostname)"
-    # What the killed one has left is in nobody's way.
+    # What the killed process left behind does not get in the way.
     [ -e run/.lock ]
     odd "$@" "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 1 --sample-every 0
     succeeds
@@ -202,7 +203,7 @@ holds() {
     run "$DDPM" train --resume --out run
     succeeds
     [ ! -e run/.lock ]
-    # A number that another process has by now; a file that was cut; one of another kind.
+    # A process number that has been reused; a truncated file; a file of another kind.
     for note in "pid $$ host $(hostname) started 5 log 5\n" "pid 12" "" "hello\n"; do
         printf "$note" > run/.lock
         odd ODD_FLOCK=ENOSYS ODD_FCNTL=ENOLCK "$DDPM" train --resume --out run
@@ -245,7 +246,7 @@ holds() {
     name=$(printf 'n%.0s' $(seq 300))
     run "$DDPM" train --data "$pictures" --out "$name" "${TINY[@]}" --steps 1
     fails 1 "too long"
-    # The run's folder has room, its checkpoints have not.
+    # The run's folder has room, the checkpoints' folder has not.
     deep=$PWD
     while [ ${#deep} -lt 3800 ]; do
         deep=$deep/$(printf 'd%.0s' $(seq 200))

@@ -6,7 +6,7 @@ setup() {
     make_pictures pictures
 }
 
-# whole RUN: its newest checkpoint can be resumed.
+# whole RUN: check that its newest checkpoint can be resumed.
 whole() {
     run "$DDPM" train --resume --out "$1" --steps "$(newest "$1")" --data pictures
     succeeds
@@ -24,7 +24,7 @@ teardown() {
     cp -r disk/run copy
     [ -e copy/checkpoints/latest/ ]
     whole copy
-    # The half one is gone, so there is room for the log of a later try.
+    # The incomplete one is removed, so there is room for the log of a later try.
     [ -z "$(ls -A disk/run/checkpoints | grep '^\.tmp')" ]
 }
 

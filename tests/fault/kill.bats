@@ -5,14 +5,14 @@ load "$DDPM_SUPPORT"
     cd "$BATS_TEST_TMPDIR"
     make_pictures pictures
     make_run run pictures 1
-    # How long this machine takes to start and save once: kills come from a little before that on.
+    # Measure how long this machine takes to start and save once; kills start a little before that.
     begin=$(date +%s%N)
     run "$DDPM" train --resume --out run --steps 2
     succeeds
     start=$((($(date +%s%N) - begin) / 1000000)) # ms
     last=2
     for k in $(seq 50); do
-        # Nearly all of the time goes into checkpoints: a tiny step, then a save.
+        # Nearly all of the time is spent on checkpoints: a tiny step, then a save.
         "$DDPM" train --resume --out run --steps 100000000 --save-every 1 --keep 2 2> errors &
         pid=$!
         sleep "$(printf '%d.%03d' $((wait = start / 2 + RANDOM % (300 + start), wait / 1000)) $((wait % 1000)))"
@@ -28,7 +28,7 @@ load "$DDPM_SUPPORT"
     done
     echo "reached step $last"
     [ "$last" -gt 50 ]
-    # What kills left behind goes with the next save.
+    # The next save removes what kills left behind.
     run "$DDPM" train --resume --out run --steps $((last + 1)) --keep 2
     succeeds
     [ "$(ls -A run/checkpoints | wc -l)" -le 3 ]
@@ -54,7 +54,7 @@ load "$DDPM_SUPPORT"
     step=$(newest run)
     run "$DDPM" train --resume --out run --steps "$step"
     succeeds
-    # The best of the rows is the one that best names, or a later one that the run comes to again.
+    # The best row is the one that `best` points to, or a later one that the run will reach again.
     best=$(tail -n +2 run/validation.csv | sort -t, -k2,2g | head -1 | cut -d, -f1)
     named=$(readlink run/checkpoints/best)
     [ $((10#${named#step-})) -ge "$best" ]

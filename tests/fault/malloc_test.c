@@ -1,7 +1,7 @@
 /* Every allocation of every public operation fails in turn: each time the status is
- * DDPM_ERROR_MEMORY, nothing leaks (in a build with AddressSanitizer), and what was there before
- * still works. The allocations are the library's own: those inside jansson are left alone, because
- * its lexer ignores failed ones. */
+ * DDPM_ERROR_MEMORY, nothing leaks (in a build with AddressSanitizer), and existing objects still
+ * work. Only the library's own allocations fail: not those inside jansson, whose lexer ignores
+ * failures. */
 #include "allocations.h"
 #include "core/error.h"
 #include "formats/tensor_file.h"
@@ -9,7 +9,7 @@
 
 #define OPTIONS "dim=4 dim-mults=1 image-size=4 timesteps=2 batch-size=1 network=OneResUNet keep=1"
 
-/* What the operations work with; made before any allocation fails. */
+/* The objects that operations use, made before any allocation fails. */
 struct bench {
     char *folder;
     struct ddpm_config *config;
@@ -50,10 +50,10 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Often enough that failed saves, which remove no old checkpoint, do not pile them up. */
+/* Remove old checkpoints often, since failed saves do not and they would pile up. */
 #define AGAIN_EVERY 8
 
-/* One operation: makes what it needs, cleans up whatever comes of it. */
+/* An operation: makes what it needs and cleans up, whatever the result. */
 typedef ddpm_status operation(struct bench *bench);
 
 static void every_allocation_fails_once(void **state, operation *run)
@@ -72,7 +72,7 @@ static void every_allocation_fails_once(void **state, operation *run)
         if (!failed)
             assert_ok(status);
         else if (which % AGAIN_EVERY == 0)
-            assert_ok(run(bench)); /* what has failed works when there is memory again */
+            assert_ok(run(bench)); /* after a failure it works once there is memory */
     }
     print_message("%ld allocations\n", which - 1);
     assert_true(which > 1);
@@ -233,7 +233,7 @@ static ddpm_status open_run(struct bench *bench)
     return status;
 }
 
-/* The step makes it another checkpoint each time, so that the old one is removed as well. */
+/* The step makes a different checkpoint each time, so that an old one is removed too. */
 static ddpm_status save_checkpoint(struct bench *bench)
 {
     struct ddpm_step_result result;
@@ -281,7 +281,7 @@ static ddpm_status evaluate(struct bench *bench)
     return status;
 }
 
-/* Files of torch.save in both forms; without libzip the second is refused. */
+/* Files of torch.save in both forms; without libzip the second is an error. */
 static ddpm_status tensor_files(struct bench *bench)
 {
     static const char *const names[] = {"nested.older.pt", "plain.zip.pt"};
@@ -298,7 +298,7 @@ static ddpm_status tensor_files(struct bench *bench)
     return status;
 }
 
-/* The file ends behind the first layer, which is as much as there is time for. */
+/* The file ends after the first layer, to save time. */
 static ddpm_status feature_network(struct bench *bench)
 {
     struct ddpm_feature_network *network;
@@ -332,7 +332,7 @@ TEST(evaluate)
 TEST(tensor_files)
 TEST(feature_network)
 
-/* After all those failures the newest checkpoint is still one to go on from. */
+/* After all these failures the newest checkpoint can still be resumed. */
 static void the_last_checkpoint_is_whole(void **state)
 {
     struct bench *bench = *state;

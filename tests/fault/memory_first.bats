@@ -1,5 +1,5 @@
-# What does not fit into memory is refused before anything is allocated, read or written: at once, in one line that says
-# how much is needed and how much is free.
+# If something does not fit into memory, it fails before anything is allocated, read or written: at once, with one line
+# that says how much is needed and how much is free.
 load "$DDPM_SUPPORT"
 
 LIMIT=2000000 # kB of address space: enough for the program and its threads, far too little for what follows
@@ -8,7 +8,7 @@ setup_file() {
     cd "$BATS_FILE_TMPDIR"
     make_pictures pictures 4
     make_run small pictures 1
-    mkdir huge # weights of 32 GB, by its own account
+    mkdir huge # claims to hold weights of 32 GB
     echo '{"unet_config": {"input": 512}}' > huge/config.json
     head -c 4096 /dev/zero > huge/ema.safetensors
 }
@@ -17,13 +17,14 @@ setup() {
     cd "$BATS_TEST_TMPDIR"
     (ulimit -v $LIMIT && "$DDPM" --version > /dev/null 2>&1) ||
         skip "the program does not start in little memory (a sanitizer)"
-    export MALLOC_ARENA_MAX=2 # addresses that the C library sets aside for each thread
+    export MALLOC_ARENA_MAX=2 # the C library reserves address space for each thread
     pictures=$BATS_FILE_TMPDIR/pictures
     small=$BATS_FILE_TMPDIR/small
     huge=$BATS_FILE_TMPDIR/huge
 }
 
-# lacks_memory TEXT VERB OPTION…: it fails at once, says so and TEXT, keeps small, and leaves nothing behind.
+# lacks_memory TEXT VERB OPTION…: check that it fails at once, prints the reason and TEXT, uses little memory and leaves
+# nothing behind.
 lacks_memory() {
     local text=$1 begin=$SECONDS
     shift
@@ -39,7 +40,7 @@ lacks_memory() {
     fi
 }
 
-# zeros FILE.npy HEADER BYTES: an array of zeros that takes no room on the disk.
+# zeros FILE.npy HEADER BYTES: make an array of zeros that takes no disk space.
 zeros() {
     { printf '\x93NUMPY\x01\x00\x76\x00'; printf '%-117s\n' "$2"; } > "$1"
     truncate -s "+$3" "$1"

@@ -1,5 +1,5 @@
-/* A file system that lacks something, for LD_PRELOAD. Each variable names the error that the call
- * then gives, e.g. ODD_SYMLINK=EPERM:
+/* A file system that lacks features, for LD_PRELOAD. Each variable names the error that the call
+ * returns, e.g. ODD_SYMLINK=EPERM:
  *
  *     ODD_FLOCK, ODD_FCNTL (locks only), ODD_SYMLINK, ODD_LINK, ODD_EXCHANGE (renameat2),
  *     ODD_FSYNC_FILE, ODD_FSYNC_FOLDER, ODD_MMAP (of files), ODD_MKDIR */
@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Does that call fail? Sets errno. */
+/* Should the call fail? Sets errno. */
 static int fails(const char *variable)
 {
     static const struct {
@@ -34,7 +34,7 @@ static int fails(const char *variable)
     return 0;
 }
 
-/* The function behind this one, in a pointer of its type. */
+/* The next function of this name, in a pointer of its type. */
 #define NEXT(type, name)                                                                           \
     type next;                                                                                     \
     {                                                                                              \

@@ -1,6 +1,6 @@
-/* The memory that one picture may take (data/picture.h), for every format: each case decodes in a
- * process of its own whose address space may grow by the bound and no more. Small files that claim
- * to be large must be refused by their header, within a few MiB. */
+/* The memory bound for one picture (data/picture.h), for every format. Each case decodes in its own
+ * process, whose address space may grow only by the bound. Small files that claim to be large must
+ * be rejected by their header, within a few MiB. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -27,7 +27,7 @@
 
 enum { MIB = 1 << 20, SIDE = 2000, HEADER_MIB = 8 };
 
-/* A file that is being put together. */
+/* A file that a test builds. */
 struct file {
     uint8_t *bytes;
     size_t size;
@@ -50,7 +50,8 @@ static void put_number(struct file *file, uint64_t value, int count, bool big_en
     }
 }
 
-/* Let the process have `room` bytes more than now. A sanitizer needs all of the address space. */
+/* Limit the process to `room` bytes more than now. Not with a sanitizer, which needs all of the
+ * address space. */
 static bool limit_growth(size_t room)
 {
 #ifdef SANITIZED
@@ -84,8 +85,8 @@ static ddpm_status read_npy(const struct file *file)
     return ddpm_npy_parse(&npy, file->bytes, file->size, "x.npy");
 }
 
-/* Read with `room` bytes more of address space than now; want an error with `text` in it, or none
- * for NULL. Frees the file. */
+/* Read with `room` more bytes of address space; expect an error that contains `text`, or success if
+ * NULL. Frees the file. */
 static void read_within(const char *name, struct file file, reader *read, size_t room,
                         const char *text)
 {
@@ -109,8 +110,8 @@ static void read_within(const char *name, struct file file, reader *read, size_t
         fail_msg("%s: the child ended with %x", name, (unsigned)status);
 }
 
-/* What may be used for `pixels` pixels, with a small base: the stated one has room for a codec's
- * tables that these files do not need. */
+/* The bound for `pixels` pixels, with a small base: the documented base covers codec tables that
+ * these files do not need. */
 static size_t bound(int64_t pixels, const struct file *file)
 {
     return (size_t)pixels * DDPM_PICTURE_PIXEL_BYTES + file->size * DDPM_PICTURE_FILE_TIMES +
@@ -135,7 +136,7 @@ static void put_chunk(struct file *file, const char *kind, const void *data, siz
     put_number(file, sum, 4, true);
 }
 
-/* `before` zeros, packed, behind `prefix`, as a chunk `kind`. */
+/* A chunk `kind`: `prefix`, then `before` zeros, compressed. */
 static void put_packed(struct file *file, const char *kind, const char *prefix, size_t prefix_bytes,
                        size_t zeros)
 {
@@ -263,7 +264,7 @@ static struct file bmp_of(int32_t width, int32_t height, int bits, int compressi
     put_number(&file, 1, 2, false);
     put_number(&file, (uint64_t)bits, 2, false);
     put_number(&file, (uint64_t)compression, 4, false);
-    const uint8_t rest[20] = {0}; /* sizes, resolutions, colours: none of them said */
+    const uint8_t rest[20] = {0}; /* sizes, resolutions, colours: none stated */
     put(&file, rest, sizeof rest);
     return file;
 }
@@ -281,7 +282,8 @@ static void bmp_is_bounded(void **state)
 
 /* ---- TIFF ---- */
 
-/* Deflated zeros in one strip, with `more` empty tags that all name the same `claimed` bytes. */
+/* Deflated zeros in one strip, with `more` empty tags that all point to the same `claimed`
+ * bytes. */
 static struct file tiff_of(uint32_t width, uint32_t height, int samples, int compression,
                            size_t zeros, int more, uint32_t claimed)
 {
@@ -306,7 +308,7 @@ static struct file tiff_of(uint32_t width, uint32_t height, int samples, int com
     put(&file, "II*\0", 4);
     put_number(&file, at, 4, false);
     put(&file, out, packed);
-    put(&file, "\0", packed & 1); /* the directory begins at an even place */
+    put(&file, "\0", packed & 1); /* the directory starts at an even offset */
     put_number(&file, count + (size_t)more, 2, false);
     for (size_t i = 0; i < count; ++i) {
         put_number(&file, tags[i][0], 2, false);

@@ -1,4 +1,4 @@
-# Signals: each that asks to stop saves first; what was ignored at the start stays ignored.
+# Signals: on a signal to stop, the run saves first; signals ignored at the start stay ignored.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -14,14 +14,15 @@ teardown() {
     [ -z "${pid:-}" ] || kill -KILL "$pid" 2>/dev/null || true
 }
 
-# start [OPTION…]: a long run in the background, with the dispositions of a terminal's foreground; waits for its first step.
+# start [OPTION…]: start a long run in the background, with the signal dispositions of a foreground process, and wait
+# for its first step.
 start() {
     rm -rf new errors
     start_job "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 1000000 --sample-every 0 "$@"
     wait_for grep -q "^step 1/" errors
 }
 
-# ends CODE: the run ends with CODE, and its newest checkpoint is that of the last row.
+# ends CODE: check that the run ends with CODE and that its newest checkpoint is that of the last row.
 ends() {
     job_ends "$1" || return 1
     [ "$(tail -1 new/log.csv | cut -d, -f1)" -eq "$(newest new)" ]
@@ -54,7 +55,7 @@ ends() {
 }
 
 @test "other signals, and the same one twice in a moment, never cost the checkpoint" {
-    # A step long enough, so that both arrive while it runs.
+    # A step long enough for both signals to arrive while it runs.
     for signals in "TERM TERM" "INT INT" "HUP HUP" "USR1 TERM" "XCPU XCPU INT" "HUP USR1 USR2 TERM"; do
         start --accumulate 60
         for signal in $signals; do
@@ -111,7 +112,7 @@ ends() {
     kill -TERM "$pid"
     ends 143
     rm -rf new errors
-    # Without job control a shell starts what it puts behind & with SIGINT ignored.
+    # Without job control, a shell starts background commands with SIGINT ignored.
     bash -c '"$DDPM" train --data "$1" --out new "${@:2}" 2> errors & echo $! > pid; wait' _ "$pictures" "${TINY[@]}" \
         --steps 1000000 --sample-every 0 &
     wait_for test -s errors

@@ -1,4 +1,5 @@
-# Standard streams that are closed, broken or full: what the program says ends nothing and lands in no file.
+# Standard streams that are closed, broken or full: the program's output neither ends the run nor goes into one of its
+# files.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -12,7 +13,8 @@ setup() {
     model=$BATS_FILE_TMPDIR/run
 }
 
-# closed WHICH COMMAND…: with these of the descriptors 0, 1 and 2 closed, and nothing said on the others.
+# closed WHICH COMMAND…: run it with these of the descriptors 0, 1 and 2 closed; check that nothing is printed on the
+# others.
 closed() {
     local which=$1
     shift
@@ -92,7 +94,7 @@ closed() {
 
 @test "a reader that has gone ends what it asked for, quietly" {
     for arguments in "--help" "train --help" "info $model" "completion bash"; do
-        # The reader takes nothing and is gone before anything is written.
+        # The reader exits without reading, before anything is written.
         run bash -c '{ sleep 0.3; "$DDPM" '"$arguments"'; echo "code $?" >&2; } | true'
         [ "$output" = "code 141" ]
     done

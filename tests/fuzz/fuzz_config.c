@@ -1,5 +1,5 @@
-/* Fuzz target: a configuration as JSON text; whatever is taken must be written and read back to the
- * same configuration, and checked. */
+/* Fuzz target: a configuration as JSON text; one that is accepted must survive writing and reading
+ * back, and is checked. */
 #include <stdlib.h>
 #include <string.h>
 

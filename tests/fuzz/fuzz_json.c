@@ -1,4 +1,4 @@
-/* Fuzz target: JSON text in, formatted and parsed again, which must give an equal value; every
+/* Fuzz target: JSON text; parsing, formatting and parsing again must give an equal value; every
  * getter is tried. */
 #include <stdlib.h>
 #include <string.h>

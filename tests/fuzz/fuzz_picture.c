@@ -1,12 +1,12 @@
 /* Fuzz target: a picture file in memory, to RGB and to grey; every pixel that it claims to have is
- * read. FORMAT is the format whose files are tried. */
+ * read. FORMAT is the format to try. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/picture.h"
 
-/* Small, so that the fuzzer's time goes into the decoders and not into filling memory, and so that
- * the bound of data/picture.h lies below the fuzzer's own limit. */
+/* Small, so that the fuzzer spends its time in the decoders and not on filling memory, and so that
+ * the bound of data/picture.h is below the fuzzer's own limit. */
 enum { PIXEL_LIMIT = 1 << 16 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

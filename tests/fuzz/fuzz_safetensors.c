@@ -1,7 +1,6 @@
 /* Fuzz target: a safetensors file in memory; all tensors are looked up by name and converted. The
- * first byte of the input gives the length of the header, the rest being the header and the values,
- * so that the fuzzer need not guess eight bytes; an input whose first byte is 255 is taken as a
- * whole file. */
+ * first byte of the input is the length of the header and the rest is the header and the values, so
+ * that the fuzzer need not guess eight bytes. If the first byte is 255, a whole file follows. */
 #include <stdlib.h>
 #include <string.h>
 

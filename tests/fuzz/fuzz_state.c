@@ -1,5 +1,5 @@
-/* Fuzz target: the text of a checkpoint's state.json, checked against a run and against a folder
- * that is not there. */
+/* Fuzz target: the text of a checkpoint's state.json, checked against a run and against a missing
+ * folder. */
 #include "config/config.h"
 #include "formats/json.h"
 #include "training/checkpoint.h"

@@ -1,4 +1,4 @@
-/* Recipes: what they set, who wins, how they are written and read. */
+/* Recipes: what they set, what overrides them, how they are written and read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,7 +33,8 @@ static void assert_value(const struct ddpm_config *config, const char *name, con
         fail_msg("%s is %s, want %s", name, text, wanted);
 }
 
-/* A value that the option would print otherwise, such as 1e-3 for 0.001, is the same. */
+/* A value written differently from how the option prints it, such as 1e-3 for 0.001, is the
+ * same. */
 static void assert_setting(const struct ddpm_config *config, const char *name, const char *value)
 {
     struct ddpm_config *other = fresh();
@@ -68,8 +69,8 @@ static void a_recipe_sets_what_it_says(void **state)
     }
 }
 
-/* The recipe `article` says in words what the defaults are, and every recipe mentions nothing that
- * it does not: what another recipe has set does not stay. */
+/* The recipe `article` spells out the defaults. No recipe sets an option that `article` does not,
+ * so nothing that another recipe set remains. */
 static void one_recipe_leaves_nothing_of_another(void **state)
 {
     (void)state;
@@ -125,7 +126,7 @@ static void a_recipe_is_written_in_full(void **state)
     ddpm_config_destroy(&again);
 }
 
-/* In a file, too, the other values win, wherever the recipe stands. */
+/* In a file too, the other values win, wherever the recipe is. */
 static void a_file_may_name_a_recipe(void **state)
 {
     (void)state;
@@ -178,7 +179,7 @@ static void options_of_recipes_that_do_not_fit(void **state)
     assert_non_null(strstr(ddpm_error_message(), "with the linear lr-schedule"));
     set(config, "warmup", "10");
     set(config, "ema-second", "0.0001");
-    assert_int_equal(ddpm_config_check(config), DDPM_OK); /* of no use without power */
+    assert_int_equal(ddpm_config_check(config), DDPM_OK); /* has no effect without power */
     set(config, "rotate", "on");
     assert_int_equal(ddpm_config_check(config), DDPM_OK);
     set(config, "image-size", "64x128");

@@ -1,5 +1,5 @@
-/* Options of drawing: their names, what a file that knows none of them means, and which options a
- * run may not change. */
+/* Sampling options: their names, the meaning of a file without them, and which options a run may
+ * not change. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,7 +41,7 @@ static void names_are_those_of_the_tables(void **state)
     assert_int_equal(config->sampling.steps, 0);
     set(config, "sampler", "dpmpp-sde");
     assert_int_equal(config->sampling.sampler, DDPM_SAMPLER_DPMPP_SDE);
-    set(config, "sampler", "euler"); /* another name, kept as the first */
+    set(config, "sampler", "euler"); /* an alias, stored under the main name */
     assert_int_equal(config->sampling.sampler, DDPM_SAMPLER_DDIM);
     assert_int_equal(ddpm_config_get(config, "sampler", text, sizeof text), DDPM_OK);
     assert_string_equal(text, "ddim");

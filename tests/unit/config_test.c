@@ -1,4 +1,4 @@
-/* Unit tests of src/config: the option table, texts and their ranges, JSON files, checks. */
+/* Unit tests of src/config: the option table, values and ranges, JSON files, checks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,7 +49,7 @@ static void defaults_are_the_article_s(void **state)
     assert_null(config);
 }
 
-/* Every row: unique name and key, a default that comes back as the same text or value, help. */
+/* Every row: unique name and key, a default that reads back as the same text or value, help. */
 static void every_row_of_the_table_is_whole(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Unit tests of src/core/escape.c, and that error texts and remarks go through it. */
+/* Unit tests of src/core/escape.c, and that error texts and log messages are escaped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ static const struct {
     {"\033[31mred", "\\x1B[31mred"},
     {"\a\b\v\f\177", "\\x07\\x08\\x0B\\x0C\\x7F"},
     {"b\303\251\342\202\254\360\237\230\200", "b\303\251\342\202\254\360\237\230\200"},
-    {"\302\2331m", "\\xC2\\x9B1m"},                        /* C1: CSI, which commands terminals */
+    {"\302\2331m", "\\xC2\\x9B1m"},                        /* C1: CSI, which controls terminals */
     {"\302\205next", "\\xC2\\x85next"},                    /* C1: next line */
     {"\302\240\302\241", "\302\240\302\241"},              /* the first above C1 */
     {"\2331m", "\\x9B1m"},                                 /* CSI as one byte */

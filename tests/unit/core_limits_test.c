@@ -24,7 +24,7 @@
 
 static char root[64];
 
-/* A file under the root, with the folders on its way. */
+/* Make a file under the root, with its parent folders. */
 static void put(const char *name, const char *text)
 {
     char path[512];
@@ -74,7 +74,7 @@ static void without_groups_it_is_the_machine_s(void **state)
     (void)state;
     assert_int_equal(ddpm_memory_available(root, 0), 8192 * MIB);
     assert_int_equal(ddpm_processor_quota(root), INT_MAX);
-    /* 10 MiB of 110 have been written: 100 are still to come. */
+    /* 10 MiB of 110 have been written: 100 are still to be touched. */
     assert_int_equal(ddpm_memory_available(root, 110 * MIB), (8192 - 100) * MIB);
     assert_int_equal(ddpm_memory_available(root, 1000000 * MIB), 1);
     remove_root();
@@ -115,7 +115,7 @@ static void memory_high_is_a_limit_too(void **state)
     assert_int_equal(ddpm_memory_available(root, 0), 1024 * MIB);
 }
 
-/* In a container with a namespace the own group is "/", and its files are at the top. */
+/* In a container with a namespace, our own group is "/", and its files are at the top. */
 static void a_namespace_of_groups(void **state)
 {
     (void)state;
@@ -155,7 +155,7 @@ static void the_first_version(void **state)
     assert_int_equal(ddpm_memory_available(root, 0), 8192 * MIB);
 }
 
-/* Version 1 in a container: the path is that of the host, the mount shows our group alone. */
+/* Version 1 in a container: the path is the host's, the mount shows only our group. */
 static void the_first_version_in_a_container(void **state)
 {
     (void)state;
@@ -165,7 +165,8 @@ static void the_first_version_in_a_container(void **state)
         "41 30 0:34 / /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
     put("/sys/fs/cgroup/memory/memory.usage_in_bytes", "0\n");
-    put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "150000\n"); /* the folder docker/abc is not there */
+    put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us",
+        "150000\n"); /* the folder docker/abc does not exist */
     put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "50000\n");
     assert_int_equal(ddpm_memory_available(root, 0), 1024 * MIB);
     assert_int_equal(ddpm_processor_quota(root), 3);
@@ -214,7 +215,7 @@ static void strict_overcommit(void **state)
     assert_int_equal(ddpm_memory_available(root, 0), 512 * MIB);
 }
 
-/* Resource limits are the real ones of a child; what has been taken stands in the made-up file. */
+/* Resource limits are the real ones of a child; the usage comes from the made-up file. */
 static int in_child(__rlimit_resource_t resource, size_t most, size_t wanted)
 {
     int status = -1;
@@ -232,7 +233,7 @@ static void resource_limits(void **state)
 {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    skip(); /* sanitizers take terabytes of addresses */
+    skip(); /* sanitizers use terabytes of address space */
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
     skip();

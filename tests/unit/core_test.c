@@ -104,8 +104,8 @@ static void add_squares(void *context, int64_t begin, int64_t end, int thread)
         squares->sum[begin / 16] += i * i;
 }
 
-/* Many short loops in a row, with changing numbers of threads: every chunk once, none with a thread
- * too many. */
+/* Many short loops in a row, with changing numbers of threads: every chunk runs once, and never on
+ * a thread too many. */
 static void short_loops_lose_nothing(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Unit tests of contents and parts: a picture is on the same side whatever it is called and in
- * whatever order, a copy of it too; hashes are kept; a part reads its own items only. */
+/* Unit tests of contents and parts: a picture is on the same side whatever its name and order, and
+ * so is a second file with its content; hashes are kept; a part reads only its own items. */
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -12,8 +12,7 @@ enum { COUNT = 60 };
 static const struct ddpm_source_options plain = {
     .channels = 3, .height = 8, .width = 8, .crop = DDPM_CROP_CENTRE, .threads = 2};
 
-/* Pictures 0 … COUNT-1 as "<prefix><number>.png", the number counted from the other end if
- * `backwards`. */
+/* Pictures 0 … COUNT-1 as "<prefix><number>.png", numbered from the other end if `backwards`. */
 static void write_numbered(const char *folder, const char *prefix, bool backwards)
 {
     for (int i = 0; i < COUNT; ++i) {
@@ -134,9 +133,9 @@ static void kept_hashes_are_not_found_again(void **state)
         name[0] = (char)('0' + i);
         write_picture(folder, name, i, 8, 8);
     }
-    struct opened first = open_contents(folder, kept); /* there is no such file yet */
+    struct opened first = open_contents(folder, kept); /* the file does not exist yet */
     assert_ok(ddpm_contents_keep(first.contents, first.count, kept));
-    /* One byte of two files is changed, behind the picture's end; one looks as before. */
+    /* Change one byte of two files, after the picture's end; the stamp of one stays the same. */
     for (int i = 0; i < 2; ++i) {
         char name[] = "0.png", *path;
         name[0] = (char)('0' + i);
@@ -205,7 +204,7 @@ static void a_part_reads_its_own_items(void **state)
     assert_ok(ddpm_source_reader_create(&reader, part));
     for (int64_t i = 0; i < 3; ++i) {
         assert_ok(ddpm_source_read(reader, i, NULL, out, &used));
-        assert_int_equal(used, items[i == 0 ? 1 : i]); /* 7 stands in for 3, not 4 */
+        assert_int_equal(used, items[i == 0 ? 1 : i]); /* 7 replaces 3, not 4 */
         assert_int_equal(out[4], made_up((int)used, 0, 1, 1));
     }
     assert_error(ddpm_source_read(reader, 3, NULL, out, &used), DDPM_ERROR_ARGUMENT,

@@ -117,7 +117,7 @@ static void folders_that_cannot_be_read(void **state)
     remove_folder(folder);
 }
 
-/* A PNG of one pixel, with the text that drawn pictures have or without. */
+/* A PNG of one pixel, with or without the text that drawn pictures have. */
 static void write_png(const char *folder, const char *name, bool drawn)
 {
     static const uint8_t grey[] = {7};
@@ -161,13 +161,13 @@ static void what_only_looks_like_it_is_kept(void **state)
     (void)state;
     char *folder = make_folder();
     struct ddpm_folder scan;
-    make_sub(folder, "other/samples"); /* of another program: a configuration without our mark */
+    make_sub(folder, "other/samples"); /* from another program: a configuration without our mark */
     write_bytes(folder, "other/config.json", "{}", 2);
     write_bytes(folder, "other/samples/a.png", "x", 1);
     make_sub(folder, "broken/samples");
     write_bytes(folder, "broken/config.json", "{", 1);
     write_bytes(folder, "broken/samples/a.png", "x", 1);
-    make_sub(folder, "numbered"); /* such names, but not drawn */
+    make_sub(folder, "numbered"); /* has such names, but was not drawn */
     write_png(folder, "numbered/0000.png", false);
     make_sub(folder, "mixed"); /* a drawn picture among others */
     write_png(folder, "mixed/0000.png", true);
@@ -179,7 +179,7 @@ static void what_only_looks_like_it_is_kept(void **state)
     assert_int_equal(scan.count, 6);
     assert_int_equal(count_in_log("left out"), 0);
     ddpm_folder_free(&scan);
-    char *root = text("%s/%s", folder, "drawn"); /* a folder that is named is what the user says */
+    char *root = text("%s/%s", folder, "drawn"); /* a folder that the user names is never skipped */
     make_sub(folder, "drawn");
     write_png(folder, "drawn/0000.png", true);
     assert_ok(ddpm_folder_scan(&scan, root));

@@ -1,4 +1,4 @@
-/* Unit tests of telling black, white, one-coloured and saturated pictures from others. */
+/* Unit tests of recognising black, white, one-coloured and saturated pictures. */
 #include "data_support.h"
 
 #include "data/picture_kind.h"

@@ -1,5 +1,5 @@
-/* Unit tests of telling white noise from pictures: noise of several kinds, pictures with noise on
- * them, patterns whose neighbours do not correlate either. */
+/* Unit tests of distinguishing white noise from pictures: noise of several kinds, pictures with
+ * noise on them, patterns whose neighbours do not correlate either. */
 #include "data_support.h"
 
 #include <math.h>
@@ -18,7 +18,7 @@ static uint8_t to_byte(double value)
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : lround(value));
 }
 
-/* Normal numbers of standard deviation `spread` around 127.5, `seed` by seed. */
+/* Normal numbers with mean 127.5 and standard deviation `spread`. */
 static void add_noise(int count, double spread, uint64_t seed, bool on_picture)
 {
     ddpm_fill_normal(normals, count, seed, DDPM_STREAM_NOISE, 0, 0);
@@ -39,7 +39,7 @@ static void noise_is_noise(void **state)
             add_noise(64 * 64 * channels, 60, seed, false);
             assert_true(is_noise(64, 64, channels));
         }
-        add_noise(32 * 32 * 3, 127.5, seed, false); /* a third of it clipped, as x_T is */
+        add_noise(32 * 32 * 3, 127.5, seed, false); /* a third of it clipped, like x_T */
         assert_true(is_noise(32, 32, 3));
         add_noise(16 * 16 * 3, 20, seed, false); /* faint and small */
         assert_true(is_noise(16, 16, 3));
@@ -90,13 +90,14 @@ static void patterns_are_none(void **state)
     for (int i = 0; i < 64 * 64; ++i) /* a chessboard */
         values[i] = (i / 64 + i % 64) % 2 ? 200 : 50;
     assert_false(is_noise(64, 64, 1));
-    for (int i = 0; i < 64 * 64; ++i) /* stripes four wide: a quarter apart nothing correlates */
+    for (int i = 0; i < 64 * 64;
+         ++i) /* stripes four wide: pixels a quarter period apart do not correlate */
         values[i] = i % 64 % 4 < 2 ? 200 : 50;
     assert_false(is_noise(64, 64, 1));
     for (int i = 0; i < 64 * 64; ++i) /* stars */
         values[i] = (ddpm_philox(1, 0, 0, 0, (uint32_t)i).v[0] % 40) ? 12 : 230;
     assert_false(is_noise(64, 64, 1));
-    for (int i = 0; i < 64 * 64; ++i) /* a slope with grain */
+    for (int i = 0; i < 64 * 64; ++i) /* a gradient with grain */
         values[i] = (uint8_t)(50 + i % 64 + (int)(ddpm_philox(2, 0, 0, 0, (uint32_t)i).v[0] % 40));
     assert_false(is_noise(64, 64, 1));
 }

@@ -6,7 +6,7 @@
 
 #include "data/picture.h"
 
-/* L, RGB and RGBA stand side by side in the golden arrays. */
+/* The golden arrays have L, RGB and RGBA side by side. */
 static void compare(const char *name, const struct ddpm_npy *golden)
 {
     static const int wanted[] = {1, 3, 4}, start[] = {0, 1, 4};
@@ -61,8 +61,8 @@ static void every_kind_gives_the_pixels_of_pillow(void **state)
     assert_true(compared > 60);
 }
 
-/* Cutting a file anywhere is an error, and never anything worse. Where nothing but the end mark is
- * cut off, it decodes to the same pixels with a remark. */
+/* A file cut off anywhere gives an error and nothing worse. If only the end mark is cut off, it
+ * decodes to the same pixels with a remark. */
 enum { END_BYTES = 20 }; /* of a PNG: two checksums of the data, IEND */
 
 static void truncated_files_are_errors(void **state)
@@ -159,8 +159,8 @@ static void what_is_no_picture_is_refused(void **state)
     ddpm_picture_free(&picture);
 }
 
-/* The size is refused before memory is asked for: a BMP header of 2^30 x 2^30 pixels has no pixels
- * at all. */
+/* The size is rejected before memory is allocated: a BMP header with 2^30 x 2^30 pixels and no
+ * pixel data. */
 static void giant_pictures_are_refused(void **state)
 {
     (void)state;

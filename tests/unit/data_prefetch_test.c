@@ -115,7 +115,8 @@ static void resuming_goes_on_where_it_stopped(void **state)
     free(rest);
 }
 
-/* Three processes that share the batches, places 0, 1 and 2 to 3, read what one would. */
+/* Three processes that share the batches, with places 0, 1 and 2 to 3, read the same as one
+ * process. */
 static void parts_of_a_batch_are_those_of_the_whole(void **state)
 {
     (void)state;
@@ -181,7 +182,7 @@ static void the_order_is_a_permutation_per_epoch(void **state)
     free(record);
 }
 
-/* Every one of the eight ways, and those of the flips alone stay what they are. */
+/* All eight orientations occur, and flips without turns stay the same. */
 static void pictures_are_turned_too(void **state)
 {
     (void)state;
@@ -223,7 +224,7 @@ static void errors_come_with_their_batch(void **state)
     struct ddpm_batch batch;
     options.shuffle = false;
     options.threads =
-        1; /* with more, a later batch can find the bad ones before an earlier one is done */
+        1; /* with more, a later batch may find the bad ones before an earlier one is done */
     start_log();
     assert_ok(ddpm_prefetch_create(&prefetch, source, &options));
     assert_ok(ddpm_prefetch_next(prefetch, &batch));

@@ -33,7 +33,7 @@ static void resizing_is_that_of_pillow_bit_for_bit(void **state)
 {
     (void)state;
     static const int sizes[][2] = {{16, 16}, {33, 33}, {60, 60}, {12, 40}, {40, 12}, {47, 47}};
-    struct ddpm_resizer resizer = {0}; /* one for all, as in a run with pictures of many sizes */
+    struct ddpm_resizer resizer = {0}; /* reused for all, as in a run with pictures of many sizes */
     for (int i = 0; i < 6; ++i)
         compare(&resizer, "rgb", 3, sizes[i][0], sizes[i][1]);
     for (int i = 0; i < 3; ++i) {

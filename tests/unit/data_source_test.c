@@ -9,7 +9,7 @@ static const struct ddpm_source_options plain = {
 
 static const struct ddpm_random4 any_random = {{1u << 30, 1u << 30, 3u << 29, 0}};
 
-/* `count` good pictures of 8 x 8, 00.png and on. */
+/* Make `count` good pictures of 8 x 8: 00.png, 01.png, … */
 static char *make_pictures(int count)
 {
     char *folder = make_folder();
@@ -33,8 +33,8 @@ static void check_item(struct ddpm_source_reader *reader, int64_t index, int64_t
                 assert_int_equal(out[(y * 8 + x) * 3 + c], made_up((int)wanted, y, x, c));
 }
 
-/* One of each bad kind among good ones; with a cache and without, each is passed over for the next
- * good one. */
+/* One of each bad kind among good ones; with and without a cache, each is replaced by the next good
+ * one. */
 static void bad_pictures_are_stood_in_for(void **state)
 {
     (void)state;
@@ -82,7 +82,7 @@ static void too_many_bad_pictures_are_an_error(void **state)
     write_bytes(folder, "00.png", "", 0);
     copy_golden("png-rgb.png", folder, "01.png", 200);
     start_log();
-    assert_ok(ddpm_source_open(&source, folder, &plain)); /* half of them is allowed */
+    assert_ok(ddpm_source_open(&source, folder, &plain)); /* half of them may be bad */
     ddpm_source_close(&source);
     copy_golden("png-rgb.png", folder, "02.png", 300);
     start_log();
@@ -101,7 +101,7 @@ static void too_many_bad_pictures_are_an_error(void **state)
     assert_error(ddpm_source_open(&source, "/nonexistent", &plain), DDPM_ERROR_IO, "/nonexistent");
 }
 
-/* Pictures that go bad after opening: the run goes on until they are more than half. */
+/* Pictures that go bad after opening: the run continues until more than half are bad. */
 static void pictures_that_go_bad_later(void **state)
 {
     (void)state;
@@ -159,7 +159,7 @@ static void small_and_mixed_pictures(void **state)
         ddpm_source_close(&source);
     }
     struct ddpm_source_options options = plain;
-    options.pixel_limit = 500; /* d.png alone is a giant by that measure */
+    options.pixel_limit = 500; /* only d.png is larger */
     start_log();
     assert_ok(ddpm_source_open(&source, folder, &options));
     assert_int_equal(count_in_log("d.png: PNG: picture of 20x30 pixels is too large"), 1);
@@ -292,7 +292,7 @@ static void packed_files_that_change(void **state)
     assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 4, shape, pixels));
     assert_ok(ddpm_source_open(&source, file, &plain));
     assert_ok(ddpm_source_reader_create(&reader, source));
-    /* Replaced by a rename, then deleted: the old one is still open. */
+    /* Replaced by a rename, then deleted: the old file is still open. */
     assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 4, shape, other));
     assert_int_equal(unlink(file), 0);
     assert_ok(ddpm_source_read(reader, 99, NULL, out, NULL));
@@ -305,7 +305,7 @@ static void packed_files_that_change(void **state)
     assert_ok(ddpm_source_reader_create(&reader, source));
     assert_int_equal(truncate(file, 128 + 50 * (off_t)sizeof out), 0);
     assert_error(ddpm_source_read(reader, 99, NULL, out, NULL), DDPM_ERROR_IO, "cut short");
-    /* No picture is to blame: none is stood in for. */
+    /* It is no picture's fault, so none is replaced. */
     assert_int_equal(ddpm_source_count_kinds(source).bad, 0);
     ddpm_source_reader_destroy(&reader);
     ddpm_source_close(&source);

@@ -1,5 +1,5 @@
-/* What the tests of src/data share: golden files, temporary folders, made-up pictures, a log that
- * is kept. */
+/* Shared by the tests of src/data: golden files, temporary folders, made-up pictures, a recorded
+ * log. */
 #ifndef DDPM_TESTS_DATA_SUPPORT_H
 #define DDPM_TESTS_DATA_SUPPORT_H
 
@@ -42,7 +42,7 @@ static inline char *text(const char *format, const char *a, const char *b)
     return out;
 }
 
-/* A fresh folder with a name of its own; remove_folder() frees the name. */
+/* A new folder with a unique name; remove_folder() frees the name. */
 static inline char *make_folder(void)
 {
     const char *place = getenv("TMPDIR");
@@ -85,8 +85,8 @@ static inline void write_picture(const char *folder, const char *name, int index
     free(path);
 }
 
-/* A file of the golden folder copied into another one; its first `bytes` bytes only when that is
- * not 0. */
+/* Copy a file of the golden folder to another folder; only its first `bytes` bytes if that is not
+ * 0. */
 static inline void copy_golden(const char *golden, const char *folder, const char *name,
                                size_t bytes)
 {
@@ -99,7 +99,7 @@ static inline void copy_golden(const char *golden, const char *folder, const cha
     free(path);
 }
 
-/* Lines of the log, one behind the other. */
+/* The lines of the log, in order. */
 static char kept_log[1 << 14];
 
 static inline void keep_log(void *user, ddpm_log_level level, const char *line)

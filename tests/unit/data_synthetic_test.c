@@ -1,5 +1,5 @@
-/* Unit tests of the procedural pictures: the same everywhere, different from each other, neither
- * black nor white. */
+/* Unit tests of the procedural pictures: the same on every machine, different from each other,
+ * neither black nor white. */
 #include "data_support.h"
 
 #include "data/folder.h"
@@ -22,7 +22,7 @@ static void a_picture_is_a_function_of_seed_and_index(void **state)
     free(b);
 }
 
-/* The promise of docs and demo: nobody's compiler or mathematics library changes the set. */
+/* The docs and the demo promise this: no compiler or math library changes the set. */
 static void the_set_is_what_it_was(void **state)
 {
     (void)state;

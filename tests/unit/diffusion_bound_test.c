@@ -1,4 +1,4 @@
-/* The variational bound of numbers drawn from N(MEAN, DEVIATION²), whose denoiser is exact: every
+/* The variational bound for numbers drawn from N(MEAN, DEVIATION²), with an exact denoiser: every
  * term has a closed form. Expectations over x_0 and ε are sums over three nodes each, exact for the
  * terms that are quadratic. */
 #include <math.h>
@@ -13,7 +13,7 @@ static const double nodes[NODES] = {-1.7320508075688772, 0, 1.7320508075688772};
 static const double weights[NODES] = {1.0 / 6, 2.0 / 3, 1.0 / 6};
 static const double ln_two = 0.69314718055994530942;
 
-/* x̂_0's own variance is what x_t leaves open of x_0. */
+/* The variance of x_0 given x_t. */
 static double variance_left(const struct ddpm_level *level)
 {
     const double variance = DATA_DEVIATION * DATA_DEVIATION, noise = level->sigma * level->sigma;
@@ -47,7 +47,7 @@ static double expected_prior(const struct ddpm_path *path)
     return nats;
 }
 
-/* All but the decoder: with the posterior's variance, and with the one that is right, that of
+/* All terms except the decoder: with the posterior's variance, and with the correct one, that of
  * x_{t-1} given x_t. */
 static void check_terms(int schedule)
 {
@@ -99,7 +99,7 @@ static double coder_nats(int byte)
     return -log((erf(high) - erf(low)) / 2);
 }
 
-/* The whole bound of a byte, with its expectation over ε on a fine grid. */
+/* The full bound of a byte, with its expectation over ε on a fine grid. */
 static double bound_nats(const struct ddpm_path *path, int byte)
 {
     const double x0 = byte_value(byte);
@@ -117,7 +117,7 @@ static double bound_nats(const struct ddpm_path *path, int byte)
 }
 
 /* The chain codes every byte in nearly as many bits as the Gaussian itself. The open bins at the
- * ends are left out. */
+ * ends are skipped. */
 static void the_bound_is_what_a_coder_needs(void **state)
 {
     (void)state;
@@ -135,7 +135,7 @@ static void the_bound_is_what_a_coder_needs(void **state)
     clear_path(&path);
 }
 
-/* The 256 values are all there is, however far off the prediction. */
+/* The probabilities of the 256 values sum to 1, however far off the prediction is. */
 static void the_decoder_is_a_distribution(void **state)
 {
     (void)state;
@@ -153,7 +153,7 @@ static void the_decoder_is_a_distribution(void **state)
         }
 }
 
-/* Far from the prediction, where erfc is 0: -ln P grows as the square of the distance. */
+/* Far from the prediction, where erfc is 0, -ln P grows with the square of the distance. */
 static void the_decoder_has_no_floor(void **state)
 {
     (void)state;
@@ -194,7 +194,7 @@ static void strata_cover_the_timesteps(void **state)
         }
 }
 
-/* A term times its stratum's width is right on average. */
+/* A term times its stratum's width is correct on average. */
 static void strata_have_no_bias(void **state)
 {
     (void)state;

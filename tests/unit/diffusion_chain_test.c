@@ -1,4 +1,4 @@
-/* What a configuration draws with: defaults, and `auto`. */
+/* Which chain a configuration draws with: defaults, and `auto`. */
 #include "diffusion_support.h"
 
 #include <string.h>
@@ -24,7 +24,7 @@ static void defaults_are_filled_in(void **state)
                                              .spacing = DDPM_SPACING_AUTO};
     struct ddpm_sampling_config config = any;
     expect(config, 1000, "dpmpp, 10 steps, karras");
-    expect(config, 8, "dpmpp, 8 steps, karras"); /* never more than there are timesteps */
+    expect(config, 8, "dpmpp, 8 steps, karras"); /* never more steps than timesteps */
     expect(config, 1, "dpmpp, 1 step, karras");
     config.steps = 50;
     expect(config, 12, "dpmpp, 50 steps, karras"); /* unless asked for */
@@ -45,7 +45,7 @@ static void defaults_are_filled_in(void **state)
     expect(config, 1000, "heun, 18 steps, karras, churn 4");
 }
 
-/* Every sampler's own default can be drawn with, on every schedule of the shortest length. */
+/* Every sampler's default works, on the shortest possible length of every schedule. */
 static void defaults_make_turns(void **state)
 {
     (void)state;
@@ -65,8 +65,8 @@ static void defaults_make_turns(void **state)
             }
 }
 
-/* A model of ddpm distill draws with its own sampler and the steps it has learned, and that sampler
- * with no other model. */
+/* A model from ddpm distill draws with its own sampler and the steps it was trained for; no other
+ * model can use that sampler. */
 static void distilled_models_have_a_sampler(void **state)
 {
     (void)state;

@@ -59,7 +59,7 @@ static void gaps_are_halved(void **state)
     ddpm_path_clear(&path);
 }
 
-/* An exact denoiser has f at both levels, and a target that is f or the picture. */
+/* With an exact denoiser, f at both levels, and a target that is f or the picture. */
 static void rows_are_the_objectives(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* The likelihood by the probability flow of numbers drawn from N(MEAN, DEVIATION²), whose denoiser
- * and divergence are exact: its density is known, and so is its entropy. */
+/* The likelihood by the probability flow for numbers drawn from N(MEAN, DEVIATION²), with exact
+ * denoiser and divergence: density and entropy are known. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,8 +25,8 @@ static ddpm_status denoise(void *user, const struct ddpm_level *level, const dou
     return DDPM_OK;
 }
 
-/* The expected -log2 p of a value: -ln p is quadratic in x, so three nodes are exact. Also the
- * worst error of a node's. */
+/* The expected -log2 p of a value: -ln p is quadratic in x, so three nodes are exact. Also returns
+ * the largest error at a node. */
 static double expected_bits(const struct ddpm_path *path, int64_t steps, double *worst)
 {
     double x[NODES][VALUES], log_density[NODES], bits = 0;

@@ -1,5 +1,5 @@
-/* Chains that begin from a picture: the last steps of a chain, ddim backwards, and drawing inside a
- * mask, in fp64 on one number whose denoiser is exact. */
+/* Chains that start from a picture: the last steps of a chain, ddim backwards, and drawing inside a
+ * mask, in fp64 on one number with an exact denoiser. */
 #include "diffusion_support.h"
 
 #include <math.h>
@@ -19,7 +19,7 @@ static struct ddpm_chain chain_of(int sampler, int64_t steps)
     return ddpm_chain_resolve(&config, DDPM_OBJECTIVE_NOISE, T);
 }
 
-/* The turns of `chain` given that; free them with ddpm_turns_clear(). */
+/* The turns of `chain` with these inputs; free them with ddpm_turns_clear(). */
 static struct ddpm_turns turns_given(struct ddpm_chain chain, struct ddpm_chain_given given)
 {
     struct ddpm_diffusion_config diffusion = schedule_config(0, T);
@@ -30,7 +30,7 @@ static struct ddpm_turns turns_given(struct ddpm_chain chain, struct ddpm_chain_
     return turns;
 }
 
-/* The levels that `steps` steps of a chain have. */
+/* The levels of a chain with `steps` steps. */
 static void chain_levels(const struct ddpm_chain *chain, struct ddpm_level *levels)
 {
     const struct ddpm_diffusion_config diffusion = schedule_config(0, T);
@@ -62,7 +62,7 @@ static void strength_runs_the_last_steps(void **state)
             const struct ddpm_level *first = &levels[20 - wanted[i].run];
             assert_int_equal(steps_of(&turns), wanted[i].run);
             assert_true(turns.picture == first->alpha && turns.noise == first->sigma);
-            if (turns.count) { /* the first turn looks at nothing that came before */
+            if (turns.count) { /* the first turn must not use earlier results */
                 assert_true(turns.items[0].at.time == first->time);
                 for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j)
                     assert_true(turns.items[0].kept[j] == 0);
@@ -104,7 +104,7 @@ static double run(const struct ddpm_turns *turns, double x)
     return x;
 }
 
-/* Where the flow takes a number from the clean picture to the first level: the same quantile. */
+/* Where the flow takes a number from the clean picture to the first level: to the same quantile. */
 static double exact_latent(const struct ddpm_level *first, double x)
 {
     const double wide = hypot(first->alpha * DATA_DEVIATION, first->sigma);
@@ -135,7 +135,7 @@ static void inversion_goes_back_along_the_flow(void **state)
     assert_true(before < 0.01);
 }
 
-/* Without a schedule, and where the first level has nothing of the picture: alpha = 1 - t. */
+/* Without a schedule, and with a first level that keeps nothing of the picture: alpha = 1 - t. */
 static void inversion_knows_no_schedule(void **state)
 {
     (void)state;
@@ -196,7 +196,7 @@ static void masks_are_drawn_again_and_again(void **state)
                 assert_false(ends);
                 at = reached;
                 ++jumps;
-                for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j) /* not back over the jump */
+                for (int j = 0; j < DDPM_SAMPLER_SLOTS; ++j) /* must not look back over the jump */
                     assert_true(turns.items[i + 1].kept[j] == 0);
             }
             if (ends) {
@@ -214,7 +214,7 @@ static void masks_are_drawn_again_and_again(void **state)
     }
 }
 
-/* Once: the plain chain, but for the blends. */
+/* Each step once: the plain chain, apart from the blends. */
 static void a_mask_without_jumps_leaves_the_chain(void **state)
 {
     (void)state;
@@ -231,8 +231,8 @@ static void a_mask_without_jumps_leaves_the_chain(void **state)
     ddpm_turns_clear(&turns);
 }
 
-/* What is drawn keeps the distribution of the data through all jumps. Everything is affine, so mean
- * and variance are followed exactly. */
+/* The drawn part keeps the distribution of the data through all jumps. Everything is affine, so the
+ * test follows mean and variance exactly. */
 static void jumps_keep_the_distribution(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Noise levels between timesteps, and how steps are spread over a schedule. */
+/* Noise levels between timesteps, and the spacings of steps. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +17,8 @@ static void check_whole_timesteps(const struct ddpm_path *path)
     }
 }
 
-/* Half way between two timesteps lies the geometric mean of their sigma/alpha, and the way back
- * finds the same t. */
+/* Halfway between two timesteps, sigma/alpha is the geometric mean of theirs, and the inverse finds
+ * the same t. */
 static void check_between(const struct ddpm_path *path)
 {
     for (int64_t t = 0; t + 1 < path->timesteps; ++t) {
@@ -56,7 +56,7 @@ static void levels_lie_on_the_path(void **state)
     assert_true(isinf(ddpm_level_ratio(&level)));
 }
 
-/* Levels fall, from where they should to where they should, and end with the clean picture. */
+/* Levels fall, start and end where they should, and finish with the clean picture. */
 static void check_spacing(const struct ddpm_path *path, enum ddpm_spacing_kind kind, int64_t steps,
                           bool whole)
 {
@@ -101,8 +101,8 @@ static void spacings_fall_from_end_to_end(void **state)
     }
 }
 
-/* One step per timestep is every timestep, whichever spacing even in t is taken, and whole
- * timesteps whichever is taken at all. */
+/* One step per timestep visits every timestep, with any spacing that is even in t; with any spacing
+ * at all, timesteps are whole. */
 static void all_timesteps_are_all_timesteps(void **state)
 {
     (void)state;
@@ -123,7 +123,7 @@ static void all_timesteps_are_all_timesteps(void **state)
     clear_path(&path);
 }
 
-/* Ten steps of a thousand, as they are known elsewhere. */
+/* Ten steps of a thousand, as other implementations choose them. */
 static void spacings_are_the_known_ones(void **state)
 {
     (void)state;
@@ -152,7 +152,7 @@ static void spacings_are_the_known_ones(void **state)
     clear_path(&path);
 }
 
-/* Where the noisy end is beyond 160, only the first level is there. */
+/* If the noisy end is beyond 160, only the first level is there. */
 static void no_steps_are_wasted_on_noise(void **state)
 {
     (void)state;

@@ -8,7 +8,7 @@
 #include "core/random.h"
 #include "unit/diffusion_support.h"
 
-/* What a chain holds: x, the slots, and the constant 1 as the last, so that affine is linear. */
+/* The state of a chain: x, the slots, and last the constant 1, so that affine maps are linear. */
 enum { STATE = DDPM_SAMPLER_SLOTS + 2, ONE = STATE - 1 };
 
 /* state' = map·state + noise·z for one turn. */
@@ -34,7 +34,7 @@ struct moments {
     double mean, variance;
 };
 
-/* Of x at the end, from the second moments E[state·stateᵀ]. */
+/* Mean and variance of the final x, from the second moments E[state·stateᵀ]. */
 static struct moments imply(const struct ddpm_turns *turns, struct moments start)
 {
     double second[STATE][STATE] = {{0}};
@@ -66,7 +66,7 @@ static double normal(uint32_t stream, uint32_t step, uint32_t sample)
     return (double)values[0];
 }
 
-/* One chain, with the numbers that picture `sample` has. */
+/* One chain, with picture `sample`'s random numbers. */
 static double draw(const struct ddpm_turns *turns, struct moments start, uint32_t sample)
 {
     double kept[DDPM_SAMPLER_SLOTS] = {0};
@@ -95,7 +95,8 @@ static const struct {
     {"ancestral", 0, 0}, {"ddim", 1, 0}, {"ddim", 0.5, 0}, {"heun", 0, 40}, {"dpmpp-sde", 0, 0},
 };
 
-/* A sampler's turns on a cosine schedule of 1000, started from what the path says. */
+/* A sampler's turns on a cosine schedule of 1000 timesteps, started with the path's
+ * distribution. */
 static struct ddpm_turns prepare(size_t i, int64_t steps, struct moments *start)
 {
     const struct ddpm_sampler_kind *kind;
@@ -146,7 +147,7 @@ static void draws_follow_the_weights(void **state)
     }
 }
 
-/* With many steps the chain draws the data, and the more the closer. */
+/* With many steps the chain draws the data distribution; the more steps, the closer. */
 static void many_steps_draw_the_data(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* What a chain draws does not depend on how the network puts its answer: with a perfect network
- * every objective draws the same pictures, through every sampler. On one number, whose denoiser is
- * exact (diffusion_support.h). */
+/* The result of a chain does not depend on what the network predicts: with a perfect network, every
+ * objective draws the same pictures with every sampler. On one number with an exact denoiser
+ * (diffusion_support.h). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #define TOLERANCE 1e-5 /* answers and coefficients are floats */
 enum { MOST_STEPS = 40 };
 
-/* A sampler with what it is asked for. */
+/* A sampler and its options. */
 struct drawn_by {
     const char *name;
     double eta, churn;
@@ -38,13 +38,13 @@ static struct ddpm_diffusion_config model_of(enum ddpm_objective_kind objective,
     return config;
 }
 
-/* The numbers as floats, as the program hands them to a device. */
+/* The numbers as floats, as the library passes them to a device. */
 static double rounded(double x, bool in_floats)
 {
     return in_floats ? (double)(float)x : x;
 }
 
-/* The network's answer of which x̂_0 is exact, and the x̂_0 that the program makes of it. */
+/* The network's answer for which x̂_0 is exact, and the x̂_0 that the library computes from it. */
 static double answer(const struct ddpm_diffusion_config *model, const struct ddpm_level *at,
                      double x, bool in_floats, double *x0)
 {
@@ -109,7 +109,7 @@ static struct ddpm_turns turns_of(const struct drawn_by *by, const struct ddpm_p
     return make_turns(by->name, &plain);
 }
 
-/* The levels of `given` on another path: of the same sigma/alpha. */
+/* The levels of `given` on another path, with the same sigma/alpha. */
 static void move_levels(const struct ddpm_path *path, const struct ddpm_level *given, size_t steps,
                         struct ddpm_level *levels)
 {
@@ -121,7 +121,7 @@ static void move_levels(const struct ddpm_path *path, const struct ddpm_level *g
     levels[steps] = DDPM_LEVEL_CLEAN;
 }
 
-/* How far a model's picture is from `wanted`, of the same x/alpha. */
+/* How far a model's picture is from `wanted`, at the same x/alpha. */
 static double error_of(const struct drawn_by *by, enum ddpm_objective_kind objective, int schedule,
                        const struct ddpm_level *given, size_t steps, double scaled, double wanted)
 {
@@ -134,7 +134,7 @@ static double error_of(const struct drawn_by *by, enum ddpm_objective_kind objec
     memcpy(levels, given, (steps + 1) * sizeof *levels);
     if (!scheduled)
         move_levels(&path, given, steps, levels);
-    for (int clip = 0; clip < 2; ++clip) { /* which some samplers take as another form */
+    for (int clip = 0; clip < 2; ++clip) { /* some samplers then use another form */
         struct ddpm_turns turns = turns_of(by, &path, &model, levels, steps, clip);
         const double got = draw(&model, &turns, scaled * levels[0].alpha, true);
         worst = fmax(worst, fabs(got - wanted));
@@ -144,9 +144,9 @@ static double error_of(const struct drawn_by *by, enum ddpm_objective_kind objec
     return worst;
 }
 
-/* trailing begins at T-1, all but pure noise. There x̂_0 = (x - sigma·ε̂)/alpha has the rounding of
- * ε̂ 1/alpha times: objective noise cannot say what the picture is. Cosine ends at alpha = 5e-5, so
- * that even the weights of Heun's method are too large for floats. */
+/* trailing starts at T-1, almost pure noise. There x̂_0 = (x - sigma·ε̂)/alpha multiplies the
+ * rounding error of ε̂ by 1/alpha, so objective noise cannot determine the picture. Cosine ends at
+ * alpha = 5e-5, where even the weights of Heun's method are too large for floats. */
 static bool is_asked(enum ddpm_objective_kind objective, int schedule,
                      enum ddpm_spacing_kind spacing, bool whole)
 {
@@ -156,7 +156,7 @@ static bool is_asked(enum ddpm_objective_kind objective, int schedule,
     return !whole || ddpm_objectives[objective].path == DDPM_PATH_SCHEDULE;
 }
 
-/* All objectives by one sampler, beside x_0 in fp64. */
+/* Compare all objectives, with one sampler, to x_0 in fp64. */
 static double check_sampler(const struct drawn_by *by, int schedule, enum ddpm_spacing_kind spacing,
                             size_t steps)
 {
@@ -220,7 +220,7 @@ static void no_sampler_is_left_out(void **state)
     }
 }
 
-/* x = alpha·x_0 + sigma·ε, and the target: both are what the rows say they are. */
+/* x = alpha·x_0 + sigma·ε and the target both follow from the rows. */
 static void a_target_is_the_answer_that_gives_the_picture(void **state)
 {
     (void)state;

@@ -8,7 +8,7 @@
 
 #include "unit/diffusion_support.h"
 
-/* Where the flow takes x from one level to another: the same quantile of the wider or narrower
+/* Where the flow takes x from one level to another: to the same quantile of the wider or narrower
  * normal distribution. */
 static double exact_end(const struct ddpm_level *from, const struct ddpm_level *to, double x)
 {

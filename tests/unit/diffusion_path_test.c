@@ -1,4 +1,4 @@
-/* Paths of noise levels besides a plain schedule's: flow's, EDM's, shifted ones, those that end in
+/* Paths of noise levels other than a plain schedule: flow, EDM, shifted ones, those that end in
  * pure noise; and the levels that a network is trained at. */
 #include <math.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static struct ddpm_path path_of(const struct ddpm_diffusion_config *model)
 static const double shifts[] = {1, 3, 0.4};
 enum { SHIFTS = sizeof shifts / sizeof *shifts };
 
-/* The t of a level's sigma/alpha is the t that the level was made from. */
+/* The t found from a level's sigma/alpha is the t that the level was made from. */
 static void time_is_the_inverse_of_level(void **state)
 {
     (void)state;
@@ -57,7 +57,7 @@ static void time_is_the_inverse_of_level(void **state)
         }
 }
 
-/* As docs/samplers.md has them. */
+/* As in docs/samplers.md. */
 static void paths_follow_their_formulas(void **state)
 {
     (void)state;
@@ -100,7 +100,7 @@ static void a_shift_multiplies_the_ratio(void **state)
                 const double more = ddpm_level_ratio(&levels[1]) / ddpm_level_ratio(&levels[0]);
                 assert_true(fabs(more / shifts[k] - 1) < 1e-9);
             }
-            for (int64_t t = 1; t < 1000 && paths[1].alpha_bars; ++t) /* the β are this path's */
+            for (int64_t t = 1; t < 1000 && paths[1].alpha_bars; ++t) /* check this path's β */
                 assert_true(fabs(paths[1].alpha_bars[t] / paths[1].alpha_bars[t - 1] -
                                  (1 - paths[1].betas[t])) < 1e-12);
             ddpm_path_clear(&paths[0]);
@@ -147,8 +147,8 @@ static void zero_terminal_snr_ends_in_noise(void **state)
         }
 }
 
-/* Out of pure noise x says nothing: the first step takes x̂_0 to the next level with x as its noise,
- * or with fresh noise, and keeps nothing of a sampler's order. */
+/* In pure noise x says nothing about the picture: the first step takes x̂_0 to the next level with
+ * x or new noise as its noise, and is of first order for every sampler. */
 static void check_first_step(const struct ddpm_turns *turns, const struct ddpm_level *levels)
 {
     const struct ddpm_turn *first = &turns->items[0];
@@ -241,8 +241,8 @@ static void spacings_fall(void **state)
 
 enum { DRAWS = 100000 };
 
-/* 1e5 draws have this mean and deviation, within four standard errors; the kurtosis is that of a
- * normal distribution (3) or a uniform one (1.8). */
+/* 1e5 draws have this mean and standard deviation, within four standard errors; the kurtosis is
+ * that of a normal distribution (3) or a uniform one (1.8). */
 static void check_draws(const struct ddpm_diffusion_config *model, double (*to)(double),
                         double mean, double deviation, double kurtosis)
 {
@@ -295,7 +295,7 @@ static void training_levels_are_distributed_as_they_should(void **state)
     }
 }
 
-/* A level follows from seed, step and place alone, and from each of them. */
+/* A level depends on seed, step and place, and on nothing else. */
 static void training_levels_follow_from_their_place(void **state)
 {
     (void)state;

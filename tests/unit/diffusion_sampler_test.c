@@ -1,5 +1,5 @@
-/* The turns that samplers make: against the tables, against each other, their slots and counters,
- * and what is refused. */
+/* The turns that samplers make: compared with the tables and with each other, their slots and
+ * counters, and invalid requests. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ static struct ddpm_level *spaced(const struct ddpm_path *path, enum ddpm_spacing
     return levels;
 }
 
-/* A row of the fp32 table that version 0.1 drew with, by its formulas. */
+/* A row of version 0.1's fp32 table, by its formulas. */
 struct reverse_row {
     float x, eps, mean_x0, mean_x, sigma;
 };
@@ -33,7 +33,7 @@ static struct reverse_row reverse_row(const struct ddpm_path *path, int64_t t)
                                 .sigma = t == 0 ? 0 : (float)sqrt(variance)};
 }
 
-/* One turn per timestep: the weights are that table's bits. */
+/* One turn per timestep: the weights equal that table bit for bit. */
 static void check_table_bits(const struct ddpm_diffusion_config *config, bool clip)
 {
     struct ddpm_path path = make_path(config);
@@ -75,8 +75,8 @@ static void ancestral_weights_are_the_tables_bits(void **state)
         }
 }
 
-/* x̂_0 and ε̂ say the same: the two forms of a respaced chain agree where nothing is clipped, and
- * eta 1 is the same chain once more. */
+/* x̂_0 and ε̂ are equivalent: the two forms of a respaced chain agree without clipping, and eta 1
+ * gives the same chain again. */
 static void ancestral_is_ddim_with_eta_one(void **state)
 {
     (void)state;
@@ -104,8 +104,9 @@ static void ancestral_is_ddim_with_eta_one(void **state)
     clear_path(&path);
 }
 
-/* Every list of turns: slots are filled before they are read, noise has a number of its own, steps
- * come in order, evaluations are as many as promised, and the last turn ends at x̂_0 alone. */
+/* In every list of turns, slots are filled before they are read, noise has its own number, steps
+ * are in order, the number of evaluations is as documented, and the last turn ends at x̂_0
+ * alone. */
 static void check_turns(const struct ddpm_sampler_kind *kind,
                         const struct ddpm_sampler_request *request)
 {
@@ -165,8 +166,8 @@ static void turns_keep_the_rules(void **state)
     clear_path(&path);
 }
 
-/* From alpha = 0, pure noise, every sampler takes a first step of first order, and one of the
- * levels' own scale after it. */
+/* From alpha = 0, pure noise, every sampler takes a first step of first order, then one on the
+ * levels' own scale. */
 static void pure_noise_is_a_start(void **state)
 {
     (void)state;
@@ -194,7 +195,7 @@ static void pure_noise_is_a_start(void **state)
     }
 }
 
-/* Churn: a turn that only adds noise, within its bounds, and never above the path. */
+/* Churn adds a turn that only adds noise, within its bounds, and never beyond the path. */
 static void churn_stays_in_its_bounds(void **state)
 {
     (void)state;

@@ -1,5 +1,4 @@
-/* What the tests of src/diffusion share: schedules, and the chain of a distribution whose denoiser
- * is exact. */
+/* Shared by the tests of src/diffusion: schedules, and a distribution with an exact denoiser. */
 #ifndef TESTS_UNIT_DIFFUSION_SUPPORT_H
 #define TESTS_UNIT_DIFFUSION_SUPPORT_H
 
@@ -13,7 +12,7 @@
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
 
-/* Fail the test with the library's words. */
+/* Fail the test with the library's error text. */
 #define assert_ok(expression)                                                                      \
     do {                                                                                           \
         ddpm_status status_ = (expression);                                                        \
@@ -21,7 +20,7 @@
             fail_msg("%s: %s", #expression, ddpm_error_message());                                 \
     } while (0)
 
-/* DDPM_ERROR_ARGUMENT with these words in its text. */
+/* Expect DDPM_ERROR_ARGUMENT with `words` in its text. */
 #define assert_refused(expression, words)                                                          \
     do {                                                                                           \
         assert_int_equal(expression, DDPM_ERROR_ARGUMENT);                                         \
@@ -38,8 +37,8 @@ void clear_path(struct ddpm_path *path);
 /* The turns of a sampler by name; free with ddpm_turns_clear(). */
 struct ddpm_turns make_turns(const char *name, const struct ddpm_sampler_request *request);
 
-/* One number drawn from N(MEAN, DEVIATION²), seen through noise: what a perfect network says of it,
- * x̂_0 = slope·x + offset. */
+/* The perfect network's answer for a noised number drawn from N(MEAN, DEVIATION²): x̂_0 = slope·x +
+ * offset. */
 #define DATA_MEAN 0.3
 #define DATA_DEVIATION 0.5
 struct affine {
@@ -47,7 +46,8 @@ struct affine {
 };
 struct affine exact_denoiser(const struct ddpm_level *level);
 
-/* steps + 1 levels even in λ from sigma/alpha 80 to 0.002; alpha is 1, or alpha² + sigma² is. */
+/* steps + 1 levels, even in λ, from sigma/alpha 80 to 0.002; either alpha is 1 or alpha² + sigma²
+ * is. */
 void even_levels(struct ddpm_level *levels, size_t steps, bool variance_preserving);
 
 #endif

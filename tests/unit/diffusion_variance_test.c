@@ -1,5 +1,5 @@
-/* A learned variance on the host: what bounds it, in a whole chain and a respaced one, and the
- * coefficients of its loss. */
+/* A learned variance on the host: its bounds, in a full and a respaced chain, and the coefficients
+ * of its loss. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +25,8 @@ static struct ddpm_turns turns_of(const char *name, const struct ddpm_path *path
     return turns;
 }
 
-/* The lower bound is the variance that a model without a learned one has; the upper is the β of the
- * chain that is left. The last turn draws no noise. */
+/* The lower bound is the variance of a model that learns none; the upper bound is the β of the
+ * respaced chain. The last turn draws no noise. */
 static void ancestral_turns_are_bounded(void **state)
 {
     (void)state;
@@ -76,7 +76,7 @@ static void other_samplers_do_not_read_it(void **state)
     clear_path(&path);
 }
 
-/* By the means of the posterior themselves. */
+/* Computed from the posterior means directly. */
 static void rows_are_the_papers(void **state)
 {
     (void)state;
@@ -90,7 +90,7 @@ static void rows_are_the_papers(void **state)
         const double beta = path.betas[t], bar = path.alpha_bars[t];
         const double before = t ? path.alpha_bars[t - 1] : 1;
         const double lowest = t ? log(beta * (1 - before) / (1 - bar)) : (double)rows[STRIDE];
-        /* of x_0 in the posterior's mean, times what ε̂ - ε does to x̂_0 */
+        /* coefficient of x_0 in the posterior mean, times the effect of ε̂ - ε on x̂_0 */
         const double mean = beta * sqrt(before) / (1 - bar) * sqrt(1 / bar - 1);
         assert_true(fabs((double)row[DDPM_VARIANCE_LOWEST] - lowest) < 1e-6 * fabs(lowest));
         assert_true(fabs((double)row[DDPM_VARIANCE_HIGHEST] - log(beta)) < 1e-6 * fabs(log(beta)));

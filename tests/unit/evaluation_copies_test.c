@@ -1,4 +1,4 @@
-/* Copies, doubles, pictures that show nothing; stopping; threads. */
+/* Copies, duplicates, pictures that show nothing; stopping; threads. */
 #include "evaluation_support.h"
 
 #include "data/picture_kind.h"
@@ -27,8 +27,8 @@ static void fresh_pictures_are_no_copies(void **state)
     free(b);
 }
 
-/* Picture 3 is real picture 7, picture 4 is 8 mirrored, picture 5 is 9 but for a level here and
- * there, and 11 is 10 again. */
+/* Picture 3 is real picture 7, picture 4 is 8 mirrored, picture 5 is 9 with a few values off by
+ * one, and 11 is 10 again. */
 static void copies_are_found(void **state)
 {
     (void)state;
@@ -66,7 +66,7 @@ static void copies_are_found(void **state)
     free(b);
 }
 
-/* The same neighbours as all pairs of whole pictures give, which are small enough here. */
+/* The same neighbours as comparing all pairs of full pictures, which are small enough here. */
 static void neighbours_are_the_nearest(void **state)
 {
     (void)state;
@@ -119,7 +119,7 @@ static void pictures_that_show_nothing(void **state)
     free(a);
 }
 
-/* Features are given, pictures are there too: both are compared. */
+/* With given features and pictures, both are compared. */
 static void given_features_beside_pictures(void **state)
 {
     (void)state;

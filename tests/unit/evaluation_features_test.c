@@ -1,4 +1,4 @@
-/* The built-in features: what changes them, and what does not. */
+/* The built-in features: what changes them and what does not. */
 #include "evaluation_support.h"
 
 #include "data/resize.h"

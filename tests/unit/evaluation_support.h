@@ -1,4 +1,4 @@
-/* What the tests of src/evaluation share: made-up pictures and sets of them. */
+/* Shared by the tests of src/evaluation: made-up pictures and sets of them. */
 #ifndef EVALUATION_SUPPORT_H
 #define EVALUATION_SUPPORT_H
 
@@ -23,8 +23,8 @@ static inline void assert_ok(ddpm_status status)
         fail_msg("%s: %s", ddpm_status_name(status), ddpm_error_message());
 }
 
-/* Pictures [count, side, side, channels]: a few random waves each, so that neighbouring pixels have
- * to do with each other. Free with free(). */
+/* Pictures [count, side, side, channels]: a few random waves each, so that neighbouring pixels
+ * correlate. Free with free(). */
 static inline uint8_t *make_waves(int64_t count, int side, int channels, uint32_t seed)
 {
     const size_t bytes = (size_t)side * (size_t)side * (size_t)channels;

@@ -1,4 +1,5 @@
-/* Unit tests of src/formats/file.h: nothing but the old or the new whole file is ever seen. */
+/* Unit tests of src/formats/file.h: readers only ever see the complete old or the complete new
+ * file. */
 #include "unit/formats_support.h"
 
 #include <unistd.h>
@@ -79,7 +80,7 @@ static void full_disk_leaves_the_old_file(void **state)
     size_t before = scratch_count();
     limit_files(100000);
     assert_error(ddpm_file_write_whole(path, data, BYTES), DDPM_ERROR_IO, "cannot write");
-    /* Small pieces stay in the buffer: the failure shows at commit. */
+    /* Small pieces stay in the buffer, so the failure appears at commit. */
     struct ddpm_file *file;
     assert_ok(ddpm_file_create(&file, path));
     assert_ok(ddpm_file_write(file, data, 110000));

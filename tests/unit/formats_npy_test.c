@@ -1,5 +1,4 @@
-/* Unit tests of src/formats/npy.h: round trips, NumPy's own headers, and everything that is
- * refused. */
+/* Unit tests of src/formats/npy.h: round trips, NumPy's own headers, and invalid files. */
 #include "unit/formats_support.h"
 
 #include "formats/npy.h"

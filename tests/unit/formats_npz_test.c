@@ -1,4 +1,4 @@
-/* .npz files: what is written comes back, and nothing that is damaged does. */
+/* .npz files: what is written reads back, and nothing damaged does. */
 #include "formats_support.h"
 
 #include "formats/npz.h"
@@ -55,8 +55,8 @@ static void what_is_no_archive(void **state)
     assert_error(read_both(at("empty.npz")), DDPM_ERROR_FORMAT, "empty.npz");
 }
 
-/* Cut short anywhere, or with one byte changed: refused, or as it was where the byte says nothing.
- */
+/* A file cut off anywhere, or with one byte changed, is an error, or reads the same if the byte is
+ * not used. */
 static void damaged(void **state)
 {
     uint8_t *bytes;

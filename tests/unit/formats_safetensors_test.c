@@ -1,5 +1,5 @@
 /* Unit tests of src/formats/safetensors.h: the reference implementation's bytes, conversions, and
- * everything refused. */
+ * invalid files. */
 #include "unit/formats_support.h"
 
 #include <math.h>
@@ -22,7 +22,7 @@ static const struct ddpm_safetensors_entry six[] = {
     {"a.weight", DDPM_SAFETENSORS_I64, 1, {1}, &integer, NULL, NULL},
 };
 
-/* What safetensors.numpy.save_file makes of them (version 0.8). */
+/* The file that safetensors.numpy.save_file (version 0.8) makes of them. */
 static const char six_bytes[] =
     "p\x01\0\0\0\0\0\0"
     "{\"__metadata__\":{\"format\":\"pt\"},"
@@ -211,7 +211,7 @@ static ddpm_status parse_copy(const void *data, size_t bytes)
     return status;
 }
 
-/* A file of this header and 8 bytes of values. */
+/* A file with this header and 8 bytes of values. */
 static ddpm_status parse_header(const char *header)
 {
     uint8_t file[1024] = {0};

@@ -1,4 +1,4 @@
-/* What the tests of src/formats share: a scratch folder, files in it, and a full disk. */
+/* Shared by the tests of src/formats: a scratch folder, files in it, and a full disk. */
 #ifndef FORMATS_SUPPORT_H
 #define FORMATS_SUPPORT_H
 
@@ -16,7 +16,7 @@
 
 #include "formats/file.h"
 
-/* The scratch folder of this program, made by the group's set-up. */
+/* This program's scratch folder, made by the group's set-up. */
 static char scratch[256];
 
 static inline int make_scratch(void **state)
@@ -49,7 +49,7 @@ static inline void assert_ok(ddpm_status status)
         fail_msg("%s: %s", ddpm_status_name(status), ddpm_error_message());
 }
 
-/* The status, and words that the message must hold. */
+/* The expected status, and words that the message must contain. */
 static inline void assert_error(ddpm_status got, ddpm_status want, const char *words)
 {
     if (got != want || !strstr(ddpm_error_message(), words))
@@ -67,7 +67,7 @@ static inline void assert_file_is(const char *path, const void *data, size_t byt
     free(got);
 }
 
-/* Names in the scratch folder. */
+/* The number of names in the scratch folder. */
 static inline size_t scratch_count(void)
 {
     char **names;

@@ -1,5 +1,5 @@
-/* Files of named tensors: what torch.save and safetensors have written (tests/golden/data/torch,
- * made by tests/golden/make_torch_files.py), and whatever must be refused. */
+/* Files of named tensors: files written by torch.save and safetensors (tests/golden/data/torch,
+ * made by tests/golden/make_torch_files.py), and invalid ones. */
 #include "formats_support.h"
 
 #include "formats/tensor_file.h"
@@ -83,7 +83,7 @@ static void refused(const char *name, const char *ending, const char *words)
     assert_null(file);
 }
 
-/* A file may ask for any call: none is made, and its name is told. */
+/* A file may contain any call: none is made, and the error names it. */
 static void nothing_is_executed(void **state)
 {
     (void)state;
@@ -115,7 +115,7 @@ static void other_contents(void **state)
                  "without the head");
 }
 
-/* A pickle behind the head of the older form, and no storages. */
+/* A pickle after the header of the older form, and no storages. */
 static ddpm_status parse_after_head(const char *pickle, size_t bytes)
 {
     static const char head[] = "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20j\xa8P\x19.\x80\x02M\xe9\x03."
@@ -131,8 +131,8 @@ static ddpm_status parse_after_head(const char *pickle, size_t bytes)
     return status;
 }
 
-/* A state dict of one tensor "w" with these opcodes for offset, shape and strides, in a storage of
- * six values. */
+/* A state dict with one tensor "w" that has these opcodes for offset, shape and strides, in a
+ * storage of six values. */
 #define TENSOR(view)                                                                               \
     "\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\n"         \
     "FloatStorage\nX\x01\0\0\0aX\x03\0\0\0cpuK\x06tQ" view "\x89NtR"
@@ -215,7 +215,7 @@ static void broken_pickles(void **state)
     }
 }
 
-/* Every shorter file, and every file with one other byte, is read or refused. */
+/* Every truncated file, and every file with one byte changed, is either read or an error. */
 static void damaged_files(void **state)
 {
     (void)state;

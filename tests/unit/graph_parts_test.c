@@ -1,4 +1,4 @@
-/* How many weight sets and parts a graph takes, and how its parts run. */
+/* How many weight sets and parts a graph can have, and how its parts run. */
 #include "graph_support.h"
 
 static void too_many_sets_are_refused(void **state)
@@ -33,7 +33,7 @@ static void too_many_sets_are_refused(void **state)
     ddpm_graph_destroy(&g);
 }
 
-/* y = Σ x over as many parts as there may be, each run more than once. */
+/* y = Σ x over the maximum number of parts, each run more than once. */
 static void parts_run_in_any_number(void **state)
 {
     (void)state;

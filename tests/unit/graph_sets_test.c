@@ -1,4 +1,4 @@
-/* A student beside its frozen teacher in one graph, and gradients that go through what is not
+/* A student and its frozen teacher in one graph, and gradients through parts that are not
  * trained. */
 #include "graph_support.h"
 
@@ -40,7 +40,8 @@ static void stop_counting(struct ddpm_graph *g)
     counting = NULL;
 }
 
-/* The least and most often that a call which packs weights of `set` has done so; 0 calls fail. */
+/* The smallest and largest number of times that a call which packs weights of `set` did so; fails
+ * if there is no such call. */
 static void packed_of(const struct ddpm_graph *g, const struct ddpm_weight_set *set, int *least,
                       int *most)
 {
@@ -56,7 +57,7 @@ static void packed_of(const struct ddpm_graph *g, const struct ddpm_weight_set *
     assert_true(*most >= 0);
 }
 
-/* A student whose target is what a teacher makes of the same input, or is given. */
+/* A student whose target is the teacher's output for the same input, or is given. */
 struct pair {
     struct ddpm_weight_set *student, *teacher; /* no teacher: the target is an input */
     struct ddpm_graph *graph;
@@ -109,8 +110,7 @@ static float *run_pair(struct pair *pair)
     return gradients;
 }
 
-/* The student's gradients are those of a graph that has only the student and is given the target.
- */
+/* The student's gradients equal those of a graph with only the student and a given target. */
 static void check_against_student_alone(struct pair *pair, struct ddpm_device *device)
 {
     float target[COUNT];
@@ -130,8 +130,7 @@ static void check_against_student_alone(struct pair *pair, struct ddpm_device *d
     ddpm_graph_destroy(&alone.graph);
 }
 
-/* What an optimizer's step does to a set: its values change by the gradients, and are marked as
- * changed. */
+/* Like an optimizer's step: change the set's values by the gradients and mark them as changed. */
 static void step(struct ddpm_weight_set *set, const float *gradients)
 {
     float *values = set->slabs[0];
@@ -162,9 +161,9 @@ static void check_teacher(bool repack)
     }
     assert_memory_equal(before, teacher.slabs[0], ddpm_weight_set_bytes(&teacher));
     packed_of(pair.graph, &teacher, &least, &most);
-    assert_int_equal(most, 0); /* it was packed by the runs before */
+    assert_int_equal(most, 0); /* packed by earlier runs */
     packed_of(pair.graph, &student, &least, &most);
-    /* The first of the three runs finds the student packed already, unless it repacks. */
+    /* In the first of the three runs the student is packed already, unless it repacks. */
     assert_int_equal(least, repack ? 3 : 2);
     assert_int_equal(most, repack ? 3 : 2);
     check_against_student_alone(&pair, device);
@@ -192,7 +191,7 @@ static void a_student_learns_from_a_frozen_teacher(void **state)
     check_teacher(true);
 }
 
-/* Gradients of `set` where its answer goes on through `judge`, read from `slab`; free() them. */
+/* Gradients of `set` when its output passes through `judge`, which reads `slab`; free() them. */
 static float *gradients_behind(struct ddpm_device *device, struct ddpm_weight_set *set,
                                struct ddpm_weight_set *judge, int slab)
 {
@@ -219,8 +218,8 @@ static float *gradients_behind(struct ddpm_device *device, struct ddpm_weight_se
     return gradients;
 }
 
-/* A moving average that a gradient flows through gets none of its own: the same as a frozen set of
- * its values. */
+/* A moving average that a gradient flows through gets none itself: the result is the same as with a
+ * frozen set of its values. */
 static void a_moving_average_is_not_differentiated(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
-/* Gradients through a frozen network, and results of a set's moving averages. */
+/* Gradients through a frozen network, and results with a set's moving averages. */
 #include "graph_support.h"
 
-/* dx through the network, frozen or not; the arena holds NaN where nothing was written. */
+/* dx through the network, frozen or not; the arena is filled with NaN before. */
 static void gradient_of_input(const char *device_name, bool frozen, float dx[COUNT])
 {
     struct ddpm_device *device = open_device(device_name);
@@ -28,8 +28,7 @@ static void gradient_of_input(const char *device_name, bool frozen, float dx[COU
     assert_ok(ddpm_graph_plan(g, device));
     assert_true(!frozen || !set.gradients);
     for (size_t i = 0; i < g->arena_bytes / sizeof(uint32_t); ++i)
-        ((uint32_t *)g->arena)[i] =
-            0x7fd5deadu; /* a NaN, the one that the check backend looks for */
+        ((uint32_t *)g->arena)[i] = 0x7fd5deadu; /* the NaN that the check backend looks for */
     write_random(g, x, 1);
     write_random(g, time, 2);
     write_random(g, dy, 3);
@@ -59,7 +58,7 @@ static void a_gradient_flows_through_a_frozen_network(void **state)
     }
 }
 
-/* A moving average is read in its own right. */
+/* A moving average is read, not the trained values. */
 static void slabs_of_one_set_give_their_own_results(void **state)
 {
     (void)state;
@@ -90,7 +89,7 @@ static void slabs_of_one_set_give_their_own_results(void **state)
     }
     for (int slab = 1; slab < 3; ++slab)
         assert_memory_not_equal(results[slab], results[slab - 1], sizeof results[0]);
-    /* Give a moving average the trained values: the results are the same to the bit. */
+    /* Copy the trained values to a moving average: the results are the same bit for bit. */
     memcpy(set.slabs[2], set.slabs[0], ddpm_weight_set_bytes(&set));
     ddpm_weight_set_changed(&set);
     assert_ok(ddpm_graph_run(graphs[2], 0));

@@ -1,4 +1,4 @@
-/* What the tests of graphs over weight sets share: devices, random inputs, a small network. */
+/* Shared by the tests of graphs with weight sets: devices, random inputs, a small network. */
 #ifndef DDPM_TESTS_GRAPH_SUPPORT_H
 #define DDPM_TESTS_GRAPH_SUPPORT_H
 

@@ -36,7 +36,7 @@ endforeach()
 add_test(NAME library_edges_listed COMMAND sh tests/unit/library_edges_listed.sh
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 
-# Every public header compiles alone, as C11 and as C++17.
+# Every public header compiles on its own, as C11 and as C++17.
 include(CheckLanguage)
 check_language(CXX)
 if(CMAKE_CXX_COMPILER)

@@ -1,6 +1,6 @@
-/* Checkpoints of a device that takes snapshots (kernels/backend.h), which the CPU plays here: what
- * is written is the state of the moment, what cannot be had is done without, and a failure on the
- * way is told when the checkpoint is ended. */
+/* Checkpoints on a device that takes snapshots (kernels/backend.h), simulated on the CPU: the
+ * checkpoint holds the state at its start, a failed snapshot falls back to download(), and a later
+ * failure is reported when the checkpoint is ended. */
 #include <pthread.h>
 #include <time.h>
 
@@ -11,7 +11,7 @@
 
 enum { SLABS = DDPM_SLAB_SECOND_EMA };
 
-/* The device that is played. */
+/* The simulated device. */
 static struct {
     bool no_room, no_pinned, breaks;
     int begun, ended, downloads, pinned;
@@ -115,7 +115,7 @@ static void step(struct run *run, uint32_t index)
     assert_ok(step_made_up(run->trainer, run->network, index, &result));
 }
 
-/* Save, and step before the checkpoint is ended; it must be that of before the step. */
+/* Save, and step before the checkpoint is ended; it must hold the state before the step. */
 static void save_beside_a_step(struct run *run, uint32_t index, const char *path)
 {
     struct ddpm_network *opened;

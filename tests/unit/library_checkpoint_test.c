@@ -1,5 +1,5 @@
-/* Checkpoints: going on is as never having stopped; what does not fit is refused by name; damage is
- * noticed; `keep` keeps the newest. */
+/* Checkpoints: resuming gives the same results as never stopping; errors name what does not fit;
+ * damage is noticed; `keep` keeps the newest. */
 #include <dirent.h>
 
 #include "run_support.h"
@@ -46,7 +46,7 @@ static void going_on_is_as_never_having_stopped(void **state)
     remove_folder(folder);
 }
 
-/* Every option that makes a run what it is, with another value than tiny_config()'s. */
+/* Every option that a resumed run may not change, with a value different from tiny_config()'s. */
 static const char *const locked[] = {
     "network=OneResUNet",
     "dim=12",
@@ -118,7 +118,7 @@ static void other_pictures_are_refused(void **state)
     remove_folder(other);
 }
 
-/* Change one byte of a file, or cut its end off. */
+/* Change one byte of a file, or cut off its end. */
 static void damage(const char *path, long place, bool cut)
 {
     FILE *file = fopen(path, "r+b");
@@ -189,8 +189,8 @@ static void only_the_newest_are_kept(void **state)
     remove_folder(folder);
 }
 
-/* Going on from an earlier checkpoint while later ones are there: what was written last is what
- * `latest` names, whatever was kept before under its name. */
+/* Resuming from an earlier checkpoint while later ones exist: `latest` points to the last one
+ * written, even if an older one had the same name. */
 static void the_state_saved_last_is_the_latest(void **state)
 {
     (void)state;
@@ -227,8 +227,7 @@ static void the_state_saved_last_is_the_latest(void **state)
     remove_folder(folder);
 }
 
-/* Without the link the newest whole checkpoint is found by looking, by the trainer and by the
- * network alike. */
+/* Without the link, both the trainer and the network search for the newest complete checkpoint. */
 static void the_newest_whole_one_is_found(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Distilled models through the public interface: where training begins, that it goes on as if it
- * had never stopped, how they draw, and what is refused. */
+/* Distilled models through the public interface: where training starts, that resuming gives the
+ * same results as never stopping, how they draw, and invalid requests. */
 #include "run_support.h"
 
 enum { SIDE = 8, VALUES = 3 * SIDE * SIDE };
@@ -13,7 +13,7 @@ static const char *const models[] = {
 };
 enum { MODELS = sizeof models / sizeof *models };
 
-/* The gap between the two levels changes on the way. */
+/* The gap between the two levels changes during training. */
 static void going_on_is_as_never_having_stopped(void **state)
 {
     (void)state;
@@ -49,7 +49,7 @@ static struct ddpm_network *model_to_draw(const char *model, int steps)
 }
 
 /* Before its first step a distilled network is its teacher: one step draws the teacher's x̂_0 from
- * noise, as a single step of ddim does. */
+ * noise, like a single step of ddim. */
 static void it_begins_as_its_teacher(void **state)
 {
     (void)state;
@@ -86,7 +86,7 @@ static void pictures_do_not_depend_on_batches(void **state)
         }
 }
 
-/* A sampler of the network with these options is refused in these words. */
+/* Creating a sampler with these options fails with these words. */
 static void expect_refused(struct ddpm_network *network, const char *name, int invert,
                            const char *words)
 {

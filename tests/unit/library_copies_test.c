@@ -1,7 +1,7 @@
-/* The weights' bf16 copy that training keeps for convolutions: with it and without it the same
- * bits, and it holds the rounded weights whoever changed them. On the device that DDPM_TEST_DEVICE
- * names; the CPU's kernels do not read the copy, but it is kept there all the same when it is asked
- * for. */
+/* The bf16 copy of the weights that training keeps for convolutions: results are the same bits with
+ * and without it, and it holds the rounded weights whatever changed them. Runs on the device in
+ * DDPM_TEST_DEVICE; the CPU's kernels do not read the copy, but it is kept there too if
+ * requested. */
 #include "library_support.h"
 
 #include "model/model.h"
@@ -11,7 +11,7 @@ enum { STEPS = 3 };
 
 static const char *const plain[] = {"accumulate", "1"};
 
-/* A trainer on a device whose backend says that it reads copies, or that it does not. */
+/* A trainer on a device whose backend claims to read copies, or not. */
 struct run {
     struct ddpm_backend backend;
     struct ddpm_network *network;
@@ -53,7 +53,7 @@ static void assert_copies_are_the_weights(const struct run *run)
     free(weights);
 }
 
-/* Other weights for the first 3×3 convolution that tensor cores can multiply. */
+/* Set new weights for the first 3×3 convolution that tensor cores can multiply. */
 static void set_weights(struct run *run)
 {
     const struct ddpm_parameter *p = run->network->weights.parameters.items;
@@ -158,7 +158,7 @@ static void weights_that_are_set_are_copied(void **state)
     close_run(&without);
 }
 
-/* The resumed trainer has made a step of its own before: its copies are of other weights. */
+/* The resumed trainer has done a step before: its copies are of other weights. */
 static void resuming_copies_the_weights_that_are_read(void **state)
 {
     (void)state;

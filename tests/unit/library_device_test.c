@@ -1,11 +1,11 @@
-/* Networks, a sampler and a trainer that share one device give the numbers that they give alone. */
+/* Networks, a sampler and a trainer that share one device give the same numbers as alone. */
 #include "library_support.h"
 
 enum { VALUES = 3 * 8 * 8 };
 
 static const char *const options[2] = {"network=TwoResUNet", "network=AttentionUNet seed=3"};
 
-/* Everything that is asked of one network. */
+/* All results of one network. */
 struct answers {
     float y[2][VALUES];
     uint8_t pictures[2][2 * VALUES];
@@ -13,7 +13,7 @@ struct answers {
     float *weights;
 };
 
-/* What is asked in one round of a network: a forward pass, pictures, a step. */
+/* One round with a network: a forward pass, pictures, a step. */
 static void ask(struct ddpm_network *network, struct ddpm_sampler *sampler,
                 struct ddpm_trainer *trainer, int round, struct answers *answers)
 {
@@ -93,7 +93,7 @@ static void two_networks_share_a_device(void **state)
     ddpm_config_destroy(&config);
 }
 
-/* A file is opened on a device that others use, which is still theirs when the network is gone. */
+/* Open a file on a shared device; the device still works after the network is destroyed. */
 static void a_file_is_opened_on_a_shared_device(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* What the tests of wrong arguments share, see library_edges_test.c. */
+/* Shared by the tests of wrong arguments, see library_edges_test.c. */
 #ifndef DDPM_TESTS_LIBRARY_EDGES_H
 #define DDPM_TESTS_LIBRARY_EDGES_H
 
@@ -10,14 +10,14 @@ enum { VALUES = 3 * 8 * 8, PARAMETER = 8 }; /* of a tiny picture, and of the par
 #define NAME "init_conv.bias"
 #define BAD_WEIGHTS ((enum ddpm_weights)7)
 
-/* An options struct with bytes behind it that this version does not know. */
+/* An options struct followed by bytes that this version does not know. */
 #define LARGER(type)                                                                               \
     struct {                                                                                       \
         struct type own;                                                                           \
         char behind[24];                                                                           \
     }
 
-/* `call` with *options made smaller and larger in every way; `ok` is what it says with the right
+/* Call `call` with *options made smaller and larger in every way; `ok` is its result with the right
  * size. */
 #define TRY_SIZES(type, given, least, ok, call)                                                    \
     do {                                                                                           \

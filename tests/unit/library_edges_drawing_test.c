@@ -1,4 +1,4 @@
-/* Wrong arguments to what draws, see library_edges_test.c. */
+/* Wrong arguments to functions that draw, see library_edges_test.c. */
 #include "library_edges.h"
 
 enum { AREA = VALUES / 3 };
@@ -10,7 +10,7 @@ static int go_on(void *user, const struct ddpm_sample_progress *progress)
     return 0;
 }
 
-/* A sampler with one member changed is refused with `part` in the text, made and measured. */
+/* With one option changed, both creating and measuring a sampler fail with `part` in the text. */
 #define SAMPLER_WITH(member, value, part)                                                          \
     do {                                                                                           \
         struct ddpm_sampler_options changed = options_;                                            \
@@ -71,7 +71,7 @@ static void samplers(void **state)
     wrong_size.height = wrong_size.width = INT64_MAX - 1;
     assert_int_equal(ddpm_sampler_create(network, &wrong_size, &sampler), DDPM_ERROR_MEMORY);
     assert_null(sampler);
-    /* A caller built against an older header, whose struct ends here: nothing behind it is read. */
+    /* A caller built against an older header, whose struct ends here: nothing after it is read. */
     size_t *old = malloc(sizeof *old);
     *old = sizeof *old;
     assert_ok(create_and_destroy(network, (const struct ddpm_sampler_options *)old));

@@ -1,4 +1,4 @@
-/* Wrong arguments to what compares pictures, see library_edges_test.c. */
+/* Wrong arguments to functions that compare pictures, see library_edges_test.c. */
 #include "library_edges.h"
 
 enum { ROWS = 10, WIDTH = 2, COUNT = ROWS * WIDTH };

@@ -1,12 +1,12 @@
-/* Wrong arguments to what measures likelihoods, see library_edges_test.c; and what is known after a
- * measurement was cut short. */
+/* Wrong arguments to functions that measure likelihoods, see library_edges_test.c; and the result
+ * of a stopped measurement. */
 #include "library_edges.h"
 
 #include <ddpm/likelihood.h>
 
 enum { PICTURES = 3 };
 
-/* A measurement with one member changed is refused with `part` in the text. */
+/* With one option changed, a measurement fails with `part` in the text. */
 #define LIKELIHOOD_WITH(member, value, part)                                                       \
     do {                                                                                           \
         struct ddpm_likelihood_options changed = options_;                                         \
@@ -94,7 +94,8 @@ static void pictures(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* A network that is only declared can be asked what a measurement takes; the flow keeps more. */
+/* With a declared network one can find out how much memory a measurement needs; the flow needs
+ * more. */
 static void memory(void **state)
 {
     (void)state;
@@ -124,7 +125,7 @@ static int stop(void *user, int64_t done, int64_t total)
     return done > *most;
 }
 
-/* Pictures that were finished count, with the numbers that they have without a stop. */
+/* Finished pictures count, with the same numbers as without a stop. */
 static void cut_short(void **state)
 {
     (void)state;
@@ -159,7 +160,7 @@ static void cut_short(void **state)
     }
 }
 
-/* A weight that is not finite is named by the picture it spoils; those before stay. */
+/* With a weight that is not finite, the error names the picture it spoils; earlier ones stay. */
 static void not_finite(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# No public function is missing from library_edges*_test.c. Run in the project's root.
+# Check that no public function is missing from library_edges*_test.c. Run it in the project's root.
 set -eu
 tests=tests/unit/library_edges*_test.c
 functions=$(cat include/ddpm/*.h | tr '\n' ' ' | grep -o 'DDPM_API [^;(]*(' | grep -o 'ddpm_[a-z0-9_]*($' | tr -d '(' | sort -u)

@@ -1,6 +1,6 @@
-/* Every public function with arguments that are wrong: NULL for each pointer in turn, lengths,
- * sizes and numbers that do not fit, networks without weights. None crashes, and every text names
- * what was wrong. That no function is missing here is seen by library_edges_listed.sh. */
+/* Every public function with wrong arguments: NULL for each pointer in turn, lengths, sizes and
+ * numbers that do not fit, networks without weights. None crashes, and every error names what was
+ * wrong. library_edges_listed.sh checks that no function is missing here. */
 #include "library_edges.h"
 
 static struct ddpm_network *declared_network(void)
@@ -168,7 +168,7 @@ static void files_of_weights(void **state)
     ddpm_config_destroy(&config);
 }
 
-/* A forward pass with one member changed is refused with `part` in the text. */
+/* With one member changed, a forward pass fails with `part` in the text. */
 #define FORWARD_WITH(member, value, part)                                                          \
     do {                                                                                           \
         struct ddpm_forward_input changed = input;                                                 \
@@ -230,7 +230,7 @@ static void forward_passes(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* What needs weights refuses a network that has none; what only asks does not. */
+/* Functions that need weights fail for a network without weights; pure queries do not. */
 static void a_network_without_weights(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Wrong arguments to what trains, see library_edges_test.c. */
+/* Wrong arguments to functions that train, see library_edges_test.c. */
 #include "library_edges.h"
 
 static void data_sources(void **state)

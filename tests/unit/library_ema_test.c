@@ -1,5 +1,5 @@
-/* Averages of other lengths, put together afterwards: the profiles, and a run's weights against a
- * run that kept that average itself. */
+/* Averages of other lengths, reconstructed after training: the profiles, and a run's weights
+ * compared with a run that kept that average itself. */
 #include "run_support.h"
 
 #include "model/model.h"
@@ -39,7 +39,7 @@ static void what_is_kept_is_found_again(void **state)
     }
 }
 
-/* The more is kept, the nearer it comes; the weights of all are 1 together, as nearly as the error
+/* The more snapshots, the smaller the error; their coefficients sum to 1, as nearly as the error
  * allows. */
 static void more_checkpoints_come_nearer(void **state)
 {
@@ -57,7 +57,7 @@ static void more_checkpoints_come_nearer(void **state)
             before = error;
             for (size_t i = 0; i < profiles; ++i)
                 sum += weights[i];
-            /* Cauchy and Schwarz: the profile's norm times the square root of the time. */
+            /* By Cauchy-Schwarz: the profile's norm times the square root of the time. */
             const double exponent = ddpm_ema_exponent(wanted.length);
             assert_true(fabs(sum - 1) <= error * (exponent + 1) / sqrt(2 * exponent + 1) + 1e-9);
         }
@@ -124,7 +124,7 @@ static void an_average_is_put_together(void **state)
     printf("averages of length 0.1 and 0.2 are %.2e apart, the one put together is %.2e off\n",
            apart, left);
     assert_true(left < 0.1 * apart);
-    /* What was kept comes out as it went in. */
+    /* A stored average comes out unchanged. */
     assert_ok(ddpm_ema_reconstruct(run, 0.1, 0, in_folder(folder, "same"), &made));
     assert_true(distance(in_folder(folder, "same"), run) < 1e-3 * apart);
     /* After an earlier step. */

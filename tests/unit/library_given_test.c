@@ -1,5 +1,5 @@
-/* Drawing from pictures through the public interface: a part of the chain, inside a mask, backwards
- * and forth again. */
+/* Drawing from pictures through the public interface: part of the chain, inside a mask, backwards
+ * and forwards again. */
 #include "library_support.h"
 
 #include "allocations.h"
@@ -21,8 +21,8 @@ static struct ddpm_sampler *make_sampler(struct ddpm_network *network,
     return sampler;
 }
 
-/* How many of the samplers to try: all on the CPU, two on a GPU, since an emulated one takes
- * seconds for each. */
+/* How many samplers to try: all on the CPU, two on a GPU, since an emulated one takes seconds for
+ * each. */
 static size_t samplers_to_try(void)
 {
     return strcmp(test_device(), "cpu") == 0 ? ordinary_samplers() : 2;
@@ -30,7 +30,8 @@ static size_t samplers_to_try(void)
 
 static float pictures[MOST * VALUES], masks[MOST * AREA];
 
-/* What bytes can hold, and a mask of both kinds, different for each picture. */
+/* Pictures with values that bytes can represent, and masks of zeros and ones, different for each
+ * picture. */
 static int make_pictures(void **state)
 {
     (void)state;
@@ -96,8 +97,7 @@ static void strength_goes_from_the_picture_to_a_plain_draw(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* What a step leaves of the noise goes with the noise that a plain draw of that seed begins from.
- */
+/* The noise added to the picture is the noise that a plain draw with this seed starts from. */
 static void a_picture_is_noised_with_its_own_noise(void **state)
 {
     (void)state;
@@ -212,7 +212,7 @@ static void batches_do_not_matter_and_one_picture_serves_all(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* A network that has seen the first two pictures often enough for its answers to be noise. */
+/* A network trained on the first two pictures long enough to predict noise. */
 static struct ddpm_network *trained_network(void)
 {
     struct ddpm_network *network = tiny_network("timesteps=50 schedule=linear lr=3e-3 dim=16");
@@ -263,7 +263,8 @@ static void inverted_pictures_come_back(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* A configured sampler that draws noise is left out of an inversion; one that is named is not. */
+/* For an inversion, a configured sampler that draws noise is replaced by ddim; one that is named is
+ * an error. */
 static void an_inversion_is_always_ddims(void **state)
 {
     (void)state;
@@ -320,7 +321,7 @@ static void sample_takes_them_too(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* What a callback has seen. */
+/* What a callback received. */
 struct seen {
     int calls;
     int64_t total;

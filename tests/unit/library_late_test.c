@@ -1,6 +1,6 @@
-/* Steps whose results are read late, on the device that DDPM_TEST_DEVICE names (cpu, where nothing
- * is late; cuda, emulated or not): the same steps, and a bad one stops the run all the same. And
- * checkpoints that are copied out while the next steps run. */
+/* Steps whose results are read late, on the device in DDPM_TEST_DEVICE (cpu, where nothing is late;
+ * cuda, emulated or not): the steps are the same, and a bad one still stops the run. Also
+ * checkpoints that are copied to the host while the next steps run. */
 #include "library_support.h"
 
 enum { STEPS = 5 };
@@ -36,7 +36,7 @@ static void close_run(struct run *run)
     ddpm_config_destroy(&run->config);
 }
 
-/* Late steps until `results` holds those up to `last`, with the last one flushed. */
+/* Do late steps until `results` holds all up to `last`; flush the last one. */
 static void late_steps(struct run *run, int64_t last, struct ddpm_step_result *results)
 {
     struct ddpm_step_result result;
@@ -84,7 +84,7 @@ static void late_steps_are_the_same_steps(void **state)
     remove_folder(folder);
 }
 
-/* 1e25: the loss overflows, but its gradient is finite; AdamW must refuse it all the same. */
+/* 1e25: the loss overflows, but its gradient is finite; AdamW must still skip the step. */
 static void a_bad_step_changes_nothing_and_is_told(void **state)
 {
     (void)state;
@@ -114,7 +114,7 @@ static void a_bad_step_changes_nothing_and_is_told(void **state)
         assert_int_equal(ddpm_trainer_steps_done(run.trainer), 2);
         free(before);
         free(after);
-        /* The run goes on as if nothing had been. */
+        /* The run continues as if nothing had happened. */
         assert_ok(ddpm_network_set(run.network, DDPM_WEIGHTS_MODEL, "final_conv.bias", bias, 3));
         late_steps(&run, STEPS, got);
         for (int k = 0; k < STEPS; ++k)
@@ -179,7 +179,8 @@ static void keep_remark(void *user, ddpm_log_level level, const char *text)
     snprintf(last_remark, sizeof last_remark, "%s", text);
 }
 
-/* So little that a checkpoint cannot be copied on the device, if that is the emulated one. */
+/* So little memory that a checkpoint cannot be copied on the device, if that is the emulated
+ * one. */
 static void leave_no_room(const struct run *run)
 {
     char bytes[32];
@@ -191,8 +192,8 @@ static void leave_no_room(const struct run *run)
     assert_int_equal(setenv("DDPM_EMULATED_MEMORY", bytes, 1), 0);
 }
 
-/* Steps queued while a checkpoint is on its way change nothing in it, with room on the device and
- * without. */
+/* Steps queued while a checkpoint is being copied do not change it, with or without room on the
+ * device. */
 static void checkpoints_are_of_their_step(void **state)
 {
     (void)state;

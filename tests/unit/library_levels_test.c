@@ -1,5 +1,5 @@
-/* Levels that the caller gives by objective: those of a training step, and what a forward pass
- * tells the network. */
+/* Noise levels from the caller, by objective: those of a training step, and the times of a forward
+ * pass. */
 #include "library_support.h"
 
 static struct ddpm_network *model_of(const char *options)
@@ -47,7 +47,7 @@ static void given_levels_must_fit(void **state)
     static const struct {
         const char *options;
         double sigmas[2];
-        const char *words; /* NULL: the step is taken */
+        const char *words; /* NULL: the step succeeds */
     } cases[] = {
         {"objective=flow", {0.5, 1}, NULL},
         {"objective=flow", {0.5, 0}, "sigma 1: got 0, want more than 0 and at most 1"},
@@ -96,7 +96,7 @@ static ddpm_status forward_at(const char *options, float time)
     return status;
 }
 
-/* Of 25 timesteps: whatever a sampler tells the network, a caller may. */
+/* With 25 timesteps: a caller may use every time that a sampler uses. */
 static void a_network_is_told_its_objectives_times(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* A host program with a locale of its own: numbers go in and out in C's form. The locales are made
- * here, in a temporary folder, by localedef. */
+/* A host program with its own locale: numbers are still read and written as in the C locale.
+ * localedef makes the locales in a temporary folder. */
 #include <locale.h>
 #include <pthread.h>
 #include <strings.h>
@@ -15,7 +15,7 @@ const char *__lsan_default_suppressions(void)
     return "leak:argz_add_sep\n";
 }
 
-/* What a host may have: a decimal comma, a decimal point of two bytes with another thousands
+/* Possible locales of a host: a decimal comma, a two-byte decimal point with another thousands
  * separator, grouping by a narrow space, and a language whose small I has no dot. */
 static const char *const names[] = {"de_DE", "fa_IR", "fr_FR", "tr_TR"};
 enum { LOCALES = sizeof names / sizeof *names };
@@ -54,7 +54,7 @@ static int remove_locales(void **state)
     return 0;
 }
 
-/* In force for the whole process. */
+/* Set the locale for the whole process. */
 static bool choose(const char *name)
 {
     char full[64];
@@ -115,7 +115,7 @@ static void errors_are_c_s(void)
     ddpm_config_destroy(&config);
 }
 
-/* Train, save, open again, as a host would. */
+/* Train, save and open again, like a host program. */
 static void a_run_is_opened(const char *place)
 {
     struct ddpm_network *network = tiny_network("lr=0.0125"), *again;
@@ -139,7 +139,7 @@ static void everything(void)
     remove_folder(place);
 }
 
-/* The process has the locale; it has it afterwards, too. */
+/* The process's locale is set; it must still be set afterwards. */
 static void a_process_with_a_locale(void **state)
 {
     (void)state;
@@ -179,7 +179,7 @@ static void *work_in_locale(void *argument)
     return argument;
 }
 
-/* Threads with locales of their own by uselocale(), at once with one that has none. */
+/* Threads with their own locales by uselocale(), at the same time as one without. */
 static void threads_with_locales(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Memory: the plan's bytes are the process's, no two values that live at once overlap, and nothing
- * is allocated once the first step, or the first forward pass, is done. */
+/* Memory: the process uses what the plan says, no two live values overlap, and nothing is allocated
+ * after the first step or the first forward pass. */
 #include "library_support.h"
 
 #include "allocations.h"
@@ -29,7 +29,8 @@ static void planned_memory_is_real_memory(void **state)
     struct ddpm_step_result result;
     struct ddpm_network *network = tiny_network("threads=2");
     assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
-    assert_ok(step_made_up(trainer, network, 0, &result)); /* threads, pages of the program */
+    assert_ok(step_made_up(trainer, network, 0,
+                           &result)); /* starts threads and loads pages of the program */
     ddpm_trainer_destroy(&trainer);
     ddpm_network_destroy(&network);
 
@@ -80,7 +81,8 @@ static void sampling_takes_what_was_measured(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* What a forward pass takes is known of a network without weights, and is what it then takes. */
+/* The memory for a forward pass is known for a network without weights, and matches what it then
+ * uses. */
 static void a_forward_pass_takes_what_was_measured(void **state)
 {
     (void)state;
@@ -188,8 +190,8 @@ static void measuring_allocates_nothing(void **state)
     remove_folder(folder);
 }
 
-/* What the plan promises, found out again from the nodes alone: which bytes are needed from which
- * node to which. */
+/* The plan's promise, recomputed from the nodes alone: which bytes are needed from which node to
+ * which. */
 struct stretch {
     const char *begin, *end;
     int first, last;
@@ -222,8 +224,8 @@ static void touch(struct stretch *stretches, size_t *count, const struct ddpm_va
     stretches[i].last = node;
 }
 
-/* May the later one begin where the earlier one ends: is it the output that an operation writes
- * over its input? */
+/* May the later one start where the earlier one ends? Yes, if an operation writes its output over
+ * its input. */
 static bool is_in_place(const struct ddpm_graph *graph, const struct stretch *a,
                         const struct stretch *b)
 {

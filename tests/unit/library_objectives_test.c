@@ -1,12 +1,12 @@
-/* Objectives through the public interface: training goes on as if it had never stopped, every
- * sampler draws, sigma_data is measured, and what does not fit is refused in words. */
+/* Objectives through the public interface: resuming gives the same results as never stopping, every
+ * sampler draws, sigma_data is measured, and options that do not fit give a clear error. */
 #include <jansson.h>
 
 #include "run_support.h"
 
 enum { SIDE = 8, VALUES = 3 * SIDE * SIDE };
 
-/* Every objective, and together the options that change how it is trained or drawn. */
+/* Every objective, and combinations of the options that change training or drawing. */
 static const char *const models[] = {
     "objective=noise offset-noise=0.1",
     "objective=x0 loss-weight=soft-min-snr",
@@ -118,7 +118,7 @@ static void every_sampler_draws(void **state)
     }
 }
 
-/* The first x is noise of the first level's deviation: 1, and sigma_max of edm. */
+/* The first x is noise with the first level's standard deviation: 1, or sigma_max for edm. */
 static void a_chain_begins_with_noise_of_its_first_level(void **state)
 {
     (void)state;
@@ -181,7 +181,7 @@ static void edm_needs_sigma_data(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* What is measured of pictures whose values are `low` and `high` in turn. */
+/* sigma_data measured on pictures whose values alternate between `low` and `high`. */
 static ddpm_status measure(const char *folder, const char *options, uint8_t low, uint8_t high,
                            double *measured)
 {
@@ -222,7 +222,7 @@ static void the_deviation_of_pictures_is_measured(void **state)
     remove_folder(folder);
 }
 
-/* Make the newest checkpoint one of a version that had no objectives. */
+/* Turn the newest checkpoint into one from a version without objectives. */
 static void forget_objectives(const char *folder)
 {
     static const char *const since[] = {

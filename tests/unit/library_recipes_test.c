@@ -1,6 +1,6 @@
-/* The optimizers, averages and draws of recipes through the public interface: training goes on as
- * if it had never stopped, on every number of threads, and the second average is counted and kept.
- */
+/* The optimizers, averages and draws of recipes through the public interface: resuming gives the
+ * same results as never stopping, for any number of threads, and the second average is in the
+ * memory plan and the checkpoints. */
 #include "run_support.h"
 
 #include "training/trainer_state.h"
@@ -74,7 +74,7 @@ static void going_on_is_as_never_having_stopped(void **state)
     }
 }
 
-/* What makes a run what it is may not change. */
+/* Options that define a run may not change. */
 static void another_run_is_refused(void **state)
 {
     (void)state;
@@ -97,7 +97,7 @@ static void another_run_is_refused(void **state)
     remove_folder(folder);
 }
 
-/* A checkpoint whose second average is gone or damaged is refused. */
+/* A checkpoint whose second average is missing or damaged is an error. */
 static void a_checkpoint_without_its_second_average_is_refused(void **state)
 {
     (void)state;
@@ -113,7 +113,7 @@ static void a_checkpoint_without_its_second_average_is_refused(void **state)
     remove_folder(folder);
 }
 
-/* A picture turned by a quarter, counterclockwise: its last column becomes its first row. */
+/* A picture turned counterclockwise by a quarter: its last column becomes its first row. */
 static void turn(float *x)
 {
     float before[SIDE * SIDE * 3];
@@ -131,7 +131,7 @@ static void mirror(float *x)
         memcpy(x + p * 3, before + (p - p % SIDE + SIDE - 1 - p % SIDE) * 3, 3 * sizeof *x);
 }
 
-/* What the network was trained with is one of the eight turned pictures: which, or -1. */
+/* Which of the eight orientations of the picture the network was trained on, or -1. */
 static int symmetry_of(const float *got, const float *picture)
 {
     float x[SIDE * SIDE * 3];
@@ -186,8 +186,7 @@ static double distance(const float *a, const float *b, int count)
     return sum;
 }
 
-/* Of the draws for this picture in this step, the first of which is that of a run without choice.
- */
+/* The draws for this picture in this step; the first is that of a run without choice. */
 static int nearest_draw(const float *picture, const float *noise, uint32_t step, uint32_t place)
 {
     enum { VALUES = SIDE * SIDE * 3, CANDIDATES = 5 };
@@ -224,7 +223,7 @@ static void noise_is_the_nearest_of_its_candidates(void **state)
     remove_folder(folder);
 }
 
-/* A step whose gradient is not finite changes nothing, Muon's momentum included. */
+/* A step whose gradient is not finite changes nothing, not even Muon's momentum. */
 static void a_bad_step_changes_nothing(void **state)
 {
     (void)state;

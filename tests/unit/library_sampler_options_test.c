@@ -1,4 +1,4 @@
-/* Samplers through the public interface: what is in force, and what the callback is told. */
+/* Samplers through the public interface: the options in force, and what the callback receives. */
 #include "library_support.h"
 
 #include <ddpm/sampler.h>
@@ -23,11 +23,11 @@ static void a_chain_is_configured_or_named(void **state)
         tiny_network("timesteps=40 sampler=ddim eta=0.5 sampling-steps=7 spacing=leading");
     struct ddpm_sampler_options options = {.size = sizeof options, .clip = -1};
     expect(network, &options, "ddim, 7 steps, leading, eta 0.5", 7);
-    options.steps = 5; /* what is given goes over what is configured */
+    options.steps = 5; /* options override the configuration */
     options.spacing = "karras";
     expect(network, &options, "ddim, 5 steps, karras, eta 0.5", 5);
     options = (struct ddpm_sampler_options){.size = sizeof options, .clip = -1};
-    options.sampler = "heun"; /* nothing that was configured for another */
+    options.sampler = "heun"; /* ignores what was configured for another */
     expect(network, &options, "heun, 18 steps, karras", 35);
     options.churn = 2;
     options.steps = 4;
@@ -73,7 +73,7 @@ static void what_makes_no_sense_is_refused(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* A caller that was built against the header before order and churn. */
+/* A caller built against a header without order and churn. */
 static void an_older_caller_is_served(void **state)
 {
     (void)state;
@@ -98,7 +98,7 @@ static int see(void *user, const struct ddpm_sample_progress *progress)
     return 0;
 }
 
-/* Two evaluations a step but for the last, in two batches. */
+/* Two evaluations per step except the last, in two batches. */
 static void evaluations_measure_time(void **state)
 {
     (void)state;

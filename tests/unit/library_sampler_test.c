@@ -1,5 +1,5 @@
-/* Samplers through the public interface: what a second drawing costs, what pictures depend on,
- * where they begin and stop, and networks that share a device. */
+/* Samplers through the public interface: the cost of a second draw, what pictures depend on, how
+ * chains start and stop, and networks that share a device. */
 #include "library_support.h"
 
 #include "allocations.h"
@@ -28,8 +28,8 @@ static void draw_into(struct ddpm_sampler *sampler, uint64_t seed, int64_t first
     assert_ok(ddpm_sampler_draw(sampler, &draw, pictures, (size_t)(count * VALUES)));
 }
 
-/* How many of the samplers to try: all on the CPU, two on a GPU, since an emulated one takes
- * seconds for each. */
+/* How many samplers to try: all on the CPU, two on a GPU, since an emulated one takes seconds for
+ * each. */
 static size_t samplers_to_try(void)
 {
     return strcmp(test_device(), "cpu") == 0 ? ordinary_samplers() : 2;
@@ -79,7 +79,7 @@ static void a_sampler_draws_what_sample_draws(void **state)
         assert_true(ddpm_sampler_evaluations(sampler) >= STEPS);
         assert_non_null(strstr(ddpm_sampler_description(sampler), name));
         assert_ok(sample_into(network, &options, once));
-        draw_into(sampler, 1, 0, 1, other); /* what was drawn before leaves no trace */
+        draw_into(sampler, 1, 0, 1, other); /* earlier draws have no effect */
         draw_into(sampler, 11, 3, 5, again);
         assert_memory_equal(once, again, sizeof once);
         assert_memory_not_equal(once, other, sizeof other);
@@ -112,8 +112,8 @@ static void a_picture_does_not_depend_on_its_batch(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* Bytes from values, as docs say: (x+1)/2 scaled to 0 … 255, rounded, clamped; [C,H,W] to [H,W,C].
- */
+/* Bytes from values, as documented: (x+1)/2 scaled to 0 … 255, rounded, clamped; [C,H,W] to
+ * [H,W,C]. */
 static void arrays_are_the_pictures_before_rounding(void **state)
 {
     (void)state;
@@ -136,7 +136,7 @@ static void arrays_are_the_pictures_before_rounding(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* Where a chain begins: drawn noise that is handed back in gives the same pictures, other values
+/* The start of a chain: passing the drawn noise back in gives the same pictures; other values give
  * others. */
 static void a_chain_begins_where_it_is_told(void **state)
 {
@@ -146,7 +146,7 @@ static void a_chain_begins_where_it_is_told(void **state)
     float init[3 * VALUES], drawn[3 * VALUES], got[3 * VALUES], alone[VALUES];
     struct ddpm_draw draw = {
         .size = sizeof draw, .count = 3, .seed = 3, .init = init, .init_count = 3 * VALUES};
-    for (int64_t k = 0; k < 3; ++k) { /* as start does: picture by picture, channels last */
+    for (int64_t k = 0; k < 3; ++k) { /* like start(): picture by picture, channels last */
         float noise[VALUES];
         ddpm_fill_normal(noise, VALUES, 3, DDPM_STREAM_SAMPLE_INIT, 0, (uint32_t)k);
         for (int i = 0; i < VALUES; ++i)
@@ -174,7 +174,7 @@ static void a_chain_begins_where_it_is_told(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* What a callback has seen. */
+/* What a callback received. */
 struct seen {
     int calls, pictures, stop_at;
     int64_t done, total;
@@ -203,7 +203,7 @@ static int watch(void *user, const struct ddpm_sample_progress *progress)
 static void callbacks_see_the_steps_they_ask_for(void **state)
 {
     (void)state;
-    /* Steps are counted down to 0: every 2 of 5 are 4, 2, 0. */
+    /* Steps count down to 0: every 2 of 5 are 4, 2, 0. */
     static const int wanted[][2] = {{0, 0}, {1, 5}, {2, 3}, {3, 2}, {5, 1}, {99, 1}};
     struct ddpm_network *network = tiny_network("");
     float values[3 * VALUES];
@@ -246,7 +246,7 @@ static void a_callback_stops_and_the_sampler_goes_on(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* New weights are what the next drawing uses. */
+/* The next draw uses new weights. */
 static void a_sampler_follows_its_network(void **state)
 {
     (void)state;
@@ -261,7 +261,7 @@ static void a_sampler_follows_its_network(void **state)
     assert_ok(ddpm_network_save(other, DDPM_WEIGHTS_EMA, path));
     assert_ok(ddpm_network_load(network, DDPM_WEIGHTS_MODEL, path));
     draw_into(sampler, 1, 0, 1, after);
-    assert_memory_equal(after, before, sizeof after); /* those were not its weights */
+    assert_memory_equal(after, before, sizeof after); /* it does not use those weights */
     assert_ok(ddpm_network_load(network, DDPM_WEIGHTS_EMA, path));
     draw_into(sampler, 1, 0, 1, after);
     assert_memory_equal(after, wanted, sizeof after);

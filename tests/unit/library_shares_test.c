@@ -1,5 +1,5 @@
-/* Gradients that are added up in the order of shares, alone; and the order in which a backward pass
- * ends with gradients. */
+/* Gradients summed in the order of shares, in one process; and the order in which a backward pass
+ * finishes gradients. */
 #include "library_support.h"
 
 #include "core/threads.h"
@@ -34,7 +34,7 @@ static void close_run(struct run *run)
     ddpm_config_destroy(&run->config);
 }
 
-/* The losses of the steps of two runs are the same but for rounding. */
+/* The losses of two runs are the same up to rounding. */
 static void assert_near(const char *pictures, const char *a_options, const char *b_options)
 {
     struct run a = open_run(pictures, a_options), b = open_run(pictures, b_options);

@@ -1,5 +1,5 @@
-/* The public interface: what fails says why and changes nothing; what works does so the same with
- * any batch, any number of threads, and beside others of its kind. */
+/* The public interface: failures say why and change nothing; results are the same with any batch,
+ * any number of threads, and with other objects of the same kind around. */
 #include "library_support.h"
 
 static void bad_configurations_are_refused(void **state)
@@ -133,7 +133,7 @@ static void weights_go_to_a_file_and_back(void **state)
     remove_folder(folder);
 }
 
-/* The losses of four steps, then the weights' first value: numbers of one trainer. */
+/* One trainer's numbers: the losses of four steps, then the first weight. */
 struct run {
     struct ddpm_network *network;
     struct ddpm_trainer *trainer;

@@ -1,5 +1,5 @@
-/* The trainer's public interface: what it refuses, what it says when numbers stop being finite, the
- * gradient it shows, pictures from a file. */
+/* The trainer's public interface: invalid arguments, the error when numbers are not finite, the
+ * gradient it returns, pictures from a file. */
 #include "library_support.h"
 
 static void the_trainer_refuses_what_does_not_fit(void **state)
@@ -48,7 +48,7 @@ static void the_trainer_refuses_what_does_not_fit(void **state)
     remove_folder(folder);
 }
 
-/* Fails one step on purpose and looks at what is left. */
+/* Fail one step on purpose and check the state after it. */
 static void assert_failed_step_changes_nothing(struct ddpm_trainer *trainer,
                                                struct ddpm_network *network,
                                                const struct given *given, const char *text)
@@ -83,7 +83,7 @@ static void a_picture_that_is_not_finite_is_told(void **state)
     assert_failed_step_changes_nothing(trainer, network, &given, "step 2: the loss is nan");
     assert_failed_step_changes_nothing(trainer, network, &given, "the weights are those of step 1");
 
-    /* The run goes on as if nothing had been. */
+    /* The run continues as if nothing had happened. */
     struct ddpm_network *calm = tiny_network(NULL);
     struct ddpm_trainer *other;
     struct ddpm_step_result wanted;
@@ -123,7 +123,8 @@ static void weights_that_explode_are_told_with_the_layer(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* A learning rate far too high: the weights fly off in a step or a few, and a step then says so. */
+/* A learning rate far too high: the weights diverge within a few steps, and a step then fails with
+ * that error. */
 static void a_run_that_diverges_names_step_and_pictures(void **state)
 {
     (void)state;
@@ -160,7 +161,7 @@ static void a_run_that_diverges_names_step_and_pictures(void **state)
     remove_folder(folder);
 }
 
-/* Step k is on batch k, whether a step before it failed or took given values. */
+/* Step k uses batch k, even if an earlier step failed or used given values. */
 static void a_step_after_a_failure_is_on_its_own_pictures(void **state)
 {
     (void)state;
@@ -197,7 +198,8 @@ static void a_step_after_a_failure_is_on_its_own_pictures(void **state)
     remove_folder(folder);
 }
 
-/* The gradient shown is the one of the loss: against a difference of losses along one weight. */
+/* The returned gradient is that of the loss: compare it with a finite difference along one
+ * weight. */
 static void the_gradient_is_that_of_the_loss(void **state)
 {
     (void)state;

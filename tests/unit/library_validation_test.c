@@ -1,5 +1,6 @@
-/* Validation: what is set aside is not trained on; the measured loss is the one that its definition
- * says, the same bits under every name, order, thread count and after a resume; best is kept. */
+/* Validation: pictures set aside are not trained on; the measured loss follows its definition, with
+ * the same bits for any names, order, thread count and after a resume; the best checkpoint is
+ * kept. */
 #include <dirent.h>
 
 #include "run_support.h"
@@ -209,7 +210,7 @@ static void the_loss_is_what_its_definition_says(void **state)
     remove_folder(folder);
 }
 
-/* A picture of one colour but for one value, so that none is all of one colour. */
+/* A picture of one colour except for one value, so that no picture has only one colour. */
 static void write_bmp(const char *folder, const char *name, uint8_t colour)
 {
     uint8_t file[54 + 8 * 24] = {'B', 'M', 0xf6, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40,
@@ -219,8 +220,8 @@ static void write_bmp(const char *folder, const char *name, uint8_t colour)
     assert_ok(ddpm_file_write_whole(in_folder(folder, name), file, sizeof file));
 }
 
-/* Those set aside are deleted after the split: with random crops nothing is kept decoded, so a run
- * that reads one finds it gone. */
+/* Delete the pictures set aside after the split. With random crops nothing is cached, so a run that
+ * reads one would fail. */
 static void what_is_set_aside_is_not_trained_on(void **state)
 {
     (void)state;
@@ -415,13 +416,13 @@ static void the_best_is_kept(void **state)
     assert_names(folder, "latest", "step-000005");
     assert_true(!has(folder, 1) && has(folder, 2) && !has(folder, 3) && has(folder, 4) &&
                 has(folder, 5));
-    /* A better one takes its place, also of a step that is saved already. */
+    /* A better one replaces it, even if its step is saved already. */
     assert_ok(ddpm_trainer_save_best_begin(run.trainer, in_folder(folder, "run")));
     assert_ok(ddpm_trainer_save_end(run.trainer));
     assert_names(folder, "best", "step-000005");
     assert_true(!has(folder, 2) && has(folder, 4) && has(folder, 5));
     end(&run);
-    /* A text file with its name is as good as a link. */
+    /* A text file with its name works like a link. */
     assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/best")));
     assert_ok(
         ddpm_file_write_whole(in_folder(folder, "run/checkpoints/best"), "step-000004\n", 12));
@@ -451,7 +452,7 @@ static void its_memory_is_planned(void **state)
     assert_ok(ddpm_trainer_check_memory(network, on, 0));
     ddpm_network_destroy(&network);
 
-    /* A trainer without data has nothing to validate with, whatever its configuration says. */
+    /* A trainer without data cannot validate, whatever its configuration says. */
     struct ddpm_trainer *trainer;
     struct ddpm_validation_result result;
     assert_ok(ddpm_network_create(on, &network));

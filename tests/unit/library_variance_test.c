@@ -1,5 +1,5 @@
-/* Networks that learn the variance, through the public interface: what is refused, going on, and
- * what samplers make of their answers. */
+/* Networks that learn the variance, through the public interface: invalid options, resuming, and
+ * how samplers use their answers. */
 #include "run_support.h"
 
 enum { SIDE = 8, VALUES = 3 * SIDE * SIDE };
@@ -54,7 +54,7 @@ static void going_on_is_as_never_having_stopped(void **state)
     assert_same_weights(straight.network, second.network, DDPM_WEIGHTS_EMA);
     end(&second);
     end(&straight);
-    /* A network of as many outputs is still another run. */
+    /* A network with the same number of outputs is still a different run. */
     start(&other, folder, "accumulate=2 loss-weight=min-snr threads=2");
     assert_error(ddpm_trainer_resume(other.trainer, in_folder(folder, "run")), DDPM_ERROR_MISMATCH,
                  "learned-variance");
@@ -92,7 +92,7 @@ static void a_picture_does_not_depend_on_its_batch(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* Give `to` the weights of `from`, whose answer is half as wide; all v become `v`. */
+/* Copy to `to` the weights of `from`, whose answer is half as wide; every v becomes `v`. */
 static void widen(struct ddpm_network *from, struct ddpm_network *to, float v)
 {
     for (size_t i = 0; i < ddpm_network_parameter_count(from); ++i) {
@@ -118,8 +118,8 @@ static double largest_difference(const float *a, const float *b, int count)
     return largest;
 }
 
-/* v = -1 is the fixed variance of every other model; v = 1 is β. Samplers without it read the first
- * half of the answer alone. */
+/* v = -1 is the fixed variance of every other model; v = 1 is β. Samplers that do not use it read
+ * only the first half of the answer. */
 static void v_chooses_between_the_bounds(void **state)
 {
     (void)state;

@@ -1,10 +1,10 @@
-/* Weights with the names that PyTorch's wrappers make. */
+/* Weights with the names that PyTorch's wrappers produce. */
 #include "formats/safetensors.h"
 #include "library_support.h"
 
 enum { NAME_BYTES = 256, MOST = 512 };
 
-/* A file in the making: copies of a network's tensors under other names. */
+/* A file that a test builds: copies of a network's tensors under other names. */
 struct file {
     struct ddpm_safetensors_entry entries[MOST];
     char names[MOST][NAME_BYTES];
@@ -39,7 +39,7 @@ static void add(const char *name, int rank, const int64_t *shape, float *values)
     file.entries[file.count++] = entry;
 }
 
-/* Every parameter, named by a function of its name and place. */
+/* Every parameter, renamed by a function of its name and index. */
 static void add_all(const struct ddpm_network *network,
                     void (*rename)(char *out, const char *name, size_t place))
 {
@@ -116,7 +116,7 @@ static void a_prefix_of_all_is_left_away(void **state)
     remove_folder(folder);
 }
 
-/* FSDP of every other module inside of FSDP of the whole. */
+/* FSDP around every other module, inside FSDP around the whole network. */
 static void inside(char *out, const char *name, size_t place)
 {
     const char *dot = place % 2 ? strchr(name, '.') : strrchr(name, '.');
@@ -157,7 +157,7 @@ static void words_inside_of_names_are_left_away(void **state)
     remove_folder(folder);
 }
 
-/* Numbers that averaging wrappers keep. */
+/* Counters that averaging wrappers store. */
 static void counters_are_passed_over(void **state)
 {
     (void)state;

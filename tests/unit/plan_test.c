@@ -1,5 +1,5 @@
-/* The plan: no output overwrites what is still read; sizes that no memory holds, and calls that the
- * backend has no kernel for, are refused. */
+/* The plan: no output overwrites values that are still needed; impossible sizes, and calls for
+ * which the backend has no kernel, are errors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@
 
 #define VALUES ((size_t)(4 * 4 * 3))
 
-/* y = conv(a) + a with a = GELU(x), which is one fused convolution whose residual is its input. */
+/* y = conv(a) + a with a = GELU(x): one fused convolution whose residual is its input. */
 static void run_residual_of_itself(bool keep_input, float y[VALUES])
 {
     struct ddpm_weight_set set = DDPM_EMPTY_WEIGHT_SET;
@@ -74,7 +74,7 @@ static void sizes_that_overflow_are_refused(void **state)
     ddpm_graph_destroy(&g);
 }
 
-/* The reference has a kernel for what the CPU has none for, but it is not asked. */
+/* The reference backend has a kernel that the CPU lacks, but it must not be used. */
 static void a_call_without_a_kernel_is_refused_by_name(void **state)
 {
     (void)state;

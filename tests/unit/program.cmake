@@ -1,4 +1,4 @@
-# Parts of the program that stand alone.
+# Parts of the program that can be tested on their own.
 ddpm_test(program_outlook program_outlook_test.c core)
 target_sources(test_program_outlook PRIVATE ${PROJECT_SOURCE_DIR}/programs/ddpm/outlook.c)
 target_include_directories(test_program_outlook PRIVATE ${PROJECT_SOURCE_DIR}/programs/ddpm)

@@ -1,4 +1,4 @@
-/* Unit tests of what the curves of validation say. */
+/* Unit tests of the conclusions drawn from the validation curves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,11 +46,11 @@ static void curves_part_where_only_training_gets_better(void **state)
 static void flat_curves_do_not_part(void **state)
 {
     (void)state;
-    /* Both have come to rest, the gap grows by less than one percent of the loss. */
+    /* Both have levelled off; the gap grows by less than one percent of the loss. */
     static const double rest[][2] = {{0.5, 0.49},   {0.5, 0.4895},  {0.501, 0.489}, {0.5, 0.488},
                                      {0.5, 0.4879}, {0.501, 0.488}, {0.5, 0.4878}};
     assert_int_equal(follow(rest, 7).parted, 0);
-    /* Both rise: a run that comes apart learns nothing by heart. */
+    /* Both rise: a run that diverges is not overfitting. */
     static const double rising[][2] = {{0.5, 0.4}, {0.6, 0.45}, {0.7, 0.5}, {0.8, 0.5},
                                        {0.9, 0.5}, {1.0, 0.5},  {1.1, 0.5}};
     assert_int_equal(follow(rising, 7).parted, 0);

@@ -1,4 +1,4 @@
-/* Unit tests of the time that a training run still takes. */
+/* Unit tests of the estimated time left of a training run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,13 +24,14 @@ static void grids_count_where_they_are_due(void **state)
     struct ddpm_outlook outlook = {.steps = 100, .sample_every = 30, .grid_in_steps = 10};
     /* not drawn yet: 30, 60, 90 and the end, ten steps each */
     assert_seconds(ddpm_outlook_left(&outlook, 1, 1), 99 + 40);
-    assert_seconds(ddpm_outlook_left(&outlook, 30, 1), 70 + 40); /* that of 30 is still to come */
+    assert_seconds(ddpm_outlook_left(&outlook, 30, 1),
+                   70 + 40); /* the one at 30 is still to come */
     assert_seconds(ddpm_outlook_left(&outlook, 31, 1), 69 + 30);
     ddpm_share_add(&outlook.grids, 30);
     ddpm_share_add(&outlook.grids, 20);
     assert_seconds(ddpm_outlook_left(&outlook, 31, 1), 69 + 75); /* as measured */
     assert_seconds(ddpm_outlook_left(&outlook, 100, 1), 25);     /* "left 00:00" was wrong here */
-    outlook.sample_every = 50;                                   /* the end is due anyway: once */
+    outlook.sample_every = 50; /* the end is drawn anyway, so count it once */
     assert_seconds(ddpm_outlook_left(&outlook, 99, 1), 1 + 25);
     outlook.grid_in_steps = 0; /* too many channels for a PNG */
     assert_seconds(ddpm_outlook_left(&outlook, 99, 1), 1);

@@ -1,4 +1,4 @@
-/* Being alone, and what launchers say; tests/ranks has the rest. */
+/* A single process, and launchers' variables; tests/ranks has the rest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,7 +113,7 @@ static void alone_everything_stays_as_it_is(void **state)
 
 int main(void)
 {
-    forget(NULL); /* of whoever runs the tests */
+    forget(NULL); /* variables of whatever runs the tests */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(launchers_are_known_by_their_variables, forget),
         cmocka_unit_test_setup(the_first_here_speaks, forget),

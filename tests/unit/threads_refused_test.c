@@ -1,4 +1,4 @@
-/* The system grants fewer threads than are wanted, or none: pthread_create() is wrapped. */
+/* The system starts fewer threads than requested, or none: pthread_create() is wrapped. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -9,7 +9,7 @@
 
 enum { COUNT = 1000, PICTURES = 5 };
 
-static int granted; /* threads still to be had */
+static int granted; /* threads that can still be started */
 static int asked;
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
@@ -69,8 +69,8 @@ static void *loops(void *argument)
     return NULL;
 }
 
-/* Loops that want 8 threads where the system grants some. A pool belongs to its thread, so every
- * case has a thread of its own. */
+/* Loops that request 8 threads when the system grants fewer. A pool belongs to its thread, so every
+ * case runs on its own thread. */
 static void loop_with(int workers)
 {
     static int hits[COUNT];
@@ -94,8 +94,8 @@ static void loops_go_on_with_fewer(void **state)
         snprintf(wanted, sizeof wanted, "computing with %d of 8 threads", cases[k] + 1);
         assert_non_null(strstr(said, wanted));
         assert_non_null(strstr(said, "ulimit -u"));
-        assert_int_equal(remarks, 1);          /* not once for every loop */
-        assert_int_equal(asked, cases[k] + 1); /* nor is the system asked again */
+        assert_int_equal(remarks, 1);          /* not one for every loop */
+        assert_int_equal(asked, cases[k] + 1); /* and it does not try again */
     }
 }
 

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-/* Append y = conv2d(x). The parameters are named "<name>.weight", "<name>.bias" and have PyTorch's
- * shape `torch`. */
+/* Append y = conv2d(x). The parameters are "<name>.weight" and "<name>.bias", with PyTorch's shape
+ * `torch`. */
 static struct ddpm_value *convolution(struct ddpm_graph *graph, struct ddpm_value *x,
                                       const char *name, struct ddpm_parameter torch,
                                       struct ddpm_attributes attributes)

@@ -1,5 +1,5 @@
-/* Depthwise convolution, one filter per channel, with an optional bias per image (the time
- * embedding) that fusion puts there. */
+/* Depthwise convolution, one filter per channel, with an optional bias per picture (the time
+ * embedding) added by fusion. */
 #include <stdio.h>
 
 #include "graph/ops/simple.h"
@@ -35,7 +35,7 @@ struct ddpm_value *ddpm_depthwise_conv2d(struct ddpm_graph *graph, struct ddpm_v
     return node->out[0];
 }
 
-/* dw, dbias and, where the bias per picture requires one, its gradient: one operation finds all. */
+/* One operation computes dw, dbias and, if the bias per picture requires one, its gradient. */
 static void weight_gradient(struct ddpm_graph *graph, const struct ddpm_node *node,
                             struct ddpm_value *dy)
 {

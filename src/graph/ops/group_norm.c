@@ -1,4 +1,4 @@
-/* GroupNorm with one group, with an optional activation before it that fusion puts there. */
+/* GroupNorm with one group, with an optional activation before it, added by fusion. */
 #include <stdio.h>
 
 #include "graph/ops/simple.h"

@@ -1,11 +1,11 @@
-/* For the builders: append a node with some inputs and one fresh output. */
+/* For builders: append a node with some inputs and one new output. */
 #ifndef DDPM_GRAPH_OPS_SIMPLE_H
 #define DDPM_GRAPH_OPS_SIMPLE_H
 
 #include "graph/ops.h"
 
-/* Output 0 has `shape` (its stride made dense) and requires a gradient when an input does. NULL
- * when the graph has failed or a required input is NULL (`inputs` of them). */
+/* Output 0 has `shape` (with a dense stride) and requires a gradient if an input does. NULL if the
+ * graph has failed or one of the `inputs` required inputs is NULL. */
 static inline struct ddpm_node *ddpm_simple_node(struct ddpm_graph *graph, enum ddpm_op op,
                                                  const char *label, struct ddpm_tensor shape,
                                                  struct ddpm_value *const *in, int inputs)

@@ -1,4 +1,5 @@
-/* What surrounds the network: draws, coefficients, loss, optimizer. Not differentiated. */
+/* Operations around the network: random draws, coefficients, loss, optimizer. Not
+ * differentiated. */
 #include "core/random.h"
 #include "graph/ops/simple.h"
 
@@ -155,7 +156,7 @@ struct ddpm_value *ddpm_gather_rows(struct ddpm_graph *graph, struct ddpm_value 
     return node ? node->out[0] : NULL;
 }
 
-/* What combine writes: `into`, or a fresh value of the inputs' shape. NULL if they do not fit. */
+/* The output of combine: `into`, or a new value of the inputs' shape. NULL if they do not fit. */
 static struct ddpm_value *combine_output(struct ddpm_graph *graph, const struct ddpm_value *rows,
                                          const int columns[DDPM_COMBINED],
                                          struct ddpm_value *const inputs[DDPM_COMBINED],

@@ -1,4 +1,4 @@
-/* A learned variance: the term of the loss that trains it, and noise of that variance. */
+/* A learned variance: the term of the loss that trains it, and noise with that variance. */
 #include "graph/ops/simple.h"
 
 struct ddpm_value *ddpm_variational_loss(struct ddpm_graph *graph, struct ddpm_value *loss,

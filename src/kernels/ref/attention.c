@@ -7,9 +7,9 @@
 
 /* One head of one picture. */
 struct head {
-    const struct ddpm_tensor *x; /* q, k and v beside each other */
+    const struct ddpm_tensor *x; /* q, k and v side by side */
     int64_t first, pixels;       /* of the picture */
-    int64_t channel, width, all; /* of the head; channels of all heads */
+    int64_t channel, width, all; /* the head's first channel and width; channels of all heads */
     double scale;                /* 1/√width */
 };
 
@@ -70,7 +70,8 @@ ddpm_status ddpm_ref_attention(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* What query i adds to the gradients d [pixels][3·width] of its head. `slopes`: room for pixels. */
+/* Add query i's part to the gradients d [pixels][3·width] of its head. `slopes` has room for
+ * [pixels]. */
 static void add_query(const struct head *h, const struct ddpm_tensor *dy, int64_t i,
                       const double *weights, double *slopes, double *d)
 {

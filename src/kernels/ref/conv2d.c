@@ -3,7 +3,7 @@
  *     y[b,h,w,k] = bias[k] + residual[b,h,w,k] + Σ_{r,s,c} w[k,r,s,c]·x[b, h·stride+r-pad,
  * w·stride+s-pad, c]
  *
- * Each loop is parallel over what it writes, so the result never depends on the threads. */
+ * Each loop is parallel over its outputs, so the result never depends on the threads. */
 #include "kernels/ref/ref.h"
 
 /* Pixel p of `t` as image, row and column. */

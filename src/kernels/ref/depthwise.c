@@ -1,4 +1,4 @@
-/* Depthwise convolution, stride 1: every channel has a filter of its own, weights [1,R,S,C].
+/* Depthwise convolution, stride 1: every channel has its own filter, weights [1,R,S,C].
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c] */
 #include "kernels/ref/ref.h"

@@ -1,14 +1,14 @@
-/* What surrounds the network: pictures in, random draws, sums of pictures, the loss. */
+/* Operations around the network: input pictures, random draws, sums of pictures, the loss. */
 #include <math.h>
 
 #include "core/random.h"
 #include "kernels/ref/ref.h"
 
-/* The pixel of a picture that comes to (h, w) when it is mirrored, then turned. */
+/* Which pixel of a picture moves to (h, w) when it is mirrored, then turned. */
 static int64_t turned_from(const struct ddpm_tensor *x, int flip, int64_t n, int64_t h, int64_t w)
 {
     const int turns = flip >> 1;
-    if (turns & 1) { /* of a square: row w, counted from above, of the column h from the right */
+    if (turns & 1) { /* in a square: row w from the top, column h from the right */
         const int64_t row = w;
         w = x->w - 1 - h;
         h = row;
@@ -20,8 +20,8 @@ static int64_t turned_from(const struct ddpm_tensor *x, int flip, int64_t n, int
     return ref_pixel(x, n, h, flip & 1 ? x->w - 1 - w : w);
 }
 
-/* x = 2·p/255 - 1, where bit 0 of flip is set mirrored left to right, then turned counterclockwise
- * by flip >> 1 quarter turns.
+/* x = 2·p/255 - 1, mirrored left to right if bit 0 of flip is set, then turned counterclockwise by
+ * flip >> 1 quarter turns.
  * in: p uint8 [B,H,W,C], flip uint8 [B,1,1,1]; out: x [B,H,W,C] */
 ddpm_status ddpm_ref_normalize_pictures(const struct ddpm_call *call)
 {
@@ -48,7 +48,7 @@ static double squared_distance(const struct ddpm_tensor *a, const struct ddpm_te
     return sum;
 }
 
-/* y[n] = b[n] where it is nearer to x[n] than a[n], else a[n]. in: x, a, b [B,H,W,C]; out: y */
+/* y[n] = b[n] if that is nearer to x[n] than a[n], else a[n]. in: x, a, b [B,H,W,C]; out: y */
 ddpm_status ddpm_ref_nearest(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0], *a = &call->in[1], *b = &call->in[2];
@@ -140,7 +140,7 @@ ddpm_status ddpm_ref_combine(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* y = m·a + (1-m)·b; what has the factor 0 is not read.
+/* y = m·a + (1-m)·b; an input with factor 0 is not read.
  * in: mask [B,H,W,1], a, b [B,H,W,C]; out: y [B,H,W,C] (may be a or b) */
 ddpm_status ddpm_ref_blend(const struct ddpm_call *call)
 {

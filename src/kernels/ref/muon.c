@@ -25,7 +25,7 @@ static void transpose(const double *x, int64_t rows, int64_t columns, double *y)
             y[j * rows + i] = x[i * columns + j];
 }
 
-/* Five iterations on x [rows,columns], rows ≤ columns. `room`: two more of x's size, and two of
+/* Five iterations on x [rows,columns], rows ≤ columns. `room` holds two more of x's size and two
  * [rows,rows]. */
 static void orthogonalize(double *x, int64_t rows, int64_t columns, double *room)
 {
@@ -41,7 +41,7 @@ static void orthogonalize(double *x, int64_t rows, int64_t columns, double *room
     }
 }
 
-/* g' = clipped g; m = μ·m + (1-μ)·g';  u = μ·m + (1-μ)·g', of norm 1 */
+/* g' = clipped g; m = μ·m + (1-μ)·g'; u = μ·m + (1-μ)·g', scaled to norm 1 */
 static void take_momentum(const struct ddpm_call *call, double *u)
 {
     const struct ddpm_tensor *g = &call->in[0], *m = &call->out[1], *hyper = &call->in[2];
@@ -62,7 +62,7 @@ static void take_momentum(const struct ddpm_call *call, double *u)
 }
 
 /*   w = w·(1 - lr·weight_decay) - lr·0.2·√max(rows,columns)·orthogonal(u)
- * Nothing at all where norm is not finite.
+ * Does nothing if norm is not finite.
  * in: g [1,1,1,N], norm [1,1,1,1], hyper; out: w, m [1,1,1,N], read and written */
 ddpm_status ddpm_ref_muon(const struct ddpm_call *call)
 {

@@ -46,7 +46,7 @@ static void average(const struct ddpm_tensor *ema, int64_t i, double decay, doub
 /*   g' = g·min(1, max_norm/(norm+1e-6)) if max_norm > 0;  w *= 1 - lr·weight_decay
  *   m = β1·m + (1-β1)·g';  v = β2·v + (1-β2)·g'²;  w -= lr/(1-β1^k) · m/(√v/√(1-β2^k) + eps)
  *   ema = d·ema + (1-d)·w, and the second EMA
- * Nothing at all where norm is not finite; decay and step as rules say, where there are some.
+ * Does nothing if norm is not finite; decay and step follow rules, if given.
  * in: g [1,1,1,N], norm [1,1,1,1], hyper [1,1,1,DDPM_HYPER_COUNT], rules [1,1,1,⌈N/16⌉] or absent;
  * out: w, m, v, ema [1,1,1,N], read and written, copy [1,1,1,N] or absent: w in its dtype; second
  * EMA like the first, or absent */

@@ -1,14 +1,14 @@
-/* The reference kernels: scalar C that follows the formulas of ops.inc word for word. They are the
- * specification that every other backend is tested against, so nothing here is blocked or fused,
- * and everything is computed in double and rounded once, when stored, to the dtype of its tensor.
- * Every tensor may have any dtype, mixed as the caller likes. */
+/* The reference kernels: scalar C that follows the formulas of ops.inc literally. Every other
+ * backend is tested against them, so nothing here is blocked or fused. Everything is computed in
+ * double and rounded once, to the tensor's dtype, when stored. Tensors may have any mix of
+ * dtypes. */
 #ifndef DDPM_KERNELS_REF_REF_H
 #define DDPM_KERNELS_REF_REF_H
 
 #include "core/threads.h"
 #include "kernels/backend.h"
 
-/* Element c of pixel p, p = (n*H + h)*W + w. fp64, in which the tests run, is spared the call. */
+/* Element c of pixel p, p = (n*H + h)*W + w. fp64, which the tests use, is read without a call. */
 static inline double ref_get(const struct ddpm_tensor *t, int64_t p, int64_t c)
 {
     if (t->dtype == DDPM_F64)

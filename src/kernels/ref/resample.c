@@ -1,7 +1,7 @@
-/* Joining channels, and nearest-neighbour enlargement with its gradient. */
+/* Concatenation of channels, and nearest-neighbour upsampling with its gradient. */
 #include "kernels/ref/ref.h"
 
-/* Copy `part` into channels [first, first + part.C) of y, unless it already is just that view. */
+/* Copy `part` into channels [first, first + part.C) of y, unless it already is that view. */
 static void place_channels(const struct ddpm_tensor *part, const struct ddpm_tensor *y,
                            int64_t first)
 {

@@ -1,5 +1,5 @@
-/* Dynamic thresholding: scalar. The k-th smallest magnitude is found by halving the range of bit
- * patterns, whose order is that of the magnitudes. */
+/* Dynamic thresholding, scalar. The k-th smallest magnitude is found by bisection over bit
+ * patterns, which have the same order as the magnitudes. */
 #include <math.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@ static double from_bits(uint64_t bits)
     return value;
 }
 
-/* How many magnitudes of picture b are at most `most`, and the smallest beyond. */
+/* How many magnitudes of picture b are at most `most`, and the smallest one above it. */
 static int64_t count_up_to(const struct ddpm_tensor *x, int64_t b, uint64_t most, uint64_t *next)
 {
     int64_t count = 0;

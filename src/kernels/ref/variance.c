@@ -3,10 +3,10 @@
 
 #include "kernels/ref/ref.h"
 
-/* One element: the answer's p and v, ε, x, and its picture's coefficients. */
+/* One element: p and v from the network's answer, ε, x, and its picture's coefficients. */
 struct element {
     double lowest, highest, weight;
-    double l, d, x; /* ln variance; by how much the mean is off; the picture */
+    double l, d, x; /* ln variance; error of the mean; the picture */
     bool decoder;
 };
 
@@ -15,7 +15,7 @@ static double log_variance(double lowest, double highest, double v)
     return lowest + (v + 1) / 2 * (highest - lowest);
 }
 
-/* x·e^e, 0 for 0 however large the other factor. */
+/* x·e^e; 0 if x is 0, however large the other factor. */
 static double times_exp(double x, double e)
 {
     return x == 0 ? 0 : x * exp(e);
@@ -65,7 +65,7 @@ static double probability(const struct element *e, double *derivative)
         return cdf(above);
     if (white)
         return cdf(-below);
-    return e->d > 0 ? cdf(-below) - cdf(-above) : cdf(above) - cdf(below); /* the exact one */
+    return e->d > 0 ? cdf(-below) - cdf(-above) : cdf(above) - cdf(below); /* the more exact form */
 }
 
 /* L of an element and its derivative by l. */
