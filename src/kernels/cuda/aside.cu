@@ -1,6 +1,7 @@
 /* Calls that run beside the others, in a stream of their own: gradients of weights, which nobody
- * waits for before the step's end, fill the multiprocessors that small layers leave idle. The
- * stream of all other calls has the higher priority. Captured streams make branches of the graph. */
+ * waits for before the step's end, multiply while norms and depthwise convolutions wait for memory.
+ * The stream of all other calls has the higher priority. Captured streams make branches of the
+ * graph. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/device.cuh"
 

@@ -25,25 +25,45 @@ struct conv_shape {
     int64_t pixel_stride;     /* of the source */
 };
 
+/* `image`: first pixel of the source's image. Where nothing is dilated, entry (row, tap) lies at
+ * row.place + tap.place: each is computed when its half changes, not for every pair. */
 struct conv_row {
     int h, w;
-    int64_t image; /* first pixel of the source's image */
+    int64_t image, place;
 };
 
 struct conv_tap {
     int r, s, c;
+    int64_t place;
 };
+
+/* The row of pixel (h, w) of image b of the result. */
+static __device__ inline struct conv_row conv_row_at(const struct conv_shape *s, int b, int h,
+                                                     int w)
+{
+    struct conv_row row = {h * s->stride - s->pad_h, w * s->stride - s->pad_w,
+                           (int64_t)b * s->in_h * s->in_w, 0};
+    row.place = (row.image + row.h * s->in_w + row.w) * s->pixel_stride;
+    return row;
+}
 
 static __device__ inline struct conv_row conv_row_of(const struct conv_shape *s, int m)
 {
-    int w = m % s->out_w, row = m / s->out_w, h = row % s->out_h, b = row / s->out_h;
-    return {h * s->stride - s->pad_h, w * s->stride - s->pad_w, (int64_t)b * s->in_h * s->in_w};
+    int row = m / s->out_w;
+    return conv_row_at(s, row / s->out_h, row % s->out_h, m % s->out_w);
+}
+
+static __device__ inline void conv_tap_settle(const struct conv_shape *s, struct conv_tap *tap)
+{
+    tap->place = (tap->r * s->in_w + tap->s) * s->pixel_stride + tap->c;
 }
 
 static __device__ inline struct conv_tap conv_tap_of(const struct conv_shape *s, int k)
 {
-    int tap = k / s->channels;
-    return {tap / s->taps_w, tap % s->taps_w, k % s->channels};
+    int t = k / s->channels;
+    struct conv_tap tap = {t / s->taps_w, t % s->taps_w, k % s->channels, 0};
+    conv_tap_settle(s, &tap);
+    return tap;
 }
 
 /* The tap `step` columns further on. */
@@ -58,14 +78,17 @@ static __device__ inline void conv_tap_advance(const struct conv_shape *s, struc
             ++tap->r;
         }
     }
+    conv_tap_settle(s, tap);
 }
 
-/* Place of entry (row, tap) in the source, or -1 where it is zero. */
+/* Place of entry (row, tap) in the source, or -1 where it is zero. DILATED: it may be; a constant
+ * of the kernel, because a division takes a third of a step's instructions. */
+template <bool DILATED>
 static __device__ inline int64_t conv_place(const struct conv_shape *s, struct conv_row row,
                                             struct conv_tap tap)
 {
     int h = row.h + tap.r, w = row.w + tap.s;
-    if (s->dilate != 1) {
+    if (DILATED && s->dilate != 1) {
         if (h < 0 || w < 0 || h % s->dilate || w % s->dilate)
             return -1;
         h /= s->dilate;
@@ -73,6 +96,8 @@ static __device__ inline int64_t conv_place(const struct conv_shape *s, struct c
     }
     if ((unsigned)h >= (unsigned)s->in_h || (unsigned)w >= (unsigned)s->in_w)
         return -1;
+    if (!DILATED)
+        return row.place + tap.place;
     return (row.image + (int64_t)h * s->in_w + w) * s->pixel_stride + tap.c;
 }
 

@@ -83,7 +83,7 @@ struct conv_loader {
     int k;
 };
 
-template <int COLUMNS, bool VECTOR>
+template <int COLUMNS, bool VECTOR, bool DILATED>
 static __device__ inline void load_stage(struct conv_stage<COLUMNS> *stage, struct conv_loader *at,
                                          const bf16 *x, const bf16 *packed,
                                          const struct conv_shape *s, int m0, int n0, int wide)
@@ -92,8 +92,8 @@ static __device__ inline void load_stage(struct conv_stage<COLUMNS> *stage, stru
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
         int row = first + 64 * i;
-        load_entries<VECTOR>(stage->a + chunk4(row, chunk), x, s, at->rows[i], at->tap, at->k,
-                             m0 + row < s->rows);
+        load_entries<VECTOR, DILATED>(stage->a + chunk4(row, chunk), x, s, at->rows[i], at->tap,
+                                      at->k, m0 + row < s->rows);
     }
 #pragma unroll
     for (int i = 0; i < COLUMNS / 64; ++i) {
@@ -158,7 +158,7 @@ static __device__ inline void finish_pair(const struct conv_epilogue<TY> *e, int
 
 /* grid: column tiles × row tiles, column tiles fastest: blocks that run together share the pixels.
  */
-template <class TY, int COLUMNS, bool VECTOR>
+template <class TY, int COLUMNS, bool VECTOR, bool DILATED>
 static __global__ void __launch_bounds__(MMA_THREADS, 2)
     conv_mma(const bf16 *x, const bf16 *packed, struct conv_epilogue<TY> e, struct conv_shape s,
              int wide, bool pairs)
@@ -177,7 +177,7 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     float c[M][4][4] = {};
     for (int i = 0; i < MMA_STAGES - 1; ++i) {
         if (i < steps)
-            load_stage<COLUMNS, VECTOR>(stages + i, &at, x, packed, &s, m0, n0, wide);
+            load_stage<COLUMNS, VECTOR, DILATED>(stages + i, &at, x, packed, &s, m0, n0, wide);
         copy_commit();
     }
     for (int i = 0; i < steps; ++i) {
@@ -185,8 +185,8 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
         __syncthreads();
         int next = i + MMA_STAGES - 1;
         if (next < steps)
-            load_stage<COLUMNS, VECTOR>(stages + next % MMA_STAGES, &at, x, packed, &s, m0, n0,
-                                        wide);
+            load_stage<COLUMNS, VECTOR, DILATED>(stages + next % MMA_STAGES, &at, x, packed, &s, m0,
+                                                 n0, wide);
         copy_commit();
         multiply_stage<COLUMNS>(stages + i % MMA_STAGES, c, row0, column0);
     }
@@ -237,7 +237,9 @@ template <class TY, int COLUMNS> static ddpm_status mma_typed(const struct ddpm_
     struct conv_shape s = ddpm_conv_shape(call);
     const struct ddpm_tensor *x = &call->in[0], *copy = usable_copy(call, &s);
     bool vector = ddpm_cuda_vector(&x, 1);
-    auto kernel = vector ? conv_mma<TY, COLUMNS, true> : conv_mma<TY, COLUMNS, false>;
+    auto kernel = !vector          ? conv_mma<TY, COLUMNS, false, true>
+                  : s.dilate == 1 ? conv_mma<TY, COLUMNS, true, false>
+                                  : conv_mma<TY, COLUMNS, true, true>;
     dim3 grid((unsigned)(ddpm_ceil_div(s.rows, ROWS) * ddpm_ceil_div(s.columns, COLUMNS)));
     return ddpm_cuda_launch(call, kernel, grid, dim3(MMA_THREADS),
                             MMA_STAGES * sizeof(struct conv_stage<COLUMNS>), (const bf16 *)x->data,

@@ -28,18 +28,18 @@ template <int CHUNKS> static __device__ inline int chunk_wide(int row, int chunk
 /* Eight im2col entries (row, k..k+7) into shared memory: at once and in the background where the
  * eight are neighbours (VECTOR: channels a multiple of 8), one by one otherwise. `tap` is that of
  * k. Zeros where `here` is false and where k is beyond the depth. */
-template <bool VECTOR>
+template <bool VECTOR, bool DILATED>
 static __device__ inline void load_entries(bf16 *to, const bf16 *x, const struct conv_shape *s,
                                            struct conv_row row, struct conv_tap tap, int k,
                                            bool here)
 {
     if constexpr (VECTOR) {
-        int64_t place = here && k < s->depth ? conv_place(s, row, tap) : -1;
+        int64_t place = here && k < s->depth ? conv_place<DILATED>(s, row, tap) : -1;
         copy_async(to, place >= 0 ? x + place : NULL, x);
     } else {
         float v[8];
         for (int i = 0; i < 8; ++i) {
-            int64_t place = here && k + i < s->depth ? conv_place(s, row, tap) : -1;
+            int64_t place = here && k + i < s->depth ? conv_place<DILATED>(s, row, tap) : -1;
             v[i] = place >= 0 ? to_float(x[place]) : 0.0f;
             conv_tap_advance(s, &tap, 1);
         }

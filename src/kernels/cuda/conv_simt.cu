@@ -52,7 +52,7 @@ static __global__ void __launch_bounds__(SIMT_THREADS)
         for (int i = 0; i < 4; ++i) {
             int m = first + 16 * i;
             bool here = k < s.depth && m0 + m < s.rows;
-            int64_t place = here ? conv_place(&s, rows[i], tap) : -1;
+            int64_t place = here ? conv_place<true>(&s, rows[i], tap) : -1;
             tiles.a[part][m] = place >= 0 ? to_float(x[place]) : 0.0f;
             bool weight = k < s.depth && n0 + m < s.columns;
             tiles.b[part][m] = weight ? w[conv_weight_place(&s, n0 + m, tap)] : 0.0f;
@@ -90,7 +90,7 @@ static __global__ void __launch_bounds__(SIMT_THREADS)
             tiles.a[first + 4 * i][lane] =
                 gradient ? to_float(dy.data[m * dy.stride + n0 + lane]) : 0.0f;
             bool here = m < end && k0 + lane < s.depth;
-            int64_t place = here ? conv_place(&s, conv_row_of(&s, m), tap) : -1;
+            int64_t place = here ? conv_place<true>(&s, conv_row_of(&s, m), tap) : -1;
             tiles.b[first + 4 * i][lane] = place >= 0 ? to_float(x[place]) : 0.0f;
         }
         __syncthreads();

@@ -41,8 +41,7 @@ static __device__ inline void pixel_advance(const struct conv_shape *s, struct w
 
 static __device__ inline struct conv_row row_of(const struct conv_shape *s, struct weight_pixel p)
 {
-    return {p.h * s->stride - s->pad_h, p.w * s->stride - s->pad_w,
-            (int64_t)p.b * s->in_h * s->in_w};
+    return conv_row_at(s, p.b, p.h, p.w);
 }
 
 /* Eight channels n.. of dy at one pixel. */
@@ -82,8 +81,8 @@ static __device__ inline void load_stage(struct weight_stage<ROWS> *stage, struc
         if (chunk < ROWS / 8)
             load_gradient<DY_VECTOR>(stage->dy + chunk_wide<ROWS / 8>(row, chunk), dy,
                                      at->pixels[i].m, at->n, s->columns, here);
-        load_entries<X_VECTOR>(stage->x + chunk_wide<COLUMNS / 8>(row, chunk), x, s,
-                               row_of(s, at->pixels[i]), at->tap, at->k, here);
+        load_entries<X_VECTOR, !X_VECTOR>(stage->x + chunk_wide<COLUMNS / 8>(row, chunk), x, s,
+                                      row_of(s, at->pixels[i]), at->tap, at->k, here);
         pixel_advance(s, &at->pixels[i]);
     }
 }

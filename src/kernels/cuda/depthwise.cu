@@ -18,21 +18,23 @@ struct depthwise_shape {
     bool pairs; /* two channels of y at once */
 };
 
-/* Moments of a lane's sums of one row: of the first `pixels` of them, `channels` each. */
+/* Moments of a lane's sums of one row: of the first `pixels` of them, `channels` each. ALL: of all,
+ * as nearly everywhere, and nothing is compared. */
+template <bool ALL>
 static __device__ inline struct moments moments_of_sums(const float sum[TILE_W][2], int pixels,
                                                         int channels)
 {
-    float total = 0.0f, squares = 0.0f, count = (float)(pixels * channels);
+    float total = 0.0f, squares = 0.0f, count = ALL ? 2.0f * TILE_W : (float)(pixels * channels);
 #pragma unroll
     for (int o = 0; o < TILE_W; ++o)
         for (int k = 0; k < 2; ++k)
-            if (o < pixels && k < channels)
+            if (ALL || (o < pixels && k < channels))
                 total += sum[o][k];
-    float mean = total / fmaxf(count, 1.0f);
+    float mean = ALL ? total * (0.5f / TILE_W) : total / fmaxf(count, 1.0f);
 #pragma unroll
     for (int o = 0; o < TILE_W; ++o)
         for (int k = 0; k < 2; ++k)
-            if (o < pixels && k < channels)
+            if (ALL || (o < pixels && k < channels))
                 squares += (sum[o][k] - mean) * (sum[o][k] - mean);
     return {count, mean, squares};
 }
@@ -91,19 +93,22 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     }
     int h = h0 + warp;
     T *to = y.data + (image + (int64_t)h * s.width + w0) * y.stride + c;
+    int pixels = h < s.height ? min(TILE_W, s.width - w0) : 0;
+    bool all = pixels == TILE_W && here == 2;
+    if (all && s.pairs) {
 #pragma unroll
-    for (int o = 0; o < TILE_W; ++o) {
-        if (h >= s.height || w0 + o >= s.width)
-            continue;
-        if (s.pairs && here == 2)
-            store_pair(to + o * y.stride, sum[o]);
-        else
-            for (int k = 0; k < here; ++k)
+        for (int o = 0; o < TILE_W; ++o, to += y.stride)
+            store_pair(to, sum[o]);
+    } else {
+#pragma unroll
+        for (int o = 0; o < TILE_W; ++o)
+            for (int k = 0; k < here && o < pixels; ++k)
                 from_float(to + o * y.stride + k, sum[o][k]);
     }
     if (partial) {
-        int pixels = h < s.height ? min(TILE_W, s.width - w0) : 0;
-        struct moments m = merge_block(moments_of_sums(sum, pixels, max(here, 0)), warps);
+        struct moments m = all ? moments_of_sums<true>(sum, pixels, here)
+                               : moments_of_sums<false>(sum, pixels, max(here, 0));
+        m = merge_block(m, warps);
         if (threadIdx.x == 0)
             partial[((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x] = m;
     }

@@ -37,25 +37,35 @@ static __device__ inline void store_pair(bf16 *p, const float x[2])
 }
 
 /* Fill tile [rows][columns][64] from image rows h0.., columns w0.., channels c0..; zeros outside. WIDE
- * elements at a time: a constant, as rows and columns are, so that nothing is divided by variables. */
+ * elements at a time: a constant, as rows and columns are. A thread stays with its channels and goes
+ * from pixel to pixel by the same distance, so that nothing is divided on the way. */
 template <int WIDE, class T>
 static __device__ inline void fill_tile_by(T *tile, struct plane<const T> x, int64_t image_pixel,
                                            int height, int width, int channels, int h0, int w0,
                                            int c0, int rows, int columns)
 {
-    constexpr int per_pixel = TILE_C / WIDE;
-    for (int i = (int)threadIdx.x; i < rows * columns * per_pixel; i += TILE_THREADS) {
-        int pixel = i / per_pixel, c = (i % per_pixel) * WIDE;
-        int h = h0 + pixel / columns, w = w0 + pixel % columns;
-        bool inside = h >= 0 && h < height && w >= 0 && w < width && c0 + c < channels;
-        const T *from = x.data + (image_pixel + (int64_t)h * width + w) * x.stride + c0 + c;
-        T *to = tile + pixel * TILE_C + c;
+    constexpr int per_pixel = TILE_C / WIDE, pixels = TILE_THREADS / per_pixel;
+    int c = (int)threadIdx.x % per_pixel * WIDE, pixel = (int)threadIdx.x / per_pixel;
+    int r = pixel / columns, s = pixel % columns, stride = (int)x.stride;
+    const T *from = x.data + (image_pixel + h0 * width + w0) * x.stride + c0 + c;
+    T *to = tile + pixel * TILE_C + c;
+    bool known = c0 + c < channels;
+    for (; pixel < rows * columns; pixel += pixels, to += pixels * TILE_C) {
+        bool inside = known && (unsigned)(h0 + r) < (unsigned)height &&
+                      (unsigned)(w0 + s) < (unsigned)width;
+        const T *at = from + (int64_t)(r * width + s) * stride;
         if constexpr (WIDE > 1)
-            *(uint4 *)to = inside ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
+            *(uint4 *)to = inside ? *(const uint4 *)at : make_uint4(0, 0, 0, 0);
         else if (inside)
-            *to = *from;
+            *to = *at;
         else
             from_float(to, 0.0f);
+        r += pixels / columns;
+        s += pixels % columns;
+        if (s >= columns) {
+            s -= columns;
+            ++r;
+        }
     }
 }
 
