@@ -15,6 +15,7 @@
 #include "training/aside.h"
 #include "training/checkpoint.h"
 #include "training/optimizer.h"
+#include "training/shard.h"
 #include "training/tasks/task.h"
 #include "training/team.h"
 #include "training/validator.h"
@@ -73,7 +74,9 @@ struct ddpm_trainer {
     int64_t next_batch;             /* the step whose batch it hands out next */
     struct ddpm_path path;
     struct ddpm_team team; /* how steps are cut, and who shares them */
-    bool divides_memory;   /* what is free is not this rank's alone: others have not taken theirs */
+    struct ddpm_shard_plan shard_plan;
+    struct ddpm_shard_state shard;
+    bool divides_memory; /* what is free is not this rank's alone: others have not taken theirs */
 
     /* The step, built by the task: draw, forward, backward for every micro-batch, then update;
      * before it the copies of the weights, where somebody has loaded or set some. */
