@@ -136,8 +136,12 @@ static ddpm_status one_step(struct ddpm_train_run *run, bool all)
     double begin = ddpm_clock();
     ddpm_trainer_note_signal(run->trainer, ddpm_caught_signal());
     const ddpm_status status = ddpm_trainer_step_late(run->trainer, &result);
+    if (status != DDPM_OK && !ddpm_trainer_holds(run->trainer))
+        return status;
+    if (all) /* those that fare well wait for this one */
+        DDPM_TRY(ddpm_trainer_collect_state(run->trainer));
     if (status != DDPM_OK)
-        return ddpm_trainer_holds(run->trainer) ? DDPM_OK : status;
+        return DDPM_OK;
     take_signal(run, ddpm_trainer_agreed_signal(run->trainer));
     run->unlogged += ddpm_clock() - begin;
     if (!ddpm_processes_lead())
@@ -171,16 +175,27 @@ static bool due(int64_t every, int64_t step)
     return every > 0 && step > 0 && step % every == 0;
 }
 
+/* Among processes that divide the state: can all of it be had once more, where `leads` saves it?
+ * What a lost one had is gone. */
+static bool collect_last(struct ddpm_train_run *run)
+{
+    struct ddpm_ranks *ranks = ddpm_processes_ranks();
+    bool wanted = !run->unsaved;
+    return !ddpm_trainer_is_divided(run->trainer) ||
+           (!ddpm_ranks_lost(ranks) &&
+            ddpm_ranks_broadcast(ranks, 0, &wanted, sizeof wanted) == DDPM_OK && wanted &&
+            ddpm_trainer_collect_state(run->trainer) == DDPM_OK);
+}
+
 /* A failure that does not lie in the state itself: save that before the failure is told. */
 static ddpm_status save_last_good(struct ddpm_train_run *run, ddpm_status failure)
 {
     char text[1024];
-    if (failure == DDPM_ERROR_NOT_FINITE || failure == DDPM_ERROR_DEVICE || run->unsaved ||
-        !ddpm_processes_lead())
+    if (failure == DDPM_ERROR_NOT_FINITE || failure == DDPM_ERROR_DEVICE)
         return failure;
     snprintf(text, sizeof text, "%s", ddpm_error_message());
-    if (flush(run) == DDPM_OK && ddpm_trainer_steps_done(run->trainer) > 0 &&
-        save(run, true) == DDPM_OK)
+    if (collect_last(run) && !run->unsaved && ddpm_processes_lead() && flush(run) == DDPM_OK &&
+        ddpm_trainer_steps_done(run->trainer) > 0 && save(run, true) == DDPM_OK)
         ddpm_progress_remark("saved step %" PRId64 " in %s", run->saved, run->path);
     return ddpm_raise(failure, "%s", text);
 }
@@ -216,6 +231,7 @@ static ddpm_status finish(struct ddpm_train_run *run, int64_t step)
 {
     const bool leads = ddpm_processes_lead();
     DDPM_TRY(ddpm_trainer_compare_state(run->trainer));
+    DDPM_TRY(ddpm_trainer_collect_state(run->trainer));
     DDPM_TRY(meet(run, leads ? save(run, true) : DDPM_OK));
     DDPM_TRY(ddpm_check_signal());
     if (step < run->steps && leads)

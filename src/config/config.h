@@ -155,12 +155,16 @@ struct ddpm_data_config {
     char validation[DDPM_MAX_PATH];   /* as config/validation.h reads it */
 };
 
+/* What is divided among ranks instead of being on each. */
+enum ddpm_shard { DDPM_SHARD_NONE, DDPM_SHARD_OPTIMIZER };
+
 struct ddpm_run_config {
     int64_t threads;     /* 0: all */
     int precision;       /* enum ddpm_precision */
     char device[64];     /* "auto", "cpu", "cuda:0" */
     int ranks;           /* enum ddpm_ranks_choice of ranks/ranks.h */
     double rank_timeout; /* seconds */
+    int shard;           /* enum ddpm_shard */
     bool direct;         /* --conv direct: no Winograd */
     bool low_memory;     /* --memory low: blocks are computed again in the backward pass */
 };

@@ -207,6 +207,30 @@ ddpm_status ddpm_ranks_broadcast(struct ddpm_ranks *ranks, int root, void *value
     return DDPM_OK;
 }
 
+ddpm_status ddpm_ranks_collect(struct ddpm_ranks *ranks, int root, const void *own, void *all,
+                               size_t bytes)
+{
+    if (!ranks)
+        return DDPM_OK;
+    return ddpm_ranks_run(ranks, &(struct ddpm_collective_call){.what = DDPM_COLLECTIVE_COLLECT,
+                                                                .send = own,
+                                                                .receive = all,
+                                                                .count = bytes,
+                                                                .root = root});
+}
+
+ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *all, void *own,
+                              size_t bytes)
+{
+    if (!ranks)
+        return DDPM_OK;
+    return ddpm_ranks_run(ranks, &(struct ddpm_collective_call){.what = DDPM_COLLECTIVE_SPREAD,
+                                                                .send = all,
+                                                                .receive = own,
+                                                                .count = bytes,
+                                                                .root = root});
+}
+
 void ddpm_ranks_still_here(struct ddpm_ranks *ranks)
 {
     if (!ranks || ranks->lost || now() - ranks->told < patience)

@@ -74,6 +74,14 @@ ddpm_status ddpm_ranks_gather(struct ddpm_ranks *ranks, void *all, size_t bytes)
 /* Give everyone what rank `root` has. */
 ddpm_status ddpm_ranks_broadcast(struct ddpm_ranks *ranks, int root, void *values, size_t bytes);
 
+/* Rank `root` gets `bytes` bytes of everyone, in the order of ranks: from `own` of the others into
+ * `all`, where its own lie in place. And the other way round: from `all` into everyone else's
+ * `own`. */
+ddpm_status ddpm_ranks_collect(struct ddpm_ranks *ranks, int root, const void *own, void *all,
+                               size_t bytes);
+ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *all, void *own,
+                              size_t bytes);
+
 /* The sum of `own` shares of every rank, in the order of ranks and of each rank's shares, added one
  * after the other: ((s0 + s1) + s2) + … Each share has `count` floats; `sum` may be one of them.
  * shares.c. */

@@ -13,23 +13,26 @@
 #include <ddpm/status.h>
 
 /* Raise it whenever this file changes. */
-#define DDPM_TRANSPORT_ABI 1u
+#define DDPM_TRANSPORT_ABI 2u
 
 enum ddpm_collective {
     DDPM_COLLECTIVE_SUM,       /* float [count] of all ranks added up, in `receive` on every rank */
     DDPM_COLLECTIVE_GATHER,    /* `count` bytes of every rank, in the order of ranks, everywhere */
     DDPM_COLLECTIVE_EXCHANGE,  /* bytes [ranks, count]: piece p of rank r becomes piece r of p */
     DDPM_COLLECTIVE_BROADCAST, /* `count` bytes of rank `root`, everywhere */
+    DDPM_COLLECTIVE_COLLECT,   /* `count` bytes of every rank, in the order of ranks, at `root` */
+    DDPM_COLLECTIVE_SPREAD,    /* bytes [ranks, count] of `root`: piece r to rank r */
 };
 
 /* A collective in `receive`. `send` is NULL where the rank's own part lies in `receive` already, as
- * SUM, GATHER (at its place) and BROADCAST want it. Both are borrowed until it is done. */
+ * SUM, GATHER (at its place) and BROADCAST want it. COLLECT and SPREAD leave the root's own piece
+ * alone: it lies in `receive`, in `send`. Both are borrowed until it is done. */
 struct ddpm_collective_call {
     enum ddpm_collective what;
     const void *send;
     void *receive;
     size_t count; /* below 2^31 */
-    int root;     /* BROADCAST */
+    int root;     /* BROADCAST, COLLECT, SPREAD */
 };
 
 struct ddpm_transport {

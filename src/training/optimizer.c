@@ -14,11 +14,36 @@ bool ddpm_second_ema_wanted(const struct ddpm_training_config *config)
     return config->ema == DDPM_EMA_POWER && config->ema_second > 0;
 }
 
+/* Elements of the stretch that is updated. */
+static int64_t own_count(const struct ddpm_optimizer *optimizer)
+{
+    return optimizer->count > 0 ? optimizer->count : optimizer->set->parameters.slab_count;
+}
+
+static size_t own_bytes(const struct ddpm_optimizer *optimizer)
+{
+    return (size_t)own_count(optimizer) * ddpm_dtype_size(optimizer->set->dtype);
+}
+
+/* The average of a stretch, in the place of the set's. */
+static ddpm_status divide_ema(struct ddpm_optimizer *optimizer)
+{
+    struct ddpm_weight_set *set = optimizer->set;
+    const struct ddpm_backend *backend = set->device->backend;
+    if (!optimizer->divides_ema)
+        return DDPM_OK;
+    backend->release(set->device, set->slabs[1]);
+    set->slabs[1] = NULL;
+    return backend->allocate(set->device, own_bytes(optimizer), "a part of the EMA",
+                             &optimizer->ema);
+}
+
 ddpm_status ddpm_optimizer_allocate(struct ddpm_optimizer *optimizer)
 {
     struct ddpm_weight_set *set = optimizer->set;
     struct ddpm_device *device = set->device;
-    const size_t bytes = ddpm_weight_set_bytes(set);
+    const size_t bytes = own_bytes(optimizer);
+    DDPM_TRY(divide_ema(optimizer));
     DDPM_TRY(ddpm_weight_set_acquire_gradients(set));
     optimizer->holds_gradients = true;
     if (ddpm_second_ema_wanted(optimizer->config))
@@ -36,6 +61,7 @@ void ddpm_optimizer_release(struct ddpm_optimizer *optimizer)
     set->device->backend->release(set->device, optimizer->m);
     set->device->backend->release(set->device, optimizer->v);
     set->device->backend->release(set->device, optimizer->second_ema);
+    set->device->backend->release(set->device, optimizer->ema);
     if (optimizer->holds_gradients)
         ddpm_weight_set_release_gradients(set);
     *optimizer = (struct ddpm_optimizer){0};
@@ -44,14 +70,44 @@ void ddpm_optimizer_release(struct ddpm_optimizer *optimizer)
 size_t ddpm_optimizer_bytes(const struct ddpm_optimizer *optimizer)
 {
     const struct ddpm_weight_set *set = optimizer->set;
-    const size_t slabs = ddpm_second_ema_wanted(optimizer->config) ? 4 : 3;
-    return slabs * ddpm_weight_set_bytes(set) + ddpm_weight_set_copies_bytes(set);
+    const size_t slabs = ddpm_second_ema_wanted(optimizer->config) ? 3 : 2;
+    return slabs * own_bytes(optimizer) + ddpm_weight_set_bytes(set) +
+           ddpm_weight_set_copies_bytes(set);
+}
+
+size_t ddpm_optimizer_set_bytes(const struct ddpm_optimizer *optimizer)
+{
+    const size_t bytes = ddpm_weight_set_bytes(optimizer->set);
+    return bytes + (optimizer->divides_ema ? own_bytes(optimizer) : bytes);
 }
 
 static struct ddpm_value *slab(struct ddpm_graph *graph, const struct ddpm_weight_set *set,
                                void *const *memory)
 {
     return ddpm_graph_slab(graph, DDPM_F32, set->parameters.slab_count, memory);
+}
+
+/* Of a slab of the whole set, the stretch that is updated. */
+static struct ddpm_value *own_part(const struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
+                                   struct ddpm_value *whole)
+{
+    return optimizer->count > 0 && whole
+               ? ddpm_graph_view(graph, whole, optimizer->first, optimizer->count)
+               : whole;
+}
+
+/* A slab of that stretch alone. */
+static struct ddpm_value *own_slab(const struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
+                                   void *const *memory)
+{
+    return ddpm_graph_slab(graph, DDPM_F32, own_count(optimizer), memory);
+}
+
+static struct ddpm_value *average(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph)
+{
+    return optimizer->divides_ema
+               ? own_slab(optimizer, graph, &optimizer->ema)
+               : own_part(optimizer, graph, slab(graph, optimizer->set, &optimizer->set->slabs[1]));
 }
 
 static struct ddpm_value *copies(struct ddpm_graph *graph, const struct ddpm_weight_set *set)
@@ -71,9 +127,9 @@ void ddpm_optimizer_build_copy(struct ddpm_optimizer *optimizer, struct ddpm_gra
     ddpm_copy_weights(graph, slab(graph, set, &set->slabs[0]), copies(graph, set));
 }
 
-static int64_t rule_count(const struct ddpm_weight_set *set)
+static int64_t rule_count(int64_t elements)
 {
-    return (set->parameters.slab_count + DDPM_RULE_ELEMENTS - 1) / DDPM_RULE_ELEMENTS;
+    return (elements + DDPM_RULE_ELEMENTS - 1) / DDPM_RULE_ELEMENTS;
 }
 
 /* Does Muon step it? A matrix [k, rest] that mixes channels: a convolution whose k is all of its
@@ -112,17 +168,19 @@ void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_g
         build_muon(optimizer, graph, gradients);
     if (optimizer->config->optimizer == DDPM_MUON ||
         optimizer->config->decay == DDPM_DECAY_MATRICES)
-        optimizer->rules = ddpm_graph_input(graph, DDPM_U8, 1, 1, 1, rule_count(set));
+        optimizer->rules =
+            ddpm_graph_input(graph, DDPM_U8, 1, 1, 1, rule_count(own_count(optimizer)));
     const struct ddpm_adamw_options options = {
-        .copies = copies(graph, set),
+        .copies = own_part(optimizer, graph, copies(graph, set)),
         .second_ema = ddpm_second_ema_wanted(optimizer->config)
-                          ? slab(graph, set, &optimizer->second_ema)
+                          ? own_slab(optimizer, graph, &optimizer->second_ema)
                           : NULL,
         .rules = optimizer->rules,
     };
-    ddpm_adamw(graph, gradients, optimizer->norm, optimizer->hyper,
-               slab(graph, set, &set->slabs[0]), slab(graph, set, &optimizer->m),
-               slab(graph, set, &optimizer->v), slab(graph, set, &set->slabs[1]), &options);
+    ddpm_adamw(graph, own_part(optimizer, graph, gradients), optimizer->norm, optimizer->hyper,
+               own_part(optimizer, graph, slab(graph, set, &set->slabs[0])),
+               own_slab(optimizer, graph, &optimizer->m), own_slab(optimizer, graph, &optimizer->v),
+               average(optimizer, graph), &options);
 }
 
 /* Norms and biases are vectors to PyTorch; what is left, convolutions and linear layers, decays. */
@@ -137,7 +195,7 @@ static uint8_t rule_of(const struct ddpm_optimizer *optimizer,
 ddpm_status ddpm_optimizer_write_rules(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph)
 {
     const struct ddpm_parameters *parameters = &optimizer->set->parameters;
-    const size_t count = (size_t)rule_count(optimizer->set);
+    const size_t count = (size_t)rule_count(parameters->slab_count);
     uint8_t *rules;
     if (!optimizer->rules)
         return DDPM_OK;
@@ -149,7 +207,8 @@ ddpm_status ddpm_optimizer_write_rules(struct ddpm_optimizer *optimizer, struct 
                                : count;
         memset(rules + begin, rule_of(optimizer, &parameters->items[i]), end - begin);
     }
-    ddpm_status status = ddpm_graph_write(graph, optimizer->rules, rules);
+    ddpm_status status =
+        ddpm_graph_write(graph, optimizer->rules, rules + optimizer->first / DDPM_RULE_ELEMENTS);
     free(rules);
     return status;
 }

@@ -11,7 +11,10 @@ struct ddpm_optimizer {
     const struct ddpm_training_config *config; /* borrowed; may change between steps */
     void *m, *v; /* slabs on the set's device: AdamW's moments; Muon's momentum is in m, and its
                   * part of v stays 0 */
-    void *second_ema; /* as well; NULL: none */
+    void *second_ema;     /* as well; NULL: none */
+    int64_t first, count; /* the stretch of the slab that is updated and has moments; 0: all */
+    bool divides_ema; /* the average too is kept of that stretch only: in `ema`, not in the set */
+    void *ema;
     bool holds_gradients;
     int copy;                                /* the part that refreshes the bf16 copies; -1: none */
     int update;                              /* the part that clips, steps and averages */
@@ -23,8 +26,9 @@ struct ddpm_optimizer {
 ddpm_status ddpm_optimizer_allocate(struct ddpm_optimizer *optimizer);
 void ddpm_optimizer_release(struct ddpm_optimizer *optimizer);
 
-/* Bytes beside the set's values and averages. */
+/* Bytes beside the set's values and averages, and the set's of these two. */
 size_t ddpm_optimizer_bytes(const struct ddpm_optimizer *optimizer);
+size_t ddpm_optimizer_set_bytes(const struct ddpm_optimizer *optimizer);
 
 /* Is a second average of the weights kept? */
 bool ddpm_second_ema_wanted(const struct ddpm_training_config *config);

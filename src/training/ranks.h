@@ -25,6 +25,13 @@ ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddp
 /* Give all ranks the weights, averages, moments and step of rank 0. */
 ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer);
 
+/* Is the optimizer's state divided among ranks (option shard)? */
+bool ddpm_trainer_is_divided(const struct ddpm_trainer *trainer);
+
+/* Let rank 0 have the whole state of this step, before it is written, validated or drawn with.
+ * Nothing to do where it is not divided. */
+ddpm_status ddpm_trainer_collect_state(struct ddpm_trainer *trainer);
+
 /* DDPM_ERROR_MISMATCH, on all ranks, where one's weights have become other than rank 0's. */
 ddpm_status ddpm_trainer_compare_state(struct ddpm_trainer *trainer);
 

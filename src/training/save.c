@@ -11,6 +11,7 @@
 #include "core/arguments.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "training/ranks.h"
 #include "training/trainer_state.h"
 
 void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STATE_SLABS])
@@ -21,6 +22,14 @@ void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STAT
     out[DDPM_SLAB_M] = player->optimizer.m;
     out[DDPM_SLAB_V] = player->optimizer.v;
     out[DDPM_SLAB_SECOND_EMA] = player->optimizer.second_ema;
+}
+
+/* The same of the whole state, where that is divided among ranks. */
+static void whole_slabs(const struct ddpm_trainer *trainer, int p, void *out[DDPM_MAX_STATE_SLABS])
+{
+    ddpm_player_slabs(&trainer->players[p], out);
+    for (int i = DDPM_SLAB_EMA; i < DDPM_MAX_STATE_SLABS && ddpm_trainer_is_divided(trainer); ++i)
+        out[i] = trainer->shard.full[i];
 }
 
 static int slab_count(const struct ddpm_trainer *trainer)
@@ -176,6 +185,7 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
 static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, bool best)
 {
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a checkpoint is written"));
+    DDPM_TRY(ddpm_shard_check(trainer));
     DDPM_TRY(ddpm_trainer_save_end(trainer));
     if (!trainer->device->backend->host_memory)
         return write_in_background(trainer, run, best);
@@ -183,7 +193,7 @@ static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, boo
     run_state.best = best;
     for (int p = 0; p < trainer->player_count; ++p) {
         void *slabs[DDPM_MAX_STATE_SLABS];
-        ddpm_player_slabs(&trainer->players[p], slabs);
+        whole_slabs(trainer, p, slabs);
         for (int i = 0; i < slab_count(trainer); ++i)
             run_state.players[p].slabs[i] = slabs[i];
     }
@@ -240,7 +250,7 @@ static ddpm_status upload_slabs(struct ddpm_trainer *trainer,
     for (int p = 0; p < trainer->player_count; ++p) {
         struct ddpm_player *player = &trainer->players[p];
         void *to[DDPM_MAX_STATE_SLABS];
-        ddpm_player_slabs(player, to);
+        whole_slabs(trainer, p, to);
         for (int i = 0; i < slab_count(trainer); ++i)
             DDPM_TRY(device->backend->upload(device, to[i], run_state->players[p].slabs[i],
                                              slab_bytes(player)));

@@ -165,6 +165,7 @@ static ddpm_status queue_update(struct ddpm_trainer *trainer, const struct ddpm_
     DDPM_TRY(run_stage(trainer, DDPM_STAGE_UPDATE, true));
     for (int p = 0; p < trainer->player_count; ++p)
         ddpm_weight_set_updated(&trainer->players[p].network->weights);
+    DDPM_TRY(ddpm_shard_gather_weights(trainer));
     if (device->backend->download_begin) {
         DDPM_TRY(device->backend->download_begin(device, trainer->host_loss, losses->data,
                                                  ddpm_tensor_bytes(losses),

@@ -11,13 +11,31 @@ static size_t slab_bytes(const struct ddpm_trainer *trainer)
     return ddpm_weight_set_bytes(&trainer->players[0].network->weights);
 }
 
+/* A slab of the device in host memory: itself where it lies there, else a copy in `host`. */
+static ddpm_status view_slab(struct ddpm_trainer *trainer, void *slab, void **host)
+{
+    struct ddpm_device *device = trainer->device;
+    if (!device->backend->host_memory)
+        return device->backend->download(device, *host, slab, slab_bytes(trainer));
+    *host = slab;
+    return DDPM_OK;
+}
+
+static ddpm_status allocate_view(const struct ddpm_trainer *trainer, void **host)
+{
+    *host = NULL;
+    return trainer->device->backend->host_memory
+               ? DDPM_OK
+               : ddpm_new_aligned(host, slab_bytes(trainer), "weights of a rank");
+}
+
 static ddpm_status share_slab(struct ddpm_trainer *trainer, void *slab, void *host)
 {
     struct ddpm_device *device = trainer->device;
     const size_t bytes = slab_bytes(trainer);
-    DDPM_TRY(device->backend->download(device, host, slab, bytes));
+    DDPM_TRY(view_slab(trainer, slab, &host));
     DDPM_TRY(ddpm_ranks_broadcast(trainer->team.ranks, 0, host, bytes));
-    return device->backend->upload(device, slab, host, bytes);
+    return host == slab ? DDPM_OK : device->backend->upload(device, slab, host, bytes);
 }
 
 ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
@@ -27,13 +45,15 @@ ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
     if (!trainer->team.ranks)
         return DDPM_OK;
     ddpm_player_slabs(player, slabs);
-    DDPM_TRY(ddpm_ranks_agree(trainer->team.ranks,
-                              ddpm_new_aligned(&host, slab_bytes(trainer), "weights of rank 0"),
-                              NULL));
+    DDPM_TRY(ddpm_ranks_agree(trainer->team.ranks, allocate_view(trainer, &host), NULL));
     ddpm_status status =
         ddpm_ranks_broadcast(trainer->team.ranks, 0, &trainer->step, sizeof trainer->step);
-    for (int i = 0; i < ddpm_state_slabs(&trainer->config.training) && status == DDPM_OK; ++i)
+    const bool divided = ddpm_trainer_is_divided(trainer);
+    const int whole = divided ? DDPM_SLAB_EMA : ddpm_state_slabs(&trainer->config.training);
+    for (int i = 0; i < whole && status == DDPM_OK; ++i)
         status = share_slab(trainer, slabs[i], host);
+    if (status == DDPM_OK)
+        status = ddpm_shard_spread(trainer);
     ddpm_weight_set_changed(&player->network->weights);
     ddpm_free_aligned(host);
     return status;
@@ -41,20 +61,18 @@ ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
 
 ddpm_status ddpm_trainer_compare_state(struct ddpm_trainer *trainer)
 {
-    struct ddpm_device *device = trainer->device;
-    const size_t bytes = slab_bytes(trainer);
     uint64_t hash = 14695981039346656037u; /* FNV-1a, a word at a time */
-    uint32_t *host = NULL;
+    void *own, *host;
     char line[80];
     if (!trainer->team.ranks)
         return DDPM_OK;
-    ddpm_status status = ddpm_new_aligned((void **)&host, bytes, "weights to compare");
+    ddpm_status status = allocate_view(trainer, &own);
+    host = own;
     if (status == DDPM_OK)
-        status = device->backend->download(device, host,
-                                           trainer->players[0].network->weights.slabs[0], bytes);
-    for (size_t i = 0; i < bytes / sizeof *host && status == DDPM_OK; ++i)
-        hash = (hash ^ host[i]) * 1099511628211u;
-    ddpm_free_aligned(host);
+        status = view_slab(trainer, trainer->players[0].network->weights.slabs[0], &host);
+    for (size_t i = 0; i < slab_bytes(trainer) / sizeof(uint32_t) && status == DDPM_OK; ++i)
+        hash = (hash ^ ((const uint32_t *)host)[i]) * 1099511628211u;
+    ddpm_free_aligned(own);
     DDPM_TRY(ddpm_ranks_agree(trainer->team.ranks, status, NULL));
     snprintf(line, sizeof line, "weights of step %" PRId64 ": %016" PRIx64 "\n", trainer->step,
              hash);

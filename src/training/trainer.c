@@ -95,6 +95,7 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
     trainer->validator.wanted =
         trainer->task->build_validation && ddpm_validator_is_configured(&trainer->config);
     DDPM_TRY(ddpm_team_plan(&trainer->team, ranks, &trainer->config.training));
+    DDPM_TRY(ddpm_shard_plan(trainer));
     DDPM_TRY(ddpm_objective_check(&own->diffusion)); /* after what ddpm_trainer_destroy() needs */
     return ddpm_path_create(&own->diffusion, &trainer->path);
 }
@@ -129,6 +130,7 @@ static ddpm_status allocate(struct ddpm_trainer *trainer)
     DDPM_TRY(ddpm_graph_allocate(trainer->graph));
     DDPM_TRY(allocate_host(trainer));
     DDPM_TRY(ddpm_team_allocate(trainer));
+    DDPM_TRY(ddpm_shard_allocate(trainer));
     DDPM_TRY(ddpm_validator_allocate(trainer));
     return write_constants(trainer);
 }
@@ -179,6 +181,7 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     for (int p = 0; p < t->player_count; ++p)
         ddpm_optimizer_release(&t->players[p].optimizer);
     ddpm_path_clear(&t->path);
+    ddpm_shard_release(t);
     ddpm_team_release(&t->team);
     release_host(t);
     free(t);

@@ -15,6 +15,7 @@
 #include "training/aside.h"
 #include "training/checkpoint.h"
 #include "training/optimizer.h"
+#include "training/shard.h"
 #include "training/tasks/task.h"
 #include "training/team.h"
 #include "training/validator.h"
@@ -73,6 +74,8 @@ struct ddpm_trainer {
     int64_t next_batch;             /* the step whose batch it hands out next */
     struct ddpm_path path;
     struct ddpm_team team; /* how steps are cut, and who shares them */
+    struct ddpm_shard_plan shard_plan;
+    struct ddpm_shard_state shard;
     bool divides_memory;   /* what is free is not this rank's alone: others have not taken theirs */
     bool keeps_results;    /* the backward pass computes nothing again: there is room (memory.c) */
 

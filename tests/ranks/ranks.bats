@@ -133,6 +133,42 @@ whole() {
     cmp {straight,run}/checkpoints/latest/ema-second.safetensors
 }
 
+@test "the optimizer's state divided among ranks: the same bits, and any number goes on" {
+    options=(--reduce exact --batch-size 8 --decay matrices --ema power --ema-second 0.1)
+    make_run one "$pictures" 6 "${options[@]}"
+    together 4 "${tiny[@]}" "${options[@]}" --shard optimizer --out run --steps 2
+    together 2 --resume --out run --steps 3
+    "$DDPM" train --resume --out run --steps 4
+    together 4 --resume --out run --steps 5 --shard none
+    together 2 --resume --out run --steps 6 --shard optimizer
+    same_state one run
+    cmp {one,run}/checkpoints/latest/ema-second.safetensors
+    run together 2 "${tiny[@]}" --out muon --shard optimizer --optimizer muon
+    one_error "option shard: got optimizer with optimizer muon"
+    [ ! -e muon ]
+}
+
+@test "grids and validation see the whole average, and the last good step is saved, of a divided state" {
+    "$DDPM" synth --out many --count 210 --size 16 2> /dev/null
+    options=(--data many "${TINY[@]}" --reduce exact --steps 6 --validate-every 2 --save-every 3 --sample-every 3)
+    "$DDPM" train "${options[@]}" --out run
+    mv run one
+    together 2 "${options[@]}" --out run --shard optimizer
+    same_state one run
+    cmp one/validation.csv run/validation.csv
+    cmp <(tail -c 200 one/samples/step-000006.png) <(tail -c 200 run/samples/step-000006.png) # after the options
+    begin 2 stopped --shard optimizer
+    kill -TERM "$(cat pid-1)"
+    ended
+    says "stopped, newest checkpoint of step"
+    whole stopped
+    begin 2 lost --shard optimizer --rank-timeout 2
+    kill -STOP "$(cat pid-1)"
+    ended
+    one_error "no answer for 2 seconds (rank-timeout) from rank 1 "
+    whole lost
+}
+
 @test "grids, validation and the best checkpoint are the first rank's" {
     "$DDPM" synth --out many --count 210 --size 16 2> /dev/null
     options=(--data many "${TINY[@]}" --reduce exact --steps 6 --validate-every 2 --save-every 3 --sample-every 3)

@@ -76,6 +76,20 @@ static ddpm_status join(int *rank, int *count, const char **description)
     return make_communicator(&mpi.notes);
 }
 
+/* Pieces of all ranks to one, or of one to all. */
+static int begin_rooted(const struct ddpm_collective_call *call, MPI_Request *made)
+{
+    int rank;
+    const int count = (int)call->count, root = call->root;
+    MPI_Comm_rank(mpi.collectives, &rank);
+    const bool here = rank == root;
+    if (call->what == DDPM_COLLECTIVE_COLLECT)
+        return MPI_Igather(here ? MPI_IN_PLACE : call->send, count, MPI_BYTE, call->receive, count,
+                           MPI_BYTE, root, mpi.collectives, made);
+    return MPI_Iscatter(call->send, count, MPI_BYTE, here ? MPI_IN_PLACE : call->receive, count,
+                        MPI_BYTE, root, mpi.collectives, made);
+}
+
 static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
 {
     const void *own = call->send ? call->send : MPI_IN_PLACE;
@@ -106,6 +120,10 @@ static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
     case DDPM_COLLECTIVE_BROADCAST:
         TRY_MPI(MPI_Ibcast(call->receive, count, MPI_BYTE, call->root, mpi.collectives, made),
                 "broadcast");
+        break;
+    case DDPM_COLLECTIVE_COLLECT:
+    case DDPM_COLLECTIVE_SPREAD:
+        TRY_MPI(begin_rooted(call, made), "pieces");
         break;
     }
     mpi.used[slot] = true;
