@@ -27,8 +27,8 @@ static void fresh_pictures_are_no_copies(void **state)
     free(b);
 }
 
-/* Picture 3 is real picture 7, picture 4 is 8 mirrored, picture 5 is 9 with a few values off by
- * one, and 11 is 10 again. */
+/* Picture 3 is real picture 7, picture 4 is 8 mirrored, picture 5 is 9 with every fifth value off
+ * by one, and 11 is 10 again. */
 static void copies_are_found(void **state)
 {
     (void)state;

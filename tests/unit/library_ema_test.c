@@ -39,7 +39,7 @@ static void what_is_kept_is_found_again(void **state)
     }
 }
 
-/* The more snapshots, the smaller the error; their coefficients sum to 1, as nearly as the error
+/* The more checkpoints, the smaller the error; their coefficients sum to 1, as nearly as the error
  * allows. */
 static void more_checkpoints_come_nearer(void **state)
 {
