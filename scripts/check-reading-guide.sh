@@ -1,8 +1,8 @@
 #!/bin/sh
 # check-reading-guide.sh [FILE…]: does every place that a document names exist? Run it in the project's root.
 #
-#     `path/file.c`: `name`     the file is there, and defines the function or table `name`
-#     `path/file`               a path that begins with a folder of the project: it is there
+#     `path/file.c`: `name`     the file exists and defines the function or table `name`
+#     `path/file`               a path that starts with a folder of the project: it exists
 #
 # SIMD(name) stands for one definition per CPU level. A definition starts in the first column, as clang-format writes
 # it. Without arguments: docs/reading-guide.md, which must name at least 50 definitions, and docs/architecture.md.

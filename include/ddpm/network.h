@@ -150,7 +150,7 @@ struct ddpm_forward_input {
     size_t time_count;  /**< elements of timesteps or times */
     int64_t batch;      /**< pictures */
     int64_t height;     /**< pixels, a multiple of ddpm_picture_format.multiple */
-    int64_t width;      /**< pixels, a multiple of the same */
+    int64_t width;      /**< pixels, likewise a multiple */
 };
 
 /** y = network(x, t), where y is fp32 [batch, out_channels, height, width] of exactly `y_count`

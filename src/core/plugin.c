@@ -30,8 +30,8 @@ static ddpm_status open_file(const struct ddpm_plugin *plugin, const char *path,
     return DDPM_OK;
 }
 
-/* Look next to the library or program that contains this function, in ddpm/ beside it (the
- * installed library), and in ddpm/ of the library folder beside its folder (the installed
+/* Look in the folder of the library or program that contains this function, in its subfolder ddpm/
+ * (the installed library), and in the library folder's ddpm/ next to that folder (the installed
  * program). */
 static ddpm_status open_beside(const struct ddpm_plugin *plugin, void **library)
 {

@@ -65,8 +65,7 @@ static void on_error(j_common_ptr common)
     longjmp(state->leave, 1);
 }
 
-/* Warnings that do not touch the data: an unknown version of JFIF, an unknown transform of Adobe.
- */
+/* Warnings that do not affect the data: an unknown JFIF version, an unknown Adobe transform. */
 static bool is_harmless(int warning)
 {
     return warning == JWRN_JFIF_MAJOR || warning == JWRN_ADOBE_XFORM;

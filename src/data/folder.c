@@ -39,7 +39,7 @@ uint64_t ddpm_fnv64(uint64_t hash, const void *bytes, size_t count)
     return hash;
 }
 
-/* Takes over `name`. */
+/* Takes ownership of `name`. */
 static ddpm_status add_file(struct scan *scan, char *name, int64_t bytes)
 {
     struct ddpm_folder *folder = scan->folder;

@@ -101,8 +101,8 @@ void ddpm_decoding_remark(struct ddpm_decoding *decoding, const char *text)
 
 size_t ddpm_decoding_budget(int64_t height, int64_t width)
 {
-    /* The result needs up to four bytes per pixel, and there is no spare buffer before the
-     * conversion. */
+    /* While a codec runs there is only the result, up to four bytes per pixel; the spare buffer is
+     * needed later, for the conversion. */
     return (size_t)(height * width) * (DDPM_PICTURE_PIXEL_BYTES / 2) + ((size_t)64 << 20);
 }
 

@@ -11,7 +11,7 @@
  *     white         at least 99 % are above 246
  *     one colour    in no channel is the standard deviation above 2 of 255
  *     saturated     more than half of them are 0 or 255
- *     noise         no value tells anything about those beside it, see ddpm_picture_is_noise()
+ *     noise         neighbouring values do not correlate, see ddpm_picture_is_noise()
  *
  * The first that applies counts. Pictures that are meant to look like that are counted too. */
 enum ddpm_picture_kind {

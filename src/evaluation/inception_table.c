@@ -11,7 +11,7 @@
 #define B DDPM_INCEPTION_B
 #define OUT DDPM_INCEPTION_OUT
 
-/* In a row: the pool of this block; the channels of this block. */
+/* Placeholders in a row, for the pool and the channels of the block that uses it. */
 #define POOL 3
 #define SOME (-1)
 

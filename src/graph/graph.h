@@ -168,7 +168,7 @@ struct ddpm_value *ddpm_graph_parameter_gradient(struct ddpm_graph *graph,
 struct ddpm_value *ddpm_graph_parameter_copy(struct ddpm_graph *graph,
                                              const struct ddpm_value *parameter);
 
-/* A whole slab as one value [1,1,1,N]: The address in *slab is read when the graph is allocated. */
+/* A whole slab as one value [1,1,1,N]. The address in *slab is read when the graph is allocated. */
 struct ddpm_value *ddpm_graph_slab(struct ddpm_graph *graph, enum ddpm_dtype dtype, int64_t count,
                                    void *const *slab);
 

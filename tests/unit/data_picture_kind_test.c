@@ -5,7 +5,7 @@
 
 enum { PIXELS = 1000 };
 
-/* Every channel's value of pixel i. */
+/* The value of one channel at pixel i. */
 static enum ddpm_picture_kind kind_of(int channels, uint8_t (*value)(int pixel, int channel))
 {
     uint8_t values[PIXELS * 4];

@@ -152,7 +152,7 @@ static void spacings_are_the_known_ones(void **state)
     clear_path(&path);
 }
 
-/* If the noisy end is beyond 160, only the first level is there. */
+/* If the noisy end is beyond 160, only the first level is beyond it; the others start at 160. */
 static void no_steps_are_wasted_on_noise(void **state)
 {
     (void)state;

@@ -138,7 +138,7 @@ static ddpm_status parse_after_head(const char *pickle, size_t bytes)
     "FloatStorage\nX\x01\0\0\0aX\x03\0\0\0cpuK\x06tQ" view "\x89NtR"
 #define VALUES "\x80\x02]X\x01\0\0\0aa.\x06\0\0\0\0\0\0\0abcdefghijklmnopqrstuvwx"
 #define ONE_TENSOR(view) TENSOR(view) "s." VALUES
-/* Also under a second key. */
+/* The tensor is also there under a second key. */
 #define TWO_TENSORS(key) TENSOR("K\0))") "q\x01sX\x01\0\0\0" key "h\x01s." VALUES
 #define TRY(view) parse_after_head(ONE_TENSOR(view), sizeof(ONE_TENSOR(view)) - 1)
 
