@@ -7,7 +7,7 @@ if(CMAKE_CROSSCOMPILING AND NOT CMAKE_CROSSCOMPILING_EMULATOR)
 endif()
 
 set(made "")
-# ddpm_printed(FILE arguments…): FILE of the build holds what the program prints.
+# ddpm_printed(FILE arguments…): write the program's output for these arguments to FILE in the build folder.
 macro(ddpm_printed file)
   add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/${file} DEPENDS ddpm VERBATIM
     COMMAND sh ${PROJECT_SOURCE_DIR}/cmake/print-to.sh ${PROJECT_BINARY_DIR}/${file}
@@ -15,7 +15,7 @@ macro(ddpm_printed file)
   list(APPEND made ${PROJECT_BINARY_DIR}/${file})
 endmacro()
 
-# Every cmd_VERB.c of the program is a verb; tests/cli/manuals.bats sees that none is missing.
+# Every cmd_VERB.c of the program is a verb; tests/cli/manuals.bats checks that none is missing.
 file(GLOB verbs CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/programs/ddpm/cmd_*.c)
 list(TRANSFORM verbs REPLACE "^.*/cmd_(.*)\\.c$" "\\1")
 set(pages ${PROJECT_BINARY_DIR}/man/ddpm.1)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# print-to.sh FILE COMMAND…: FILE is what the command prints, whole or as before.
+# print-to.sh FILE COMMAND…: write the command's output to FILE, atomically.
 set -eu
 file=$1
 shift

@@ -1,10 +1,10 @@
-/* Calls that run beside the others (kernels/backend.h: aside_begin): gradients of convolutions'
- * weights, which nothing in the backward pass reads.
+/* Asides: calls that run concurrently with the others (kernels/backend.h: aside_begin). They are
+ * the gradients of convolutions' weights, which nothing in the backward pass reads.
  *
- * Before such a call begins, all that went aside are done but the one before it. So what one reads
- * and writes must stay its own until the second next one begins, or the part has ended; there
- * everything is waited for. (That node counts as a reader: up to the one before it nothing may be
- * written in place.) Two of them may be under way: more would keep more memory. */
+ * Before an aside starts, all earlier ones except the last are done. So the memory that an aside
+ * reads and writes must not be reused until the second next aside starts or the part ends, which
+ * waits for all of them. (That node counts as a reader: no earlier node may write there in place.)
+ * At most two asides run at once; more would keep more memory. */
 #include "graph/aside.h"
 
 void ddpm_graph_choose_asides(struct ddpm_graph *graph)

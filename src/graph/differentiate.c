@@ -1,10 +1,10 @@
 /* Reverse-mode differentiation: walk the nodes backwards; each operation's rule appends its
  * backward nodes.
  *
- * With recomputation, a block's nodes are first appended again, as copies that write fresh values,
- * and the rules are given the copies: the first results then die in the forward pass, where only
- * the block's border was needed. What costs little more than a pass over memory is computed
- * again in any case (ddpm_graph_again), unless the graph is to keep everything. */
+ * With recomputation, a block's nodes are first appended again, as copies that write new values,
+ * and the rules get the copies. So the original results are freed during the forward pass, and only
+ * the block's inputs and output are kept. Values that cost little more than a pass over memory are
+ * always recomputed (ddpm_graph_again), unless the graph keeps everything. */
 #include <stdlib.h>
 
 #include "core/memory.h"

@@ -57,8 +57,8 @@ struct ddpm_node {
     int part;
     int block;     /* see ddpm_graph_begin_block(); 0: none */
     bool backward; /* appended by a differentiation */
-    bool aside;    /* plan: runs beside the others, see aside.c */
-    int use;       /* plan: whose weights it reads, index into graph->uses; -1: none */
+    bool aside;    /* plan: runs concurrently with other calls, see aside.c */
+    int use;       /* plan: the weights it reads, index into graph->uses; -1: none */
     char *label;
     struct ddpm_attributes attributes;
     struct ddpm_value *in[DDPM_MAX_INPUTS]; /* NULL: absent */
@@ -97,10 +97,10 @@ struct ddpm_graph {
     int block, block_count;
     struct ddpm_gradients *gradients; /* of the differentiation in progress, or NULL */
     bool reads_copies;                /* convolutions read the bf16 copies of sets that keep them */
-    bool recompute; /* keep what crosses a block's border, compute the rest again in backward */
-    bool keep;      /* keep every result for the backward pass, compute none again */
-    bool aside;     /* gradients of weights run beside the other calls, where the device can */
-    bool any_batch; /* a picture's values must not depend on how many are computed with it */
+    bool recompute; /* keep only blocks' inputs and outputs; backward recomputes the rest */
+    bool keep;      /* keep every result for the backward pass, recompute none */
+    bool aside; /* compute gradients of weights concurrently with other calls, if the device can */
+    bool any_batch; /* a picture's values must not depend on the batch size */
     bool repack;    /* trained weights change before every run: pack them right before each call */
 
     struct ddpm_node **nodes;
@@ -213,10 +213,10 @@ struct ddpm_value *ddpm_graph_gradient(const struct ddpm_graph *graph,
 void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
                              struct ddpm_value *gradient);
 
-/* For gradient rules that read a result of the forward pass: `value`, or where it is cheap to
- * compute, its equal that lives in the backward pass only: the producers up to it, one after the
- * other, are appended once more, and the memory between is free for others. With graph->keep set it
- * is always `value`. */
+/* For gradient rules that read a result of the forward pass: returns `value`, or, if it is cheap to
+ * compute, an equal value that lives only in the backward pass. For that its chain of producers is
+ * appended once more, and its memory is free in between. With graph->keep set it is always
+ * `value`. */
 struct ddpm_value *ddpm_graph_again(struct ddpm_graph *graph, struct ddpm_value *value);
 
 /* Choose kernels and place every value, without allocating anything large. graph->arena_bytes and

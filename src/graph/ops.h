@@ -73,8 +73,8 @@ struct ddpm_value *ddpm_pseudo_huber(struct ddpm_graph *graph, struct ddpm_value
 /* Weights e^-u of losses, and the derivative of scale times the mean of loss·e^-u + u by u. */
 struct ddpm_value *ddpm_uncertainty(struct ddpm_graph *graph, struct ddpm_value *loss,
                                     struct ddpm_value *u, float scale, struct ddpm_value **slopes);
-/* loss + the variational term of a learned variance, for each picture. answer [B,H,W,2C]: ε̂, then
- * v; rows: the columns of enum ddpm_variance_column. */
+/* loss plus the variational term of a learned variance, for each picture. answer [B,H,W,2C]: ε̂,
+ * then v. rows: the columns of enum ddpm_variance_column. */
 struct ddpm_value *ddpm_variational_loss(struct ddpm_graph *graph, struct ddpm_value *loss,
                                          struct ddpm_value *answer, struct ddpm_value *noise,
                                          struct ddpm_value *x0, struct ddpm_value *rows);

@@ -80,15 +80,15 @@ struct ddpm_backend {
     ddpm_status (*replay)(struct ddpm_device *device, void *recording);
     void (*release_recording)(struct ddpm_device *device, void *recording);
 
-    /* Calls that run beside the others. Between begin and end calls go aside: they wait for all
-     * calls made before begin and run in order with each other, while the calls made after end do
-     * not wait for them. join: later calls wait for all that went aside, but for the last `behind`
-     * such pairs, 0 or 1. A recording ends joined. NULL where there is no such thing. */
+    /* Asides: calls that run concurrently with the others. Calls between begin and end wait for all
+     * calls made before begin and run in order, but calls made after end do not wait for them.
+     * join: later calls wait for all asides except the last `behind` begin-end pairs, 0 or 1. Join
+     * before a recording ends. NULL if the backend has none. */
     ddpm_status (*aside_begin)(struct ddpm_device *device);
     ddpm_status (*aside_end)(struct ddpm_device *device);
     ddpm_status (*aside_join)(struct ddpm_device *device, int behind);
 
-    /* Host memory from and to which copies are fast (pinned). NULL: ordinary memory serves. */
+    /* Host memory for fast copies (pinned). NULL: use ordinary memory. */
     ddpm_status (*allocate_host)(struct ddpm_device *device, size_t bytes, void **out);
     void (*release_host)(struct ddpm_device *device, void *memory);
 
@@ -110,11 +110,11 @@ void ddpm_device_close(struct ddpm_device **device);
 /* Bytes that can still be allocated; 0 if not known. */
 size_t ddpm_device_available(struct ddpm_device *device);
 
-/* A backend may live in a shared library of its own, loaded at run time (plugin.c): it exports
- * `ddpm_cuda_backend`, of type ddpm_plugin_backend, which returns NULL when `abi` is not the one it
- * was built for. The plug-in holds no core of its own; it fails and speaks through `host`, so that
- * error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
-/* Raise it whenever a struct of this file, of kernels.h or of tensor.h changes. */
+/* A backend may be in its own shared library, loaded at run time (plugin.c). That exports
+ * `ddpm_cuda_backend`, of type ddpm_plugin_backend, which returns NULL if `abi` is not the one it
+ * was built for. The plug-in contains no copy of core/; it raises errors and logs through `host`,
+ * so that error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
+/* Increment this whenever a struct in this file, kernels.h or tensor.h changes. */
 #define DDPM_PLUGIN_ABI 13u
 
 struct ddpm_host {

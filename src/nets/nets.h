@@ -37,14 +37,13 @@ struct ddpm_value *ddpm_net_build(struct ddpm_graph *graph,
 /* Declare the configured network's parameters without planning anything. */
 ddpm_status ddpm_net_declare(const struct ddpm_network_config *config, struct ddpm_weight_set *set);
 
-/* Learned weights of noise levels (--loss-weight uncertainty): u, the logarithm of the loss that a
- * level is expected to have, a linear layer "uncertainty" on Fourier features of it. Trained beside
- * the network, and read by nothing else.
- * level fp32 [B,1,1,1] (diffusion/objective.h: DDPM_TRAINING_LEVEL) → [B,1,1,1], fp32 whatever the
- * graph's dtype. */
+/* Learned weights of noise levels (--loss-weight uncertainty): u, the logarithm of the loss
+ * expected at a level, from a linear layer "uncertainty" on the level's Fourier features. Trained
+ * with the network; nothing else uses it. level fp32 [B,1,1,1] (diffusion/objective.h:
+ * DDPM_TRAINING_LEVEL) → [B,1,1,1], fp32 whatever the graph's dtype. */
 struct ddpm_value *ddpm_uncertainty_build(struct ddpm_graph *graph, struct ddpm_value *level);
 
-/* Declare its parameters. */
+/* Declare the parameters of that layer. */
 ddpm_status ddpm_uncertainty_declare(struct ddpm_weight_set *set);
 
 #endif

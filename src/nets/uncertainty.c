@@ -1,7 +1,6 @@
 /* Learned weights of noise levels (Kendall, Gal & Cipolla 2018; Karras et al. 2024, "Analyzing and
  * improving the training dynamics of diffusion models", section 2.2). EDM2 draws the frequencies of
- * its features at random; here they are spread evenly on a logarithmic scale over the same range.
- */
+ * its features at random; ours are evenly spaced on a logarithmic scale over the same range. */
 #include "nets/nets.h"
 
 enum { FEATURES = 32 };

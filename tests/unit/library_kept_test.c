@@ -1,6 +1,6 @@
-/* On a device with memory of its own, and plenty of it, the backward pass computes no result of the
- * forward pass again: more memory, fewer calls, the same bits. On the device that DDPM_TEST_DEVICE
- * names; the CPU's memory is the host's, but here its backend says otherwise. */
+/* On a device with its own memory, and enough of it, the backward pass recomputes no result of the
+ * forward pass: more memory, fewer calls, the same bits. Runs on the device in DDPM_TEST_DEVICE;
+ * the CPU's memory is the host's, but here its backend claims otherwise. */
 #include "library_support.h"
 
 #include "model/model.h"
@@ -16,7 +16,7 @@ static size_t available(struct ddpm_device *device)
     return free_bytes;
 }
 
-/* A trainer on a device that says what it has. */
+/* A trainer on a device that reports how much memory is free. */
 struct run {
     struct ddpm_backend backend;
     struct ddpm_network *network;
@@ -89,7 +89,7 @@ static void kept_results_change_no_bit(void **state)
     }
 }
 
-/* Half of what is free must be enough for all that the trainer takes. */
+/* The trainer's total must fit in half of the free memory. */
 static void results_are_kept_only_where_there_is_room(void **state)
 {
     (void)state;
