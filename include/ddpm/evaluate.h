@@ -121,13 +121,13 @@ struct ddpm_neighbours {
     int64_t count;       /**< of generated pictures */
     const struct ddpm_neighbour *real; /**< [count], the nearest real picture of each */
     const struct ddpm_neighbour *own;  /**< [count], the nearest other generated picture */
-    /** 1 in 20 held-out pictures is this near to a real picture. Without held-out pictures: 1 in 20
-     * real pictures is this near to another real one. */
+    /** A distance: 1 in 20 held-out pictures is this near to a real one or nearer; without held-out
+     * pictures, 1 in 20 real pictures to another real one. */
     double threshold;
-    int64_t near;         /**< generated pictures that are this near to a real one */
+    int64_t near;         /**< generated pictures within `threshold` of a real one */
     int64_t same;         /**< of these, those at distance 0 */
-    double own_threshold; /**< 1 in 20 real pictures is this near to another real one */
-    int64_t near_own;     /**< generated pictures that are this near to another generated one */
+    double own_threshold; /**< a distance: 1 in 20 real pictures is this near to another real one */
+    int64_t near_own;     /**< generated pictures within `own_threshold` of another generated one */
     int64_t same_own;     /**< of these, those at distance 0 */
 };
 

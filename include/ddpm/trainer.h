@@ -192,9 +192,9 @@ DDPM_API ddpm_status ddpm_trainer_validate(struct ddpm_trainer *trainer,
                                            struct ddpm_validation_result *result);
 
 /** Write checkpoint `<run>/checkpoints/step-NNNNNN/` (model, EMA, optimizer, state; see
- * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file where
- * the file system has no links); then remove all but the newest `keep` (0: keep all) and the best.
- * If the process is killed or the disk fills up, the last good checkpoint is still there.
+ * docs/file-formats.md) and point `<run>/checkpoints/latest` at it (a link, or a text file if the
+ * file system has no links); then remove all but the newest `keep` (0: keep all) and the best. If
+ * the process is killed or the disk fills up, the last good checkpoint is still there.
  * DDPM_ERROR_IO, DDPM_ERROR_MEMORY; DDPM_ERROR_NOT_FINITE, with nothing written, if a weight is NaN
  * or infinite. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);

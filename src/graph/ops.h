@@ -70,7 +70,8 @@ struct ddpm_value *ddpm_loss_gradient(struct ddpm_graph *graph, struct ddpm_valu
 struct ddpm_value *ddpm_pseudo_huber(struct ddpm_graph *graph, struct ddpm_value *squares,
                                      struct ddpm_value *rows, float eps, float scale,
                                      struct ddpm_value **slopes);
-/* Weights e^-u of losses, and the derivative of scale times the mean of loss·e^-u + u by u. */
+/* The weights e^-u of losses, and the derivative with respect to u of scale times the mean of
+ * loss·e^-u + u. */
 struct ddpm_value *ddpm_uncertainty(struct ddpm_graph *graph, struct ddpm_value *loss,
                                     struct ddpm_value *u, float scale, struct ddpm_value **slopes);
 /* loss plus the variational term of a learned variance, for each picture. answer [B,H,W,2C]: ε̂,
