@@ -76,8 +76,8 @@ struct ddpm_trainer {
     struct ddpm_team team; /* how steps are cut, and who shares them */
     struct ddpm_shard_plan shard_plan;
     struct ddpm_shard_state shard;
-    bool divides_memory;   /* what is free is not this rank's alone: others have not taken theirs */
-    bool keeps_results;    /* the backward pass computes nothing again: there is room (memory.c) */
+    bool divides_memory; /* what is free is not this rank's alone: others have not taken theirs */
+    bool keeps_results;  /* the backward pass computes nothing again: there is room (memory.c) */
 
     /* The step, built by the task: draw, forward, backward for every micro-batch, then update;
      * before it the copies of the weights, where somebody has loaded or set some. */
