@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Measures what docs/scaling.md wants of several ranks, on a quiet machine of two cores.
+#
+#   bench/ranks.sh --program BUILD/programs/ddpm/ddpm --out DIR [--parts cores,link] [--rounds 3] [--steps 40]
+#                  [--rate 1gbit] [--dim 32] [--size 64] [--shard none|optimizer]
+#
+#   cores   one rank of two threads against two ranks of one thread, over Open MPI and MPICH, batch 16
+#   link    two ranks in two network namespaces with a cable between them, without a limit and with --rate (tc tbf),
+#           batch 64, over Open MPI; wants root
+#
+# A figure is the median of the seconds of a step by log.csv, the first five left out: starting, and making room in
+# memory, is no part of a step. Every round runs all variants once, in turn; the table has the median of the rounds.
+# What is not there (an MPI, the right to make namespaces) makes a line "not measured". Exit: 0, or 2 for wrong usage.
+set -u -o pipefail
+
+program= out= parts=cores,link rounds=3 steps=40 rate=1gbit dim=32 size=64 shard=none
+while [ $# -gt 1 ]; do
+    case $1 in
+    --program | --out | --parts | --rounds | --steps | --rate | --dim | --size | --shard) declare "${1#--}=$2" ;;
+    *) break ;;
+    esac
+    shift 2
+done
+if [ $# -gt 0 ] || [ ! -x "$program" ] || [ -z "$out" ]; then
+    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+program=$(realpath "$program")
+mkdir -p "$out"
+cd "$out" || exit 2
+[ -d pictures ] || "$program" synth --out pictures --count 256 --size "$size" 2> /dev/null
+: > figures
+
+# The middle one of the numbers on stdin.
+median() {
+    sort -g | awk '{ x[NR] = $1 } END { if (NR) print x[int((NR + 1) / 2)] }'
+}
+
+# measure NAME BATCH THREADS LAUNCHER…: trains, and adds a line to the figures.
+measure() {
+    local name=$1 batch=$2 threads=$3
+    shift 3
+    rm -rf run
+    if "$@" "$program" train --data "$PWD/pictures" --out "$PWD/run" --dim "$dim" --image-size "$size" \
+        --batch-size "$batch" --steps "$steps" --threads "$threads" --validation off --save-every 0 --sample-every 0 \
+        --shard "$shard" > output 2>&1; then
+        echo "$name $(tail -n +7 run/log.csv | awk -F, -v batch="$batch" '{ print batch / $5 }' | median)" >> figures
+    else
+        echo "$name not measured: $(grep -m 1 -i error output)" >&2
+    fi
+}
+
+cores() {
+    measure one-rank 16 2
+    command -v mpirun.openmpi > /dev/null && measure openmpi 16 1 mpirun.openmpi --bind-to none -n 2
+    command -v mpirun.mpich > /dev/null && measure mpich 16 1 mpirun.mpich -n 2
+}
+
+# The two machines, and a way to the second in the place of ssh.
+connect() {
+    ip netns add ddpm-1 && ip netns add ddpm-2 || return 1
+    ip link add cable netns ddpm-1 type veth peer name cable netns ddpm-2 || return 1
+    for k in 1 2; do
+        ip -n ddpm-$k addr add 10.99.0.$k/24 dev cable
+        ip -n ddpm-$k link set lo up
+        ip -n ddpm-$k link set cable up
+    done
+    printf '#!/bin/sh\nshift\nexec ip netns exec ddpm-2 unshare --uts sh -c "hostname two; $*"\n' > reach
+    chmod +x reach
+}
+
+disconnect() {
+    ip netns del ddpm-1
+    ip netns del ddpm-2
+} 2> /dev/null
+
+over_link() {
+    measure "$1" 64 1 ip netns exec ddpm-1 unshare --uts sh -c 'hostname one; exec "$@"' _ mpirun.openmpi \
+        --mca plm_rsh_agent "$PWD/reach" --mca btl tcp,self --mca btl_tcp_if_include 10.99.0.0/24 \
+        --mca oob_tcp_if_include 10.99.0.0/24 --bind-to none --host 10.99.0.1,10.99.0.2 -n 2
+}
+
+link() {
+    connect 2> /dev/null || { echo "link not measured: may not make network namespaces" >&2; disconnect; return; }
+    over_link link-free
+    for k in 1 2; do
+        ip netns exec ddpm-$k tc qdisc add dev cable root tbf rate "$rate" burst 256kb latency 50ms
+    done
+    over_link "link-$rate"
+    disconnect
+}
+
+for ((round = 0; round < rounds; ++round)); do
+    case ,$parts, in *,cores,*) cores ;; esac
+    case ,$parts, in *,link,*) link ;; esac
+done
+
+echo "| what | seconds of a step | of the first |"
+echo "|---|---|---|"
+for group in "one-rank openmpi mpich" "link-free link-$rate"; do
+    first=
+    for name in $group; do
+        figure=$(awk -v name="$name" '$1 == name { print $2 }' figures | median)
+        [ -n "$figure" ] || continue
+        first=${first:-$figure}
+        awk -v name="$name" -v x="$figure" -v y="$first" 'BEGIN { printf "| %s | %.4f | %.3f |\n", name, x, x / y }'
+    done
+done
