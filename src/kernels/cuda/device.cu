@@ -6,8 +6,8 @@
  * before still computes. A snapshot is the way back: on `compute` into staging memory, which takes
  * milliseconds, and from there to the host on `snapshot`, while `compute` goes on and uploads have
  * `copy` to themselves. */
-#include "kernels/cuda/device.cuh"
 #include "kernels/cuda/choose.cuh"
+#include "kernels/cuda/device.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,6 +81,14 @@ static ddpm_status make_streams(struct ddpm_cuda_device *device)
     return ddpm_cuda_synchronize(&device->base);
 }
 
+static bool is_plain(void)
+{
+    const char *graph = getenv("DDPM_CUDA_GRAPH");
+    if (graph && *graph && strcmp(graph, "off") != 0 && strcmp(graph, "on") != 0)
+        ddpm_log(DDPM_LOG_WARNING, "DDPM_CUDA_GRAPH: got \"%s\", want on or off", graph);
+    return graph && !strcmp(graph, "off");
+}
+
 ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddpm_device **out)
 {
     *out = NULL;
@@ -93,6 +101,7 @@ ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddp
     device->base.threads = 1;
     device->base.preferred = DDPM_BF16;
     device->base.direct = options && options->direct;
+    device->base.plain = is_plain();
     struct cudaDeviceProp properties;
     ddpm_status status = describe(device, &properties);
     if (status == DDPM_OK)
@@ -272,7 +281,9 @@ ddpm_status ddpm_cuda_download_end(struct ddpm_device *base, uint64_t ticket)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the end of a download that was not begun");
     cudaEvent_t event = device->downloaded[ticket % DDPM_LATE_DOWNLOADS];
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    return ddpm_cuda_check(cudaEventSynchronize(event), "the kernels before");
+    cudaError_t error = cudaEventSynchronize(event);
+    return ddpm_cuda_lost(error) ? ddpm_cuda_check_kernels(device, error)
+                                 : ddpm_cuda_check(error, "the kernels before");
 }
 
 /* Staging memory of at least so many bytes: that of the snapshot before, or new. */
@@ -295,8 +306,8 @@ static ddpm_status reserve_staging(struct ddpm_cuda_device *device, size_t bytes
     return DDPM_OK;
 }
 
-ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *base, void *const to[],
-                                     void *const from[], int count, size_t bytes)
+ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *base, void *const to[], void *const from[],
+                                     int count, size_t bytes)
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "snapshot"));
@@ -340,7 +351,7 @@ ddpm_status ddpm_cuda_zero(struct ddpm_device *base, void *to, size_t bytes)
 ddpm_status ddpm_cuda_synchronize(struct ddpm_device *base)
 {
     DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
-    return ddpm_cuda_check(cudaStreamSynchronize(own(base)->compute), "the kernels before");
+    return ddpm_cuda_check_kernels(own(base), cudaStreamSynchronize(own(base)->compute));
 }
 
 ddpm_status ddpm_cuda_record_begin(struct ddpm_device *base)
@@ -375,7 +386,11 @@ ddpm_status ddpm_cuda_record_end(struct ddpm_device *base, void **recording)
 ddpm_status ddpm_cuda_replay(struct ddpm_device *base, void *recording)
 {
     DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
-    DDPM_CUDA_TRY(cudaGraphLaunch((cudaGraphExec_t)recording, own(base)->compute));
+    own(base)->replayed = true;
+    cudaError_t error = cudaGraphLaunch((cudaGraphExec_t)recording, own(base)->compute);
+    if (ddpm_cuda_lost(error))
+        return ddpm_cuda_check_kernels(own(base), error);
+    DDPM_CUDA_TRY(error);
     return DDPM_OK;
 }
 
