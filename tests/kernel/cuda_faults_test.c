@@ -95,6 +95,8 @@ static void the_only_kernel_since_the_last_wait_is_named(void **unused)
     assert_int_equal(calls[1].kernel->run(&calls[1]), DDPM_OK);
     assert_int_equal(device->backend->synchronize(device), DDPM_ERROR_DEVICE);
     assert_says(" in the kernel of add of downs.0.second");
+    assert_int_equal(device->backend->upload(device, values, "abc", 3), DDPM_ERROR_DEVICE);
+    assert_says(" in the kernel of add of downs.0.second");
 }
 
 static void one_of_several_kernels_is_among_those_named(void **unused)

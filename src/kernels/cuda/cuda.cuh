@@ -73,7 +73,13 @@ ddpm_status ddpm_cuda_check(cudaError_t error, const char *what);
 void ddpm_cuda_note(const struct ddpm_call *call);
 bool ddpm_cuda_lost(cudaError_t error);
 ddpm_status ddpm_cuda_launch_failed(const struct ddpm_call *call, cudaError_t error);
+ddpm_status ddpm_cuda_check_on(struct ddpm_cuda_device *device, cudaError_t error,
+                               const char *what);
+/* The same after `compute` was waited for. */
 ddpm_status ddpm_cuda_check_kernels(struct ddpm_cuda_device *device, cudaError_t error);
+
+#define DDPM_CUDA_TRY_ON(device, expression)                                                       \
+    DDPM_TRY(ddpm_cuda_check_on(device, (expression), #expression))
 
 /* cudaMalloc on this device, which gives up the staging memory of snapshots where it must. */
 cudaError_t ddpm_cuda_malloc(struct ddpm_cuda_device *device, void **out, size_t bytes);

@@ -219,12 +219,14 @@ static ddpm_status upload_slot(struct ddpm_cuda_device *device, unsigned slot, v
                                const void *from, size_t bytes)
 {
     unsigned char *place = device->ring + slot * DDPM_CUDA_SLOT_BYTES;
-    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->copy, device->consumed[slot], 0));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(place, from, bytes, cudaMemcpyHostToDevice, device->copy));
-    DDPM_CUDA_TRY(cudaEventRecord(device->arrived[slot], device->copy));
-    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->compute, device->arrived[slot], 0));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(to, place, bytes, cudaMemcpyDeviceToDevice, device->compute));
-    DDPM_CUDA_TRY(cudaEventRecord(device->consumed[slot], device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaStreamWaitEvent(device->copy, device->consumed[slot], 0));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaMemcpyAsync(place, from, bytes, cudaMemcpyHostToDevice, device->copy));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(device->arrived[slot], device->copy));
+    DDPM_CUDA_TRY_ON(device, cudaStreamWaitEvent(device->compute, device->arrived[slot], 0));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaMemcpyAsync(to, place, bytes, cudaMemcpyDeviceToDevice, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(device->consumed[slot], device->compute));
     return DDPM_OK;
 }
 
@@ -239,7 +241,7 @@ ddpm_status ddpm_cuda_upload(struct ddpm_device *base, void *to, const void *fro
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "upload"));
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
     unsigned slot = 0;
     for (size_t done = 0; done < bytes; done += DDPM_CUDA_SLOT_BYTES) {
         size_t part = bytes - done < DDPM_CUDA_SLOT_BYTES ? bytes - done : DDPM_CUDA_SLOT_BYTES;
@@ -248,7 +250,7 @@ ddpm_status ddpm_cuda_upload(struct ddpm_device *base, void *to, const void *fro
                              (const unsigned char *)from + done, part));
     }
     if (bytes)
-        DDPM_CUDA_TRY(cudaEventSynchronize(device->arrived[slot]));
+        DDPM_CUDA_TRY_ON(device, cudaEventSynchronize(device->arrived[slot]));
     return DDPM_OK;
 }
 
@@ -256,8 +258,9 @@ ddpm_status ddpm_cuda_download(struct ddpm_device *base, void *to, const void *f
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "download"));
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
     return ddpm_cuda_synchronize(base);
 }
 
@@ -267,9 +270,10 @@ ddpm_status ddpm_cuda_download_begin(struct ddpm_device *base, void *to, const v
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "download"));
     cudaEvent_t event = device->downloaded[device->downloads_begun % DDPM_LATE_DOWNLOADS];
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
-    DDPM_CUDA_TRY(cudaEventRecord(event, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(event, device->compute));
     *ticket = device->downloads_begun++;
     return DDPM_OK;
 }
@@ -281,9 +285,7 @@ ddpm_status ddpm_cuda_download_end(struct ddpm_device *base, uint64_t ticket)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the end of a download that was not begun");
     cudaEvent_t event = device->downloaded[ticket % DDPM_LATE_DOWNLOADS];
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    cudaError_t error = cudaEventSynchronize(event);
-    return ddpm_cuda_lost(error) ? ddpm_cuda_check_kernels(device, error)
-                                 : ddpm_cuda_check(error, "the kernels before");
+    return ddpm_cuda_check_on(device, cudaEventSynchronize(event), "the kernels before");
 }
 
 /* Staging memory of at least so many bytes: that of the snapshot before, or new. */
@@ -311,18 +313,18 @@ ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *base, void *const to[],
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "snapshot"));
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
     DDPM_TRY(reserve_staging(device, (size_t)count * bytes));
-    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->compute, device->taken, 0));
+    DDPM_CUDA_TRY_ON(device, cudaStreamWaitEvent(device->compute, device->taken, 0));
     for (int i = 0; i < count; ++i)
-        DDPM_CUDA_TRY(cudaMemcpyAsync(device->staging + (size_t)i * bytes, from[i], bytes,
-                                      cudaMemcpyDeviceToDevice, device->compute));
-    DDPM_CUDA_TRY(cudaEventRecord(device->staged, device->compute));
-    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->snapshot, device->staged, 0));
+        DDPM_CUDA_TRY_ON(device, cudaMemcpyAsync(device->staging + (size_t)i * bytes, from[i],
+                                                 bytes, cudaMemcpyDeviceToDevice, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(device->staged, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaStreamWaitEvent(device->snapshot, device->staged, 0));
     for (int i = 0; i < count; ++i)
-        DDPM_CUDA_TRY(cudaMemcpyAsync(to[i], device->staging + (size_t)i * bytes, bytes,
-                                      cudaMemcpyDeviceToHost, device->snapshot));
-    DDPM_CUDA_TRY(cudaEventRecord(device->taken, device->snapshot));
+        DDPM_CUDA_TRY_ON(device, cudaMemcpyAsync(to[i], device->staging + (size_t)i * bytes, bytes,
+                                                 cudaMemcpyDeviceToHost, device->snapshot));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(device->taken, device->snapshot));
     return DDPM_OK;
 }
 
@@ -336,15 +338,16 @@ ddpm_status ddpm_cuda_snapshot_end(struct ddpm_device *base)
 
 ddpm_status ddpm_cuda_copy(struct ddpm_device *base, void *to, const void *from, size_t bytes)
 {
-    DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, own(base)->compute));
+    DDPM_CUDA_TRY_ON(own(base), cudaSetDevice(own(base)->index));
+    DDPM_CUDA_TRY_ON(
+        own(base), cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, own(base)->compute));
     return DDPM_OK;
 }
 
 ddpm_status ddpm_cuda_zero(struct ddpm_device *base, void *to, size_t bytes)
 {
-    DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
-    DDPM_CUDA_TRY(cudaMemsetAsync(to, 0, bytes, own(base)->compute));
+    DDPM_CUDA_TRY_ON(own(base), cudaSetDevice(own(base)->index));
+    DDPM_CUDA_TRY_ON(own(base), cudaMemsetAsync(to, 0, bytes, own(base)->compute));
     return DDPM_OK;
 }
 
@@ -358,8 +361,9 @@ ddpm_status ddpm_cuda_record_begin(struct ddpm_device *base)
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "record"));
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    DDPM_CUDA_TRY(cudaStreamBeginCapture(device->compute, cudaStreamCaptureModeThreadLocal));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaStreamBeginCapture(device->compute, cudaStreamCaptureModeThreadLocal));
     device->recording = true;
     device->aside_count = 0;
     return DDPM_OK;
@@ -385,12 +389,9 @@ ddpm_status ddpm_cuda_record_end(struct ddpm_device *base, void **recording)
 
 ddpm_status ddpm_cuda_replay(struct ddpm_device *base, void *recording)
 {
-    DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
+    DDPM_CUDA_TRY_ON(own(base), cudaSetDevice(own(base)->index));
     own(base)->replayed = true;
-    cudaError_t error = cudaGraphLaunch((cudaGraphExec_t)recording, own(base)->compute);
-    if (ddpm_cuda_lost(error))
-        return ddpm_cuda_check_kernels(own(base), error);
-    DDPM_CUDA_TRY(error);
+    DDPM_CUDA_TRY_ON(own(base), cudaGraphLaunch((cudaGraphExec_t)recording, own(base)->compute));
     return DDPM_OK;
 }
 

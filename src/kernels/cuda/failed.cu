@@ -89,15 +89,19 @@ ddpm_status ddpm_cuda_launch_failed(const struct ddpm_call *call, cudaError_t er
     return blame(device, error);
 }
 
+ddpm_status ddpm_cuda_check_on(struct ddpm_cuda_device *device, cudaError_t error, const char *what)
+{
+    if (!ddpm_cuda_lost(error))
+        return ddpm_cuda_check(error, what);
+    (void)cudaGetLastError();
+    return blame(device, error);
+}
+
 ddpm_status ddpm_cuda_check_kernels(struct ddpm_cuda_device *device, cudaError_t error)
 {
-    if (ddpm_cuda_lost(error)) {
-        (void)cudaGetLastError();
-        return blame(device, error);
-    }
     if (error == cudaSuccess) {
         device->launch_count = 0;
         device->replayed = false;
     }
-    return ddpm_cuda_check(error, "the kernels before");
+    return ddpm_cuda_check_on(device, error, "the kernels before");
 }

@@ -203,6 +203,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
         memcpy(to, from, bytes);
         return cudaSuccess;
     };
+    if (emulator_lost)
+        return lost();
     if (kind != cudaMemcpyDeviceToHost || !stream || stream == captured)
         return submit(stream, work);
     add_late(stream, work);
