@@ -99,7 +99,8 @@ work=$out/work bin=$folder/bin
 : >"$out/figures.tsv"
 gpu=$(nvidia-smi --query-gpu=name,compute_cap,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -n 1)
 
-left() { echo $((limit - SECONDS)); }
+reserve=0 # seconds that the steps of now must leave to later ones
+left() { echo $((limit - SECONDS - reserve)); }
 step() { # step NAME SECONDS COMMAND…: in so much time, with its log, and a line of what became of it
   local name=$1 most=$2 code begin=$SECONDS what
   shift 2
@@ -187,6 +188,7 @@ operations() { sed -n 's/^OP([A-Z0-9_]*, *\([a-z0-9_]*\).*/\1/p' src/kernels/ops
 kernel() { # kernel OPERATION DTYPE [CONV]: its test; if that fails, which kernel, and what it touched
   local name=kernel-$1-$2${3:+-$3} command=("$bin/test_kernel" --backend "$device" --dtype "$2" --op "$1")
   step "$name" "$patience" env DDPM_CUDA_CONV="${3:-auto}" "${command[@]}" && return
+  [ "$(left)" -gt 0 ] || return
   step "$name-blocking" "$patience" env DDPM_CUDA_CONV="${3:-auto}" CUDA_LAUNCH_BLOCKING=1 "${command[@]}"
   if command -v compute-sanitizer >/dev/null; then
     step "$name-memcheck" "$patience" env DDPM_CUDA_CONV="${3:-auto}" compute-sanitizer --error-exitcode 1 \
@@ -212,17 +214,9 @@ golden() { # golden NAME PRECISION CONV
   step "golden-$1-$2-$3" 60 env DDPM_TEST_DEVICE="$device" DDPM_TEST_PRECISION="$2" DDPM_CUDA_CONV="$3" \
     "$bin/test_golden_$1"
 }
-check() {
+check() { # the short ones first; half of the time is kept for what comes after
   local op dtype conv
-  for dtype in bf16 fp32; do
-    for conv in own cudnn; do
-      beside resume_step $dtype $conv
-      for op in networks training; do beside golden $op $dtype $conv; done
-    done
-  done
-  beside golden diffusion fp32 own
-  beside step device 60 "$bin/test_cuda_device"
-  for op in late copies; do beside step "library-$op" 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
+  reserve=$((limit / 2))
   for op in $(operations); do
     for dtype in bf16 fp32; do
       case $op in
@@ -231,8 +225,19 @@ check() {
       esac
     done
   done
+  beside step device 60 "$bin/test_cuda_device"
+  for op in late copies; do beside step "library-$op" 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
+  beside golden diffusion fp32 own
+  for dtype in bf16 fp32; do
+    for conv in own cudnn; do
+      beside resume_step $dtype $conv
+      for op in networks training; do beside golden $op $dtype $conv; done
+    done
+  done
   wait
-  figure "convolutions in cuDNN" "$(cat "$out"/resume-*-cudnn.log | grep -o 'cuDNN served .*' | tail -n 1)" "some"
+  reserve=0
+  figure "convolutions in cuDNN" "$(cat "$out"/resume-*-cudnn.log 2>/dev/null | grep -o 'cuDNN served .*' |
+    tail -n 1)" "some"
   figure "tests" "$(awk -F '\t' '$2 == "passed" { p++ } $2 ~ /^FAILED|^NOT/ { f++ } $2 == "skipped" { s++ }
     END { printf "%d passed, %d failed, %d skipped", p, f, s }' "$out/steps.tsv")" "none fails" \
     "$(grep -c -e FAILED -e 'NOT RUN' "$out/steps.tsv") == 0"
@@ -382,7 +387,8 @@ prepare
   printf '| what | figure | wanted | |\n|---|---|---|---|\n'
   cat "$out/figures.tsv"
   echo
-  grep -v -P '\tpassed\t' "$out/steps.tsv" | sed 's/\t/: /; s/\t\(.*\)$/ (\1 s)/' | head -c 4000
+  echo "not run for want of time: $(grep -c 'NOT RUN' "$out/steps.tsv") steps"
+  grep -v -P '\t(passed|NOT RUN.*)\t' "$out/steps.tsv" | sed 's/\t/: /; s/\t\(.*\)$/ (\1 s)/' | head -c 4000
   echo "the longest steps: $(sort -t "$(printf '\t')" -k 3 -n -r "$out/steps.tsv" | head -n 8 |
     awk -F '\t' '{ printf "%s%s %d s", (NR > 1 ? ", " : ""), $1, $3 }')"
 } >"$out/table.md"
