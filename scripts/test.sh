@@ -25,6 +25,6 @@ CC=clang CXX=clang++ cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Re
   -DDDPM_SANITIZE=ON -DDDPM_CUDA=OFF >/dev/null
 cmake --build build/sanitize
 echo "skipped here, being slow under sanitizers: the reference kernels' golden tests, resuming, kills, installing," \
-  "measuring, launching ranks, commands of documents; and counting the files of an operation, which builds for itself"
+  "visits to a GPU, launching ranks, commands of documents; and counting the files of an operation, which builds for itself"
 ctest --test-dir build/sanitize --output-on-failure -j "$jobs" -LE slow \
   -E 'golden_.*_ref|cli_resume|fault_kill|style_files_for_an_op|ranks_(openmpi|mpich|hosts)|docs_commands'

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "config/config.h"
@@ -107,7 +109,9 @@ void ddpm_processes_tell_apart(void)
 
 void ddpm_processes_remark(ddpm_log_level level, const char *text)
 {
-    if (level == DDPM_LOG_DEBUG && !ddpm_progress_is_verbose())
+    const char *least = getenv("DDPM_LOG");
+    if (level == DDPM_LOG_DEBUG && !ddpm_progress_is_verbose() &&
+        (!least || strcmp(least, "debug") != 0))
         return;
     if (level != DDPM_LOG_WARNING && ddpm_processes_lead())
         ddpm_progress_remark("%s", text);

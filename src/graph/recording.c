@@ -19,12 +19,17 @@ static ddpm_status record(struct ddpm_recording *recording, struct ddpm_device *
 ddpm_status ddpm_recording_run(struct ddpm_recording *recording, struct ddpm_device *device,
                                ddpm_status (*submit)(void *user), void *user)
 {
-    if (!device->backend->record_begin || !recording->had_turn) {
+    if (!device->backend->record_begin || device->plain || !recording->had_turn) {
         recording->had_turn = true;
         return submit(user);
     }
-    if (!recording->handle)
-        DDPM_TRY(record(recording, device, submit, user));
+    if (!recording->handle && record(recording, device, submit, user) != DDPM_OK) {
+        /* Nothing has run yet, and what cannot be recorded may still run plainly. */
+        device->plain = true;
+        ddpm_log(DDPM_LOG_WARNING, "steps run one kernel at a time, which is slower: %s",
+                 ddpm_error_message());
+        return submit(user);
+    }
     return device->backend->replay(device, recording->handle);
 }
 

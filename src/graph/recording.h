@@ -2,8 +2,9 @@
  * them (on CUDA: a graph).
  *
  * The first turn runs normally, so that one-time work (packing weights, loading kernels) is not
- * recorded. The second is recorded, and later turns replay the recording. Whatever changes from
- * turn to turn must be an input of the graph, written between turns. */
+ * recorded. The second is recorded, and later turns replay the recording. If recording fails, that
+ * turn and all later ones of the device run normally, after one warning. Whatever changes from turn
+ * to turn must be an input of the graph, written between turns. */
 #ifndef DDPM_GRAPH_RECORDING_H
 #define DDPM_GRAPH_RECORDING_H
 

@@ -22,6 +22,7 @@ struct ddpm_device {
     const struct ddpm_backend *backend;
     int threads;
     bool direct;
+    bool plain;                /* nothing is recorded: switched off, or recording has failed */
     enum ddpm_dtype preferred; /* dtype of activations for precision auto */
     char description[160];     /* "CPU, avx2, 2 threads" */
 };

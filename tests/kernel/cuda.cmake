@@ -31,6 +31,12 @@ endif()
 add_subdirectory(cuda_emulator)
 if(TARGET ddpm_cuda_emulated)
   ddpm_cuda_tests(_emulated ddpm_cuda_emulated)
+  add_executable(test_cuda_faults cuda_faults_test.c)
+  target_link_libraries(test_cuda_faults PRIVATE PkgConfig::CMOCKA ${CMAKE_DL_LIBS})
+  ddpm_link_rooms(test_cuda_faults graph)
+  add_test(NAME cuda_faults_emulated COMMAND test_cuda_faults)
+  set_tests_properties(cuda_faults_emulated PROPERTIES ENVIRONMENT DDPM_CUDA_PLUGIN=$<TARGET_FILE:ddpm_cuda_emulated>
+                       SKIP_RETURN_CODE 77 LABELS cuda)
 endif()
 
 # The file of measured choices needs no device, cuDNN's graphs need cuDNN but no device.

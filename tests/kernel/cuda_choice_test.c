@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -251,6 +253,68 @@ static void what_is_not_compiled_is_not_kept(void **unused)
     assert_int_not_equal(system(command), 0);
 }
 
+/* The child tries a plan that ends it. */
+static void a_plan_that_crashes_is_not_tried_again(void **unused)
+{
+    (void)unused;
+    char path[512], text[8192];
+    int status;
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        *counter("fake_cudnn_crashes") = 1;
+        row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    *counter("fake_cudnn_crashes") = 1; /* it still would */
+    row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
+    *counter("fake_cudnn_crashes") = 0;
+    read_choices(path, sizeof path, text, sizeof text);
+    assert_non_null(strstr(text, " data2_2=7\t1\n"));
+    assert_null(strstr(text, "\tdata2_2=7\n"));
+}
+
+/* The same of a plan that is kept, and of another shape, for which the plan is a new one. */
+static void a_kept_plan_that_crashes_is_not_tried_again(void **unused)
+{
+    (void)unused;
+    int status;
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    rewrite("fused2_2=7");
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        *counter("fake_cudnn_crashes") = 1;
+        row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    const int *executed = counter("fake_cudnn_right_runs");
+    const int before = *executed;
+    row(DDPM_OP_CONV2D, DDPM_BF16, 8);
+    assert_int_equal(*executed, before);
+    row(DDPM_OP_CONV2D, DDPM_BF16, 16);
+    assert_true(*executed > before);
+}
+
+/* Without time for it the first right plan is the last one that is looked at. */
+static void trials_end_when_their_time_is_up(void **unused)
+{
+    (void)unused;
+    const int *runs = counter("fake_cudnn_second_right_runs");
+    assert_int_equal(setenv("DDPM_CUDA_TRIALS", "0", 1), 0);
+    const int before = *runs;
+    row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
+    assert_int_equal(*runs, before);
+    assert_int_equal(unsetenv("DDPM_CUDA_TRIALS"), 0);
+    row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 16);
+    assert_true(*runs > before);
+}
+
 static void odd_channels_and_own_mode_keep_our_kernels(void **unused)
 {
     (void)unused;
@@ -286,6 +350,9 @@ int main(void)
         CASE(what_cudnn_refuses_is_compiled_again),
         CASE(what_does_not_run_is_compiled_again),
         CASE(what_is_not_compiled_is_not_kept),
+        CASE(a_plan_that_crashes_is_not_tried_again),
+        CASE(a_kept_plan_that_crashes_is_not_tried_again),
+        CASE(trials_end_when_their_time_is_up),
         CASE(odd_channels_and_own_mode_keep_our_kernels),
         CASE(without_a_place_cudnn_s_own_guess_serves),
     };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -316,6 +317,30 @@ static void plans_that_cannot_be_kept_are_not(void **unused)
     free(text);
 }
 
+/* A process that ends within a trial does so without closing anything. */
+static void a_trial_that_nothing_ended_is_found_by_the_next_process(void **unused)
+{
+    (void)unused;
+    int status;
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct ddpm_plan_cache *cache = open_locked("device A");
+        ddpm_plan_cache_begin_trial(cache, "conv 1", "plan 1");
+        ddpm_plan_cache_end_trial(cache);
+        ddpm_plan_cache_begin_trial(cache, "conv 1", "plan 2");
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    for (int i = 0; i < 2; ++i) { /* it stays known */
+        struct ddpm_plan_cache *cache = open_locked("device A");
+        assert_false(ddpm_plan_cache_crashed(cache, "conv 1", "plan 1"));
+        assert_true(ddpm_plan_cache_crashed(cache, "conv 1", "plan 2"));
+        assert_false(ddpm_plan_cache_crashed(cache, "conv 2", "plan 2"));
+        ddpm_plan_cache_close(&cache);
+    }
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
@@ -330,6 +355,7 @@ int main(void)
         CASE(a_plan_of_another_key_is_refused),
         CASE(damaged_plans_are_no_plans),
         CASE(plans_that_cannot_be_kept_are_not),
+        CASE(a_trial_that_nothing_ended_is_found_by_the_next_process),
         CASE(without_a_place_there_is_no_cache),
     };
     return cmocka_run_group_tests_name("plan cache", tests, NULL, NULL);

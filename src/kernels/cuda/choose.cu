@@ -1,14 +1,16 @@
 /* The choice of a convolution's kernel, see choose.cuh.
  *
- * A trial runs each candidate on the call's own shapes with random values in memory of its own.
- * Our kernel comes first: a plan of cuDNN's whose result differs from its result is left out, and
- * one that is not clearly faster is not worth the exchange. */
+ * A trial (trial.cuh) runs our own kernel first: a plan of cuDNN's whose result differs from its
+ * result is left out, and one that is not clearly faster is not worth the exchange. Plans are made
+ * one by one, because making one may take a second: once a right one is there, others are looked at
+ * only while the device's time for trials lasts. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/conv_cudnn.cuh"
-#include "kernels/cuda/numeric.cuh"
+#include "kernels/cuda/trial.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 extern "C" {
 #include "kernels/cuda/plan_cache.h"
@@ -26,12 +28,8 @@ extern "C" {
 
 #define OWN "own"
 #define CLEARLY_FASTER 0.97f
-#define RUNS 5            /* between two events; the best of ROUNDS counts */
-#define ROUNDS 4
-#define MOST_CANDIDATES 6
-#define MOST_INPUTS 5 /* of a convolution */
-#define FILL_THREADS 256
-#define NORM_BLOCKS 256
+#define TRIAL_SECONDS 60.0 /* of a device, unless DDPM_CUDA_TRIALS says otherwise */
+#define MOST_NAMES 8       /* of a form */
 
 enum mode { MODE_AUTO, MODE_CUDNN, MODE_OWN };
 
@@ -46,6 +44,7 @@ struct ddpm_cuda_choices {
     struct ddpm_cudnn *cudnn;
     struct ddpm_plan_cache *cache;
     struct choice *list;
+    double seconds_left; /* for looking at more plans than the first right one */
     bool said;
 };
 
@@ -65,6 +64,19 @@ static enum mode wanted_mode(void)
     return MODE_AUTO;
 }
 
+static double wanted_seconds(void)
+{
+    const char *text = getenv("DDPM_CUDA_TRIALS");
+    unsigned seconds = 0;
+    char rest = 0;
+    if (!text || !*text)
+        return TRIAL_SECONDS;
+    if (strspn(text, "0123456789") == strlen(text) && sscanf(text, "%6u%c", &seconds, &rest) == 1)
+        return (double)seconds;
+    ddpm_log(DDPM_LOG_WARNING, "DDPM_CUDA_TRIALS: got \"%s\", want a number of seconds", text);
+    return TRIAL_SECONDS;
+}
+
 void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
                             const struct cudaDeviceProp *properties)
 {
@@ -75,6 +87,7 @@ void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
         return;
     device->choices = choices;
     choices->mode = wanted_mode();
+    choices->seconds_left = wanted_seconds();
     if (choices->mode == MODE_OWN)
         return;
     ddpm_cudnn_open(device->compute, &choices->cudnn);
@@ -84,11 +97,11 @@ void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
         cudaRuntimeGetVersion(&runtime) != cudaSuccess)
         (void)cudaGetLastError();
     snprintf(identity, sizeof identity,
-             "convolutions of ddpm " DDPM_VERSION ", interface %u, on %s, %d.%d, %d multiprocessors, "
+             "convolutions of ddpm " DDPM_VERSION
+             ", interface %u, on %s, %d.%d, %d multiprocessors, "
              "driver %d, runtime %d, cuDNN %zu",
              DDPM_PLUGIN_ABI, properties->name, properties->major, properties->minor,
-             properties->multiProcessorCount, driver, runtime,
-             ddpm_cudnn_version(choices->cudnn));
+             properties->multiProcessorCount, driver, runtime, ddpm_cudnn_version(choices->cudnn));
     ddpm_plan_cache_open(identity, &choices->cache);
     if (choices->cache)
         return;
@@ -110,11 +123,16 @@ void ddpm_cuda_choices_close(struct ddpm_cuda_device *device)
     device->choices = NULL;
     if (!choices)
         return;
+    int count = 0, served = 0;
     while (choices->list) {
         struct choice *choice = choices->list;
         choices->list = choice->next;
+        ++count;
+        served += choice->plan != NULL;
         free(choice);
     }
+    if (count > 0)
+        ddpm_log(DDPM_LOG_DEBUG, "cuDNN served %d of %d kinds of convolution", served, count);
     ddpm_cudnn_close(&choices->cudnn);
     ddpm_plan_cache_close(&choices->cache);
     free(choices);
@@ -150,328 +168,175 @@ static const struct ddpm_kernel *row_of(enum ddpm_op op)
                                                 : &ddpm_cuda_conv2d_backward_weight_cudnn;
 }
 
-/* Plans worth a trial; with `name` the one of that name. Fused plans are compiled for the purpose,
- * and so are those that keep fp32 sums of bf16 products: a second each, so there are few. */
-static int plans_of(struct ddpm_cuda_choices *choices, const struct ddpm_call *call,
-                    const char *name, struct ddpm_cudnn_plan *plans[MOST_CANDIDATES])
+/* What cuDNN may be asked for, and how many plans are worth a trial. Fused plans are compiled for
+ * the purpose, and so are those that keep fp32 sums of bf16 products: a second each, so there are
+ * few. */
+struct form {
+    enum ddpm_cudnn_form form;
+    int most, compiled;
+};
+
+static int forms_of(const struct ddpm_call *call, struct form forms[2])
 {
-    const bool bias = ddpm_tensor_present(&call->in[2]);
-    const bool residual = ddpm_tensor_present(&call->in[3]);
-    struct ddpm_cudnn_convolution c;
     int count = 0;
     if (call->op == DDPM_OP_CONV2D_BACKWARD_DATA) {
-        c = ddpm_cuda_cudnn_convolution(call, DDPM_CUDNN_DATA);
-        return ddpm_cudnn_plans(choices->cudnn, &c, name, 4, 0, plans);
-    }
-    if (call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT) {
-        c = ddpm_cuda_cudnn_convolution(call, DDPM_CUDNN_WEIGHT);
-        return ddpm_cudnn_plans(choices->cudnn, &c, name, 3, 2, plans);
-    }
-    if (bias && (!name || !strncmp(name, "fused", 5))) {
-        c = ddpm_cuda_cudnn_convolution(call, DDPM_CUDNN_FUSED);
-        count = ddpm_cudnn_plans(choices->cudnn, &c, name, 3, 2, plans);
-    }
-    /* y may be the residual, which a plain convolution would overwrite before it is added. */
-    if (!residual && (!name || !strncmp(name, "plain", 5))) {
-        c = ddpm_cuda_cudnn_convolution(call, DDPM_CUDNN_PLAIN);
-        count += ddpm_cudnn_plans(choices->cudnn, &c, name, 3, 0, plans + count);
+        forms[count++] = {DDPM_CUDNN_DATA, 4, 0};
+    } else if (call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT) {
+        forms[count++] = {DDPM_CUDNN_WEIGHT, 3, 2};
+    } else {
+        if (ddpm_tensor_present(&call->in[2]))
+            forms[count++] = {DDPM_CUDNN_FUSED, 3, 2};
+        /* y may be the residual, which a plain convolution would overwrite before it is added. */
+        if (!ddpm_tensor_present(&call->in[3]))
+            forms[count++] = {DDPM_CUDNN_PLAIN, 3, 0};
     }
     return count;
 }
 
+static enum ddpm_cudnn_form form_of(const struct ddpm_call *call, const char *name)
+{
+    return call->op == DDPM_OP_CONV2D_BACKWARD_DATA     ? DDPM_CUDNN_DATA
+           : call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT ? DDPM_CUDNN_WEIGHT
+           : !strncmp(name, "fused", 5)                 ? DDPM_CUDNN_FUSED
+                                                        : DDPM_CUDNN_PLAIN;
+}
+
+/* The plan of a name, made now; NULL where cuDNN has none. */
+static struct ddpm_cudnn_plan *make_plan(struct ddpm_cuda_choices *choices,
+                                         const struct ddpm_call *call, const char *name)
+{
+    struct ddpm_cudnn_plan *plan = NULL;
+    struct ddpm_cudnn_convolution c = ddpm_cuda_cudnn_convolution(call, form_of(call, name));
+    return ddpm_cudnn_plans(choices->cudnn, &c, name, 1, 1, &plan) == 1 ? plan : NULL;
+}
+
 /* ---- trials ---- */
 
-/* p[i] = a number in [-scale, scale] that depends on i and `seed`. */
-template <class T>
-static __global__ void __launch_bounds__(FILL_THREADS)
-    fill(T *p, int64_t count, uint32_t seed, float scale)
-{
-    int64_t i = (int64_t)blockIdx.x * FILL_THREADS + threadIdx.x;
-    if (i >= count)
-        return;
-    uint32_t x = (uint32_t)i * 2654435761u + seed;
-    x = (x ^ (x >> 16)) * 2246822519u;
-    x = (x ^ (x >> 13)) * 3266489917u;
-    from_float(p + i, scale * ((float)((x ^ (x >> 16)) >> 8) * (2.0f / 16777216.0f) - 1.0f));
-}
-
-/* norms[block] = (Σ (a-b)², Σ b²) of this block's elements. */
-template <class T>
-static __global__ void __launch_bounds__(FILL_THREADS)
-    compare(const T *a, const T *b, int64_t count, double *norms)
-{
-    __shared__ double warps[FILL_THREADS / 32];
-    double difference = 0.0, size = 0.0;
-    for (int64_t i = (int64_t)blockIdx.x * FILL_THREADS + threadIdx.x; i < count;
-         i += (int64_t)gridDim.x * FILL_THREADS) {
-        double d = (double)to_float(a[i]) - (double)to_float(b[i]);
-        difference += d * d;
-        size += (double)to_float(b[i]) * (double)to_float(b[i]);
-    }
-    difference = block_sum(difference, warps, (int)threadIdx.x, FILL_THREADS / 32);
-    size = block_sum(size, warps, (int)threadIdx.x, FILL_THREADS / 32);
-    if (threadIdx.x == 0) {
-        norms[2 * blockIdx.x] = difference;
-        norms[2 * blockIdx.x + 1] = size;
-    }
-}
-
-struct trial {
-    struct ddpm_call call; /* with addresses */
-    char *memory;
-    void *reference; /* what our own kernel makes of output 0 */
-    double *norms;
-    cudaEvent_t begin, end;
+/* A search for the plan that serves a call. */
+struct search {
+    struct ddpm_cuda_device *device;
+    struct ddpm_cuda_trial trial;
+    const char *key;
+    bool measure; /* or the first right plan is the best */
+    float own_time, best_time;
+    struct ddpm_cudnn_plan *best; /* NULL: our own kernel */
+    bool found;                   /* a right plan, though it may not be the best */
+    bool lost;                    /* the device: a plan's kernel did what it may not */
 };
 
-static int64_t elements(const struct ddpm_tensor *t)
+static double now(void)
 {
-    return (int64_t)(ddpm_tensor_bytes(t) / ddpm_dtype_size(t->dtype));
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static ddpm_status fill_tensor(const struct trial *trial, const struct ddpm_tensor *t,
-                               uint32_t seed, float scale)
+/* Close it also where this fails. */
+static ddpm_status open_search(struct search *search, struct ddpm_cuda_device *device,
+                               const struct ddpm_call *call, const struct ddpm_kernel *own,
+                               const char *key, bool measure)
 {
-    int64_t count = elements(t);
-    dim3 grid((unsigned)ddpm_ceil_div(count, FILL_THREADS)), block(FILL_THREADS);
-    if (t->dtype == DDPM_F32)
-        return ddpm_cuda_launch(&trial->call, fill<float>, grid, block, 0, (float *)t->data, count,
-                                seed, scale);
-    return ddpm_cuda_launch(&trial->call, fill<bf16>, grid, block, 0, (bf16 *)t->data, count, seed,
-                            scale);
-}
-
-static __global__ void __launch_bounds__(FILL_THREADS)
-    round_weights(const float *w, bf16 *copy, int64_t count)
-{
-    int64_t i = (int64_t)blockIdx.x * FILL_THREADS + threadIdx.x;
-    if (i < count)
-        from_float(copy + i, w[i]);
-}
-
-/* Give the weights' copy, where the call has one, the values of the weights. */
-static ddpm_status fill_copy(const struct trial *trial)
-{
-    const struct ddpm_tensor *copy = ddpm_call_copy(&trial->call);
-    if (!copy)
-        return DDPM_OK;
-    dim3 grid((unsigned)ddpm_ceil_div(elements(copy), FILL_THREADS));
-    return ddpm_cuda_launch(&trial->call, round_weights, grid, dim3(FILL_THREADS), 0,
-                            (const float *)trial->call.in[1].data, (bf16 *)copy->data,
-                            elements(copy));
-}
-
-/* Output 0 as it is before every first run: a residual in the same place, or a sum of gradients. */
-static ddpm_status reset(const struct trial *trial)
-{
-    DDPM_TRY(fill_tensor(trial, &trial->call.out[0], 7, 1.0f));
-    if (ddpm_tensor_present(&trial->call.out[1]))
-        DDPM_TRY(fill_tensor(trial, &trial->call.out[1], 8, 1.0f));
-    return DDPM_OK;
-}
-
-static size_t take(size_t *used, size_t bytes)
-{
-    size_t offset = *used;
-    *used += (bytes + 255) / 256 * 256;
-    return offset;
-}
-
-/* Give every tensor of the call memory, and the inputs values. */
-static ddpm_status open_trial(struct trial *trial, struct ddpm_cuda_device *device,
-                              const struct ddpm_call *call)
-{
-    size_t used = 0, in[MOST_INPUTS] = {}, out[2] = {};
-    *trial = {};
-    trial->call = *call;
-    trial->call.device = &device->base;
-    struct ddpm_call *c = &trial->call;
-    /* In place of the residual where the planner might do it. */
-    const bool in_place = call->op == DDPM_OP_CONV2D && ddpm_tensor_present(&c->in[3]) &&
-                          c->in[3].pixel_stride == c->out[0].pixel_stride;
-    for (int i = 0; i < MOST_INPUTS; ++i)
-        in[i] = take(&used, ddpm_tensor_bytes(&c->in[i]));
-    for (int o = 0; o < 2; ++o)
-        out[o] = take(&used, ddpm_tensor_bytes(&c->out[o]));
-    size_t reference = take(&used, ddpm_tensor_bytes(&c->out[0]));
-    size_t norms = take(&used, 2 * NORM_BLOCKS * sizeof(double));
-    DDPM_CUDA_TRY(ddpm_cuda_malloc(device, (void **)&trial->memory, used));
-    for (int i = 0; i < MOST_INPUTS; ++i)
-        if (ddpm_tensor_present(&c->in[i]))
-            c->in[i].data = trial->memory + (i == 3 && in_place ? out[0] : in[i]);
-    for (int o = 0; o < 2; ++o)
-        if (ddpm_tensor_present(&c->out[o]))
-            c->out[o].data = trial->memory + out[o];
-    trial->reference = trial->memory + reference;
-    trial->norms = (double *)(trial->memory + norms);
-    DDPM_CUDA_TRY(cudaEventCreateWithFlags(&trial->begin, cudaEventDefault));
-    DDPM_CUDA_TRY(cudaEventCreateWithFlags(&trial->end, cudaEventDefault));
-    const bool weight = call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT;
-    for (int i = 0; i < MOST_INPUTS; ++i) {
-        bool is_weight = i == 1 && !weight;
-        float scale = is_weight ? 3.0f / sqrtf((float)ddpm_tensor_count(&c->in[1]) /
-                                               (float)c->in[1].n)
-                                : 1.0f;
-        if (ddpm_tensor_present(&c->in[i]))
-            DDPM_TRY(fill_tensor(trial, &c->in[i], (uint32_t)i + 1, scale));
-    }
-    DDPM_TRY(fill_copy(trial));
-    return reset(trial);
-}
-
-static void close_trial(struct trial *trial)
-{
-    if (trial->begin)
-        cudaEventDestroy(trial->begin);
-    if (trial->end)
-        cudaEventDestroy(trial->end);
-    if (trial->memory)
-        cudaFree(trial->memory);
-}
-
-/* Is output 0 what our own kernel made of it? */
-static ddpm_status agrees(const struct trial *trial, bool *good)
-{
-    double norms[2 * NORM_BLOCKS];
-    const struct ddpm_tensor *y = &trial->call.out[0];
-    const double tolerance = trial->call.in[0].dtype == DDPM_BF16 ? 1e-2 : 1e-4;
-    cudaStream_t stream = ddpm_cuda_device_of(&trial->call)->compute;
-    double difference = 0.0, size = 0.0;
-    dim3 grid(NORM_BLOCKS), block(FILL_THREADS);
-    if (y->dtype == DDPM_F32)
-        DDPM_TRY(ddpm_cuda_launch(&trial->call, compare<float>, grid, block, 0,
-                                  (const float *)y->data, (const float *)trial->reference,
-                                  elements(y), trial->norms));
-    else
-        DDPM_TRY(ddpm_cuda_launch(&trial->call, compare<bf16>, grid, block, 0,
-                                  (const bf16 *)y->data, (const bf16 *)trial->reference,
-                                  elements(y), trial->norms));
-    DDPM_CUDA_TRY(
-        cudaMemcpyAsync(norms, trial->norms, sizeof norms, cudaMemcpyDeviceToHost, stream));
-    DDPM_CUDA_TRY(cudaStreamSynchronize(stream));
-    for (int i = 0; i < NORM_BLOCKS; ++i) {
-        difference += norms[2 * i];
-        size += norms[2 * i + 1];
-    }
-    *good = difference <= tolerance * tolerance * size; /* false where one is NaN */
-    return DDPM_OK;
-}
-
-/* Milliseconds of a run: the best of a few rounds, after the device has woken up. A call that is
- * given a copy of its weights has others in every step: where it packs them nevertheless, that is
- * part of its time. */
-static ddpm_status time_runs(const struct trial *trial, const struct ddpm_call *call,
-                             float *milliseconds)
-{
-    cudaStream_t stream = ddpm_cuda_device_of(call)->compute;
-    const bool packs = call->packed_bytes > 0 && ddpm_call_copy(call);
-    for (int round = 0; round < ROUNDS; ++round) {
-        float elapsed = 0.0f;
-        DDPM_CUDA_TRY(cudaEventRecord(trial->begin, stream));
-        for (int i = 0; i < RUNS; ++i) {
-            if (packs)
-                DDPM_TRY(call->kernel->pack(call));
-            DDPM_TRY(call->kernel->run(call));
-        }
-        DDPM_CUDA_TRY(cudaEventRecord(trial->end, stream));
-        DDPM_CUDA_TRY(cudaEventSynchronize(trial->end));
-        DDPM_CUDA_TRY(cudaEventElapsedTime(&elapsed, trial->begin, trial->end));
-        if (round == 0 || elapsed / RUNS < *milliseconds)
-            *milliseconds = elapsed / RUNS;
-    }
-    return DDPM_OK;
-}
-
-static ddpm_status run_candidate(const struct trial *trial, struct ddpm_call *call, char *memory,
-                                 bool *good, float *milliseconds)
-{
-    cudaStream_t stream = ddpm_cuda_device_of(call)->compute;
-    const struct ddpm_tensor *y = &call->out[0];
-    const bool own = !call->state;
-    call->scratch = memory;
-    call->packed = memory + (call->scratch_bytes + 255) / 256 * 256;
-    if (call->packed_bytes)
-        DDPM_TRY(call->kernel->pack(call));
-    DDPM_TRY(reset(trial));
-    DDPM_TRY(call->kernel->run(call));
-    *good = true;
-    if (own)
-        DDPM_CUDA_TRY(cudaMemcpyAsync(trial->reference, y->data, ddpm_tensor_bytes(y),
-                                      cudaMemcpyDeviceToDevice, stream));
-    else
-        DDPM_TRY(agrees(trial, good));
-    return *good && milliseconds ? time_runs(trial, call, milliseconds) : DDPM_OK;
-}
-
-/* Try a row, with a plan of cuDNN's or (NULL) without. No time is taken where `milliseconds` is
- * NULL. */
-static ddpm_status try_candidate(const struct trial *trial, const struct ddpm_kernel *row,
-                                 const struct ddpm_cudnn_plan *plan, bool *good,
-                                 float *milliseconds)
-{
-    struct ddpm_call call = trial->call;
-    char *memory = NULL;
-    *good = false;
-    call.kernel = row;
-    call.state = (void *)plan;
-    if (row->prepare)
-        DDPM_TRY(row->prepare(&call));
-    DDPM_CUDA_TRY(ddpm_cuda_malloc(ddpm_cuda_device_of(&call), (void **)&memory,
-                                   call.scratch_bytes + call.packed_bytes + 512));
-    ddpm_status status = run_candidate(trial, &call, memory, good, milliseconds);
-    if (status != DDPM_OK)
-        *good = false;
-    cudaStreamSynchronize(ddpm_cuda_device_of(&call)->compute);
-    cudaFree(memory);
-    return status;
-}
-
-/* The best of these plans, or NULL for our own kernel. `measure` false: the first that is right. */
-static ddpm_status hold_trial(struct ddpm_cuda_device *device, const struct ddpm_call *call,
-                              const struct ddpm_kernel *own, struct ddpm_cudnn_plan *const *plans,
-                              int count, bool measure, struct ddpm_cudnn_plan **best)
-{
-    struct trial trial;
     bool good;
-    float own_time = 0.0f, best_time = 0.0f;
-    *best = NULL;
-    ddpm_status status = open_trial(&trial, device, call);
-    if (status == DDPM_OK)
-        status = try_candidate(&trial, own, NULL, &good, measure ? &own_time : NULL);
-    best_time = own_time * CLEARLY_FASTER;
-    for (int i = 0; status == DDPM_OK && i < count; ++i) {
-        float time = 0.0f;
-        ddpm_status tried = try_candidate(&trial, row_of(call->op), plans[i], &good,
-                                          measure ? &time : NULL);
-        ddpm_log(DDPM_LOG_DEBUG, "%s, cuDNN's %s: %s, %.1f us, own %.1f us",
-                 call->label ? call->label : "?", plans[i]->name,
-                 tried != DDPM_OK ? "did not run"
-                 : good           ? "right"
-                                  : "wrong result",
-                 1e3 * (double)time, 1e3 * (double)own_time);
-        if (tried != DDPM_OK || !good)
-            continue;
-        if (!measure) {
-            *best = plans[i];
-            break;
-        }
-        if (time < best_time) {
-            *best = plans[i];
-            best_time = time;
-        }
-    }
-    close_trial(&trial);
-    return status;
+    *search = {};
+    search->device = device;
+    search->key = key;
+    search->measure = measure;
+    DDPM_TRY(ddpm_cuda_trial_open(&search->trial, device, call));
+    DDPM_TRY(
+        ddpm_cuda_trial_run(&search->trial, own, NULL, &good, measure ? &search->own_time : NULL));
+    search->best_time = search->own_time * CLEARLY_FASTER;
+    return DDPM_OK;
 }
 
-/* The same of all plans that cuDNN has. */
+static bool has_crashed(const struct search *search, const char *name)
+{
+    struct ddpm_plan_cache *cache = search->device->choices->cache;
+    if (!cache || !ddpm_plan_cache_crashed(cache, search->key, name))
+        return false;
+    ddpm_log(DDPM_LOG_WARNING, "cuDNN's %s is left out: a process ended while it tried it", name);
+    return true;
+}
+
+static void begin_trial(const struct search *search, const char *name)
+{
+    if (search->device->choices->cache)
+        ddpm_plan_cache_begin_trial(search->device->choices->cache, search->key, name);
+}
+
+/* Where the device is lost the process is about to end, and the next one finds the trial. */
+static void end_trial(const struct search *search)
+{
+    if (search->device->choices->cache && !search->lost)
+        ddpm_plan_cache_end_trial(search->device->choices->cache);
+}
+
+/* Try a plan, and take it where it is the best so far. */
+static void try_plan(struct search *search, struct ddpm_cudnn_plan *plan)
+{
+    const struct ddpm_call *call = &search->trial.call;
+    bool good;
+    float time = 0.0f;
+    ddpm_status tried = ddpm_cuda_trial_run(&search->trial, row_of(call->op), plan, &good,
+                                            search->measure ? &time : NULL);
+    search->lost = ddpm_cuda_lost(cudaStreamQuery(search->device->compute));
+    ddpm_log(DDPM_LOG_DEBUG, "%s, cuDNN's %s: %s, %.1f us, own %.1f us",
+             call->label ? call->label : "?", plan->name,
+             tried != DDPM_OK ? "did not run"
+             : good           ? "right"
+                              : "wrong result",
+             1e3 * (double)time, 1e3 * (double)search->own_time);
+    if (tried != DDPM_OK || !good)
+        return;
+    search->found = true;
+    if (search->measure && time >= search->best_time)
+        return;
+    search->best = plan;
+    search->best_time = time;
+}
+
+/* Is what there is good enough not to look further? */
+static bool enough(const struct search *search)
+{
+    return search->lost ||
+           (search->found && (!search->measure || search->device->choices->seconds_left <= 0.0));
+}
+
+static void search_form(struct search *search, const struct form *form)
+{
+    struct ddpm_cuda_choices *choices = search->device->choices;
+    const struct ddpm_call *call = &search->trial.call;
+    struct ddpm_cudnn_convolution c = ddpm_cuda_cudnn_convolution(call, form->form);
+    char names[MOST_NAMES][DDPM_CUDNN_NAME_BYTES];
+    int count = ddpm_cudnn_names(choices->cudnn, &c, MOST_NAMES, form->compiled, names);
+    for (int i = 0, tried = 0; i < count && tried < form->most && !enough(search); ++i) {
+        if (has_crashed(search, names[i]))
+            continue;
+        const double begin = now();
+        begin_trial(search, names[i]);
+        struct ddpm_cudnn_plan *plan = make_plan(choices, call, names[i]);
+        if (plan) {
+            ++tried;
+            try_plan(search, plan);
+        }
+        end_trial(search);
+        choices->seconds_left -= now() - begin;
+    }
+}
+
+/* The best of cuDNN's plans, or NULL for our own kernel. */
 static ddpm_status try_all(struct ddpm_cuda_device *device, const struct ddpm_call *call,
-                           const struct ddpm_kernel *own, bool measure,
+                           const struct ddpm_kernel *own, const char *key, bool measure,
                            struct ddpm_cudnn_plan **best)
 {
-    struct ddpm_cudnn_plan *plans[MOST_CANDIDATES];
-    int count = plans_of(device->choices, call, NULL, plans);
-    return hold_trial(device, call, own, plans, count, measure, best);
+    struct search search;
+    struct form forms[2];
+    ddpm_status status = open_search(&search, device, call, own, key, measure);
+    const int count = status == DDPM_OK ? forms_of(call, forms) : 0;
+    for (int i = 0; i < count; ++i)
+        search_form(&search, &forms[i]);
+    ddpm_cuda_trial_close(&search.trial);
+    *best = search.best;
+    return search.lost ? DDPM_ERROR_DEVICE : status;
 }
 
 /* ---- choices ---- */
@@ -482,14 +347,6 @@ static struct choice *find(const struct ddpm_cuda_choices *choices, const char *
         if (!strcmp(choice->key, key))
             return choice;
     return NULL;
-}
-
-static enum ddpm_cudnn_form form_of(const struct ddpm_call *call, const char *name)
-{
-    return call->op == DDPM_OP_CONV2D_BACKWARD_DATA     ? DDPM_CUDNN_DATA
-           : call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT ? DDPM_CUDNN_WEIGHT
-           : !strncmp(name, "fused", 5)                 ? DDPM_CUDNN_FUSED
-                                                        : DDPM_CUDNN_PLAIN;
 }
 
 /* Keep what was compiled; what cannot be kept is compiled again by the next process. */
@@ -505,38 +362,49 @@ static void keep_plan(struct ddpm_cuda_choices *choices, const char *key,
     free(text);
 }
 
-/* A plan that an earlier process compiled, if it computes what our own kernel does: cuDNN takes a
- * text without running it. Where there is no memory to try, it is believed. */
-static struct ddpm_cudnn_plan *kept_plan(struct ddpm_cuda_device *device,
-                                         const struct ddpm_call *call,
-                                         const struct ddpm_kernel *own, const char *key,
-                                         const char *name)
+/* The plan of a choice: compiled by an earlier process or made now, if it computes what our own
+ * kernel does: cuDNN takes a text without running it. Where there is no memory to try, it is
+ * believed. NULL where cuDNN has none. */
+static struct ddpm_cudnn_plan *named_plan(struct search *search, const char *name, bool *kept)
 {
-    struct ddpm_cuda_choices *choices = device->choices;
-    struct ddpm_cudnn_plan *plan = NULL, *right = NULL;
+    struct ddpm_cuda_choices *choices = search->device->choices;
+    const struct ddpm_call *call = &search->trial.call;
+    struct ddpm_cudnn_plan *plan = NULL;
     size_t bytes = 0;
-    char *text = ddpm_plan_cache_read_plan(choices->cache, key, name, &bytes);
+    char *text = ddpm_plan_cache_read_plan(choices->cache, search->key, name, &bytes);
     if (text)
         plan = ddpm_cudnn_load_plan(choices->cudnn, name, form_of(call, name), text, bytes);
     free(text);
-    if (!plan || hold_trial(device, call, own, &plan, 1, false, &right) != DDPM_OK)
-        return plan;
-    return right;
+    *kept = plan != NULL;
+    return plan ? plan : make_plan(choices, call, name);
 }
 
-/* The plan of a name: compiled by an earlier process, or made now. NULL where cuDNN has none. */
-static struct ddpm_cudnn_plan *named_plan(struct ddpm_cuda_device *device,
-                                          const struct ddpm_call *call,
-                                          const struct ddpm_kernel *own, const char *key,
-                                          const char *name)
+static struct ddpm_cudnn_plan *kept_choice(struct ddpm_cuda_device *device,
+                                           const struct ddpm_call *call,
+                                           const struct ddpm_kernel *own, const char *key,
+                                           const char *name)
 {
     struct ddpm_cuda_choices *choices = device->choices;
-    struct ddpm_cudnn_plan *plans[MOST_CANDIDATES];
-    struct ddpm_cudnn_plan *plan = kept_plan(device, call, own, key, name);
-    if (plan || plans_of(choices, call, name, plans) == 0)
-        return plan;
-    keep_plan(choices, key, plans[0]);
-    return plans[0];
+    struct search search;
+    bool kept = false;
+    const bool can_try = open_search(&search, device, call, own, key, false) == DDPM_OK;
+    struct ddpm_cudnn_plan *plan = NULL;
+    if (!has_crashed(&search, name)) {
+        begin_trial(&search, name);
+        plan = named_plan(&search, name, &kept);
+        if (plan && can_try && kept) {
+            try_plan(&search, plan);
+            if (!search.found && !search.lost) {
+                plan = make_plan(choices, call, name);
+                kept = false;
+            }
+        }
+        end_trial(&search);
+    }
+    if (plan && !kept)
+        keep_plan(choices, key, plan);
+    ddpm_cuda_trial_close(&search.trial);
+    return plan;
 }
 
 /* What the cache says, or a trial whose outcome it then keeps. False where neither could be had. */
@@ -551,14 +419,13 @@ static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_c
     const char *kept = ddpm_plan_cache_get(choices->cache, key);
     const bool ours = kept && !strcmp(kept, OWN);
     if (kept && !ours)
-        *plan = named_plan(device, call, own, key, kept);
+        *plan = kept_choice(device, call, own, key, kept);
     if (!*plan && !ours) {
         if (!choices->said)
             ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for shapes that are new");
         choices->said = true;
-        known = try_all(device, call, own, true, plan) == DDPM_OK;
-        if (known &&
-            !ddpm_plan_cache_put(choices->cache, key, *plan ? (*plan)->name : OWN))
+        known = try_all(device, call, own, key, true, plan) == DDPM_OK;
+        if (known && !ddpm_plan_cache_put(choices->cache, key, *plan ? (*plan)->name : OWN))
             ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be kept: "
                                        "a resumed run may differ in the last bits");
         if (known)
@@ -586,7 +453,7 @@ const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,
     /* Where there is no memory for a trial our own kernel serves, until the next time. */
     bool good = choices->mode == MODE_AUTO
                     ? measured_choice(device, call, own, key, &plan)
-                    : try_all(device, call, own, false, &plan) == DDPM_OK;
+                    : try_all(device, call, own, key, false, &plan) == DDPM_OK;
     struct choice *choice = good ? (struct choice *)calloc(1, sizeof *choice) : NULL;
     if (!choice)
         return own;

@@ -163,6 +163,7 @@ static ddpm_status cudnn_run(const struct ddpm_call *call)
         return forward ? ddpm_cuda_conv2d_simt.run(call)
                        : ddpm_cuda_conv2d_backward_data_simt.run(call);
     DDPM_CUDA_TRY(cudaSetDevice(ddpm_cuda_device_of(call)->index));
+    ddpm_cuda_note(call);
     DDPM_TRY(ddpm_cudnn_run(ddpm_cuda_cudnn_of(call), plan, &at));
     if (!forward || plan->form == DDPM_CUDNN_FUSED || !ddpm_tensor_present(&call->in[2]))
         return DDPM_OK;
@@ -203,6 +204,7 @@ static ddpm_status weight_run(const struct ddpm_call *call)
     if (!aligned(at.x) || !aligned(at.y))
         return ddpm_cuda_conv2d_backward_weight_simt.run(call);
     DDPM_CUDA_TRY(cudaSetDevice(ddpm_cuda_device_of(call)->index));
+    ddpm_cuda_note(call);
     DDPM_TRY(ddpm_cudnn_run(ddpm_cuda_cudnn_of(call), plan, &at));
     return ddpm_conv_weight_finish(call, 1);
 }

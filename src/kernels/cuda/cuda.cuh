@@ -34,6 +34,13 @@ typedef __nv_bfloat16 bf16;
 
 struct ddpm_cuda_choices;
 
+/* A kernel that was put into the compute stream. */
+struct ddpm_cuda_launch {
+    char label[64]; /* the layer */
+    enum ddpm_op op;
+};
+#define DDPM_CUDA_LAUNCHES 4 /* that are remembered */
+
 struct ddpm_cuda_device {
     struct ddpm_device base;
     int index;
@@ -52,10 +59,27 @@ struct ddpm_cuda_device {
     cudaEvent_t forked, asides[2];
     unsigned aside_count; /* pairs of aside_begin and aside_end */
     struct ddpm_cuda_choices *choices; /* of convolution kernels, see choose.cuh */
+    struct ddpm_cuda_launch launches[DDPM_CUDA_LAUNCHES];
+    unsigned launch_count; /* since `compute` was last waited for */
+    bool replayed;         /* since then */
 };
 
 /* DDPM_OK, or DDPM_ERROR_DEVICE (DDPM_ERROR_MEMORY) with `what` and CUDA's text. */
 ddpm_status ddpm_cuda_check(cudaError_t error, const char *what);
+
+/* What failed.cu does: note what is about to be launched; and name what has failed where a kernel
+ * did, which CUDA reports at any later call (ddpm_cuda_lost() is then true: nothing on the device
+ * works any more). */
+void ddpm_cuda_note(const struct ddpm_call *call);
+bool ddpm_cuda_lost(cudaError_t error);
+ddpm_status ddpm_cuda_launch_failed(const struct ddpm_call *call, cudaError_t error);
+ddpm_status ddpm_cuda_check_on(struct ddpm_cuda_device *device, cudaError_t error,
+                               const char *what);
+/* The same after `compute` was waited for. */
+ddpm_status ddpm_cuda_check_kernels(struct ddpm_cuda_device *device, cudaError_t error);
+
+#define DDPM_CUDA_TRY_ON(device, expression)                                                       \
+    DDPM_TRY(ddpm_cuda_check_on(device, (expression), #expression))
 
 /* cudaMalloc on this device, which gives up the staging memory of snapshots where it must. */
 cudaError_t ddpm_cuda_malloc(struct ddpm_cuda_device *device, void **out, size_t bytes);
@@ -83,6 +107,7 @@ ddpm_status ddpm_cuda_launch(const struct ddpm_call *call, void (*kernel)(Parame
         error = cudaFuncSetAttribute(
             (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
     if (error == cudaSuccess) {
+        ddpm_cuda_note(call);
         cudaLaunchConfig_t config = {};
         config.gridDim = grid;
         config.blockDim = block;
@@ -92,9 +117,7 @@ ddpm_status ddpm_cuda_launch(const struct ddpm_call *call, void (*kernel)(Parame
     }
     if (error == cudaSuccess)
         return DDPM_OK;
-    return ddpm_raise(DDPM_ERROR_DEVICE, "%s: the kernel of %s did not start: %s",
-                      call->label ? call->label : "?", ddpm_op_info[call->op].name,
-                      cudaGetErrorString(error));
+    return ddpm_cuda_launch_failed(call, error);
 }
 
 #endif

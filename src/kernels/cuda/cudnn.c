@@ -530,14 +530,13 @@ static struct ddpm_cudnn_plan *make_plan(struct ddpm_cudnn *cudnn, const char *n
     return &node->plan;
 }
 
-int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *wanted,
-                     const char *name, int most, int compiled, struct ddpm_cudnn_plan **plans)
+/* The configurations that cuDNN proposes for a convolution; NULL where it takes none. */
+static struct problem *ask(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *wanted)
 {
     struct problem *problem = calloc(1, sizeof *problem);
     cudnnBackendDescriptor_t ops[3] = {NULL, NULL, NULL};
-    int count = 0;
     if (!problem)
-        return 0;
+        return NULL;
     problem->next = cudnn->problems;
     cudnn->problems = problem;
     int op_count = operations(cudnn, problem, wanted, ops);
@@ -549,9 +548,39 @@ int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convoluti
             &cudnn->handle);
     finalize(cudnn, problem, graph);
     if (problem->failed)
-        return 0;
+        return NULL;
     propose(cudnn, problem, graph, CUDNN_HEUR_MODE_A);
     propose(cudnn, problem, graph, CUDNN_HEUR_MODE_FALLBACK);
+    return problem;
+}
+
+int ddpm_cudnn_names(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *wanted,
+                     int most, int compiled, char (*names)[DDPM_CUDNN_NAME_BYTES])
+{
+    const struct problem *problem = ask(cudnn, wanted);
+    int count = 0;
+    for (int i = 0; problem && i < problem->config_count && count < most; ++i) {
+        struct config_info info;
+        bool again = false; /* the two kinds of heuristics may say the same */
+        if (!look_at(cudnn, problem->configs[i], wanted, &info) || (info.compiled && compiled == 0))
+            continue;
+        for (int j = 0; j < count; ++j)
+            again = again || !strcmp(names[j], info.name);
+        if (again)
+            continue;
+        compiled -= info.compiled;
+        memcpy(names[count++], info.name, sizeof info.name);
+    }
+    return count;
+}
+
+int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *wanted,
+                     const char *name, int most, int compiled, struct ddpm_cudnn_plan **plans)
+{
+    struct problem *problem = ask(cudnn, wanted);
+    int count = 0;
+    if (!problem)
+        return 0;
     for (int i = 0; i < problem->config_count && count < most; ++i) {
         struct config_info info;
         bool again = false; /* the two kinds of heuristics may say the same */

@@ -63,6 +63,11 @@ size_t ddpm_cudnn_version(const struct ddpm_cudnn *cudnn);
 int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *convolution,
                      const char *name, int most, int compiled, struct ddpm_cudnn_plan **plans);
 
+/* The names of the first `most` plans that may be asked for, without making any, which is quick;
+ * those that are compiled for the purpose count among them up to `compiled`. Returns how many. */
+int ddpm_cudnn_names(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *convolution,
+                     int most, int compiled, char (*names)[DDPM_CUDNN_NAME_BYTES]);
+
 /* A plan as text, compiled kernels within it, and the plan of such a text without compiling. The
  * text holds for this device and version of cuDNN; load gives NULL where cuDNN refuses it. What it
  * is the text of only the caller knows: `name` and `form` are those of the plan that was printed,

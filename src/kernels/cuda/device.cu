@@ -6,8 +6,8 @@
  * before still computes. A snapshot is the way back: on `compute` into staging memory, which takes
  * milliseconds, and from there to the host on `snapshot`, while `compute` goes on and uploads have
  * `copy` to themselves. */
-#include "kernels/cuda/device.cuh"
 #include "kernels/cuda/choose.cuh"
+#include "kernels/cuda/device.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,6 +81,14 @@ static ddpm_status make_streams(struct ddpm_cuda_device *device)
     return ddpm_cuda_synchronize(&device->base);
 }
 
+static bool is_plain(void)
+{
+    const char *graph = getenv("DDPM_CUDA_GRAPH");
+    if (graph && *graph && strcmp(graph, "off") != 0 && strcmp(graph, "on") != 0)
+        ddpm_log(DDPM_LOG_WARNING, "DDPM_CUDA_GRAPH: got \"%s\", want on or off", graph);
+    return graph && !strcmp(graph, "off");
+}
+
 ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddpm_device **out)
 {
     *out = NULL;
@@ -93,6 +101,7 @@ ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddp
     device->base.threads = 1;
     device->base.preferred = DDPM_BF16;
     device->base.direct = options && options->direct;
+    device->base.plain = is_plain();
     struct cudaDeviceProp properties;
     ddpm_status status = describe(device, &properties);
     if (status == DDPM_OK)
@@ -210,12 +219,14 @@ static ddpm_status upload_slot(struct ddpm_cuda_device *device, unsigned slot, v
                                const void *from, size_t bytes)
 {
     unsigned char *place = device->ring + slot * DDPM_CUDA_SLOT_BYTES;
-    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->copy, device->consumed[slot], 0));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(place, from, bytes, cudaMemcpyHostToDevice, device->copy));
-    DDPM_CUDA_TRY(cudaEventRecord(device->arrived[slot], device->copy));
-    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->compute, device->arrived[slot], 0));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(to, place, bytes, cudaMemcpyDeviceToDevice, device->compute));
-    DDPM_CUDA_TRY(cudaEventRecord(device->consumed[slot], device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaStreamWaitEvent(device->copy, device->consumed[slot], 0));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaMemcpyAsync(place, from, bytes, cudaMemcpyHostToDevice, device->copy));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(device->arrived[slot], device->copy));
+    DDPM_CUDA_TRY_ON(device, cudaStreamWaitEvent(device->compute, device->arrived[slot], 0));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaMemcpyAsync(to, place, bytes, cudaMemcpyDeviceToDevice, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(device->consumed[slot], device->compute));
     return DDPM_OK;
 }
 
@@ -230,7 +241,7 @@ ddpm_status ddpm_cuda_upload(struct ddpm_device *base, void *to, const void *fro
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "upload"));
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
     unsigned slot = 0;
     for (size_t done = 0; done < bytes; done += DDPM_CUDA_SLOT_BYTES) {
         size_t part = bytes - done < DDPM_CUDA_SLOT_BYTES ? bytes - done : DDPM_CUDA_SLOT_BYTES;
@@ -239,7 +250,7 @@ ddpm_status ddpm_cuda_upload(struct ddpm_device *base, void *to, const void *fro
                              (const unsigned char *)from + done, part));
     }
     if (bytes)
-        DDPM_CUDA_TRY(cudaEventSynchronize(device->arrived[slot]));
+        DDPM_CUDA_TRY_ON(device, cudaEventSynchronize(device->arrived[slot]));
     return DDPM_OK;
 }
 
@@ -247,8 +258,9 @@ ddpm_status ddpm_cuda_download(struct ddpm_device *base, void *to, const void *f
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "download"));
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
     return ddpm_cuda_synchronize(base);
 }
 
@@ -258,9 +270,10 @@ ddpm_status ddpm_cuda_download_begin(struct ddpm_device *base, void *to, const v
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "download"));
     cudaEvent_t event = device->downloaded[device->downloads_begun % DDPM_LATE_DOWNLOADS];
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
-    DDPM_CUDA_TRY(cudaEventRecord(event, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(event, device->compute));
     *ticket = device->downloads_begun++;
     return DDPM_OK;
 }
@@ -272,7 +285,7 @@ ddpm_status ddpm_cuda_download_end(struct ddpm_device *base, uint64_t ticket)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "the end of a download that was not begun");
     cudaEvent_t event = device->downloaded[ticket % DDPM_LATE_DOWNLOADS];
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    return ddpm_cuda_check(cudaEventSynchronize(event), "the kernels before");
+    return ddpm_cuda_check_on(device, cudaEventSynchronize(event), "the kernels before");
 }
 
 /* Staging memory of at least so many bytes: that of the snapshot before, or new. */
@@ -295,23 +308,23 @@ static ddpm_status reserve_staging(struct ddpm_cuda_device *device, size_t bytes
     return DDPM_OK;
 }
 
-ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *base, void *const to[],
-                                     void *const from[], int count, size_t bytes)
+ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *base, void *const to[], void *const from[],
+                                     int count, size_t bytes)
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "snapshot"));
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
     DDPM_TRY(reserve_staging(device, (size_t)count * bytes));
-    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->compute, device->taken, 0));
+    DDPM_CUDA_TRY_ON(device, cudaStreamWaitEvent(device->compute, device->taken, 0));
     for (int i = 0; i < count; ++i)
-        DDPM_CUDA_TRY(cudaMemcpyAsync(device->staging + (size_t)i * bytes, from[i], bytes,
-                                      cudaMemcpyDeviceToDevice, device->compute));
-    DDPM_CUDA_TRY(cudaEventRecord(device->staged, device->compute));
-    DDPM_CUDA_TRY(cudaStreamWaitEvent(device->snapshot, device->staged, 0));
+        DDPM_CUDA_TRY_ON(device, cudaMemcpyAsync(device->staging + (size_t)i * bytes, from[i],
+                                                 bytes, cudaMemcpyDeviceToDevice, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(device->staged, device->compute));
+    DDPM_CUDA_TRY_ON(device, cudaStreamWaitEvent(device->snapshot, device->staged, 0));
     for (int i = 0; i < count; ++i)
-        DDPM_CUDA_TRY(cudaMemcpyAsync(to[i], device->staging + (size_t)i * bytes, bytes,
-                                      cudaMemcpyDeviceToHost, device->snapshot));
-    DDPM_CUDA_TRY(cudaEventRecord(device->taken, device->snapshot));
+        DDPM_CUDA_TRY_ON(device, cudaMemcpyAsync(to[i], device->staging + (size_t)i * bytes, bytes,
+                                                 cudaMemcpyDeviceToHost, device->snapshot));
+    DDPM_CUDA_TRY_ON(device, cudaEventRecord(device->taken, device->snapshot));
     return DDPM_OK;
 }
 
@@ -325,30 +338,32 @@ ddpm_status ddpm_cuda_snapshot_end(struct ddpm_device *base)
 
 ddpm_status ddpm_cuda_copy(struct ddpm_device *base, void *to, const void *from, size_t bytes)
 {
-    DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
-    DDPM_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, own(base)->compute));
+    DDPM_CUDA_TRY_ON(own(base), cudaSetDevice(own(base)->index));
+    DDPM_CUDA_TRY_ON(
+        own(base), cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, own(base)->compute));
     return DDPM_OK;
 }
 
 ddpm_status ddpm_cuda_zero(struct ddpm_device *base, void *to, size_t bytes)
 {
-    DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
-    DDPM_CUDA_TRY(cudaMemsetAsync(to, 0, bytes, own(base)->compute));
+    DDPM_CUDA_TRY_ON(own(base), cudaSetDevice(own(base)->index));
+    DDPM_CUDA_TRY_ON(own(base), cudaMemsetAsync(to, 0, bytes, own(base)->compute));
     return DDPM_OK;
 }
 
 ddpm_status ddpm_cuda_synchronize(struct ddpm_device *base)
 {
     DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
-    return ddpm_cuda_check(cudaStreamSynchronize(own(base)->compute), "the kernels before");
+    return ddpm_cuda_check_kernels(own(base), cudaStreamSynchronize(own(base)->compute));
 }
 
 ddpm_status ddpm_cuda_record_begin(struct ddpm_device *base)
 {
     struct ddpm_cuda_device *device = own(base);
     DDPM_TRY(refuse_recording(device, "record"));
-    DDPM_CUDA_TRY(cudaSetDevice(device->index));
-    DDPM_CUDA_TRY(cudaStreamBeginCapture(device->compute, cudaStreamCaptureModeThreadLocal));
+    DDPM_CUDA_TRY_ON(device, cudaSetDevice(device->index));
+    DDPM_CUDA_TRY_ON(device,
+                     cudaStreamBeginCapture(device->compute, cudaStreamCaptureModeThreadLocal));
     device->recording = true;
     device->aside_count = 0;
     return DDPM_OK;
@@ -374,8 +389,9 @@ ddpm_status ddpm_cuda_record_end(struct ddpm_device *base, void **recording)
 
 ddpm_status ddpm_cuda_replay(struct ddpm_device *base, void *recording)
 {
-    DDPM_CUDA_TRY(cudaSetDevice(own(base)->index));
-    DDPM_CUDA_TRY(cudaGraphLaunch((cudaGraphExec_t)recording, own(base)->compute));
+    DDPM_CUDA_TRY_ON(own(base), cudaSetDevice(own(base)->index));
+    own(base)->replayed = true;
+    DDPM_CUDA_TRY_ON(own(base), cudaGraphLaunch((cudaGraphExec_t)recording, own(base)->compute));
     return DDPM_OK;
 }
 

@@ -20,7 +20,7 @@ struct entry {
 
 struct ddpm_plan_cache {
     char stem[PATH_BYTES]; /* of all paths: folder/cuda-<hash> */
-    char path[PATH_BYTES + 8], lock_path[PATH_BYTES + 16];
+    char path[PATH_BYTES + 8], lock_path[PATH_BYTES + 16], trial_path[PATH_BYTES + 8];
     char identity[LINE_BYTES];
     int lock; /* file descriptor, -1: none */
     struct entry *entries;
@@ -147,6 +147,52 @@ static bool write_file(const struct ddpm_plan_cache *cache)
     return commit(&draft, good);
 }
 
+/* ---- plans that crash ---- */
+
+static void name_crash(const char *key, const char *name, char entry[DDPM_PLAN_TEXT_BYTES])
+{
+    snprintf(entry, DDPM_PLAN_TEXT_BYTES, "crashed %016llx %s",
+             (unsigned long long)hash_bytes(key, strlen(key)), name);
+}
+
+void ddpm_plan_cache_begin_trial(struct ddpm_plan_cache *cache, const char *key, const char *name)
+{
+    FILE *file = fopen(cache->trial_path, "w");
+    if (!file)
+        return;
+    fprintf(file, "%s\t%s\n", key, name);
+    fclose(file);
+}
+
+void ddpm_plan_cache_end_trial(struct ddpm_plan_cache *cache)
+{
+    (void)remove(cache->trial_path);
+}
+
+bool ddpm_plan_cache_crashed(const struct ddpm_plan_cache *cache, const char *key, const char *name)
+{
+    char entry[DDPM_PLAN_TEXT_BYTES];
+    name_crash(key, name, entry);
+    return find(cache, entry) != NULL;
+}
+
+/* Keep what the trial of a process was that has ended within it. */
+static void take_over_trial(struct ddpm_plan_cache *cache)
+{
+    char line[LINE_BYTES], entry[DDPM_PLAN_TEXT_BYTES];
+    FILE *file = fopen(cache->trial_path, "r");
+    if (!file)
+        return;
+    char *tab = fgets(line, sizeof line, file) ? strchr(line, '\t') : NULL;
+    fclose(file);
+    if (tab) {
+        *tab = tab[1 + strcspn(tab + 1, "\n")] = '\0';
+        name_crash(line, tab + 1, entry);
+        (void)ddpm_plan_cache_put(cache, entry, "1");
+    }
+    ddpm_plan_cache_end_trial(cache);
+}
+
 void ddpm_plan_cache_open(const char *identity, struct ddpm_plan_cache **out)
 {
     char folder[PATH_BYTES];
@@ -162,6 +208,7 @@ void ddpm_plan_cache_open(const char *identity, struct ddpm_plan_cache **out)
              (unsigned long long)hash_bytes(cache->identity, strlen(cache->identity)));
     snprintf(cache->path, sizeof cache->path, "%s.plans", cache->stem);
     snprintf(cache->lock_path, sizeof cache->lock_path, "%s.lock", cache->path);
+    snprintf(cache->trial_path, sizeof cache->trial_path, "%s.trial", cache->stem);
     /* Whether anything can be kept is asked now: a choice that the next process would not know is
      * not worth measuring. */
     cache->lock = open(cache->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -185,9 +232,12 @@ void ddpm_plan_cache_close(struct ddpm_plan_cache **cache)
 
 void ddpm_plan_cache_lock(struct ddpm_plan_cache *cache)
 {
-    while (flock(cache->lock, LOCK_EX) != 0 && errno == EINTR)
+    int locked;
+    while ((locked = flock(cache->lock, LOCK_EX)) != 0 && errno == EINTR)
         ;
     read_file(cache);
+    if (locked == 0) /* or it may be the trial of a process that lives */
+        take_over_trial(cache);
 }
 
 void ddpm_plan_cache_unlock(struct ddpm_plan_cache *cache)

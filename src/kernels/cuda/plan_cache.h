@@ -38,6 +38,14 @@ const char *ddpm_plan_cache_get(const struct ddpm_plan_cache *cache, const char 
  * written: the value is then known to this process alone. */
 bool ddpm_plan_cache_put(struct ddpm_plan_cache *cache, const char *key, const char *value);
 
+/* Around everything that cuDNN does with a plan for the first time in a process, while the cache is
+ * locked. Where the process ends in between (it crashed, or was killed because it hung) the next
+ * one that locks the cache finds that out, and knows the plan from then on as one that crashed. */
+void ddpm_plan_cache_begin_trial(struct ddpm_plan_cache *cache, const char *key, const char *name);
+void ddpm_plan_cache_end_trial(struct ddpm_plan_cache *cache);
+bool ddpm_plan_cache_crashed(const struct ddpm_plan_cache *cache, const char *key,
+                             const char *name);
+
 /* The plan kept for a key whose value is `value`, or NULL; free() it. */
 char *ddpm_plan_cache_read_plan(const struct ddpm_plan_cache *cache, const char *key,
                                 const char *value, size_t *bytes);

@@ -20,6 +20,7 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/device.cu
     ${CMAKE_CURRENT_LIST_DIR}/diffusion.cu
     ${CMAKE_CURRENT_LIST_DIR}/elementwise.cu
+    ${CMAKE_CURRENT_LIST_DIR}/failed.cu
     ${CMAKE_CURRENT_LIST_DIR}/group_norm.cu
     ${CMAKE_CURRENT_LIST_DIR}/group_norm_backward.cu
     ${CMAKE_CURRENT_LIST_DIR}/loss.cu
@@ -28,4 +29,5 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/optimizer.cu
     ${CMAKE_CURRENT_LIST_DIR}/resample.cu
     ${CMAKE_CURRENT_LIST_DIR}/threshold.cu
+    ${CMAKE_CURRENT_LIST_DIR}/trial.cu
     ${CMAKE_CURRENT_LIST_DIR}/variance.cu)

@@ -1,9 +1,10 @@
 /* A stand-in for cuDNN on the emulated device: as much of its graph interface as src/kernels/cuda/
  * cudnn.c uses, computed by plain loops over the strides that the tensors state.
  *
- * Its heuristics propose three engines: one that says it is not deterministic and must not be
- * taken, one whose results are wrong and must be found out, and a right one, which says of graphs
- * of several operations that it compiles. Executing waits for nothing and cannot be recorded.
+ * Its heuristics propose four engines: one that says it is not deterministic and must not be
+ * taken, one whose results are wrong and must be found out, and two right ones. Of graphs of
+ * several operations the engines say that they compile; the last is only proposed for single ones,
+ * and takes its time. Executing waits for nothing and cannot be recorded.
  *
  * The text of a plan names a configuration that this process remembers. */
 #include <stdbool.h>
@@ -11,11 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cudnn.h>
 
 enum { MAX_ATTRIBUTES = 16, MAX_PACK = 8, MAX_REMEMBERED = 256, WORKSPACE = 512 };
-enum { ENGINE_NONDETERMINISTIC, ENGINE_WRONG, ENGINE_RIGHT, ENGINES };
+enum { ENGINE_NONDETERMINISTIC, ENGINE_WRONG, ENGINE_RIGHT, ENGINE_SECOND, ENGINES };
 
 struct attribute {
     cudnnBackendAttributeName_t name;
@@ -38,6 +40,8 @@ struct descriptor {
 
 /* For tests: how many plans were compiled, and how many came from texts; are texts refused, or do
  * their plans not run? */
+EXPORT int fake_cudnn_right_runs, fake_cudnn_second_right_runs; /* of the two right engines */
+EXPORT int fake_cudnn_crashes;                                  /* does the first of them? */
 EXPORT int fake_cudnn_compiled, fake_cudnn_loaded, fake_cudnn_refuses, fake_cudnn_stalls;
 
 static struct descriptor *remembered[MAX_REMEMBERED]; /* configurations */
@@ -242,6 +246,8 @@ EXPORT cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const des
         for (; *count < ENGINES && *count < room; ++*count) {
             struct descriptor *config = ((struct descriptor **)values)[*count];
             config->graph = child(d, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, 0);
+            if (*count == ENGINE_SECOND && op_count(config->graph) > 1)
+                break;
             config->engine = (int)*count;
         }
         return CUDNN_STATUS_SUCCESS;
@@ -439,6 +445,12 @@ EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescr
         (fake_cudnn_stalls && find(plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)))
         return CUDNN_STATUS_BAD_PARAM;
     memset(workspace, 0xff, WORKSPACE);
+    if (config->engine == ENGINE_RIGHT && fake_cudnn_crashes)
+        abort();
+    fake_cudnn_right_runs += config->engine == ENGINE_RIGHT;
+    fake_cudnn_second_right_runs += config->engine == ENGINE_SECOND;
+    if (config->engine == ENGINE_SECOND)
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     for (int64_t i = 0; i < op_count(config->graph); ++i) {
         const struct descriptor *op = child(config->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, i);
         if (op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR)

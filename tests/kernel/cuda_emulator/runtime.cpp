@@ -49,6 +49,18 @@ static void run_late_until(emulator_stream *stream, size_t until)
     stream->late.erase(stream->late.begin(), stream->late.begin() + (ptrdiff_t)count);
 }
 
+/* For tests: the kernel that fails, counted from here (1: the next; 0: none), and captures that end
+ * in an error. A kernel that failed is reported by all that waits or launches, until a test sets
+ * emulator_lost to 0. */
+#define EXPORT extern "C" __attribute__((visibility("default")))
+EXPORT int emulator_fails_in, emulator_lost, emulator_refuses_capture;
+int emulator_fails_in, emulator_lost, emulator_refuses_capture;
+
+static cudaError_t lost(void)
+{
+    return emulator_lost ? cudaErrorIllegalAddress : cudaSuccess;
+}
+
 static void run_late(emulator_stream *stream)
 {
     run_late_until(stream, stream->begun);
@@ -80,9 +92,17 @@ static cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work
 cudaError_t emulator_launch(const struct cudaLaunchConfig_t *config, std::function<void()> kernel)
 {
     struct cudaLaunchConfig_t copy = *config;
-    return submit(config->stream, [copy, kernel] {
+    const char *blocking = getenv("CUDA_LAUNCH_BLOCKING");
+    if (emulator_lost)
+        return lost();
+    cudaError_t error = submit(config->stream, [copy, kernel] {
+        if (emulator_fails_in > 0 && --emulator_fails_in == 0)
+            emulator_lost = 1;
+        if (emulator_lost)
+            return cudaSuccess;
         return emulator_run_grid(&copy, kernel) ? cudaSuccess : cudaErrorInvalidValue;
     });
+    return blocking && !strcmp(blocking, "1") && emulator_lost ? lost() : error;
 }
 
 cudaError_t cudaGetDeviceCount(int *count)
@@ -183,6 +203,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
         memcpy(to, from, bytes);
         return cudaSuccess;
     };
+    if (emulator_lost)
+        return lost();
     if (kind != cudaMemcpyDeviceToHost || !stream || stream == captured)
         return submit(stream, work);
     add_late(stream, work);
@@ -230,7 +252,12 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     if (captured && stream == captured)
         return cudaErrorInvalidValue;
     run_late(stream);
-    return cudaSuccess;
+    return lost();
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t)
+{
+    return lost();
 }
 
 /* A stream that waits for a captured one is captured too. */
@@ -270,7 +297,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
         return cudaErrorInvalidValue;
     }
     capture = NULL;
-    return cudaSuccess;
+    if (!emulator_refuses_capture)
+        return cudaSuccess;
+    delete *out;
+    *out = NULL;
+    return cudaErrorStreamCaptureInvalidated;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
@@ -318,7 +349,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (event->stream)
         run_late_until(event->stream, event->stream->lazy ? event->begun : event->stream->begun);
-    return cudaSuccess;
+    return lost();
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned)

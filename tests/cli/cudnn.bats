@@ -1,0 +1,25 @@
+# A run through cuDNN's rows on the emulated CUDA device, with the stand-in for cuDNN, which cannot be recorded.
+load "$DDPM_SUPPORT"
+
+setup() {
+    [ -n "$EMULATED" ] || skip "no emulated device"
+    cd "$BATS_TEST_TMPDIR"
+    export DDPM_CUDA_PLUGIN=$EMULATED DDPM_CUDNN=$FAKE_CUDNN DDPM_CUDA_CONV=cudnn DDPM_CUDA_GRAPH=off
+}
+
+train() {
+    "$DDPM" train --data pictures --out "$1" --steps "$2" --device cuda --network OneResUNet --dim 8 --dim-mults 1 \
+        --image-size 8 --batch-size 2 --precision bf16 --sample-every 0 "${@:3}"
+}
+
+@test "cuDNN serves every convolution, and a stopped run goes on bit for bit" {
+    "$DDPM" synth --out pictures --count 8 --size 8
+    DDPM_LOG=debug run train straight 2
+    succeeds
+    says "cuDNN served 33 of 33 kinds of convolution" "cuDNN's fused2_2=7: right" "cuDNN's weight2_2=7: right"
+    train stopped 1
+    [[ "$(train stopped 2 --resume 2>&1)" != *served* ]]
+    for file in model ema optimizer; do
+        cmp straight/checkpoints/latest/$file.safetensors stopped/checkpoints/latest/$file.safetensors
+    done
+}

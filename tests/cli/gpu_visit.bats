@@ -1,0 +1,117 @@
+# scripts/gpu-visit.sh with stand-ins for all that it runs: a driver's tools, PyTorch, and programs of ours, of which
+# one hangs, one crashes, one skips itself and one is only right when launches are waited for.
+load "$DDPM_SUPPORT"
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    script=$BATS_TEST_DIRNAME/../../scripts/gpu-visit.sh
+    mkdir -p bin visit/bin visit/lib
+    stand_in bin/nvidia-smi 'case "$*" in
+        *lms*) while :; do echo "98, 700"; sleep 0.05; done ;;
+        *name*) echo "A GPU, 9.0, 580, 80000 MiB" ;;
+    esac'
+    stand_in bin/compute-sanitizer 'echo "memcheck: Invalid read"; exit 1'
+    stand_in bin/ncu 'echo profiled'
+    stand_in visit/bin/libddpm_cuda.so ''
+    for name in cuda_device golden_networks golden_training golden_diffusion library_late; do
+        stand_in "visit/bin/test_$name" 'exit 0'
+    done
+    stand_in visit/bin/test_library_copies 'exit 77'
+    stand_in visit/bin/test_kernel 'case "$*" in
+        *"bf16 --op conv2d_backward_data"*) sleep 30 ;;
+        *"bf16 --op add"*) kill -SEGV $$ ;;
+        *"fp32 --op conv2d") [ -n "${CUDA_LAUNCH_BLOCKING:-}" ] || exit 1 ;;
+    esac'
+    stand_in visit/bin/ddpm 'verb=$1
+    while [ $# -gt 0 ]; do
+        case $1 in --out) out=$2 ;; esac
+        shift
+    done
+    case $verb in
+        --version) echo "ddpm 9" ;;
+        bench) printf "{\n  \"step_seconds\": ${STEP:-0.010},\n  \"step_flops\": 4e12\n}\n" ;;
+        sample) echo "drew 2 pictures in 1.5 s: 0 black; by a sampler" ;;
+        train)
+            mkdir -p "$out/checkpoints/latest"
+            printf "step,loss,seconds\n1,1,0.5\n2,1,0.51\n3,1,0.52\n" >"$out/log.csv"
+            for file in model ema optimizer; do echo same >"$out/checkpoints/latest/$file.safetensors"; done
+            echo "cuDNN served 7 of 9 kinds of convolution" ;;
+    esac'
+    export PATH=$BATS_TEST_TMPDIR/bin:$PATH PYTHON=no-such-python
+}
+
+# stand_in FILE TEXT
+stand_in() {
+    printf '#!/bin/bash\n%s\n' "$2" >"$1"
+    chmod +x "$1"
+}
+
+# visit FORM [OPTION…]
+visit() {
+    run "$script" "$1" --small --folder "$PWD/visit" --out "$PWD/out" --jobs 16 "${@:2}"
+}
+
+@test "the first command: what hangs, crashes or skips itself is named, and the rest is done" {
+    visit first --patience 1
+    [ "$status" -eq 1 ]
+    says "A GPU, 9.0" "kernel-conv2d_backward_data-bf16-own: FAILED: not done in 1 s" \
+        "kernel-add-bf16: FAILED: ended by signal 11" "kernel-conv2d-fp32-own: FAILED: 1" \
+        "library-copies: FAILED: skipped itself" "convolutions in cuDNN | cuDNN served 7 of 9" \
+        "| training step, batch 4 | 10.00 ms, 400 TFLOP/s | ≤ 12 ms | reached |" "PyTorch, eager | not measured" \
+        "3 steps with checkpoints | 10.00 ms a step" "GPU busy meanwhile | 98 %, 700 MiB"
+    grep -q "kernel-conv2d-fp32-own-blocking"$'\t'"passed" out/steps.tsv
+    grep -q "kernel-conv2d-fp32-own-memcheck"$'\t'"FAILED" out/steps.tsv
+    [ "$(wc -c <<<"$output")" -le 13000 ]
+    tar -tzf out/visit.tar.gz | grep -q table.md
+}
+
+@test "the first command without a fault" {
+    stand_in visit/bin/test_kernel 'exit 0'
+    stand_in visit/bin/test_library_copies 'exit 0'
+    visit first
+    succeeds
+    says "| tests | " "passed, 0 failed, 0 skipped | none fails | reached |"
+}
+
+@test "a convolution that did not run in cuDNN fails the check" {
+    stand_in visit/bin/test_kernel 'exit 0'
+    stand_in visit/bin/test_library_copies 'exit 0'
+    sed -i 's/cuDNN served 7/cuDNN served 0/' visit/bin/ddpm
+    visit first
+    [ "$status" -eq 1 ]
+    says "served-by-cudnn-bf16: FAILED: 1"
+}
+
+@test "the second command and the long run" {
+    visit second
+    says "2 pictures, all 30 steps | 1.5 s | ≤ 3.5 s | reached" "batch 8 | 10.00 ms" "4 steps with checkpoints"
+    stand_in bin/compute-sanitizer 'exit 0'
+    visit second
+    succeeds
+    visit run
+    succeeds
+    says "5 steps with checkpoints | 10.00 ms a step"
+    STEP=0.015 visit run
+    says "not run: a step takes too long for one command"
+}
+
+@test "no time, no programs" {
+    visit first --limit 0
+    [ "$status" -eq 1 ]
+    says "NOT RUN: no time was left" "not run for want of time: "
+    rm visit/bin/*
+    mkdir visit/libraries
+    touch visit/libraries/ddpm.cmake
+    stand_in bin/cmake 'exit 1'
+    visit run
+    [ "$status" -eq 1 ]
+    says "what was packed does not load; building" "load-built: FAILED"
+}
+
+@test "wrong usage" {
+    for wrong in "" third "first --color" "first --out"; do
+        # shellcheck disable=SC2086 # words
+        run "$script" $wrong
+        [ "$status" -eq 2 ]
+    done
+}
