@@ -2,25 +2,27 @@
 # plug-in have their own install rules. No installed file contains the prefix, so the tree can be moved.
 include(CMakePackageConfigHelpers)
 
-install(DIRECTORY include/ddpm DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY include/ddpm DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
+        FILES_MATCHING PATTERN "*.h")
 foreach(kind shared static)
   install(TARGETS ddpm_${kind} EXPORT ddpm-${kind}
-          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
-          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT development
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development
           INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-  install(EXPORT ddpm-${kind} NAMESPACE ddpm:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ddpm)
+  install(EXPORT ddpm-${kind} NAMESPACE ddpm:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ddpm
+          COMPONENT development)
 endforeach()
 
-# What a statically linked program needs in addition: pkg-config modules by name, the rest as linker options. For CMake,
-# the calls that define the imported targets named in the static library's export.
+# What a statically linked program needs besides: linker options, since a pkg-config module named here would have to be
+# installed for the shared library too; for CMake, the calls that define the imported targets named in the static
+# library's export.
 ddpm_outside_libraries(outside)
-set(pc_modules "")
 set(pc_libraries "")
 set(package_lookups "")
 foreach(library ${outside})
   if(library MATCHES "^PkgConfig::(.*)$")
     set(prefix ${CMAKE_MATCH_1})
-    list(APPEND pc_modules ${${prefix}_MODULE_NAME})
+    list(APPEND pc_libraries ${${prefix}_LDFLAGS})
     string(APPEND package_lookups "  ddpm_look_up_module(${prefix} ${${prefix}_MODULE_NAME})\n")
   elseif(library STREQUAL "Threads::Threads")
     list(APPEND pc_libraries ${CMAKE_THREAD_LIBS_INIT})
@@ -29,9 +31,7 @@ foreach(library ${outside})
     list(APPEND pc_libraries -l${library})
   endif()
 endforeach()
-list(REMOVE_DUPLICATES pc_modules)
 list(REMOVE_DUPLICATES pc_libraries)
-list(JOIN pc_modules ", " DDPM_PC_MODULES)
 list(JOIN pc_libraries " " DDPM_PC_LIBRARIES)
 set(DDPM_PACKAGE_LOOKUPS "${package_lookups}")
 set(package_targets ${outside})
@@ -39,11 +39,16 @@ list(FILTER package_targets INCLUDE REGEX "::")
 list(JOIN package_targets " " DDPM_PACKAGE_TARGETS)
 file(RELATIVE_PATH DDPM_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 
+# A program finds the library where it was when the program was linked, unless the loader looks there anyway.
+set(DDPM_PC_RPATH "-Wl,-rpath,\${libdir} ")
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+  set(DDPM_PC_RPATH "")
+endif()
 configure_file(cmake/ddpm.pc.in ddpm.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/ddpm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${PROJECT_BINARY_DIR}/ddpm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
 
 configure_package_config_file(cmake/ddpm-config.cmake.in ddpm-config.cmake
                               INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ddpm)
 write_basic_package_version_file(ddpm-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/ddpm-config.cmake ${PROJECT_BINARY_DIR}/ddpm-config-version.cmake
-        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ddpm)
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ddpm COMPONENT development)

@@ -16,7 +16,8 @@ rm -rf "$work"
 mkdir -p "$work"
 "${CMAKE:-cmake}" --install "$build" --prefix "$prefix" >"$work/install.log"
 for file in include/ddpm/ddpm.h "$libdir/libddpm.so" "$libdir/libddpm.a" "$libdir/pkgconfig/ddpm.pc" \
-    "$libdir/cmake/ddpm/ddpm-config.cmake" bin/ddpm; do
+    "$libdir/cmake/ddpm/ddpm-config.cmake" bin/ddpm share/man/man1/ddpm.1 share/man/man1/ddpm-train.1 \
+    share/bash-completion/completions/ddpm share/fish/vendor_completions.d/ddpm.fish; do
     [ -e "$prefix/$file" ] || fail "$file was not installed"
 done
 if grep -rlF "$source" "$prefix/$libdir/pkgconfig" "$prefix/$libdir/cmake"; then
@@ -35,6 +36,12 @@ readelf -d "$prefix/$libdir/libddpm.so" | grep -q 'SONAME.*libddpm\.so\.[0-9]' |
 # Moved elsewhere, everything must still be found: nothing may hold the prefix.
 mv "$prefix" "$work/moved"
 prefix=$work/moved
+if command -v pkg-config >/dev/null; then # no other development package may be wanted for the shared library
+    found=$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR=$prefix/$libdir/pkgconfig pkg-config --cflags --libs ddpm) ||
+        fail "pkg-config wants more than ddpm.pc"
+    [[ $found == *-Wl,-rpath,* ]] || fail "programs would not find the library: $found"
+fi
+readelf -d "$prefix/bin/ddpm" | grep -q "R.*PATH.*\$ORIGIN/../$libdir" || fail "ddpm does not look beside itself"
 flags=""
 [ "${DDPM_SANITIZE:-OFF}" = ON ] && flags="-fsanitize=address,undefined"
 

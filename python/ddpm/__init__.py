@@ -1,0 +1,294 @@
+"""Train denoising diffusion models and draw from them, with NumPy arrays.
+
+The work is done by libddpm, which is looked for in $DDPM_LIBRARY, beside this file, and where the system looks.
+
+    import ddpm
+    trainer = ddpm.Trainer({"image-size": 32, "dim": 16, "batch-size": 8}, data="pictures")
+    for step in range(1000):
+        result = trainer.step()
+    trainer.save("runs/first")
+    with ddpm.Network.open("runs/first") as network:
+        pictures = network.draw(16, seed=7)     # uint8 [16, height, width, channels]
+
+Options are those of `ddpm train`, by the same names. Whatever the library refuses is raised as ddpm.Error with its
+text. Objects are freed by close(), at the end of a `with` block, or when they are collected.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint64, c_void_p
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Error", "Network", "StepResult", "Trainer", "version"]
+
+Options = Mapping[str, Union[str, int, float, bool]]
+PathLike = Union[str, "os.PathLike[str]"]
+Self = TypeVar("Self", bound="_Handle")
+_SONAME = "libddpm.so.0.2"
+
+
+class Error(RuntimeError):
+    """What the library refused or failed at. `status` is the number of a ddpm_status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class StepResult(NamedTuple):
+    """The numbers of one step; see ddpm_step_result."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    lr: float
+
+
+class _PictureFormat(ctypes.Structure):
+    _fields_ = [("height", c_int64), ("width", c_int64), ("channels", c_int64), ("out_channels", c_int64),
+                ("type", c_int), ("bytes", c_uint64), ("timesteps", c_int64), ("multiple", c_int64),
+                ("reserved", c_int64 * 4)]
+
+
+class _StepResult(ctypes.Structure):
+    _fields_ = [("step", c_int64), ("loss", c_double), ("grad_norm", c_double), ("lr", c_double),
+                ("data_wait", c_double), ("reserved", c_double * 4)]
+
+
+class _StepInput(ctypes.Structure):
+    _fields_ = [("size", c_size_t), ("pictures", c_void_p), ("picture_count", c_size_t),
+                ("timesteps", c_void_p), ("timestep_count", c_size_t), ("noise", c_void_p),
+                ("noise_count", c_size_t), ("sigmas", c_void_p), ("sigma_count", c_size_t)]
+
+
+class _ForwardInput(ctypes.Structure):
+    _fields_ = [("size", c_size_t), ("x", c_void_p), ("x_count", c_size_t), ("timesteps", c_void_p),
+                ("times", c_void_p), ("time_count", c_size_t), ("batch", c_int64), ("height", c_int64),
+                ("width", c_int64)]
+
+
+class _SampleOptions(ctypes.Structure):
+    _fields_ = [("size", c_size_t), ("count", c_int64), ("batch", c_int64), ("height", c_int64),
+                ("width", c_int64), ("seed", c_uint64), ("first", c_int64), ("weights", c_int), ("clip", c_int),
+                ("every", c_int64), ("callback", c_void_p), ("user", c_void_p), ("sampler", c_char_p),
+                ("steps", c_int64), ("spacing", c_char_p), ("eta", c_double), ("order", c_int),
+                ("churn", c_double), ("churn_min", c_double), ("churn_max", c_double), ("churn_noise", c_double),
+                ("threshold", c_double), ("from_", c_void_p), ("from_count", c_size_t), ("strength", c_double),
+                ("mask", c_void_p), ("mask_count", c_size_t), ("resample", c_int64), ("jump", c_int64)]
+
+
+def _load() -> ctypes.CDLL:
+    named = os.environ.get("DDPM_LIBRARY")
+    beside = Path(__file__).with_name(_SONAME)
+    library = ctypes.CDLL(named or (str(beside) if beside.exists() else _SONAME))
+    handles = {"config_create": [c_void_p], "config_set": [c_void_p, c_char_p, c_char_p],
+               "network_create": [c_void_p, c_void_p], "network_open": [c_char_p, c_void_p, c_int, c_void_p],
+               "network_picture_format": [c_void_p, c_void_p],
+               "network_forward": [c_void_p, c_int, c_void_p, c_void_p, c_size_t],
+               "network_save": [c_void_p, c_int, c_char_p], "sample": [c_void_p, c_void_p, c_void_p, c_size_t],
+               "data_open": [c_void_p, c_void_p], "data_split": [c_void_p, c_void_p, c_char_p],
+               "data_measure": [c_void_p, c_void_p],
+               "trainer_create": [c_void_p, c_void_p, c_void_p, c_void_p], "trainer_step": [c_void_p, c_void_p],
+               "trainer_step_given": [c_void_p, c_void_p, c_void_p], "trainer_save": [c_void_p, c_char_p],
+               "trainer_resume": [c_void_p, c_char_p]}
+    for name, arguments in handles.items():
+        function = getattr(library, "ddpm_" + name)
+        function.argtypes, function.restype = arguments, c_int
+    for name in ("config_destroy", "network_destroy", "data_close", "trainer_destroy"):
+        function = getattr(library, "ddpm_" + name)
+        function.argtypes, function.restype = [c_void_p], None
+    for name in ("error_message", "version"):
+        function = getattr(library, "ddpm_" + name)
+        function.argtypes, function.restype = [], c_char_p
+    return library
+
+
+_library = _load()
+
+
+def version() -> str:
+    """The library's version, "0.2.0"."""
+    text: bytes = _library.ddpm_version()
+    return text.decode()
+
+
+def _call(name: str, *arguments: Any) -> None:
+    status = getattr(_library, "ddpm_" + name)(*arguments)
+    if status != 0:
+        raise Error(status, _library.ddpm_error_message().decode())
+
+
+def _floats(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+class _Handle:
+    """An object of the library that is freed once."""
+
+    _destroy = ""
+
+    def __init__(self) -> None:
+        self._pointer = c_void_p()
+
+    def _open(self) -> c_void_p:
+        if not self._pointer:
+            raise ValueError(f"this {type(self).__name__} is closed")
+        return self._pointer
+
+    def close(self) -> None:
+        """Free it. Later calls do nothing."""
+        if self._pointer:
+            getattr(_library, "ddpm_" + self._destroy)(byref(self._pointer))
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_pointer", None):
+            self.close()
+
+
+class _Config(_Handle):
+    _destroy = "config_destroy"
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        _call("config_create", byref(self._pointer))
+        for name, value in sorted(options.items(), key=lambda item: item[0] != "recipe"):  # a recipe first
+            text = ("on" if value else "off") if isinstance(value, bool) else str(value)
+            _call("config_set", self._pointer, name.encode(), text.encode())
+
+
+class Network(_Handle):
+    """A network with its weights, new from options, or by open() from a run, a checkpoint or a file."""
+
+    _destroy = "network_destroy"
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        with _Config(options) as config:
+            _call("network_create", config._pointer, byref(self._pointer))
+
+    @classmethod
+    def open(cls, path: PathLike, ema: bool = True, options: Optional[Options] = None) -> "Network":
+        """Open what `ddpm train` or Trainer.save() wrote; a bare .safetensors file needs options."""
+        network = cls.__new__(cls)
+        _Handle.__init__(network)
+        with _Config(options or {}) as config:
+            _call("network_open", os.fsencode(path), config._pointer if options else None, int(ema),
+                  byref(network._pointer))
+        return network
+
+    def _format(self) -> _PictureFormat:
+        out = _PictureFormat()
+        _call("network_picture_format", self._open(), byref(out))
+        return out
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Height, width and channels of the pictures."""
+        out = self._format()
+        return out.height, out.width, out.channels
+
+    def draw(self, count: int, seed: int = 0, *, first: int = 0, ema: bool = True, sampler: Optional[str] = None,
+             steps: int = 0, height: int = 0, width: int = 0, batch: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw `count` pictures, uint8 [count, height, width, channels]. The same seed and number give the same."""
+        own = self._format()
+        options = _SampleOptions(count=count, batch=batch, height=height, width=width, seed=seed, first=first,
+                                 weights=int(ema), clip=-1, sampler=sampler.encode() if sampler else None,
+                                 steps=steps)
+        options.size = ctypes.sizeof(options)
+        pictures = np.empty((max(count, 0), height or own.height, width or own.width, own.channels), np.uint8)
+        _call("sample", self._open(), byref(options), pictures.ctypes.data, pictures.nbytes)
+        return pictures
+
+    def predict(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:
+        """The network alone: x [batch, channels, height, width] at `times` [batch]; float32 of the same form."""
+        values, at = _floats(x), _floats(times)
+        if values.ndim != 4 or at.shape != values.shape[:1]:
+            raise ValueError(f"got x {values.shape} and times {at.shape}, want [B, C, H, W] and [B]")
+        batch, _, height, width = values.shape
+        given = _ForwardInput(x=values.ctypes.data, x_count=values.size, times=at.ctypes.data, time_count=at.size,
+                              batch=batch, height=height, width=width)
+        given.size = ctypes.sizeof(given)
+        out = np.empty((batch, self._format().out_channels, height, width), np.float32)
+        _call("network_forward", self._open(), int(ema), byref(given), out.ctypes.data, out.size)
+        return out
+
+    def save(self, path: PathLike, ema: bool = True) -> None:
+        """Write the weights as .safetensors."""
+        _call("network_save", self._open(), int(ema), os.fsencode(path))
+
+
+class _Data(_Handle):
+    _destroy = "data_close"
+
+
+class Trainer(_Handle):
+    """Trains `network`, on the pictures of a folder or packed file, or on arrays that are handed over."""
+
+    _destroy = "trainer_destroy"
+
+    def __init__(self, options: Options, data: Optional[PathLike] = None) -> None:
+        super().__init__()
+        self._data = _Data()
+        given = dict(options)
+        if data is not None:
+            given["data"] = os.fspath(data)
+        with _Config(given) as config:
+            if data is not None:
+                _call("data_open", config._pointer, byref(self._data._pointer))
+                _call("data_split", self._data._pointer, config._pointer, None)
+                _call("data_measure", self._data._pointer, config._pointer)
+            self.network = Network.__new__(Network)
+            _Handle.__init__(self.network)
+            _call("network_create", config._pointer, byref(self.network._pointer))
+            _call("trainer_create", self.network._pointer, config._pointer, self._data._pointer,
+                  byref(self._pointer))
+
+    def close(self) -> None:
+        super().close()
+        for part in (getattr(self, "network", None), self._data):
+            if part is not None:
+                part.close()
+
+    def step(self) -> StepResult:
+        """One optimizer step on pictures of `data`."""
+        out = _StepResult()
+        _call("trainer_step", self._open(), byref(out))
+        return StepResult(out.step, out.loss, out.grad_norm, out.lr)
+
+    def step_on(self, pictures: npt.ArrayLike, times: npt.ArrayLike, noise: npt.ArrayLike) -> StepResult:
+        """One step on arrays: pictures and noise [B, C, H, W], whole timesteps [B] (or t and sigma of flow and
+        edm, as floats). B is accumulate times batch-size."""
+        x, eps, at = _floats(pictures), _floats(noise), np.ascontiguousarray(times)
+        given = _StepInput(pictures=x.ctypes.data, picture_count=x.size, noise=eps.ctypes.data,
+                           noise_count=eps.size)
+        if at.dtype.kind in "iu":
+            at = at.astype(np.int64)
+            given.timesteps, given.timestep_count = at.ctypes.data, at.size
+        else:
+            at = at.astype(np.float64)
+            given.sigmas, given.sigma_count = at.ctypes.data, at.size
+        given.size = ctypes.sizeof(given)
+        out = _StepResult()
+        _call("trainer_step_given", self._open(), byref(given), byref(out))
+        return StepResult(out.step, out.loss, out.grad_norm, out.lr)
+
+    def save(self, run: PathLike) -> None:
+        """Write a checkpoint into the run's folder, which `ddpm` takes too."""
+        _call("trainer_save", self._open(), os.fsencode(run))
+
+    def resume(self, path: PathLike) -> None:
+        """Go on from a run's newest checkpoint, or from the given one."""
+        _call("trainer_resume", self._open(), os.fsencode(path))
