@@ -276,6 +276,19 @@ static void calls_go_aside(void **unused)
     b->release(device, numbers);
 }
 
+/* DDPM_CUDA_ASIDE=off: the same calls in one stream. */
+static void calls_stay_in_turn(void **unused)
+{
+    struct ddpm_device *usual = device;
+    const struct ddpm_device_options options = {0};
+    assert_int_equal(setenv("DDPM_CUDA_ASIDE", "off", 1), 0);
+    assert_int_equal(ddpm_device_open("cuda", &options, &device), DDPM_OK);
+    assert_int_equal(unsetenv("DDPM_CUDA_ASIDE"), 0);
+    calls_go_aside(unused);
+    ddpm_device_close(&device);
+    device = usual;
+}
+
 static void a_recording_ends_joined(void **unused)
 {
     (void)unused;
@@ -351,6 +364,7 @@ int main(void)
         cmocka_unit_test(an_allocation_gets_the_room_of_a_snapshot),
         cmocka_unit_test(recordings_play_again),
         cmocka_unit_test(calls_go_aside),
+        cmocka_unit_test(calls_stay_in_turn),
         cmocka_unit_test(a_recording_ends_joined),
         cmocka_unit_test(the_same_bits_twice),
     };

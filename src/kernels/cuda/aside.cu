@@ -1,7 +1,9 @@
 /* Calls that run beside the others, in a stream of their own: gradients of weights, which nobody
  * waits for before the step's end, multiply while norms and depthwise convolutions wait for memory.
  * The stream of all other calls has the higher priority. Captured streams make branches of the
- * graph. */
+ * graph. DDPM_CUDA_ASIDE=off leaves them in the one stream, to see what it is worth. */
+#include <stdlib.h>
+
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/device.cuh"
 
@@ -15,6 +17,9 @@ ddpm_status ddpm_cuda_aside_open(struct ddpm_cuda_device *device)
     int least = 0, greatest = 0;
     DDPM_CUDA_TRY(cudaDeviceGetStreamPriorityRange(&least, &greatest));
     DDPM_CUDA_TRY(cudaStreamCreateWithPriority(&device->compute, cudaStreamNonBlocking, greatest));
+    const char *wanted = getenv("DDPM_CUDA_ASIDE");
+    if (wanted && !strcmp(wanted, "off"))
+        return DDPM_OK;
     DDPM_CUDA_TRY(cudaStreamCreateWithPriority(&device->aside, cudaStreamNonBlocking, least));
     DDPM_CUDA_TRY(cudaEventCreateWithFlags(&device->forked, cudaEventDisableTiming));
     for (int i = 0; i < 2; ++i)
@@ -47,6 +52,8 @@ static ddpm_status change_places(struct ddpm_cuda_device *device)
 ddpm_status ddpm_cuda_aside_begin(struct ddpm_device *base)
 {
     struct ddpm_cuda_device *device = own(base);
+    if (!device->aside)
+        return DDPM_OK;
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
     DDPM_CUDA_TRY(cudaEventRecord(device->forked, device->compute));
     DDPM_CUDA_TRY(cudaStreamWaitEvent(device->aside, device->forked, 0));
@@ -56,6 +63,8 @@ ddpm_status ddpm_cuda_aside_begin(struct ddpm_device *base)
 ddpm_status ddpm_cuda_aside_end(struct ddpm_device *base)
 {
     struct ddpm_cuda_device *device = own(base);
+    if (!device->aside)
+        return DDPM_OK;
     cudaError_t error = cudaEventRecord(device->asides[device->aside_count++ % 2], device->compute);
     DDPM_TRY(change_places(device));
     return ddpm_cuda_check(error, "a call beside the others");
@@ -64,7 +73,7 @@ ddpm_status ddpm_cuda_aside_end(struct ddpm_device *base)
 ddpm_status ddpm_cuda_aside_join(struct ddpm_device *base, int behind)
 {
     struct ddpm_cuda_device *device = own(base);
-    if (device->aside_count <= (unsigned)behind)
+    if (!device->aside || device->aside_count <= (unsigned)behind)
         return DDPM_OK;
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
     cudaEvent_t event = device->asides[(device->aside_count - 1 - (unsigned)behind) % 2];
