@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "core/threads.h"
+#include "kernels/backend.h"
 #include "progress.h"
 #include "ranks/launcher.h"
 
@@ -61,6 +62,7 @@ ddpm_status ddpm_processes_begin(struct ddpm_arguments *arguments, ddpm_status p
     if (!processes.ranks)
         return status;
     divide_processors();
+    ddpm_device_take_turn(ddpm_ranks_place(processes.ranks));
     DDPM_TRY(ddpm_ranks_agree(processes.ranks, status, NULL));
     return ddpm_ranks_broadcast(processes.ranks, 0, arguments->seed, sizeof arguments->seed);
 }

@@ -10,7 +10,7 @@
 
 struct ddpm_device_options {
     int threads;       /* 0: all processors */
-    int index;         /* which accelerator */
+    int index;         /* which accelerator; -1 - k: the k-th, counted round and round */
     const char *level; /* CPU level to use ("avx2", …), NULL: best */
     bool direct;       /* compute convolutions directly, without Winograd */
 };
@@ -103,7 +103,9 @@ extern const struct ddpm_backend ddpm_backend_ref;
 extern const struct ddpm_backend ddpm_backend_cpu;
 
 /* Open a device by its name: "cpu", "ref", "cuda", "cuda:1", or "auto" (an accelerator if there is
- * one, else the CPU; logs which). */
+ * one, else the CPU; logs which). "cuda" and "auto" take the first accelerator; after
+ * ddpm_device_take_turn(k) the k-th, counted round and round if there are fewer. */
+void ddpm_device_take_turn(int place);
 ddpm_status ddpm_device_open(const char *name, const struct ddpm_device_options *options,
                              struct ddpm_device **out);
 void ddpm_device_close(struct ddpm_device **device);
@@ -116,7 +118,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in contains no copy of core/; it raises errors and logs through `host`,
  * so that error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 /* Increment this whenever a struct in this file, kernels.h or tensor.h changes. */
-#define DDPM_PLUGIN_ABI 13u
+#define DDPM_PLUGIN_ABI 14u
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

@@ -64,6 +64,13 @@ static void say_without(bool plugin)
     ddpm_log(DDPM_LOG_INFO, "no CUDA %s, using the CPU", plugin ? "device" : "plug-in");
 }
 
+static int turn; /* of this process, among those of its machine */
+
+void ddpm_device_take_turn(int place)
+{
+    turn = place;
+}
+
 static ddpm_status open_auto(const struct ddpm_device_options *options, struct ddpm_device **out)
 {
     const struct ddpm_backend *cuda;
@@ -79,10 +86,11 @@ static ddpm_status open_auto(const struct ddpm_device_options *options, struct d
 ddpm_status ddpm_device_open(const char *name, const struct ddpm_device_options *options,
                              struct ddpm_device **out)
 {
+    struct ddpm_device_options own = *options;
+    own.index = -1 - turn;
     *out = NULL;
     if (!strcmp(name, "auto"))
-        return open_auto(options, out);
-    struct ddpm_device_options own = *options;
+        return open_auto(&own, out);
     size_t length = strcspn(name, ":");
     const struct backend_row *row = find_row(name, length);
     if (!row || (name[length] && strcmp(row->name, "cuda") != 0))

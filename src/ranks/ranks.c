@@ -274,6 +274,14 @@ int ddpm_ranks_here(const struct ddpm_ranks *ranks)
     return here;
 }
 
+int ddpm_ranks_place(const struct ddpm_ranks *ranks)
+{
+    int before = 0;
+    for (int rank = 0; rank < ddpm_ranks_index(ranks); ++rank)
+        before += strcmp(ranks->places[rank].host, ranks->places[ranks->index].host) == 0;
+    return before;
+}
+
 int ddpm_ranks_sharing(const struct ddpm_ranks *ranks)
 {
     int sharing = ranks == NULL;

@@ -49,6 +49,9 @@ int ddpm_ranks_hosts(const struct ddpm_ranks *ranks);
 int ddpm_ranks_here(const struct ddpm_ranks *ranks);
 int ddpm_ranks_sharing(const struct ddpm_ranks *ranks);
 
+/* This one's place among the ranks of its machine, by rank; 0 for NULL. */
+int ddpm_ranks_place(const struct ddpm_ranks *ranks);
+
 /* Seconds that a rank is waited for, from now on. */
 void ddpm_ranks_set_timeout(struct ddpm_ranks *ranks, double timeout);
 

@@ -336,8 +336,12 @@ whole() {
     export DDPM_CUDA_PLUGIN=$EMULATED
     options=("${tiny[@]}" --device cuda --reduce exact --shares 2 --steps 2)
     "$DDPM" train "${options[@]}" --out one
-    together 2 "${options[@]}" --out two
+    # Each rank takes a device of its own.
+    DDPM_EMULATED_DEVICES=2 DDPM_EMULATED_OPENED=$PWD/opened together 2 "${options[@]}" --out two
     same_state one two
+    [ "$(sort -u opened | xargs)" = "0 1" ]
+    run together 2 "${options[@]}" --out three --shard optimizer
+    one_error "option shard: got optimizer on a GPU"
 }
 
 @test "the job for Slurm is queued again and ends as if never stopped" {

@@ -29,7 +29,7 @@ ddpm_status ddpm_cuda_check(cudaError_t error, const char *what)
                       cudaGetErrorName(error), what);
 }
 
-static ddpm_status choose_device(int index)
+static ddpm_status choose_device(int wanted, int *out)
 {
     int count = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
@@ -39,7 +39,9 @@ static ddpm_status choose_device(int index)
     }
     if (count == 0)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "no CUDA device on this machine");
-    if (index < 0 || index >= count)
+    const int index = wanted < 0 ? (-1 - wanted) % count : wanted;
+    *out = index;
+    if (index >= count)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got CUDA device %d, want 0 to %d", index,
                           count - 1);
     DDPM_CUDA_TRY(cudaSetDevice(index));
@@ -92,8 +94,8 @@ static bool is_plain(void)
 ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddpm_device **out)
 {
     *out = NULL;
-    int index = options ? options->index : 0;
-    DDPM_TRY(choose_device(index));
+    int index;
+    DDPM_TRY(choose_device(options ? options->index : 0, &index));
     struct ddpm_cuda_device *device = (struct ddpm_cuda_device *)calloc(1, sizeof *device);
     if (!device)
         return ddpm_raise_memory(sizeof *device, "the CUDA device");

@@ -105,19 +105,38 @@ cudaError_t emulator_launch(const struct cudaLaunchConfig_t *config, std::functi
     return blocking && !strcmp(blocking, "1") && emulator_lost ? lost() : error;
 }
 
+/* DDPM_EMULATED_DEVICES: as many, all alike. */
+static int device_count()
+{
+    const char *count = getenv("DDPM_EMULATED_DEVICES");
+    return count ? atoi(count) : 1;
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
+    *count = device_count();
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int index)
 {
-    return index == 0 ? cudaSuccess : cudaErrorInvalidValue;
+    return index >= 0 && index < device_count() ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int)
+/* DDPM_EMULATED_OPENED: a file that gets a line with the device's number. */
+static void note_opened(int index)
 {
+    const char *path = getenv("DDPM_EMULATED_OPENED");
+    FILE *file = path ? fopen(path, "a") : nullptr;
+    if (!file)
+        return;
+    fprintf(file, "%d\n", index);
+    fclose(file);
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int index)
+{
+    note_opened(index);
     *properties = {};
     snprintf(properties->name, sizeof properties->name, "emulated device");
     properties->major = 8;
