@@ -15,8 +15,9 @@
 
 enum note { GOES_ON, WAITS, STILL_HERE };
 
-static const double eager = 0.02;                   /* seconds of waiting without a nap */
-static const double patience = 1;                   /* … before the others are told */
+static const double eager = 0.02;  /* seconds of waiting without a nap */
+static const double patience = 1;  /* … before the others are told */
+static const double stopped = 0.5; /* between two looks: longer than a busy machine takes */
 static const size_t most_bytes = (size_t)256 << 20; /* of one collective */
 
 static double now(void)
@@ -109,7 +110,7 @@ static ddpm_status give_up(struct ddpm_ranks *ranks)
 static ddpm_status wait_for(struct ddpm_ranks *ranks, int request)
 {
     const double begin = now();
-    double alive = begin;
+    double alive = begin, last = begin;
     bool done = false, told = false;
     for (;;) {
         if (ranks->transport->test(request, &done) != DDPM_OK)
@@ -119,6 +120,10 @@ static ddpm_status wait_for(struct ddpm_ranks *ranks, int request)
         if (done)
             return DDPM_OK;
         const double moment = now();
+        /* This process was stopped itself: the others are not to blame for that time. */
+        if (moment - last > stopped)
+            alive += moment - last;
+        last = moment;
         if (moment - begin < eager) {
             sched_yield();
             continue;
