@@ -28,7 +28,7 @@ setup() {
 @test "a recipe wins over a file, and a run goes on with the one it was begun with" {
     echo '{"trainer_config": {"train_lr": 0.25, "ema_every": 3}}' > own.json
     make_run new pictures 3 --config own.json --recipe fast --warmup 1
-    grep -q '"train_lr": 0.001' new/config.json
+    grep -q '"train_lr": 0.002' new/config.json
     make_run new pictures 4 --resume
     grep -q '"recipe": "fast"' new/config.json
     run "$DDPM" train --resume new --recipe article --steps 5
