@@ -94,7 +94,7 @@ static bool is_plain(void)
 ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddpm_device **out)
 {
     *out = NULL;
-    int index;
+    int index = 0;
     DDPM_TRY(choose_device(options ? options->index : 0, &index));
     struct ddpm_cuda_device *device = (struct ddpm_cuda_device *)calloc(1, sizeof *device);
     if (!device)
