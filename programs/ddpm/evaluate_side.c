@@ -120,19 +120,32 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
                       side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
 }
 
+/* Is picture `i` the grid of a folder that `ddpm sample` has drawn? */
+static bool is_grid(const struct ddpm_side *side, bool own, int64_t i)
+{
+    char room[32];
+    return own && strcmp(ddpm_source_name(side->source, i, room, sizeof room), "grid.png") == 0;
+}
+
+/* Does the side's folder hold more than one picture, all drawn by `ddpm sample`? */
+static ddpm_status look_for_own(const struct ddpm_side *side, bool *own)
+{
+    *own = false;
+    if (ddpm_source_count(side->source) < 2 || !ddpm_path_is_directory(side->path))
+        return DDPM_OK;
+    return ddpm_folder_is_own_output(side->path, own);
+}
+
 ddpm_status ddpm_side_list(struct ddpm_side *side, int64_t *count)
 {
-    bool own = false;
-    char room[32];
+    bool own;
     const int64_t all = ddpm_source_count(side->source);
     *count = 0;
-    if (ddpm_path_is_directory(side->path))
-        DDPM_TRY(ddpm_folder_is_own_output(side->path, &own));
-    own = own && all > 1;
+    DDPM_TRY(look_for_own(side, &own));
     DDPM_TRY(ddpm_new_array((void **)&side->items, (size_t)all, sizeof *side->items,
                             "a list of pictures"));
     for (int64_t i = 0; i < all && (side->most == 0 || *count < side->most); ++i)
-        if (!own || strcmp(ddpm_source_name(side->source, i, room, sizeof room), "grid.png") != 0)
+        if (!is_grid(side, own, i))
             side->items[(*count)++] = i;
     return DDPM_OK;
 }
@@ -154,11 +167,16 @@ ddpm_status ddpm_side_open(struct ddpm_side *side, const struct ddpm_side_shape 
         .crop = DDPM_CROP_CENTRE,
         .threads = shape->threads,
     };
+    bool own;
     side->shape = *shape;
     if (side->kind != DDPM_SIDE_PICTURES || side->source)
         return DDPM_OK;
     DDPM_TRY(ddpm_source_open(&side->source, side->path, &options));
-    return ddpm_side_check_count(side, ddpm_source_count(side->source));
+    DDPM_TRY(look_for_own(side, &own));
+    int64_t count = ddpm_source_count(side->source);
+    for (int64_t i = count - 1; i >= 0; --i)
+        count -= is_grid(side, own, i);
+    return ddpm_side_check_count(side, count);
 }
 
 struct reading {

@@ -165,6 +165,10 @@ number() {
     succeeds
     says '"generated": 12,'
     [ "$(number low)" = "$value" ]
+    rm drawn/0009.png drawn/0010.png drawn/0011.png
+    evaluate drawn --against "$at/real"
+    [ "$status" -eq 1 ]
+    grep -q "drawn: got 9 generated pictures, want at least 10" errors
     evaluate run --against "$at/real" -n 12 --sampler dim
     [ "$status" -eq 2 ]
     evaluate run --against run
