@@ -32,6 +32,7 @@ setup() {
         bench) printf "{\n  \"step_seconds\": ${STEP:-0.010},\n  \"step_flops\": 4e12\n}\n" ;;
         sample) echo "drew 2 pictures in 1.5 s: 0 black; by a sampler" ;;
         train)
+            sleep 0.5 # so that there is something to ask nvidia-smi about
             mkdir -p "$out/checkpoints/latest"
             printf "step,loss,seconds\n1,1,0.5\n2,1,0.51\n3,1,0.52\n" >"$out/log.csv"
             for file in model ema optimizer; do echo same >"$out/checkpoints/latest/$file.safetensors"; done
