@@ -43,8 +43,7 @@ $ddpm synth --out "$out/pictures" --count 2000 --size 32 --seed 1
 
 part "training"
 $ddpm train --data "$out/pictures" --out "$out/run" --image-size 32 --dim 16 --dim-mults 1,2 --timesteps 200 \
-  --schedule cosine --batch-size 8 --lr 2e-3 --warmup 50 --lr-schedule cosine --steps 2600 --ema-every 1 \
-  --save-every 1000 --sample-every 0 --seed 1
+  --recipe fast --batch-size 8 --steps 2600 --save-every 1000 --sample-every 0 --seed 1
 
 part "drawing 16 new pictures"
 $ddpm sample "$out/run" --out "$out/drawn" -n 16 --scale 4 --trajectory "$out/trajectory.png" --every 1
@@ -58,5 +57,5 @@ All of it took $SECONDS s. Look at
   $out/trajectory.png     how they came out of noise (an animated PNG; a web browser shows it)
   $out/run/log.csv        the loss, step by step
 Then try your own folder:
-  $ddpm train --data FOLDER --out RUN --image-size 64 --dim 32
+  $ddpm train --data FOLDER --out RUN --image-size 32 --dim 32 --recipe fast --time 10m
 END
