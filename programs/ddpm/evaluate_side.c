@@ -120,14 +120,14 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
                       side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
 }
 
-/* Is picture `i` the grid of a folder that `ddpm sample` has drawn? */
+/* Is picture `i` the grid in a folder written by `ddpm sample`? */
 static bool is_grid(const struct ddpm_side *side, bool own, int64_t i)
 {
     char room[32];
     return own && strcmp(ddpm_source_name(side->source, i, room, sizeof room), "grid.png") == 0;
 }
 
-/* Does the side's folder hold more than one picture, all drawn by `ddpm sample`? */
+/* Is the side a folder of several pictures written by `ddpm sample`? */
 static ddpm_status look_for_own(const struct ddpm_side *side, bool *own)
 {
     *own = false;

@@ -232,6 +232,10 @@ static const struct {
     {"DDPM_MPI_PLUGIN", "file of the plug-in for an MPI"},
     {"DDPM_CUDNN", "cuDNN's library, or off to do without"},
     {"DDPM_CUDA_CONV", "auto, cudnn or own: which kernels serve convolutions on a GPU"},
+    {"DDPM_CUDA_TRIALS", "seconds to look for better cuDNN plans (60)"},
+    {"DDPM_CUDA_GRAPH", "off: launch every kernel instead of replaying recorded steps"},
+    {"DDPM_CUDA_ASIDE", "off: gradients of weights wait for their turn"},
+    {"DDPM_LOG", "debug: messages for people who work on the library"},
 };
 
 static void put_program(void)

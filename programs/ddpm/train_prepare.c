@@ -180,8 +180,8 @@ static ddpm_status prepare_trainer(struct ddpm_train_run *run)
                                      &run->trainer);
 }
 
-/* As many steps as fit into --time: those that are timed change weights and moments, so network
- * and trainer are made anew. */
+/* Choose the steps that fit into --time. Timing changes weights and moments, so network and trainer
+ * are created again. */
 static ddpm_status choose_steps(const struct ddpm_arguments *arguments, struct ddpm_train_run *run)
 {
     DDPM_TRY(ddpm_train_time_choose(arguments, run));

@@ -1,5 +1,5 @@
-/* As many steps as fit into a given time. The learning rate falls over the run, so the number of
- * steps has to be known before the first: a few are timed, then the run begins from its start. */
+/* As many steps as fit into a given time. The learning rate may decay over the run, so the number
+ * of steps must be known before the first one: time a few steps, then start over. */
 #include "train_time.h"
 
 #include <inttypes.h>
@@ -63,14 +63,8 @@ ddpm_status ddpm_train_time_check(const struct ddpm_arguments *arguments,
     return ddpm_time_read(text, &run->seconds);
 }
 
-/* Does the leader want more of something? All get its answer. */
-static ddpm_status ask_leader(bool *more)
-{
-    struct ddpm_ranks *ranks = ddpm_processes_ranks();
-    return ranks ? ddpm_ranks_broadcast(ranks, 0, more, sizeof *more) : DDPM_OK;
-}
-
-/* Seconds of a step, by the mean of some: for 2 % of the time, 3 to 60 seconds. */
+/* Mean seconds of a step, timed for 2 % of the run: at least 3 seconds, at most 60 or so. The
+ * leader decides when all stop. */
 static ddpm_status measure(struct ddpm_train_run *run, double *each)
 {
     const double share = 0.02 * run->seconds;
@@ -80,18 +74,18 @@ static ddpm_status measure(struct ddpm_train_run *run, double *each)
     for (int step = 1; more; ++step) {
         struct ddpm_step_result result;
         DDPM_TRY(ddpm_trainer_step(run->trainer, &result));
-        DDPM_TRY(ddpm_check_signal());
         const double now = ddpm_clock();
         if (step == SKIPPED)
             begin = now;
         *each = (now - begin) / (step > SKIPPED ? step - SKIPPED : 1);
         more = step < SKIPPED + TIMED || now - begin < enough;
-        DDPM_TRY(ask_leader(&more));
+        DDPM_TRY(ddpm_ranks_broadcast(ddpm_processes_ranks(), 0, &more, sizeof more));
     }
     return DDPM_OK;
 }
 
-/* The most steps that end, with all that is due beside them, within `seconds`. */
+/* The largest number of steps that fits into `seconds` with its grids, checkpoints and validation.
+ */
 static int64_t steps_within(struct ddpm_outlook outlook, double seconds, double each)
 {
     int64_t fits = 0, beyond = (int64_t)(seconds / each) + 2;
@@ -110,14 +104,12 @@ ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
 {
     const double begin = ddpm_clock();
     const bool validates = strcmp(run->config->data.validation, "off") != 0;
-    struct ddpm_ranks *ranks = ddpm_processes_ranks();
     char text[DDPM_TEXT_BYTES];
     double each = 0;
     DDPM_TRY(measure(run, &each));
     const double left = (run->seconds - (ddpm_clock() - begin)) * (validates ? 0.98 : 1);
     int64_t steps = steps_within(run->outlook, left > 0 ? left : 0, each);
-    if (ranks)
-        DDPM_TRY(ddpm_ranks_broadcast(ranks, 0, &steps, sizeof steps));
+    DDPM_TRY(ddpm_ranks_broadcast(ddpm_processes_ranks(), 0, &steps, sizeof steps));
     if (steps < LEAST_STEPS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --time: a step takes %.2f s, so %" PRId64

@@ -17,7 +17,7 @@ enum note { GOES_ON, WAITS, STILL_HERE };
 
 static const double eager = 0.02;  /* seconds of waiting without a nap */
 static const double patience = 1;  /* … before the others are told */
-static const double stopped = 0.5; /* between two looks: longer than a busy machine takes */
+static const double stopped = 0.5; /* … between two polls: this process was suspended */
 static const size_t most_bytes = (size_t)256 << 20; /* of one collective */
 
 static double now(void)
@@ -120,7 +120,7 @@ static ddpm_status wait_for(struct ddpm_ranks *ranks, int request)
         if (done)
             return DDPM_OK;
         const double moment = now();
-        /* This process was stopped itself: the others are not to blame for that time. */
+        /* While this process was suspended, the others could not be heard. */
         if (moment - last > stopped)
             alive += moment - last;
         last = moment;

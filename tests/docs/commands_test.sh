@@ -2,10 +2,10 @@
 # commands_test.sh DDPM DOCUMENT: runs every `ddpm` command of a document, in order, in an empty folder.
 #
 # A command is an indented line that begins with "ddpm", with what follows a "\" at its end; those of mpirun are run by
-# tests/ranks. Lines with a placeholder in capitals (RUN, FILE) or "…" show what a command looks like and are passed
-# over, and so are files that nobody ships. The folder has pictures, forest, others, photo.jpg and mask.png, and, unless
-# the document makes them itself, runs/first and drawn. Sizes and steps are made so small that a command takes a moment;
-# everything else is as the document has it.
+# tests/ranks. Lines with a placeholder in capitals (RUN, FILE) or "…" only show syntax and are skipped, and so are
+# commands with a file that we do not ship. The folder has pictures, forest, others, photo.jpg and mask.png, and, unless
+# the document makes them itself, runs/first and drawn. Sizes and steps are reduced so that a command takes a moment;
+# everything else is as in the document.
 set -u -o pipefail
 program=$(realpath "$1") document=$(realpath "$2") name=$(basename "$2")
 work=$(mktemp -d) || exit 1
