@@ -1,11 +1,13 @@
 /* Muon on one matrix: momentum, five Newton–Schulz iterations, the step. ops.inc has the formulas.
  *
- * x [least, most] is the matrix or its transpose, whichever has fewer rows. An iteration multiplies
- * x by P = a + b·A + c·A² with A = x·xᵀ. All P are polynomials of the first A, so they commute, and
- * the next A is P·A·P. The iterations therefore run on the small matrices [least, least] alone and
- * collect Q, the product of all P; x is read once for the first A and multiplied once by Q. With
- * most = 9·least, a 3×3 convolution, that is a third of the multiplications. Every small matrix is
- * symmetric: only tiles on and below the diagonal are computed, the others are copies. */
+ * Let x [least, most] be the matrix or its transpose, whichever has fewer rows. An iteration
+ * multiplies x by P = a + b·A + c·A² with A = x·xᵀ. All P are polynomials of the first A, so they
+ * commute, and the next A is P·A·P. The iterations therefore run on the small matrices
+ * [least, least] alone and collect Q, the product of all P; x is read once for the first A and
+ * multiplied once by Q. With most = 9·least, a 3×3 convolution, that is a third of the
+ * multiplications. Every small matrix is symmetric: only tiles on and below the diagonal are
+ * computed, the others are copies. Since Q is symmetric too, the transpose of Q·x is xᵀ·Q, so the
+ * result comes out in the matrix's own layout either way. */
 #include <math.h>
 
 #include "kernels/cpu/conv.h"
@@ -16,10 +18,13 @@
  */
 enum { PIECE = 16384, PRODUCT_PIECE = 1 << 20 };
 
+/* Side of the squares that are transposed at a time. */
+enum { BLOCK = 16 };
+
 struct muon {
     const struct ddpm_call *call;
     int64_t rows, columns, least, most;
-    float *x, *next, *packed;
+    float *u, *next, *packed; /* [rows, columns], in the matrix's layout unless it says otherwise */
     float *a, *p, *q, *spare; /* [least, least] */
     double *squares;          /* one of each piece */
     float clip, momentum, rest, scale, keep, rate;
@@ -67,8 +72,8 @@ static ddpm_status muon_prepare(struct ddpm_call *call)
 
 static void place_buffers(struct muon *m)
 {
-    m->x = m->call->scratch;
-    m->next = m->x + room(m->least * m->most);
+    m->u = m->call->scratch;
+    m->next = m->u + room(m->least * m->most);
     m->a = m->next + room(m->least * m->most);
     m->p = m->a + room(m->least * m->least);
     m->q = m->p + room(m->least * m->least);
@@ -77,45 +82,39 @@ static void place_buffers(struct muon *m)
     m->squares = (double *)(void *)(m->packed + packed_room(m));
 }
 
-/* Where element i of the matrix lies in x. */
-ALWAYS_INLINE int64_t place_in_x(const struct muon *m, int64_t i)
-{
-    return m->rows > m->columns ? i % m->columns * m->rows + i / m->columns : i;
-}
-
 static void momentum_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct muon *m = context;
-    const float *g = m->call->in[0].data;
-    float *moments = m->call->out[1].data;
-    double sum = 0;
-    for (int64_t i = begin; i < end; ++i) {
-        const float gradient = g[i] * m->clip;
-        const float moment = m->momentum * moments[i] + m->rest * gradient;
-        const float u = m->momentum * moment + m->rest * gradient;
-        moments[i] = moment;
-        m->x[place_in_x(m, i)] = u;
-        sum += (double)u * (double)u;
+    const float *restrict g = m->call->in[0].data;
+    float *restrict moments = m->call->out[1].data, *restrict u = m->u;
+    const float clip = m->clip, momentum = m->momentum, rest = m->rest;
+    double sums[LANES] = {0}, sum = 0;
+    for (int64_t i = begin; i < end; i += LANES) {
+        const int64_t count = end - i < LANES ? end - i : LANES;
+        for (int64_t j = 0; j < count; ++j) {
+            const float gradient = g[i + j] * clip;
+            const float moment = momentum * moments[i + j] + rest * gradient;
+            const float next = momentum * moment + rest * gradient;
+            moments[i + j] = moment;
+            u[i + j] = next;
+            sums[j] += (double)next * (double)next;
+        }
     }
+    for (int j = 0; j < LANES; ++j)
+        sum += sums[j];
     m->squares[begin / PIECE] = sum;
-}
-
-static void scale_range(void *context, int64_t begin, int64_t end, int thread)
-{
-    (void)thread;
-    const struct muon *m = context;
-    for (int64_t i = begin; i < end; ++i)
-        m->x[i] *= m->scale;
 }
 
 static void step_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct muon *m = context;
-    float *w = m->call->out[0].data;
+    float *restrict w = m->call->out[0].data;
+    const float *restrict next = m->next;
+    const float keep = m->keep, rate = m->rate;
     for (int64_t i = begin; i < end; ++i)
-        w[i] = w[i] * m->keep - m->rate * m->x[place_in_x(m, i)];
+        w[i] = w[i] * keep - rate * next[i];
 }
 
 /* y[rows,columns] = a[rows,depth]·(factor·b)[depth,columns] + keep·add; b as it lies, or turned:
@@ -129,18 +128,44 @@ struct product {
     bool turned, symmetric;
 };
 
+/* [depth, GEMM_COLUMNS] of b as it lies; columns past `count` are zeros. */
+static void pack_straight(const struct product *p, int64_t first, int64_t count, float *restrict to)
+{
+    const float factor = p->factor;
+    for (int64_t k = 0; k < p->depth; ++k, to += GEMM_COLUMNS) {
+        const float *restrict from = p->b + k * p->columns + first;
+        for (int64_t j = 0; j < count; ++j)
+            to[j] = factor * from[j];
+        for (int64_t j = count; j < GEMM_COLUMNS; ++j)
+            to[j] = 0;
+    }
+}
+
+/* The same of b turned, a few columns of it at a time, so that what is written stays in L1. */
+static void pack_turned(const struct product *p, int64_t first, int64_t count, float *restrict to)
+{
+    const float *restrict from = p->b + first * p->depth;
+    const float factor = p->factor;
+    for (int64_t k = 0; k < p->depth; k += BLOCK) {
+        const int64_t some = p->depth - k < BLOCK ? p->depth - k : BLOCK;
+        for (int64_t j = 0; j < count; ++j)
+            for (int64_t i = 0; i < some; ++i)
+                to[(k + i) * GEMM_COLUMNS + j] = factor * from[j * p->depth + k + i];
+        for (int64_t i = 0; i < some; ++i)
+            for (int64_t j = count; j < GEMM_COLUMNS; ++j)
+                to[(k + i) * GEMM_COLUMNS + j] = 0;
+    }
+}
+
 static void pack_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct product *p = context;
     for (int64_t panel = begin; panel < end; ++panel) {
-        float *to = p->packed + panel * p->depth * GEMM_COLUMNS;
-        for (int64_t k = 0; k < p->depth; ++k)
-            for (int64_t j = 0; j < GEMM_COLUMNS; ++j) {
-                const int64_t n = panel * GEMM_COLUMNS + j;
-                const int64_t from = p->turned ? n * p->depth + k : k * p->columns + n;
-                to[k * GEMM_COLUMNS + j] = n < p->columns ? p->factor * p->b[from] : 0;
-            }
+        const int64_t first = panel * GEMM_COLUMNS, left = p->columns - first;
+        float *to = p->packed + first * p->depth;
+        (p->turned ? pack_turned : pack_straight)(p, first,
+                                                  left < GEMM_COLUMNS ? left : GEMM_COLUMNS, to);
     }
 }
 
@@ -190,14 +215,17 @@ static void multiply_range(void *context, int64_t begin, int64_t end, int thread
     }
 }
 
-/* Rows of the upper half, from the columns of the lower. */
+/* Blocks of rows of the upper half, from the columns of the lower. */
 static void mirror_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct product *p = context;
-    for (int64_t row = begin; row < end; ++row)
-        for (int64_t column = row + 1; column < p->columns; ++column)
-            p->y[row * p->columns + column] = p->y[column * p->columns + row];
+    const int64_t n = p->columns;
+    for (int64_t row = begin * BLOCK; row < n && row < end * BLOCK; row += BLOCK)
+        for (int64_t column = row; column < n; column += BLOCK)
+            for (int64_t i = row; i < n && i < row + BLOCK; ++i)
+                for (int64_t j = i < column ? column : i + 1; j < n && j < column + BLOCK; ++j)
+                    p->y[i * n + j] = p->y[j * n + i];
 }
 
 static void multiply(const struct muon *m, const struct product *p)
@@ -209,7 +237,8 @@ static void multiply(const struct muon *m, const struct product *p)
     ddpm_parallel_for(threads, panels * tiles, 1 + PRODUCT_PIECE / (GEMM_ROWS * panel),
                       multiply_range, (void *)p);
     if (p->symmetric)
-        ddpm_parallel_for(threads, p->rows, 1 + PIECE / p->columns, mirror_range, (void *)p);
+        ddpm_parallel_for(threads, ddpm_ceil_div(p->rows, BLOCK), 1 + PIECE / (BLOCK * p->columns),
+                          mirror_range, (void *)p);
 }
 
 /* y = a·(factor·b) + keep·add, all [least, least] and symmetric. */
@@ -255,32 +284,57 @@ static void iterate(struct muon *m, int iteration)
     }
 }
 
-/* x of norm 1 becomes nearly orthogonal. */
+/* Blocks of rows of u's transpose, into next. */
+static void transpose_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct muon *m = context;
+    for (int64_t column = begin * BLOCK; column < m->columns && column < end * BLOCK;
+         column += BLOCK)
+        for (int64_t row = 0; row < m->rows; row += BLOCK)
+            for (int64_t j = column; j < m->columns && j < column + BLOCK; ++j)
+                for (int64_t i = row; i < m->rows && i < row + BLOCK; ++i)
+                    m->next[j * m->rows + i] = m->u[i * m->columns + j];
+}
+
+/* A = x·xᵀ of u scaled to norm 1. */
+static void multiply_gram(struct muon *m)
+{
+    const bool tall = m->rows > m->columns;
+    struct product gram = {.a = m->u,
+                           .b = m->u,
+                           .turned = !tall,
+                           .factor = m->scale * m->scale,
+                           .packed = m->packed,
+                           .y = m->a,
+                           .rows = m->least,
+                           .depth = m->most,
+                           .columns = m->least,
+                           .symmetric = true};
+    if (tall) {
+        ddpm_parallel_for(m->call->device->threads, ddpm_ceil_div(m->columns, BLOCK),
+                          1 + PIECE / (BLOCK * m->rows), transpose_range, m);
+        gram.a = m->next;
+    }
+    multiply(m, &gram);
+}
+
+/* next: u scaled to norm 1, made nearly orthogonal. */
 static void orthogonalize(struct muon *m)
 {
-    const struct product gram = {.a = m->x,
-                                 .b = m->x,
-                                 .turned = true,
-                                 .factor = 1,
-                                 .packed = m->packed,
-                                 .y = m->a,
-                                 .rows = m->least,
-                                 .depth = m->most,
-                                 .columns = m->least,
-                                 .symmetric = true};
-    multiply(m, &gram);
+    const bool tall = m->rows > m->columns;
+    multiply_gram(m);
     for (int i = 0; i < DDPM_MUON_ITERATIONS; ++i)
         iterate(m, i);
-    const struct product last = {.a = m->q,
-                                 .b = m->x,
-                                 .factor = 1,
+    const struct product last = {.a = tall ? m->u : m->q,
+                                 .b = tall ? m->q : m->u,
+                                 .factor = m->scale,
                                  .packed = m->packed,
                                  .y = m->next,
-                                 .rows = m->least,
+                                 .rows = m->rows,
                                  .depth = m->least,
-                                 .columns = m->most};
+                                 .columns = m->columns};
     multiply(m, &last);
-    swap(&m->x, &m->next);
 }
 
 static ddpm_status muon_run(const struct ddpm_call *call)
@@ -305,7 +359,6 @@ static ddpm_status muon_run(const struct ddpm_call *call)
     for (int64_t i = 0; i < pieces_of(&m); ++i)
         squares += m.squares[i];
     m.scale = (float)(1 / (sqrt(squares) + 1e-7));
-    ddpm_parallel_for(threads, count, PIECE, scale_range, &m);
     orthogonalize(&m);
     ddpm_parallel_for(threads, count, PIECE, step_range, &m);
     return DDPM_OK;
