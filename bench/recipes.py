@@ -61,6 +61,7 @@ CANDIDATES = {
     "muon flow": (1.44, {"optimizer": "muon", "objective": "flow"}),
     "muon x0": (1.44, {"optimizer": "muon", "objective": "x0"}),
     "muon edm": (1.44, {"optimizer": "muon", "objective": "edm"}),
+    "muon stratified": (1.44, {"optimizer": "muon", "lr": "2e-3", "level-sampling": "stratified"}),
     "muon attention": (1.48, {"optimizer": "muon", "lr": "2e-3", "attention": "on"}),
     "muon 1,2,4": (0.91, {"optimizer": "muon", "lr": "2e-3", "dim-mults": "1,2,4"}),
     "muon 1,2,2,4": (0.86, {"optimizer": "muon", "lr": "2e-3", "dim-mults": "1,2,2,4"}),

@@ -138,8 +138,13 @@ static ddpm_status check_drawing_steps(const struct ddpm_config *config)
     return DDPM_OK;
 }
 
-static ddpm_status check_training(const struct ddpm_training_config *training)
+static ddpm_status check_training(const struct ddpm_config *config)
 {
+    const struct ddpm_training_config *training = &config->training;
+    if (training->level_sampling == DDPM_LEVELS_STRATIFIED && config->diffusion.timestep_per_batch)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option level-sampling: got stratified with timestep-per-batch, which "
+                          "has one level for a whole batch; want random");
     if (training->lr_schedule != DDPM_LR_CONSTANT && training->warmup >= training->steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option warmup: got %lld with the %s lr-schedule, want fewer than "
@@ -194,7 +199,7 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
     DDPM_TRY(check_objective(&config->diffusion));
     DDPM_TRY(check_learned_variance(config));
     DDPM_TRY(check_drawing_steps(config));
-    DDPM_TRY(check_training(&config->training));
+    DDPM_TRY(check_training(config));
     DDPM_TRY(check_data(config));
     DDPM_TRY(ddpm_validation_parse(config->data.validation, &validation));
     return check_device(config->run.device);

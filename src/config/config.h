@@ -61,6 +61,9 @@ enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE, DDPM_LR_LINEAR };
 enum ddpm_optimizer_kind { DDPM_ADAMW, DDPM_MUON };
 enum ddpm_decayed { DDPM_DECAY_ALL, DDPM_DECAY_MATRICES };
 enum ddpm_ema { DDPM_EMA_EXPONENTIAL, DDPM_EMA_POWER };
+/* How the noise levels of a step are drawn: each by itself, or one from each of as many equal parts
+ * of their distribution as the step has pictures. */
+enum ddpm_level_sampling { DDPM_LEVELS_RANDOM, DDPM_LEVELS_STRATIFIED };
 enum ddpm_reduce { DDPM_REDUCE_FAST, DDPM_REDUCE_EXACT };
 
 /* What decides a network's parameters. Two configurations with the same one share weights. */
@@ -139,6 +142,7 @@ struct ddpm_training_config {
     double ema_length, ema_second; /* of power, as parts of the run so far; second: 0: none */
     double ema_decay;
     int64_t ema_every, ema_after;
+    int level_sampling;       /* enum ddpm_level_sampling */
     int64_t noise_candidates; /* draws of noise for a picture, of which the nearest is taken */
     int64_t save_every, sample_every, num_samples, scale, keep;
     int64_t validate_every, patience; /* steps; 0: chosen. validations; 0: off */

@@ -68,6 +68,7 @@ static const char recipe_help[] = "options that go together; what is given besid
 #undef RECIPE
                                   "or none";
 static const char *const loss_weights[] = {"none", "min-snr", "soft-min-snr", "uncertainty", NULL};
+static const char *const level_samplings[] = {"random", "stratified", NULL};
 static const char *const flow_times[] = {"uniform", "logit-normal", NULL};
 static const char *const losses[] = {"l2", "l1", NULL};
 static const char *const lr_schedules[] = {"constant", "cosine", "linear", NULL};
@@ -256,6 +257,9 @@ const struct ddpm_option ddpm_options[] = {
             "steps between two updates of the EMA"),
     INTEGER("ema-after", training.ema_after, "100", IN(0, 1e9), TRAINING, "ema_after",
             "exponential: steps during which the EMA is a plain copy"),
+    CHOICE("level-sampling", "NAME", training.level_sampling, "random", level_samplings, TRAINING, "level_sampling",
+           "noise levels of a step: each drawn by itself, or spread evenly over the batch",
+           .locked = DDPM_LOCKED_OR_DEFAULT),
     INTEGER("noise-candidates", training.noise_candidates, "1", IN(1, 64), TRAINING, "noise_candidates",
             "noise drawn for a picture, of which the nearest to it is taken; 1: any",
             .locked = DDPM_LOCKED_OR_DEFAULT),

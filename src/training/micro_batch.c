@@ -1,4 +1,5 @@
 /* What a micro-batch works on, put where its graph reads it. */
+#include "core/random.h"
 #include "training/trainer_state.h"
 
 /* Place in the step of the first picture of the batch that micro-batch `index` is part of. */
@@ -8,13 +9,35 @@ static int64_t first_of_batch(const struct ddpm_trainer *trainer, int64_t index)
     return ddpm_team_place(&trainer->team, index) / batch * batch;
 }
 
-/* The levels of micro-batch `index`, where they are continuous. */
+double ddpm_trainer_quantile(const struct ddpm_trainer *trainer, uint32_t step, int64_t place)
+{
+    const struct ddpm_training_config *training = &trainer->config.training;
+    const struct ddpm_random4 random =
+        ddpm_philox(training->seed, 0, 0, step, DDPM_STREAM_TIMESTEP);
+    const double u = (double)ddpm_uniform(random.v[0]);
+    return ((double)place + u) / (double)ddpm_pictures_per_step(training);
+}
+
+/* The stratified timesteps of micro-batch `index`. */
+static ddpm_status write_timesteps(struct ddpm_trainer *trainer, uint32_t step, int64_t index)
+{
+    const int64_t first = ddpm_team_place(&trainer->team, index);
+    const double count = (double)trainer->path.timesteps;
+    for (int64_t b = 0; b < trainer->team.size; ++b)
+        trainer->host_counters[b] =
+            (int32_t)(ddpm_trainer_quantile(trainer, step, first + b) * count);
+    return ddpm_graph_write(trainer->graph, trainer->t, trainer->host_counters);
+}
+
+/* The levels of micro-batch `index`, where the graph does not draw them. */
 static ddpm_status write_levels(struct ddpm_trainer *trainer, uint32_t step, int64_t index)
 {
     const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
     const int64_t first = ddpm_team_place(&trainer->team, index);
     if (!ddpm_trainer_writes_rows(trainer))
-        return DDPM_OK;
+        return trainer->config.training.level_sampling == DDPM_LEVELS_STRATIFIED
+                   ? write_timesteps(trainer, step, index)
+                   : DDPM_OK;
     for (int64_t b = 0; b < trainer->team.size; ++b) {
         const int64_t place = diffusion->timestep_per_batch ? 0 : first + b;
         trainer->task->draw_row(trainer, step, (uint32_t)place,

@@ -121,6 +121,10 @@ static inline bool ddpm_trainer_writes_rows(const struct ddpm_trainer *trainer)
     return trainer->task->pairs || trainer->path.kind != DDPM_PATH_SCHEDULE;
 }
 
+/* Stratified: the quantile of the level that the picture in this place of the step is trained at,
+ * (place + u)/B for a step of B pictures with one u for all (Kingma et al. 2021, appendix I.1). */
+double ddpm_trainer_quantile(const struct ddpm_trainer *trainer, uint32_t step, int64_t place);
+
 /* given.c: put micro-batch `index` of given values in place. */
 ddpm_status ddpm_trainer_write_given(struct ddpm_trainer *trainer,
                                      const struct ddpm_step_values *values, int64_t index);

@@ -126,7 +126,7 @@ whole() {
 }
 
 @test "Muon, the nearest noise, turned pictures and both averages are the same for any number of ranks" {
-    options=(--recipe fast --warmup 2 --optimizer muon --noise-candidates 3 --rotate on --reduce exact)
+    options=(--recipe fast --warmup 2 --optimizer muon --noise-candidates 3 --level-sampling stratified --rotate on --reduce exact)
     make_run straight "$pictures" 6 "${options[@]}"
     together 2 "${tiny[@]}" "${options[@]}" --out run --steps 6
     same_state straight run

@@ -170,6 +170,7 @@ static void options_that_a_run_keeps(void **state)
         "ema",
         "ema-length",
         "ema-second",
+        "level-sampling",
         "noise-candidates",
         "rotate",
     };

@@ -19,6 +19,8 @@ static const struct {
     {"rotate=on flip=off accumulate=2", false},
     {"optimizer=muon", false},
     {"optimizer=muon decay=matrices max-grad-norm=0.5 ema=power accumulate=2", true},
+    {"level-sampling=stratified accumulate=2", false},
+    {"level-sampling=stratified objective=edm", false},
     {"noise-candidates=3", false},
     {"objective=flow noise-candidates=4 offset-noise=0.1 accumulate=2", false},
     {"attention=on optimizer=muon decay=matrices", false},
@@ -78,8 +80,10 @@ static void going_on_is_as_never_having_stopped(void **state)
 static void another_run_is_refused(void **state)
 {
     (void)state;
-    static const char *const others[] = {"ema=exponential", "ema-length=0.2",     "ema-second=0",
-                                         "optimizer=muon",  "noise-candidates=2", "rotate=on"};
+    static const char *const others[] = {
+        "ema=exponential",          "ema-length=0.2",     "ema-second=0",
+        "optimizer=muon",           "noise-candidates=2", "rotate=on",
+        "level-sampling=stratified"};
     char *folder = folder_with_pictures();
     struct run run;
     train(folder, "ema=power", "run", 0, 1);
@@ -223,6 +227,28 @@ static void noise_is_the_nearest_of_its_candidates(void **state)
     remove_folder(folder);
 }
 
+static void stratified_timesteps_are_spread_over_the_step(void **state)
+{
+    (void)state;
+    enum { STEPS = 200, COUNT = 1000 };
+    char *folder = folder_with_pictures();
+    int32_t t[2];
+    int below = 0;
+    struct run run;
+    start(&run, folder, "level-sampling=stratified timesteps=1000 dim=4 dim-mults=1");
+    for (int step = 0; step < STEPS; ++step) {
+        steps(&run, 1);
+        assert_ok(ddpm_graph_read(run.trainer->graph, run.trainer->t, t));
+        assert_in_range(t[0], 0, COUNT / 2 - 1);
+        assert_in_range(t[1], COUNT / 2, COUNT - 1);
+        assert_in_range(t[1] - t[0], COUNT / 2 - 1, COUNT / 2 + 1);
+        below += t[0] < COUNT / 4;
+    }
+    assert_in_range(below, STEPS * 4 / 10, STEPS * 6 / 10);
+    end(&run);
+    remove_folder(folder);
+}
+
 /* A step whose gradient is not finite changes nothing, not even Muon's momentum. */
 static void a_bad_step_changes_nothing(void **state)
 {
@@ -279,6 +305,7 @@ int main(void)
         cmocka_unit_test(a_checkpoint_without_its_second_average_is_refused),
         cmocka_unit_test(pictures_are_mirrored_and_turned),
         cmocka_unit_test(noise_is_the_nearest_of_its_candidates),
+        cmocka_unit_test(stratified_timesteps_are_spread_over_the_step),
         cmocka_unit_test(a_bad_step_changes_nothing),
         cmocka_unit_test(the_second_average_is_planned),
     };

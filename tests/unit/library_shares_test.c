@@ -61,6 +61,8 @@ static void shares_are_the_same_training(void **state)
                 "batch-size=6 accumulate=2 timestep-per-batch=on reduce=exact shares=3");
     assert_near(pictures, "batch-size=4 objective=flow",
                 "batch-size=4 objective=flow reduce=exact shares=2");
+    assert_near(pictures, "batch-size=4 accumulate=2 level-sampling=stratified",
+                "batch-size=4 accumulate=2 level-sampling=stratified reduce=exact shares=2");
     assert_near(pictures, "batch-size=4 noise-candidates=3 rotate=on optimizer=muon ema=power",
                 "batch-size=4 noise-candidates=3 rotate=on optimizer=muon ema=power reduce=exact "
                 "shares=2");

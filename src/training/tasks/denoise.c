@@ -11,6 +11,7 @@
  * weights are learned, the loss is the plain one, and its gradient that of loss·e^-u + u
  * (UNCERTAINTY). */
 #include "core/random.h"
+#include "diffusion/quantile.h"
 #include "nets/nets.h"
 #include "training/tasks/task.h"
 #include "training/trainer_state.h"
@@ -27,10 +28,13 @@ static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
             ddpm_graph_input(g, DDPM_F32, trainer->path.timesteps, 1, 1, DDPM_TRAINING_COLUMNS);
         if (diffusion->timestep_per_batch && trainer->team.cuts > 1)
             trainer->first_counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
-        trainer->t = ddpm_draw_timesteps(
-            g, trainer->first_counters ? trainer->first_counters : trainer->counters,
-            trainer->config.training.seed, (int)diffusion->timesteps,
-            diffusion->timestep_per_batch);
+        if (trainer->config.training.level_sampling == DDPM_LEVELS_STRATIFIED)
+            trainer->t = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 1);
+        else
+            trainer->t = ddpm_draw_timesteps(
+                g, trainer->first_counters ? trainer->first_counters : trainer->counters,
+                trainer->config.training.seed, (int)diffusion->timesteps,
+                diffusion->timestep_per_batch);
         ddpm_graph_keep(trainer->t);
     }
     ddpm_task_draw_noise(trainer);
@@ -187,8 +191,12 @@ static ddpm_status build_validation(struct ddpm_trainer *trainer, int64_t batch)
 static void draw_row(const struct ddpm_trainer *trainer, uint32_t step, uint32_t place, float *row)
 {
     const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
+    const struct ddpm_training_config *training = &trainer->config.training;
     const struct ddpm_level level =
-        ddpm_training_level(diffusion, &trainer->path, trainer->config.training.seed, step, place);
+        training->level_sampling == DDPM_LEVELS_STRATIFIED
+            ? ddpm_training_quantile(diffusion, &trainer->path,
+                                     ddpm_trainer_quantile(trainer, step, place))
+            : ddpm_training_level(diffusion, &trainer->path, training->seed, step, place);
     ddpm_training_row(diffusion, &level, row);
 }
 
