@@ -122,8 +122,8 @@ train() {
         [ ! -e new ]
     done <<'END'
 --zero-terminal-snr on|option zero-terminal-snr: got on with objective noise
---objective flow --zero-terminal-snr on|got on with objective flow, whose levels follow no schedule; want objective v or x0
---objective edm --zero-terminal-snr on|got on with objective edm, whose levels follow no schedule; want objective v or x0
+--objective flow --zero-terminal-snr on|got on with objective flow, which uses no schedule; want objective v or x0
+--objective edm --zero-terminal-snr on|got on with objective edm, which uses no schedule; want objective v or x0
 --objective edm --sigma-min 90|option sigma-min: got 90, want less than the 80 of sigma-max
 --objective flow --sampler ancestral|objective flow has none; use sampler ddim with eta 1
 --objective edm --sampler ancestral|objective edm has none; use sampler ddim with eta 1

@@ -143,20 +143,20 @@ kimg --steps = pictures / (--batch-size x --accumulate)
 num-steps --steps are those of training, --timesteps those of the diffusion
 mixed_precision --precision fp32, bf16 or auto
 fp16 --precision fp32, bf16 or auto
-gpus --device cpu, cuda or cuda:N
+gpus --device takes one of cpu, cuda and cuda:N
 gradient_checkpointing --memory low
 random_flip --flip on or off
 center_crop --crop center or random
-resume_from_checkpoint --resume goes on
+resume_from_checkpoint --resume continues
 dataset --data takes a folder
 dropout the networks have no dropout
-num_res_blocks --network chooses
-use_ema an average is kept always
+num_res_blocks --network picks
+use_ema an average is always kept
 optimizer_type --optimizer adamw or muon
 width --image-size HxW
 save-and-sample-every --save-every and --sample-every
 END
-    answers "given without a name" sample --ckpt x
+    answers "is an argument, not an option" sample --ckpt x
     answers "ddpm train takes it and calls it --lr" sample --learning-rate 1
     answers "ddpm train takes it" synth --lr 1
     answers "ddpm sample takes it" train --trajectory x

@@ -275,7 +275,7 @@ png_size() {
     run "$DDPM" sample "$model" --out b --steps 5
     fails 2 "--sampling-steps those of drawing"
     run "$DDPM" sample "$model" --out b --scheduler ddim
-    fails 2 "--sampler auto or a name"
+    fails 2 "--sampler auto, or a name"
     run "$DDPM" sample "$model" --out b --guidance_scale 3
     fails 2 "no guidance"
 }
