@@ -1,4 +1,4 @@
-/* Drawing what is compared. */
+/* Drawing the pictures to compare. */
 #include "evaluate_draw.h"
 
 #include <inttypes.h>
@@ -10,8 +10,8 @@
 
 struct chunk {
     struct ddpm_evaluate_drawing *drawing;
-    struct ddpm_progress progress; /* in evaluations of the network for a picture */
-    int64_t done, count;           /* pictures drawn, and being drawn */
+    struct ddpm_progress progress; /* evaluations of the network per picture */
+    int64_t done, count;           /* pictures drawn so far, and being drawn */
 };
 
 static int after_step(void *user, const struct ddpm_sample_progress *progress)
@@ -26,7 +26,7 @@ static int after_step(void *user, const struct ddpm_sample_progress *progress)
     return ddpm_caught_signal() != 0;
 }
 
-/* The model's configuration, and what the command line has over it. */
+/* The model's configuration, changed by the command line. */
 static ddpm_status settle(struct ddpm_evaluate_drawing *drawing, const struct ddpm_network *network)
 {
     int64_t evaluations;
@@ -60,7 +60,7 @@ static ddpm_status look(void *user, struct ddpm_network *network)
     return ddpm_check_room(network, &plan, pictures);
 }
 
-/* The seed of the command line, whatever that of the training was. */
+/* The seed of the command line, not the one of training. */
 static ddpm_status find_seed(struct ddpm_evaluate_drawing *drawing)
 {
     struct ddpm_config *probe;

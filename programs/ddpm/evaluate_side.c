@@ -1,4 +1,4 @@
-/* Reading one side of a comparison. */
+/* Reading one of the sets that are compared. */
 #include "evaluate_side.h"
 
 #include <inttypes.h>
@@ -16,8 +16,8 @@
 #include "formats/npy.h"
 #include "progress.h"
 
-/* Pictures read between two looks at the progress line and at signals; with a network, for each
- * thread. */
+/* Pictures to read before updating the progress line and checking for signals; with a network,
+ * per thread. */
 enum { PIECE = 256, NETWORK_PIECE = 4 };
 
 bool ddpm_side_ends_with(const char *path, const char *end)
@@ -26,7 +26,7 @@ bool ddpm_side_ends_with(const char *path, const char *end)
     return length >= bytes && strcmp(path + length - bytes, end) == 0;
 }
 
-/* Has the folder a file of that name? */
+/* Does the folder contain a file of that name? */
 static bool has_file(const char *folder, const char *name)
 {
     char path[PATH_MAX];
@@ -57,7 +57,7 @@ ddpm_status ddpm_side_look(struct ddpm_side *side)
 {
     const char *path = side->path;
     if (!ddpm_path_exists(path))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such folder, run or file", path);
+        return ddpm_raise(DDPM_ERROR_IO, "%s: no such folder, run or file", path);
     side->kind = DDPM_SIDE_PICTURES;
     if (ddpm_side_ends_with(path, ".npz"))
         side->kind = DDPM_SIDE_STATISTICS;
@@ -72,7 +72,7 @@ ddpm_status ddpm_side_look(struct ddpm_side *side)
     return DDPM_OK;
 }
 
-/* The first picture of a folder that decodes. */
+/* The first picture in a folder that can be decoded. */
 static ddpm_status shape_of_folder(const char *path, struct ddpm_side_shape *shape)
 {
     struct ddpm_folder folder;
@@ -87,7 +87,7 @@ static ddpm_status shape_of_folder(const char *path, struct ddpm_side_shape *sha
         free(file);
     }
     if (folder.count == 0)
-        status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures in it", path);
+        status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures in this folder", path);
     if (status == DDPM_OK) {
         shape->height = picture.height;
         shape->width = picture.width;
@@ -120,14 +120,14 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
                       side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
 }
 
-/* Is picture `i` the grid in a folder written by `ddpm sample`? */
+/* Is picture `i` the grid that `ddpm sample` wrote into its folder? */
 static bool is_grid(const struct ddpm_side *side, bool own, int64_t i)
 {
     char room[32];
     return own && strcmp(ddpm_source_name(side->source, i, room, sizeof room), "grid.png") == 0;
 }
 
-/* Is the side a folder of several pictures written by `ddpm sample`? */
+/* Is this a folder of several pictures written by `ddpm sample`? */
 static ddpm_status look_for_own(const struct ddpm_side *side, bool *own)
 {
     *own = false;
@@ -182,8 +182,8 @@ ddpm_status ddpm_side_open(struct ddpm_side *side, const struct ddpm_side_shape 
 struct reading {
     struct ddpm_side *side;
     struct ddpm_source_reader **readers; /* one for each thread */
-    uint8_t *pictures;                   /* [PIECE], then only the good ones */
-    size_t bytes;                        /* of one */
+    uint8_t *pictures;                   /* [PIECE], then packed to the good ones */
+    size_t bytes;                        /* of one picture */
     int64_t begin;
     bool good[PIECE];
     ddpm_status status[PIECE];
@@ -202,7 +202,7 @@ static void read_range(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-/* The first failure, on this thread. */
+/* The first failure, repeated on this thread. */
 static ddpm_status gather(struct reading *reading, int64_t count)
 {
     ddpm_status status = DDPM_OK;
@@ -216,7 +216,7 @@ static ddpm_status gather(struct reading *reading, int64_t count)
     return status;
 }
 
-/* Into the set, and their places to the front of the list. */
+/* Add the good pictures to the set, and move their indices to the front of the list. */
 static ddpm_status add_good(struct reading *reading, int64_t count, int64_t *kept)
 {
     struct ddpm_side *side = reading->side;
@@ -305,7 +305,7 @@ ddpm_status ddpm_side_read(struct ddpm_side *side, const char *features)
     return DDPM_OK;
 }
 
-/* Rows of a mapped array, which may not be aligned, as floats. */
+/* Rows of a mapped array, which may be unaligned, as floats. */
 static ddpm_status copy_rows(const struct ddpm_npy *npy, int64_t rows, float **out)
 {
     const int64_t count = rows * npy->shape[1];

@@ -65,7 +65,7 @@ number() {
     grep -q "few: got 5 held-out pictures, want at least 10" errors
     evaluate "$at/fresh" --against "$at/real" --features given.npy,also.npy --held-out other
     [ "$status" -eq 2 ]
-    grep -q "option --held-out: want pictures on all three sides" errors
+    grep -q "option --held-out: want pictures for all three sets" errors
 }
 
 @test "copies are found, mirrored ones and doubles too, and shown" {

@@ -90,7 +90,7 @@ evaluate() {
     done
     evaluate features.npy --against features.npy --features "$at/weights.safetensors"
     [ "$status" -eq 2 ]
-    grep -q "got the network .*, but features of both sides; want pictures for it" errors
+    grep -q "got the network .*, but features for both sets; want pictures" errors
 }
 
 @test "Ctrl-C while features are computed" {

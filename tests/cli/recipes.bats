@@ -64,7 +64,7 @@ setup() {
 @test "ema makes a model that is drawn from" {
     run "$DDPM" ema run --length 0.15 --out model
     succeeds
-    says "the average of length 0.15 after step 8, from 4 checkpoints"
+    says "average of length 0.15 after step 8, from 4 checkpoints"
     run "$DDPM" sample model --out drawn --count 1 --sampling-steps 2
     succeeds
     run "$DDPM" ema run --length 0.1 --step 6 --out early
@@ -75,7 +75,7 @@ setup() {
 @test "ema warns where the checkpoints say too little" {
     run "$DDPM" ema run --length 0.005 --out short
     succeeds
-    says "4 checkpoints are too few for this length"
+    says "got 4 checkpoints, too few for this length"
 }
 
 @test "ema refuses what it cannot do" {
@@ -85,7 +85,7 @@ setup() {
     fails 2 "option --length"
     mkdir model
     run "$DDPM" ema run --length 0.1 --out model
-    fails 2 "is there already"
+    fails 2 "already exists"
     make_run plain pictures 2
     run "$DDPM" ema plain --length 0.1 --out other
     fails 2 "got a run with ema exponential"

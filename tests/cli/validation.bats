@@ -258,18 +258,18 @@ pretend_rows() {
     says "newest checkpoint of step 50"
 }
 
-@test "where the curves part is said once, with the step and the checkpoint" {
+@test "where the curves diverge is reported once, with the step and the checkpoint" {
     copy_run
     pretend_rows "4 0.5 9" "8 0.6 8" "12 0.6 8" "16 0.6 8" "20 0.6 8"
     run "$DDPM" train --resume run --steps 30
     succeeds
-    says "the curves part since step 4: from there to step 30 the validation loss rose from 0.5 to " \
+    says "the curves have diverged since step 4: from there to step 30 the validation loss rose from 0.5 to " \
         "fell from 9 to " "take checkpoints/best, of step 4"
     run "$DDPM" info run
-    says "the curves part since step 4"
+    says "the curves have diverged since step 4"
     run "$DDPM" train --resume run --steps 40
     succeeds
-    [[ "$output" != *"curves part"* ]]
+    [[ "$output" != *"curves have diverged"* ]]
 }
 
 @test "rows after the checkpoint's step, and a half row, are cut away" {
