@@ -14,7 +14,7 @@ setup() {
 
 @test "a distilled run is the teacher's but for what it says, and takes 3/16 of its steps" {
     output=$(cat "$BATS_FILE_TMPDIR/said")
-    says "begins    from $teacher, to draw in 2 steps" "done, newest checkpoint of step 6 in $few"
+    says "starts    from $teacher, to draw in 2 steps" "done, newest checkpoint of step 6 in $few"
     grep -q '"drawing_steps": 2' "$few/config.json"
     grep -q '"objective": "edm"' "$few/config.json"
     grep -q '"sampler": "auto"' "$few/config.json"
@@ -95,9 +95,9 @@ setup() {
 
 @test "what cannot be distilled is refused in words" {
     run "$DDPM" distill nothing --out new
-    fails 1 "nothing: there is no such run, checkpoint or file"
+    fails 1 "nothing: no such run, checkpoint or file"
     run "$DDPM" distill "$few" --out new
-    fails 2 "got a model that was distilled already, to draw in 2 steps; want one that ddpm train made"
+    fails 2 "got a model that is already distilled, to draw in 2 steps; want one that ddpm train made"
     run "$DDPM" distill "$teacher/checkpoints/latest/ema.safetensors" --out new
     fails 2 "got a file, want the folder of a run or of a checkpoint"
     run "$DDPM" distill "$teacher" --out "$few"
@@ -119,7 +119,7 @@ setup() {
     fails 2 "ddpm distill makes such a model from a trained one"
     make_run run "$pictures" 2
     run "$DDPM" distill --resume run
-    fails 2 "run: got a run of ddpm train; ddpm train --resume goes on with it"
+    fails 2 "run: got a run of ddpm train; ddpm train --resume continues it"
     run "$DDPM" train --resume run --drawing-steps 2
     fails 1 "drawing-steps is 0 in the checkpoint and 2 now"
 }

@@ -31,7 +31,7 @@ number() {
         "features     builtin, 147 numbers" "kernel distance" "precision, k = 3" "recall, k = 3" "density, k = 5" \
         "coverage, k = 5" "by pixels" "by features" "nearest" "0 black, 0 white"
     [ "$(grep -c 'no sign of copies' <<<"$output")" -eq 2 ]
-    grep -q "warning: 30 pictures are few for features of width 147" errors
+    grep -q "warning: 30 pictures are too few for features of width 147" errors
 }
 
 @test "folder and packed file are the same, with any number of threads" {
@@ -57,7 +57,7 @@ number() {
     says "(within 0)" "no verdict: 5 % of the held-out pictures are among the real ones"
     evaluate "$at/fresh" --against "$at/real" --held-out nowhere
     [ "$status" -ne 0 ]
-    grep -q "nowhere: there is no such" errors
+    grep -q "nowhere: no such" errors
     mkdir few
     cp other/00000[0-4].png few
     evaluate "$at/fresh" --against "$at/real" --held-out few
@@ -193,10 +193,10 @@ number() {
     cp "$at"/real/00000[0-8].png few
     evaluate nowhere --against "$at/real"
     [ "$status" -eq 1 ]
-    grep -q "nowhere: there is no such folder, run or file" errors
+    grep -q "nowhere: no such folder, run or file" errors
     evaluate empty --against "$at/real"
     [ "$status" -eq 1 ]
-    grep -q "empty: no pictures in it" errors
+    grep -q "empty: no pictures in this folder" errors
     evaluate "$at/fresh" --against empty
     [ "$status" -eq 1 ]
     grep -q "empty: no pictures" errors

@@ -202,7 +202,7 @@ psnr() {
 2|option --strength: got "-0.1"|--strength=-0.1
 2|option --strength: got "nan"|--strength nan
 2|option --strength: got "much"|--strength much
-1|small.bmp: got 8x8 pixels (height x width), want the 16x16|--mask small.bmp
+1|small.bmp: got 8x8 pixels (height x width), want 16x16, the size of the drawn pictures|--mask small.bmp
 1|none.bmp: the mask keeps everything|--mask none.bmp
 1|all.bmp: the mask keeps nothing|--mask all.bmp
 1|cut.png: PNG: truncated|--mask cut.png
@@ -223,10 +223,10 @@ END
         fails "$code" "$words" || { echo "$options"; return 1; }
         [ ! -e drawn ]
     done <<'END'
-1|missing: there is no such picture or folder|--from missing
+1|missing: no such picture or folder|--from missing
 1|cut.png: PNG: truncated|--from cut.png
 1|mask.txt|--from mask.txt
-1|want the 16x16 that are drawn|--from large --mask mask.bmp
+1|want 16x16, the size of the drawn pictures|--from large --mask mask.bmp
 2|option --strength: got it without --from|--strength 0.5
 2|option --mask: got it without --from|--mask mask.bmp
 2|option --frames: got it without|--frames 3
@@ -236,7 +236,7 @@ END
 2|want A,B|--interpolate 1,2,3
 2|want one of them|--interpolate 1,2 -n 3
 2|less than 2^64|--interpolate 1,18446744073709551616
-2|got sampler ancestral, which draws noise for every frame|--interpolate 1,2 --sampler ancestral
+2|got sampler ancestral, which adds new noise in every frame|--interpolate 1,2 --sampler ancestral
 1|noise.npy: got 2 pictures, want one|--interpolate 1,noise.npy
 1|cannot open|--interpolate 1,missing.png
 END

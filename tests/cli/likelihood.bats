@@ -160,7 +160,7 @@ evaluations of the network for each$" errors
     grep -q "grey.npy: got 1 channels, want 3" errors
     against "$at/noise" nowhere
     [ "$status" -eq 1 ]
-    grep -q "nowhere: there is no such folder, run or file" errors
+    grep -q "nowhere: no such folder, run or file" errors
 }
 
 @test "Ctrl-C" {

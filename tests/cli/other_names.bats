@@ -68,8 +68,8 @@ END
     answers "ddpm pack makes" preprocess
     answers "ddpm info says" inspect
     answers "ddpm bench times" benchmark
-    answers "the verb comes before all options" --data pictures
-    answers "the verb comes before all options" --lr 1
+    answers "the verb comes before its options" --data pictures
+    answers "the verb comes before its options" --lr 1
     guesses_nothing ""
     for word in foo serve export ls fid x upload server; do
         guesses_nothing "$word"

@@ -58,7 +58,7 @@ setup() {
 
 @test "the help of train lists what the recipes set" {
     run "$DDPM" train --help-all
-    says "fast: for runs of minutes" "--lr-schedule cosine" "what one does not mention is as in article" "at most a tenth of the steps"
+    says "fast: for runs of minutes" "--lr-schedule cosine" "options not listed are those of article" "at most a tenth of the steps"
 }
 
 @test "ema makes a model that is drawn from" {

@@ -54,7 +54,7 @@ same_training() {
     run "$DDPM" train --resume --out run other
     fails 2 '"other"'
     run "$DDPM" train --resume none
-    fails 1 "none: there is no run"
+    fails 1 "none: no run to resume"
 }
 
 @test "steps that are done already are an error that touches nothing" {

@@ -228,7 +228,7 @@ END
 @test "a seed is drawn, said and kept" {
     run "$DDPM" sample "$model" --out a -n 1 --seed random
     succeeds
-    seed=$(sed -n 's/^the seed drawn is \([0-9]*\)$/\1/p' <<<"$output")
+    seed=$(sed -n 's/^seed drawn at random: \([0-9]*\)$/\1/p' <<<"$output")
     [ -n "$seed" ]
     run "$DDPM" info a/0000.png
     says "ddpm:seed: $seed"
@@ -238,7 +238,7 @@ END
     differ a/0000.png c/0000.png
     run "$DDPM" train --data "$BATS_FILE_TMPDIR/pictures" --out new "${TINY[@]}" --steps 1 --sample-every 0 --seed random
     succeeds
-    grep -q "\"seed\": $(sed -n 's/^the seed drawn is \([0-9]*\)$/\1/p' <<<"$output")" new/config.json
+    grep -q "\"seed\": $(sed -n 's/^seed drawn at random: \([0-9]*\)$/\1/p' <<<"$output")" new/config.json
 }
 
 # png_size FILE: "width height" of a PNG.

@@ -246,13 +246,13 @@ pretend_rows() {
     pretend_rows "10 0.0001 0.0001" "20 0.5 0.5"
     run "$DDPM" train --resume run --steps 100 --patience 3
     succeeds
-    says "ended by --patience: 3 measurements without a better validation loss than 0.0001 of step 10" \
+    says "stopped by --patience: 3 measurements without a better validation loss than 0.0001 at step 10" \
         "done, newest checkpoint of step 40"
     [ "$(rows run)" -eq 40 ]
     [ "$(readlink run/checkpoints/latest)" = step-000040 ]
     run "$DDPM" train --resume run
     succeeds
-    says "ended by --patience" "newest checkpoint of step 40"
+    says "stopped by --patience" "newest checkpoint of step 40"
     run "$DDPM" train --resume run --patience 0 --steps 50
     succeeds
     says "newest checkpoint of step 50"
@@ -264,7 +264,7 @@ pretend_rows() {
     run "$DDPM" train --resume run --steps 30
     succeeds
     says "the curves have diverged since step 4: from there to step 30 the validation loss rose from 0.5 to " \
-        "fell from 9 to " "take checkpoints/best, of step 4"
+        "fell from 9 to " "use checkpoints/best, of step 4"
     run "$DDPM" info run
     says "the curves have diverged since step 4"
     run "$DDPM" train --resume run --steps 40

@@ -134,7 +134,7 @@ lines() {
         rm -rf run
         train ODD_FLOCK=$error
         succeeds
-        [ "$(lines "a lock of fcntl instead")" -eq 1 ]
+        [ "$(lines "using an fcntl lock instead")" -eq 1 ]
         [ ! -e run/.lock ]
         rm -rf run
         train ODD_FLOCK=$error ODD_FCNTL=ENOLCK

@@ -53,9 +53,9 @@ zeros() {
 }
 
 @test "train: grids of samples alone" {
-    lacks_memory "to draw samples besides training takes" train --data "$pictures" --out run --image-size 640 --dim 4 \
+    lacks_memory "drawing samples while training takes" train --data "$pictures" --out run --image-size 640 --dim 4 \
         --dim-mults 1 --mult 1 --network OneResUNet --batch-size 1 --num-samples 1024
-    says "with sample-every 0 there are none"
+    says "--sample-every 0 draws none"
 }
 
 @test "train: an empty folder stays empty" {

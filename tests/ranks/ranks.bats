@@ -317,7 +317,7 @@ whole() {
     done
     run launch -n 2 "$DDPM" sample run --out drawn --seed random --threads 1 # one seed for all
     succeeds
-    [ "$(grep -c '^the seed drawn is' <<< "$output")" -eq 1 ]
+    [ "$(grep -c '^seed drawn at random:' <<< "$output")" -eq 1 ]
 }
 
 @test "drawing ends for all with one message" {
