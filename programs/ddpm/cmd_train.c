@@ -120,8 +120,8 @@ static void take_signal(struct ddpm_train_run *run, int signal)
     ddpm_take_signal(signal);
 }
 
-/* Should the run end here because of a signal? Several processes end once all of them know of it.
- * */
+/* Should the run end here because of a signal? Several processes end once all of them know of
+ * it. */
 static bool is_stopped(const struct ddpm_train_run *run)
 {
     return ddpm_processes_ranks() ? run->stopping : ddpm_caught_signal() != 0;

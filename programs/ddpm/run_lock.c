@@ -173,8 +173,8 @@ static ddpm_status take_note(const char *path, const char *run, const struct not
     return refuse(run, NULL);
 }
 
-/* *locked: do we hold the file system's lock? If it has none, a remark says what is used instead.
- * */
+/* *locked: do we hold the file system's lock? If it has none, a remark says what is used
+ * instead. */
 static ddpm_status lock_file(const char *path, const char *run, int descriptor, bool *locked)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

@@ -13,9 +13,8 @@ struct ddpm_run_lock {
     char *path; /* path of RUN/.lock; NULL if it is not ours */
 };
 
-/* Lock `run` through its log.csv, which is open for writing as `descriptor`, until that is
- * closed. DDPM_ERROR_IO if another process trains into the run; the message names it if possible.
- * */
+/* Lock `run` through its log.csv, which is open for writing as `descriptor`, until that is closed.
+ * DDPM_ERROR_IO if another process trains into the run; the message names it if possible. */
 ddpm_status ddpm_run_lock_take(struct ddpm_run_lock *lock, const char *run, int descriptor);
 
 /* Remove RUN/.lock if it is ours. */

@@ -1,5 +1,5 @@
-/* The pictures of a run: where they are, which ones it trains on, and what is printed about them.
- * */
+/* The pictures of a run: where they are, which ones it trains on, and what is printed about
+ * them. */
 #ifndef DDPM_PROGRAM_RUN_PICTURES_H
 #define DDPM_PROGRAM_RUN_PICTURES_H
 

@@ -23,8 +23,8 @@ struct ddpm_run_samples {
 ddpm_status ddpm_run_samples_plan(struct ddpm_run_samples *samples, const char *run,
                                   const struct ddpm_config *config);
 
-/* Does the run draw samples? Not with sample-every 0, nor with more channels than a PNG can hold.
- * */
+/* Does the run draw samples? Not with sample-every 0, nor with more channels than a PNG can
+ * hold. */
 bool ddpm_run_samples_wanted(const struct ddpm_run_samples *samples);
 
 /* Measure the memory that drawing needs while the trainer keeps its `training` bytes.

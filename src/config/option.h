@@ -1,6 +1,5 @@
 /* The option table, one row per option: used by the command line, the JSON files, the help texts
- * and the metadata of checkpoints. To add an option: a field in config.h and a row in options.c.
- * */
+ * and the metadata of checkpoints. To add an option: a field in config.h and a row in options.c. */
 #ifndef DDPM_CONFIG_OPTION_H
 #define DDPM_CONFIG_OPTION_H
 

@@ -243,7 +243,7 @@ END
     for options in "--sampler ancestral" "--sampler dpmpp-sde" "--sampler ddim --eta 0.5" "--sampler heun --churn 2"; do
         # shellcheck disable=SC2086
         run "$DDPM" sample "$model" --array a.npy --from "$pictures" --invert $options
-        fails 2 "which draws noise, for an inversion"
+        fails 2 "which adds noise, for an inversion"
         [ ! -e a.npy ]
     done
     run "$DDPM" sample "$model" --array a.npy --from "$pictures" --invert --mask mask.bmp

@@ -62,7 +62,7 @@ train() {
         other=v
         [ $objective != v ] || other=flow
         run "$DDPM" train --resume $objective --steps 5 --objective $other
-        fails 1 "cannot go on: objective is $objective in the checkpoint and $other now"
+        fails 1 "cannot resume: objective is $objective in the checkpoint and $other now"
         [ "$(newest $objective)" -eq 4 ]
     done
     run "$DDPM" train --resume v --steps 5 --loss-weight min-snr
@@ -94,7 +94,7 @@ train() {
 @test "pictures of one colour have no deviation" {
     npy black.npy '|u1' '4, 16, 16, 3' 3072
     run "$DDPM" train --data black.npy --out new "${TINY[@]}" --steps 1 --sample-every 0 --objective edm
-    fails 1 "one and the same colour" "option sigma-data"
+    fails 1 "the same single colour" "option sigma-data"
     [ ! -e new ]
     run "$DDPM" train --data black.npy --out new "${TINY[@]}" --steps 1 --sample-every 0 --objective edm --sigma-data 0.5
     succeeds
@@ -133,7 +133,7 @@ train() {
 END
     for objective in flow edm; do
         run "$DDPM" sample "$runs/$objective" --out drawn -n 1 --sampler ancestral
-        fails 2 "sampler ancestral goes through the timesteps of a schedule" "use sampler ddim with eta 1"
+        fails 2 "sampler ancestral needs the timesteps of a schedule" "use sampler ddim with eta 1"
         [ ! -e drawn ]
     done
     # A bare file whose configuration was never trained with does not know its pictures.

@@ -32,7 +32,7 @@ setup() {
     make_run new pictures 4 --resume
     grep -q '"recipe": "fast"' new/config.json
     run "$DDPM" train --resume new --recipe article --steps 5
-    fails 1 "cannot go on: "
+    fails 1 "cannot resume: "
 }
 
 @test "a recipe's warm-up is at most a tenth of a short run; one that is given stays" {
@@ -80,7 +80,7 @@ setup() {
 
 @test "ema refuses what it cannot do" {
     run "$DDPM" ema run --length 0.1 --step 5 --out model
-    fails 1 "there is no checkpoint of step 5"
+    fails 1 "no checkpoint of step 5"
     run "$DDPM" ema run --length 0.5 --out model
     fails 2 "option --length"
     mkdir model

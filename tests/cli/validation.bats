@@ -181,7 +181,7 @@ pretend_rows() {
     done
     count=$(ls others | wc -l)
     train --steps 2 --validation others
-    fails 2 "option validation: 3 of the $count pictures of $PWD/others are among the training pictures too"
+    fails 2 "option validation: 3 of the $count pictures of $PWD/others are also among the training pictures"
     [ ! -e new ]
     train --steps 2 --validation "$pictures"
     fails 2 "210 of the 210 pictures"
