@@ -118,7 +118,7 @@ static ddpm_status print_validation(const char *path)
     printf("validation  best loss %.5g at step %" PRId64 ", last %.5g at step %" PRId64,
            curves.best.validation, curves.best.step, curves.last.validation, curves.last.step);
     if (curves.parted)
-        printf("; the curves diverge from step %" PRId64, curves.parted);
+        printf("; the curves have diverged since step %" PRId64, curves.parted);
     printf("\n");
     return DDPM_OK;
 }

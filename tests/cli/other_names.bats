@@ -66,7 +66,7 @@ END
     answers "ddpm sample draws" inference
     answers "ddpm train --resume" resume
     answers "ddpm pack makes" preprocess
-    answers "ddpm info says" inspect
+    answers "ddpm info describes" inspect
     answers "ddpm bench times" benchmark
     answers "the verb comes before its options" --data pictures
     answers "the verb comes before its options" --lr 1

@@ -36,7 +36,7 @@ pretend_rows() {
 @test "a run of 200 pictures or more sets 5 % aside, and says what that costs" {
     train --steps 20 --validate-every 10 --save-every 20
     succeeds
-    says "held out  " "are trained on" "of either, every 10 steps: about " "% of the time"
+    says "held out  " "for training" "of each, every 10 steps: about " "% of the time"
     says "step 10: validation loss " "on training pictures " "the best so far"
     grep -q '"validation": "0.05"' new/config.json
     [ "$(readlink new/checkpoints/best)" = step-000020 ]
@@ -188,7 +188,7 @@ pretend_rows() {
     rm others/copy-*
     train --steps 2 --validate-every 1 --validation others
     succeeds
-    says "held out  6 pictures, 210 are trained on" "loss on 6 of either"
+    says "held out  6 pictures, 210 for training" "loss on 6 of each"
     grep -q "\"validation\": \"$PWD/others\"" new/config.json
     # From elsewhere the run goes on with them.
     mkdir elsewhere && cd elsewhere
