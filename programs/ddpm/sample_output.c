@@ -123,7 +123,7 @@ static ddpm_status round_values(struct ddpm_sample_output *output, int64_t count
         if (!isfinite(output->values[i]))
             return ddpm_raise(DDPM_ERROR_NOT_FINITE,
                               "picture %" PRId64 ": the chain diverged to a value that is not "
-                              "finite; try --clip on, or check the weights",
+                              "finite; try clip on, or check the weights",
                               output->first + output->done + i / each);
     ddpm_bytes_of_planes(output->pictures, output->values, count, output->channels,
                          output->height * output->width);

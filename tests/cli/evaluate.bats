@@ -138,7 +138,7 @@ number() {
     if [[ "$output" != *"LAPACK"* ]]; then
         [ "${value%??????}" = "$(number value | sed 's/......$//')" ]
     fi
-    says "of the real pictures only mean and covariance are known" '"real": 0'
+    says "only mean and covariance of the real pictures are known" '"real": 0'
     evaluate "$at/fresh" --against s.npz
     says "real         mean and covariance: s.npz"
     evaluate s.npz --against "$at/real"

@@ -95,7 +95,7 @@ goes_on_from() {
     rm run/checkpoints/step-000004/state.json
     run "$DDPM" sample run --out drawn -n 1
     succeeds
-    says "step-000006 is passed over" "step-000004 is passed over" "step 2,"
+    says "step-000006, it is not complete" "step-000004, it is not complete" "step 2,"
     mkdir run/checkpoints/step-000002-copy run/checkpoints/step-x
     run "$DDPM" train --resume --out run --steps 7 --keep 1
     succeeds
@@ -105,9 +105,9 @@ goes_on_from() {
     rm run/checkpoints/step-000007/*
     rm run/checkpoints/latest
     run "$DDPM" train --resume --out run
-    fails 1 "no whole checkpoint"
+    fails 1 "no complete checkpoint"
     run "$DDPM" sample run --out other -n 1
-    fails 1 "no whole checkpoint"
+    fails 1 "no complete checkpoint"
 }
 
 @test "the only whole one was about to be moved into place" {

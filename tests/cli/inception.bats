@@ -57,14 +57,14 @@ evaluate() {
 @test "files that are no weights of Inception" {
     evaluate "$at/fresh" --against "$at/real" --features "$torch/first_layer.older.pt"
     [ "$status" -eq 1 ]
-    grep -q "first_layer.older.pt: there is no tensor Conv2d_2a_3x3.conv.weight" errors
+    grep -q "first_layer.older.pt: no tensor Conv2d_2a_3x3.conv.weight" errors
     evaluate "$at/fresh" --against "$at/real" --features "$torch/nested.safetensors"
     [ "$status" -eq 1 ]
-    grep -q "nested.safetensors: there is no tensor Conv2d_1a_3x3.conv.weight" errors
+    grep -q "nested.safetensors: no tensor Conv2d_1a_3x3.conv.weight" errors
     cp "$at/fresh/000000.png" picture.pth
     evaluate "$at/fresh" --against "$at/real" --features picture.pth
     [ "$status" -eq 1 ]
-    grep -q "picture.pth: no file of tensors" errors
+    grep -q "picture.pth: not a file of tensors" errors
     evaluate "$at/fresh" --against "$at/real" --features nowhere.pth
     [ "$status" -eq 1 ]
     grep -q "nowhere.pth" errors
@@ -77,7 +77,7 @@ evaluate() {
 @test "a file that asks for a command: it is not run" {
     evaluate "$at/fresh" --against "$at/real" --features "$torch/command.older.pt"
     [ "$status" -eq 1 ]
-    grep -q "got an object of posix.system, want tensors alone; nothing in the file is executed" errors
+    grep -q "got an object of posix.system, want only tensors; nothing in the file is executed" errors
     [ ! -e executed ]
 }
 

@@ -132,7 +132,7 @@ same_training() {
     rm run/checkpoints/latest # nobody says which one: the newest whole one
     run "$DDPM" train --resume --out run --steps 6
     succeeds
-    says "step-000004 is passed over" "step 2 of 6"
+    says "step-000004, it is not complete" "step 2 of 6"
     rm -r run/checkpoints
     run "$DDPM" train --resume --out run --steps 6
     fails 1 checkpoint

@@ -212,9 +212,8 @@ static void wrong_weights(void **state)
 {
     struct weights *weights = *state;
     struct ddpm_safetensors_entry *first = &weights->entries[0];
-    refused(weights, PARTS, DDPM_ERROR_MISMATCH, "there is no tensor Conv2d_2a_3x3.conv.weight");
-    refused(weights, PARTS - 1, DDPM_ERROR_MISMATCH,
-            "there is no tensor Conv2d_1a_3x3.bn.running_var");
+    refused(weights, PARTS, DDPM_ERROR_MISMATCH, "no tensor Conv2d_2a_3x3.conv.weight");
+    refused(weights, PARTS - 1, DDPM_ERROR_MISMATCH, "no tensor Conv2d_1a_3x3.bn.running_var");
     first->shape[2] = 1;
     first->shape[3] = 9;
     refused(weights, PARTS, DDPM_ERROR_MISMATCH,

@@ -261,7 +261,7 @@ static void the_newest_whole_one_is_found(void **state)
     end(&run);
     assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/step-000001")));
     assert_error(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_EMA, &opened),
-                 DDPM_ERROR_IO, "no whole checkpoint");
+                 DDPM_ERROR_IO, "no complete checkpoint");
     remove_folder(folder);
 }
 
