@@ -152,7 +152,7 @@ def parse_arguments():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", help="pictures for ddpm's training step")
-    parser.add_argument("--configurations", nargs="+", help="PyTorch configurations to try; all of those of pytorch_bench.py")
+    parser.add_argument("--configurations", nargs="+", help="PyTorch configurations to try (all)")
     parser.add_argument("--skip-compile", action="store_true")
     return parser.parse_args()
 

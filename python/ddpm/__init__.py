@@ -170,7 +170,7 @@ class _Config(_Handle):
 
 
 class Network(_Handle):
-    """A network with its weights: a new one from options, or one opened from a run, a checkpoint or a file with open()."""
+    """A network with its weights: new from options, or from a run, checkpoint or file with open()."""
 
     _destroy = "network_destroy"
 
@@ -202,7 +202,7 @@ class Network(_Handle):
 
     def draw(self, count: int, seed: int = 0, *, first: int = 0, ema: bool = True, sampler: Optional[str] = None,
              steps: int = 0, height: int = 0, width: int = 0, batch: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw `count` pictures, uint8 [count, height, width, channels]. The same seed and number give the same picture."""
+        """Draw `count` pictures, uint8 [count, height, width, channels]. Same seed and number, same picture."""
         own = self._format()
         options = _SampleOptions(count=count, batch=batch, height=height, width=width, seed=seed, first=first,
                                  weights=int(ema), clip=-1, sampler=sampler.encode() if sampler else None,
@@ -213,7 +213,7 @@ class Network(_Handle):
         return pictures
 
     def predict(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:
-        """One forward pass: x [batch, channels, height, width] at `times` [batch]; returns float32 of the same shape."""
+        """One forward pass: x [batch, channels, height, width] at `times` [batch]; float32, same shape."""
         values, at = _floats(x), _floats(times)
         if values.ndim != 4 or at.shape != values.shape[:1]:
             raise ValueError(f"got x {values.shape} and times {at.shape}, want [B, C, H, W] and [B]")
