@@ -1,4 +1,4 @@
-# ddpm evaluate: folders, packed files, features, statistics, a run; what is refused.
+# ddpm evaluate: folders, packed files, features, statistics, a run; and invalid input.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -43,7 +43,7 @@ number() {
     [ "$folder" = "$(grep -v '"generated":\|"real":' <<<"$output")" ]
 }
 
-@test "held-out pictures say what is near by chance" {
+@test "held-out pictures give the threshold for near by chance" {
     "$DDPM" synth --out other --count 30 --size 16 --seed 3 2>/dev/null
     evaluate "$at/fresh" --against "$at/real" --held-out other
     succeeds
@@ -51,7 +51,7 @@ number() {
     evaluate "$at/real.npy" --against "$at/real" --held-out other --json
     succeeds
     says '"held_out": 30' '"same": 40' '"verdict": "MORE THAN BY CHANCE'
-    # Pictures that are on both sides are no measure.
+    # Pictures in both sets measure nothing.
     evaluate "$at/fresh" --against "$at/real" --held-out "$at/real.npy"
     succeeds
     says "(within 0)" "no verdict: 5 % of the held-out pictures are among the real ones"
@@ -150,14 +150,14 @@ number() {
     grep -q "cut.npz: not a .npz file" errors
 }
 
-@test "a run is drawn from first, by the sampler that is asked for" {
+@test "pictures are first drawn from a run, with the given sampler" {
     make_run run "$at/real" 2
     evaluate run --against "$at/real" -n 12 --sampler ddim --sampling-steps 3 --seed 5 --sheet sheet.png
     succeeds
     says "generated    12 pictures of 16x16: run" "by features"
     grep -q "run: drawing 12 pictures of 16x16 by ddim, 3 steps" errors
     [ -s sheet.png ]
-    # the pictures of ddpm sample, whose grid is none of them
+    # the pictures of ddpm sample, without its grid
     "$DDPM" sample run --out drawn -n 12 --sampler ddim --sampling-steps 3 --seed 5 2>/dev/null
     evaluate run --against "$at/real" -n 12 --sampler ddim --sampling-steps 3 --seed 5 --json
     value=$(number low)
@@ -176,7 +176,7 @@ number() {
     grep -q "option --against: got the run or model run, want real pictures" errors
 }
 
-@test "sizes: a folder is brought to the generated pictures' own" {
+@test "sizes: a folder is resized to the size of the generated pictures" {
     "$DDPM" synth --out large --count 12 --size 32 2>/dev/null
     evaluate "$at/fresh.npy" --against large --json
     succeeds
@@ -188,7 +188,7 @@ number() {
     says "generated    11 pictures of 16x16: large"
 }
 
-@test "what is missing is said" {
+@test "missing input is an error that says what is missing" {
     mkdir empty few
     cp "$at"/real/00000[0-8].png few
     evaluate nowhere --against "$at/real"

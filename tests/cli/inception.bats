@@ -1,4 +1,4 @@
-# ddpm evaluate --features FILE: features of FID's network, with weights from a file; files that are refused.
+# ddpm evaluate --features FILE: features of FID's network, with weights from a file; invalid files.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -7,7 +7,7 @@ setup_file() {
     "$DDPM" synth --out fresh --count 10 --size 16 --seed 2 2>/dev/null
     "$DDPM" pack fresh --out fresh.npy --size 16 >/dev/null 2>&1
     "$INCEPTION" weights.safetensors
-    # The Fréchet distance of 2048 features takes half a minute, and is not what is tested here.
+    # The Fréchet distance of 2048 features takes half a minute, and is not tested here.
     mkdir lib
     echo "no library" > lib/liblapacke.so.3
     cp lib/liblapacke.so.3 lib/libopenblas.so.0
@@ -40,7 +40,7 @@ evaluate() {
     says '"width": 2048'
 }
 
-@test "pictures held out have features of the same network" {
+@test "held-out pictures get features from the same network" {
     "$DDPM" synth --out held --count 11 --size 16 --seed 3 2>/dev/null
     evaluate "$at/fresh" --against "$at/real" --held-out held --features "$at/weights.safetensors"
     succeeds
@@ -54,7 +54,7 @@ evaluate() {
     says "generated    10 pictures of 16x16: run" "features     inception, 2048 numbers"
 }
 
-@test "files that are no weights of Inception" {
+@test "files that do not hold weights of Inception" {
     evaluate "$at/fresh" --against "$at/real" --features "$torch/first_layer.older.pt"
     [ "$status" -eq 1 ]
     grep -q "first_layer.older.pt: no tensor Conv2d_2a_3x3.conv.weight" errors

@@ -1,4 +1,4 @@
-# What a network learns, by --objective: training, drawing, going on, and what does not go together.
+# What a network learns to predict (--objective): training, drawing, resuming, and options that do not fit.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -19,7 +19,7 @@ train() {
     run "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 1 --sample-every 0 "$@"
 }
 
-@test "every objective is trained, says what it is, and draws" {
+@test "every objective trains, is reported, and draws" {
     for objective in noise x0 v flow edm; do
         grep -q "\"objective\": \"$objective\"" "$runs/$objective/config.json"
         [ "$(rows "$runs/$objective")" -eq 3 ]
@@ -53,7 +53,7 @@ train() {
     done
 }
 
-@test "a run goes on with its own objective, and with no other" {
+@test "a run resumes with its own objective, and with no other" {
     for objective in noise x0 v flow edm; do
         cp -r "$runs/$objective" $objective
         run "$DDPM" train --resume $objective --steps 4 --sample-every 0
@@ -71,7 +71,7 @@ train() {
     fails 1 "shift is 1 in the checkpoint and 3 now"
 }
 
-@test "the deviation of the pictures is measured, kept, and not measured again" {
+@test "sigma-data is measured once and kept" {
     npy halves.npy '|u1' '4, 16, 16, 3' 3072 377
     printf '\000%.0s' {1..1536} | dd of=halves.npy bs=1 seek=128 conv=notrunc 2>/dev/null
     run "$DDPM" train --data halves.npy --out half "${TINY[@]}" --steps 1 --sample-every 0 --objective edm
@@ -100,7 +100,7 @@ train() {
     succeeds
 }
 
-@test "weights of the loss, shift, zero terminal SNR and offset noise are trained and drawn with" {
+@test "training and drawing with loss weights, shift, zero terminal SNR and offset noise" {
     train --objective v --zero-terminal-snr on --loss-weight min-snr --offset-noise 0.1 --shift 2
     succeeds
     for sampler in ancestral ddim heun dpmpp dpmpp-sde unipc; do
@@ -115,7 +115,7 @@ train() {
     succeeds
 }
 
-@test "what does not go together is refused, with nothing written" {
+@test "options that do not fit together are an error, and nothing is written" {
     while IFS='|' read -r options words; do
         train $options
         fails 2 "$words"
@@ -136,7 +136,7 @@ END
         fails 2 "sampler ancestral needs the timesteps of a schedule" "use sampler ddim with eta 1"
         [ ! -e drawn ]
     done
-    # A bare file whose configuration was never trained with does not know its pictures.
+    # A configuration that was never trained with has no sigma-data.
     echo '{"diffusion_config": {"objective": "edm", "image_size": 16, "timesteps": 20},
            "unet_config": {"model_mapping": "TwoResUNet", "input": 8, "dim_mults": [1, 2]}}' > bare.json
     run "$DDPM" sample "$runs/edm/checkpoints/latest/model.safetensors" --config bare.json --out drawn -n 1
@@ -144,7 +144,7 @@ END
     [ ! -e drawn ]
 }
 
-@test "the network alone is told the times of its objective" {
+@test "predict takes the times of the model's objective" {
     npy x.npy '<f4' '1, 3, 16, 16' 3072
     npy t.npy '<f4' '1,' 4
     for time in '\000\000\000\277' '\000\000\240\101'; do # -0.5 and 20

@@ -1,8 +1,8 @@
-# Names that are not ours: help and version in every form, what other programs call an option or a verb, slips of the
-# keyboard, and words that resemble nothing.
+# Names that are not ours: help and version in every form, other programs' names for options and verbs, typos, and words
+# that resemble nothing.
 load "$DDPM_SUPPORT"
 
-# answers TEXT WORDS…: `ddpm WORDS` is refused with one line that holds TEXT.
+# answers TEXT WORDS…: `ddpm WORDS` fails with one line that contains TEXT.
 answers() {
     local text=$1
     shift
@@ -10,7 +10,7 @@ answers() {
     fails 2 "$text" || { echo "of: ddpm $*"; return 1; }
 }
 
-# guesses_nothing WORDS…: refused without a suggestion.
+# guesses_nothing WORDS…: fails without a suggestion.
 guesses_nothing() {
     run "$DDPM" "$@"
     fails 2 || { echo "of: ddpm $*"; return 1; }
@@ -40,7 +40,7 @@ guesses_nothing() {
     guesses_nothing help nonsense
 }
 
-@test "verbs: slips find the nearest, other programs' names are known, the rest is not guessed" {
+@test "verbs: typos find the nearest, other programs' names are known, the rest is not guessed" {
     while read -r word nearest; do
         answers "the nearest is \"$nearest\"" "$word"
     done <<'END'
@@ -76,7 +76,7 @@ END
     done
 }
 
-@test "options that mean the same are taken with a remark" {
+@test "options that mean the same are accepted with a remark" {
     while read -r verb word ours; do
         run "$DDPM" $verb "--$word" 1
         [ "$status" -ne 0 ] # something else is missing
@@ -132,7 +132,7 @@ END
     grep -q '"train_num_steps": 1,' r/config.json
 }
 
-@test "options of another kind are answered with what to use" {
+@test "for options that mean something else, the error says what to use" {
     while read -r word text; do
         answers "$text" train "--$word" 1
     done <<'END'
@@ -162,7 +162,7 @@ END
     answers "ddpm sample takes it" train --trajectory x
 }
 
-@test "options: slips find the nearest, unrelated words do not" {
+@test "options: typos find the nearest, unrelated words do not" {
     while read -r word nearest; do
         answers "the nearest is --$nearest" train "--$word" 1
     done <<'END'
@@ -202,7 +202,7 @@ END
     fails 2 "option image-size: got \"7x\""
 }
 
-@test "keys of a configuration file are answered alike" {
+@test "the same for keys of a configuration file" {
     cd "$BATS_TEST_TMPDIR"
     while read -r section key text; do
         printf '{"%s": {"%s": 1}}' "$section" "$key" > c.json
