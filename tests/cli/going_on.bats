@@ -1,4 +1,4 @@
-# Runs resumed in unusual situations: copies, runs killed early, other working directories, runs inside the folder of pictures.
+# Runs resumed in unusual situations: copies, runs killed early, other working directories, a run inside its pictures.
 load "$DDPM_SUPPORT"
 
 setup_file() {
