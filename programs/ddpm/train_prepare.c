@@ -217,6 +217,24 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     return together(leads ? prepare_folder(run) : DDPM_OK);
 }
 
+static void describe_ranks(const struct ddpm_train_run *run)
+{
+    char text[DDPM_MEMORY_TEXT_BYTES], sent[DDPM_TEXT_BYTES], wire[16] = "", shard[16] = "";
+    (void)ddpm_config_get(run->config, "wire", wire, sizeof wire);
+    (void)ddpm_config_get(run->config, "shard", shard, sizeof shard);
+    if (ddpm_processes_ranks()) {
+        ddpm_progress_remark("ranks     %s", ddpm_processes_text(text, sizeof text));
+        ddpm_progress_remark("          each sends %s in a step, gradients as %s",
+                             ddpm_bytes_text(sent, (double)ddpm_trainer_bytes_sent(run->trainer)),
+                             wire);
+        return;
+    }
+    if (strcmp(wire, "fp32") != 0)
+        ddpm_progress_remark("          wire %s has no effect with one rank", wire);
+    if (strcmp(shard, "none") != 0)
+        ddpm_progress_remark("          shard %s has no effect with one rank", shard);
+}
+
 void ddpm_train_describe(const struct ddpm_train_run *run)
 {
     char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], planned[DDPM_MEMORY_TEXT_BYTES];
@@ -226,8 +244,7 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
     ddpm_progress_remark("network   %s, %s parameters", network,
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
-    if (ddpm_processes_ranks())
-        ddpm_progress_remark("ranks     %s", ddpm_processes_text(planned, sizeof planned));
+    describe_ranks(run);
     ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
     if (run->samples.bytes > 0)
         ddpm_progress_remark("          %s more while samples are drawn",

@@ -65,6 +65,13 @@ bool ddpm_ranks_speaks(const struct ddpm_ranks *ranks);
  * looked at again after ddpm_ranks_wait(). Several sums may be under way. */
 ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count);
 
+/* The same, where the values travel as bf16, which halves the bytes: each rank's are rounded to the
+ * nearest (ties to even), added up in fp32 in the order of ranks, and the sum is rounded once more.
+ * `room` has ddpm_ranks_room_bf16() elements and is borrowed until ddpm_ranks_wait(). */
+ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, size_t count,
+                                      uint16_t *room);
+size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count);
+
 /* Let what is under way go on, without waiting. Cheap enough to be called between kernels. */
 ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks);
 

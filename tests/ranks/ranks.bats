@@ -50,6 +50,12 @@ near() {
     }
 }
 
+# sent: the bytes of a step that the text on stdin says each rank sends, to three digits
+sent() {
+    sed -n 's/.*each sends \([0-9.]*\) \([kM]*\)B in a step.*/\1 \2/p' |
+        awk '{ printf "%d\n", $1 * ($2 == "k" ? 1e3 : $2 == "M" ? 1e6 : 1) }'
+}
+
 # one_error TEXT…: the last `run` failed, and its output has one line of error, with every TEXT. The launcher adds its own.
 one_error() {
     local code=$status
@@ -113,6 +119,33 @@ whole() {
     together 4 "${tiny[@]}" "${options[@]}" --out four
     same_state one two
     same_state one four
+}
+
+@test "gradients as bf16: half the bytes, nearly the same training" {
+    make_run one "$pictures" 20
+    together 2 "${tiny[@]}" --out plain --steps 1 2> plain.txt
+    run together 2 "${tiny[@]}" --out two --steps 20 --wire bf16
+    succeeds
+    says "gradients as bf16"
+    grep -q "gradients as fp32" plain.txt
+    awk -v half="$(sent <<< "$output")" -v whole="$(sent < plain.txt)" \
+        'BEGIN { exit !(half > 0 && half / whole > 0.49 && half / whole < 0.51) }'
+    near one two 1 1e-3
+    near one two 20 1e-2
+    differ one/checkpoints/latest/model.safetensors two/checkpoints/latest/model.safetensors
+    grep -q '"wire": "bf16"' two/config.json
+    run together 4 --resume --out two --steps 22 # keeps it
+    succeeds
+    says "gradients as bf16"
+    run together 2 --resume --out two --steps 24 --wire fp32 --shard optimizer
+    succeeds
+    says "gradients as fp32"
+    run "$DDPM" train --resume --out two --steps 25 --wire bf16
+    succeeds
+    says "wire bf16 has no effect with one rank" "shard optimizer has no effect with one rank"
+    run together 2 "${tiny[@]}" --out exact --reduce exact --wire bf16
+    one_error "option wire: got bf16 with reduce exact"
+    [ ! -e exact ]
 }
 
 @test "any number of ranks goes on with a run of any other" {
