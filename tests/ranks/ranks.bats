@@ -364,6 +364,25 @@ whole() {
     one_error "rank 1" "missing.npy"
 }
 
+@test "pictures are compared by all, the same as by one" {
+    make_run run "$pictures" 2
+    cp -r "$pictures" real
+    echo "no picture" > real/damaged.png
+    options=(run --against real -n 11 --batch 2 --threads 1 --json --sheet sheet.png)
+    "$DDPM" evaluate "${options[@]}" > one.json 2> /dev/null
+    mv sheet.png one.png
+    launch -n 3 "$DDPM" evaluate "${options[@]}" > three.json 2> errors
+    cmp one.json three.json
+    cmp one.png sheet.png
+    [ "$(grep -c 'drawing 11 pictures' errors)" -eq 1 ]
+    run launch -n 1 "$DDPM" evaluate run --against real -n 11 : -n 1 "$DDPM" evaluate run --against real -n 12
+    one_error "rank 1" "pictures to draw: 12"
+    run launch -n 1 "$DDPM" evaluate run --against real : -n 1 "$DDPM" evaluate run --against nothing
+    one_error "rank 1" "nothing"
+    run launch -n 2 "$DDPM" evaluate run --against real --likelihood
+    one_error "option --likelihood: got 2 ranks"
+}
+
 @test "on a device whose memory is not the host's" {
     [ -n "$EMULATED" ] || skip "no emulated device"
     export DDPM_CUDA_PLUGIN=$EMULATED
