@@ -125,6 +125,10 @@ void ddpm_processes_remark(ddpm_log_level level, const char *text)
 
 const char *ddpm_processes_text(char *text, size_t bytes)
 {
+    if (!processes.ranks) {
+        snprintf(text, bytes, "1 rank");
+        return text;
+    }
     const int hosts = ddpm_ranks_hosts(processes.ranks);
     snprintf(text, bytes, "%d on %d machine%s, %s", ddpm_ranks_count(processes.ranks), hosts,
              hosts == 1 ? "" : "s", ddpm_ranks_transport(processes.ranks));

@@ -29,7 +29,7 @@ bool ddpm_processes_speak(void);
 void ddpm_processes_tell_apart(void);
 void ddpm_processes_remark(ddpm_log_level level, const char *text);
 
-/* "2 ranks on 1 machine, Open MPI v4.1.4" */
+/* "2 on 1 machine, Open MPI v4.1.4"; alone "1 rank". */
 const char *ddpm_processes_text(char *text, size_t bytes);
 
 #endif

@@ -15,6 +15,7 @@
 #include "progress.h"
 #include "run_folder.h"
 #include "run_pictures.h"
+#include "run_places.h"
 #include "train_run.h"
 #include "train_time.h"
 #include "training/ranks.h"
@@ -84,7 +85,8 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
     DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
                                        ddpm_trainer_steps_done(run->trainer)));
     DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
-    return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
+    return ddpm_run_folder_write_config(run->path, run->config, run->places,
+                                        ddpm_data_fingerprint(run->data));
 }
 
 /* How a stage went on this process becomes how it went on all. */
@@ -214,6 +216,7 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     DDPM_TRY(together(run->resume && leads ? resume(run) : DDPM_OK));
     DDPM_TRY(ddpm_trainer_share_state(run->trainer));
     DDPM_TRY(together(plan_validation(run)));
+    DDPM_TRY(ddpm_run_places_find(ddpm_network_device(run->network), &run->places));
     return together(leads ? prepare_folder(run) : DDPM_OK);
 }
 
@@ -224,6 +227,7 @@ static void describe_ranks(const struct ddpm_train_run *run)
     (void)ddpm_config_get(run->config, "shard", shard, sizeof shard);
     if (ddpm_processes_ranks()) {
         ddpm_progress_remark("ranks     %s", ddpm_processes_text(text, sizeof text));
+        ddpm_run_places_say(run->places);
         ddpm_progress_remark("          each sends %s in a step, gradients as %s",
                              ddpm_bytes_text(sent, (double)ddpm_trainer_bytes_sent(run->trainer)),
                              wire);

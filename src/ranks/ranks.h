@@ -44,6 +44,9 @@ int ddpm_ranks_count(const struct ddpm_ranks *ranks);
 const char *ddpm_ranks_transport(const struct ddpm_ranks *ranks);
 int ddpm_ranks_hosts(const struct ddpm_ranks *ranks);
 
+/* The machine of a rank; for NULL of rank 0, which is this process. */
+const char *ddpm_ranks_host(const struct ddpm_ranks *ranks, int rank);
+
 /* The ranks on this one's machine, and those that share its processors, this one included; 1 for
  * NULL. */
 int ddpm_ranks_here(const struct ddpm_ranks *ranks);

@@ -210,7 +210,12 @@ whole() {
     run together 2 "${options[@]}" --out run
     succeeds
     [ "$(grep -c '^step 6/6' <<< "$output")" -eq 1 ]
-    says "ranks     2 on 1 machine"
+    says "ranks     2 on 1 machine" "ranks 0 to 1 on $(hostname): CPU"
+    # The rate is that of both ranks: steps of 4 pictures, not of 2.
+    awk -F, 'NR > 1 { sum += 4 / $5; all = $6 } END { exit !(sum > 0.7 * all && sum < 1.4 * all) }' run/log.csv
+    run "$DDPM" info run
+    succeeds
+    says "last start  2 on 1 machine" "            ranks 0 to 1 on $(hostname): CPU"
     same_state one run
     cmp one/validation.csv run/validation.csv
     cmp one/samples/step-000006.png run/samples/step-000006.png # which says what the run is called
