@@ -24,6 +24,11 @@ bool ddpm_processes_lead(void);
 /* Is it this one's to say a failure? */
 bool ddpm_processes_speak(void);
 
+/* Warn, where this process leads, of the first machine whose clock differs by more than a minute:
+ * nothing depends on it but what people read in logs and folders. All processes call it, right
+ * after they have met. */
+ddpm_status ddpm_processes_check_clocks(void);
+
 /* A remark of the library: said by the one that leads. Warnings of the others are said once
  * `told_apart`, with their rank: until then all find the same. */
 void ddpm_processes_tell_apart(void);

@@ -209,6 +209,7 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     DDPM_TRY(together(leads ? take_over(run) : DDPM_OK));
     DDPM_TRY(together(prepare_network(run)));
     DDPM_TRY(compare(run));
+    DDPM_TRY(ddpm_processes_check_clocks());
     DDPM_TRY(together(check_memory(run)));
     DDPM_TRY(together(prepare_trainer(run)));
     if (run->seconds > 0)

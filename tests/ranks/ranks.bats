@@ -277,6 +277,15 @@ whole() {
     [ ! -e run ]
 }
 
+@test "a clock that differs is said once" {
+    [ -n "$ODD_CLOCK" ] || skip "not with sanitizers"
+    run launch -n 1 "$DDPM" train "${tiny[@]}" --out run --steps 1 \
+        : -n 1 env LD_PRELOAD="$ODD_CLOCK" "$DDPM" train "${tiny[@]}" --out run --steps 1
+    succeeds
+    says "warning: the clock of rank 1 ($(hostname)) is 1:00:00 ahead of that of rank 0"
+    [ "$(grep -c 'the clock of' <<< "$output")" -eq 1 ]
+}
+
 @test "a signal to one rank saves and ends all" {
     begin 2 run
     kill -TERM "$(cat pid-1)"

@@ -69,6 +69,11 @@ static void the_first_here_speaks(void **state)
     assert_true(ddpm_launcher_is_first_here());
     setenv("MPI_LOCALRANKID", "2", 1);
     assert_false(ddpm_launcher_is_first_here());
+    setenv("MPI_LOCALRANKID", "0", 1); /* the first of the second one's: two launchers, nested */
+    setenv("OMPI_COMM_WORLD_LOCAL_RANK", "1", 1);
+    assert_false(ddpm_launcher_is_first_here());
+    setenv("OMPI_COMM_WORLD_LOCAL_RANK", "0", 1);
+    assert_true(ddpm_launcher_is_first_here());
 }
 
 static void choices_that_cannot_be_are_refused(void **state)
