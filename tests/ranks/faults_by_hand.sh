@@ -14,12 +14,12 @@
 #   cut-5       the cable is out for 5 seconds
 #   cut         the cable is out for good
 #
-# A fault is survived when all ranks end in time, or train on after cut-5; when one line says what happened; and when the
-# newest checkpoint is no older than that of before the fault, and training goes on from it. Prints a table of all
-# faults. Exit: 0 when all were survived, 1, or 2 for wrong usage.
+# A fault is survived when all ranks end in time, or train on after cut-5 to the same bits; when a line says what
+# happened; and when the newest checkpoint is no older than that of before the fault, and training goes on from it.
+# Prints a table of all faults. Exit: 0 when all were survived, 1, or 2 for wrong usage.
 set -u -o pipefail
 
-program= out= mpi=openmpi count=20 seed=1
+program= out= job= mpi=openmpi count=20 seed=1
 while [ $# -gt 1 ]; do
     case $1 in
     --program | --out | --mpi | --count | --seed) declare "${1#--}=$2" ;;
@@ -53,6 +53,8 @@ connect() {
 }
 
 disconnect() {
+    [ -z "$job" ] || kill "$job" 2> /dev/null
+    kill -KILL $(cat pid-0 pid-1 2> /dev/null) 2> /dev/null
     ! mountpoint -q disk || umount disk
     ip netns del "$one" 2> /dev/null
     ip netns del "$two" 2> /dev/null
@@ -77,8 +79,9 @@ END
 
 # launch ARGUMENT…: ddpm train on both machines
 launch() {
-    local words=(mpirun.openmpi --mca plm_rsh_agent "$PWD/reach" --mca btl tcp,self --mca btl_tcp_if_include 10.99.0.0/24
-        --mca oob_tcp_if_include 10.99.0.0/24 --bind-to none --host 10.99.0.1,10.99.0.2)
+    local words=(mpirun.openmpi --mca plm_rsh_agent "$PWD/reach" --mca btl tcp,self
+        --mca btl_tcp_if_include 10.99.0.0/24 --mca oob_tcp_if_include 10.99.0.0/24 --bind-to none
+        --host 10.99.0.1,10.99.0.2)
     [ "$mpi" = openmpi ] || words=(mpirun.mpich -launcher ssh -launcher-exec "$PWD/reach" -iface cable
         -hosts 10.99.0.1,10.99.0.2 -ppn 1)
     exec ip netns exec "$one" unshare --uts sh -c 'hostname one; exec "$@"' _ "${words[@]}" -n 2 "$PWD/remember" \
@@ -99,6 +102,15 @@ ranks_are_gone() {
     is_gone pid-0 && is_gone pid-1
 }
 
+launcher_is_gone() {
+    ! kill -0 "$job" 2> /dev/null
+}
+
+# Two processes and a first checkpoint are there.
+has_begun() {
+    test -s pid-0 && test -s pid-1 && test -e "$1/checkpoints/latest"
+}
+
 # wait_for SECONDS COMMAND…
 wait_for() {
     local until=$(($(date +%s%N) + $1 * 1000000000))
@@ -114,7 +126,8 @@ begin() {
     local run=$1
     shift
     rm -f pid-0 pid-1
-    (launch --data "$PWD/pictures" --out "$PWD/$run" "${tiny[@]}" --rank-timeout $TIMEOUT "$@") > output 2>&1 &
+    : > output
+    (launch --data "$PWD/pictures" --out "$PWD/$run" "${tiny[@]}" --rank-timeout $TIMEOUT "$@") >> output 2>&1 &
     job=$!
 }
 
@@ -135,12 +148,12 @@ strike() {
 # Which line of the output has to say what happened. After a killed rank, the launcher says it.
 said() {
     case $1 in
-    kill) grep -Eim1 'signal 9|KILLED BY SIGNAL: 9|no answer for|EXIT CODE: 9' output ;;
-    stop) grep -Em1 "no answer for $TIMEOUT seconds \(rank-timeout\) from rank $2" output ;;
-    disk) grep -m1 'No space left' output ;;
-    not-finite) grep -m1 'first in' output ;;
-    cut-5) grep -m1 '^done, newest checkpoint' output ;;
-    cut) grep -Em1 "no answer for $TIMEOUT seconds \(rank-timeout\)|the network between them fails" output ;;
+    kill) grep -aEim1 'signal 9|KILLED BY SIGNAL: 9|no answer for|EXIT CODE: 9' output ;;
+    stop) grep -aEm1 "no answer for $TIMEOUT seconds \(rank-timeout\) from rank $2" output ;;
+    disk) grep -am1 'No space left' output ;;
+    not-finite) grep -am1 'first in' output ;;
+    cut-5) grep -am1 '^done, newest checkpoint' output ;;
+    cut) grep -aEm1 "no answer for $TIMEOUT seconds \(rank-timeout\)|the network between them fails" output ;;
     esac
 }
 
@@ -177,16 +190,16 @@ fault() {
     cut-5) begin "$run" --steps 400 --save-every 20 --rank-timeout 30 ;;
     *) begin "$run" --steps 100000 --save-every 20 ;;
     esac
-    wait_for $LIMIT test -e "$run/checkpoints/latest" || verdict="did not start"
+    wait_for $LIMIT has_begun "$run" || verdict="did not start"
     sleep "$4"
     before=$(newest "$run")
     begun=$(date +%s%N)
     strike "$kind" "$3"
     wait_for $LIMIT ranks_are_gone || verdict=HANGS
     ended=$(date +%s%N)
-    sleep 1
-    kill "$job" 2> /dev/null # a launcher that cannot reach its other half waits for minutes
+    wait_for 5 launcher_is_gone || kill "$job" # one that cannot reach its other half waits for minutes
     wait "$job" 2> /dev/null
+    job=
     kill -KILL "$(cat pid-0)" "$(cat pid-1)" 2> /dev/null
     ip -n "$one" link set cable up
     message=$(said "$kind" "$3") || verdict="NO MESSAGE"
@@ -212,7 +225,7 @@ write_scripts
 [ -d pictures ] || "$program" synth --out pictures --count 12 --size 16 2> /dev/null
 rm -rf straight
 failed=0
-echo "$(mpirun.$mpi --version | grep -Eim1 'version|open'), seed $seed"
+echo "$(mpirun.$mpi --version | grep -aEim1 'version|open'), seed $seed"
 echo
 echo "| | fault | rank | at the first checkpoint and | ended after | message | |"
 echo "|---|---|---|---|---|---|---|"
