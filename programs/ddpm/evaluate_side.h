@@ -56,8 +56,12 @@ ddpm_status ddpm_side_list(struct ddpm_side *side, int64_t *count);
 ddpm_status ddpm_side_check_count(const struct ddpm_side *side, int64_t count);
 
 /* Make the set of everything but a model. With `features` NULL none are computed of pictures. Shows
- * progress; DDPM_STOPPED after a signal. */
+ * progress; DDPM_STOPPED after a signal. Several processes share the pictures, and must all call
+ * it; only the one that leads has the set in the end. */
 ddpm_status ddpm_side_read(struct ddpm_side *side, const char *features);
+
+/* evaluate_read.c: the same for pictures. */
+ddpm_status ddpm_side_read_pictures(struct ddpm_side *side, const char *features);
 
 /* Give the set the features of a .npy file, floats [N,D]. */
 ddpm_status ddpm_side_give_features(struct ddpm_side *side, const char *path);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <ddpm/config.h>
+#include <jansson.h>
 
 #include "core/error.h"
 
@@ -34,9 +35,10 @@ ddpm_status ddpm_run_folder_settle_path(struct ddpm_config *config, const char *
 /* Make the folder and those in it. */
 ddpm_status ddpm_run_folder_create(const char *path);
 
-/* RUN/config.json: the options in force, the version, and the fingerprint of the pictures. */
+/* RUN/config.json: the options in force, the version, the fingerprint of the pictures, and where
+ * the run is started (run_places.h). */
 ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
-                                         uint64_t fingerprint);
+                                         json_t *places, uint64_t fingerprint);
 
 /* Remove what killed processes left in a locked run that resumes from `checkpoint` ("": from
  * none): half-written files; with `samples` the pictures of a run that starts over. */

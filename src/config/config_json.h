@@ -11,7 +11,7 @@
  * read. Read as well, for the article's file: save_and_sample_every of
  * trainer_config, and batch_size of unet_config. A file with one of these that names no sampler
  * gets the article's: "ancestral", every timestep; it is of recipe article. The root's ddpm_version
- * and data_fingerprint are passed over. */
+ * data_fingerprint and last_start are passed over. */
 #ifndef DDPM_CONFIG_CONFIG_JSON_H
 #define DDPM_CONFIG_CONFIG_JSON_H
 

@@ -26,7 +26,7 @@ static const struct {
 enum { ALIAS_COUNT = sizeof aliases / sizeof *aliases };
 
 /* Keys of the root that are no options: notes of the program that wrote the file. */
-static const char *const notes[] = {"ddpm_version", "data_fingerprint", NULL};
+static const char *const notes[] = {"ddpm_version", "data_fingerprint", "last_start", NULL};
 
 static bool is_note(const char *key)
 {
