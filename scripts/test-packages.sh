@@ -86,9 +86,9 @@ step_build() {
   echo "== tarball, in Debian 11"
   fresh build-bullseye bullseye
   # Its gcc does not know AMX.
-  install build-bullseye clang-16 libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev \
+  install build-bullseye clang-13 libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev \
     libjpeg-dev libwebp-dev libzip-dev
-  inside build-bullseye env CC=clang-16 bash /src/scripts/package.sh tarball /packages
+  inside build-bullseye env CC=clang-13 bash /src/scripts/package.sh tarball /packages
   echo "== Debian packages and wheel, in Debian 12"
   fresh build-bookworm bookworm
   install build-bookworm gcc libc6-dev cmake ninja-build pkg-config file libjansson-dev libpng-dev zlib1g-dev \
