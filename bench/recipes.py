@@ -4,6 +4,8 @@
     recipes.py DDPM PICTURES screen [NAME ...]   train each candidate, draw 256 pictures, measure them
     recipes.py DDPM PICTURES table               print the results so far
     recipes.py DDPM PICTURES times [NAME ...]    processor time of a step, all candidates in turn
+    recipes.py DDPM PICTURES hour [NAME ...]     six times as long; measure it at every sixth
+    recipes.py DDPM PICTURES plot [NAME ...]     curves of the hours into KEEP/hours.png (matplotlib)
 
 PICTURES is a file made by `ddpm pack`, 64x64.
 
@@ -27,9 +29,11 @@ import sys
 import numpy as np
 
 STEPS = 1200
+HOUR = 13000  # steps of BASE in an hour: two threads of EPYC Zen 5 take 0.277 s for one
 NETWORK = {"dim": "32", "image-size": "64", "batch-size": "16"}
 BASE = {"objective": "v", "schedule": "cosine", "lr": "1e-3", "warmup": "100", "lr-schedule": "cosine",
         "ema": "power", "ema-every": "1"}
+SMALL = {"optimizer": "muon", "lr": "2e-3", "dim-mults": "1,2,2,4"}
 
 # name: (cost of a step in steps of BASE, options changed)
 CANDIDATES = {
@@ -61,13 +65,20 @@ CANDIDATES = {
     "muon flow": (1.44, {"optimizer": "muon", "objective": "flow"}),
     "muon x0": (1.44, {"optimizer": "muon", "objective": "x0"}),
     "muon edm": (1.44, {"optimizer": "muon", "objective": "edm"}),
-    "muon stratified": (1.44, {"optimizer": "muon", "lr": "2e-3", "level-sampling": "stratified"}),
+    "muon stratified": (1.31, {"optimizer": "muon", "lr": "2e-3", "level-sampling": "stratified"}),
     "muon attention": (1.48, {"optimizer": "muon", "lr": "2e-3", "attention": "on"}),
     "muon 1,2,4": (0.91, {"optimizer": "muon", "lr": "2e-3", "dim-mults": "1,2,4"}),
     "muon 1,2,2,4": (0.86, {"optimizer": "muon", "lr": "2e-3", "dim-mults": "1,2,2,4"}),
     "muon dim 48 1,2,4": (1.78, {"optimizer": "muon", "lr": "2e-3", "dim": "48", "dim-mults": "1,2,4"}),
     "muon mult 1": (0.85, {"optimizer": "muon", "lr": "2e-3", "mult": "1"}),
     "muon OneResUNet": (1.32, {"optimizer": "muon", "lr": "2e-3", "network": "OneResUNet"}),
+    "small": (0.81, SMALL),
+    "small, stratified": (0.81, {**SMALL, "level-sampling": "stratified"}),
+    "small, mult 1": (0.56, {**SMALL, "mult": "1"}),
+    "small, batch 8": (0.43, {**SMALL, "batch-size": "8"}),
+    "small, 1,2,2,2": (0.71, {**SMALL, "dim-mults": "1,2,2,2"}),
+    "small, 1,1,2,2": (0.63, {**SMALL, "dim-mults": "1,1,2,2"}),
+    "small, OneResUNet": (0.72, {**SMALL, "network": "OneResUNet"}),
     "batch 8": (0.55, {"batch-size": "8"}),
     "batch 32": (2, {"batch-size": "32"}),
     "attention": (1, {"attention": "on"}),
@@ -90,10 +101,11 @@ def folder(args, name):
     return os.path.join(args.keep, name.replace(" ", "-"))
 
 
-def train(args, name, out, steps):
+def train(args, name, out, steps, save_every=0):
     shutil.rmtree(out, ignore_errors=True)
     command = [args.ddpm, "train", "--data", args.pictures, "--out", out, "--steps", str(steps), "--validation", "off",
-               "--sample-every", "0", "--save-every", "0", "--threads", str(args.threads), "--seed", str(args.seed)]
+               "--sample-every", "0", "--save-every", str(save_every), "--keep", "0", "--threads", str(args.threads),
+               "--seed", str(args.seed)]
     done = subprocess.run(command + options(name), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
@@ -130,6 +142,43 @@ def measure(args, out):
     return row
 
 
+def draw_and_measure(args, model, out):
+    """Distances of 256 pictures drawn from a run or a checkpoint; kept as out.json."""
+    if not os.path.exists(out + ".json"):
+        subprocess.run([args.ddpm, "sample", model, "--out", out + "/pictures", "--force", "-n", "256", "--seed", "5",
+                        "--threads", str(args.threads), "--array", out + ".npy"], check=True, capture_output=True)
+        pathlib.Path(out + ".json").write_text(json.dumps(measure(args, out)))
+    return json.loads(pathlib.Path(out + ".json").read_text())
+
+
+def hour(args):
+    for name in args.names:
+        out = folder(args, "hour " + name + (f" {args.seed}" if args.seed > 1 else ""))
+        sixth = round(HOUR / 6 / CANDIDATES[name][0])
+        if not os.path.exists(f"{out}/checkpoints/step-{6 * sixth:06}"):
+            train(args, name, out, 6 * sixth, sixth)
+        for k in range(1, 7):
+            row = draw_and_measure(args, f"{out}/checkpoints/step-{k * sixth:06}", f"{out}/{k}")
+            print(f"{name}, {10 * k} minutes:", row, flush=True)
+
+
+def plot(args):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    for name in args.names:
+        rows = [json.loads(pathlib.Path(f"{folder(args, 'hour ' + name)}/{k}.json").read_text()) for k in range(1, 7)]
+        for axis, key in zip(axes, ("network", "frechet")):
+            axis.plot([10 * k for k in range(1, 7)], [row[key] for row in rows], marker="o", label=name)
+    for axis, label in zip(axes, ("kernel distance x1000, EfficientNet-Lite0", "Fréchet distance, builtin")):
+        axis.set(xlabel="minutes on two cores", ylabel=label, yscale="log")
+        axis.grid(alpha=0.3, which="both")
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(os.path.join(args.keep, "hours.png"), dpi=100)
+
+
 def screen(args):
     for name in args.names or CANDIDATES:
         out = folder(args, name)
@@ -137,9 +186,7 @@ def screen(args):
             continue
         steps = round(STEPS / CANDIDATES[name][0])
         train(args, name, out, steps)
-        subprocess.run([args.ddpm, "sample", out, "--out", out + "/pictures", "--force", "-n", "256", "--seed", "5",
-                        "--threads", str(args.threads), "--array", out + ".npy"], check=True, capture_output=True)
-        row = {"steps": steps, **measure(args, out)}
+        row = {"steps": steps, **draw_and_measure(args, out, out)}
         pathlib.Path(out + ".json").write_text(json.dumps(row))
         print(name, row, flush=True)
 
@@ -173,7 +220,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ddpm")
     parser.add_argument("pictures")
-    parser.add_argument("what", choices=("screen", "table", "times"))
+    parser.add_argument("what", choices=("screen", "table", "times", "hour", "plot"))
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--keep", default="recipes")
     parser.add_argument("--seed", type=int, default=1)
@@ -181,7 +228,7 @@ def main():
     parser.add_argument("--no-network", action="store_true", help="built-in features only")
     args = parser.parse_intermixed_args()
     os.makedirs(args.keep, exist_ok=True)
-    {"screen": screen, "table": table, "times": times}[args.what](args)
+    {"screen": screen, "table": table, "times": times, "hour": hour, "plot": plot}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # Installation: headers, the shared and the static library, ddpm.pc, CMake package files. The program and the CUDA
-# plug-in have their own install rules. No installed file contains the prefix, so the tree can be moved.
+# plug-in have their own install rules. No installed file contains the prefix, unless it is /usr, so the tree can be
+# moved.
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY include/ddpm DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
@@ -32,17 +33,24 @@ foreach(library ${outside})
   endif()
 endforeach()
 list(REMOVE_DUPLICATES pc_libraries)
+foreach(folder ${CMAKE_C_IMPLICIT_LINK_DIRECTORIES}) # the linker looks there anyway
+  list(REMOVE_ITEM pc_libraries -L${folder})
+endforeach()
 list(JOIN pc_libraries " " DDPM_PC_LIBRARIES)
 set(DDPM_PACKAGE_LOOKUPS "${package_lookups}")
 set(package_targets ${outside})
 list(FILTER package_targets INCLUDE REGEX "::")
 list(JOIN package_targets " " DDPM_PACKAGE_TARGETS)
-file(RELATIVE_PATH DDPM_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 
-# A program finds the library where it was when the program was linked, unless the loader looks there anyway.
-set(DDPM_PC_RPATH "-Wl,-rpath,\${libdir} ")
+# The system's own folders are named as they are, so that pkg-config knows them and leaves out -I and -L. Elsewhere the
+# tree can be moved, and a program finds the library where it was when the program was linked.
 if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+  set(DDPM_PC_PREFIX /usr)
   set(DDPM_PC_RPATH "")
+else()
+  file(RELATIVE_PATH DDPM_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+  set(DDPM_PC_PREFIX "\${pcfiledir}/${DDPM_PC_PREFIX}")
+  set(DDPM_PC_RPATH "-Wl,-rpath,\${libdir} ")
 endif()
 configure_file(cmake/ddpm.pc.in ddpm.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/ddpm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)

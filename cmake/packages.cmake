@@ -2,8 +2,13 @@
 # built, when DDPM_PACKAGE is DEB; a .tar.gz that can be unpacked anywhere when it is TGZ, with the libraries that not
 # every system has.
 set(DDPM_PACKAGE "" CACHE STRING "Lay out the installation for packages: DEB, TGZ, or empty for neither")
-set(DDPM_MAINTAINER "ddpm.c maintainers <maintainers@users.noreply.github.com>" CACHE STRING
-    "Name and address in Debian packages")
+# The project has no address: whoever gives packages away puts in their own.
+set(maintainer "The authors of ddpm.c <ddpm.c@example.org>")
+if(DEFINED ENV{DEBEMAIL})
+  set(maintainer "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
+endif()
+set(DDPM_MAINTAINER ${maintainer} CACHE STRING
+    "Name and address in Debian packages; DEBFULLNAME and DEBEMAIL set them too")
 set(soname ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 
 set(CPACK_PACKAGE_NAME ddpm)
@@ -14,7 +19,7 @@ set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
 set(CPACK_GENERATOR ${DDPM_PACKAGE})
 set(CPACK_STRIP_FILES ON)
 
-# ddpm_deb(COMPONENT PACKAGE SECTION SUMMARY DESCRIPTION RELATIONS…): one .deb, if the component is built.
+# ddpm_deb(COMPONENT PACKAGE SECTION SUMMARY DESCRIPTION): one .deb.
 function(ddpm_deb component package section summary description)
   string(TOUPPER ${component} key)
   set(prefix CPACK_DEBIAN_${key}_PACKAGE)
@@ -35,20 +40,32 @@ if(DDPM_PACKAGE STREQUAL "DEB")
   string(TIMESTAMP DDPM_PACKAGE_DATE "%a, %d %b %Y %H:%M:%S +0000" UTC) # or SOURCE_DATE_EPOCH
   configure_file(packaging/debian-changelog.in changelog @ONLY)
   execute_process(COMMAND gzip -9nkf ${PROJECT_BINARY_DIR}/changelog)
-  set(more "Denoising diffusion models are trained on a folder of pictures and draw\nnew ones. No Python is needed.")
+  set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "") # or it is the first line of every package's description
   set(CPACK_COMPONENTS_ALL "")
-  ddpm_deb(program ddpm graphics "train diffusion models on pictures and draw new ones" "${more}")
-  ddpm_deb(library libddpm${soname} libs "library of ddpm, for programs that draw pictures" "${more}")
-  ddpm_deb(development libddpm-dev libdevel "headers of the library of ddpm" "${more}")
+  set(what "Denoising diffusion models learn from a folder of pictures and draw new ones.")
+  ddpm_deb(program ddpm graphics "train diffusion models on pictures and draw new ones"
+           "${what}\nThe program trains them, draws and evaluates, without Python.")
+  ddpm_deb(library libddpm${soname} libs "diffusion models of pictures - shared library"
+           "${what}\nThis package is the library that programs in C use to train and to draw.")
+  ddpm_deb(development libddpm-dev libdevel "diffusion models of pictures - headers and static library"
+           "${what}\nThis package has what is needed to compile programs that use the library.")
+  set(plugin_openmpi "Open MPI")
+  set(plugin_mpich "MPICH")
+  set(plugin_cuda "NVIDIA GPUs")
   foreach(plugin openmpi mpich cuda)
     if(TARGET ddpm_${plugin})
-      ddpm_deb(${plugin} ddpm-${plugin} graphics "plug-in of ddpm for ${plugin}"
-               "${more}\nThis package is the plug-in for ${plugin}.")
+      ddpm_deb(${plugin} ddpm-${plugin} graphics "diffusion models of pictures - plug-in for ${plugin_${plugin}}"
+               "${what}\nThis package lets the program and the library use ${plugin_${plugin}}.")
+      string(TOUPPER ${plugin} key)
+      set(CPACK_DEBIAN_${key}_PACKAGE_DEPENDS "ddpm (= ${PROJECT_VERSION}) | libddpm${soname} (= ${PROJECT_VERSION})")
     endif()
   endforeach()
   set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libddpm${soname} (= ${PROJECT_VERSION})")
-  set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS "pkg-config, libjansson-dev, libpng-dev, libjpeg-dev, zlib1g-dev")
-  set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "bash-completion")
+  set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS "pkg-config, libjansson-dev, libpng-dev, libjpeg-dev, zlib1g-dev, \
+libzip-dev, libwebp-dev, libtiff-dev")
+  set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "bash-completion, ddpm-cuda, ddpm-openmpi, ddpm-mpich")
+  set(CPACK_DEBIAN_OPENMPI_PACKAGE_SUGGESTS "openmpi-bin")
+  set(CPACK_DEBIAN_MPICH_PACKAGE_SUGGESTS "mpich")
   # What cpack makes of itself would call ldconfig from scripts, where Debian has a trigger.
   file(WRITE ${PROJECT_BINARY_DIR}/shlibs "libddpm ${soname} libddpm${soname} (>= ${PROJECT_VERSION})\n")
   set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/packaging/triggers

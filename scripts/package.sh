@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # package.sh deb|tarball [FOLDER]: packages, from a build of their own in build/package-*, into FOLDER (packages).
+# DDPM_PACKAGE_OPTIONS has more options for CMake, DDPM_PACKAGE_BUILD is another folder to build in.
 #
 #     deb      .deb files for the system that this runs on: program, library, headers, and the plug-ins for MPI and CUDA
 #              whose compilers and headers are here
@@ -14,10 +15,11 @@ case $kind in
   tarball) options=(-DDDPM_PACKAGE=TGZ -DCMAKE_INSTALL_PREFIX=/opt/ddpm -DCMAKE_INSTALL_LIBDIR=lib -DDDPM_OPENMPI=OFF
                     -DDDPM_MPICH=OFF "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags"
                     "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,--disable-new-dtags") ;;
-  deb) options=(-DDDPM_PACKAGE=DEB -DCMAKE_INSTALL_PREFIX=/usr -DDDPM_ZSH_COMPLETIONS=share/zsh/vendor-completions) ;;
+  deb) options=(-DDDPM_PACKAGE=DEB -DCMAKE_INSTALL_PREFIX=/usr -DDDPM_ZSH_COMPLETIONS=share/zsh/vendor-completions
+                -DDDPM_CUDA_ARCHITECTURES=all) ;; # not only the GPU of this machine
   *) echo "package.sh: got \"$kind\", want deb or tarball" >&2; exit 2 ;;
 esac
-build=build/package-$kind
+build=${DDPM_PACKAGE_BUILD:-build/package-$kind}
 mkdir -p "$folder"
 cmake -S . -B "$build" -G Ninja -DDDPM_BUILD_TESTS=OFF "${options[@]}" ${DDPM_PACKAGE_OPTIONS:-} >/dev/null
 cmake --build "$build"

@@ -9,6 +9,7 @@
 #include "evaluate_draw.h"
 #include "evaluate_likelihood.h"
 #include "evaluate_report.h"
+#include "processes.h"
 #include "progress.h"
 
 /* How many pictures to draw from a model, without -n. */
@@ -155,26 +156,38 @@ static ddpm_status open_network(struct evaluation *e)
     return DDPM_OK;
 }
 
+static ddpm_status open_sides(struct evaluation *e)
+{
+    DDPM_TRY(ddpm_side_open(&e->generated, &e->shape));
+    DDPM_TRY(ddpm_side_open(&e->real, &e->shape));
+    return e->held_out.path ? ddpm_side_open(&e->held_out, &e->shape) : DDPM_OK;
+}
+
+/* What the leader does with the set of real pictures. */
+static ddpm_status finish_real(struct evaluation *e)
+{
+    const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
+    if (e->real_file)
+        DDPM_TRY(ddpm_side_give_features(&e->real, e->real_file));
+    return statistics ? ddpm_picture_set_write_statistics(e->real.set, statistics) : DDPM_OK;
+}
+
+/* Turn how a stage went on this process into how it went on all. */
+static ddpm_status together(ddpm_status status)
+{
+    return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);
+}
+
 /* The real pictures first: drawing takes far longer, so errors there should show early. */
 static ddpm_status read_sides(struct evaluation *e)
 {
-    const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
-    DDPM_TRY(ddpm_side_open(&e->generated, &e->shape));
-    DDPM_TRY(ddpm_side_open(&e->real, &e->shape));
-    if (e->held_out.path)
-        DDPM_TRY(ddpm_side_open(&e->held_out, &e->shape));
     DDPM_TRY(ddpm_side_read(&e->real, e->features));
     if (e->held_out.path)
         DDPM_TRY(ddpm_side_read(&e->held_out, e->features));
-    if (e->real_file)
-        DDPM_TRY(ddpm_side_give_features(&e->real, e->real_file));
-    if (statistics)
-        DDPM_TRY(ddpm_picture_set_write_statistics(e->real.set, statistics));
+    DDPM_TRY(together(ddpm_processes_lead() ? finish_real(e) : DDPM_OK));
     if (e->generated.kind == DDPM_SIDE_MODEL)
-        DDPM_TRY(ddpm_evaluate_draw(&e->drawing, &e->generated, e->features));
-    else
-        DDPM_TRY(ddpm_side_read(&e->generated, e->features));
-    return e->generated_file ? ddpm_side_give_features(&e->generated, e->generated_file) : DDPM_OK;
+        return ddpm_evaluate_draw(&e->drawing, &e->generated, e->features);
+    return ddpm_side_read(&e->generated, e->features);
 }
 
 static int after_piece(void *user, const char *what, int64_t done, int64_t total)
@@ -183,6 +196,7 @@ static int after_piece(void *user, const char *what, int64_t done, int64_t total
     (void)what;
     progress->total = total;
     ddpm_progress_bar(progress, "comparing", done);
+    ddpm_ranks_still_here(ddpm_processes_ranks());
     return ddpm_caught_signal() != 0;
 }
 
@@ -219,18 +233,41 @@ static ddpm_status report(struct evaluation *e)
     return sheet ? ddpm_evaluate_write_sheet(&report, sheet) : DDPM_OK;
 }
 
-static ddpm_status evaluate(struct evaluation *e)
+static ddpm_status prepare(struct evaluation *e)
 {
-    DDPM_TRY(read_options(e));
-    if (ddpm_arguments_get(e->arguments, "likelihood"))
-        return ddpm_evaluate_likelihood(e->arguments, e->generated.most);
     DDPM_TRY(look(e));
     DDPM_TRY(settle_shape(e));
     DDPM_TRY(open_network(e));
     ddpm_catch_signals();
-    DDPM_TRY(read_sides(e));
+    return open_sides(e);
+}
+
+/* All sets are there. */
+static ddpm_status finish(struct evaluation *e)
+{
+    if (!ddpm_processes_lead())
+        return DDPM_OK;
+    if (e->generated_file)
+        DDPM_TRY(ddpm_side_give_features(&e->generated, e->generated_file));
     DDPM_TRY(compare(e));
     return report(e);
+}
+
+static ddpm_status evaluate(struct evaluation *e)
+{
+    const bool likelihood = ddpm_arguments_get(e->arguments, "likelihood") != NULL;
+    DDPM_TRY(together(read_options(e)));
+    if (likelihood && ddpm_processes_ranks())
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "option --likelihood: got %d ranks, want one: start it without mpirun or "
+                          "srun",
+                          ddpm_ranks_count(ddpm_processes_ranks()));
+    if (likelihood)
+        return ddpm_evaluate_likelihood(e->arguments, e->generated.most);
+    DDPM_TRY(together(prepare(e)));
+    ddpm_processes_tell_apart();
+    DDPM_TRY(read_sides(e));
+    return together(finish(e));
 }
 
 static ddpm_status run(const struct ddpm_arguments *arguments)
@@ -284,10 +321,11 @@ static const struct ddpm_verb_option options[] = {
     {"likelihood-probes", 0, false, "N",
      "random directions to estimate the flow's divergence with (1)"},
 };
-static const char *const settings[] = {
-    "seed",        "clip",    "image-size",   "sampler", "sampling-steps", "spacing",
-    "threshold",   "eta",     "solver-order", "churn",   "churn-min",      "churn-max",
-    "churn-noise", "threads", "precision",    "device",  "conv",           NULL};
+static const char *const settings[] = {"seed",           "clip",    "image-size",   "sampler",
+                                       "sampling-steps", "spacing", "threshold",    "eta",
+                                       "solver-order",   "churn",   "churn-min",    "churn-max",
+                                       "churn-noise",    "threads", "precision",    "device",
+                                       "conv",           "ranks",   "rank-timeout", NULL};
 
 static const char *const common[] = {
     "against",        "held-out", "features", "count",      "json", "sheet",
@@ -319,5 +357,6 @@ const struct ddpm_verb ddpm_verb_evaluate = {
     .option_count = sizeof options / sizeof *options,
     .settings = settings,
     .prints = true,
+    .joins = true,
     .run = run,
 };

@@ -16,6 +16,7 @@
 #include "health.h"
 #include "info_pictures.h"
 #include "run_log.h"
+#include "run_places.h"
 #include "run_validation.h"
 #include "streams.h"
 #include "training/checkpoint.h"
@@ -211,6 +212,7 @@ static ddpm_status print_folder(const char *path)
     printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
     DDPM_TRY(in_folder(path, "log.csv", print_log));
     DDPM_TRY(in_folder(path, "validation.csv", print_validation));
+    DDPM_TRY(in_folder(path, "config.json", ddpm_run_places_print));
     bool any = true;
     if (is_run) {
         DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));

@@ -181,10 +181,10 @@ static ddpm_status make_sampler(struct drawing *drawing)
     drawing->chunk = drawing->chunk < drawing->draw.count ? drawing->chunk : drawing->draw.count;
     if (!ddpm_arguments_get(drawing->arguments, "trajectory")) /* each shows a whole batch */
         drawing->chunk = ddpm_shared_chunk(drawing->chunk, drawing->draw.count);
-    return ddpm_from_begin(&drawing->from, drawing->chunk);
+    return DDPM_OK;
 }
 
-/* Everything that can fail before the first step. */
+/* Everything else that can fail before the first step. */
 static ddpm_status prepare(struct drawing *drawing)
 {
     const struct ddpm_arguments *arguments = drawing->arguments;
@@ -200,6 +200,7 @@ static ddpm_status prepare(struct drawing *drawing)
     if (trajectory && steps == 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --trajectory: got it with a strength that runs no steps");
+    DDPM_TRY(ddpm_from_begin(&drawing->from, drawing->chunk));
     DDPM_TRY(settle_output(drawing, draw->count));
     DDPM_TRY(ddpm_metadata_fill(&drawing->metadata, &drawing->model, path, drawing->sampler,
                                 draw->seed, init));
@@ -282,14 +283,13 @@ static void say_what_was_drawn(const struct drawing *drawing)
                          ddpm_sampler_description(drawing->sampler));
 }
 
-static ddpm_status prepare_all(struct drawing *drawing)
+static ddpm_status open_all(struct drawing *drawing)
 {
     const struct ddpm_arguments *arguments = drawing->arguments;
     DDPM_TRY(read_options(drawing));
     DDPM_TRY(ddpm_open_model(arguments, arguments->arguments[0], look, drawing, &drawing->model));
     DDPM_TRY(settle(drawing));
-    DDPM_TRY(make_sampler(drawing));
-    return prepare(drawing);
+    return make_sampler(drawing);
 }
 
 static ddpm_status finish(struct drawing *drawing)
@@ -305,7 +305,9 @@ static ddpm_status finish(struct drawing *drawing)
 static ddpm_status draw(struct drawing *drawing)
 {
     struct ddpm_ranks *ranks = ddpm_processes_ranks();
-    DDPM_TRY(ddpm_ranks_agree(ranks, prepare_all(drawing), NULL));
+    DDPM_TRY(ddpm_ranks_agree(ranks, open_all(drawing), NULL));
+    DDPM_TRY(ddpm_shared_settle_chunk(&drawing->chunk));
+    DDPM_TRY(ddpm_ranks_agree(ranks, prepare(drawing), NULL));
     if (ddpm_processes_lead())
         say_what_is_drawn(drawing);
     ddpm_catch_signals();

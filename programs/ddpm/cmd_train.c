@@ -287,6 +287,7 @@ ddpm_status ddpm_train(const struct ddpm_arguments *arguments, bool distills)
     ddpm_network_destroy(&run.network);
     ddpm_data_close(&run.data);
     ddpm_config_destroy(&run.config);
+    json_decref(run.places);
     return status;
 }
 

@@ -2,27 +2,35 @@
 #include "evaluate_draw.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "config/config.h"
 #include "core/memory.h"
 #include "drawing.h"
+#include "processes.h"
 #include "progress.h"
+#include "shared_set.h"
 
-struct chunk {
+struct round {
     struct ddpm_evaluate_drawing *drawing;
+    struct ddpm_side *side;
+    struct ddpm_shared_set shared;
     struct ddpm_progress progress; /* evaluations of the network per picture */
-    int64_t done, count;           /* pictures drawn so far, and being drawn */
+    int64_t count;                 /* pictures being drawn, by all processes */
+    size_t bytes;                  /* of a picture */
 };
 
 static int after_step(void *user, const struct ddpm_sample_progress *progress)
 {
-    struct chunk *chunk = user;
-    const double pictures = (double)chunk->done + (double)chunk->count *
-                                                      (double)progress->evaluations /
-                                                      (double)progress->evaluations_total;
-    ddpm_progress_bar(
-        &chunk->progress, "sampling",
-        (int64_t)(pictures * (double)ddpm_sampler_evaluations(chunk->drawing->sampler)));
+    struct round *round = user;
+    const double pictures = (double)round->shared.done + (double)round->count *
+                                                             (double)progress->evaluations /
+                                                             (double)progress->evaluations_total;
+    if (ddpm_processes_lead())
+        ddpm_progress_bar(
+            &round->progress, "sampling",
+            (int64_t)(pictures * (double)ddpm_sampler_evaluations(round->drawing->sampler)));
+    ddpm_ranks_still_here(ddpm_processes_ranks());
     return ddpm_caught_signal() != 0;
 }
 
@@ -86,35 +94,65 @@ ddpm_status ddpm_evaluate_open(struct ddpm_evaluate_drawing *drawing, const char
     return DDPM_OK;
 }
 
-static ddpm_status draw_chunks(struct ddpm_evaluate_drawing *drawing, struct ddpm_side *side)
+/* This process's pictures of a round, and their features. */
+static ddpm_status draw_turn(struct round *round, int64_t offset, int64_t count)
 {
-    struct chunk chunk = {.drawing = drawing};
-    const size_t bytes = ddpm_sampler_picture_bytes(drawing->sampler);
-    const int64_t batch = ddpm_sampler_in_force(drawing->sampler)->batch;
-    DDPM_TRY(ddpm_new_array((void **)&side->drawn, (size_t)drawing->count, bytes, "pictures"));
-    ddpm_progress_start(&chunk.progress, 0,
-                        drawing->count * ddpm_sampler_evaluations(drawing->sampler));
-    for (; chunk.done < drawing->count; chunk.done += chunk.count) {
-        const int64_t left = drawing->count - chunk.done;
-        chunk.count = left < batch ? left : batch;
-        uint8_t *pictures = side->drawn + (size_t)chunk.done * bytes;
-        const struct ddpm_draw draw = {
-            .size = sizeof draw,
-            .count = chunk.count,
-            .first = chunk.done,
-            .seed = drawing->seed,
-            .callback = after_step,
-            .user = &chunk,
-        };
-        DDPM_TRY(ddpm_check_signal());
-        ddpm_status status =
-            ddpm_sampler_draw(drawing->sampler, &draw, pictures, (size_t)chunk.count * bytes);
-        DDPM_TRY(ddpm_check_signal());
-        DDPM_TRY(status);
+    uint8_t *pictures = ddpm_shared_set_beside(&round->shared);
+    const size_t bytes = (size_t)count * round->bytes;
+    const struct ddpm_draw draw = {
+        .size = sizeof draw,
+        .count = count,
+        .first = offset,
+        .seed = round->drawing->seed,
+        .callback = after_step,
+        .user = round,
+    };
+    DDPM_TRY(ddpm_check_signal());
+    if (count == 0) /* another process draws the last ones */
+        return DDPM_OK;
+    const ddpm_status status = ddpm_sampler_draw(round->drawing->sampler, &draw, pictures, bytes);
+    DDPM_TRY(ddpm_check_signal());
+    DDPM_TRY(status);
+    return ddpm_picture_set_add(round->shared.own, pictures, count, bytes);
+}
+
+static void keep_pictures(void *user, int64_t place, int64_t count, const void *pictures)
+{
+    struct round *round = user;
+    memcpy(round->side->drawn + (size_t)place * round->bytes, pictures,
+           (size_t)count * round->bytes);
+}
+
+static ddpm_status draw_rounds(struct round *round)
+{
+    struct ddpm_shared_set *shared = &round->shared;
+    int64_t offset, count;
+    ddpm_progress_start(&round->progress, 0,
+                        shared->total * ddpm_sampler_evaluations(round->drawing->sampler));
+    while (shared->done < shared->total) {
+        const int64_t left = shared->total - shared->done;
+        const int64_t all = shared->chunk * ddpm_ranks_count(ddpm_processes_ranks());
+        round->count = left < all ? left : all;
+        ddpm_shared_set_turn(shared, &offset, &count);
         DDPM_TRY(
-            ddpm_picture_set_add(side->set, pictures, chunk.count, (size_t)chunk.count * bytes));
+            ddpm_shared_set_add(shared, draw_turn(round, offset, count), keep_pictures, round));
     }
     return DDPM_OK;
+}
+
+static ddpm_status prepare(struct round *round, const struct ddpm_picture_set_options *options)
+{
+    const struct ddpm_evaluate_drawing *drawing = round->drawing;
+    struct ddpm_side *side = round->side;
+    round->bytes = ddpm_sampler_picture_bytes(drawing->sampler);
+    round->shared.total = drawing->count;
+    round->shared.chunk = ddpm_sampler_in_force(drawing->sampler)->batch;
+    round->shared.beside = round->bytes;
+    DDPM_TRY(ddpm_picture_set_create(options, &side->set));
+    round->shared.whole = side->set;
+    if (!ddpm_processes_lead())
+        return DDPM_OK;
+    return ddpm_new_array((void **)&side->drawn, (size_t)drawing->count, round->bytes, "pictures");
 }
 
 ddpm_status ddpm_evaluate_draw(struct ddpm_evaluate_drawing *drawing, struct ddpm_side *side,
@@ -129,13 +167,18 @@ ddpm_status ddpm_evaluate_draw(struct ddpm_evaluate_drawing *drawing, struct ddp
         .threads = side->shape.threads,
         .network = side->network,
     };
-    DDPM_TRY(ddpm_picture_set_create(&options, &side->set));
-    ddpm_progress_remark("%s: drawing %" PRId64 " pictures of %dx%d by %s, on %s", side->path,
-                         drawing->count, side->shape.height, side->shape.width,
-                         ddpm_sampler_description(drawing->sampler),
-                         ddpm_network_device(drawing->model.network));
-    ddpm_status status = draw_chunks(drawing, side);
+    struct round round = {.drawing = drawing, .side = side};
+    ddpm_status status = ddpm_shared_set_begin(&round.shared, prepare(&round, &options), &options,
+                                               "pictures to draw");
+    if (status == DDPM_OK && ddpm_processes_lead())
+        ddpm_progress_remark("%s: drawing %" PRId64 " pictures of %dx%d by %s, on %s", side->path,
+                             drawing->count, side->shape.height, side->shape.width,
+                             ddpm_sampler_description(drawing->sampler),
+                             ddpm_network_device(drawing->model.network));
+    if (status == DDPM_OK)
+        status = draw_rounds(&round);
     ddpm_progress_clear();
+    ddpm_shared_set_clear(&round.shared);
     ddpm_sampler_destroy(&drawing->sampler);
     ddpm_close_model(&drawing->model);
     return status;

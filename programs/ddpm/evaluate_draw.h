@@ -20,7 +20,8 @@ struct ddpm_evaluate_drawing {
 ddpm_status ddpm_evaluate_open(struct ddpm_evaluate_drawing *drawing, const char *path,
                                struct ddpm_side_shape *shape);
 
-/* Draw `count` pictures, keep them in the side, and build its set. Closes the model. */
+/* Draw `count` pictures, keep them in the side, and build its set. Closes the model. Several
+ * processes share the pictures, and must all call it; only the leader has them in the end. */
 ddpm_status ddpm_evaluate_draw(struct ddpm_evaluate_drawing *drawing, struct ddpm_side *side,
                                const char *features);
 

@@ -14,11 +14,7 @@
 #include "data/picture.h"
 #include "formats/file.h"
 #include "formats/npy.h"
-#include "progress.h"
-
-/* Pictures to read before updating the progress line and checking for signals; with a network,
- * per thread. */
-enum { PIECE = 256, NETWORK_PIECE = 4 };
+#include "processes.h"
 
 bool ddpm_side_ends_with(const char *path, const char *end)
 {
@@ -179,126 +175,25 @@ ddpm_status ddpm_side_open(struct ddpm_side *side, const struct ddpm_side_shape 
     return ddpm_side_check_count(side, count);
 }
 
-struct reading {
-    struct ddpm_side *side;
-    struct ddpm_source_reader **readers; /* one for each thread */
-    uint8_t *pictures;                   /* [PIECE], then packed to the good ones */
-    size_t bytes;                        /* of one picture */
-    int64_t begin;
-    bool good[PIECE];
-    ddpm_status status[PIECE];
-    char *message[PIECE];
-};
-
-static void read_range(void *context, int64_t begin, int64_t end, int thread)
+static ddpm_status read_others(struct ddpm_side *side)
 {
-    struct reading *reading = context;
-    for (int64_t i = begin; i < end; ++i) {
-        reading->status[i] = ddpm_source_read_exactly(
-            reading->readers[thread], reading->side->items[reading->begin + i], NULL,
-            reading->pictures + (size_t)i * reading->bytes, &reading->good[i]);
-        if (reading->status[i] != DDPM_OK)
-            (void)ddpm_copy_string(&reading->message[i], ddpm_error_message());
-    }
-}
-
-/* The first failure, repeated on this thread. */
-static ddpm_status gather(struct reading *reading, int64_t count)
-{
-    ddpm_status status = DDPM_OK;
-    for (int64_t i = 0; i < count; ++i) {
-        if (reading->status[i] != DDPM_OK && status == DDPM_OK)
-            status = ddpm_raise(reading->status[i], "%s",
-                                reading->message[i] ? reading->message[i] : "no memory");
-        free(reading->message[i]);
-        reading->message[i] = NULL;
-    }
-    return status;
-}
-
-/* Add the good pictures to the set, and move their indices to the front of the list. */
-static ddpm_status add_good(struct reading *reading, int64_t count, int64_t *kept)
-{
-    struct ddpm_side *side = reading->side;
-    int64_t good = 0;
-    for (int64_t i = 0; i < count; ++i) {
-        if (!reading->good[i])
-            continue;
-        if (good < i)
-            memcpy(reading->pictures + (size_t)good * reading->bytes,
-                   reading->pictures + (size_t)i * reading->bytes, reading->bytes);
-        side->items[*kept + good++] = side->items[reading->begin + i];
-    }
-    *kept += good;
-    return good == 0 ? DDPM_OK
-                     : ddpm_picture_set_add(side->set, reading->pictures, good,
-                                            (size_t)good * reading->bytes);
-}
-
-static ddpm_status read_all(struct reading *reading, int64_t total)
-{
-    struct ddpm_progress progress;
-    const int threads = reading->side->shape.threads;
-    const int64_t slow = (int64_t)NETWORK_PIECE * threads;
-    const int64_t piece = reading->side->network && slow < PIECE ? slow : PIECE;
-    int64_t kept = 0;
-    char what[32];
-    snprintf(what, sizeof what, "reading %s", reading->side->which);
-    DDPM_TRY(ddpm_new_array((void **)&reading->pictures, PIECE, reading->bytes, "pictures"));
-    DDPM_TRY(ddpm_new_array((void **)&reading->readers, (size_t)threads, sizeof *reading->readers,
-                            "readers"));
-    for (int i = 0; i < threads; ++i)
-        DDPM_TRY(ddpm_source_reader_create(&reading->readers[i], reading->side->source));
-    ddpm_progress_start(&progress, 0, total);
-    for (; reading->begin < total; reading->begin += piece) {
-        const int64_t left = total - reading->begin, count = left < piece ? left : piece;
-        DDPM_TRY(ddpm_check_signal());
-        ddpm_parallel_for(threads, count, 1, read_range, reading);
-        DDPM_TRY(gather(reading, count));
-        DDPM_TRY(add_good(reading, count, &kept));
-        ddpm_progress_bar(&progress, what, reading->begin + count);
-    }
-    return ddpm_side_check_count(reading->side, kept);
-}
-
-static ddpm_status read_pictures(struct ddpm_side *side, const char *features)
-{
-    const struct ddpm_side_shape *shape = &side->shape;
-    const struct ddpm_picture_set_options options = {
-        .size = sizeof options,
-        .features = features,
-        .height = shape->height,
-        .width = shape->width,
-        .channels = shape->channels,
-        .threads = shape->threads,
-        .network = side->network,
-    };
-    struct reading reading = {.side = side};
-    int64_t total;
-    reading.bytes = (size_t)shape->height * (size_t)shape->width * (size_t)shape->channels;
-    DDPM_TRY(ddpm_side_list(side, &total));
+    const struct ddpm_picture_set_options options = {.size = sizeof options,
+                                                     .threads = side->shape.threads};
+    if (side->kind == DDPM_SIDE_STATISTICS)
+        return ddpm_picture_set_read_statistics(side->path, &side->set);
     DDPM_TRY(ddpm_picture_set_create(&options, &side->set));
-    ddpm_status status = read_all(&reading, total);
-    for (int i = 0; reading.readers && i < shape->threads; ++i)
-        ddpm_source_reader_destroy(&reading.readers[i]);
-    free(reading.readers);
-    free(reading.pictures);
-    ddpm_progress_clear();
-    return status;
+    return ddpm_side_give_features(side, side->path);
 }
 
 ddpm_status ddpm_side_read(struct ddpm_side *side, const char *features)
 {
-    const struct ddpm_picture_set_options options = {.size = sizeof options,
-                                                     .threads = side->shape.threads};
     switch (side->kind) {
     case DDPM_SIDE_PICTURES:
-        return read_pictures(side, features);
+        return ddpm_side_read_pictures(side, features);
     case DDPM_SIDE_STATISTICS:
-        return ddpm_picture_set_read_statistics(side->path, &side->set);
     case DDPM_SIDE_FEATURES:
-        DDPM_TRY(ddpm_picture_set_create(&options, &side->set));
-        return ddpm_side_give_features(side, side->path);
+        return ddpm_ranks_agree(ddpm_processes_ranks(),
+                                ddpm_processes_lead() ? read_others(side) : DDPM_OK, NULL);
     case DDPM_SIDE_MODEL:
         break;
     }

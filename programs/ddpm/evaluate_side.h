@@ -55,9 +55,13 @@ ddpm_status ddpm_side_list(struct ddpm_side *side, int64_t *count);
 /* DDPM_ERROR_FORMAT if a set has too few pictures. */
 ddpm_status ddpm_side_check_count(const struct ddpm_side *side, int64_t count);
 
-/* Build the set, unless it comes from a model. With `features` NULL, no features are computed
- * from pictures. Shows progress; DDPM_STOPPED after a signal. */
+/* Build the set, unless it comes from a model. With `features` NULL, no features are computed from
+ * pictures. Shows progress; DDPM_STOPPED after a signal. Several processes share the pictures, and
+ * must all call it; only the leader has the set in the end. */
 ddpm_status ddpm_side_read(struct ddpm_side *side, const char *features);
+
+/* evaluate_read.c: the same for pictures. */
+ddpm_status ddpm_side_read_pictures(struct ddpm_side *side, const char *features);
 
 /* Fill the set with the features of a .npy file, floats [N,D]. */
 ddpm_status ddpm_side_give_features(struct ddpm_side *side, const char *path);

@@ -6,16 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "config/config.h"
+#include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/backend.h"
 #include "progress.h"
 #include "ranks/launcher.h"
 
-/* What parting from the others takes at most. */
-enum { PARTING_SECONDS = 60 };
+/* What parting from the others takes at most; by how much clocks may differ. */
+enum { PARTING_SECONDS = 60, CLOCK_SECONDS = 60 };
 
 static struct {
     struct ddpm_ranks *ranks;
@@ -104,6 +106,34 @@ bool ddpm_processes_speak(void)
     return processes.ranks ? ddpm_ranks_speaks(processes.ranks) : !processes.silent;
 }
 
+static void warn_of_clock(int rank, int64_t ahead)
+{
+    char text[DDPM_TEXT_BYTES];
+    ddpm_progress_warn("warning: the clock of rank %d (%s) is %s %s that of rank 0 (%s)", rank,
+                       ddpm_ranks_host(processes.ranks, rank),
+                       ddpm_time_text(text, (double)(ahead < 0 ? -ahead : ahead)),
+                       ahead < 0 ? "behind" : "ahead of", ddpm_ranks_host(processes.ranks, 0));
+}
+
+ddpm_status ddpm_processes_check_clocks(void)
+{
+    int64_t *all;
+    const int count = ddpm_ranks_count(processes.ranks);
+    if (!processes.ranks)
+        return DDPM_OK;
+    ddpm_status status = ddpm_new_array((void **)&all, (size_t)count, sizeof *all, "clocks");
+    DDPM_TRY(ddpm_ranks_agree(processes.ranks, status, NULL));
+    all[ddpm_ranks_index(processes.ranks)] = (int64_t)time(NULL);
+    status = ddpm_ranks_gather(processes.ranks, all, sizeof *all);
+    for (int rank = 1; rank < count && status == DDPM_OK && ddpm_processes_lead(); ++rank)
+        if (all[rank] - all[0] > CLOCK_SECONDS || all[0] - all[rank] > CLOCK_SECONDS) {
+            warn_of_clock(rank, all[rank] - all[0]);
+            break;
+        }
+    free(all);
+    return status;
+}
+
 void ddpm_processes_tell_apart(void)
 {
     atomic_store(&processes.told_apart, true);
@@ -125,6 +155,10 @@ void ddpm_processes_remark(ddpm_log_level level, const char *text)
 
 const char *ddpm_processes_text(char *text, size_t bytes)
 {
+    if (!processes.ranks) {
+        snprintf(text, bytes, "1 rank");
+        return text;
+    }
     const int hosts = ddpm_ranks_hosts(processes.ranks);
     snprintf(text, bytes, "%d on %d machine%s, %s", ddpm_ranks_count(processes.ranks), hosts,
              hosts == 1 ? "" : "s", ddpm_ranks_transport(processes.ranks));

@@ -24,12 +24,17 @@ bool ddpm_processes_lead(void);
 /* Is it this one's to say a failure? */
 bool ddpm_processes_speak(void);
 
+/* Warn, where this process leads, of the first machine whose clock differs by more than a minute:
+ * nothing depends on it but what people read in logs and folders. All processes call it, right
+ * after they have met. */
+ddpm_status ddpm_processes_check_clocks(void);
+
 /* A remark of the library: said by the one that leads. Warnings of the others are said once
  * `told_apart`, with their rank: until then all find the same. */
 void ddpm_processes_tell_apart(void);
 void ddpm_processes_remark(ddpm_log_level level, const char *text);
 
-/* "2 ranks on 1 machine, Open MPI v4.1.4" */
+/* "2 on 1 machine, Open MPI v4.1.4"; alone "1 rank". */
 const char *ddpm_processes_text(char *text, size_t bytes);
 
 #endif

@@ -194,20 +194,27 @@ ddpm_status ddpm_run_folder_create(const char *path)
     return status;
 }
 
-ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
-                                         uint64_t fingerprint)
+static ddpm_status put_notes(json_t *root, json_t *places, uint64_t fingerprint)
 {
-    char text[24], *file;
-    json_t *root;
+    char text[24];
+    snprintf(text, sizeof text, "%016" PRIx64, fingerprint);
+    DDPM_TRY(ddpm_json_put_text(root, "ddpm_version", ddpm_version()));
+    DDPM_TRY(ddpm_json_put_text(root, "data_fingerprint", text));
+    return ddpm_json_put(root, "last_start", json_incref(places));
+}
+
+ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
+                                         json_t *places, uint64_t fingerprint)
+{
+    char *file;
+    json_t *root = NULL;
     DDPM_TRY(ddpm_path_join(&file, path, "config.json"));
     ddpm_status status = ddpm_config_to_json(config, &root);
-    if (status == DDPM_OK) {
-        snprintf(text, sizeof text, "%016" PRIx64, fingerprint);
-        json_object_set_new(root, "ddpm_version", json_string(ddpm_version()));
-        json_object_set_new(root, "data_fingerprint", json_string(text));
+    if (status == DDPM_OK)
+        status = put_notes(root, places, fingerprint);
+    if (status == DDPM_OK)
         status = ddpm_json_write(file, root, DDPM_JSON_INSERTION_ORDER);
-        json_decref(root);
-    }
+    json_decref(root);
     free(file);
     return status;
 }

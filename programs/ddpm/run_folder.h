@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <ddpm/config.h>
+#include <jansson.h>
 
 #include "core/error.h"
 
@@ -34,10 +35,10 @@ ddpm_status ddpm_run_folder_settle_path(struct ddpm_config *config, const char *
 /* Make the folder and its subfolders. */
 ddpm_status ddpm_run_folder_create(const char *path);
 
-/* RUN/config.json: all options and their values, the version, and the fingerprint of the
- * pictures. */
+/* RUN/config.json: all options and their values, the version, the fingerprint of the pictures, and
+ * where the run was started (run_places.h). */
 ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
-                                         uint64_t fingerprint);
+                                         json_t *places, uint64_t fingerprint);
 
 /* Clean up a locked run that resumes from `checkpoint` ("" if from none): remove the half-written
  * files of killed processes; with `samples` also the pictures of a run that starts over. */

@@ -18,6 +18,22 @@ int64_t ddpm_shared_chunk(int64_t chunk, int64_t count)
     return chunk < each ? chunk : each;
 }
 
+ddpm_status ddpm_shared_settle_chunk(int64_t *chunk)
+{
+    int64_t *all;
+    if (!ddpm_processes_ranks())
+        return DDPM_OK;
+    ddpm_status status =
+        ddpm_new_array((void **)&all, (size_t)ranks_count(), sizeof *all, "chunks");
+    DDPM_TRY(ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL));
+    all[ddpm_ranks_index(ddpm_processes_ranks())] = *chunk;
+    status = ddpm_ranks_gather(ddpm_processes_ranks(), all, sizeof *all);
+    for (int rank = 0; rank < ranks_count() && status == DDPM_OK; ++rank)
+        *chunk = all[rank] < *chunk ? all[rank] : *chunk;
+    free(all);
+    return status;
+}
+
 uint64_t ddpm_shared_bytes(int64_t chunk, uint64_t bytes)
 {
     return ddpm_processes_ranks() ? (uint64_t)(ranks_count() * chunk) * bytes : 0;
@@ -69,7 +85,7 @@ static ddpm_status add_all(const struct ddpm_shared_drawing *shared,
     return DDPM_OK;
 }
 
-static ddpm_status agree(ddpm_status status)
+ddpm_status ddpm_shared_agree(ddpm_status status)
 {
     int signal = ddpm_caught_signal();
     status = ddpm_ranks_agree(ddpm_processes_ranks(), status, &signal);
@@ -86,11 +102,11 @@ ddpm_status ddpm_shared_add(struct ddpm_shared_drawing *shared, struct ddpm_samp
     ddpm_shared_turn(output, ddpm_ranks_index(ranks), &offset, &count);
     if (!ranks)
         return status == DDPM_OK ? ddpm_sample_output_add(output, count) : status;
-    DDPM_TRY(agree(status));
+    DDPM_TRY(ddpm_shared_agree(status));
     const size_t bytes = (size_t)output->chunk * picture_bytes(output);
     memcpy(shared->chunks + (size_t)ddpm_ranks_index(ranks) * bytes, drawn(output), bytes);
     DDPM_TRY(ddpm_ranks_gather(ranks, shared->chunks, bytes));
-    return agree(add_all(shared, output));
+    return ddpm_shared_agree(add_all(shared, output));
 }
 
 void ddpm_shared_clear(struct ddpm_shared_drawing *shared)

@@ -13,6 +13,12 @@ struct ddpm_shared_drawing {
 /* The most pictures of a chunk so that each process gets some, of `chunk` at most. */
 int64_t ddpm_shared_chunk(int64_t chunk, int64_t count);
 
+/* The smallest of all processes' chunks: what fits into memory is not the same on every machine. */
+ddpm_status ddpm_shared_settle_chunk(int64_t *chunk);
+
+/* How a round went on this process becomes how it went on all, and a signal to one comes to all. */
+ddpm_status ddpm_shared_agree(ddpm_status status);
+
 /* Bytes beside the output's own, for chunks of `chunk` pictures of `bytes` each. */
 uint64_t ddpm_shared_bytes(int64_t chunk, uint64_t bytes);
 

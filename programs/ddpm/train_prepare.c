@@ -14,6 +14,7 @@
 #include "progress.h"
 #include "run_folder.h"
 #include "run_pictures.h"
+#include "run_places.h"
 #include "train_run.h"
 #include "train_time.h"
 #include "training/ranks.h"
@@ -82,7 +83,8 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
     DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
                                        ddpm_trainer_steps_done(run->trainer)));
     DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
-    return ddpm_run_folder_write_config(run->path, run->config, ddpm_data_fingerprint(run->data));
+    return ddpm_run_folder_write_config(run->path, run->config, run->places,
+                                        ddpm_data_fingerprint(run->data));
 }
 
 /* Turn how a stage went on this process into how it went on all. */
@@ -205,6 +207,7 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     DDPM_TRY(together(leads ? take_over(run) : DDPM_OK));
     DDPM_TRY(together(prepare_network(run)));
     DDPM_TRY(compare(run));
+    DDPM_TRY(ddpm_processes_check_clocks());
     DDPM_TRY(together(check_memory(run)));
     DDPM_TRY(together(prepare_trainer(run)));
     if (run->seconds > 0)
@@ -212,7 +215,27 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     DDPM_TRY(together(run->resume && leads ? resume(run) : DDPM_OK));
     DDPM_TRY(ddpm_trainer_share_state(run->trainer));
     DDPM_TRY(together(plan_validation(run)));
+    DDPM_TRY(ddpm_run_places_find(ddpm_network_device(run->network), &run->places));
     return together(leads ? prepare_folder(run) : DDPM_OK);
+}
+
+static void describe_ranks(const struct ddpm_train_run *run)
+{
+    char text[DDPM_MEMORY_TEXT_BYTES], sent[DDPM_TEXT_BYTES], wire[16] = "", shard[16] = "";
+    (void)ddpm_config_get(run->config, "wire", wire, sizeof wire);
+    (void)ddpm_config_get(run->config, "shard", shard, sizeof shard);
+    if (ddpm_processes_ranks()) {
+        ddpm_progress_remark("ranks     %s", ddpm_processes_text(text, sizeof text));
+        ddpm_run_places_say(run->places);
+        ddpm_progress_remark("          each sends %s in a step, gradients as %s",
+                             ddpm_bytes_text(sent, (double)ddpm_trainer_bytes_sent(run->trainer)),
+                             wire);
+        return;
+    }
+    if (strcmp(wire, "fp32") != 0)
+        ddpm_progress_remark("          wire %s has no effect with one rank", wire);
+    if (strcmp(shard, "none") != 0)
+        ddpm_progress_remark("          shard %s has no effect with one rank", shard);
 }
 
 void ddpm_train_describe(const struct ddpm_train_run *run)
@@ -224,8 +247,7 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
     ddpm_progress_remark("network   %s, %s parameters", network,
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
-    if (ddpm_processes_ranks())
-        ddpm_progress_remark("ranks     %s", ddpm_processes_text(planned, sizeof planned));
+    describe_ranks(run);
     ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
     if (run->samples.bytes > 0)
         ddpm_progress_remark("          %s more while samples are drawn",

@@ -5,6 +5,7 @@
 #include <limits.h>
 
 #include <ddpm/trainer.h>
+#include <jansson.h>
 
 #include "options.h"
 #include "outlook.h"
@@ -30,6 +31,7 @@ struct ddpm_train_run {
     struct ddpm_run_samples samples;
     struct ddpm_run_validation validation;
     int64_t evaluations; /* network evaluations per sample */
+    json_t *places;      /* run_places.h; NULL unless this process leads */
     int64_t saved;       /* step of the newest checkpoint; -1: none */
     struct ddpm_outlook outlook;
     bool estimated; /* the time of the whole run was printed */

@@ -168,6 +168,15 @@ static ddpm_status check_data(const struct ddpm_config *config)
     return DDPM_OK;
 }
 
+static ddpm_status check_wire(const struct ddpm_config *config)
+{
+    if (config->run.wire == DDPM_WIRE_BF16 && config->training.reduce == DDPM_REDUCE_EXACT)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option wire: got bf16 with reduce exact, which adds up in fp32; want "
+                          "wire fp32, or reduce fast");
+    return DDPM_OK;
+}
+
 static ddpm_status check_device(const char *device)
 {
     const char *number = device + strlen("cuda:");
@@ -200,6 +209,7 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
     DDPM_TRY(check_drawing_steps(config));
     DDPM_TRY(check_training(config));
     DDPM_TRY(check_data(config));
+    DDPM_TRY(check_wire(config));
     DDPM_TRY(ddpm_validation_parse(config->data.validation, &validation));
     return check_device(config->run.device);
 }

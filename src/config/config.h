@@ -158,6 +158,9 @@ struct ddpm_data_config {
     char validation[DDPM_MAX_PATH];   /* as config/validation.h reads it */
 };
 
+/* How gradients travel between ranks. */
+enum ddpm_wire { DDPM_WIRE_FP32, DDPM_WIRE_BF16 };
+
 /* What ranks divide among them instead of each holding all of it. */
 enum ddpm_shard { DDPM_SHARD_NONE, DDPM_SHARD_OPTIMIZER };
 
@@ -167,6 +170,7 @@ struct ddpm_run_config {
     char device[64];     /* "auto", "cpu", "cuda:0" */
     int ranks;           /* enum ddpm_ranks_choice of ranks/ranks.h */
     double rank_timeout; /* seconds */
+    int wire;            /* enum ddpm_wire */
     int shard;           /* enum ddpm_shard */
     bool direct;         /* --conv direct: no Winograd */
     bool low_memory;     /* --memory low: recompute blocks in the backward pass */

@@ -79,6 +79,7 @@ static const char *const crops[] = {"center", "random", NULL};
 static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const reductions[] = {"fast", "exact", NULL};
 static const char *const rank_choices[] = {"auto", "off", "mpi", "nccl", NULL};
+static const char *const wires[] = {"fp32", "bf16", NULL};
 static const char *const shards[] = {"none", "optimizer", NULL};
 static const char *const memories[] = {"normal", "low", NULL};
 static const char *const convolutions[] = {"auto", "direct", NULL};
@@ -307,6 +308,8 @@ const struct ddpm_option ddpm_options[] = {
            "processes that train together: auto (those that mpirun or srun started), off or mpi"),
     NUMBER("rank-timeout", run.rank_timeout, "600", IN(1, 1e6), RUN, "rank_timeout",
            "seconds that a rank waits for the others before it gives up"),
+    CHOICE("wire", "fp32|bf16", run.wire, "fp32", wires, RUN, "wire",
+           "how gradients travel between ranks: fp32, or bf16, which halves the bytes and rounds"),
     CHOICE("shard", "none|optimizer", run.shard, "none", shards, RUN, "shard",
            "what ranks divide among them: nothing, or moments and averages of the weights"),
     {.name = "memory", .placeholder = "normal|low", .type = DDPM_OPTION_SWITCH, AT(run.low_memory),

@@ -137,17 +137,32 @@ static void add_range(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-static ddpm_status make_room(struct ddpm_picture_set *set, int64_t count, size_t small_bytes)
+static size_t small_bytes(const struct ddpm_picture_set *set)
+{
+    return (size_t)set->small.height * (size_t)set->small.width * (size_t)set->small.channels;
+}
+
+ddpm_status ddpm_picture_set_make_room(struct ddpm_picture_set *set, int64_t count)
 {
     const size_t total = (size_t)(set->count + count);
     DDPM_TRY(ddpm_grow_array((void **)&set->each, &set->each_capacity, total, sizeof *set->each,
                              "kinds of pictures"));
-    DDPM_TRY(ddpm_grow_array((void **)&set->pixels, &set->pixel_capacity, total * small_bytes, 1,
-                             "small copies of pictures"));
+    DDPM_TRY(ddpm_grow_array((void **)&set->pixels, &set->pixel_capacity, total * small_bytes(set),
+                             1, "small copies of pictures"));
     if (!set->kind)
         return DDPM_OK;
     return ddpm_grow_array((void **)&set->features, &set->feature_capacity,
                            total * (size_t)set->width, sizeof(float), "features");
+}
+
+void ddpm_picture_set_count_in(struct ddpm_picture_set *set, int64_t count)
+{
+    for (int64_t i = 0; i < count; ++i)
+        ++set->kinds[set->each[set->count + i]];
+    set->count += count;
+    set->rows = set->kind ? set->count : 0;
+    set->small.count = set->count;
+    set->small.pixels = set->pixels;
 }
 
 /* Check the features of the last `count` pictures: with bad weights a network overflows. */
@@ -171,12 +186,11 @@ ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pi
     DDPM_REQUIRE(set);
     DDPM_REQUIRE(pictures);
     const struct ddpm_picture_set_options *o = &set->options;
-    const struct ddpm_small *small = &set->small;
     struct adding adding = {
         .set = set,
         .pictures = pictures,
         .bytes = (size_t)o->height * (size_t)o->width * (size_t)o->channels,
-        .small_bytes = (size_t)small->height * (size_t)small->width * (size_t)small->channels,
+        .small_bytes = small_bytes(set),
     };
     if (adding.bytes == 0 || count < 1 || (!set->kind && set->rows > 0))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
@@ -184,7 +198,7 @@ ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pi
                           "features, want at least one picture, a size, and features last",
                           (long long)count, o->height, o->width, (long long)set->rows);
     DDPM_TRY(ddpm_check_length("pictures", bytes, (double)count * (double)adding.bytes));
-    DDPM_TRY(make_room(set, count, adding.small_bytes));
+    DDPM_TRY(ddpm_picture_set_make_room(set, count));
     for (int i = 0; i < o->threads; ++i)
         set->workers[i].status = DDPM_OK;
     ddpm_parallel_for(o->threads, count, 1, add_range, &adding);
@@ -193,12 +207,7 @@ ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pi
             DDPM_OK) /* the only failure possible for pictures of one size */
             return ddpm_raise_memory(adding.bytes, "a small copy of a picture");
     DDPM_TRY(check_features(set, count));
-    for (int64_t i = 0; i < count; ++i)
-        ++set->kinds[set->each[set->count + i]];
-    set->count += count;
-    set->rows = set->kind ? set->count : 0;
-    set->small.count = set->count;
-    set->small.pixels = set->pixels;
+    ddpm_picture_set_count_in(set, count);
     return DDPM_OK;
 }
 

@@ -13,11 +13,27 @@
 /* Who speaks for those that are left may still save something before it ends them. */
 enum { SPEAKER_SECONDS = 30, FORWARD_SECONDS = 1 };
 
+/* `host` is DDPM_HOST_BYTES long. */
+static void find_host(char *host)
+{
+    if (gethostname(host, DDPM_HOST_BYTES - 1) != 0)
+        snprintf(host, DDPM_HOST_BYTES, "unknown host");
+    host[DDPM_HOST_BYTES - 1] = '\0';
+}
+
+const char *ddpm_ranks_host(const struct ddpm_ranks *ranks, int rank)
+{
+    static char here[DDPM_HOST_BYTES];
+    if (ranks)
+        return ranks->places[rank].host;
+    find_host(here);
+    return here;
+}
+
 static void describe_place(struct ddpm_rank_place *place)
 {
     unsigned char set[8192] = {0}; /* processors of the largest machines, as a set of bits */
-    if (gethostname(place->host, sizeof place->host - 1) != 0)
-        snprintf(place->host, sizeof place->host, "unknown host");
+    find_host(place->host);
     if (sched_getaffinity(0, sizeof set, (cpu_set_t *)(void *)set) != 0)
         return;
     place->processors = 14695981039346656037u; /* FNV-1a */

@@ -39,6 +39,8 @@ bool ddpm_launcher_is_first_here(void)
 {
     static const char *const places[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID",
                                          "SLURM_LOCALID"};
+    if (getenv(places[0]) && getenv(places[1])) /* one launcher inside the other */
+        return number(places[0]) == 0 && number(places[1]) == 0;
     for (size_t i = 0; i < sizeof places / sizeof *places; ++i)
         if (getenv(places[i]))
             return number(places[i]) == 0;

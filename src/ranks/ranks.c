@@ -18,7 +18,6 @@ enum note { GOES_ON, WAITS, STILL_HERE };
 static const double eager = 0.02;  /* seconds of waiting without a nap */
 static const double patience = 1;  /* … before the others are told */
 static const double stopped = 0.5; /* … between two polls: this process was suspended */
-static const size_t most_bytes = (size_t)256 << 20; /* of one collective */
 
 static double now(void)
 {
@@ -48,7 +47,7 @@ static ddpm_status lose(struct ddpm_ranks *ranks)
     return DDPM_ERROR_IO;
 }
 
-static ddpm_status refuse_lost(const struct ddpm_ranks *ranks)
+ddpm_status ddpm_ranks_refuse_lost(const struct ddpm_ranks *ranks)
 {
     return ranks->lost ? ddpm_raise(DDPM_ERROR_IO, "%s", ranks->text) : DDPM_OK;
 }
@@ -106,12 +105,12 @@ static ddpm_status give_up(struct ddpm_ranks *ranks)
     return lose(ranks);
 }
 
-/* Wait until `request` is done. */
-static ddpm_status wait_for(struct ddpm_ranks *ranks, int request)
+ddpm_status ddpm_ranks_wait_for(struct ddpm_ranks *ranks, int request)
 {
     const double begin = now();
     double alive = begin, last = begin;
     bool done = false, told = false;
+    DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
     for (;;) {
         if (ranks->transport->test(request, &done) != DDPM_OK)
             return lose(ranks);
@@ -141,54 +140,24 @@ static ddpm_status wait_for(struct ddpm_ranks *ranks, int request)
     }
 }
 
+ddpm_status ddpm_ranks_begin(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call,
+                             int *request)
+{
+    DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
+    return ranks->transport->begin(call, request) == DDPM_OK ? DDPM_OK : lose(ranks);
+}
+
+ddpm_status ddpm_ranks_test(struct ddpm_ranks *ranks, int request, bool *done)
+{
+    DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
+    return ranks->transport->test(request, done) == DDPM_OK ? DDPM_OK : lose(ranks);
+}
+
 ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call)
 {
     int request;
-    DDPM_TRY(refuse_lost(ranks));
-    if (ranks->transport->begin(call, &request) != DDPM_OK)
-        return lose(ranks);
-    return wait_for(ranks, request);
-}
-
-ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count)
-{
-    const size_t most = most_bytes / sizeof *values;
-    for (size_t done = 0; ranks && done < count; done += most) {
-        const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_SUM,
-                                                  .receive = values + done,
-                                                  .count =
-                                                      count - done < most ? count - done : most};
-        DDPM_TRY(refuse_lost(ranks));
-        if (ranks->sum_count == DDPM_MOST_SUMS)
-            DDPM_TRY(ddpm_ranks_wait(ranks));
-        if (ranks->transport->begin(&call, &ranks->sums[ranks->sum_count]) != DDPM_OK)
-            return lose(ranks);
-        ++ranks->sum_count;
-    }
-    return DDPM_OK;
-}
-
-ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks)
-{
-    bool done;
-    if (!ranks || ranks->sum_count == 0 || ranks->lost)
-        return DDPM_OK;
-    if (ranks->transport->test(ranks->sums[0], &done) != DDPM_OK)
-        return lose(ranks);
-    if (done)
-        memmove(ranks->sums, ranks->sums + 1, (size_t)--ranks->sum_count * sizeof *ranks->sums);
-    return DDPM_OK;
-}
-
-ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks)
-{
-    if (!ranks)
-        return DDPM_OK;
-    DDPM_TRY(refuse_lost(ranks));
-    for (int i = 0; i < ranks->sum_count; ++i)
-        DDPM_TRY(wait_for(ranks, ranks->sums[i]));
-    ranks->sum_count = 0;
-    return DDPM_OK;
+    DDPM_TRY(ddpm_ranks_begin(ranks, call, &request));
+    return ddpm_ranks_wait_for(ranks, request);
 }
 
 ddpm_status ddpm_ranks_gather(struct ddpm_ranks *ranks, void *all, size_t bytes)
@@ -202,13 +171,13 @@ ddpm_status ddpm_ranks_gather(struct ddpm_ranks *ranks, void *all, size_t bytes)
 
 ddpm_status ddpm_ranks_broadcast(struct ddpm_ranks *ranks, int root, void *values, size_t bytes)
 {
-    for (size_t done = 0; ranks && done < bytes; done += most_bytes)
-        DDPM_TRY(ddpm_ranks_run(ranks,
-                                &(struct ddpm_collective_call){
-                                    .what = DDPM_COLLECTIVE_BROADCAST,
-                                    .receive = (char *)values + done,
-                                    .count = bytes - done < most_bytes ? bytes - done : most_bytes,
-                                    .root = root}));
+    const size_t most = DDPM_MOST_COLLECTIVE_BYTES;
+    for (size_t done = 0; ranks && done < bytes; done += most)
+        DDPM_TRY(ddpm_ranks_run(ranks, &(struct ddpm_collective_call){
+                                           .what = DDPM_COLLECTIVE_BROADCAST,
+                                           .receive = (char *)values + done,
+                                           .count = bytes - done < most ? bytes - done : most,
+                                           .root = root}));
     return DDPM_OK;
 }
 

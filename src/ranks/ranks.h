@@ -44,6 +44,9 @@ int ddpm_ranks_count(const struct ddpm_ranks *ranks);
 const char *ddpm_ranks_transport(const struct ddpm_ranks *ranks);
 int ddpm_ranks_hosts(const struct ddpm_ranks *ranks);
 
+/* The machine of a rank; for NULL of rank 0, which is this process. */
+const char *ddpm_ranks_host(const struct ddpm_ranks *ranks, int rank);
+
 /* The ranks on this one's machine, and those that share its processors, this one included; 1 for
  * NULL. */
 int ddpm_ranks_here(const struct ddpm_ranks *ranks);
@@ -64,6 +67,13 @@ bool ddpm_ranks_speaks(const struct ddpm_ranks *ranks);
 /* Begin to add up `count` floats of all ranks, in place; the same bits on every rank. They may be
  * looked at again after ddpm_ranks_wait(). Several sums may be under way. */
 ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count);
+
+/* The same, where the values travel as bf16, which halves the bytes: each rank's are rounded to the
+ * nearest (ties to even), added up in fp32 in the order of ranks, and the sum is rounded once more.
+ * `room` has ddpm_ranks_room_bf16() elements and is borrowed until ddpm_ranks_wait(). */
+ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, size_t count,
+                                      uint16_t *room);
+size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count);
 
 /* Let what is under way go on, without waiting. Cheap enough to be called between kernels. */
 ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks);

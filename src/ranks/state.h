@@ -6,6 +6,7 @@
 #include "ranks/transport.h"
 
 enum { DDPM_HOST_BYTES = 64, DDPM_MOST_SUMS = 48 };
+#define DDPM_MOST_COLLECTIVE_BYTES ((size_t)256 << 20)
 
 /* What a rank tells the others of itself. */
 struct ddpm_rank_place {
@@ -16,6 +17,22 @@ struct ddpm_rank_place {
 /* How a rank fares. */
 struct ddpm_rank_fare {
     int32_t status, signal;
+};
+
+/* How far a sum has come. */
+enum ddpm_sum_stage {
+    DDPM_SUM_WHOLE,    /* the transport adds up */
+    DDPM_SUM_EXCHANGE, /* bf16: pieces are on their way to the rank that adds them up */
+    DDPM_SUM_GATHER,   /* bf16: the sums of all pieces are on their way to everyone */
+};
+
+/* A sum under way. */
+struct ddpm_sum {
+    enum ddpm_sum_stage stage;
+    int request;
+    float *values;
+    size_t count, piece; /* numbers; of a rank's piece */
+    uint16_t *to, *from; /* bf16 [ranks, piece]: pieces for each rank, then sums; pieces of each */
 };
 
 /* Where shares are added up, allocated by the first sum. */
@@ -31,7 +48,7 @@ struct ddpm_ranks {
     double timeout;
     struct ddpm_rank_place *places; /* [count] */
     struct ddpm_rank_fare *fares;   /* [count] */
-    int sums[DDPM_MOST_SUMS];       /* requests under way */
+    struct ddpm_sum sums[DDPM_MOST_SUMS];
     int sum_count;
     bool *waiting; /* [count]: ranks that have said they wait */
     double told;   /* when ddpm_ranks_still_here() last told the others */
@@ -42,6 +59,17 @@ struct ddpm_ranks {
 
 /* Begin a collective and wait for it. */
 ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call);
+
+/* The failure by which the ranks have lost each other, if they have. */
+ddpm_status ddpm_ranks_refuse_lost(const struct ddpm_ranks *ranks);
+
+/* Begin one, and wait for one. */
+ddpm_status ddpm_ranks_begin(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call,
+                             int *request);
+ddpm_status ddpm_ranks_wait_for(struct ddpm_ranks *ranks, int request);
+
+/* Has it been done? Does not wait. */
+ddpm_status ddpm_ranks_test(struct ddpm_ranks *ranks, int request, bool *done);
 
 /* "rank 2 (host b)" */
 const char *ddpm_rank_name(const struct ddpm_ranks *ranks, int rank, char *text, size_t bytes);

@@ -1,8 +1,8 @@
 /* What a plug-in that joins processes offers: collective operations that are begun and then tested,
  * and short notes between two ranks. ranks.c makes everything else of these.
  *
- * Every rank begins the same collectives in the same order. All functions are called by one thread.
- */
+ * Every rank begins the same collectives in the same order, lane by lane. All functions are called
+ * by one thread. */
 #ifndef DDPM_RANKS_TRANSPORT_H
 #define DDPM_RANKS_TRANSPORT_H
 
@@ -13,7 +13,7 @@
 #include <ddpm/status.h>
 
 /* Raise it whenever this file changes. */
-#define DDPM_TRANSPORT_ABI 2u
+#define DDPM_TRANSPORT_ABI 3u
 
 enum ddpm_collective {
     DDPM_COLLECTIVE_SUM,       /* float [count] of all ranks added up, in `receive` on every rank */
@@ -24,6 +24,10 @@ enum ddpm_collective {
     DDPM_COLLECTIVE_SPREAD,    /* bytes [ranks, count] of `root`: piece r to rank r */
 };
 
+/* Calls of different lanes may begin in a different order on every rank; those of one lane may not.
+ */
+enum ddpm_lane { DDPM_LANE_FIRST, DDPM_LANE_SECOND, DDPM_LANE_COUNT };
+
 /* A collective in `receive`. `send` is NULL where the rank's own part lies in `receive` already, as
  * SUM, GATHER (at its place) and BROADCAST want it. COLLECT and SPREAD leave the root's own piece
  * alone: it lies in `receive`, in `send`. Both are borrowed until it is done. */
@@ -33,6 +37,7 @@ struct ddpm_collective_call {
     void *receive;
     size_t count; /* below 2^31 */
     int root;     /* BROADCAST, COLLECT, SPREAD */
+    enum ddpm_lane lane;
 };
 
 struct ddpm_transport {

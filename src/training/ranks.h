@@ -22,6 +22,10 @@ ddpm_status ddpm_trainer_measure_among(struct ddpm_ranks *ranks, struct ddpm_net
 ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddpm_network *network,
                                             const struct ddpm_config *config, uint64_t beside);
 
+/* Bytes that every rank sends to others in a step, as planned: gradients, and weights where the
+ * optimizer is divided. 0 alone. */
+uint64_t ddpm_trainer_bytes_sent(const struct ddpm_trainer *trainer);
+
 /* Give all ranks the weights, averages, moments and step of rank 0. */
 ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer);
 

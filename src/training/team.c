@@ -73,11 +73,34 @@ static size_t stride(const struct ddpm_team *team)
     return sizeof(struct fare) + (size_t)(team->count * team->size) * sizeof(float);
 }
 
+/* Numbers of the room that all sums of a step take, which are PIECES + 1 at most. */
+static size_t wire_room(const struct ddpm_trainer *trainer)
+{
+    const struct ddpm_team *team = &trainer->team;
+    const size_t count = (size_t)set_of(trainer)->parameters.slab_count;
+    if (!team->ranks || trainer->config.run.wire != DDPM_WIRE_BF16)
+        return 0;
+    return ddpm_ranks_room_bf16(team->ranks, count) + PIECES * ddpm_ranks_room_bf16(team->ranks, 0);
+}
+
 size_t ddpm_team_bytes(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
     return (size_t)slab_count(trainer) * ddpm_weight_set_bytes(set_of(trainer)) +
+           wire_room(trainer) * sizeof(uint16_t) +
            (team->ranks ? (size_t)ddpm_ranks_count(team->ranks) * stride(team) : 0);
+}
+
+uint64_t ddpm_trainer_bytes_sent(const struct ddpm_trainer *trainer)
+{
+    const struct ddpm_team *team = &trainer->team;
+    const uint64_t ranks = (uint64_t)ddpm_ranks_count(team->ranks);
+    const uint64_t weights = (uint64_t)set_of(trainer)->parameters.slab_count;
+    const bool divided = ddpm_trainer_is_divided(trainer);
+    const uint64_t each = trainer->config.run.wire == DDPM_WIRE_BF16 ? 2 : 4;
+    /* A part of every share to each other rank, and the sum of its own part to each. */
+    const uint64_t gradients = team->shares > 0 ? ((uint64_t)team->shares + 1) * 4 : 2 * each;
+    return weights * (gradients + (divided ? 4 : 0)) / ranks * (ranks - 1);
 }
 
 ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
@@ -96,6 +119,10 @@ ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
     team->stride = stride(team);
     DDPM_TRY(ddpm_new_array((void **)&team->exchange, (size_t)ddpm_ranks_count(team->ranks),
                             team->stride, "losses of all ranks"));
+    const size_t room = wire_room(trainer);
+    if (room > 0)
+        DDPM_TRY(ddpm_new_array((void **)&team->wire, room, sizeof *team->wire,
+                                "gradients on their way"));
     if (team->shares > 0 || !trainer->device->backend->host_memory)
         return DDPM_OK;
     const size_t piece = (size_t)set->parameters.slab_count / PIECES;
@@ -110,6 +137,7 @@ void ddpm_team_release(struct ddpm_team *team)
         ddpm_free_aligned(team->slabs[i]);
     free(team->slabs);
     free(team->buckets);
+    free(team->wire);
     free(team->exchange);
     *team = (struct ddpm_team){0};
 }
@@ -127,6 +155,16 @@ ddpm_status ddpm_team_raise_held(const struct ddpm_team *team)
     return team->held == DDPM_OK ? DDPM_OK : ddpm_raise(team->held, "%s", team->held_text);
 }
 
+/* Begin to add up `count` gradients of all ranks. */
+static ddpm_status begin_sum(struct ddpm_team *team, float *gradients, size_t count)
+{
+    if (!team->wire)
+        return ddpm_ranks_sum_begin(team->ranks, gradients, count);
+    uint16_t *room = team->wire + team->wire_used;
+    team->wire_used += ddpm_ranks_room_bf16(team->ranks, count);
+    return ddpm_ranks_sum_bf16_begin(team->ranks, gradients, count, room);
+}
+
 /* Send the gradients that are final after `node`. */
 static ddpm_status send_final(void *user, size_t node)
 {
@@ -136,7 +174,7 @@ static ddpm_status send_final(void *user, size_t node)
     while (team->next_bucket < team->bucket_count &&
            team->buckets[team->next_bucket].last <= node) {
         const struct ddpm_bucket *bucket = &team->buckets[team->next_bucket++];
-        DDPM_TRY(ddpm_ranks_sum_begin(team->ranks, gradients + bucket->first, bucket->count));
+        DDPM_TRY(begin_sum(team, gradients + bucket->first, bucket->count));
     }
     return ddpm_ranks_go_on(team->ranks);
 }
@@ -211,12 +249,12 @@ static ddpm_status reduce(struct ddpm_trainer *trainer, bool good, ddpm_status *
     } else if (team->slab_count > 0) {
         if (good)
             *local = download(trainer, team->slabs[0]);
-        DDPM_TRY(ddpm_ranks_sum_begin(team->ranks, team->slabs[0], count));
+        DDPM_TRY(begin_sum(team, team->slabs[0], count));
     } else {
         DDPM_TRY(send_final(trainer, SIZE_MAX)); /* the rest */
     }
     DDPM_TRY(ddpm_ranks_wait(team->ranks));
-    team->next_bucket = 0;
+    team->next_bucket = team->wire_used = 0;
     if (good && *local == DDPM_OK && team->slab_count > 0)
         *local = upload(trainer, team->slabs[0]);
     return DDPM_OK;

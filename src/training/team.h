@@ -31,6 +31,8 @@ struct ddpm_team {
     int slab_count;
     struct ddpm_bucket *buckets; /* fast, where tensors lie in host memory */
     size_t bucket_count, next_bucket;
+    uint16_t *wire; /* fast, over bf16: room for all sums of a step; NULL: over fp32 */
+    size_t wire_used;
     char *exchange; /* how every rank fares, and its losses */
     size_t stride;  /* bytes of one rank's */
 

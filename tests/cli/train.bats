@@ -23,6 +23,8 @@ setup() {
     [ "$(ls new/samples | tr '\n' ' ')" = "step-000003.png step-000006.png " ]
     grep -q '"data_fingerprint": "[0-9a-f]\{16\}"' new/config.json
     grep -q '"ddpm_version"' new/config.json
+    run "$DDPM" info new
+    says "last start  1 rank" "            rank 0 on $(hostname): CPU"
     run "$DDPM" info new/samples/step-000003.png
     says "ddpm:step: 3" "ddpm:pictures: 2"
 }

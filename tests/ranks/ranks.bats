@@ -50,6 +50,12 @@ near() {
     }
 }
 
+# sent: the bytes of a step that the text on stdin says each rank sends, to three digits
+sent() {
+    sed -n 's/.*each sends \([0-9.]*\) \([kM]*\)B in a step.*/\1 \2/p' |
+        awk '{ printf "%d\n", $1 * ($2 == "k" ? 1e3 : $2 == "M" ? 1e6 : 1) }'
+}
+
 # one_error TEXT…: the last `run` failed, and its output has one line of error, with every TEXT. The launcher adds its own.
 one_error() {
     local code=$status
@@ -115,6 +121,33 @@ whole() {
     same_state one four
 }
 
+@test "gradients as bf16: half the bytes, nearly the same training" {
+    make_run one "$pictures" 20
+    together 2 "${tiny[@]}" --out plain --steps 1 2> plain.txt
+    run together 2 "${tiny[@]}" --out two --steps 20 --wire bf16
+    succeeds
+    says "gradients as bf16"
+    grep -q "gradients as fp32" plain.txt
+    awk -v half="$(sent <<< "$output")" -v whole="$(sent < plain.txt)" \
+        'BEGIN { exit !(half > 0 && half / whole > 0.49 && half / whole < 0.51) }'
+    near one two 1 1e-3
+    near one two 20 1e-2
+    differ one/checkpoints/latest/model.safetensors two/checkpoints/latest/model.safetensors
+    grep -q '"wire": "bf16"' two/config.json
+    run together 4 --resume --out two --steps 22 # keeps it
+    succeeds
+    says "gradients as bf16"
+    run together 2 --resume --out two --steps 24 --wire fp32 --shard optimizer
+    succeeds
+    says "gradients as fp32"
+    run "$DDPM" train --resume --out two --steps 25 --wire bf16
+    succeeds
+    says "wire bf16 has no effect with one rank" "shard optimizer has no effect with one rank"
+    run together 2 "${tiny[@]}" --out exact --reduce exact --wire bf16
+    one_error "option wire: got bf16 with reduce exact"
+    [ ! -e exact ]
+}
+
 @test "any number of ranks goes on with a run of any other" {
     options=(--reduce exact --shares 6 --batch-size 6)
     make_run straight "$pictures" 8 "${options[@]}"
@@ -177,7 +210,12 @@ whole() {
     run together 2 "${options[@]}" --out run
     succeeds
     [ "$(grep -c '^step 6/6' <<< "$output")" -eq 1 ]
-    says "ranks     2 on 1 machine"
+    says "ranks     2 on 1 machine" "ranks 0 to 1 on $(hostname): CPU"
+    # The rate is that of both ranks: steps of 4 pictures, not of 2.
+    awk -F, 'NR > 1 { sum += 4 / $5; all = $6 } END { exit !(sum > 0.7 * all && sum < 1.4 * all) }' run/log.csv
+    run "$DDPM" info run
+    succeeds
+    says "last start  2 on 1 machine" "            ranks 0 to 1 on $(hostname): CPU"
     same_state one run
     cmp one/validation.csv run/validation.csv
     cmp one/samples/step-000006.png run/samples/step-000006.png # which says what the run is called
@@ -237,6 +275,15 @@ whole() {
         : -n 1 "$DDPM" train "${tiny[@]}" --out run --data missing
     one_error "rank 1" "missing"
     [ ! -e run ]
+}
+
+@test "a clock that differs is said once" {
+    [ -n "$ODD_CLOCK" ] || skip "not with sanitizers"
+    run launch -n 1 "$DDPM" train "${tiny[@]}" --out run --steps 1 \
+        : -n 1 env LD_PRELOAD="$ODD_CLOCK" "$DDPM" train "${tiny[@]}" --out run --steps 1
+    succeeds
+    says "warning: the clock of rank 1 ($(hostname)) is 1:00:00 ahead of that of rank 0"
+    [ "$(grep -c 'the clock of' <<< "$output")" -eq 1 ]
 }
 
 @test "a signal to one rank saves and ends all" {
@@ -329,6 +376,25 @@ whole() {
     one_error "drawn"
     run launch -n 1 "$DDPM" sample run --out new : -n 1 "$DDPM" sample run --out new --init missing.npy
     one_error "rank 1" "missing.npy"
+}
+
+@test "pictures are compared by all, the same as by one" {
+    make_run run "$pictures" 2
+    cp -r "$pictures" real
+    echo "no picture" > real/damaged.png
+    options=(run --against real -n 11 --batch 2 --threads 1 --json --sheet sheet.png)
+    "$DDPM" evaluate "${options[@]}" > one.json 2> /dev/null
+    mv sheet.png one.png
+    launch -n 3 "$DDPM" evaluate "${options[@]}" > three.json 2> errors
+    cmp one.json three.json
+    cmp one.png sheet.png
+    [ "$(grep -c 'drawing 11 pictures' errors)" -eq 1 ]
+    run launch -n 1 "$DDPM" evaluate run --against real -n 11 : -n 1 "$DDPM" evaluate run --against real -n 12
+    one_error "rank 1" "pictures to draw: 12"
+    run launch -n 1 "$DDPM" evaluate run --against real : -n 1 "$DDPM" evaluate run --against nothing
+    one_error "rank 1" "nothing"
+    run launch -n 2 "$DDPM" evaluate run --against real --likelihood
+    one_error "option --likelihood: got 2 ranks"
 }
 
 @test "on a device whose memory is not the host's" {

@@ -1,4 +1,5 @@
 /* A single process, and launchers' variables; tests/ranks has the rest. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,8 @@
 
 #include "ranks/launcher.h"
 #include "ranks/ranks.h"
+#include "ranks/state.h"
+#include "tensor/tensor.h"
 
 static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
                                         "OMPI_COMM_WORLD_LOCAL_RANK",
@@ -66,6 +69,11 @@ static void the_first_here_speaks(void **state)
     assert_true(ddpm_launcher_is_first_here());
     setenv("MPI_LOCALRANKID", "2", 1);
     assert_false(ddpm_launcher_is_first_here());
+    setenv("MPI_LOCALRANKID", "0", 1); /* the first of the second one's: two launchers, nested */
+    setenv("OMPI_COMM_WORLD_LOCAL_RANK", "1", 1);
+    assert_false(ddpm_launcher_is_first_here());
+    setenv("OMPI_COMM_WORLD_LOCAL_RANK", "0", 1);
+    assert_true(ddpm_launcher_is_first_here());
 }
 
 static void choices_that_cannot_be_are_refused(void **state)
@@ -111,6 +119,116 @@ static void alone_everything_stays_as_it_is(void **state)
     ddpm_ranks_close(&alone, 0);
 }
 
+/* Two ranks of which the other one is played here: it has the same number everywhere in every sum,
+ * and is late. */
+static struct {
+    float number;    /* of the other rank */
+    int delay, left; /* polls until a call is done */
+    struct ddpm_collective_call calls[8];
+    int count;
+    size_t bytes; /* sent to the other */
+} other;
+
+static void answer(const struct ddpm_collective_call *call)
+{
+    const size_t numbers = call->count / sizeof(uint16_t);
+    uint16_t *received = (uint16_t *)call->receive + numbers;
+    const uint16_t *own = call->send;
+    for (size_t i = 0; i < numbers; ++i) {
+        if (call->what == DDPM_COLLECTIVE_EXCHANGE) {
+            ((uint16_t *)call->receive)[i] = own[i];
+            received[i] = ddpm_float_to_bf16(other.number);
+        } else { /* the other's piece of the sums, of which it has got nothing but a 1 */
+            received[i] = ddpm_float_to_bf16(other.number + 1);
+        }
+    }
+}
+
+static ddpm_status play_begin(const struct ddpm_collective_call *call, int *request)
+{
+    *request = other.count;
+    other.calls[other.count++] = *call;
+    other.left = other.delay;
+    other.bytes += call->count;
+    return DDPM_OK;
+}
+
+static ddpm_status play_test(int request, bool *done)
+{
+    *done = other.left-- <= 0;
+    if (*done)
+        answer(&other.calls[request]);
+    return DDPM_OK;
+}
+
+static ddpm_status play_nothing(int to, int64_t note)
+{
+    (void)to, (void)note;
+    return DDPM_OK;
+}
+
+static ddpm_status play_silence(int *from, int64_t *note)
+{
+    (void)note;
+    *from = -1;
+    return DDPM_OK;
+}
+
+static const struct ddpm_transport played = {
+    .begin = play_begin, .test = play_test, .tell = play_nothing, .hear = play_silence};
+
+static void sums_over_bf16_are_rounded_twice(void **state)
+{
+    (void)state;
+    bool waiting[2] = {false};
+    struct ddpm_ranks ranks = {
+        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
+    /* 1 + 2^-8 lies between two numbers of bf16 and goes to the even one, 1; 3 times that to the
+     * next. 256 + 0.75 is rounded once more as a sum. */
+    float values[5] = {1 + 0x1p-8f, 1 + 3 * 0x1p-8f, 256, -2, 77};
+    const size_t elements = ddpm_ranks_room_bf16(&ranks, 5);
+    uint16_t *room = malloc(elements * sizeof *room);
+    assert_true(elements >= 12);
+    memset(&other, 0, sizeof other);
+    other.number = 0.75f;
+    other.delay = 3;
+    assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values, 5, room), DDPM_OK);
+    assert_int_equal(other.count, 1);
+    for (int i = 0; i < 4; ++i)
+        assert_int_equal(ddpm_ranks_go_on(&ranks), DDPM_OK);
+    assert_int_equal(other.count, 2); /* the first message has arrived, the second has begun */
+    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    assert_int_equal(other.count, 2);
+    assert_int_equal(other.calls[0].what, DDPM_COLLECTIVE_EXCHANGE);
+    assert_int_equal(other.calls[1].what, DDPM_COLLECTIVE_GATHER);
+    assert_int_not_equal(other.calls[0].lane, other.calls[1].lane);
+    assert_true(values[0] == 1.75f && values[1] == 1.015625f + 0.75f && values[2] == 256);
+    assert_true(values[3] == 1.75f && values[4] == 1.75f);   /* the other's piece */
+    assert_int_equal(other.bytes, 2 * 3 * sizeof(uint16_t)); /* 2 (R-1)/R n, of 6 numbers */
+    free(room);
+}
+
+static void sums_over_bf16_keep_what_is_not_finite(void **state)
+{
+    (void)state;
+    bool waiting[2] = {false};
+    struct ddpm_ranks ranks = {
+        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
+    float values[4] = {NAN, INFINITY, 3.4e38f, 1};
+    uint16_t room[16];
+    assert_true(ddpm_ranks_room_bf16(&ranks, 2) <= 8 && ddpm_ranks_room_bf16(NULL, 2) == 0);
+    memset(&other, 0, sizeof other);
+    /* Two sums at once, the second of which begins before the first has gone on. */
+    assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values, 2, room), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values + 2, 2, room + 8), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    assert_int_equal(other.count, 4);
+    assert_true(isnan(values[0]) && values[1] == 1 && isinf(values[2]) && values[3] == 1);
+    ranks.lost = true;
+    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_ERROR_IO);
+    assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values, 2, room), DDPM_ERROR_IO);
+}
+
 int main(void)
 {
     forget(NULL); /* variables of whatever runs the tests */
@@ -119,6 +237,8 @@ int main(void)
         cmocka_unit_test_setup(the_first_here_speaks, forget),
         cmocka_unit_test_setup(choices_that_cannot_be_are_refused, forget),
         cmocka_unit_test_setup(alone_everything_stays_as_it_is, forget),
+        cmocka_unit_test(sums_over_bf16_are_rounded_twice),
+        cmocka_unit_test(sums_over_bf16_keep_what_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,7 +155,8 @@ static ddpm_status agrees(const struct ddpm_cuda_trial *trial, bool *good)
     const double tolerance = trial->call.in[0].dtype == DDPM_BF16 ? 1e-2 : 1e-4;
     cudaStream_t stream = ddpm_cuda_device_of(&trial->call)->compute;
     double difference = 0.0, size = 0.0;
-    dim3 grid(NORM_BLOCKS), block(FILL_THREADS);
+    const int blocks = (int)min(ddpm_ceil_div(elements(y), FILL_THREADS), (int64_t)NORM_BLOCKS);
+    dim3 grid((unsigned)blocks), block(FILL_THREADS);
     if (y->dtype == DDPM_F32)
         DDPM_TRY(ddpm_cuda_launch(&trial->call, compare<float>, grid, block, 0,
                                   (const float *)y->data, (const float *)trial->reference,
@@ -164,10 +165,10 @@ static ddpm_status agrees(const struct ddpm_cuda_trial *trial, bool *good)
         DDPM_TRY(ddpm_cuda_launch(&trial->call, compare<bf16>, grid, block, 0,
                                   (const bf16 *)y->data, (const bf16 *)trial->reference,
                                   elements(y), trial->norms));
-    DDPM_CUDA_TRY(
-        cudaMemcpyAsync(norms, trial->norms, sizeof norms, cudaMemcpyDeviceToHost, stream));
+    DDPM_CUDA_TRY(cudaMemcpyAsync(norms, trial->norms, 2 * (size_t)blocks * sizeof(double),
+                                  cudaMemcpyDeviceToHost, stream));
     DDPM_CUDA_TRY(cudaStreamSynchronize(stream));
-    for (int i = 0; i < NORM_BLOCKS; ++i) {
+    for (int i = 0; i < blocks; ++i) {
         difference += norms[2 * i];
         size += norms[2 * i + 1];
     }

@@ -9,7 +9,7 @@ enum { MOST_REQUESTS = 64, MOST_NOTED = 4096, NOTE_TAG = 1 };
 
 static struct {
     ddpm_transport_raise *raise;
-    MPI_Comm collectives, notes;
+    MPI_Comm collectives[DDPM_LANE_COUNT], notes;
     MPI_Request requests[MOST_REQUESTS];
     bool used[MOST_REQUESTS];
     MPI_Request told[MOST_NOTED]; /* notes on their way */
@@ -67,9 +67,11 @@ static ddpm_status join(int *rank, int *count, const char **description)
                          MOST_NOTED);
     for (int i = 0; i < mpi.count; ++i)
         mpi.told[i] = MPI_REQUEST_NULL;
-    const ddpm_status status = make_communicator(&mpi.collectives);
-    if (status != DDPM_OK)
-        return status;
+    for (int lane = 0; lane < DDPM_LANE_COUNT; ++lane) {
+        const ddpm_status status = make_communicator(&mpi.collectives[lane]);
+        if (status != DDPM_OK)
+            return status;
+    }
     describe();
     *count = mpi.count;
     *description = mpi.description;
@@ -81,19 +83,21 @@ static int begin_rooted(const struct ddpm_collective_call *call, MPI_Request *ma
 {
     int rank;
     const int count = (int)call->count, root = call->root;
-    MPI_Comm_rank(mpi.collectives, &rank);
+    const MPI_Comm among = mpi.collectives[call->lane];
+    MPI_Comm_rank(among, &rank);
     const bool here = rank == root;
     if (call->what == DDPM_COLLECTIVE_COLLECT)
         return MPI_Igather(here ? MPI_IN_PLACE : call->send, count, MPI_BYTE, call->receive, count,
-                           MPI_BYTE, root, mpi.collectives, made);
+                           MPI_BYTE, root, among, made);
     return MPI_Iscatter(call->send, count, MPI_BYTE, here ? MPI_IN_PLACE : call->receive, count,
-                        MPI_BYTE, root, mpi.collectives, made);
+                        MPI_BYTE, root, among, made);
 }
 
 static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
 {
     const void *own = call->send ? call->send : MPI_IN_PLACE;
     const int count = (int)call->count;
+    const MPI_Comm among = mpi.collectives[call->lane];
     int slot = 0;
     while (slot < MOST_REQUESTS && mpi.used[slot])
         ++slot;
@@ -103,23 +107,18 @@ static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
     MPI_Request *made = &mpi.requests[slot];
     switch (call->what) {
     case DDPM_COLLECTIVE_SUM:
-        TRY_MPI(
-            MPI_Iallreduce(own, call->receive, count, MPI_FLOAT, MPI_SUM, mpi.collectives, made),
-            "sum");
+        TRY_MPI(MPI_Iallreduce(own, call->receive, count, MPI_FLOAT, MPI_SUM, among, made), "sum");
         break;
     case DDPM_COLLECTIVE_GATHER:
-        TRY_MPI(MPI_Iallgather(own, count, MPI_BYTE, call->receive, count, MPI_BYTE,
-                               mpi.collectives, made),
+        TRY_MPI(MPI_Iallgather(own, count, MPI_BYTE, call->receive, count, MPI_BYTE, among, made),
                 "gather");
         break;
     case DDPM_COLLECTIVE_EXCHANGE:
-        TRY_MPI(MPI_Ialltoall(own, count, MPI_BYTE, call->receive, count, MPI_BYTE, mpi.collectives,
-                              made),
+        TRY_MPI(MPI_Ialltoall(own, count, MPI_BYTE, call->receive, count, MPI_BYTE, among, made),
                 "exchange");
         break;
     case DDPM_COLLECTIVE_BROADCAST:
-        TRY_MPI(MPI_Ibcast(call->receive, count, MPI_BYTE, call->root, mpi.collectives, made),
-                "broadcast");
+        TRY_MPI(MPI_Ibcast(call->receive, count, MPI_BYTE, call->root, among, made), "broadcast");
         break;
     case DDPM_COLLECTIVE_COLLECT:
     case DDPM_COLLECTIVE_SPREAD:
@@ -183,7 +182,8 @@ static void leave(void)
     for (int i = 0; i < mpi.count; ++i)
         MPI_Wait(&mpi.told[i], &status);
     MPI_Comm_free(&mpi.notes);
-    MPI_Comm_free(&mpi.collectives);
+    for (int lane = 0; lane < DDPM_LANE_COUNT; ++lane)
+        MPI_Comm_free(&mpi.collectives[lane]);
     MPI_Finalize();
 }
 

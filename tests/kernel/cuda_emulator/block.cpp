@@ -4,19 +4,21 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-#include <deque>
 #include <vector>
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace
 {
-enum { STACK_BYTES = 64 << 10, WARP = 32 };
+enum { WARP = 32, MOST_THREADS = 1024 };
+/* A stack, and a line more, so that the tops of the stacks do not share one set of the cache. */
+enum { STACK_BYTES = 64 << 10, STACK_STEP = STACK_BYTES + 64 };
 /* What every device from compute capability 8.0 grants a block. */
 enum { SHARED_BYTES = 99 << 10 };
 
-enum state { RUNS, WAITS_BLOCK, WAITS_WARP, DONE };
+enum state : unsigned char { RUNS, WAITS_BLOCK, WAITS_WARP, DONE };
 
 struct copy {
     void *to;
@@ -25,12 +27,19 @@ struct copy {
 
 struct fiber {
     void *stack, *top;
-    enum state state;
     dim3 index;
-    struct emulator_collective *collective;
-    std::deque<std::vector<copy>> groups; /* committed copies, oldest first */
-    std::vector<copy> open;
+    std::vector<copy> copies;    /* not yet made, oldest first */
+    std::vector<size_t> commits; /* copies.size() at each commit */
 };
+
+/* Apart from the fibers, because they are all looked at after every round. */
+state states[MOST_THREADS];
+struct emulator_collective *collectives[MOST_THREADS];
+
+/* Everyone that can run runs once, beginning anywhere and in either direction. */
+struct {
+    size_t count, left, next, step;
+} current_round;
 
 std::vector<fiber> fibers;
 fiber *current;
@@ -53,11 +62,35 @@ asm(".text\n.globl emulator_switch\n.hidden emulator_switch\n.type emulator_swit
     "mov %rsp,(%rdi)\nmov %rsi,%rsp\n"
     "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n");
 
-void yield(enum state state)
+size_t number_of(const fiber *f)
 {
-    fiber *self = current;
-    self->state = state;
-    emulator_switch(&self->top, scheduler_top);
+    return (size_t)(f - fibers.data());
+}
+
+/* Whose turn it is now; NULL at the end of the round. */
+fiber *next_fiber()
+{
+    while (current_round.left) {
+        size_t i = current_round.next;
+        current_round.next = i + current_round.step;
+        if (current_round.next >= current_round.count)
+            current_round.next -= current_round.count;
+        --current_round.left;
+        if (states[i] == RUNS)
+            return &fibers[i];
+    }
+    return NULL;
+}
+
+/* A fiber goes straight to the next one: that is half as many switches as by the scheduler. */
+void yield(state state)
+{
+    fiber *self = current, *next;
+    states[number_of(self)] = state;
+    next = next_fiber();
+    if (next)
+        current = next;
+    emulator_switch(&self->top, next ? next->top : scheduler_top);
     threadIdx = self->index;
 }
 
@@ -69,20 +102,32 @@ void fiber_main()
     fail("a finished thread was run again");
 }
 
+/* Few large pages instead of two small ones per stack: a round touches every stack. */
+void make_stacks()
+{
+    const size_t bytes = (size_t)MOST_THREADS * STACK_STEP;
+    char *stacks = (char *)mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stacks == MAP_FAILED)
+        fail("no memory for the stacks");
+    madvise(stacks, bytes, MADV_HUGEPAGE);
+    fibers.resize(MOST_THREADS);
+    for (size_t i = 0; i < MOST_THREADS; ++i)
+        fibers[i].stack = stacks + i * STACK_STEP;
+}
+
 void start(fiber *f, dim3 index)
 {
-    if (!f->stack)
-        f->stack = aligned_alloc(64, STACK_BYTES);
     void **top = (void **)((char *)f->stack + STACK_BYTES);
     *--top = NULL; /* where fiber_main would return to; also aligns its stack */
     *--top = (void *)fiber_main;
     for (int i = 0; i < 6; ++i)
         *--top = NULL;
     f->top = top;
-    f->state = RUNS;
     f->index = index;
-    f->groups.clear();
-    f->open.clear();
+    f->copies.clear();
+    f->commits.clear();
+    states[number_of(f)] = RUNS;
 }
 
 float bf16_at(const uint32_t *words, int i)
@@ -93,7 +138,7 @@ float bf16_at(const uint32_t *words, int i)
 /* c[16][8] += a[16][16]·b[16][8], fragments as in src/kernels/cuda/tensor_core.cuh */
 void perform_mma(struct emulator_collective *const lanes[WARP])
 {
-    float a[16][16], b[16][8];
+    float a[16][16], b[16][8], c[16][8];
     for (int l = 0; l < WARP; ++l) {
         int g = l / 4, t = l % 4;
         for (int i = 0; i < 8; ++i)
@@ -102,12 +147,16 @@ void perform_mma(struct emulator_collective *const lanes[WARP])
         for (int i = 0; i < 4; ++i)
             b[2 * t + i % 2 + i / 2 * 8][g] = bf16_at((const uint32_t *)lanes[l]->in[1], i);
     }
-    for (int l = 0; l < WARP; ++l) {
-        float *c = (float *)lanes[l]->out;
+    for (int l = 0; l < WARP; ++l)
         for (int i = 0; i < 4; ++i)
-            for (int k = 0; k < 16; ++k)
-                c[i] += a[l / 4 + i / 2 * 8][k] * b[k][l % 4 * 2 + i % 2];
-    }
+            c[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2] = ((const float *)lanes[l]->out)[i];
+    for (int row = 0; row < 16; ++row)
+        for (int k = 0; k < 16; ++k)
+            for (int column = 0; column < 8; ++column)
+                c[row][column] += a[row][k] * b[k][column];
+    for (int l = 0; l < WARP; ++l)
+        for (int i = 0; i < 4; ++i)
+            ((float *)lanes[l]->out)[i] = c[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2];
 }
 
 void perform_ldmatrix(struct emulator_collective *const lanes[WARP], bool transposed)
@@ -149,21 +198,23 @@ void perform(struct emulator_collective *const lanes[WARP])
     }
 }
 
+bool all_wait(const state *lanes)
+{
+    int waiting = 0;
+    for (int l = 0; l < WARP; ++l)
+        waiting += lanes[l] == WAITS_WARP;
+    return waiting == WARP;
+}
+
 /* Let the warps go whose 32 lanes have all arrived at an instruction. */
 bool release_warps(size_t count)
 {
     bool any = false;
-    for (size_t w = 0; w < count; w += WARP) {
-        struct emulator_collective *lanes[WARP];
-        int waiting = 0;
-        for (size_t l = 0; l < WARP && w + l < count; ++l)
-            if (fibers[w + l].state == WAITS_WARP)
-                lanes[waiting++] = fibers[w + l].collective;
-        if (waiting != WARP)
+    for (size_t w = 0; w + WARP <= count; w += WARP) {
+        if (!all_wait(states + w))
             continue;
-        perform(lanes);
-        for (size_t l = 0; l < WARP; ++l)
-            fibers[w + l].state = RUNS;
+        perform(collectives + w);
+        memset(states + w, RUNS, WARP);
         any = true;
     }
     return any;
@@ -172,32 +223,26 @@ bool release_warps(size_t count)
 /* Let all go when everyone that still runs waits at the block's barrier. */
 bool release_block(size_t count)
 {
-    for (size_t i = 0; i < count; ++i)
-        if (fibers[i].state == WAITS_WARP || fibers[i].state == RUNS)
-            return false;
     bool any = false;
     for (size_t i = 0; i < count; ++i) {
-        if (fibers[i].state == WAITS_BLOCK) {
-            fibers[i].state = RUNS;
-            any = true;
-        }
+        if (states[i] == WAITS_WARP || states[i] == RUNS)
+            return false;
+        any = any || states[i] == WAITS_BLOCK;
     }
+    for (size_t i = 0; any && i < count; ++i)
+        if (states[i] == WAITS_BLOCK)
+            states[i] = RUNS;
     return any;
 }
 
-/* Everyone that can run, once, beginning anywhere and in either direction. */
 void run_round(size_t count)
 {
     shuffle_state = shuffle_state * 1664525u + 1013904223u;
-    size_t offset = (shuffle_state >> 8) % count;
-    bool backward = shuffle_state >> 31;
-    for (size_t i = 0; i < count; ++i) {
-        fiber *f = &fibers[(offset + (backward ? count - i : i)) % count];
-        if (f->state != RUNS)
-            continue;
-        current = f;
-        emulator_switch(&scheduler_top, f->top);
-    }
+    current_round = {count, count, (shuffle_state >> 8) % count,
+                     shuffle_state >> 31 ? count - 1 : 1};
+    current = next_fiber();
+    if (current)
+        emulator_switch(&scheduler_top, current->top);
 }
 
 void run_block(size_t count, size_t shared_bytes)
@@ -211,7 +256,7 @@ void run_block(size_t count, size_t shared_bytes)
         if (release_warps(count) || release_block(count))
             continue;
         for (size_t i = 0; i < count; ++i)
-            if (fibers[i].state != DONE)
+            if (states[i] != DONE)
                 fail("threads wait for others that never come");
         return;
     }
@@ -222,11 +267,11 @@ bool emulator_run_grid(const struct cudaLaunchConfig_t *config, const std::funct
 {
     size_t count = (size_t)config->blockDim.x * config->blockDim.y * config->blockDim.z;
     const dim3 &grid = config->gridDim;
-    if (count == 0 || count > 1024 || config->dynamicSmemBytes > SHARED_BYTES || grid.x == 0 ||
-        grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535)
+    if (count == 0 || count > MOST_THREADS || config->dynamicSmemBytes > SHARED_BYTES ||
+        grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535)
         return false;
-    if (fibers.size() < count)
-        fibers.resize(count);
+    if (fibers.empty())
+        make_stacks();
     body = &kernel;
     blockDim = config->blockDim;
     gridDim = grid;
@@ -248,7 +293,7 @@ void emulator_wait_block(void)
 
 void emulator_wait_warp(struct emulator_collective *lane)
 {
-    current->collective = lane;
+    collectives[number_of(current)] = lane;
     yield(WAITS_WARP);
 }
 
@@ -261,24 +306,29 @@ void emulator_copy_async(void *to, const void *from)
 {
     if ((uintptr_t)to % 16 || (uintptr_t)from % 16)
         fail("cp.async with an address that is not a multiple of 16");
-    current->open.push_back({to, from});
+    current->copies.push_back({to, from});
 }
 
 void emulator_copy_commit(void)
 {
-    current->groups.push_back(current->open);
-    current->open.clear();
+    current->commits.push_back(current->copies.size());
 }
 
 void emulator_copy_wait(int pending)
 {
-    while (current->groups.size() > (size_t)pending) {
-        for (const copy &c : current->groups.front()) {
-            if (c.from)
-                memcpy(c.to, c.from, 16);
-            else
-                memset(c.to, 0, 16);
-        }
-        current->groups.pop_front();
+    std::vector<size_t> &commits = current->commits;
+    std::vector<copy> &copies = current->copies;
+    if (commits.size() <= (size_t)pending)
+        return;
+    const size_t groups = commits.size() - (size_t)pending, made = commits[groups - 1];
+    for (size_t i = 0; i < made; ++i) {
+        if (copies[i].from)
+            memcpy(copies[i].to, copies[i].from, 16);
+        else
+            memset(copies[i].to, 0, 16);
     }
+    copies.erase(copies.begin(), copies.begin() + (ptrdiff_t)made);
+    commits.erase(commits.begin(), commits.begin() + (ptrdiff_t)groups);
+    for (size_t &commit : commits)
+        commit -= made;
 }

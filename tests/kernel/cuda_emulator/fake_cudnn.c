@@ -1,5 +1,5 @@
 /* A stand-in for cuDNN on the emulated device: the part of its graph interface that
- * src/kernels/cuda/ cudnn.c uses, computed by plain loops over the strides that the tensors
+ * src/kernels/cuda/ cudnn.c uses, computed in fp64 by plain loops over the strides that the tensors
  * declare.
  *
  * Its heuristics propose four engines: one that says it is not deterministic and must not be used,
@@ -366,44 +366,106 @@ static void put(const struct operand *o, int64_t at, float value)
     ((uint16_t *)o->data)[at] = (uint16_t)(word >> 16);
 }
 
-/* The three directions are the same sum, over everything except the output's own index. */
+/* A tensor's values with one dimension innermost, so that sums run over memory in order. */
+struct dense {
+    double *values;
+    int64_t stride[4]; /* of n, c, h, w */
+};
+
+static struct dense dense_zeros(const struct operand *o, bool first_innermost)
+{
+    const int64_t n = dimension(o, 0), c = dimension(o, 1), h = dimension(o, 2),
+                  w = dimension(o, 3);
+    struct dense d = {calloc((size_t)(n * c * h * w), sizeof *d.values), {h * w * c, 1, w * c, c}};
+    if (first_innermost)
+        d = (struct dense){d.values, {1, n, w * c * n, c * n}};
+    return d;
+}
+
+static double *dense_at(const struct dense *d, int64_t n, int64_t c, int64_t h, int64_t w)
+{
+    return d->values + n * d->stride[0] + c * d->stride[1] + h * d->stride[2] + w * d->stride[3];
+}
+
+static struct dense dense_values(const struct operand *o, bool first_innermost)
+{
+    struct dense d = dense_zeros(o, first_innermost);
+    for (int64_t n = 0; n < dimension(o, 0); ++n)
+        for (int64_t h = 0; h < dimension(o, 2); ++h)
+            for (int64_t w = 0; w < dimension(o, 3); ++w)
+                for (int64_t c = 0; c < dimension(o, 1); ++c)
+                    *dense_at(&d, n, c, h, w) = (double)get(o, place(o, n, c, h, w));
+    return d;
+}
+
+static void store_sums(const struct operand *o, const struct dense *sums, float wrong)
+{
+    for (int64_t n = 0; n < dimension(o, 0); ++n)
+        for (int64_t h = 0; h < dimension(o, 2); ++h)
+            for (int64_t w = 0; w < dimension(o, 3); ++w)
+                for (int64_t c = 0; c < dimension(o, 1); ++c)
+                    put(o, place(o, n, c, h, w), (float)*dense_at(sums, n, c, h, w) + wrong);
+}
+
+/* sums[i] += factor·values[i] */
+static void add_multiple(double *restrict sums, double factor, const double *restrict values,
+                         int64_t count)
+{
+    for (int64_t i = 0; i < count; ++i)
+        sums[i] += factor * values[i];
+}
+
+/* One pixel of y, one tap (r, s) of the filter, and the pixel of x under it. */
+struct tap {
+    double *x, *y;
+    int64_t r, s;
+};
+
+static void add_tap(int output, const struct tap *at, const struct dense *w, int64_t channels,
+                    int64_t filters)
+{
+    if (output == 2) {
+        for (int64_t c = 0; c < channels; ++c)
+            add_multiple(at->y, at->x[c], dense_at(w, 0, c, at->r, at->s), filters);
+        return;
+    }
+    for (int64_t k = 0; k < filters; ++k) {
+        double *row = dense_at(w, k, 0, at->r, at->s);
+        add_multiple(output == 0 ? at->x : row, at->y[k], output == 0 ? row : at->x, channels);
+    }
+}
+
+/* The three directions are one sum over pixels of y and taps: into x, w or y, whichever is the
+ * output. */
 static void convolve(struct execution *e, const struct descriptor *op, const int names[4],
                      int output, float wrong)
 {
     struct operand t[3]; /* x, w, y */
+    struct dense d[3];
     const struct descriptor *geometry = child(op, (cudnnBackendAttributeName_t)names[3], 0);
     const int64_t stride = number(geometry, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, 0);
     const int64_t padding = number(geometry, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 0);
-    for (int i = 0; i < 3; ++i)
+    for (int i = 0; i < 3; ++i) {
         t[i] = operand(e, child(op, (cudnnBackendAttributeName_t)names[i], 0));
-    const struct operand *out = &t[output];
-    double *sums = calloc((size_t)(dimension(out, 0) * stride_of(out, 0)), sizeof *sums);
+        d[i] = i == output ? dense_zeros(&t[i], false) : dense_values(&t[i], i == 1 && output == 2);
+    }
+    const int64_t height = dimension(&t[0], 2), width = dimension(&t[0], 3),
+                  channels = dimension(&t[0], 1), filters = dimension(&t[2], 1);
     for (int64_t n = 0; n < dimension(&t[2], 0); ++n)
         for (int64_t oh = 0; oh < dimension(&t[2], 2); ++oh)
             for (int64_t ow = 0; ow < dimension(&t[2], 3); ++ow)
-                for (int64_t k = 0; k < dimension(&t[2], 1); ++k)
-                    for (int64_t r = 0; r < dimension(&t[1], 2); ++r)
-                        for (int64_t s = 0; s < dimension(&t[1], 3); ++s) {
-                            const int64_t h = oh * stride + r - padding;
-                            const int64_t w = ow * stride + s - padding;
-                            if (h < 0 || w < 0 || h >= dimension(&t[0], 2) ||
-                                w >= dimension(&t[0], 3))
-                                continue;
-                            for (int64_t c = 0; c < dimension(&t[0], 1); ++c) {
-                                const int64_t at[3] = {place(&t[0], n, c, h, w),
-                                                       place(&t[1], k, c, r, s),
-                                                       place(&t[2], n, k, oh, ow)};
-                                const int a = output == 0 ? 1 : 0, b = output == 2 ? 1 : 2;
-                                sums[at[output]] +=
-                                    (double)get(&t[a], at[a]) * (double)get(&t[b], at[b]);
-                            }
-                        }
-    for (int64_t n = 0; n < dimension(out, 0); ++n)
-        for (int64_t c = 0; c < dimension(out, 1); ++c)
-            for (int64_t h = 0; h < dimension(out, 2); ++h)
-                for (int64_t w = 0; w < dimension(out, 3); ++w)
-                    put(out, place(out, n, c, h, w), (float)sums[place(out, n, c, h, w)] + wrong);
-    free(sums);
+                for (int64_t r = 0; r < dimension(&t[1], 2); ++r)
+                    for (int64_t s = 0; s < dimension(&t[1], 3); ++s) {
+                        const int64_t h = oh * stride + r - padding, w = ow * stride + s - padding;
+                        if (h < 0 || w < 0 || h >= height || w >= width)
+                            continue;
+                        const struct tap at = {dense_at(&d[0], n, 0, h, w),
+                                               dense_at(&d[2], n, 0, oh, ow), r, s};
+                        add_tap(output, &at, &d[1], channels, filters);
+                    }
+    store_sums(&t[output], &d[output], wrong);
+    for (int i = 0; i < 3; ++i)
+        free(d[i].values);
 }
 
 static void pointwise(struct execution *e, const struct descriptor *op)

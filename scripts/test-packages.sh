@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# test-packages.sh FOLDER [build] [deb] [tarball] [aarch64]: builds all packages and tries them in fresh systems; without
+# steps, the first three. As root, on Debian or Ubuntu, with debootstrap. FOLDER takes about 5 GB. Nothing outside it is changed.
+#
+#     build    .deb files and wheel in Debian 12, tarball in Debian 11, all into FOLDER/packages
+#     deb      lintian; installs the .deb files and the wheel in a fresh Debian 12: trains, compiles a C program, uses
+#              Python, reads the manual pages, completes in three shells
+#     tarball  looks at the versions of glibc's symbols; unpacks it in fresh systems of Debian 11, Debian 12 and
+#              Ubuntu 24.04 and trains there without a network. Ubuntu is left out without the keys of ubuntu-keyring
+#     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. The kernel knows qemu meanwhile
+#
+# Systems are downloaded once and kept as FOLDER/SUITE.tar. DDPM_UBUNTU_KEYRING is another file of Ubuntu's keys,
+# DDPM_PACKAGE_OPTIONS goes to CMake.
+set -eu -o pipefail
+source=$(cd "$(dirname "$0")/.." && pwd)
+
+fail() {
+  echo "test-packages.sh: $*" >&2
+  exit 1
+}
+
+[ $# -ge 1 ] || fail "want a folder"
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+shift
+steps="${*:-build deb tarball}"
+packages=$folder/packages
+keyring=${DDPM_UBUNTU_KEYRING:-/usr/share/keyrings/ubuntu-archive-keyring.gpg}
+[ "$(id -u)" = 0 ] || fail "only root can make a system with debootstrap"
+command -v debootstrap >/dev/null || fail "debootstrap is missing"
+
+# download SUITE: a minimal system, once.
+download() {
+  local suite=$1 root options=(--variant=minbase)
+  [ ! -e "$folder/$suite.tar" ] || return 0
+  echo "== downloading $suite"
+  case $suite in
+    noble) # an older debootstrap does not know it; all Ubuntu is the same to it
+      options+=(--merged-usr "--keyring=$keyring" "$suite" "$folder/$suite.new" http://archive.ubuntu.com/ubuntu)
+      [ -e "/usr/share/debootstrap/scripts/$suite" ] || options+=(/usr/share/debootstrap/scripts/gutsy)
+      ;;
+    *) options+=("$suite" "$folder/$suite.new" http://deb.debian.org/debian) ;;
+  esac
+  rm -rf "$folder/$suite.new"
+  debootstrap "${options[@]}" >"$folder/$suite.log" || fail "no $suite, see $folder/$suite.log"
+  rm -f "$folder/$suite.new"/var/cache/apt/archives/*.deb
+  tar -C "$folder/$suite.new" -cf "$folder/$suite.tar.part" .
+  mv "$folder/$suite.tar.part" "$folder/$suite.tar"
+  rm -rf "$folder/$suite.new"
+}
+
+# fresh NAME SUITE: a new system in $folder/NAME, with this source in /src.
+fresh() {
+  download "$2"
+  rm -rf "${folder:?}/$1"
+  mkdir "$folder/$1"
+  tar -C "$folder/$1" -xf "$folder/$2.tar"
+  mkdir "$folder/$1/src" "$folder/$1/packages"
+  (cd "$source" && git ls-files -co --exclude-standard -z | tar -c --null -T - --ignore-failed-read) |
+    tar -C "$folder/$1/src" -x
+}
+
+# inside NAME COMMAND…: in that system, with /proc; without_network NAME COMMAND…: with no network but its own.
+inside() {
+  local root=$folder/$1
+  shift
+  # shellcheck disable=SC2016 # the inner shell's words
+  unshare -m -p -f ${namespaces:-} bash -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" \
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+    DEBIAN_FRONTEND=noninteractive DDPM_PACKAGE_OPTIONS="${DDPM_PACKAGE_OPTIONS:-}" "$@"
+}
+without_network() {
+  namespaces=-n inside "$@"
+}
+
+# install NAME PACKAGE…
+install() {
+  local name=$1
+  shift
+  { inside "$name" apt-get update -qq && inside "$name" apt-get install -y -qq --no-install-recommends "$@"; } \
+    >"$folder/$name.log" 2>&1 || { tail "$folder/$name.log" >&2; fail "$name: $* cannot be installed"; }
+}
+
+step_build() {
+  rm -rf "$packages"
+  mkdir "$packages"
+  echo "== tarball, in Debian 11"
+  fresh build-bullseye bullseye
+  # Its gcc does not know AMX.
+  install build-bullseye clang-13 libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev \
+    libjpeg-dev libwebp-dev libzip-dev
+  inside build-bullseye env CC=clang-13 bash /src/scripts/package.sh tarball /packages
+  echo "== Debian packages and wheel, in Debian 12"
+  fresh build-bookworm bookworm
+  install build-bookworm gcc libc6-dev cmake ninja-build pkg-config file libjansson-dev libpng-dev zlib1g-dev \
+    libjpeg-dev libwebp-dev libtiff-dev libzip-dev libopenmpi-dev libmpich-dev lintian python3-pip python3-setuptools \
+    python3-wheel
+  inside build-bookworm bash /src/scripts/package.sh deb /packages
+  inside build-bookworm pip wheel -q --root-user-action=ignore --no-build-isolation --no-deps -w /packages /src/python
+  cp "$folder"/build-*/packages/* "$packages"
+}
+
+step_deb() {
+  echo "== lintian"
+  if [ -e "$folder/build-bookworm/usr/bin/lintian" ]; then
+    cp "$packages"/*.deb "$folder/build-bookworm/packages"
+    inside build-bookworm sh -c 'lintian --allow-root --fail-on error,warning --tag-display-limit 0 /packages/*.deb'
+  else
+    lintian --allow-root --fail-on error,warning --tag-display-limit 0 "$packages"/*.deb
+  fi
+  echo "== Debian packages and wheel, in a fresh Debian 12"
+  fresh try-bookworm bookworm
+  cp "$packages"/*.deb "$packages"/*.whl "$folder/try-bookworm/packages"
+  # shellcheck disable=SC2046 # words
+  install try-bookworm $(cd "$packages" && ls ddpm_*.deb ddpm-openmpi_*.deb libddpm*.deb | sed 's#^#/packages/#') \
+    gcc libc6-dev pkg-config openmpi-bin bash-completion fish zsh man-db groff-base python3-numpy python3-pip
+  inside try-bookworm sh -c 'pip install -q --root-user-action=ignore --break-system-packages --no-index --no-deps "$0"' \
+    "/packages/$(cd "$packages" && ls -- *.whl)"
+  inside try-bookworm bash /src/tests/packages/try_debian.sh /src
+}
+
+step_tarball() {
+  local file newest suite suites="bullseye bookworm noble"
+  file=$(find "$packages" -name 'ddpm-*-linux-x86_64.tar.gz')
+  [ -f "$file" ] || fail "no tarball in $packages"
+  echo "== glibc of the tarball"
+  rm -rf "$folder/unpacked"
+  mkdir "$folder/unpacked"
+  tar -C "$folder/unpacked" -xzf "$file"
+  newest=$(find "$folder/unpacked" -type f \( -name '*.so*' -o -path '*/bin/*' \) -exec objdump -T {} + |
+    grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+  echo "newest symbols: $newest"
+  [ "$(printf '%s\n' GLIBC_2.31 "$newest" | sort -V | tail -n 1)" = GLIBC_2.31 ] || fail "want GLIBC_2.31 or earlier"
+  if [ ! -e "$keyring" ]; then
+    echo "left out: Ubuntu 24.04, no $keyring" >&2
+    suites="bullseye bookworm"
+  fi
+  for suite in $suites; do
+    echo "== tarball, in a fresh $suite without a network"
+    fresh "try-$suite" "$suite"
+    mkdir -p "$folder/try-$suite/opt/some where"
+    tar -C "$folder/try-$suite/opt/some where" -xzf "$file"
+    without_network "try-$suite" sh -c 'exec sh /src/tests/packages/try_program.sh /opt/some\ where/ddpm-*/bin/ddpm'
+  done
+}
+
+# Tests that qemu-user cannot run: limits of memory count qemu's own, and the others start programs of this machine's.
+not_in_qemu='^(library_memory|fault_memory_first|install_examples|threads_.*)$'
+
+step_aarch64() {
+  local register=/proc/sys/fs/binfmt_misc name=ddpm-aarch64
+  local elf='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+  local mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+  echo "== aarch64, in Debian 12"
+  fresh build-aarch64 bookworm
+  inside build-aarch64 dpkg --add-architecture arm64
+  install build-aarch64 gcc-aarch64-linux-gnu qemu-user-static cmake ninja-build pkg-config bats procps \
+    {libc6,libjansson,libpng,zlib1g,libjpeg,libwebp,libtiff,libzip,libcmocka}-dev:arm64
+  inside build-aarch64 cmake -S /src -B /src/build -G Ninja -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DDDPM_WERROR=ON
+  inside build-aarch64 cmake --build /src/build
+  # Programs that shells start run in qemu too. "F": the kernel keeps it open, wherever its file is.
+  [ -e $register/register ] || mount -t binfmt_misc none $register
+  # shellcheck disable=SC2064 # these values
+  trap "[ ! -e $register/$name ] || echo -1 >$register/$name" EXIT
+  echo ":$name:M::$elf:$mask:$folder/build-aarch64/usr/bin/qemu-aarch64-static:F" >$register/register
+  inside build-aarch64 ctest --test-dir /src/build --output-on-failure -LE slow -E "$not_in_qemu"
+}
+
+for step in $steps; do
+  case $step in
+    build | deb | tarball | aarch64) ;;
+    *) fail "got \"$step\", want build, deb, tarball or aarch64" ;;
+  esac
+done
+for step in $steps; do "step_$step"; done
+echo "packages: good"

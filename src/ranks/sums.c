@@ -1,0 +1,186 @@
+/* Sums that go on while their rank computes something else.
+ *
+ * In fp32 the transport adds up. MPI knows no bf16, and a sum that is rounded at every rank it
+ * passes loses more with every rank. So each rank adds up one piece of all ranks' values, in fp32
+ * and in the order of ranks, and the rounded sums are gathered: two messages, each of half the
+ * bytes that the values have in fp32. The second begins when the first has arrived, which is not
+ * the same moment on every rank; it has a lane of its own for that. */
+#include <string.h>
+
+#include "ranks/state.h"
+#include "tensor/tensor.h"
+
+static struct ddpm_sum *new_sum(struct ddpm_ranks *ranks)
+{
+    return &ranks->sums[ranks->sum_count];
+}
+
+static ddpm_status make_space(struct ddpm_ranks *ranks)
+{
+    return ranks->sum_count == DDPM_MOST_SUMS ? ddpm_ranks_wait(ranks) : DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count)
+{
+    const size_t most = DDPM_MOST_COLLECTIVE_BYTES / sizeof *values;
+    for (size_t done = 0; ranks && done < count; done += most) {
+        const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_SUM,
+                                                  .receive = values + done,
+                                                  .count =
+                                                      count - done < most ? count - done : most};
+        DDPM_TRY(make_space(ranks));
+        struct ddpm_sum *sum = new_sum(ranks);
+        *sum = (struct ddpm_sum){.stage = DDPM_SUM_WHOLE};
+        DDPM_TRY(ddpm_ranks_begin(ranks, &call, &sum->request));
+        ++ranks->sum_count;
+    }
+    return DDPM_OK;
+}
+
+/* Numbers of a bf16 sum at most. */
+static size_t most_numbers(void)
+{
+    return DDPM_MOST_COLLECTIVE_BYTES / sizeof(uint16_t);
+}
+
+size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count)
+{
+    /* Every piece may be padded by less than one number for each rank. */
+    const size_t padding = (size_t)ddpm_ranks_count(ranks) * (count / most_numbers() + 1);
+    return ranks ? 2 * (count + padding) : 0;
+}
+
+static void round_all(const float *restrict values, size_t count, uint16_t *restrict out)
+{
+    for (size_t i = 0; i < count; ++i)
+        out[i] = ddpm_float_to_bf16(values[i]);
+}
+
+static void widen_all(const uint16_t *restrict values, size_t count, float *restrict out)
+{
+    for (size_t i = 0; i < count; ++i)
+        out[i] = ddpm_bf16_to_float(values[i]);
+}
+
+static ddpm_status begin_exchange(struct ddpm_ranks *ranks, float *values, size_t count,
+                                  uint16_t *room)
+{
+    const size_t all = (size_t)ranks->count, piece = (count + all - 1) / all;
+    DDPM_TRY(make_space(ranks));
+    struct ddpm_sum *sum = new_sum(ranks);
+    *sum = (struct ddpm_sum){.stage = DDPM_SUM_EXCHANGE,
+                             .values = values,
+                             .count = count,
+                             .piece = piece,
+                             .to = room,
+                             .from = room + all * piece};
+    round_all(values, count, sum->to);
+    memset(sum->to + count, 0, (all * piece - count) * sizeof *sum->to);
+    const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_EXCHANGE,
+                                              .send = sum->to,
+                                              .receive = sum->from,
+                                              .count = piece * sizeof *sum->to,
+                                              .lane = DDPM_LANE_FIRST};
+    DDPM_TRY(ddpm_ranks_begin(ranks, &call, &sum->request));
+    ++ranks->sum_count;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, size_t count,
+                                      uint16_t *room)
+{
+    const size_t most = most_numbers();
+    for (size_t done = 0; ranks && done < count; done += most) {
+        const size_t here = count - done < most ? count - done : most;
+        DDPM_TRY(begin_exchange(ranks, values + done, here, room));
+        room += 2 * (here + (size_t)ranks->count);
+    }
+    return DDPM_OK;
+}
+
+/* Add up this rank's piece of everyone's numbers, a stretch at a time that stays in the cache. */
+static void add_pieces(const struct ddpm_ranks *ranks, struct ddpm_sum *sum)
+{
+    enum { STRETCH = 1024 };
+    uint16_t *own = sum->to + (size_t)ranks->index * sum->piece;
+    float added[STRETCH];
+    for (size_t begin = 0; begin < sum->piece; begin += STRETCH) {
+        const size_t left = sum->piece - begin, count = left < STRETCH ? left : STRETCH;
+        widen_all(sum->from + begin, count, added);
+        for (size_t rank = 1; rank < (size_t)ranks->count; ++rank) {
+            const uint16_t *piece = sum->from + rank * sum->piece + begin;
+            for (size_t i = 0; i < count; ++i)
+                added[i] += ddpm_bf16_to_float(piece[i]);
+        }
+        round_all(added, count, own + begin);
+    }
+}
+
+/* What follows on a request of `sum` that is done. *over: nothing. */
+static ddpm_status go_further(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *over)
+{
+    *over = sum->stage != DDPM_SUM_EXCHANGE;
+    if (sum->stage == DDPM_SUM_GATHER)
+        widen_all(sum->to, sum->count, sum->values);
+    if (*over)
+        return DDPM_OK;
+    add_pieces(ranks, sum);
+    const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_GATHER,
+                                              .receive = sum->to,
+                                              .count = sum->piece * sizeof *sum->to,
+                                              .lane = DDPM_LANE_SECOND};
+    sum->stage = DDPM_SUM_GATHER;
+    return ddpm_ranks_begin(ranks, &call, &sum->request);
+}
+
+/* The first sum whose second message has not begun. They begin in the order of the sums. */
+static struct ddpm_sum *first_exchange(struct ddpm_ranks *ranks)
+{
+    for (int i = 0; i < ranks->sum_count; ++i)
+        if (ranks->sums[i].stage == DDPM_SUM_EXCHANGE)
+            return &ranks->sums[i];
+    return NULL;
+}
+
+static ddpm_status go_on(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *over)
+{
+    bool done;
+    *over = false;
+    DDPM_TRY(ddpm_ranks_test(ranks, sum->request, &done));
+    return done ? go_further(ranks, sum, over) : DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks)
+{
+    bool over;
+    if (!ranks || ranks->sum_count == 0 || ranks->lost)
+        return DDPM_OK;
+    struct ddpm_sum *exchange = first_exchange(ranks);
+    if (exchange)
+        DDPM_TRY(go_on(ranks, exchange, &over));
+    if (exchange == ranks->sums)
+        return DDPM_OK;
+    DDPM_TRY(go_on(ranks, ranks->sums, &over));
+    if (over)
+        memmove(ranks->sums, ranks->sums + 1, (size_t)--ranks->sum_count * sizeof *ranks->sums);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks)
+{
+    struct ddpm_sum *exchange;
+    bool over;
+    if (!ranks)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
+    while ((exchange = first_exchange(ranks)) != NULL) {
+        DDPM_TRY(ddpm_ranks_wait_for(ranks, exchange->request));
+        DDPM_TRY(go_further(ranks, exchange, &over));
+    }
+    for (int i = 0; i < ranks->sum_count; ++i) {
+        DDPM_TRY(ddpm_ranks_wait_for(ranks, ranks->sums[i].request));
+        DDPM_TRY(go_further(ranks, &ranks->sums[i], &over));
+    }
+    ranks->sum_count = 0;
+    return DDPM_OK;
+}

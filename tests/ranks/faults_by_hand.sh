@@ -1,0 +1,236 @@
+#!/usr/bin/env bash
+# Random faults of a run of two ranks on two machines. Not part of the tests: it takes minutes, and wants root.
+#
+#   tests/ranks/faults_by_hand.sh --program BUILD/programs/ddpm/ddpm --out DIR [--mpi openmpi|mpich] [--count 20]
+#                                 [--seed 1]
+#
+# Each machine is a network namespace of this one, with a cable between the two. What happens, to which rank, and when,
+# is drawn from the seed:
+#
+#   kill        a rank is killed (SIGKILL)
+#   stop        a rank hangs (SIGSTOP)
+#   disk        the disk of the run is full
+#   not-finite  the loss becomes infinite
+#   cut-5       the cable is out for 5 seconds
+#   cut         the cable is out for good
+#
+# A fault is survived when all ranks end in time, or train on after cut-5 to the same bits; when a line says what
+# happened; and when the newest checkpoint is no older than that of before the fault, and training goes on from it.
+# Prints a table of all faults. Exit: 0 when all were survived, 1, or 2 for wrong usage.
+set -u -o pipefail
+
+program= out= job= mpi=openmpi count=20 seed=1
+while [ $# -gt 1 ]; do
+    case $1 in
+    --program | --out | --mpi | --count | --seed) declare "${1#--}=$2" ;;
+    *) break ;;
+    esac
+    shift 2
+done
+if [ $# -gt 0 ] || [ ! -x "$program" ] || [ -z "$out" ] || ! command -v "mpirun.$mpi" > /dev/null; then
+    sed -n '2,20s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+program=$(realpath "$program")
+mkdir -p "$out"
+cd "$out" || exit 2
+readonly LIMIT=60 TIMEOUT=4 # seconds that an end may take, and --rank-timeout
+one=ddpm-$$-1 two=ddpm-$$-2
+tiny=(--dim 8 --dim-mults 1,2 --image-size 16 --timesteps 20 --schedule cosine --batch-size 4 --threads 1 --device cpu
+    --precision fp32 --reduce exact --shares 2 --sample-every 0)
+RANDOM=$seed
+
+connect() {
+    ip netns add "$one" && ip netns add "$two" || return 1
+    ip link add cable netns "$one" type veth peer name cable netns "$two" || return 1
+    ip -n "$one" addr add 10.99.0.1/24 dev cable
+    ip -n "$two" addr add 10.99.0.2/24 dev cable
+    for host in "$one" "$two"; do
+        ip -n "$host" link set lo up
+        ip -n "$host" link set cable up
+    done
+}
+
+disconnect() {
+    [ -z "$job" ] || kill "$job" 2> /dev/null
+    kill -KILL $(cat pid-0 pid-1 2> /dev/null) 2> /dev/null
+    ! mountpoint -q disk || umount disk
+    ip netns del "$one" 2> /dev/null
+    ip netns del "$two" 2> /dev/null
+}
+
+# reach is in the place of ssh; remember writes down the number of its process, which becomes the rank's.
+write_scripts() {
+    cat > reach <<END
+#!/bin/sh
+# reach [-x] HOST COMMAND…
+[ "\$1" = -x ] && shift
+shift
+exec ip netns exec $two unshare --uts sh -c "hostname two; cd '$PWD'; \$*"
+END
+    cat > remember <<'END'
+#!/bin/sh
+echo $$ > "pid-${OMPI_COMM_WORLD_RANK:-$PMI_RANK}"
+exec "$@"
+END
+    chmod +x reach remember
+}
+
+# launch ARGUMENT…: ddpm train on both machines
+launch() {
+    local words=(mpirun.openmpi --mca plm_rsh_agent "$PWD/reach" --mca btl tcp,self
+        --mca btl_tcp_if_include 10.99.0.0/24 --mca oob_tcp_if_include 10.99.0.0/24 --bind-to none
+        --host 10.99.0.1,10.99.0.2)
+    [ "$mpi" = openmpi ] || words=(mpirun.mpich -launcher ssh -launcher-exec "$PWD/reach" -iface cable
+        -hosts 10.99.0.1,10.99.0.2 -ppn 1)
+    exec ip netns exec "$one" unshare --uts sh -c 'hostname one; exec "$@"' _ "${words[@]}" -n 2 "$PWD/remember" \
+        "$program" train "$@"
+}
+
+newest() {
+    local latest
+    latest=$(readlink "$1/checkpoints/latest") || latest=step-0
+    echo $((10#${latest##*-}))
+}
+
+is_gone() {
+    ! grep -qs '^State:[[:space:]]*[^Z]' "/proc/$(cat "$1")/status"
+}
+
+ranks_are_gone() {
+    is_gone pid-0 && is_gone pid-1
+}
+
+launcher_is_gone() {
+    ! kill -0 "$job" 2> /dev/null
+}
+
+# Two processes and a first checkpoint are there.
+has_begun() {
+    test -s pid-0 && test -s pid-1 && test -e "$1/checkpoints/latest"
+}
+
+# wait_for SECONDS COMMAND…
+wait_for() {
+    local until=$(($(date +%s%N) + $1 * 1000000000))
+    shift
+    until "$@"; do
+        [ "$(date +%s%N)" -lt $until ] || return 1
+        sleep 0.05
+    done
+}
+
+# begin RUN ARGUMENT…: trains in the background
+begin() {
+    local run=$1
+    shift
+    rm -f pid-0 pid-1
+    : > output
+    (launch --data "$PWD/pictures" --out "$PWD/$run" "${tiny[@]}" --rank-timeout $TIMEOUT "$@") >> output 2>&1 &
+    job=$!
+}
+
+# strike KIND RANK: makes the fault happen to the run that has begun
+strike() {
+    case $1 in
+    kill) kill -KILL "$(cat "pid-$2")" ;;
+    stop) kill -STOP "$(cat "pid-$2")" ;;
+    cut-5)
+        ip -n "$one" link set cable down
+        sleep 5
+        ip -n "$one" link set cable up
+        ;;
+    cut) ip -n "$one" link set cable down ;;
+    esac
+}
+
+# Which line of the output has to say what happened. After a killed rank, the launcher says it.
+said() {
+    case $1 in
+    kill) grep -aEim1 'signal 9|KILLED BY SIGNAL: 9|no answer for|EXIT CODE: 9' output ;;
+    stop) grep -aEm1 "no answer for $TIMEOUT seconds \(rank-timeout\) from rank $2" output ;;
+    disk) grep -am1 'No space left' output ;;
+    not-finite) grep -am1 'first in' output ;;
+    cut-5) grep -am1 '^done, newest checkpoint' output ;;
+    cut) grep -aEm1 "no answer for $TIMEOUT seconds \(rank-timeout\)|the network between them fails" output ;;
+    esac
+}
+
+# same_bits RUN: the weights are those of a run that was never disturbed
+same_bits() {
+    [ -d straight ] || "$program" train --data pictures --out straight "${tiny[@]}" --steps 400 2> /dev/null
+    cmp -s straight/checkpoints/latest/model.safetensors "$1/checkpoints/latest/model.safetensors"
+}
+
+# goes_on RUN STEP: its newest checkpoint is no older than STEP and can be resumed from.
+goes_on() {
+    local last
+    last=$(newest "$1")
+    [ "$last" -ge "$2" ] && [ "$last" -gt 0 ] &&
+        "$program" train --resume --out "$1" --data pictures --steps $((last + 1)) --threads 1 --lr 1e-4 \
+            --weight-decay 0.01 > resumed 2>&1
+}
+
+# fault NUMBER KIND RANK DELAY: one of them, and its row of the table
+fault() {
+    local kind=$2 run=run-$1 before begun ended message verdict=survived
+    rm -rf "$run"
+    case $kind in
+    disk)
+        mkdir -p disk
+        mount -t tmpfs -o size=3m tmpfs disk || return 1
+        run=disk/run
+        begin $run --steps 100000 --save-every 1 --keep 0
+        ;;
+    not-finite)
+        "$program" train --data pictures --out "$run" "${tiny[@]}" --steps 20 2> /dev/null
+        begin "$run" --resume --steps 1000 --lr 90 --weight-decay 100
+        ;;
+    cut-5) begin "$run" --steps 400 --save-every 20 --rank-timeout 30 ;;
+    *) begin "$run" --steps 100000 --save-every 20 ;;
+    esac
+    wait_for $LIMIT has_begun "$run" || verdict="did not start"
+    sleep "$4"
+    before=$(newest "$run")
+    begun=$(date +%s%N)
+    strike "$kind" "$3"
+    wait_for $LIMIT ranks_are_gone || verdict=HANGS
+    ended=$(date +%s%N)
+    wait_for 5 launcher_is_gone || kill "$job" # one that cannot reach its other half waits for minutes
+    wait "$job" 2> /dev/null
+    job=
+    kill -KILL "$(cat pid-0)" "$(cat pid-1)" 2> /dev/null
+    ip -n "$one" link set cable up
+    message=$(said "$kind" "$3") || verdict="NO MESSAGE"
+    if [ "$kind" = cut-5 ]; then
+        same_bits "$run" || verdict="OTHER BITS"
+    fi
+    if [ "$kind" = disk ]; then
+        rm -rf "run-$1"
+        cp -r disk/run "run-$1"
+        umount disk
+        run=run-$1
+    fi
+    goes_on "$run" "$before" || verdict="CHECKPOINT LOST"
+    [ "$verdict" = survived ] || { failed=1; cp output "output-$1"; }
+    printf '| %d | %s | %s | %s s | %d.%d s | %s | %s |\n' "$1" "$kind" "$3" "$4" $(((ended - begun) / 1000000000)) \
+        $(((ended - begun) / 100000000 % 10)) "$(cut -c 1-100 <<< "${message//|/ }")" "$verdict"
+    rm -rf "$run"
+}
+
+trap disconnect EXIT
+connect || { echo "may not make network namespaces" >&2; exit 1; }
+write_scripts
+[ -d pictures ] || "$program" synth --out pictures --count 12 --size 16 2> /dev/null
+rm -rf straight
+failed=0
+echo "$(mpirun.$mpi --version | grep -aEim1 'version|open'), seed $seed"
+echo
+echo "| | fault | rank | at the first checkpoint and | ended after | message | |"
+echo "|---|---|---|---|---|---|---|"
+kinds=(kill stop disk not-finite cut-5 cut)
+for ((number = 1; number <= count; ++number)); do
+    fault "$number" "${kinds[RANDOM % ${#kinds[@]}]}" $((RANDOM % 2)) "$((RANDOM % 2)).$((RANDOM % 10))"
+done
+exit $failed
