@@ -94,7 +94,7 @@ ddpm_status ddpm_evaluate_open(struct ddpm_evaluate_drawing *drawing, const char
     return DDPM_OK;
 }
 
-/* This process's pictures of a round, and their features. */
+/* Draw this process's pictures of a round, and compute their features. */
 static ddpm_status draw_turn(struct round *round, int64_t offset, int64_t count)
 {
     uint8_t *pictures = ddpm_shared_set_beside(&round->shared);

@@ -1,4 +1,4 @@
-/* Meeting the processes that were started together with this one, and parting from them. */
+/* Joining the processes that were started together with this one, and leaving them. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include <sched.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "ranks/launcher.h"
 #include "ranks/state.h"
 
-/* Who speaks for those that are left may still save something before it ends them. */
+/* The rank that speaks for those that are left may still save something before it ends them. */
 enum { SPEAKER_SECONDS = 30, FORWARD_SECONDS = 1 };
 
 /* `host` is DDPM_HOST_BYTES long. */
@@ -83,7 +83,7 @@ static ddpm_status load(const struct ddpm_launcher *launcher, const struct ddpm_
     return DDPM_OK;
 }
 
-/* Which launcher is to be believed; kind NONE: the process is alone. */
+/* Which launcher to trust; kind NONE: the process is alone. */
 static ddpm_status choose(enum ddpm_ranks_choice choice, struct ddpm_launcher *launcher)
 {
     *launcher = (struct ddpm_launcher){.kind = DDPM_LAUNCHER_NONE};
