@@ -5,7 +5,7 @@
 #                                 [--seed 1]
 #
 # Each machine is a network namespace of this one, with a cable between the two. The fault, the rank and the time
-# is drawn from the seed:
+# are drawn from the seed:
 #
 #   kill        a rank is killed (SIGKILL)
 #   stop        a rank hangs (SIGSTOP)
