@@ -36,7 +36,7 @@ static const char sampler_help[] = "how pictures are drawn: "
 #define SAMPLER(id, name, ...) name ", "
 #include "config/samplers.inc"
 #undef SAMPLER
-                                   "or auto: what suits the model";
+                                   "or auto: the one that suits the model";
 static const char *const spacings[] = {
 #define SPACING(id, name, help, time) name,
 #include "config/spacings.inc"

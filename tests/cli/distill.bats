@@ -124,7 +124,7 @@ setup() {
     fails 1 "drawing-steps is 0 in the checkpoint and 2 now"
 }
 
-@test "a distilled model draws only with its own sampler, and no other model with that" {
+@test "a distilled model draws only with its own sampler, which no other model can use" {
     run "$DDPM" sample "$few" --out new --sampler dpmpp
     fails 2 "got sampler dpmpp with a model that was distilled to draw in 2 steps; want sampler consistency"
     run "$DDPM" sample "$few" --array new.npy --from "$pictures" --invert

@@ -606,16 +606,16 @@ int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convoluti
 
 /* ---- plans as text ----
  *
- * cuDNN's JSON of a plan holds graph, device, engine with its settings and, where the engine
- * compiles, the kernels' machine code. Seen of 9.19 without a GPU, for a described H100, with a
- * stand-in for the driver that takes any code and does nothing: fused bf16 convolutions and fp32
- * gradients of bf16 weights have texts of 40 to 190 KB; from these they are finalized in 1 to 16 ms
- * (in a new process up to 0.12 s for the first, libraries and all) instead of 0.4 to 0.9 s, with
- * the same workspace, and print the same text again. Text that is cut off, or of another version or
- * device, is refused; a flipped bit inside the code is not noticed. A loaded plan states more
- * settings than it was made from, so its name cannot be found again from it. Engines that do not
- * compile have such texts too, of 2 KB, but gain nothing. Not seen: that a loaded plan runs, and
- * the same with a handle in the place of the described device. */
+ * cuDNN's JSON of a plan contains the graph, the device, the engine with its settings and, if the
+ * engine compiles, the machine code of its kernels. Observed with 9.19 without a GPU, for a
+ * described H100 and a stand-in for the driver that accepts any code: texts of fused bf16
+ * convolutions and of fp32 gradients of bf16 weights are 40 to 190 KB long. Plans made from them
+ * are ready in 1 to 16 ms (the first in a new process in up to 0.12 s, with loading libraries)
+ * instead of 0.4 to 0.9 s, need the same workspace, and print the same text again. cuDNN rejects a
+ * text that is truncated, or of another version or device, but does not notice a flipped bit in the
+ * code. A loaded plan lists more settings than the one it was made from, so its name cannot be
+ * found from it. Engines that do not compile have texts too, of 2 KB, but gain nothing. Not tested:
+ * whether a loaded plan runs, and any of this with a handle instead of a described device. */
 
 char *ddpm_cudnn_print_plan(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_plan *plan,
                             size_t *bytes)
