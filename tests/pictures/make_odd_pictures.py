@@ -13,7 +13,7 @@ libraries round differently); 1 for colours divided by alpha.
 
     python3 tests/pictures/make_odd_pictures.py --dump build/tests/pictures/picture_dump [--keep]
 
-With --keep the cases marked so are written to tests/pictures/odd, for the test without Python.
+--keep writes the cases that are marked "keep" to tests/pictures/odd, for the test that needs no Python.
 Needs Pillow 13, tifffile, imagecodecs, NumPy.
 """
 import argparse
