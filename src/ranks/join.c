@@ -83,7 +83,7 @@ static ddpm_status load(const struct ddpm_launcher *launcher, const struct ddpm_
     return DDPM_OK;
 }
 
-/* Which launcher to trust; kind NONE: the process is alone. */
+/* Which launcher is to be believed; kind NONE: the process is alone. */
 static ddpm_status choose(enum ddpm_ranks_choice choice, struct ddpm_launcher *launcher)
 {
     *launcher = (struct ddpm_launcher){.kind = DDPM_LAUNCHER_NONE};

@@ -23,8 +23,8 @@ struct ddpm_launcher {
 /* DDPM_ERROR_ARGUMENT if one launcher was started by another. */
 ddpm_status ddpm_launcher_find(struct ddpm_launcher *out);
 
-/* Is this the first of the processes started together on this machine, as far as the environment
- * says? It reports failures that hit all of them before they have joined. */
+/* Is this the first of the processes that were started together on this machine, as far as the
+ * environment says? What strikes all before they are joined is the first one's to tell. */
 bool ddpm_launcher_is_first_here(void);
 
 #endif

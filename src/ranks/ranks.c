@@ -38,7 +38,7 @@ const char *ddpm_rank_name(const struct ddpm_ranks *ranks, int rank, char *text,
     return text;
 }
 
-/* Remember a failure of the transport: from now on every call returns it. */
+/* Remember a failure of the transport: from now on there is only this one. */
 static ddpm_status lose(struct ddpm_ranks *ranks)
 {
     ranks->lost = true;

@@ -27,13 +27,13 @@ enum ddpm_ranks_choice {
     DDPM_RANKS_NCCL,
 };
 
-/* Join the processes that were started together with this one; once per process. *out is NULL if it
- * is alone. DDPM_ERROR_UNSUPPORTED if the plug-in for this is missing; DDPM_ERROR_ARGUMENT for a
- * choice that does not fit how the process was started. */
+/* Join the processes that were started together with this one; once in a process. *out is NULL
+ * where it is alone. DDPM_ERROR_UNSUPPORTED where the plug-in that this takes is missing;
+ * DDPM_ERROR_ARGUMENT for a choice that does not fit how the process was started. */
 ddpm_status ddpm_ranks_join(enum ddpm_ranks_choice choice, double timeout, struct ddpm_ranks **out);
 
-/* Leave in good order or, if the ranks have lost each other, end all of them with `exit_code` and
- * do not return. NULL does nothing. */
+/* Part in good order, or end all ranks with `exit_code` where they have lost each other: then this
+ * does not return. NULL does nothing. */
 void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code);
 
 /* 0 and 1 for NULL. */
@@ -96,7 +96,7 @@ ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *al
                               size_t bytes);
 
 /* The sum of `own` shares of every rank, in the order of ranks and of each rank's shares, added one
- * after another: ((s0 + s1) + s2) + … Each share has `count` floats; `sum` may be one of them. See
+ * after the other: ((s0 + s1) + s2) + … Each share has `count` floats; `sum` may be one of them.
  * shares.c. */
 ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
                                   float *sum, size_t count);

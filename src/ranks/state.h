@@ -57,13 +57,13 @@ struct ddpm_ranks {
     char text[512]; /* how they were lost */
 };
 
-/* Start a collective and wait for it. */
+/* Begin a collective and wait for it. */
 ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call);
 
-/* The failure with which the ranks have lost each other, if they have. */
+/* The failure by which the ranks have lost each other, if they have. */
 ddpm_status ddpm_ranks_refuse_lost(const struct ddpm_ranks *ranks);
 
-/* Start a collective, and wait for one. */
+/* Begin one, and wait for one. */
 ddpm_status ddpm_ranks_begin(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call,
                              int *request);
 ddpm_status ddpm_ranks_wait_for(struct ddpm_ranks *ranks, int request);

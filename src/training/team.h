@@ -67,7 +67,7 @@ void ddpm_team_hold(struct ddpm_team *team, ddpm_status status);
 bool ddpm_team_overlaps(const struct ddpm_trainer *trainer, int64_t index);
 ddpm_status ddpm_team_run_backward(struct ddpm_trainer *trainer);
 
-/* This rank's micro-batch `index` has run: take its gradients if it completes a share. */
+/* This rank's micro-batch `index` has been run: take its gradients where a share ends with it. */
 ddpm_status ddpm_team_take_share(struct ddpm_trainer *trainer, int64_t index);
 
 /* The end of a step's passes, which went as `status` says: add up the gradients, and exchange

@@ -410,8 +410,8 @@ whole() {
     one_error "option shard: got optimizer on a GPU"
 }
 
-@test "the job for Slurm is requeued and ends as if never stopped" {
-    # What the script needs from Slurm: it starts two tasks, and requeues a job that asks for it.
+@test "the job for Slurm is queued again and ends as if never stopped" {
+    # What the script wants of Slurm: two tasks are started, and a job that asks for it is queued again.
     mkdir bin
     cat > bin/srun <<'END'
 #!/bin/sh
