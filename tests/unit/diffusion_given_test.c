@@ -292,9 +292,9 @@ static void what_makes_no_sense_is_refused(void **state)
         {DDPM_SAMPLER_DDIM, {.from = true, .mask = true, .resample = -1}, "resample -1"},
         {DDPM_SAMPLER_DDIM, {.from = true, .mask = true, .resample = 50001}, "at most 1000000"},
         {DDPM_SAMPLER_DDIM, {.invert = true, .from = true}, "an inversion with a strength"},
-        {DDPM_SAMPLER_ANCESTRAL, {.invert = true}, "got sampler ancestral, which draws noise"},
-        {DDPM_SAMPLER_DPMPP_SDE, {.invert = true}, "got sampler dpmpp-sde, which draws noise"},
-        {DDPM_SAMPLER_HEUN, {.invert = true}, "heun with churn, which draws noise"},
+        {DDPM_SAMPLER_ANCESTRAL, {.invert = true}, "got sampler ancestral, which adds noise"},
+        {DDPM_SAMPLER_DPMPP_SDE, {.invert = true}, "got sampler dpmpp-sde, which adds noise"},
+        {DDPM_SAMPLER_HEUN, {.invert = true}, "heun with churn, which adds noise"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
         struct ddpm_chain chain = chain_of(wrong[i].sampler, 20);

@@ -192,7 +192,7 @@ static void broken_pickles(void **state)
         CASE("\x80\x02u", "a mark is missing"),
         CASE("\x80\x02(s", "a value is missing"),
         CASE("\x80\x02)\x85R", "a value is missing"),
-        CASE("\x80\x02NNR", "no name"),
+        CASE("\x80\x02NNR", "not a name"),
         CASE("\x80\x02h\x01", "an empty place"),
         CASE("\x80\x02Nr\0\0\x10\0", "beyond a million"),
         CASE("\x80\x02X\xff\xff\xff\xff", "ends too early"),

@@ -45,7 +45,7 @@ static void splits(void **state)
     assert_ok(ddpm_data_keep_hashes(data, in_folder(folder, "h.npy"))); /* there are none yet */
     assert_false(ddpm_path_exists(in_folder(folder, "h.npy")));
     assert_ok(ddpm_data_split(data, config, in_folder(folder, "h.npy"))); /* which is not there */
-    refused(ddpm_data_split(data, config, NULL), "split before");
+    refused(ddpm_data_split(data, config, NULL), "already split");
     assert_ok(ddpm_data_keep_hashes(data, in_folder(folder, "h.npy")));
     assert_true(ddpm_path_exists(in_folder(folder, "h.npy")));
     assert_int_equal(ddpm_data_keep_hashes(data, "/dev/null/h.npy"), DDPM_ERROR_IO);

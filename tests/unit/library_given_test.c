@@ -285,7 +285,7 @@ static void an_inversion_is_always_ddims(void **state)
     const struct ddpm_sampler_options noisy = {
         .size = sizeof noisy, .invert = 1, .sampler = "ancestral"};
     assert_error(ddpm_sampler_create(network, &noisy, &sampler), DDPM_ERROR_ARGUMENT,
-                 "got sampler ancestral, which draws noise");
+                 "got sampler ancestral, which adds noise");
     ddpm_network_destroy(&network);
 }
 

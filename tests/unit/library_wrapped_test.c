@@ -149,7 +149,7 @@ static void words_inside_of_names_are_left_away(void **state)
         remarks[0] = 0;
         assert_ok(ddpm_network_load(to, DDPM_WEIGHTS_MODEL, path));
         assert_same_weights(from, to, DDPM_WEIGHTS_MODEL);
-        assert_non_null(strstr(remarks, "inside of names"));
+        assert_non_null(strstr(remarks, "inside tensor names"));
         ddpm_network_destroy(&to);
     }
     ddpm_set_log_callback(NULL, NULL);
