@@ -246,7 +246,7 @@ png_size() {
     od -An -tu1 -j16 -N8 "$1" | awk '{ print $3 * 256 + $4, $7 * 256 + $8 }'
 }
 
-@test "enlarge grids" {
+@test "--scale enlarges grids" {
     "$DDPM" sample "$model" --out a -n 3 --scale 5
     [ "$(png_size a/grid.png)" = "190 190" ]
     [ "$(png_size a/0000.png)" = "16 16" ]
