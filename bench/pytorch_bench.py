@@ -7,11 +7,11 @@ A configuration is PRECISION-LAYOUT-MODE: fp32 (on a GPU with tf32) or bf16 (aut
 channels_last, eager or compile (on a GPU max-autotune). Each runs in a process of its own, so that its
 peak memory is its own. Pictures, timesteps and noise are ready in memory: no data loading is timed.
 A training step is q_sample, forward, loss, backward, AdamW (fused) and the EMA rule; a sampling step
-is the network and one reverse step with clipping. Compiling belongs to the warm-up and may take
+is the network and one reverse step with clipping. Compiling is part of the warm-up and may take
 minutes.
 
-Prints one JSON object: for each configuration the median seconds of one training step and one
-sampling step, the single times, and the peak memory in bytes of each (resident set on the CPU,
+Prints one JSON object: for each configuration the median seconds of a training step and of a
+sampling step, the individual times, and the peak memory of each in bytes (resident set on the CPU,
 allocated and reserved on a GPU); `fastest` names the best configuration of each.
 """
 
@@ -131,7 +131,7 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def peak_bytes(self, part):
-        """Resident on the CPU; on a GPU what tensors took, and what the allocator reserved for them."""
+        """Peak memory: resident on the CPU; on a GPU what tensors took, and what the allocator reserved for them."""
         if not self.on_gpu:
             return {f"{part}_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
         return {f"{part}_peak_bytes": torch.cuda.max_memory_allocated(self.device),
@@ -141,7 +141,7 @@ class Bench:
 def run_one(options):
     bench = Bench(options, options.configuration)
     result = {}
-    # Sampling first: the peak of resident memory never falls again.
+    # Sampling first, because the peak of resident memory never falls.
     if options.part != "train":
         times = bench.measure(bench.sample_step())
         result |= {"sample_s": statistics.median(times), "sample_times_s": times}
@@ -154,7 +154,7 @@ def run_one(options):
 
 
 def run_child(configuration):
-    """One configuration in a process of its own; {"error": …} when it cannot run."""
+    """Run one configuration in its own process; {"error": …} if it cannot run."""
     command = [sys.executable, __file__, *sys.argv[1:], "--configuration", configuration]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

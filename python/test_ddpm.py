@@ -22,7 +22,7 @@ def refuses(call, text):
     except (ddpm.Error, ValueError) as error:
         assert text in str(error), error
         return
-    raise AssertionError(f"nothing was raised, want {text}")
+    raise AssertionError(f"no error was raised, want {text}")
 
 
 def train_on_arrays(folder):

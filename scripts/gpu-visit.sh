@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that is wanted of a machine with an NVIDIA GPU, for visits of a few minutes in which one command may take
+# Checks and measurements on a machine with an NVIDIA GPU, for visits of a few minutes in which one command may take
 # 330 seconds and the machine has a driver, perhaps a toolkit and PyTorch, and nothing of ours.
 #
 #   scripts/gpu-visit.sh pack [--pictures FOLDER] [--plans FOLDER]   here: builds for sm_90 and packs all that is run

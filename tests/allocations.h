@@ -7,18 +7,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Since the process began: by all threads, and by the calling one. */
+/* Since the process started: by all threads, and by the calling one. */
 long allocations_of_all(void);
 long allocations_of_this_thread(void);
 
-/* Let the calling thread's allocation number `which` from now on (1 is the next) fail, once; 0:
- * none any more. */
+/* Make the calling thread's allocation number `which` (1 is the next) fail, once; 0: none. */
 void allocations_fail(long which);
 
 /* Has it failed? */
 bool allocations_have_failed(void);
 
-/* What the linker calls instead. */
+/* Called by the linker's wrapping instead of malloc and the others. */
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t bytes);

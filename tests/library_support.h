@@ -1,5 +1,5 @@
-/* What the tests of the public interface share: small configurations, made-up pictures, temporary
- * folders, checks of a failure's status and text. */
+/* Shared by the tests of the public interface: small configurations, made-up pictures, temporary
+ * folders, and checks of a failure's status and message. */
 #ifndef DDPM_TESTS_LIBRARY_SUPPORT_H
 #define DDPM_TESTS_LIBRARY_SUPPORT_H
 
@@ -34,7 +34,7 @@
             fail_msg("got \"%s\", want \"%s\" in it", ddpm_error_message(), (part));               \
     } while (0)
 
-/* What a test's program returns to ctest where its device is missing. */
+/* A test program returns this to ctest if its device is missing. */
 enum { EXIT_SKIPPED = 77 };
 
 /* The device that the tests run on: DDPM_TEST_DEVICE, or the CPU. */
@@ -65,7 +65,7 @@ static inline struct ddpm_config *tiny_config(const char *more)
     return config;
 }
 
-/* False, and why on stderr, where this machine has no such device. */
+/* False, with the reason on stderr, if this machine has no such device. */
 static inline bool has_test_device(void)
 {
     struct ddpm_config *config = tiny_config(NULL);
@@ -87,15 +87,15 @@ static inline struct ddpm_network *tiny_network(const char *more)
     return network;
 }
 
-/* Samplers that draw with ordinary models: all but the last. That, consistency, is for models of
- * ddpm distill: library_consistency_test.c. */
+/* Samplers that draw with ordinary models: all but the last, consistency, which is for models made
+ * by ddpm distill: library_consistency_test.c. */
 static inline size_t ordinary_samplers(void)
 {
     assert_string_equal(ddpm_sampler_at(ddpm_sampler_count() - 1).name, "consistency");
     return ddpm_sampler_count() - 1;
 }
 
-/* A whole number option of a network's configuration. */
+/* An integer option of a network's configuration. */
 static inline int64_t option_of(const struct ddpm_network *network, const char *name)
 {
     char text[64];
@@ -103,7 +103,7 @@ static inline int64_t option_of(const struct ddpm_network *network, const char *
     return atoll(text);
 }
 
-/* The forward pass, with the buffers' lengths as they must be. */
+/* The forward pass, with the right buffer lengths. */
 static inline ddpm_status forward_on(struct ddpm_network *network, enum ddpm_weights which,
                                      const float *x, const int64_t *t, int64_t batch,
                                      int64_t height, int64_t width, float *y)
@@ -124,7 +124,7 @@ static inline ddpm_status forward_on(struct ddpm_network *network, enum ddpm_wei
     return ddpm_network_forward(network, which, &input, y, area * (size_t)format.out_channels);
 }
 
-/* Drawing into a buffer that is as long as the options ask for. */
+/* Draw into a buffer of the length that the options need. */
 static inline ddpm_status sample_into(struct ddpm_network *network,
                                       const struct ddpm_sample_options *options, uint8_t *pictures)
 {
@@ -136,7 +136,7 @@ static inline ddpm_status sample_into(struct ddpm_network *network,
                        (size_t)(options->count * height * width * format.channels));
 }
 
-/* Everything one step is given, for square pictures. */
+/* The inputs of one step, for square pictures. */
 struct given {
     float *pictures, *noise;
     int64_t *timesteps;
@@ -218,7 +218,7 @@ static inline void assert_same_weights(const struct ddpm_network *a, const struc
     free(y);
 }
 
-/* A fresh folder with a name of its own; remove_folder() frees the name. */
+/* A new folder with a unique name; remove_folder() frees the name. */
 static inline char *make_folder(void)
 {
     char name[512];

@@ -1,4 +1,4 @@
-/* A trainer on pictures, with all that it stands on, and the comparison of files that it wrote. */
+/* A trainer on pictures with everything it needs, and comparing the files it wrote. */
 #ifndef DDPM_TESTS_RUN_SUPPORT_H
 #define DDPM_TESTS_RUN_SUPPORT_H
 
@@ -11,7 +11,7 @@ struct run {
     struct ddpm_trainer *trainer;
 };
 
-/* A tiny network on the packed pictures p.npy of `folder`, made as the program does. */
+/* A tiny network on the packed pictures p.npy of `folder`, created as the program does. */
 static inline void start(struct run *run, const char *folder, const char *options)
 {
     run->config = tiny_config(options);
@@ -51,7 +51,7 @@ static inline void assert_same_file(const char *a, const char *b)
     free(y);
 }
 
-/* Weights, EMA and moments after six steps, and after three and three. */
+/* Weights, EMA and moments: six steps in one go, compared with three and three. */
 static inline void check_going_on(const char *options)
 {
     static const char *const files[] = {"model.safetensors", "ema.safetensors",

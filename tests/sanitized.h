@@ -1,4 +1,4 @@
-/* SANITIZED is defined in builds under AddressSanitizer, where memory cannot be measured. */
+/* SANITIZED is defined in builds with AddressSanitizer, in which memory cannot be measured. */
 #ifndef DDPM_TESTS_SANITIZED_H
 #define DDPM_TESTS_SANITIZED_H
 

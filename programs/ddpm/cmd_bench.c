@@ -1,11 +1,11 @@
-/* ddpm bench: where the time of a training or sampling step goes, beside what this machine could
- * do.
+/* ddpm bench: where the time of a training or sampling step goes, compared with what this machine
+ * can do.
  *
- * Operations are counted directly: a 3×3 convolution is 9·2·C·K per pixel, however it is computed.
- * The bound of a call is the longer of operations / peak and bytes / bandwidth; `bound` is the
- * share of its time that this would take, so that a Winograd convolution can stand above 100 %.
- * The peak is that of the step's precision for convolutions, and fp32's for all else, which
- * computes in fp32 whatever the activations are. */
+ * Operations are counted as for a direct convolution: a 3×3 convolution is 9·2·C·K per pixel,
+ * however it is computed. The bound of a call is the longer of operations / peak and bytes /
+ * bandwidth; `bound` is that time divided by the measured one, so a Winograd convolution can exceed
+ * 100 %. Convolutions use the peak of the step's precision; everything else uses the fp32 peak,
+ * because it computes in fp32 whatever the activations are. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,18 +22,18 @@
 #include "streams.h"
 #include "training/inspect.h"
 
-/* A line of the table: calls of one kernel, or with --kernels of one kernel on one shape. */
+/* A line of the table: all calls of one kernel, or with --kernels those with one shape. */
 struct row {
     const char *op, *kernel;
     struct ddpm_tensor shape; /* of the first call's first input */
     int calls;
-    double seconds, flops, bytes, bound; /* bound: seconds that the machine would need at least */
+    double seconds, flops, bytes, bound; /* lower bound on this machine, in seconds */
 };
 
 struct bench {
     struct ddpm_network *network;
     struct ddpm_trainer *trainer; /* NULL when sampling is measured */
-    struct ddpm_data *data;       /* NULL: numbers that do not matter */
+    struct ddpm_data *data;       /* NULL: any numbers will do */
     struct ddpm_graph *graph;
     struct ddpm_picture_format format;
     int64_t batch_size, accumulate, repeats;
@@ -42,7 +42,7 @@ struct bench {
     struct row *rows;
     size_t row_count, row_capacity;
     double step_seconds, step_flops;
-    uint64_t planned_bytes; /* of the device's memory; sampling's is that of its forward pass */
+    uint64_t planned_bytes; /* device memory; for sampling, that of the forward pass */
 };
 
 static bool same_row(const struct bench *bench, const struct row *row, const struct ddpm_call *call)
@@ -99,7 +99,7 @@ static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, d
     return DDPM_OK;
 }
 
-/* A part of the graph that a step runs so many times. */
+/* A part of the graph, and how many times a step runs it. */
 static ddpm_status profile_part(struct bench *bench, int part, int64_t times)
 {
     struct ddpm_graph *graph = bench->graph;
@@ -120,7 +120,8 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The kernels' own forms of the weights, made anew after every step: the median of the repeats. */
+/* Packing the weights into the kernels' own layouts, which every step repeats: the median of the
+ * repeats. */
 static ddpm_status time_packing(struct bench *bench, double *seconds)
 {
     struct ddpm_graph *graph = bench->graph;
@@ -143,7 +144,7 @@ static ddpm_status time_packing(struct bench *bench, double *seconds)
 static ddpm_status profile_packing(struct bench *bench)
 {
     struct ddpm_graph *graph = bench->graph;
-    struct row row = {.op = "pack", .kernel = "weights in the kernels' own forms"};
+    struct row row = {.op = "pack", .kernel = "weights in the kernels' own layouts"};
     DDPM_TRY(time_packing(bench, &row.seconds));
     for (size_t i = 0; i < graph->node_count; ++i)
         if (graph->calls[i].packed_bytes) {
@@ -163,11 +164,11 @@ static int by_falling_time(const void *a, const void *b)
     return x->seconds < y->seconds ? 1 : x->seconds > y->seconds ? -1 : 0;
 }
 
-/* Contents that do not matter, but are of the size that training meets. */
+/* The values do not matter, but they are as large as in training. */
 struct inputs {
     float *x;
     int64_t *t;
-    double *sigmas; /* in place of t, where levels are continuous */
+    double *sigmas; /* replaces t where levels are continuous */
 };
 
 static ddpm_status make_inputs(int64_t pictures, int64_t count, int64_t timesteps,
@@ -184,7 +185,7 @@ static ddpm_status make_inputs(int64_t pictures, int64_t count, int64_t timestep
     return DDPM_OK;
 }
 
-/* The timesteps that a forward pass may be told: edm's time 0 is the sigma 1. */
+/* The timesteps for the forward pass: edm's time 0 is sigma 1. */
 static int64_t timesteps_of(const struct bench *bench)
 {
     double least, most;
@@ -197,8 +198,8 @@ static int64_t pictures_of_step(const struct bench *bench)
     return bench->batch_size * (bench->trainer ? bench->accumulate : 1);
 }
 
-/* One whole step. With pictures it is training's own: drawn on the device and recorded, the numbers
- * of the step before read while this one computes. */
+/* One whole step. With pictures it is a training step: its noise is drawn on the device, its
+ * commands are recorded, and the previous step's numbers are read while it computes. */
 static ddpm_status one_step(struct bench *bench, const struct inputs *in, float *y)
 {
     const struct ddpm_picture_format *format = &bench->format;
@@ -234,7 +235,7 @@ static ddpm_status one_step(struct bench *bench, const struct inputs *in, float 
         y, area * (size_t)format->out_channels);
 }
 
-/* The median of whole steps, uninterrupted. */
+/* The median of whole, uninterrupted steps. */
 static ddpm_status time_steps(struct bench *bench)
 {
     const struct ddpm_picture_format *format = &bench->format;
@@ -249,7 +250,7 @@ static ddpm_status time_steps(struct bench *bench)
                                 "results");
     if (status == DDPM_OK)
         status = ddpm_new_array((void **)&times, (size_t)bench->repeats, sizeof *times, "timings");
-    for (int64_t i = -2; i < bench->repeats && status == DDPM_OK; ++i) { /* two to warm up */
+    for (int64_t i = -2; i < bench->repeats && status == DDPM_OK; ++i) { /* two warm-up steps */
         double begin = ddpm_clock();
         status = one_step(bench, &in, y);
         if (i >= 0)
@@ -296,10 +297,11 @@ static void print_table(const struct bench *bench, int64_t pictures, double sum)
                1e3 * row->seconds, share(row->seconds, sum), row->flops / row->seconds / 1e9,
                row->bytes / row->seconds / 1e9, share(row->bound, row->seconds), shape);
     }
-    printf("\nsum of the calls   %.3f s\n", sum);
-    printf("whole step         %.3f s, %.2f img/s, %.1f GFLOP counted directly, %.1f GFLOP/s\n",
-           bench->step_seconds, (double)pictures / bench->step_seconds, bench->step_flops / 1e9,
-           bench->step_flops / bench->step_seconds / 1e9);
+    printf("\nsum of calls       %.3f s\n", sum);
+    printf(
+        "whole step         %.3f s, %.2f img/s, %.1f GFLOP as direct convolutions, %.1f GFLOP/s\n",
+        bench->step_seconds, (double)pictures / bench->step_seconds, bench->step_flops / 1e9,
+        bench->step_flops / bench->step_seconds / 1e9);
     printf("planned memory     %s\n", ddpm_bytes_text(planned, (double)bench->planned_bytes));
     if (bench->peak_flops > 0)
         printf(
@@ -350,8 +352,8 @@ static ddpm_status profile_training(struct bench *bench)
     const struct ddpm_trainer_view view = ddpm_trainer_inspect(bench->trainer);
     bench->graph = view.graph;
     bench->planned_bytes = planned_bytes(bench);
-    /* The update first, while the gradients are a step's: run more often than once, the backward
-     * pass makes them infinite, and AdamW does nothing then. */
+    /* Update first, while the gradients are those of one step. Repeated backward passes add up to
+     * infinite gradients, and then AdamW does nothing. */
     DDPM_TRY(profile_part(bench, view.update, 1));
     DDPM_TRY(profile_packing(bench));
     DDPM_TRY(profile_part(bench, view.draw, view.accumulate));
@@ -385,8 +387,8 @@ static ddpm_status measure(struct bench *bench)
     return DDPM_OK;
 }
 
-/* Everything that will be allocated, before any of it is: the inputs and results of time_steps()
- * too. */
+/* Everything that will be allocated, known before any of it is; includes the inputs and results
+ * of time_steps(). */
 static ddpm_status check_memory(struct bench *bench, const struct ddpm_config *config,
                                 bool sampling)
 {
@@ -404,7 +406,7 @@ static ddpm_status check_memory(struct bench *bench, const struct ddpm_config *c
     return ddpm_check_room(bench->network, &plan, beside);
 }
 
-/* The network, and what trains it unless sampling is measured. */
+/* The network, and its trainer unless sampling is measured. */
 static ddpm_status open_network(struct bench *bench, struct ddpm_config *config,
                                 const struct ddpm_arguments *arguments)
 {
@@ -413,7 +415,7 @@ static ddpm_status open_network(struct bench *bench, struct ddpm_config *config,
         DDPM_TRY(ddpm_data_open(config, &bench->data));
         DDPM_TRY(ddpm_data_measure(bench->data, config));
     }
-    if (config->diffusion.sigma_data == 0) /* no pictures: the time does not depend on it */
+    if (config->diffusion.sigma_data == 0) /* no pictures: they do not affect the time */
         DDPM_TRY(ddpm_config_set(config, "sigma-data", "0.5"));
     DDPM_TRY(ddpm_network_declare(NULL, config, &bench->network));
     DDPM_TRY(ddpm_network_picture_format(bench->network, &bench->format));
@@ -468,11 +470,11 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 
 static const struct ddpm_verb_option options[] = {
     {"sampling", 0, false, NULL,
-     "one forward pass with the EMA weights instead of a training step"},
-    {"kernels", 0, false, NULL, "a line for every kernel and shape"},
-    {"repeats", 0, false, "N", "runs of which the median is taken (5)"},
-    {"json", 0, false, NULL, "as JSON"},
-    {"config", 'c', false, "FILE.json", "configuration; options given here win"},
+     "time one forward pass with the EMA weights instead of a training step"},
+    {"kernels", 0, false, NULL, "one line per kernel and shape"},
+    {"repeats", 0, false, "N", "report the median of this many runs (5)"},
+    {"json", 0, false, NULL, "print JSON"},
+    {"config", 'c', false, "FILE.json", "read options from this file; the command line wins"},
 };
 
 static const char *const common[] = {"sampling",  "kernels",   "json",       "network",
@@ -482,7 +484,7 @@ static const char *const common[] = {"sampling",  "kernels",   "json",       "ne
 const struct ddpm_verb ddpm_verb_bench = {
     .name = "bench",
     .arguments = "",
-    .summary = "Time the kernels of a step beside what this machine could do.",
+    .summary = "Time the kernels of a step, compared with what this machine can do.",
     .examples = "  ddpm bench --image-size 64 --dim 64 --batch-size 16\n",
     .common = common,
     .options = options,

@@ -1,4 +1,4 @@
-/* ddpm completion: a script for the shell, made from the tables of verbs and options. */
+/* ddpm completion: a completion script for the shell, made from the tables of verbs and options. */
 #include <stdio.h>
 #include <string.h>
 
@@ -31,7 +31,7 @@ const struct ddpm_verb ddpm_verb_completion = {
     .arguments = "bash|zsh|fish",
     .argument_count = 1,
     .summary = "Print a completion script for the shell.",
-    .notes = "An installed ddpm has its completions where the shells look for them. Otherwise:\n"
+    .notes = "The packages install these scripts where the shells look for them. Otherwise:\n"
              "  bash: source <(ddpm completion bash)\n"
              "  zsh: source <(ddpm completion zsh), after compinit\n"
              "  fish: ddpm completion fish | source\n",

@@ -1,5 +1,5 @@
-/* ddpm distill: a run that begins from a trained model and learns to draw in one, two or four
- * steps. docs/distillation.md. */
+/* ddpm distill: a run that starts from a trained model and learns to draw in one, two or four
+ * steps. See docs/distillation.md. */
 #include "train_run.h"
 
 static ddpm_status run_verb(const struct ddpm_arguments *arguments)
@@ -8,12 +8,12 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
 }
 
 static const struct ddpm_verb_option options[] = {
-    {"out", 'o', true, "RUN2", "folder of the new run, or with --resume one that is there"},
-    {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
+    {"out", 'o', true, "RUN2", "folder of the new run, or of an existing run with --resume"},
+    {"config", 'c', false, "FILE.json", "read options from this file; the command line wins"},
     {"resume", 'r', false, NULL,
-     "go on from the newest checkpoint of RUN2; its folder may stand alone, without --out"},
+     "continue from the newest checkpoint of RUN2; --out may be left out: --resume RUN2"},
     {"time", 0, false, "TIME",
-     "as many steps as fit, such as 10m or 1h30m, instead of a number of steps"},
+     "train as many steps as fit into this time, such as 10m or 1h30m, instead of --steps"},
 };
 
 static const char *const common[] = {"out",   "resume", "time",       "drawing-steps",
@@ -26,12 +26,10 @@ const struct ddpm_verb ddpm_verb_distill = {
     .argument_count = 1,
     .argument_flag = "resume",
     .summary = "Teach a trained model to draw in one, two or four steps.",
-    .notes = "Unless given, options are those of RUN, with --drawing-steps 2, 0.3 of its learning "
-             "rate,\n"
+    .notes = "Options default to those of RUN, with --drawing-steps 2, 0.3 of its learning rate,\n"
              "--lr-schedule cosine, no warm-up, --ema-decay 0.99 at every step, and 3/16 of the "
-             "steps that RUN has done: about "
-             "a\n"
-             "quarter of its time. Signals are treated as ddpm train treats them.\n",
+             "steps that RUN has done: about a\n"
+             "quarter of its time. Signals work as in ddpm train.\n",
     .examples = "  ddpm distill runs/first --out runs/quick --drawing-steps 2\n"
                 "  ddpm sample runs/quick --out drawn -n 16\n",
     .common = common,

@@ -1,4 +1,4 @@
-/* ddpm ema: a moving average of another length than the run kept, as a model of its own. */
+/* ddpm ema: an average of another length than the run kept, saved as a model of its own. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -7,7 +7,7 @@
 #include "streams.h"
 #include "training/ema_reconstruct.h"
 
-/* A profile that is further off than this is not the one that was asked for. */
+/* If the fitted profile is off by more than this, it is not the average that was asked for. */
 static const double far_off = 0.1;
 
 static ddpm_status run(const struct ddpm_arguments *arguments)
@@ -20,31 +20,31 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     DDPM_TRY(ddpm_arguments_integer(arguments, "step", 1, INT32_MAX, 0, &step));
     if (ddpm_path_exists(folder))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "%s: is there already; want a new folder for the model", folder);
+                          "%s: already exists; want a new folder for the model", folder);
     DDPM_TRY(ddpm_ema_reconstruct(arguments->arguments[0], length, step, folder, &made));
     if (made.error > far_off)
         ddpm_log(DDPM_LOG_WARNING,
-                 "%zu checkpoints are too few for this length: train with a smaller --save-every "
+                 "got %zu checkpoints, too few for this length: train with a smaller --save-every "
                  "and a larger --keep",
                  made.checkpoints);
     ddpm_print_text("", folder, "");
-    printf(": the average of length %g after step %" PRId64
-           ", from %zu checkpoint%s, off by %.1f %%\n",
+    printf(": average of length %g after step %" PRId64 ", from %zu checkpoint%s, off by %.1f %%\n",
            length, made.step, made.checkpoints, made.checkpoints == 1 ? "" : "s", 100 * made.error);
     return DDPM_OK;
 }
 
 static const struct ddpm_verb_option options[] = {
-    {"out", 'o', true, "DIR", "folder of the model: a new one, for ddpm sample and others"},
-    {"length", 'l', true, "X", "length of the average as a part of the run, 0.001 to 0.28"},
-    {"step", 0, false, "N", "after this step, which has a checkpoint (the newest)"},
+    {"out", 'o', true, "DIR",
+     "new folder for the model, which ddpm sample and other verbs can read"},
+    {"length", 'l', true, "X", "length of the average as a fraction of the run, 0.001 to 0.28"},
+    {"step", 0, false, "N", "average up to this step, which must have a checkpoint (the newest)"},
 };
 
 const struct ddpm_verb ddpm_verb_ema = {
     .name = "ema",
     .arguments = "RUN",
     .argument_count = 1,
-    .summary = "Make an average of another length from a run's checkpoints.",
+    .summary = "Make an average of another length from the checkpoints of a run.",
     .examples = "  ddpm ema runs/first --length 0.15 --out runs/averaged\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,

@@ -12,16 +12,16 @@
 #include "processes.h"
 #include "progress.h"
 
-/* Pictures drawn from a model unless -n says otherwise. */
+/* How many pictures to draw from a model, without -n. */
 enum { DEFAULT_COUNT = 5000 };
 
 struct evaluation {
     const struct ddpm_arguments *arguments;
-    struct ddpm_side generated, real, held_out; /* the last with path NULL: none */
+    struct ddpm_side generated, real, held_out; /* ends with path NULL */
     struct ddpm_side_shape shape;
     struct ddpm_evaluate_drawing drawing;
-    const char *features;             /* computed of pictures; NULL: none */
-    char *generated_file, *real_file; /* of --features; NULL: none */
+    const char *features;             /* to compute from pictures; NULL: none */
+    char *generated_file, *real_file; /* from --features; NULL: none */
     const char *network_file;         /* the same */
     struct ddpm_feature_network *network;
     struct ddpm_evaluation *found;
@@ -36,7 +36,7 @@ static bool is_weights_file(const char *path)
     return false;
 }
 
-/* `--features NAME`, `--features FILE` of the network's weights, or `GENERATED.npy,REAL.npy`. */
+/* --features takes NAME, a FILE of the network's weights, or `GENERATED.npy,REAL.npy`. */
 static ddpm_status read_features(struct evaluation *e)
 {
     const char *text = ddpm_arguments_get(e->arguments, "features");
@@ -107,13 +107,13 @@ static ddpm_status look(struct evaluation *e)
         if (e->held_out.kind != DDPM_SIDE_PICTURES || !e->features ||
             !has_pictures(&e->generated) || e->real.kind != DDPM_SIDE_PICTURES)
             return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                              "option --held-out: want pictures on all three sides, in folders or "
+                              "option --held-out: want pictures for all three sets, in folders or "
                               ".npy files of uint8 [N,H,W,C]");
     }
     if (e->generated.kind == DDPM_SIDE_STATISTICS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "%s: got mean and covariance, want pictures, features or a run; "
-                          "statistics may stand behind --against",
+                          "%s: got mean and covariance, want pictures, features or a run; only "
+                          "--against takes statistics",
                           e->generated.path);
     if (e->real.kind == DDPM_SIDE_MODEL)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
@@ -123,8 +123,8 @@ static ddpm_status look(struct evaluation *e)
     return DDPM_OK;
 }
 
-/* Size and channels of everything that is compared: the generated pictures' own, but for what
- * --image-size says of a folder; where those are features, the real pictures'. */
+/* Size and channels of everything compared. They are those of the generated pictures, or of the
+ * real ones if the generated side is features; --image-size overrides the size of a folder. */
 static ddpm_status settle_shape(struct evaluation *e)
 {
     const struct ddpm_side_shape wanted = e->shape;
@@ -148,8 +148,8 @@ static ddpm_status open_network(struct evaluation *e)
         return DDPM_OK;
     if (!has_pictures(&e->generated) && !has_pictures(&e->real))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --features: got the network %s, but features of both sides; want "
-                          "pictures for it",
+                          "option --features: got the network %s, but features for both sets; "
+                          "want pictures",
                           e->network_file);
     DDPM_TRY(ddpm_feature_network_open(e->network_file, &e->network));
     e->generated.network = e->real.network = e->held_out.network = e->network;
@@ -163,7 +163,7 @@ static ddpm_status open_sides(struct evaluation *e)
     return e->held_out.path ? ddpm_side_open(&e->held_out, &e->shape) : DDPM_OK;
 }
 
-/* What the process that leads does with the real pictures' set. */
+/* What the leader does with the set of real pictures. */
 static ddpm_status finish_real(struct evaluation *e)
 {
     const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
@@ -172,13 +172,13 @@ static ddpm_status finish_real(struct evaluation *e)
     return statistics ? ddpm_picture_set_write_statistics(e->real.set, statistics) : DDPM_OK;
 }
 
-/* How a stage went on this process becomes how it went on all. */
+/* Turn how a stage went on this process into how it went on all. */
 static ddpm_status together(ddpm_status status)
 {
     return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);
 }
 
-/* The real pictures first: drawing takes far longer. */
+/* The real pictures first: drawing takes far longer, so errors there should show early. */
 static ddpm_status read_sides(struct evaluation *e)
 {
     DDPM_TRY(ddpm_side_read(&e->real, e->features));
@@ -290,36 +290,36 @@ static const struct ddpm_verb_option options[] = {
     {"against", 'a', true, "DIR|FILE",
      "real pictures: a folder, or .npy of uint8 [N,H,W,C]; or their features or statistics"},
     {"held-out", 0, false, "DIR|FILE.npy",
-     "real pictures that were not trained on: they say how near a picture comes by chance, instead "
-     "of the real ones among themselves"},
+     "real pictures that were not trained on: a better measure of how near pictures come by "
+     "chance than the real ones among themselves"},
     {"features", 0, false, "builtin|FILE|G.npy,R.npy",
-     "what distances are measured in: the program's own; those of FID's Inception, with the "
-     "weights of a .safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real "
-     "pictures "
+     "features to compare: the program's own; FID's Inception, with its weights from a "
+     ".safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real pictures "
      "(builtin)"},
     {"count", 'n', false, "N",
-     "generated pictures: drawn from a run (5000), or at most used (all); with --likelihood real "
-     "ones, at most (5000)"},
+     "generated pictures: how many to draw from a run (5000), or to use at most (all); with "
+     "--likelihood, real pictures to use at most (5000)"},
     {"json", 0, false, NULL, "print JSON"},
     {"sheet", 0, false, "FILE.png",
      "the 16 generated pictures nearest to real ones, beside these; replaces an older file"},
     {"save-statistics", 0, false, "FILE.npz",
      "mean and covariance of the real pictures' features, for a later --against; replaces an older "
      "file"},
-    {"weights", 0, false, "ema|model", "averaged or raw weights of a run (ema)"},
-    {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},
-    {"batch", 0, false, "N", "pictures drawn or measured at once (as many as fit, at most 16)"},
+    {"weights", 0, false, "ema|model", "EMA or raw weights of a run (ema)"},
+    {"config", 'c', false, "FILE.json", "configuration for a bare .safetensors file"},
+    {"batch", 0, false, "N", "pictures to draw or measure at once (as many as fit, at most 16)"},
     {"likelihood", 0, false, NULL,
-     "instead of a comparison, how likely a run holds the real pictures to be, in bits per "
-     "dimension"},
+     "measure the likelihood of the real pictures under a run, in bits per dimension, instead of "
+     "comparing"},
     {"likelihood-method", 0, false, "auto|bound|flow",
-     "the variational bound, or the probability flow; auto is the bound on a schedule (auto)"},
+     "the variational bound or the probability flow; auto takes the bound where there is a "
+     "schedule (auto)"},
     {"likelihood-levels", 0, false, "N|all",
-     "timesteps at which the bound looks at each picture; all makes it exact (50)"},
+     "timesteps at which the bound is measured for each picture; all makes it exact (50)"},
     {"likelihood-steps", 0, false, "N",
-     "steps of the flow's solver, four evaluations of the network each (32)"},
+     "steps of the flow's solver, each with four evaluations of the network (32)"},
     {"likelihood-probes", 0, false, "N",
-     "random directions by which the flow's divergence is estimated (1)"},
+     "random directions to estimate the flow's divergence with (1)"},
 };
 static const char *const settings[] = {"seed",           "clip",    "image-size",   "sampler",
                                        "sampling-steps", "spacing", "threshold",    "eta",
@@ -334,9 +334,9 @@ static const char *const common[] = {
 static const char notes[] =
     "GENERATED is a folder of pictures, .npy of uint8 [N,H,W,C] or of features float32 [N,D], or "
     "a\n"
-    "run, checkpoint or .safetensors file, from which pictures are drawn first.\n"
+    "run, checkpoint or .safetensors file to draw pictures from.\n"
     "With --likelihood it must be one of the last three, and nothing is drawn.\n"
-    "docs/evaluation.md says what the numbers mean.\n";
+    "docs/evaluation.md explains the numbers.\n";
 
 static const char examples[] =
     "  ddpm evaluate drawn --against pictures --sheet nearest.png\n"

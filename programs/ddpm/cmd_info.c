@@ -1,5 +1,5 @@
-/* ddpm info: what a run, a checkpoint, a file of weights, an array, a picture, a configuration, a
- * log, or a folder of pictures is. */
+/* ddpm info: what a run, checkpoint, weights file, array, picture, configuration, log or folder
+ * of pictures is. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -44,7 +44,8 @@ static ddpm_status print_options(const char *path)
     return status;
 }
 
-/* What a configuration learns, and draws with unless asked otherwise. */
+/* What a model with this configuration learns to predict, and the sampler it draws with by
+ * default. */
 static ddpm_status print_drawing(const char *path)
 {
     struct ddpm_config *config;
@@ -76,7 +77,7 @@ static ddpm_status in_folder(const char *folder, const char *name,
     return status;
 }
 
-/* The last row of log.csv, and the mean loss of the last hundred. */
+/* The last row of log.csv, and the mean loss of the last hundred rows. */
 static ddpm_status print_log(const char *path)
 {
     FILE *file = fopen(path, "r");
@@ -118,12 +119,12 @@ static ddpm_status print_validation(const char *path)
     printf("validation  best loss %.5g at step %" PRId64 ", last %.5g at step %" PRId64,
            curves.best.validation, curves.best.step, curves.last.validation, curves.last.step);
     if (curves.parted)
-        printf("; the curves part since step %" PRId64, curves.parted);
+        printf("; the curves have diverged since step %" PRId64, curves.parted);
     printf("\n");
     return DDPM_OK;
 }
 
-/* What training with a configuration takes here, if it can be known here. */
+/* Memory that training with this configuration takes on this machine, if that can be known. */
 static ddpm_status print_memory(const char *path)
 {
     struct ddpm_config *config;
@@ -136,7 +137,7 @@ static ddpm_status print_memory(const char *path)
     if (status == DDPM_OK)
         status = ddpm_trainer_measure(network, config, &memory);
     if (status != DDPM_OK) {
-        printf("memory      not known here: %s\n", ddpm_error_message());
+        printf("memory      unknown on this machine: %s\n", ddpm_error_message());
     } else {
         char what[200], text[DDPM_MEMORY_TEXT_BYTES];
         snprintf(what, sizeof what, "to train on %s", ddpm_network_device(network));
@@ -147,7 +148,7 @@ static ddpm_status print_memory(const char *path)
     return DDPM_OK;
 }
 
-/* Are the files of a checkpoint what its state.json says? Printed either way. */
+/* Are the checkpoint's files what its state.json says? Printed either way. */
 static ddpm_status print_checksums(const char *path)
 {
     json_t *state;
@@ -172,8 +173,8 @@ static ddpm_status print_checkpoint(const char *path)
     return in_folder(path, "ema.safetensors", ddpm_print_weights);
 }
 
-/* The checkpoint that a path means, and its checksums. Which one that is may change while a run
- * goes on: everything is read from where it was found first. */
+/* The checkpoint that a path means, and its checksums. `latest` may change while a run is
+ * training, so everything is read from the folder found first. */
 static ddpm_status print_checked(const char *path)
 {
     char folder[PATH_MAX];
@@ -217,7 +218,7 @@ static ddpm_status print_folder(const char *path)
         DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
         DDPM_TRY(ddpm_checkpoint_any(path, &any));
     }
-    /* damage does not keep the rest from being told */
+    /* report the rest in spite of damage */
     ddpm_status status = any ? print_checked(path) : DDPM_OK;
     char reason[1024];
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
@@ -227,14 +228,14 @@ static ddpm_status print_folder(const char *path)
     return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", reason);
 }
 
-/* log.csv, by itself. */
+/* A log.csv on its own. */
 static ddpm_status print_log_file(const char *path)
 {
     printf("log of ddpm train\n");
     return print_log(path);
 }
 
-/* state.json, by itself. */
+/* A state.json on its own. */
 static void print_state(const json_t *state)
 {
     static const char *const keys[] = {"version", "data", "validation"};
@@ -264,7 +265,7 @@ static void print_state(const json_t *state)
     }
 }
 
-/* A state.json has a step and files; other JSON is a configuration. */
+/* A state.json has a step and files; any other JSON is a configuration. */
 static ddpm_status print_json(const char *path)
 {
     json_t *object;
@@ -277,7 +278,7 @@ static ddpm_status print_json(const char *path)
     return is_state ? DDPM_OK : print_configuration(path);
 }
 
-/* What a file's first bytes say it is. */
+/* The kind of file, from its first bytes. */
 static const struct {
     const char *magic;
     size_t bytes;
@@ -315,7 +316,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     char found[PATH_MAX];
     if (ddpm_path_is_directory(path))
         return print_folder(path);
-    DDPM_TRY(ddpm_settle_model(path, found, sizeof found)); /* a text file `latest` */
+    DDPM_TRY(ddpm_settle_model(path, found, sizeof found)); /* `latest` is a text file */
     return ddpm_path_is_directory(found) ? print_folder(found) : print_file(found);
 }
 

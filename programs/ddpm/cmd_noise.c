@@ -32,7 +32,7 @@ struct strip {
     uint8_t *grid;
 };
 
-/* "0,100,999", or evenly spaced timesteps from the first to the last. */
+/* Reads "0,100,999", or spaces timesteps evenly from the first to the last. */
 static ddpm_status read_timesteps(const char *text, int64_t timesteps, struct strip *strip)
 {
     if (!text) {
@@ -110,7 +110,7 @@ static ddpm_status check_channels(int64_t channels)
                       channels);
 }
 
-/* The strip must not replace the picture that it shows, perhaps one of a training set. */
+/* The strip must not overwrite the picture it shows, which may belong to a training set. */
 static ddpm_status check_other_file(const char *picture, const char *out)
 {
     struct stat a, b;
@@ -123,7 +123,7 @@ static ddpm_status check_other_file(const char *picture, const char *out)
 static ddpm_status draw(const struct ddpm_arguments *arguments, struct strip *strip)
 {
     DDPM_TRY(ddpm_config_create(&strip->config));
-    /* No network, so no condition of one on the size. */
+    /* There is no network, so no constraint on the size from one. */
     DDPM_TRY(ddpm_config_set(strip->config, "dim-mults", "1"));
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, strip->config));
     DDPM_TRY(ddpm_config_check(strip->config));

@@ -1,4 +1,4 @@
-/* ddpm pack: the pictures of a folder as one .npy file that training maps into memory. */
+/* ddpm pack: a folder of pictures as one .npy file, which training maps into memory. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,7 +54,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     printf(": %" PRId64 " pictures of %dx%d with %d channels", result.packed, options.height,
            options.width, options.channels);
     if (result.bad > 0)
-        printf(", %" PRId64 " bad ones left out", result.bad);
+        printf(", %" PRId64 " bad ones skipped", result.bad);
     if (result.enlarged > 0)
         printf(", %" PRId64 " enlarged", result.enlarged);
     printf("\n");
@@ -63,7 +63,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 
 static const struct ddpm_verb_option options[] = {
     {"out", 'o', true, "FILE.npy", "uint8 [N,H,W,C], written here; replaces an older file"},
-    {"size", 's', true, "N|HxW", "size of the pictures in it"},
+    {"size", 's', true, "N|HxW", "size of the packed pictures"},
 };
 static const char *const settings[] = {"channels", "threads", NULL};
 

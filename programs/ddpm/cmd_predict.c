@@ -1,4 +1,4 @@
-/* ddpm predict: the network alone, eps = network(x, t), from and to .npy files. */
+/* ddpm predict: one pass through the network, eps = network(x, t), from and to .npy files. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "model/model.h"
 #include "options.h"
 
-/* Pictures that go through the network at once. */
+/* Pictures per forward pass. */
 enum { BATCH = 16 };
 
 struct prediction {
@@ -50,7 +50,7 @@ static ddpm_status check_shapes(const struct prediction *p)
     return DDPM_OK;
 }
 
-/* Timestep i: whole, or between two. */
+/* Timestep i: an integer, or a value between two. */
 static double time_at(const struct ddpm_npy *t, int64_t i)
 {
     int64_t whole;
@@ -104,7 +104,7 @@ static size_t area_of(const struct prediction *p)
     return (size_t)(p->x.shape[2] * p->x.shape[3]);
 }
 
-/* Do the arrays fit the network, and everything into memory? */
+/* Do the arrays fit the network, and does everything fit into memory? */
 static ddpm_status look(void *user, struct ddpm_network *network)
 {
     struct prediction *p = user;
@@ -190,11 +190,11 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 static const struct ddpm_verb_option options[] = {
     {"input", 'i', true, "x.npy", "float32 [B,C,H,W], nominally in [-1,1]"},
     {"timesteps", 't', true, "t.npy",
-     "int64 or float32 [B], what the network is told: each from 0 to T-1; flow T t, edm "
+     "int64 or float32 [B], the timestep of each picture, from 0 to T-1; for flow T·t, for edm "
      "ln(sigma)/4"},
     {"output", 'o', true, "eps.npy", "float32 [B,C,H,W], written here; replaces an older file"},
-    {"weights", 0, false, "ema|model", "averaged or raw weights (ema)"},
-    {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},
+    {"weights", 0, false, "ema|model", "EMA or raw weights (ema)"},
+    {"config", 'c', false, "FILE.json", "configuration for a bare .safetensors file"},
 };
 static const char *const settings[] = {"threads", "precision", "device", "conv", NULL};
 
@@ -202,7 +202,7 @@ const struct ddpm_verb ddpm_verb_predict = {
     .name = "predict",
     .arguments = "RUN|CHECKPOINT|MODEL.safetensors",
     .argument_count = 1,
-    .summary = "Run the network alone on given arrays.",
+    .summary = "Run the network alone on arrays from files.",
     .examples = "  ddpm predict runs/first --input x.npy --timesteps t.npy --output eps.npy\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,

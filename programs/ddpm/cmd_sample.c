@@ -1,4 +1,4 @@
-/* ddpm sample: draw pictures from a run, a checkpoint or a file of weights. */
+/* ddpm sample: draw pictures from a run, a checkpoint or a weights file. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,29 +14,29 @@
 #include "shared_drawing.h"
 #include "trajectory.h"
 
-/* Pictures drawn and written at a time unless --batch says more, and frames of a trajectory unless
- * --every says otherwise. */
+/* How many pictures to draw and write at a time without --batch, and how many frames a trajectory
+ * has without --every. */
 enum { CHUNK = 16, FRAMES = 50, DEFAULT_COUNT = 4 };
 
 struct drawing {
     const struct ddpm_arguments *arguments;
     struct ddpm_opened_model model;
-    struct ddpm_config *config; /* the model's, with what the command line has over it */
+    struct ddpm_config *config; /* the model's configuration, changed by the command line */
     struct ddpm_sampler *sampler;
     struct ddpm_draw draw; /* all pictures together */
     int64_t batch;
-    float *init; /* x at the first level; NULL: drawn */
+    float *init; /* x at the first level; NULL: draw it */
     struct ddpm_from from;
     struct ddpm_interpolation between;
-    int64_t chunk; /* pictures now being drawn, by all processes */
+    int64_t chunk; /* pictures being drawn now, by all processes */
     struct ddpm_sample_output output;
     struct ddpm_shared_drawing shared;
     struct ddpm_metadata metadata;
     struct ddpm_trajectory trajectory;
-    struct ddpm_progress progress; /* in evaluations of the network for a picture */
+    struct ddpm_progress progress; /* evaluations of the network per picture */
     ddpm_status status;            /* of the callback */
-    char reason[1024];             /* its text, which the library's own word on the stop replaces */
-    double seconds;                /* of drawing alone */
+    char reason[1024]; /* its message, which replaces the library's own about the stop */
+    double seconds;    /* time spent drawing */
 };
 
 static int after_step(void *user, const struct ddpm_sample_progress *progress)
@@ -58,7 +58,7 @@ static int after_step(void *user, const struct ddpm_sample_progress *progress)
     return drawing->status != DDPM_OK;
 }
 
-/* What is wrong with these shows before a network is loaded. */
+/* Errors that can be found before a network is loaded. */
 static ddpm_status read_options(struct drawing *drawing)
 {
     const struct ddpm_arguments *arguments = drawing->arguments;
@@ -84,7 +84,7 @@ static ddpm_status read_options(struct drawing *drawing)
     return status;
 }
 
-/* The model's configuration, and what the command line has over it. */
+/* The model's configuration, changed by the command line. */
 static ddpm_status settle_config(struct drawing *drawing, const struct ddpm_network *network)
 {
     const struct ddpm_arguments *arguments = drawing->arguments;
@@ -97,7 +97,7 @@ static ddpm_status settle_config(struct drawing *drawing, const struct ddpm_netw
     return ddpm_interpolation_check(&drawing->between, drawing->config);
 }
 
-/* The shape of what is written. */
+/* The shape of the output. */
 static ddpm_status settle_output(struct drawing *drawing, int64_t count)
 {
     const struct ddpm_config *config = drawing->config;
@@ -110,7 +110,7 @@ static ddpm_status settle_output(struct drawing *drawing, int64_t count)
     return ddpm_sample_output_check(output);
 }
 
-/* What the chain is planned with, but for the batch. */
+/* What the chain is planned with, except for the batch size. */
 static struct ddpm_sampler_options sampler_options(const struct drawing *drawing)
 {
     struct ddpm_sampler_options options = ddpm_drawing_options(drawing->config);
@@ -119,7 +119,7 @@ static struct ddpm_sampler_options sampler_options(const struct drawing *drawing
     return options;
 }
 
-/* What drawing `count` pictures holds beside the sampler. */
+/* What drawing `count` pictures needs in memory beside the sampler. */
 static uint64_t host_bytes(const struct drawing *drawing, int64_t count)
 {
     const uint64_t values = ddpm_sample_output_values(&drawing->output);
@@ -131,8 +131,8 @@ static uint64_t host_bytes(const struct drawing *drawing, int64_t count)
            ddpm_from_bytes(&drawing->from, count, chunk, values);
 }
 
-/* Do the options fit the network, and everything into memory? The batch that was asked for must
- * fit; where none was, one picture. */
+/* Do the options fit the network, and does everything fit into memory? The batch must fit if it
+ * was given, otherwise one picture. */
 static ddpm_status look(void *user, struct ddpm_network *network)
 {
     struct drawing *drawing = user;
@@ -147,7 +147,7 @@ static ddpm_status look(void *user, struct ddpm_network *network)
     return ddpm_check_room(network, &plan, host_bytes(drawing, count));
 }
 
-/* The network is there: its configuration, and what it begins from if that is given. */
+/* The network is open: show its configuration, and what drawing starts from. */
 static ddpm_status settle(struct drawing *drawing)
 {
     const char *init = ddpm_arguments_get(drawing->arguments, "init");
@@ -179,7 +179,7 @@ static ddpm_status make_sampler(struct drawing *drawing)
     const int64_t batch = ddpm_sampler_in_force(drawing->sampler)->batch;
     drawing->chunk = batch < CHUNK ? CHUNK / batch * batch : batch;
     drawing->chunk = drawing->chunk < drawing->draw.count ? drawing->chunk : drawing->draw.count;
-    if (!ddpm_arguments_get(drawing->arguments, "trajectory")) /* which shows a whole batch */
+    if (!ddpm_arguments_get(drawing->arguments, "trajectory")) /* each shows a whole batch */
         drawing->chunk = ddpm_shared_chunk(drawing->chunk, drawing->draw.count);
     return DDPM_OK;
 }
@@ -198,9 +198,8 @@ static ddpm_status prepare(struct drawing *drawing)
                                              : NULL;
     const int64_t steps = ddpm_sampler_steps(drawing->sampler);
     if (trajectory && steps == 0)
-        return ddpm_raise(
-            DDPM_ERROR_ARGUMENT,
-            "option --trajectory: got it with a strength that runs none of the steps");
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --trajectory: got it with a strength that runs no steps");
     DDPM_TRY(ddpm_from_begin(&drawing->from, drawing->chunk));
     DDPM_TRY(settle_output(drawing, draw->count));
     DDPM_TRY(ddpm_metadata_fill(&drawing->metadata, &drawing->model, path, drawing->sampler,
@@ -218,7 +217,7 @@ static ddpm_status prepare(struct drawing *drawing)
                : DDPM_OK;
 }
 
-/* `count` pictures from place `offset` on. */
+/* Draw `count` pictures, the first of which has number `offset`. */
 static ddpm_status draw_chunk(struct drawing *drawing, int64_t offset, int64_t count)
 {
     struct ddpm_sample_output *output = &drawing->output;
@@ -245,7 +244,7 @@ static ddpm_status draw_chunk(struct drawing *drawing, int64_t offset, int64_t c
     return status;
 }
 
-/* A chunk of every process. */
+/* One chunk per process. */
 static ddpm_status draw_round(struct drawing *drawing)
 {
     struct ddpm_sample_output *output = &drawing->output;
@@ -340,40 +339,40 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
 
 static const struct ddpm_verb_option options[] = {
     {"out", 'o', false, "DIR",
-     "folder for 0000.png, 0001.png, … and grid.png; required unless there is an array"},
+     "folder for 0000.png, 0001.png, … and grid.png; required without --array"},
     {"array", 0, false, "FILE.npy",
-     "the pictures before rounding, float32 [n,C,H,W]; replaces an older file"},
-    {"count", 'n', false, "N", "pictures (4, or as many as --init or the folder of --from has)"},
+     "the pictures before rounding to bytes, float32 [n,C,H,W]; replaces an older file"},
+    {"count", 'n', false, "N",
+     "number of pictures (4, or as many as --init or the folder of --from has)"},
     {"init", 0, false, "FILE.npy",
      "x at the first noise level, float32 [n,C,H,W], instead of noise"},
     {"from", 0, false, "PICTURE|DIR",
-     "begin from a picture or a folder of them, noised; a folder draws as many pictures as it has"},
+     "start from a picture with noise added, or from each picture of a folder"},
     {"strength", 0, false, "S",
-     "with --from: the part of the steps that is run, 0 the picture, 1 nothing of it (0.5; with a "
+     "with --from: fraction of the steps to run; 0 keeps the picture, 1 ignores it (0.5; with a "
      "mask 1)"},
     {"mask", 0, false, "PICTURE",
-     "with --from: draw where it is white, keep the picture where it is black"},
-    {"resample", 0, false, "N", "with --mask: how often steps are drawn (10)"},
-    {"jump", 0, false, "N", "with --mask: steps that are drawn again at a time (a 25th of all)"},
+     "with --from: draw where the mask is white, keep the picture where it is black"},
+    {"resample", 0, false, "N", "with --mask: how many times to draw the steps (10)"},
+    {"jump", 0, false, "N", "with --mask: how many steps to go back each time (a 25th of all)"},
     {"invert", 0, false, NULL,
-     "with --from and --array: the x at the first noise level that they are drawn from, for "
+     "with --from and --array: find the x at the first noise level that draws these pictures, for "
      "--init"},
     {"interpolate", 0, false, "A,B",
-     "pictures between two seeds, .npy files as for --init, or pictures; with --out FILE.png one "
-     "animated PNG"},
-    {"frames", 0, false, "N", "with --interpolate: how many (16)"},
+     "draw frames between two seeds, .npy files as for --init, or pictures; --out FILE.png makes "
+     "one animated PNG"},
+    {"frames", 0, false, "N", "with --interpolate: how many frames (16)"},
     {"first", 0, false, "N",
      "number of the first picture; picture k of a seed is always the same "
      "(0)"},
-    {"batch", 0, false, "N", "pictures drawn at once (as many as fit, at most 16)"},
-    {"weights", 0, false, "ema|model", "averaged or raw weights (ema)"},
-    {"config", 'c', false, "FILE.json", "configuration of a bare .safetensors file"},
+    {"batch", 0, false, "N", "pictures to draw at once (as many as fit, at most 16)"},
+    {"weights", 0, false, "ema|model", "EMA or raw weights (ema)"},
+    {"config", 'c', false, "FILE.json", "configuration for a bare .safetensors file"},
     {"trajectory", 0, false, "FILE.png|DIR",
      "the first batch's chain as an animated PNG, or as a "
      "folder of PNGs"},
-    {"every", 0, false, "K",
-     "sampler steps between two frames of the trajectory (a fiftieth of all)"},
-    {"force", 'f', false, NULL, "write into a folder that is not empty"},
+    {"every", 0, false, "K", "sampler steps between frames of the trajectory (a fiftieth of all)"},
+    {"force", 'f', false, NULL, "allow an output folder that is not empty"},
 };
 static const char *const settings[] = {
     "seed",      "scale",        "clip",    "image-size",   "sampler", "sampling-steps",
@@ -387,7 +386,7 @@ static const char *const common[] = {"out",        "count", "seed",   "sampler",
 
 /* clang-format off */
 static const char notes[] =
-    "--seed auto draws a seed and says it. Samplers:\n"
+    "--seed auto draws a seed and prints it. Samplers:\n"
 #define SAMPLER(id, name, alias, help, ...) "  " name ": " help "\n"
 #include "config/samplers.inc"
 #undef SAMPLER

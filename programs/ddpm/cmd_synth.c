@@ -1,4 +1,4 @@
-/* ddpm synth: procedural aerial pictures as PNG files, for trying things out. */
+/* ddpm synth: procedural aerial pictures as PNG files, to try things out. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "options.h"
 #include "progress.h"
 
-/* Pictures drawn between two looks at the progress line and at signals. */
+/* Pictures to draw before updating the progress line and checking for signals. */
 enum { PIECE = 64 };
 
 struct drawing {
@@ -45,7 +45,7 @@ static void draw_range(void *context, int64_t begin, int64_t end, int thread)
     (void)thread;
     for (int64_t i = begin; i < end; ++i) {
         drawing->status[i] = draw_one(drawing, drawing->begin + i);
-        /* The text of a failure is kept by the thread it happened on. */
+        /* The message of a failure stays on the thread it happened on. */
         if (drawing->status[i] != DDPM_OK)
             (void)ddpm_copy_string(&drawing->message[i], ddpm_error_message());
     }
@@ -120,7 +120,7 @@ static const struct ddpm_verb_option options[] = {
     {"out", 'o', true, "DIR", "folder for 000000.png, 000001.png, …"},
     {"count", 'n', false, "N", "pictures (2000)"},
     {"size", 's', false, "N|HxW", "their size (64)"},
-    {"force", 'f', false, NULL, "write into a folder that is not empty"},
+    {"force", 'f', false, NULL, "allow an output folder that is not empty"},
 };
 static const char *const settings[] = {"seed", "threads", NULL};
 

@@ -1,10 +1,9 @@
 /* ddpm train: a run from its options to its last checkpoint.
  *
- *     RUN/config.json                      every option in force, version, hash of the pictures
- *     RUN/log.csv                          one row per step (run_log.c)
- *     RUN/validation.csv, hashes.npy       where pictures are set aside (run_validation.c)
- *     RUN/samples/step-NNNNNN.png          grids drawn with the EMA weights
- *     RUN/checkpoints/step-NNNNNN/, latest, best (the library) */
+ *     RUN/config.json                      every option and its value, version, hash of the
+ * pictures RUN/log.csv                          one row per step (run_log.c) RUN/validation.csv,
+ * hashes.npy       if pictures are set aside (run_validation.c) RUN/samples/step-NNNNNN.png grids
+ * drawn with the EMA weights RUN/checkpoints/step-NNNNNN/, latest, best (the library) */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +12,10 @@
 #include "train_run.h"
 #include "training/ranks.h"
 
-/* Seconds between two writes of the log. */
+/* Seconds between writes of the log. */
 enum { FLUSH_SECONDS = 2 };
 
-/* Time that passed beside the steps, since `begin`. */
+/* Time since `begin`, spent on something other than steps. */
 static void count_pause(struct ddpm_train_run *run, struct ddpm_share *share, double begin)
 {
     const double seconds = ddpm_clock() - begin;
@@ -24,7 +23,7 @@ static void count_pause(struct ddpm_train_run *run, struct ddpm_share *share, do
     run->progress.paused += seconds;
 }
 
-/* Begin a checkpoint of this step unless there is one; `wait` until it is whole. */
+/* Start a checkpoint of this step unless there is one; `wait` until it is complete. */
 static ddpm_status save(struct ddpm_train_run *run, bool wait)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
@@ -32,7 +31,7 @@ static ddpm_status save(struct ddpm_train_run *run, bool wait)
     const double begin = ddpm_clock();
     ddpm_doing(DDPM_DOING_CHECKPOINT, step);
     if (run->saved != step) {
-        /* The log first: a checkpoint never knows of steps that the log does not. */
+        /* The log first: a checkpoint must never be ahead of the log. */
         DDPM_TRY(ddpm_run_log_flush(&run->log));
         DDPM_TRY(best ? ddpm_trainer_save_best_begin(run->trainer, run->path)
                       : ddpm_trainer_save_begin(run->trainer, run->path));
@@ -42,7 +41,7 @@ static ddpm_status save(struct ddpm_train_run *run, bool wait)
     return wait ? ddpm_trainer_save_end(run->trainer) : DDPM_OK;
 }
 
-/* Draw the grid of the current step, unless there is none to draw or it is there already. */
+/* Draw the grid of the current step, unless grids are off or its file exists. */
 static ddpm_status sample(struct ddpm_train_run *run)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
@@ -57,7 +56,7 @@ static ddpm_status sample(struct ddpm_train_run *run)
     return status;
 }
 
-/* Once, as soon as it can be said. */
+/* Printed once, as soon as it can be estimated. */
 static void estimate(struct ddpm_train_run *run, int64_t step, double left)
 {
     char all[DDPM_TEXT_BYTES];
@@ -69,7 +68,7 @@ static void estimate(struct ddpm_train_run *run, int64_t step, double left)
                          ddpm_time_text(all, left), run->steps - step);
 }
 
-/* Measure the validation loss of the step just done. */
+/* Measure the validation loss after the step just done. */
 static ddpm_status validate(struct ddpm_train_run *run, struct ddpm_validation_result *measured)
 {
     const double begin = ddpm_clock();
@@ -78,7 +77,7 @@ static ddpm_status validate(struct ddpm_train_run *run, struct ddpm_validation_r
     return status;
 }
 
-/* Log and show a step whose numbers have come. */
+/* Log and show a step whose numbers have arrived. */
 static ddpm_status account(struct ddpm_train_run *run, const struct ddpm_step_result *result)
 {
     struct ddpm_validation_result measured;
@@ -88,7 +87,7 @@ static ddpm_status account(struct ddpm_train_run *run, const struct ddpm_step_re
     const ddpm_status status = due ? validate(run, &measured) : DDPM_OK;
     DDPM_TRY(ddpm_run_log_append(&run->log, result, due && status == DDPM_OK ? &measured : NULL,
                                  run->pictures_per_step, run->unlogged));
-    DDPM_TRY(status); /* the step itself is done, and may be saved */
+    DDPM_TRY(status); /* the step itself is done and may be saved */
     run->unlogged = 0;
     if (ddpm_clock() - run->flushed > FLUSH_SECONDS) {
         DDPM_TRY(ddpm_run_log_flush(&run->log));
@@ -112,7 +111,7 @@ static ddpm_status flush(struct ddpm_train_run *run)
     return account(run, &result);
 }
 
-/* A signal that came to one process comes to all. */
+/* A signal to one process is a signal to all. */
 static void take_signal(struct ddpm_train_run *run, int signal)
 {
     if (signal == 0)
@@ -121,15 +120,16 @@ static void take_signal(struct ddpm_train_run *run, int signal)
     ddpm_take_signal(signal);
 }
 
-/* Does the run end here for a signal? Among several, once all know of it. */
+/* Should the run end here because of a signal? Several processes end once all of them know of
+ * it. */
 static bool is_stopped(const struct ddpm_train_run *run)
 {
     return ddpm_processes_ranks() ? run->stopping : ddpm_caught_signal() != 0;
 }
 
-/* Queue a step; the numbers that come back may be those of the step before. With `all`, wait for
- * its own too: for checkpoints, samples and the end. What fails on this process alone is told to
- * the others later: by the next step, or meet(). */
+/* Queue a step. The numbers that come back may be those of the previous step; with `all`, wait
+ * for this step's own, which checkpoints, samples and the end need. A failure on this process
+ * alone reaches the others later, with the next step or in meet(). */
 static ddpm_status one_step(struct ddpm_train_run *run, bool all)
 {
     struct ddpm_step_result result;
@@ -138,7 +138,7 @@ static ddpm_status one_step(struct ddpm_train_run *run, bool all)
     const ddpm_status status = ddpm_trainer_step_late(run->trainer, &result);
     if (status != DDPM_OK && !ddpm_trainer_holds(run->trainer))
         return status;
-    if (all) /* those that fare well wait for this one */
+    if (all) /* processes without an error wait for this one */
         DDPM_TRY(ddpm_trainer_collect_state(run->trainer));
     if (status != DDPM_OK)
         return DDPM_OK;
@@ -152,8 +152,7 @@ static ddpm_status one_step(struct ddpm_train_run *run, bool all)
     return ddpm_trainer_hold(run->trainer, accounted);
 }
 
-/* What the process that leads has done while the others waited, and how it went, becomes known to
- * all. */
+/* Tell all processes what the leader did while they waited, and how it went. */
 static ddpm_status meet(struct ddpm_train_run *run, ddpm_status status)
 {
     struct ddpm_ranks *ranks = ddpm_processes_ranks();
@@ -175,8 +174,8 @@ static bool due(int64_t every, int64_t step)
     return every > 0 && step > 0 && step % every == 0;
 }
 
-/* Among processes that divide the state: can all of it be had once more, where `leads` saves it?
- * What a lost one had is gone. */
+/* With a sharded state: can the leader `leads` still collect all of it for a checkpoint? A lost
+ * process takes its part with it. */
 static bool collect_last(struct ddpm_train_run *run)
 {
     struct ddpm_ranks *ranks = ddpm_processes_ranks();
@@ -187,7 +186,7 @@ static bool collect_last(struct ddpm_train_run *run)
             ddpm_trainer_collect_state(run->trainer) == DDPM_OK);
 }
 
-/* A failure that does not lie in the state itself: save that before the failure is told. */
+/* After a failure that left the state intact: save the state, then report the failure. */
 static ddpm_status save_last_good(struct ddpm_train_run *run, ddpm_status failure)
 {
     char text[1024];
@@ -200,7 +199,7 @@ static ddpm_status save_last_good(struct ddpm_train_run *run, ddpm_status failur
     return ddpm_raise(failure, "%s", text);
 }
 
-/* What is due after a step, beside validation. */
+/* What is due after a step, except validation. */
 static ddpm_status save_and_sample(struct ddpm_train_run *run, int64_t step, bool saves)
 {
     if (!ddpm_processes_lead() || ddpm_trainer_holds(run->trainer))
@@ -246,7 +245,7 @@ static ddpm_status train(struct ddpm_train_run *run)
     ddpm_catch_signals();
     ddpm_processes_tell_apart();
     ddpm_progress_start(&run->progress, step, run->steps);
-    /* A run that was stopped between a checkpoint and its grid. */
+    /* A run that was stopped between writing a checkpoint and its grid. */
     ddpm_status status =
         meet(run, due(run->sample_every, step) && ddpm_processes_lead() ? sample(run) : DDPM_OK);
     while (status == DDPM_OK && step < run->steps && !is_stopped(run) && !run->over) {
@@ -260,7 +259,7 @@ static ddpm_status train(struct ddpm_train_run *run)
     return finish(run, step);
 }
 
-/* How the run ended, for whoever leads to say. */
+/* How the run ended, for the leader to print. */
 static void say_end(const struct ddpm_train_run *run, ddpm_status status)
 {
     if ((status == DDPM_OK || status == DDPM_STOPPED) && ddpm_processes_lead())
@@ -298,13 +297,13 @@ static ddpm_status run_verb(const struct ddpm_arguments *arguments)
 }
 
 static const struct ddpm_verb_option options[] = {
-    {"out", 'o', true, "RUN", "folder of the run: a new one, or with --resume one that is there"},
-    {"config", 'c', false, "FILE.json", "options from a file; those of the command line win"},
+    {"out", 'o', true, "RUN", "folder of the new run, or of an existing run with --resume"},
+    {"config", 'c', false, "FILE.json", "read options from this file; the command line wins"},
     {"resume", 'r', false, NULL,
-     "go on from the newest checkpoint of the run; its folder may follow without --out"},
-    {"requeue-exit", 0, false, NULL, "exit with 0 after a signal that asks to stop, once saved"},
+     "continue from the newest checkpoint of the run; --out may be left out: --resume RUN"},
+    {"requeue-exit", 0, false, NULL, "after a signal to stop, save and exit with 0"},
     {"time", 0, false, "TIME",
-     "as many steps as fit, such as 10m or 1h30m, instead of a number of steps"},
+     "train as many steps as fit into this time, such as 10m or 1h30m, instead of --steps"},
 };
 
 static const char *const common[] = {
@@ -319,11 +318,11 @@ const struct ddpm_verb ddpm_verb_train = {
     .argument_flag = "resume",
     .summary = "Train a model on a folder of pictures.",
     .notes =
-        "Ctrl-C, and the signals TERM, HUP, USR1, USR2 and XCPU (the soft limit of processor\n"
-        "time), finish the step, save and exit with 128 + signal. A second Ctrl-C or TERM quits\n"
-        "at once, without saving. Signals that are ignored at the start stay so (nohup, &).\n"
-        "A resumed run and a configuration know their data; --data is needed otherwise.\n"
-        "--seed auto draws a seed and says it.\n",
+        "On Ctrl-C or the signals TERM, HUP, USR1, USR2 and XCPU (soft limit on processor time),\n"
+        "ddpm finishes the step, saves and exits with 128 + signal. A second Ctrl-C or TERM quits\n"
+        "at once, without saving. Signals that are ignored at the start stay ignored (nohup, &).\n"
+        "--data is required, except with --resume or when --config names the data.\n"
+        "--seed auto draws a seed and prints it.\n",
     .examples =
         "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
         "  ddpm train --data pictures --out runs/hour --recipe best --image-size 64 --time 1h\n"

@@ -1,4 +1,4 @@
-/* Completion scripts for shells, on stdout: verbs, options, and what may stand behind them. */
+/* Completion scripts for shells, on stdout: verbs, options and their possible values. */
 #ifndef DDPM_PROGRAM_COMPLETION_H
 #define DDPM_PROGRAM_COMPLETION_H
 

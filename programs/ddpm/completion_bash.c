@@ -1,4 +1,4 @@
-/* Completion for bash, with nothing but its builtins. */
+/* Completion for bash, with builtins only. */
 #include <stdio.h>
 
 #include "completion.h"
@@ -28,7 +28,7 @@ static const char tail[] =
     "}\n"
     "complete -F _ddpm ddpm\n";
 
-/* What may stand there. */
+/* The possible values of one option. */
 static void print_values(const char *placeholder, const char *const *choices)
 {
     static const char *const paths[] = {[DDPM_VALUE_NO_PATH] = "no",
@@ -42,7 +42,7 @@ static void print_values(const char *placeholder, const char *const *choices)
     printf("' paths=%s ;;\n", paths[values.paths]);
 }
 
-/* A verb's options with values, then what stands alone: an option or an argument. */
+/* A verb's options with their values, then what can stand alone: options and arguments. */
 static void print_verb(const struct ddpm_verb *verb)
 {
     struct ddpm_shown_option option;

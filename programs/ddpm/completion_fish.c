@@ -4,14 +4,14 @@
 #include "completion.h"
 #include "shown_options.h"
 
-/* Text inside '…'. */
+/* Escapes text for single quotes. */
 static void print_quoted(const char *text)
 {
     for (; *text; ++text)
         printf(*text == '\'' || *text == '\\' ? "\\%c" : "%c", *text);
 }
 
-/* What may stand there: "-x -a 'a b'", folders or files. */
+/* The possible values: "-x -a 'a b'", folders or files. */
 static void print_values(const char *placeholder, const char *const *choices)
 {
     struct ddpm_values values;
@@ -39,7 +39,7 @@ static void print_option(const struct ddpm_verb *verb, const struct ddpm_shown_o
     printf("'\n");
 }
 
-/* What stands alone; files are completed where nothing is said. */
+/* What can stand alone. Files complete by default. */
 static void print_argument(const struct ddpm_verb *verb)
 {
     struct ddpm_values values;

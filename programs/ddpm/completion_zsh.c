@@ -1,11 +1,11 @@
-/* Completion for zsh, by its own _arguments. */
+/* Completion for zsh, with its _arguments. */
 #include <stdio.h>
 #include <string.h>
 
 #include "completion.h"
 #include "shown_options.h"
 
-/* Text inside '…' and inside the brackets or colons of _arguments. */
+/* Escapes text for single quotes and for the brackets or colons of _arguments. */
 static void print_quoted(const char *text)
 {
     for (; *text; ++text) {

@@ -1,11 +1,11 @@
-/* What the curves of validation say. */
+/* What the validation curves show. */
 #include "curves.h"
 
-/* The gap between the curves has to grow by this part of the best validation loss. */
+/* The gap between the curves must grow by at least this fraction of the best validation loss. */
 static const double least_growth = 0.01;
 
-/* Since the best step no validation was as good, the loss on training pictures fell all the same,
- * and the gap between the two has grown by more than a trifle. */
+/* No validation since the best one was as good, the loss on training pictures still fell, and the
+ * gap between the two has grown noticeably. */
 static bool have_parted(const struct ddpm_curves *curves)
 {
     const struct ddpm_measurement *best = &curves->best, *last = &curves->last;

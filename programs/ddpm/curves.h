@@ -1,29 +1,29 @@
-/* What the curves of validation say: which step is the best so far, and whether the run has begun
- * to learn its pictures by heart. A pure function of the measurements in their order. */
+/* What the validation curves show: the best step so far, and whether the model has begun to
+ * overfit. Depends only on the measurements and their order. */
 #ifndef DDPM_PROGRAM_CURVES_H
 #define DDPM_PROGRAM_CURVES_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One measurement: the loss on pictures set aside, and on pictures trained on. */
+/* One measurement: the loss on held-out pictures and on training pictures. */
 struct ddpm_measurement {
     int64_t step;
     double validation, training;
 };
 
-/* Zero before the first. */
+/* Zero-initialise it before the first measurement. */
 struct ddpm_curves {
     int64_t count;
     struct ddpm_measurement best, last;
     int64_t since;  /* measurements after the best */
-    int64_t parted; /* the step from which on the curves part; 0: they have not */
+    int64_t parted; /* the step from which the curves diverge; 0: they have not */
 };
 
-/* Add one. True where the validation loss is lower than ever before. */
+/* Add a measurement. True if its validation loss is the lowest so far. */
 bool ddpm_curves_add(struct ddpm_curves *curves, const struct ddpm_measurement *measurement);
 
-/* So many measurements without a new best, and the curves may part. */
+/* The curves can only diverge after this many measurements without a new best. */
 enum { DDPM_CURVES_PART_AFTER = 5 };
 
 #endif

@@ -27,7 +27,7 @@ static bool takes(const struct ddpm_sampler_kind *kind, size_t option)
                                     : kind->takes_churn;
 }
 
-/* They are refused with the other samplers, whatever their value. */
+/* Other samplers reject them, whatever the value. */
 static ddpm_status check_particular(const struct ddpm_arguments *arguments,
                                     const struct ddpm_sampler_kind *kind)
 {
@@ -51,8 +51,8 @@ ddpm_status ddpm_drawing_check(const struct ddpm_arguments *arguments,
     struct ddpm_turns turns = {0};
     if (ddpm_arguments_has_setting(arguments, "sampling-steps") && config->sampling.steps == 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --sampling-steps: got 0, want 1 or more; without it, as many as "
-                          "suit the sampler");
+                          "option --sampling-steps: got 0, want 1 or more; leave it out for the "
+                          "sampler's default");
     DDPM_TRY(check_particular(arguments, chain.kind));
     ddpm_status status =
         ddpm_chain_turns(&chain, &config->diffusion, config->diffusion.clip, &turns);
@@ -61,7 +61,7 @@ ddpm_status ddpm_drawing_check(const struct ddpm_arguments *arguments,
     return status;
 }
 
-/* The library resolves `auto`: it also depends on what the chain begins from. */
+/* The library resolves `auto`, because it also depends on what the chain starts from. */
 struct ddpm_sampler_options ddpm_drawing_options(const struct ddpm_config *config)
 {
     const struct ddpm_sampling_config *sampling = &config->sampling;
@@ -108,7 +108,7 @@ static ddpm_status check_shape(const struct ddpm_npy *npy, const char *path,
     return DDPM_OK;
 }
 
-/* The values of a checked file; a mapped one may not be aligned, and may change. */
+/* Copy the values of a checked file. A mapped one may be unaligned, and may change meanwhile. */
 static ddpm_status copy_values(const struct ddpm_npy *npy, const char *path, float **out)
 {
     DDPM_TRY(ddpm_new_array((void **)out, (size_t)npy->count, sizeof **out, "the first x"));

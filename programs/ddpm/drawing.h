@@ -1,4 +1,4 @@
-/* How pictures are drawn, as the command line and a configuration say it: for sample and for the
+/* The drawing options of the command line and the configuration: for sample, and for the sample
  * grids of train. */
 #ifndef DDPM_PROGRAM_DRAWING_H
 #define DDPM_PROGRAM_DRAWING_H
@@ -8,20 +8,21 @@
 #include "diffusion/chain.h"
 #include "options.h"
 
-/* Is what was given of drawing fit for `config`, which has it already? *evaluations is how often
- * its chain runs the network. Before any work, since nothing here needs a network. */
+/* Do the drawing options that were given fit `config`, into which they are already merged?
+ * *evaluations is how often the chain runs the network. Needs no network, so it runs before any
+ * work. */
 ddpm_status ddpm_drawing_check(const struct ddpm_arguments *arguments,
                                const struct ddpm_config *config, int64_t *evaluations);
 
-/* What `config` draws with. */
+/* The sampler that `config` draws with. */
 struct ddpm_chain ddpm_drawing_chain(const struct ddpm_config *config);
 
-/* Sampler options of the same chain, size and clipping. */
+/* Sampler options with the chain, size and clipping of `config`. */
 struct ddpm_sampler_options ddpm_drawing_options(const struct ddpm_config *config);
 
-/* Read x at the first level from a .npy file: float32 [count, channels, height, width], all finite,
- * with height, width and channels those of `config`. *count is that of the file; where `wanted` is
- * not 0 it must be that. *out is to be freed. */
+/* Read x at the first level from a .npy file: float32 [count, channels, height, width], all
+ * finite, with the channels, height and width of `config`. *count is that of the file, which must
+ * be `wanted` unless that is 0. Free *out with free(). */
 ddpm_status ddpm_drawing_read_init(const char *path, const struct ddpm_config *config,
                                    int64_t wanted, float **out, int64_t *count);
 

@@ -1,4 +1,4 @@
-/* Drawing what is compared. */
+/* Drawing the pictures to compare. */
 #include "evaluate_draw.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@ struct round {
     struct ddpm_evaluate_drawing *drawing;
     struct ddpm_side *side;
     struct ddpm_shared_set shared;
-    struct ddpm_progress progress; /* in evaluations of the network for a picture */
+    struct ddpm_progress progress; /* evaluations of the network per picture */
     int64_t count;                 /* pictures being drawn, by all processes */
     size_t bytes;                  /* of a picture */
 };
@@ -34,7 +34,7 @@ static int after_step(void *user, const struct ddpm_sample_progress *progress)
     return ddpm_caught_signal() != 0;
 }
 
-/* The model's configuration, and what the command line has over it. */
+/* The model's configuration, changed by the command line. */
 static ddpm_status settle(struct ddpm_evaluate_drawing *drawing, const struct ddpm_network *network)
 {
     int64_t evaluations;
@@ -68,7 +68,7 @@ static ddpm_status look(void *user, struct ddpm_network *network)
     return ddpm_check_room(network, &plan, pictures);
 }
 
-/* The seed of the command line, whatever that of the training was. */
+/* The seed of the command line, not the one of training. */
 static ddpm_status find_seed(struct ddpm_evaluate_drawing *drawing)
 {
     struct ddpm_config *probe;
@@ -94,7 +94,7 @@ ddpm_status ddpm_evaluate_open(struct ddpm_evaluate_drawing *drawing, const char
     return DDPM_OK;
 }
 
-/* This process's pictures of a round, and their features. */
+/* Draw this process's pictures of a round, and compute their features. */
 static ddpm_status draw_turn(struct round *round, int64_t offset, int64_t count)
 {
     uint8_t *pictures = ddpm_shared_set_beside(&round->shared);

@@ -11,21 +11,21 @@
 #include "evaluate_side.h"
 #include "progress.h"
 
-/* Pictures that are measured unless -n says otherwise, and that are read at once or so. */
+/* How many pictures to measure without -n, and roughly how many to read at once. */
 enum { DEFAULT_COUNT = 5000, PIECE = 64 };
 
 struct measuring {
     const struct ddpm_arguments *arguments;
     struct ddpm_likelihood_options options;
     struct ddpm_opened_model model;
-    struct ddpm_config *config; /* the model's, with what the command line has over it */
+    struct ddpm_config *config; /* the model's configuration, changed by the command line */
     struct ddpm_likelihood *likelihood;
     struct ddpm_side real;
     struct ddpm_source_reader *reader;
-    int64_t piece;                 /* pictures that are read at once: whole batches */
+    int64_t piece;                 /* pictures to read at once: whole batches */
     uint8_t *pictures;             /* [piece] */
-    struct ddpm_progress progress; /* in evaluations of the network */
-    int64_t before;                /* evaluations of the pieces that are done */
+    struct ddpm_progress progress; /* evaluations of the network */
+    int64_t before;                /* evaluations in finished pieces */
 };
 
 ddpm_status ddpm_evaluate_check_likelihood(const struct ddpm_arguments *arguments)
@@ -90,7 +90,7 @@ static ddpm_status read_options(struct measuring *m)
     DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &o->batch));
     DDPM_TRY(ddpm_config_create(&probe));
     ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
-    o->seed = probe->training.seed; /* of the command line, whatever that of the training was */
+    o->seed = probe->training.seed; /* from the command line, not the one of training */
     m->real.shape.threads =
         probe->run.threads > 0 ? (int)probe->run.threads : ddpm_processor_count();
     ddpm_config_destroy(&probe);
@@ -117,7 +117,7 @@ static ddpm_status look_at_paths(struct measuring *m)
     return DDPM_OK;
 }
 
-/* The model's configuration with the command line's over it, and what is measured with it. */
+/* The model's configuration, changed by the command line, and what to measure with it. */
 static ddpm_status settle(struct measuring *m, const struct ddpm_network *network)
 {
     struct ddpm_likelihood_options *o = &m->options;
@@ -186,7 +186,7 @@ static ddpm_status plan(struct measuring *m)
     return ddpm_new_array((void **)&m->pictures, (size_t)m->piece, picture_bytes(m), "pictures");
 }
 
-/* Read a piece from place `begin` of the list on, and measure the good pictures of it. */
+/* Read the piece that starts at place `begin` of the list, and measure its good pictures. */
 static ddpm_status measure_piece(struct measuring *m, int64_t begin)
 {
     const int64_t left = m->options.pictures - begin;

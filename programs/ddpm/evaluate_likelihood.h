@@ -1,5 +1,5 @@
-/* How likely a model holds real pictures to be: what `ddpm evaluate --likelihood` does instead of a
- * comparison. */
+/* The likelihood of real pictures under a model: `ddpm evaluate --likelihood` measures it instead
+ * of a comparison. */
 #ifndef DDPM_PROGRAM_EVALUATE_LIKELIHOOD_H
 #define DDPM_PROGRAM_EVALUATE_LIKELIHOOD_H
 
@@ -7,17 +7,17 @@
 
 #include "options.h"
 
-/* DDPM_ERROR_ARGUMENT for an option of the likelihood without --likelihood, or with it one that
- * only comparisons have. */
+/* DDPM_ERROR_ARGUMENT for a likelihood option without --likelihood, or with it for an option of
+ * comparisons. */
 ddpm_status ddpm_evaluate_check_likelihood(const struct ddpm_arguments *arguments);
 
-/* Measure the pictures of --against, `most` at most, and print what has come out. */
+/* Measure at most `most` of the pictures of --against, and print the result. */
 ddpm_status ddpm_evaluate_likelihood(const struct ddpm_arguments *arguments, int64_t most);
 
-/* What has been measured, on stdout; `path` is that of the pictures, with that size. */
+/* Print the result on stdout; `path` is that of the pictures, which have this size. */
 struct ddpm_likelihood_report {
     const struct ddpm_likelihood_result *result;
-    const struct ddpm_likelihood_options *options; /* in force */
+    const struct ddpm_likelihood_options *options; /* the options used */
     const struct ddpm_config *config;              /* the model's */
     const char *path;
 };

@@ -1,4 +1,4 @@
-/* Reading the pictures of one side of a comparison, among processes each its turns. */
+/* Reading the pictures of one set in a comparison; several processes take turns. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "progress.h"
 #include "shared_set.h"
 
-/* Pictures read between two looks at the progress line and at signals; with a network, for each
+/* Pictures to read before updating the progress line and checking for signals; with a network, per
  * thread. */
 enum { PIECE = 256, NETWORK_PIECE = 4 };
 
@@ -18,9 +18,9 @@ struct reading {
     struct ddpm_side *side;
     struct ddpm_shared_set shared;
     struct ddpm_source_reader **readers; /* one for each thread */
-    uint8_t *pictures;                   /* [PIECE], then only the good ones */
-    size_t bytes;                        /* of one */
-    int64_t begin;                       /* place in the list of this process's piece */
+    uint8_t *pictures;                   /* [PIECE], then packed to the good ones */
+    size_t bytes;                        /* of one picture */
+    int64_t begin;                       /* position of this process's piece in the list */
     bool good[PIECE];
     ddpm_status status[PIECE];
     char *message[PIECE];
@@ -38,7 +38,7 @@ static void read_range(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-/* The first failure, on this thread. */
+/* The first failure, repeated on this thread. */
 static ddpm_status gather(struct reading *reading, int64_t count)
 {
     ddpm_status status = DDPM_OK;
@@ -52,7 +52,7 @@ static ddpm_status gather(struct reading *reading, int64_t count)
     return status;
 }
 
-/* Into this process's set, and their places in the source beside them. */
+/* Add them to this process's set, with their indices in the source. */
 static ddpm_status add_good(struct reading *reading, int64_t count)
 {
     int64_t *items = ddpm_shared_set_beside(&reading->shared), good = 0;
@@ -79,7 +79,7 @@ static ddpm_status read_piece(struct reading *reading, int64_t count)
     return add_good(reading, count);
 }
 
-/* The places of good pictures go to the front of the list. */
+/* Move the indices of good pictures to the front of the list. */
 static void keep_items(void *user, int64_t place, int64_t count, const void *items)
 {
     struct reading *reading = user;

@@ -1,4 +1,4 @@
-/* The numbers in words. */
+/* The results in words. */
 #include "evaluate_report.h"
 
 #include <inttypes.h>
@@ -15,10 +15,10 @@
 #include "progress.h"
 #include "streams.h"
 
-/* Pairs on a sheet and in JSON, pairs that are printed. */
+/* How many pairs a sheet and JSON show, and how many are printed. */
 enum { PAIRS = 16, PRINTED = 3 };
 
-/* Share of real pictures that are as near to another one as the threshold. */
+/* The threshold is the distance within which this share of real pictures has another real one. */
 #define EXPECTED 0.05
 
 struct row {
@@ -47,11 +47,11 @@ void ddpm_evaluate_warn(const struct ddpm_evaluate_report *report)
     const int64_t wanted = 4 * e->width;
     const int64_t fewer = e->real > 0 && e->real < e->generated ? e->real : e->generated;
     if (!e->frechet.missing && fewer < wanted)
-        ddpm_log(DDPM_LOG_WARNING,
-                 "%" PRId64 " pictures are few for features of width %" PRId64
-                 ": the Fréchet distance is too large below %" PRId64
-                 ", so compare it with those of as many pictures only",
-                 fewer, e->width, wanted);
+        ddpm_log(
+            DDPM_LOG_WARNING,
+            "%" PRId64 " pictures are too few for features of width %" PRId64 ": below %" PRId64
+            " the Fréchet distance is too large; compare it only with one from as many pictures",
+            fewer, e->width, wanted);
 }
 
 static void print_rows(const struct ddpm_evaluation *e)
@@ -71,14 +71,14 @@ static void print_rows(const struct ddpm_evaluation *e)
     }
 }
 
-/* More than chance would have in 1 of 700 comparisons. */
+/* More than chance would give in 1 of 700 comparisons. */
 static bool too_many(int64_t near, int64_t count)
 {
     const double n = (double)count;
     return (double)near / n > EXPECTED + 3 * sqrt(EXPECTED * (1 - EXPECTED) / n);
 }
 
-/* "no sign of copies", or what else the neighbours say. */
+/* "no sign of copies", or what else the distances show. */
 static const char *verdict(const struct ddpm_neighbours *neighbours, bool held_out)
 {
     if (neighbours->missing)
@@ -130,7 +130,7 @@ static int compare_order(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
-/* The generated pictures whose real neighbours by pixels are nearest; returns how many. */
+/* The generated pictures nearest to a real one by pixels; returns how many. */
 static ddpm_status find_pairs(const struct ddpm_evaluation *e, int64_t pairs[PAIRS], int *count)
 {
     const struct ddpm_neighbours *n = &e->pixels;
@@ -217,7 +217,7 @@ static ddpm_status put_neighbours(json_t *object, const char *key, const struct 
     return ddpm_json_put(object, key, value);
 }
 
-/* A name that is no UTF-8 is left out: its place says which picture it is. */
+/* Leave out a name that is not UTF-8: its index identifies the picture. */
 static ddpm_status put_name(json_t *object, const char *key, const char *name)
 {
     return ddpm_json_is_text(name) ? ddpm_json_put_text(object, key, name) : DDPM_OK;
@@ -290,7 +290,7 @@ ddpm_status ddpm_evaluate_print_json(const struct ddpm_evaluate_report *report)
     return status;
 }
 
-/* A picture into the left or right half of a cell. */
+/* Copy a picture into the left or right half of a cell. */
 static void place(uint8_t *cell, const uint8_t *picture, const struct ddpm_side_shape *shape,
                   bool right)
 {
@@ -324,7 +324,7 @@ ddpm_status ddpm_evaluate_write_sheet(const struct ddpm_evaluate_report *report,
     uint8_t *room = NULL;
     DDPM_TRY(find_pairs(report->found, pairs, &count));
     if (count == 0)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --sheet: got no pictures of both sides");
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --sheet: want pictures on both sides");
     const struct ddpm_grid_shape grid = {count, shape->height, 2 * shape->width, shape->channels,
                                          1};
     DDPM_TRY(ddpm_new_array((void **)&room, (size_t)(2 * count + 1), bytes, "pairs of pictures"));

@@ -1,4 +1,4 @@
-/* Reading one side of a comparison. */
+/* Reading one of the sets that are compared. */
 #include "evaluate_side.h"
 
 #include <inttypes.h>
@@ -22,7 +22,7 @@ bool ddpm_side_ends_with(const char *path, const char *end)
     return length >= bytes && strcmp(path + length - bytes, end) == 0;
 }
 
-/* Has the folder a file of that name? */
+/* Does the folder contain a file of that name? */
 static bool has_file(const char *folder, const char *name)
 {
     char path[PATH_MAX];
@@ -53,7 +53,7 @@ ddpm_status ddpm_side_look(struct ddpm_side *side)
 {
     const char *path = side->path;
     if (!ddpm_path_exists(path))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such folder, run or file", path);
+        return ddpm_raise(DDPM_ERROR_IO, "%s: no such folder, run or file", path);
     side->kind = DDPM_SIDE_PICTURES;
     if (ddpm_side_ends_with(path, ".npz"))
         side->kind = DDPM_SIDE_STATISTICS;
@@ -68,7 +68,7 @@ ddpm_status ddpm_side_look(struct ddpm_side *side)
     return DDPM_OK;
 }
 
-/* The first picture of a folder that decodes. */
+/* The first picture in a folder that can be decoded. */
 static ddpm_status shape_of_folder(const char *path, struct ddpm_side_shape *shape)
 {
     struct ddpm_folder folder;
@@ -83,7 +83,7 @@ static ddpm_status shape_of_folder(const char *path, struct ddpm_side_shape *sha
         free(file);
     }
     if (folder.count == 0)
-        status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures in it", path);
+        status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures in this folder", path);
     if (status == DDPM_OK) {
         shape->height = picture.height;
         shape->width = picture.width;
@@ -116,14 +116,14 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
                       side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
 }
 
-/* Is picture `i` the grid in a folder written by `ddpm sample`? */
+/* Is picture `i` the grid that `ddpm sample` wrote into its folder? */
 static bool is_grid(const struct ddpm_side *side, bool own, int64_t i)
 {
     char room[32];
     return own && strcmp(ddpm_source_name(side->source, i, room, sizeof room), "grid.png") == 0;
 }
 
-/* Is the side a folder of several pictures written by `ddpm sample`? */
+/* Is this a folder of several pictures written by `ddpm sample`? */
 static ddpm_status look_for_own(const struct ddpm_side *side, bool *own)
 {
     *own = false;
@@ -200,7 +200,7 @@ ddpm_status ddpm_side_read(struct ddpm_side *side, const char *features)
     return DDPM_OK;
 }
 
-/* Rows of a mapped array, which may not be aligned, as floats. */
+/* Rows of a mapped array, which may be unaligned, as floats. */
 static ddpm_status copy_rows(const struct ddpm_npy *npy, int64_t rows, float **out)
 {
     const int64_t count = rows * npy->shape[1];

@@ -1,4 +1,4 @@
-/* Pictures and masks that drawing begins from. */
+/* Pictures and masks that drawing starts from. */
 #include "from_pictures.h"
 
 #include <inttypes.h>
@@ -11,13 +11,13 @@
 #include "picture_file.h"
 #include "progress.h"
 
-/* A mask's pixel from here on is drawn. */
+/* Mask pixels from this value on are drawn. */
 enum { WHITE = 128, MOST_TIMES = 1000000 };
 
-/* The half of the steps: what is drawn still shows what it came from. */
+/* Half of the steps: the result still resembles the picture it came from. */
 #define USUAL_STRENGTH 0.5
 
-/* Options that mean nothing without another. */
+/* Options that mean nothing without another option. */
 static ddpm_status check_company(const struct ddpm_arguments *arguments)
 {
     static const char *const needed[][2] = {{"strength", "from"}, {"mask", "from"},
@@ -39,7 +39,7 @@ static ddpm_status check_company(const struct ddpm_arguments *arguments)
     return DDPM_OK;
 }
 
-/* The grid in a folder of ddpm sample is not one of its pictures. */
+/* The grid in a folder written by ddpm sample is not one of its pictures. */
 static ddpm_status leave_out_grid(struct ddpm_folder *folder)
 {
     bool own;
@@ -59,7 +59,7 @@ static ddpm_status find_files(struct ddpm_from *from)
 {
     from->files = 1;
     if (!ddpm_path_exists(from->path))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such picture or folder", from->path);
+        return ddpm_raise(DDPM_ERROR_IO, "%s: no such picture or folder", from->path);
     if (!ddpm_path_is_directory(from->path))
         return DDPM_OK;
     DDPM_TRY(ddpm_folder_scan(&from->folder, from->path));
@@ -117,7 +117,7 @@ void ddpm_from_plan(const struct ddpm_from *from, const struct ddpm_arguments *a
     for (size_t i = 0; i < sizeof noisy / sizeof *noisy; ++i)
         if (!from->invert || ddpm_arguments_has_setting(arguments, noisy[i]))
             return;
-    /* Nobody asked for noise on the command line, so the inversion drops it. */
+    /* Inversion must add no noise; the command line did not ask for any. */
     options->sampler = NULL;
     options->eta = options->churn = options->churn_min = options->churn_max = 0;
     options->order = 0;
@@ -154,10 +154,10 @@ static ddpm_status read_pictures(struct ddpm_from *from, int64_t first)
         ddpm_progress_remark("%s: %dx%d pixels (height x width), resized and cropped to %dx%d",
                              other.path, other.height, other.width, from->height, from->width);
     else if (others)
-        ddpm_progress_remark("%" PRId64 " of %" PRId64
-                             " pictures are not of %dx%d pixels, as %s is "
-                             "not: resized and cropped",
-                             others, from->held, from->height, from->width, other.path);
+        ddpm_progress_remark(
+            "%" PRId64 " of %" PRId64
+            " pictures are not of %dx%d pixels (%s, for example): resized and cropped",
+            others, from->held, from->height, from->width, other.path);
     return DDPM_OK;
 }
 
@@ -193,8 +193,7 @@ ddpm_status ddpm_from_read(struct ddpm_from *from, const struct ddpm_picture_sha
     if (channels != 1 && channels != 3 && channels != 4)
         return ddpm_raise(
             DDPM_ERROR_UNSUPPORTED,
-            "option --from: got a model of %d channels, want 1, 3 or 4: picture files "
-            "have no others",
+            "option --from: got a model of %d channels, want 1, 3 or 4, as picture files have",
             channels);
     from->height = shape->height;
     from->width = shape->width;

@@ -14,7 +14,7 @@ int ddpm_grid_columns(int64_t count)
     return columns;
 }
 
-/* Sides of the grid, plain and enlarged. */
+/* Size of the grid, before and after enlarging. */
 struct sides {
     int height, width, large_height, large_width;
 };
@@ -33,7 +33,7 @@ ddpm_status ddpm_grid_check(const struct ddpm_grid_shape *shape)
     return measure(shape, &sides);
 }
 
-/* Enlarge *grid, which is freed for the new one. */
+/* Enlarge *grid; the old grid is freed. */
 static ddpm_status enlarge(uint8_t **grid, const struct sides *sides,
                            const struct ddpm_grid_shape *shape)
 {

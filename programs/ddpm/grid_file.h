@@ -6,15 +6,15 @@
 
 #include "metadata.h"
 
-/* `count` pictures of that size side by side, enlarged `scale` times. */
+/* `count` pictures of that size in a grid, enlarged `scale` times. */
 struct ddpm_grid_shape {
     int count, height, width, channels, scale;
 };
 
-/* Columns of a grid of `count` pictures: a square as nearly as it goes. */
+/* Columns of a grid of `count` pictures, as near to a square as possible. */
 int ddpm_grid_columns(int64_t count);
 
-/* DDPM_ERROR_ARGUMENT when such a grid would be too large. */
+/* DDPM_ERROR_ARGUMENT if the grid would be too large. */
 ddpm_status ddpm_grid_check(const struct ddpm_grid_shape *shape);
 
 /* Write pictures [count, height, width, channels] as a grid. */

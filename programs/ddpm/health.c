@@ -1,4 +1,4 @@
-/* What numbers a file holds, and whether they are sound. */
+/* What values a file contains, and whether they are sound. */
 #include "health.h"
 
 #include <inttypes.h>
@@ -104,7 +104,7 @@ const char *ddpm_kinds_text(char buffer[DDPM_KINDS_TEXT_BYTES],
     return buffer;
 }
 
-/* Of pictures uint8 [N, H, W, C]. */
+/* Counts of empty pictures among uint8 [N, H, W, C]. */
 static void print_kinds(const struct ddpm_npy *npy)
 {
     const int64_t height = npy->shape[1], width = npy->shape[2], channels = npy->shape[3];

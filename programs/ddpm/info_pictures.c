@@ -12,7 +12,7 @@
 #include "program.h"
 #include "streams.h"
 
-/* Pictures of a folder that are decoded, spread evenly over it: enough to see what it is, in a
+/* How many pictures of a folder to decode, spread evenly over it: enough to see what it is, in a
  * second or two. */
 enum { MOST_LOOKED_AT = 200, MOST_FORMATS = 8 };
 
@@ -58,7 +58,7 @@ ddpm_status ddpm_info_picture(const char *path)
     return status;
 }
 
-/* What the pictures that were looked at have in common. */
+/* Summary of the pictures that were looked at. */
 struct survey {
     int64_t looked_at, bad;
     int least_height, least_width, most_height, most_width;

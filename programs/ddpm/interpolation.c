@@ -1,4 +1,4 @@
-/* Interpolation between noises. */
+/* Interpolation between two noises. */
 #include "interpolation.h"
 
 #include <errno.h>
@@ -55,12 +55,12 @@ ddpm_status ddpm_interpolation_check(const struct ddpm_interpolation *interpolat
         return DDPM_OK;
     return ddpm_raise(
         DDPM_ERROR_ARGUMENT,
-        "option --interpolate: got sampler %s, which draws noise for every frame; want "
+        "option --interpolate: got sampler %s, which adds new noise in every frame; want "
         "--sampler ddim, heun, dpmpp or unipc, with eta and churn 0",
         chain.kind->name);
 }
 
-/* One end's x, from a sampler made for it alone. */
+/* The x of one end, from a sampler created just for it. */
 struct end {
     const char *text;
     struct ddpm_network *network;
@@ -87,9 +87,8 @@ static ddpm_status read_end(const struct end *end, float *x)
     memcpy(x, given, end->values * sizeof *x);
     free(given);
     if (count != 1)
-        return ddpm_raise(DDPM_ERROR_MISMATCH,
-                          "%s: got %lld pictures, want one to interpolate from", end->text,
-                          (long long)count);
+        return ddpm_raise(DDPM_ERROR_MISMATCH, "%s: got %lld pictures, want one for each end",
+                          end->text, (long long)count);
     return DDPM_OK;
 }
 
@@ -122,8 +121,7 @@ static ddpm_status invert_file(const struct end *end, float *x)
     uint8_t *picture;
     if (channels != 1 && channels != 3 && channels != 4)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
-                          "%s: got a model of %d channels, want 1, 3 or 4: picture files have no "
-                          "others",
+                          "%s: got a model of %d channels, want 1, 3 or 4, as picture files have",
                           end->text, channels);
     DDPM_TRY(ddpm_new_array((void **)&picture, end->values, 1, "a picture"));
     ddpm_status status = ddpm_picture_file_read(&file, channels, (int)diffusion->image_height,

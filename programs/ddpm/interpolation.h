@@ -1,4 +1,4 @@
-/* Pictures between two noises: the first x of each frame of ddpm sample --interpolate. */
+/* Pictures between two noises: the first x of every frame of ddpm sample --interpolate. */
 #ifndef DDPM_PROGRAM_INTERPOLATION_H
 #define DDPM_PROGRAM_INTERPOLATION_H
 
@@ -8,7 +8,7 @@
 
 struct ddpm_interpolation {
     const char *text; /* "A,B"; NULL: not given */
-    char *ends[2];    /* A and B: a seed, a .npy file or a picture */
+    char *ends[2];    /* A and B: each a seed, a .npy file or a picture */
     int64_t frames;
 };
 
@@ -17,13 +17,13 @@ ddpm_status ddpm_interpolation_read_options(struct ddpm_interpolation *interpola
                                             const struct ddpm_arguments *arguments);
 void ddpm_interpolation_clear(struct ddpm_interpolation *interpolation);
 
-/* DDPM_ERROR_ARGUMENT when `config` draws with noise, which each frame would have of its own. */
+/* DDPM_ERROR_ARGUMENT if `config` draws with noise, because every frame would get its own. */
 ddpm_status ddpm_interpolation_check(const struct ddpm_interpolation *interpolation,
                                      const struct ddpm_config *config);
 
-/* x at the first level of every frame, fp32 [frames, channels, height, width], to be freed: on the
- * great circle from A to B. A seed is the noise of its picture `first`; a picture is inverted with
- * the chain of `options`. */
+/* x at the first level of every frame, fp32 [frames, channels, height, width], on the great
+ * circle from A to B. Free it with free(). A seed means the noise of its picture `first`; a
+ * picture is inverted with the chain of `options`. */
 ddpm_status ddpm_interpolation_make(const struct ddpm_interpolation *interpolation,
                                     struct ddpm_network *network, const struct ddpm_config *config,
                                     const struct ddpm_sampler_options *options, int64_t first,

@@ -1,4 +1,4 @@
-/* A likelihood for people, and as JSON. */
+/* A likelihood, for people and as JSON. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,9 +40,9 @@ static void print_bands(const struct ddpm_likelihood_result *result)
         else
             snprintf(range, sizeof range, "%" PRId64 " to %" PRId64, band->first, band->last);
         printf("%-13s", range);
-        print_mean("", &band->mean, k == 0 ? "the picture itself, from the clearest level" : "");
+        print_mean("", &band->mean, k == 0 ? "the picture itself, given the cleanest level" : "");
     }
-    print_mean("prior        ", &result->prior, "what the noisiest level still tells");
+    print_mean("prior        ", &result->prior, "what the noisiest level still reveals");
 }
 
 void ddpm_likelihood_print(const struct ddpm_likelihood_report *report)
@@ -68,7 +68,7 @@ static ddpm_status put_mean(json_t *object, const char *key, const struct ddpm_l
     return ddpm_json_put(object, key, json_pack("{s:f, s:f}", "value", m->bits, "error", m->error));
 }
 
-/* `value` goes into the list whatever happens. */
+/* Adds `value` to the list, whatever it is. */
 static ddpm_status append(json_t *list, json_t *value)
 {
     return value && json_array_append_new(list, value) == 0 ? DDPM_OK

@@ -1,7 +1,7 @@
-/* ddpm: the program. `ddpm VERB …` looks the verb up in the table below, parses the command line
+/* ddpm: the program. `ddpm VERB …` looks up the verb in the table below, parses the command line
  * (options.c) and runs the verb (one cmd_VERB.c each).
  *
- * Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal after a signal that asks to stop. */
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal after a signal to stop. */
 #include <stdio.h>
 #include <string.h>
 
@@ -26,15 +26,15 @@ static void print_help(void)
            "Train denoising diffusion models on a folder of pictures and draw new ones.\n\n");
     for (size_t i = 0; i < ddpm_verb_count; ++i)
         printf("  %-12s%s\n", ddpm_verbs[i]->name, ddpm_verbs[i]->summary);
-    printf(
-        "\n"
-        "  ddpm VERB --help      the options of a verb that are needed most; ddpm help VERB too\n"
-        "  ddpm VERB --help-all  all of them; man ddpm-VERB too\n"
-        "  ddpm VERB --quiet     only warnings, errors and results; --verbose says more\n"
-        "  ddpm --version        the version\n\n"
-        "Example:\n"
-        "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
-        "  ddpm sample runs/first --out drawn -n 16\n");
+    printf("\n"
+           "  ddpm VERB --help      the most common options of a verb; same as ddpm help VERB\n"
+           "  ddpm VERB --help-all  all of its options; also in man ddpm-VERB\n"
+           "  ddpm VERB --quiet     only warnings, errors and results; --verbose prints more\n"
+           "  ddpm --version        the version\n"
+           "\n"
+           "Example:\n"
+           "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
+           "  ddpm sample runs/first --out drawn -n 16\n");
 }
 
 static bool is_option(const char *word)
@@ -45,7 +45,7 @@ static bool is_option(const char *word)
     return strcmp(word, "out") == 0 || strcmp(word, "config") == 0;
 }
 
-/* What other programs call a verb, or what it is instead. */
+/* Advice for names that other programs use for a verb. */
 static const char *other_verb(const char *word)
 {
     static const struct {
@@ -55,29 +55,29 @@ static const char *other_verb(const char *word)
         {"draw", "ddpm sample draws pictures"},
         {"infer", "ddpm sample draws pictures"},
         {"inference", "ddpm sample draws pictures"},
-        {"resume", "ddpm train --resume --out RUN goes on with a run"},
-        {"continue", "ddpm train --resume --out RUN goes on with a run"},
-        {"fit", "ddpm train trains"},
-        {"finetune", "ddpm train trains"},
-        {"prepare", "ddpm pack makes one file of a folder of pictures"},
-        {"preprocess", "ddpm pack makes one file of a folder of pictures"},
-        {"convert", "ddpm pack makes one file of a folder of pictures"},
-        {"show", "ddpm info says what a run or file is"},
-        {"inspect", "ddpm info says what a run or file is"},
-        {"list", "ddpm info says what a run or file is"},
+        {"resume", "ddpm train --resume --out RUN continues a run"},
+        {"continue", "ddpm train --resume --out RUN continues a run"},
+        {"fit", "ddpm train trains a model"},
+        {"finetune", "ddpm train trains a model"},
+        {"prepare", "ddpm pack makes one file from a folder of pictures"},
+        {"preprocess", "ddpm pack makes one file from a folder of pictures"},
+        {"convert", "ddpm pack makes one file from a folder of pictures"},
+        {"show", "ddpm info describes a run or file"},
+        {"inspect", "ddpm info describes a run or file"},
+        {"list", "ddpm info describes a run or file"},
         {"benchmark", "ddpm bench times every kernel"},
         {"profile", "ddpm bench times every kernel"},
         {"fid", "ddpm evaluate compares pictures with real ones"},
         {"eval", "ddpm evaluate compares pictures with real ones"},
         {"metrics", "ddpm evaluate compares pictures with real ones"},
         {"compare", "ddpm evaluate compares pictures with real ones"},
-        {"usage", "ddpm --help lists them"},
+        {"usage", "ddpm --help lists the verbs"},
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
         if (strcmp(others[i].name, word) == 0)
             return others[i].advice;
     return *word == 0 || is_option(word)
-               ? "the verb comes before all options, as in ddpm train --data …"
+               ? "the verb comes before its options, as in ddpm train --data …"
                : NULL;
 }
 
@@ -94,8 +94,8 @@ static const struct ddpm_verb *find_verb(const char *name)
     ddpm_nearest_offer(&nearest, "version");
     char text[DDPM_NEAREST_BYTES];
     const char *other = other_verb(word);
-    (void)ddpm_raise(DDPM_ERROR_ARGUMENT, "no verb is called \"%.80s\"%s%s", name,
-                     other ? ": " : "", other ? other : ddpm_nearest_text(&nearest, "", text));
+    (void)ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown verb \"%.80s\"%s%s", name, other ? ": " : "",
+                     other ? other : ddpm_nearest_text(&nearest, "", text));
     return NULL;
 }
 
@@ -111,7 +111,7 @@ static int run_verb(const struct ddpm_verb *verb, int count, char *const *words)
     if (verb->joins && !arguments.help)
         status = ddpm_processes_begin(&arguments, status);
     if (status == DDPM_OK && arguments.seed[0])
-        ddpm_log(DDPM_LOG_INFO, "the seed drawn is %s", arguments.seed);
+        ddpm_log(DDPM_LOG_INFO, "seed drawn at random: %s", arguments.seed);
     if (status == DDPM_OK && arguments.help)
         ddpm_verb_help(verb, arguments.help_all);
     else if (status == DDPM_OK)
@@ -128,7 +128,7 @@ static bool is_one_of(const char *word, const char *a, const char *b, const char
     return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
 }
 
-/* ddpm help [--man] [VERB]; --man makes the manual page, for the build. */
+/* ddpm help [--man] [VERB]; the build makes the manual pages with --man. */
 static int help(int count, char *const *words)
 {
     const bool man = count > 0 && strcmp(words[0], "--man") == 0;
@@ -149,7 +149,7 @@ static int help(int count, char *const *words)
     return ddpm_finish_output(DDPM_EXIT_DONE, true);
 }
 
-/* No locale is chosen for the process: numbers are read and written in C's form (core/text.h). */
+/* Never calls setlocale(): numbers are read and written as in the C locale (core/text.h). */
 int main(int argc, char **argv)
 {
     if (!ddpm_prepare_streams())

@@ -9,7 +9,7 @@
 #include "config/recipes.h"
 #include "shown_options.h"
 
-/* One character of UTF-8 as roff writes it; returns what follows. */
+/* Print one UTF-8 character in roff; returns what follows it. */
 static const char *put_character(const char *text)
 {
     const unsigned char *c = (const unsigned char *)text;
@@ -30,7 +30,7 @@ static const char *put_character(const char *text)
     return text + more + 1;
 }
 
-/* Text that is no request, whatever it begins with. */
+/* Text, escaped so that nothing in it is taken for a roff request. */
 static void put_text(const char *text, size_t bytes)
 {
     const char *end = text + bytes;
@@ -52,7 +52,7 @@ static void put_section(const char *name)
     printf("\n");
 }
 
-/* Lines: indented ones stand alone, others make paragraphs. */
+/* Indented lines are kept as they are; the others form paragraphs. */
 static void put_lines(const char *lines)
 {
     bool indented = false;
@@ -184,7 +184,7 @@ static void put_head(const char *verb, const char *summary)
 static void put_exit_status(void)
 {
     put_section("exit status");
-    put_lines("0 done, 1 failed, 2 wrong usage, 128 + signal after a signal that asks to stop.\n");
+    put_lines("0 done, 1 failed, 2 wrong usage, 128 + signal after a signal to stop.\n");
 }
 
 static void put_verb(const struct ddpm_verb *verb)
@@ -223,7 +223,7 @@ static void put_verb(const struct ddpm_verb *verb)
     printf(".SH SEE ALSO\n.BR ddpm (1)\n");
 }
 
-/* The variables of the environment, as docs/options.md lists them. */
+/* The environment variables, as in docs/options.md. */
 static const struct {
     const char *name, *meaning;
 } variables[] = {

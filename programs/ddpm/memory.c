@@ -1,4 +1,5 @@
-/* Does what a verb is about to do fit into memory? Asked before weights are read or made. */
+/* Does everything a verb will allocate fit into memory? Checked before weights are read or
+ * created. */
 #include "model/model.h"
 #include "options.h"
 
@@ -13,7 +14,7 @@ ddpm_status ddpm_check_room(struct ddpm_network *network, const struct ddpm_memo
     double work = (double)plan->activations + (double)plan->packed;
     if (on_host)
         work += (double)plan->host + (double)host;
-    /* A file is read into memory of its own first, which is gone when the work begins. */
+    /* A weights file is first read into a buffer, which is freed before the work begins. */
     const double need = weights + (on_host && weights > 0 && work < slab ? slab : work);
     if (!plan->available || need <= (double)plan->available)
         return DDPM_OK;

@@ -1,4 +1,4 @@
-/* What a drawn picture says of itself. */
+/* The metadata of a drawn picture. */
 #include "metadata.h"
 
 #include <inttypes.h>
@@ -8,7 +8,7 @@
 #include "config/config_json.h"
 #include "core/text.h"
 
-enum { PICTURE = 1, PICTURES = 2 }; /* places of these texts */
+enum { PICTURE = 1, PICTURES = 2 }; /* indices of these texts */
 
 static void add(struct ddpm_metadata *metadata, const char *key, const char *value)
 {
@@ -35,7 +35,7 @@ static void add_number(struct ddpm_metadata *metadata, const char *key, double v
         add_any_number(metadata, key, value);
 }
 
-/* Where the chain begins, unless from noise. */
+/* What the chain starts from, unless that is noise. */
 static void add_beginning(struct ddpm_metadata *metadata,
                           const struct ddpm_sampler_options *options)
 {
@@ -52,7 +52,7 @@ static void add_beginning(struct ddpm_metadata *metadata,
     add_integer(metadata, "ddpm:jump", options->jump);
 }
 
-/* The chain; of what only some samplers have, what is set. */
+/* The chain, with those sampler-specific options that are set. */
 static void add_sampler(struct ddpm_metadata *metadata, const struct ddpm_sampler_options *options)
 {
     add(metadata, "ddpm:sampler", options->sampler);
@@ -71,8 +71,8 @@ static void add_sampler(struct ddpm_metadata *metadata, const struct ddpm_sample
     add_beginning(metadata, options);
 }
 
-/* Without the path of the training pictures, which is nobody's business, and without the number of
- * threads, on which no picture depends. */
+/* Leaves out the path of the training pictures, which is private, and the number of threads,
+ * which changes nothing. */
 static ddpm_status config_text(const struct ddpm_network *network, char **out)
 {
     struct ddpm_config *config;

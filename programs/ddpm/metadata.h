@@ -1,4 +1,4 @@
-/* What a drawn picture says of itself: PNG texts that are enough to draw it again. */
+/* The metadata of a drawn picture: PNG texts, enough to draw it again. */
 #ifndef DDPM_PROGRAM_METADATA_H
 #define DDPM_PROGRAM_METADATA_H
 
@@ -16,14 +16,15 @@ struct ddpm_metadata {
     char *config; /* JSON */
 };
 
-/* For pictures of `model` (named `path` on the command line) drawn by `sampler` from `seed`, or
- * from an x that `init` is a word for, unless NULL. Free with ddpm_metadata_clear(), after failures
- * too. */
+/* For pictures of `model` (called `path` on the command line), drawn by `sampler` from `seed`; or
+ * from an x that `init` describes, unless that is NULL. Free with ddpm_metadata_clear(), after
+ * failures too. */
 ddpm_status ddpm_metadata_fill(struct ddpm_metadata *metadata,
                                const struct ddpm_opened_model *model, const char *path,
                                const struct ddpm_sampler *sampler, uint64_t seed, const char *init);
 
-/* The number of the picture that the texts are for; a grid has the first one's. */
+/* Set the number of the picture that the texts belong to; a grid has the number of its first
+ * picture. */
 void ddpm_metadata_set_picture(struct ddpm_metadata *metadata, int64_t picture, int64_t count);
 
 void ddpm_metadata_clear(struct ddpm_metadata *metadata);

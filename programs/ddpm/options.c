@@ -14,7 +14,7 @@
 #include "core/text.h"
 #include "shown_options.h"
 
-/* '_' may replace '-', as in the names of Python's programs. */
+/* '_' counts as '-', as in the option names of Python programs. */
 static bool same_name(const char *known, const char *given, size_t length)
 {
     for (size_t i = 0; i < length; ++i)
@@ -33,13 +33,13 @@ bool ddpm_verb_takes(const struct ddpm_verb *verb, const char *setting)
     return false;
 }
 
-/* What a name on the command line is. */
+/* What a name on the command line refers to. */
 struct match {
-    size_t verb_option; /* option_count when it is none of them */
+    size_t verb_option; /* option_count if it is none of them */
     const char *setting;
 };
 
-/* An option of the verb itself or, if it takes that one, of the library. */
+/* Find the name among the verb's own options and those of the library that it takes. */
 static bool find_known(const struct ddpm_verb *verb, const char *name, size_t length,
                        struct ddpm_nearest *nearest, struct match *out)
 {
@@ -77,7 +77,7 @@ static const struct ddpm_verb *verb_with(const char *option)
     return NULL;
 }
 
-/* What to say of a name that the verb does not know. */
+/* The error for a name that the verb does not know. */
 static ddpm_status refuse_name(const char *wanted, const struct ddpm_foreign_name *foreign,
                                const struct ddpm_nearest *nearest)
 {
@@ -106,7 +106,7 @@ static ddpm_status find_long(const struct ddpm_verb *verb, const char *name, siz
     struct ddpm_nearest nearest = {.wanted = wanted}, ignored = {.wanted = wanted};
     if (find_known(verb, name, length, &nearest, out))
         return DDPM_OK;
-    /* Twice: a resolution is the image size, which some verbs call a size. */
+    /* Twice: a resolution is the image size, which some verbs call size. */
     const struct ddpm_foreign_name *foreign = ddpm_foreign_find(name, length), *same = foreign;
     for (int turn = 0; turn < 2 && same && !same->advice; ++turn) {
         if (find_known(verb, same->ours, strlen(same->ours), &ignored, out)) {
@@ -137,7 +137,7 @@ static void store(struct ddpm_arguments *out, const struct match *match, const c
         out->values[match->verb_option] = value;
 }
 
-/* One option at words[*index], its value there or in the next word; *index moves on. */
+/* Parse the option at words[*index], with its value there or in the next word; advances *index. */
 static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *const *words,
                                 int *index)
 {
@@ -163,7 +163,7 @@ static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *con
         value = "";
     } else if (!value) {
         if (*index + 1 >= count)
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got no value, want one behind it",
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got no value, want one after it",
                               shown);
         value = words[++*index];
     }
@@ -171,7 +171,7 @@ static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *con
     return DDPM_OK;
 }
 
-/* `train --resume RUN` is what people write for `train --resume --out RUN`; both are taken. */
+/* People write `train --resume RUN` for `train --resume --out RUN`; accept both. */
 static void take_as_out(struct ddpm_arguments *arguments, int *given)
 {
     const struct ddpm_verb *verb = arguments->verb;
@@ -195,11 +195,11 @@ static ddpm_status raise_counts(const struct ddpm_arguments *arguments, int give
     const char *extra = want < DDPM_MOST_ARGUMENTS ? arguments->arguments[want] : "";
     if (verb->argument_flag)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "got %d arguments, want %d: the first too many is \"%.200s\"; a run is "
-                          "begun with --out RUN and gone on with by --%s --out RUN",
+                          "got %d arguments, want %d: the first extra one is \"%.200s\"; start a "
+                          "run with --out RUN, continue it with --%s --out RUN",
                           given, want, extra, verb->argument_flag);
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "got %d arguments, want %d%s%s: the first too many is \"%.200s\"", given,
+                      "got %d arguments, want %d%s%s: the first extra one is \"%.200s\"", given,
                       want, *verb->arguments ? ", " : "", verb->arguments, extra);
 }
 
@@ -217,7 +217,7 @@ static ddpm_status check_counts(struct ddpm_arguments *arguments, int given)
     return DDPM_OK;
 }
 
-/* `--seed random` or `--seed auto`: any number that the option takes. */
+/* `--seed random` or `--seed auto` draws any number that the option accepts. */
 static ddpm_status draw_seed(struct ddpm_arguments *arguments)
 {
     for (size_t i = 0; i < arguments->setting_count; ++i) {
@@ -227,14 +227,14 @@ static ddpm_status draw_seed(struct ddpm_arguments *arguments)
             (strcmp(setting->value, "random") != 0 && strcmp(setting->value, "auto") != 0))
             continue;
         if (getrandom(&bits, sizeof bits, 0) != (ssize_t)sizeof bits)
-            return ddpm_raise_errno("no random seed can be had");
+            return ddpm_raise_errno("cannot draw a random seed");
         snprintf(arguments->seed, sizeof arguments->seed, "%llu", (unsigned long long)bits >> 11);
         setting->value = arguments->seed;
     }
     return DDPM_OK;
 }
 
-/* An option that every verb takes: true when the word is one, and it is noted. */
+/* Handle an option that every verb takes; false if the word is not one. */
 static bool take_general(struct ddpm_arguments *out, const char *word)
 {
     size_t found = ddpm_general_count;
@@ -352,7 +352,7 @@ ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const c
 {
     if (ddpm_arguments_has_setting(arguments, "sampler") && !group)
         DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
-    for (int turn = 0; turn < 2; ++turn) /* a recipe first: what is given beside it wins */
+    for (int turn = 0; turn < 2; ++turn) /* the recipe first, because options given beside it win */
         for (size_t i = 0; i < arguments->setting_count; ++i) {
             const struct ddpm_setting *setting = &arguments->settings[i];
             const bool first = strcmp(setting->name, "recipe") == 0;

@@ -1,4 +1,4 @@
-/* The command line after the verb: GNU long options over the library's option table and the verb's
+/* The command line after the verb: GNU long options, from the library's option table and the verb's
  * own options.
  *
  *     --name value   --name=value   -n 16   -n16   --flag   --   arguments in any place */
@@ -10,35 +10,35 @@
 #define DDPM_MOST_ARGUMENTS 4
 #define DDPM_MOST_VERB_OPTIONS 24
 
-/* One option of the library given on the command line. */
+/* An option of the library, given on the command line. */
 struct ddpm_setting {
     const char *name, *value;
 };
 
-/* A parsed command line; all texts are borrowed from argv. */
+/* A parsed command line; all strings are borrowed from argv. */
 struct ddpm_arguments {
     const struct ddpm_verb *verb;
-    const char *values[DDPM_MOST_VERB_OPTIONS]; /* by the verb's options; NULL: not given */
+    const char *values[DDPM_MOST_VERB_OPTIONS]; /* one per option of the verb; NULL: not given */
     struct ddpm_setting *settings;              /* in the order given */
     size_t setting_count;
     const char *arguments[DDPM_MOST_ARGUMENTS];
-    bool help;           /* --help or --help-all was given; nothing else was checked */
+    bool help;           /* --help or --help-all was given, and nothing else was checked */
     bool help_all;       /* it was --help-all */
     bool quiet, verbose; /* at most one */
-    char seed[24];       /* that was drawn for `--seed random` */
+    char seed[24];       /* the seed drawn for `--seed random` */
 };
 
 /* Parse what follows the verb. DDPM_ERROR_ARGUMENT for an unknown option (naming the nearest), a
- * value that is missing or in place of none, too few or too many arguments. Free the settings with
+ * missing or unexpected value, and too few or too many arguments. Free the settings with
  * ddpm_arguments_clear(), after failures too. */
 ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *const *words,
                                  struct ddpm_arguments *out);
 void ddpm_arguments_clear(struct ddpm_arguments *arguments);
 
-/* The value of one of the verb's own options, "" for a flag, NULL when it was not given. */
+/* The value of one of the verb's own options: "" for a flag, NULL if it was not given. */
 const char *ddpm_arguments_get(const struct ddpm_arguments *arguments, const char *name);
 
-/* The same as an integer in [least, most], `fallback` when it was not given. */
+/* The same as an integer in [least, most]; `fallback` if it was not given. */
 ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const char *name,
                                    int64_t least, int64_t most, int64_t fallback, int64_t *out);
 
@@ -49,9 +49,9 @@ ddpm_status ddpm_arguments_number(const struct ddpm_arguments *arguments, const 
 /* Was that option of the library given? */
 bool ddpm_arguments_has_setting(const struct ddpm_arguments *arguments, const char *name);
 
-/* Put the options of the library that were given into `config`; with a `group`, only those of it.
- * A sampler that is named leaves behind what else `config` had of drawing: it was meant for
- * another. */
+/* Apply the library's options to `config`; with a `group`, only options of that group. Naming a
+ * sampler first resets the other drawing options of `config`, which were meant for another
+ * sampler. */
 ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const char *group,
                                  struct ddpm_config *config);
 

@@ -1,11 +1,10 @@
-/* How long a training run still takes: its steps, the grids it draws and the checkpoints it writes.
- */
+/* How long a training run will still take: its steps, grids, validations and checkpoints. */
 #ifndef DDPM_PROGRAM_OUTLOOK_H
 #define DDPM_PROGRAM_OUTLOOK_H
 
 #include <stdint.h>
 
-/* What happens beside steps: how often so far, and how long all of it took. */
+/* Work besides steps: how many times so far, and how long all of it took. */
 struct ddpm_share {
     int64_t count;
     double seconds;
@@ -13,22 +12,23 @@ struct ddpm_share {
 
 struct ddpm_outlook {
     int64_t steps;                    /* of the whole run */
-    int64_t save_every, sample_every; /* as the options; both also happen at the end */
-    double grid_in_steps;   /* a grid's time as training steps, until one was drawn; 0: no grids */
-    int64_t validate_every; /* steps; also at the end. 0: never */
-    double validation_in_steps; /* a measurement's time as training steps, until one was made */
+    int64_t save_every, sample_every; /* as in the options; both also happen at the end */
+    double
+        grid_in_steps; /* guess for a grid, in training steps, until one was drawn; 0: no grids */
+    int64_t validate_every;     /* steps; also at the end. 0: never */
+    double validation_in_steps; /* guess for a measurement, in training steps, until one was made */
     struct ddpm_share grids, checkpoints, validations;
 };
 
-/* What a grid takes, guessed: an evaluation of the network counts as a third of a training step
- * for as many pictures, forwards without backwards. */
+/* Guesses the cost of a grid in training steps. Drawing only runs forward passes, so one
+ * evaluation of the network counts as a third of a training step with as many pictures. */
 double ddpm_grid_in_steps(int64_t evaluations, int64_t pictures, int64_t pictures_per_step);
 
-/* Count one more that took `seconds`. */
+/* Count one more, which took `seconds`. */
 void ddpm_share_add(struct ddpm_share *share, double seconds);
 
-/* Seconds that are left after `step`, when a step takes `each`; what is due at `step` itself counts
- * as left. How long a checkpoint takes is known after the first. */
+/* Seconds left after `step`, if a step takes `each`. What is due at `step` itself still counts.
+ * The cost of a checkpoint is only known after the first. */
 double ddpm_outlook_left(const struct ddpm_outlook *outlook, int64_t step, double each);
 
 #endif

@@ -1,4 +1,4 @@
-/* Joining other processes, and who speaks for them. */
+/* Joining other processes, and who prints for all. */
 #include "processes.h"
 
 #include <signal.h>
@@ -16,7 +16,7 @@
 #include "progress.h"
 #include "ranks/launcher.h"
 
-/* What parting from the others takes at most; by how much clocks may differ. */
+/* How long leaving the others may take; by how much clocks may differ. */
 enum { PARTING_SECONDS = 60, CLOCK_SECONDS = 60 };
 
 static struct {
@@ -25,7 +25,7 @@ static struct {
     atomic_bool told_apart; /* remarks may come from any thread */
 } processes;
 
-/* The options that matter here. Whatever else is wrong with the rest is found out, and told,
+/* The options that matter here. Any other errors in the command line are found and reported
  * later. */
 static void read_options(const struct ddpm_arguments *arguments, struct ddpm_run_config *out)
 {
@@ -77,8 +77,8 @@ static void end_alone(int number)
     _exit((int)end_code);
 }
 
-/* Everything is written and said, but where the launcher or a machine is out of reach, MPI may wait
- * for it for ever. */
+/* Everything is written and printed, but if the launcher or a machine is out of reach, MPI may wait
+ * for it forever. */
 void ddpm_processes_end(int exit_code)
 {
     if (!processes.ranks)

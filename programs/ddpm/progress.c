@@ -16,12 +16,12 @@
 #define TERMINAL_SECONDS 0.1
 #define PLAIN_SECONDS 10.0
 #define VERBOSE_SECONDS 1.0
-/* Steps before a rate says anything about the time that is left: the first is slower. */
+/* How many steps it takes before the rate predicts the remaining time: the first one is slower. */
 enum { WARM_UP_STEPS = 5 };
 enum { LINE_BYTES = 256, PIECE_BYTES = 64, BAR_WIDTH = 30, LEAST_BAR = 5, REMARK_BYTES = 4096 };
 enum { USUAL_COLUMNS = 80, LEAST_COLUMNS = 20 };
 
-/* What stands on the terminal's last line now. */
+/* What the terminal's last line shows now. */
 static struct {
     pthread_mutex_t mutex;
     char line[LINE_BYTES];
@@ -45,8 +45,8 @@ bool ddpm_progress_on_terminal(void)
     return isatty(STDERR_FILENO) == 1 && !(kind && strcmp(kind, "dumb") == 0);
 }
 
-/* Characters that a line may have, asked anew every time: windows change. In a terminal's last
- * column a line may already wrap. */
+/* How many characters fit on a line. Asked every time, because windows are resized. A character
+ * in the terminal's last column may already wrap. */
 static size_t line_width(void)
 {
     struct winsize size = {0};
@@ -121,7 +121,7 @@ static double working_seconds(const struct ddpm_progress *progress)
     return seconds > 1e-9 ? seconds : 1e-9;
 }
 
-/* Seconds of one step, the first apart as soon as there is another; 0 before any. */
+/* Seconds per step, without the first step once there is another; 0 before any. */
 static double step_seconds(struct ddpm_progress *progress, int64_t done)
 {
     const int64_t here = done - progress->first;
@@ -163,13 +163,13 @@ static bool due(struct ddpm_progress *progress, int64_t done)
     return true;
 }
 
-/* A part of a line; rank 0 stays longest where the line is too long. */
+/* A part of the line. If the line is too long, parts of high rank go first. */
 struct piece {
     int rank;
     char text[PIECE_BYTES];
 };
 
-/* The pieces side by side, the least important left out until the others fit. */
+/* Join the parts, dropping the least important until the rest fits. */
 static void join(char line[LINE_BYTES], const struct piece *pieces, int count, size_t width)
 {
     for (int most = count - 1; most >= 0; --most) {
@@ -185,7 +185,7 @@ static void join(char line[LINE_BYTES], const struct piece *pieces, int count, s
     line[width] = 0;
 }
 
-/* "step 12/345", shorter where that is too long. */
+/* "step 12/345", or shorter if that is too long. */
 static void count_text(char out[PIECE_BYTES], const char *word, int64_t done, int64_t total,
                        size_t width)
 {
@@ -236,7 +236,7 @@ void ddpm_progress_bar(struct ddpm_progress *progress, const char *what, int64_t
     count_text(pieces[COUNT].text, "", done, progress->total, width);
     snprintf(pieces[LEFT].text, PIECE_BYTES, "left %s",
              ddpm_time_text(left, bar_left(progress, done)));
-    /* The bar takes what the numbers leave: "what [####]  12/34  left 00:56". */
+    /* The bar fills the space that the numbers leave: "what [####]  12/34  left 00:56". */
     const size_t others = strlen(what) + strlen(pieces[COUNT].text) + strlen(pieces[LEFT].text) + 7;
     const int64_t room = (int64_t)width - (int64_t)others;
     const int64_t cells = room > BAR_WIDTH ? BAR_WIDTH : room < LEAST_BAR ? LEAST_BAR : room;

@@ -30,8 +30,9 @@ static void print_settings(enum ddpm_recipe recipe)
 
 void ddpm_print_recipes(void)
 {
-    printf("\nRecipes (options that are given beside one win; what one does not mention is as in "
-           "%s;\nthe warm-up is at most a tenth of the steps):\n",
+    printf("\n"
+           "Recipes (options you give win; options not listed are those of %s;\n"
+           "the warm-up is at most a tenth of the steps):\n",
            names[DDPM_RECIPE_ARTICLE]);
     for (int recipe = 0; recipe < DDPM_RECIPE_NONE; ++recipe) {
         printf("  %s: %s\n", names[recipe], ddpm_recipe_help((enum ddpm_recipe)recipe));

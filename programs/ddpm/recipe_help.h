@@ -2,7 +2,7 @@
 #ifndef DDPM_RECIPE_HELP_H
 #define DDPM_RECIPE_HELP_H
 
-/* Every recipe with its options, on stdout. */
+/* Print every recipe and its options on stdout. */
 void ddpm_print_recipes(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* Errors and remarks: what the program says on stderr, and with which code it exits. */
+/* Errors and remarks: what the program prints on stderr, and its exit codes. */
 #include <stdio.h>
 
 #include <ddpm/log.h>
@@ -10,19 +10,20 @@
 static const struct {
     ddpm_status status;
     int exit_code;
-    const char *hint; /* NULL: the text says it all */
+    const char *hint; /* NULL: no hint */
 } kinds[] = {
-    {DDPM_ERROR_ARGUMENT, DDPM_EXIT_USAGE,
-     "ddpm --help and ddpm VERB --help list what can be given"},
+    {DDPM_ERROR_ARGUMENT, DDPM_EXIT_USAGE, "see ddpm --help and ddpm VERB --help"},
     {DDPM_ERROR_IO, DDPM_EXIT_FAILED, NULL},
     {DDPM_ERROR_FORMAT, DDPM_EXIT_FAILED, NULL},
     {DDPM_ERROR_MISMATCH, DDPM_EXIT_FAILED, NULL},
     {DDPM_ERROR_MEMORY, DDPM_EXIT_FAILED,
-     "smaller needs less memory: batch (with --accumulate when training), picture, --dim"},
+     "to need less memory, reduce the batch (with --accumulate when training), the picture size or "
+     "--dim"},
     {DDPM_ERROR_NOT_FINITE, DDPM_EXIT_FAILED,
-     "a lower --lr, --warmup or --max-grad-norm 1 keep training stable; checkpoints are untouched"},
+     "for stable training try a lower --lr, --warmup or --max-grad-norm 1; the checkpoints are "
+     "intact"},
     {DDPM_ERROR_UNSUPPORTED, DDPM_EXIT_FAILED, NULL},
-    {DDPM_ERROR_DEVICE, DDPM_EXIT_FAILED, "--device cpu does without the accelerator"},
+    {DDPM_ERROR_DEVICE, DDPM_EXIT_FAILED, "--device cpu works without the accelerator"},
 };
 
 int ddpm_report(const char *verb, ddpm_status status)

@@ -1,4 +1,4 @@
-/* The options of a run, from what it begins with. */
+/* The options of a run, from whatever it starts with. */
 #include "run_config.h"
 
 #include <inttypes.h>
@@ -16,18 +16,18 @@
 static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_config *config)
 {
     char own[PATH_MAX];
-    /* What the run's file does not say: a run of before there was validation. */
+    /* Options missing from the file of a run that is older than validation. */
     DDPM_TRY(ddpm_config_set(config, "validation", "off"));
     DDPM_TRY(ddpm_path_format(own, sizeof own, "%s/config.json", start->path));
     if (!ddpm_path_exists(own))
         return ddpm_raise(DDPM_ERROR_IO,
-                          "%s: there is no run to go on with (no config.json); without --resume a "
-                          "new one begins",
+                          "%s: no run to resume (no config.json); leave out --resume to start a "
+                          "new one",
                           start->path);
     return ddpm_config_read(config, own);
 }
 
-/* The checkpoint folder that a teacher means. */
+/* The checkpoint folder of the teacher. */
 static ddpm_status find_teacher(const char *teacher, char folder[PATH_MAX])
 {
     DDPM_TRY(ddpm_settle_model(teacher, folder, PATH_MAX));
@@ -37,15 +37,15 @@ static ddpm_status find_teacher(const char *teacher, char folder[PATH_MAX])
     return DDPM_OK;
 }
 
-/* A step of distilling takes 4/3 of one of training, which has one forward pass less, so 3/16 of
- * the steps are a quarter of the time. */
+/* A step of distilling costs 4/3 of a training step, which has one forward pass less. So 3/16 of
+ * the steps take a quarter of the time. */
 static int64_t fewer_steps(int64_t trained)
 {
     const int64_t steps = trained / 16 * 3 + trained % 16 * 3 / 16;
     return steps > 0 ? steps : 1;
 }
 
-/* The teacher's options, but for how the weights are changed and drawn with. */
+/* The teacher's options, except those that say how to change the weights and how to draw. */
 static ddpm_status read_teacher(const char *teacher, struct ddpm_config *config)
 {
     static const char *const own[][2] = {{"recipe", "none"},    {"lr-schedule", "cosine"},
@@ -59,30 +59,31 @@ static ddpm_status read_teacher(const char *teacher, struct ddpm_config *config)
     DDPM_TRY(ddpm_config_read(config, file));
     if (config->diffusion.drawing_steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "%s: got a model that was distilled already, to draw in %" PRId64
+                          "%s: got a model that is already distilled, to draw in %" PRId64
                           " step%s; want one that ddpm train made",
                           teacher, config->diffusion.drawing_steps,
                           config->diffusion.drawing_steps == 1 ? "" : "s");
     const int64_t done = ddpm_step_of(folder);
-    config->training.lr *= 0.3; /* measured: docs/distillation.md */
+    config->training.lr *= 0.3; /* measured, see docs/distillation.md */
     config->training.steps = fewer_steps(done > 0 ? done : config->training.steps);
     for (size_t i = 0; i < sizeof own / sizeof *own; ++i)
         DDPM_TRY(ddpm_config_set(config, own[i][0], own[i][1]));
     return ddpm_group_reset(DDPM_GROUP_SAMPLING, config);
 }
 
-/* Distilling begins from a model, and an ordinary run does not become one that distils. */
+/* Distilling starts from a model, and an ordinary run cannot turn into a distilling one. */
 static ddpm_status check_start(const struct ddpm_run_start *start, const struct ddpm_config *config)
 {
     const int64_t steps = config->diffusion.drawing_steps;
     if (steps && !start->distills && !start->resume)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --drawing-steps: got %" PRId64 " for a run that begins anew; "
-                          "ddpm distill makes such a model from a trained one",
+                          "option --drawing-steps: got %" PRId64 " for a new run; ddpm distill "
+                          "makes such a model from a "
+                          "trained one",
                           steps);
     if (!steps && start->distills && start->resume)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "%s: got a run of ddpm train; ddpm train --resume goes on with it",
+                          "%s: got a run of ddpm train; ddpm train --resume continues it",
                           start->path);
     if (!steps && start->distills)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --drawing-steps: got 0, want 1, 2 or 4");
@@ -115,7 +116,7 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
     DDPM_TRY(check_start(start, *config));
     DDPM_TRY(ddpm_config_check(*config));
     DDPM_TRY(ddpm_drawing_check(arguments, *config, evaluations));
-    /* a path that is no UTF-8 must be known before there is a folder */
+    /* a path that is not UTF-8 must fail before a folder is made */
     DDPM_TRY(ddpm_config_to_json(*config, &probe));
     json_decref(probe);
     return DDPM_OK;

@@ -1,4 +1,4 @@
-/* What a run's folder holds before its first step. */
+/* The folder of a run before its first step. */
 #include "run_folder.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ static bool begins(const char *name, const char *prefix)
     return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
-/* Is every name in RUN/`inside` (or RUN itself) one that `ours` takes? */
+/* Does `ours` accept every name in RUN/`inside` (or in RUN itself)? */
 static ddpm_status all_ours(const char *run, const char *inside, bool (*ours)(const char *name),
                             bool *all)
 {
@@ -59,7 +59,7 @@ static bool is_sample(const char *name)
     return begins(name, "step-") && strstr(name, ".png");
 }
 
-/* Did ddpm train write that config.json, and not the user? One that is not there says nothing. */
+/* Was this config.json written by ddpm train and not by the user? A missing one could be either. */
 static bool is_own_config(const char *run)
 {
     char path[PATH_MAX];
@@ -76,7 +76,7 @@ static bool is_own_config(const char *run)
     return own;
 }
 
-/* Is it what a run leaves that was killed before its first checkpoint? */
+/* Is this the folder of a run that was killed before its first checkpoint? */
 static ddpm_status check_unfinished(const char *path, bool *unfinished)
 {
     static const struct {
@@ -106,8 +106,8 @@ ddpm_status ddpm_run_folder_check_new(const char *path, bool *again)
     if (*again)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_IO,
-                      "%s: got a folder that is not empty; want --resume to go on with the run "
-                      "in it, or another folder for a new run",
+                      "%s: got a folder that is not empty; want --resume to continue the run in "
+                      "it, or another folder for a new run",
                       path);
 }
 
@@ -130,7 +130,7 @@ ddpm_status ddpm_run_folder_check_steps(const char *path, int64_t steps, int64_t
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
                       "option --steps: got %" PRId64 ", want at least %" PRId64
-                      ", the steps that %s has done already; --steps %" PRId64 " trains %" PRId64
+                      ", the steps that %s has already done; --steps %" PRId64 " trains %" PRId64
                       " more (nothing was changed)",
                       steps, done, path, done + steps, steps);
 }
@@ -143,7 +143,8 @@ ddpm_status ddpm_run_folder_check_latest(const char *path, int64_t steps)
     return ddpm_run_folder_check_steps(path, steps, ddpm_step_of(latest));
 }
 
-/* Is it a path that the working directory counts for? Of option validation it may be a word. */
+/* Is it a path relative to the working directory? The value of option validation may be a word
+ * instead. */
 static ddpm_status read_relative(const struct ddpm_config *config, const char *option, char *path,
                                  size_t bytes, bool *relative)
 {
@@ -244,12 +245,13 @@ void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool sample
         ddpm_log(DDPM_LOG_INFO, "%s has no checkpoint yet; starting over", path);
     remove_matching(path, ".", is_half_file);
     remove_matching(path, "samples", samples ? is_sample : is_half_sample);
-    /* The one it resumes from stays until the next is complete (training/checkpoint.c). */
+    /* The checkpoint to resume from stays until the next is complete (training/checkpoint.c). */
     if (!strstr(checkpoint, "/" DDPM_CHECKPOINT_TEMPORARY))
         remove_matching(path, "checkpoints", ddpm_checkpoint_is_leftover);
 }
 
-/* Can a link be made? Where it cannot, a text file takes its place; the run shall say so now. */
+/* Can symbolic links be made? Where they cannot, a text file takes their place, and the run says
+ * so now. */
 static ddpm_status probe_link(const char *path)
 {
     char link[PATH_MAX];

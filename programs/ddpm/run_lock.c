@@ -1,4 +1,4 @@
-/* Who trains into a run. */
+/* Which process trains into a run. */
 #define _GNU_SOURCE /* F_OFD_SETLK */
 #include "run_lock.h"
 
@@ -19,17 +19,17 @@
 
 enum { NOTE_BYTES = 512, HOST_BYTES = 256 };
 
-/* What RUN/.lock says. The inode tells a copy of the folder from the folder itself. */
+/* Contents of RUN/.lock. The inode tells a copy of the folder from the folder itself. */
 struct note {
     long pid;
     char host[HOST_BYTES];
-    unsigned long long started; /* of the process, in clock ticks since the system's start */
+    unsigned long long started; /* start of the process, in clock ticks since boot */
     unsigned long long inode;   /* of log.csv */
 };
 
-enum holder { GONE, ALIVE, FAR }; /* FAR: on another host, nothing is known */
+enum holder { GONE, ALIVE, FAR }; /* FAR: on another host, so nothing is known */
 
-/* When a process began, in clock ticks since the system's start; 0: not known, or it has ended. */
+/* Start of a process, in clock ticks since boot; 0: unknown, or it has ended. */
 static unsigned long long start_of(long pid)
 {
     char path[64], line[1024] = "", state = 0;
@@ -65,12 +65,12 @@ static enum holder judge(const struct note *note, const struct note *own)
         return FAR;
     if (note->pid == own->pid || (kill((pid_t)note->pid, 0) != 0 && errno == ESRCH))
         return GONE;
-    /* The number may have been given to another process since. */
+    /* Another process may have got the same number since. */
     return own->started && start_of(note->pid) != note->started ? GONE : ALIVE;
 }
 
-/* False for a file that is not there, or not whole: its process is about to write it, or was
- * killed before it did. */
+/* False if the file is missing or incomplete: its process is about to write it, or was killed
+ * first. */
 static bool read_note(const char *path, char text[NOTE_BYTES], struct note *note)
 {
     void *data;
@@ -115,7 +115,7 @@ static bool create_note(const char *path, const struct note *own)
     return good;
 }
 
-/* Take a note away whose process is gone, unless it is another one by now. */
+/* Remove a note whose process is gone, unless it has been replaced meanwhile. */
 static void remove_note(const char *path, const char *text)
 {
     char aside[4200], now[NOTE_BYTES];
@@ -148,9 +148,9 @@ static ddpm_status refuse_far(const char *path, const char *run, const struct no
                       run, note->pid, note->host, path);
 }
 
-/* Put our note in place. `locked`: the system's lock is ours already, so only a live process with
- * this very folder, which got by that lock, is in the way, and a note that cannot be written (on a
- * full disk) is done without. */
+/* Write our note. With `locked` we already hold the file system's lock. Then only a live process
+ * with this same folder, which slipped past the lock, stops us, and we do without a note that
+ * cannot be written (on a full disk). */
 static ddpm_status take_note(const char *path, const char *run, const struct note *own, bool locked,
                              bool *made)
 {
@@ -161,7 +161,7 @@ static ddpm_status take_note(const char *path, const char *run, const struct not
         if (*made || (errno != EEXIST && locked))
             return DDPM_OK;
         if (errno != EEXIST)
-            return ddpm_raise_errno("%s: cannot be made", path);
+            return ddpm_raise_errno("cannot make %s", path);
         const bool known = locked ? read_note(path, text, &note) : wait_for_note(path, text, &note);
         const enum holder holder = known ? judge(&note, own) : GONE;
         if (holder == ALIVE && (!locked || note.inode == own->inode))
@@ -173,7 +173,8 @@ static ddpm_status take_note(const char *path, const char *run, const struct not
     return refuse(run, NULL);
 }
 
-/* *locked: whether the system's lock is ours; where it has none, a remark says what is used. */
+/* *locked: do we hold the file system's lock? If it has none, a remark says what is used
+ * instead. */
 static ddpm_status lock_file(const char *path, const char *run, int descriptor, bool *locked)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -186,16 +187,17 @@ static ddpm_status lock_file(const char *path, const char *run, int descriptor, 
     bool taken = error == EWOULDBLOCK;
 #ifdef F_OFD_SETLK
     if (!taken && fcntl(descriptor, F_OFD_SETLK, &whole) == 0) {
-        ddpm_log(DDPM_LOG_INFO, "%s: no flock on this file system (%s); a lock of fcntl instead",
-                 run, strerror(error));
+        ddpm_log(DDPM_LOG_INFO,
+                 "%s: no flock on this file system (%s); using an fcntl lock instead", run,
+                 strerror(error));
         return DDPM_OK;
     }
     taken = taken || errno == EAGAIN || errno == EACCES;
 #endif
     if (taken)
         return refuse(run, read_note(path, text, &note) ? &note : NULL);
-    ddpm_log(DDPM_LOG_INFO, "%s: no locks on this file system (%s); the file .lock instead", run,
-             strerror(error));
+    ddpm_log(DDPM_LOG_INFO, "%s: no locks on this file system (%s); using the file .lock instead",
+             run, strerror(error));
     *locked = false;
     return DDPM_OK;
 }

@@ -51,7 +51,7 @@ ddpm_status ddpm_run_log_begin(struct ddpm_run_log *log, int64_t step)
     scan(log, step, &end);
     if (fflush(log->file) != 0 || ftruncate(fileno(log->file), end) != 0 ||
         fseek(log->file, end, SEEK_SET) != 0)
-        return ddpm_raise_errno("%s: cannot be cut to the rows up to step %" PRId64, log->path,
+        return ddpm_raise_errno("%s: cannot truncate to the rows up to step %" PRId64, log->path,
                                 step);
     if (end == 0 && fputs(headers[log->validates], log->file) < 0)
         return ddpm_raise_errno("%s: cannot be written", log->path);
@@ -100,7 +100,7 @@ ddpm_status ddpm_run_log_flush(struct ddpm_run_log *log)
 
 void ddpm_run_log_close(struct ddpm_run_log *log)
 {
-    ddpm_run_lock_release(&log->lock); /* while the system's lock keeps others out */
+    ddpm_run_lock_release(&log->lock); /* while the lock still keeps others out */
     if (log->file)
         (void)fclose(log->file);
     free(log->path);

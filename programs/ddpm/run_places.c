@@ -1,5 +1,5 @@
-/* Ranks that are on the same machine and have the same kind of device, one after the other, are one
- * place: {"host": "a", "device": "CPU, avx2, 2 threads", "ranks": 4}. */
+/* Consecutive ranks on the same machine with the same kind of device are one place: {"host": "a",
+ * "device": "CPU, avx2, 2 threads", "ranks": 4}. */
 #include "run_places.h"
 
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 enum { DEVICE_BYTES = 128, MOST_SAID = 8, LINE_BYTES = 512 };
 
-/* What a place's ranks are called: "rank 3", "ranks 0 to 3". */
+/* The name of a place's ranks: "rank 3", "ranks 0 to 3". */
 static void name_ranks(char *text, size_t bytes, int first, int count)
 {
     if (count == 1)
@@ -92,7 +92,7 @@ ddpm_status ddpm_run_places_find(const char *device, json_t **out)
     return status;
 }
 
-/* "ranks 0 to 3 on a: CPU, avx2, 2 threads"; false where the place is not whole. */
+/* "ranks 0 to 3 on a: CPU, avx2, 2 threads"; false if the place is incomplete. */
 static bool place_text(const json_t *place, int *first, char *text, size_t bytes)
 {
     char name[64];

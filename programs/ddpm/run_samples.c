@@ -1,4 +1,4 @@
-/* The grids of samples that a run draws with its EMA weights while it trains. */
+/* The sample grids that a run draws with its EMA weights while it trains. */
 #include "run_samples.h"
 
 #include <inttypes.h>
@@ -32,7 +32,7 @@ bool ddpm_run_samples_wanted(const struct ddpm_run_samples *samples)
            samples->grid.channels <= DDPM_PNG_MOST_CHANNELS;
 }
 
-/* A grid and the pictures in it, where they take the memory that training computes in. */
+/* Memory for a grid and its pictures, if they share the memory that training computes in. */
 static uint64_t grid_bytes(const struct ddpm_run_samples *samples)
 {
     const struct ddpm_grid_shape *grid = &samples->grid;
@@ -42,23 +42,23 @@ static uint64_t grid_bytes(const struct ddpm_run_samples *samples)
            (uint64_t)grid->channels;
 }
 
-/* Better to know before the first step that both fit. What does not fit at once is drawn in smaller
- * batches, see ddpm_sampler_create(). */
+/* Find out before the first step whether both fit. If not all pictures of a grid fit at once,
+ * they are drawn in smaller batches, see ddpm_sampler_create(). */
 ddpm_status ddpm_run_samples_measure(struct ddpm_run_samples *samples, uint64_t training)
 {
     struct ddpm_memory_plan memory;
     struct ddpm_sampler_options options = samples->options;
     if (!ddpm_run_samples_wanted(samples))
         return DDPM_OK;
-    for (options.batch = 0; options.batch <= 1; ++options.batch) { /* as many as usual; one */
+    for (options.batch = 0; options.batch <= 1; ++options.batch) { /* the usual number; one */
         DDPM_TRY(ddpm_sampler_measure(samples->network, &options, &memory));
         samples->bytes = memory.activations + memory.packed + memory.host + grid_bytes(samples);
         if (!memory.available || training + samples->bytes <= memory.available)
             return DDPM_OK;
     }
     return ddpm_raise(DDPM_ERROR_MEMORY,
-                      "out of memory before any work: to draw samples besides training takes %.2f "
-                      "GB more, %.2f GB are free; with sample-every 0 there are none",
+                      "out of memory before any work: drawing samples while training takes %.2f "
+                      "GB more, %.2f GB are free; --sample-every 0 draws none",
                       (double)samples->bytes / 1e9,
                       ((double)memory.available - (double)training) / 1e9);
 }

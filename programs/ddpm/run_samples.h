@@ -1,4 +1,4 @@
-/* The grids of samples that a run draws with its EMA weights while it trains. */
+/* The sample grids that a run draws with its EMA weights while it trains. */
 #ifndef DDPM_PROGRAM_RUN_SAMPLES_H
 #define DDPM_PROGRAM_RUN_SAMPLES_H
 
@@ -14,23 +14,25 @@ struct ddpm_run_samples {
     struct ddpm_network *network;        /* borrowed */
     struct ddpm_sampler_options options; /* of a grid */
     struct ddpm_grid_shape grid;
-    uint64_t bytes; /* that drawing takes beside training; 0: nothing is drawn */
+    uint64_t bytes; /* memory that drawing needs beside training; 0: nothing is drawn */
     struct ddpm_progress progress;
 };
 
-/* Settle what `run` draws as `config` says, and check that a grid can hold it. `network` may be set
- * later, before the other calls. */
+/* Decide what `run` draws according to `config`, and check that a grid can hold it. `network` can
+ * be set later, before the other calls. */
 ddpm_status ddpm_run_samples_plan(struct ddpm_run_samples *samples, const char *run,
                                   const struct ddpm_config *config);
 
-/* Does the run draw at all? Not with sample-every 0, nor with more channels than a PNG holds. */
+/* Does the run draw samples? Not with sample-every 0, nor with more channels than a PNG can
+ * hold. */
 bool ddpm_run_samples_wanted(const struct ddpm_run_samples *samples);
 
-/* Measure what drawing takes while the trainer keeps its `training` bytes. DDPM_ERROR_MEMORY if not
- * even one picture at a time fits beside it. */
+/* Measure the memory that drawing needs while the trainer keeps its `training` bytes.
+ * DDPM_ERROR_MEMORY if not even one picture at a time fits. */
 ddpm_status ddpm_run_samples_measure(struct ddpm_run_samples *samples, uint64_t training);
 
-/* Draw the grid of `step` unless its file exists; `drawn` says which. DDPM_STOPPED on a signal. */
+/* Draw the grid of `step` unless its file exists; `drawn` says whether it did. DDPM_STOPPED on a
+ * signal. */
 ddpm_status ddpm_run_samples_draw(struct ddpm_run_samples *samples, int64_t step, bool *drawn);
 
 #endif

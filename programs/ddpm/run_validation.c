@@ -14,12 +14,12 @@
 
 enum { ROW_BYTES = 1024 };
 
-/* Of the run's time: what is aimed at where the number of steps is chosen, and the most with the
- * measurement after the last step. */
+/* Shares of the run's time: the target when the number of steps is chosen here, and the limit
+ * including the measurement after the last step. */
 static const double aimed_share = 0.015, most_share = 0.02;
 
-/* A run that writes fewer checkpoints is measured without regard to them, this many times at most.
- */
+/* If a run saves fewer checkpoints than this, it is measured at most this many times, regardless
+ * of them. */
 enum { FEWEST_SAVES = 5, MOST_MEASUREMENTS = 20 };
 
 static int64_t choose_every(const struct ddpm_training_config *training, double cost)
@@ -33,7 +33,7 @@ static int64_t choose_every(const struct ddpm_training_config *training, double 
     return (int64_t)ceil(least / (double)unit) * unit;
 }
 
-/* Measurements of the whole run, that after the last step apart. */
+/* Measurements in the whole run, without the one after the last step. */
 static double measurements(const struct ddpm_run_validation *validation)
 {
     return (double)((validation->steps - 1) / validation->every);
@@ -79,14 +79,14 @@ void ddpm_run_validation_describe(const struct ddpm_run_validation *validation)
     if (plan->pictures == 0)
         return;
     const double percent = 100 * share(validation);
-    ddpm_progress_remark("held out  %s pictures, %s are trained on",
+    ddpm_progress_remark("held out  %s pictures, %s for training",
                          ddpm_count_text(aside, plan->set_aside),
                          ddpm_count_text(left, plan->trained_on));
     if (measurements(validation) == 0 && !validation->at_end)
         ddpm_progress_remark("          the run is too short to measure their loss in 2 %% of its "
-                             "time; --validate-every measures it");
+                             "time; --validate-every N measures it anyway");
     else
-        ddpm_progress_remark("          loss on %" PRId64 " of either, every %s steps: about %.*f "
+        ddpm_progress_remark("          loss on %" PRId64 " of each, every %s steps: about %.*f "
                              "%% of the time",
                              plan->pictures, ddpm_count_text(every, validation->every),
                              percent < 10 ? 2 : 0, percent);
@@ -102,7 +102,7 @@ static void write_header(char *out, size_t bytes)
     snprintf(out + used, bytes - used, "\n");
 }
 
-/* The first numbers of a whole row. */
+/* The first numbers of a complete row. */
 static bool read_row(const char *row, struct ddpm_measurement *out)
 {
     char *rest;
@@ -151,7 +151,7 @@ static ddpm_status cut(struct ddpm_run_validation *validation, int64_t step)
     DDPM_TRY(ddpm_run_validation_read(validation->file, step, &validation->curves, &end));
     if (fflush(validation->file) != 0 || ftruncate(fileno(validation->file), end) != 0 ||
         fseek(validation->file, end, SEEK_SET) != 0)
-        return ddpm_raise_errno("%s: cannot be cut to the rows up to step %" PRId64,
+        return ddpm_raise_errno("%s: cannot truncate to the rows up to step %" PRId64,
                                 validation->path, step);
     write_header(header, sizeof header);
     if (end == 0 && fputs(header, validation->file) < 0)
@@ -164,7 +164,7 @@ ddpm_status ddpm_run_validation_begin(struct ddpm_run_validation *validation, co
 {
     DDPM_TRY(ddpm_path_join(&validation->path, run, "validation.csv"));
     if (validation->plan.pictures == 0)
-        return ddpm_directory_remove(validation->path); /* of a run that starts over */
+        return ddpm_directory_remove(validation->path); /* from a run that starts over */
     const int descriptor = open(validation->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     validation->file = descriptor < 0 ? NULL : fdopen(descriptor, "r+");
     if (!validation->file) {
@@ -190,18 +190,17 @@ static ddpm_status append(struct ddpm_run_validation *validation,
     return flush(validation);
 }
 
-/* Once: the curves have parted. */
+/* Printed once, when the curves diverge. */
 static void say_parted(const struct ddpm_run_validation *validation)
 {
     const struct ddpm_measurement *best = &validation->curves.best,
                                   *last = &validation->curves.last;
     ddpm_progress_warn(
-        "the curves part since step %" PRId64 ": from there to step %" PRId64
-        " the validation loss rose from %.5g to %.5g, while that of training pictures fell from "
+        "the curves have diverged since step %" PRId64 ": from there to step %" PRId64
+        " the validation loss rose from %.5g to %.5g, while that on training pictures fell from "
         "%.5g to %.5g",
         best->step, last->step, best->validation, last->validation, best->training, last->training);
-    ddpm_progress_warn("the run learns its pictures by heart; take checkpoints/best, of step "
-                       "%" PRId64,
+    ddpm_progress_warn("the model is overfitting; use checkpoints/best, of step %" PRId64,
                        best->step);
 }
 
@@ -232,9 +231,9 @@ bool ddpm_run_validation_is_over(const struct ddpm_run_validation *validation)
 void ddpm_run_validation_say_over(const struct ddpm_run_validation *validation)
 {
     const struct ddpm_curves *curves = &validation->curves;
-    ddpm_progress_remark("ended by --patience: %" PRId64
-                         " measurements without a better validation "
-                         "loss than %.5g of step %" PRId64 "; take checkpoints/best",
+    ddpm_progress_remark("stopped by --patience: %" PRId64
+                         " measurements without a better validation loss than %.5g at step %" PRId64
+                         "; use checkpoints/best",
                          curves->since, curves->best.validation, curves->best.step);
 }
 

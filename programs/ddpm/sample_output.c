@@ -1,4 +1,4 @@
-/* What ddpm sample writes. */
+/* The output of ddpm sample. */
 #include "sample_output.h"
 
 #include <inttypes.h>
@@ -11,10 +11,10 @@
 #include "formats/png_write.h"
 #include "tensor/layout.h"
 
-/* The most pictures that a grid shows. */
+/* How many pictures a grid shows at most. */
 enum { MOST_IN_GRID = 1024 };
 
-/* How long a frame of an animation is shown, and its first and last. */
+/* How long an animation shows each frame, and its first and last. */
 enum { FRAME_MILLISECONDS = 60, END_MILLISECONDS = 1000 };
 
 uint64_t ddpm_grid_cells(int64_t count)
@@ -57,8 +57,8 @@ ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output)
         return DDPM_OK;
     if (output->channels > DDPM_PNG_MOST_CHANNELS)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
-                          "got a model of %" PRId64 " channels, want at most %d: PNG holds no "
-                          "more; --array alone does",
+                          "got a model of %" PRId64 " channels, want at most %d for PNG files; "
+                          "--array without --out takes any number",
                           output->channels, DDPM_PNG_MOST_CHANNELS);
     return output->folder ? ddpm_grid_check(&shape) : DDPM_OK;
 }
@@ -115,7 +115,7 @@ static ddpm_status write_frame(struct ddpm_sample_output *output, int64_t index)
                             end ? END_MILLISECONDS : FRAME_MILLISECONDS);
 }
 
-/* `values` as `pictures`. */
+/* Convert `values` to `pictures`. */
 static ddpm_status round_values(struct ddpm_sample_output *output, int64_t count)
 {
     const int64_t each = (int64_t)ddpm_sample_output_values(output);
@@ -123,7 +123,7 @@ static ddpm_status round_values(struct ddpm_sample_output *output, int64_t count
         if (!isfinite(output->values[i]))
             return ddpm_raise(DDPM_ERROR_NOT_FINITE,
                               "picture %" PRId64 ": the chain diverged to a value that is not "
-                              "finite; clip predicted x_0, or look at the weights",
+                              "finite; try clip on, or check the weights",
                               output->first + output->done + i / each);
     ddpm_bytes_of_planes(output->pictures, output->values, count, output->channels,
                          output->height * output->width);

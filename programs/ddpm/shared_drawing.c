@@ -39,7 +39,7 @@ uint64_t ddpm_shared_bytes(int64_t chunk, uint64_t bytes)
     return ddpm_processes_ranks() ? (uint64_t)(ranks_count() * chunk) * bytes : 0;
 }
 
-/* Bytes of a picture as it goes from one process to another. */
+/* Bytes of a picture as sent from one process to another. */
 static size_t picture_bytes(const struct ddpm_sample_output *output)
 {
     return ddpm_sample_output_values(output) * (output->array ? sizeof(float) : 1);
@@ -67,7 +67,7 @@ void ddpm_shared_turn(const struct ddpm_sample_output *output, int rank, int64_t
     *count = left < 0 ? 0 : left < output->chunk ? left : output->chunk;
 }
 
-/* Add the chunks of a round, whose turns are counted from where it began. */
+/* Add the chunks of a round, whose turns are counted from its start. */
 static ddpm_status add_all(const struct ddpm_shared_drawing *shared,
                            struct ddpm_sample_output *output)
 {

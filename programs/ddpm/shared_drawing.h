@@ -1,5 +1,5 @@
-/* Pictures drawn by several processes. They go in rounds: in each, every process draws the chunk
- * that is its turn, and the one that leads gets them all, in order. Alone a round is a chunk. */
+/* Pictures drawn by several processes, in rounds: in each, every process draws its chunk, and the
+ * leader gets all of them, in order. Alone, a round is one chunk. */
 #ifndef DDPM_PROGRAM_SHARED_DRAWING_H
 #define DDPM_PROGRAM_SHARED_DRAWING_H
 
@@ -10,30 +10,30 @@ struct ddpm_shared_drawing {
     char *chunks; /* of all processes; NULL: alone */
 };
 
-/* The most pictures of a chunk so that each process gets some, of `chunk` at most. */
+/* The largest number of pictures in a chunk with which every process gets some; at most `chunk`. */
 int64_t ddpm_shared_chunk(int64_t chunk, int64_t count);
 
-/* The smallest of all processes' chunks: what fits into memory is not the same on every machine. */
+/* The smallest chunk of all processes: not every machine has the same memory. */
 ddpm_status ddpm_shared_settle_chunk(int64_t *chunk);
 
-/* How a round went on this process becomes how it went on all, and a signal to one comes to all. */
+/* Turn how a round went on this process into how it went on all; a signal to one is a signal to
+ * all. */
 ddpm_status ddpm_shared_agree(ddpm_status status);
 
-/* Bytes beside the output's own, for chunks of `chunk` pictures of `bytes` each. */
+/* Bytes in addition to the output's own, for chunks of `chunk` pictures of `bytes` each. */
 uint64_t ddpm_shared_bytes(int64_t chunk, uint64_t bytes);
 
-/* Allocate them for an output that has begun, or would have on the process that leads. */
+/* Allocate them for an output that has been started, or would be on the leader. */
 ddpm_status ddpm_shared_begin(struct ddpm_shared_drawing *shared,
                               const struct ddpm_sample_output *output);
 
-/* The chunk of process `rank` in the round that begins after output->done: *count pictures from
- * place *offset on; none where nothing is left for it. */
+/* The chunk of process `rank` in the round that starts after output->done: *count pictures from
+ * number *offset on; none if nothing is left for it. */
 void ddpm_shared_turn(const struct ddpm_sample_output *output, int rank, int64_t *offset,
                       int64_t *count);
 
-/* The end of a round, in which this process fared as `status` says: what all have drawn, from
- * output->pictures or ->values, is added to the output of the one that leads. A failure or signal
- * of one ends all. */
+/* End a round, which went as `status` says on this process: the leader adds to its output what all
+ * have drawn, from output->pictures or ->values. A failure or signal of one ends all. */
 ddpm_status ddpm_shared_add(struct ddpm_shared_drawing *shared, struct ddpm_sample_output *output,
                             ddpm_status status);
 

@@ -1,5 +1,5 @@
-/* Rounds of features. A message is the number of pictures, then what goes with each, then their
- * rows of the set. */
+/* Rounds of features. A message is the number of pictures, then the bytes that go with each, then
+ * their rows of the set. */
 #include "shared_set.h"
 
 #include <inttypes.h>
@@ -75,7 +75,7 @@ static ddpm_status append_all(struct ddpm_shared_set *shared, ddpm_shared_set_ta
     return DDPM_OK;
 }
 
-/* Alone: what is new in the set. */
+/* Alone: the new pictures in the set. */
 static void take_own(struct ddpm_shared_set *shared, ddpm_shared_set_take *take, void *user)
 {
     const int64_t count = ddpm_picture_set_count(shared->whole) - shared->taken;

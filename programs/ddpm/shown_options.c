@@ -8,11 +8,11 @@
 #include "options.h"
 
 const struct ddpm_verb_option ddpm_general_options[] = {
-    [DDPM_GENERAL_HELP] = {"help", 'h', false, NULL, "the options that are needed most"},
+    [DDPM_GENERAL_HELP] = {"help", 'h', false, NULL, "the most common options"},
     [DDPM_GENERAL_HELP_ALL] = {"help-all", 0, false, NULL, "all options"},
     [DDPM_GENERAL_QUIET] = {"quiet", 'q', false, NULL, "only warnings, errors and results"},
     [DDPM_GENERAL_VERBOSE] = {"verbose", 'v', false, NULL,
-                              "also why something was chosen, and progress every second"},
+                              "also why something was chosen; progress every second"},
 };
 const size_t ddpm_general_count = sizeof ddpm_general_options / sizeof *ddpm_general_options;
 
@@ -85,7 +85,7 @@ bool ddpm_verb_has_more(const struct ddpm_verb *verb)
     return false;
 }
 
-/* "ema", not "N" or "FILE.npy" or "N,N,…": a value as it is written. */
+/* "ema", but not "N", "FILE.npy" or "N,N,…": a value to type as it is. */
 static bool is_literal(const char *word, size_t length)
 {
     bool any = false;

@@ -1,5 +1,5 @@
-/* The options of a verb as help, manual pages and completion show them: its own, the library's that
- * it takes and those of every verb, in one list. */
+/* The options of a verb as shown by help, manual pages and completion: its own, those of the
+ * library that it takes, and those of every verb, in one list. */
 #ifndef DDPM_PROGRAM_SHOWN_OPTIONS_H
 #define DDPM_PROGRAM_SHOWN_OPTIONS_H
 
@@ -11,24 +11,25 @@ enum ddpm_shown_kind {
     DDPM_SHOWN_GENERAL, /* of every verb: --help and others */
 };
 
-/* All texts are constants. */
+/* All strings are constants. */
 struct ddpm_shown_option {
     enum ddpm_shown_kind kind;
     const char *name;
     char letter;             /* 'n' for -n; 0: none */
     const char *placeholder; /* NULL: a flag */
     const char *help;
-    const char *fallback; /* the default as text, "" where there is none */
-    const char *group;    /* of the library's: "network"; NULL for others */
+    const char *fallback; /* the default as text, "" if there is none */
+    const char *group;    /* for the library's options: "network"; NULL for others */
     bool required, common;
-    const char *const *choices; /* the values of one of the library's, NULL at the end; NULL: any */
+    const char *const
+        *choices; /* possible values of one of the library's options, NULL at the end; NULL: any */
 };
 
-/* Option `index` of the verb: its own, then the library's in the order of the table, then those of
- * every verb. False beyond the last. */
+/* Option `index` of the verb: its own, then the library's in the order of the table, then those
+ * of every verb. False after the last. */
 bool ddpm_shown_option(const struct ddpm_verb *verb, size_t index, struct ddpm_shown_option *out);
 
-/* Does the short help leave any option out? */
+/* Does the short help leave out any option? */
 bool ddpm_verb_has_more(const struct ddpm_verb *verb);
 
 /* The options that every verb takes. */
@@ -41,7 +42,7 @@ enum ddpm_general {
 extern const struct ddpm_verb_option ddpm_general_options[];
 extern const size_t ddpm_general_count;
 
-/* What may stand behind an option, or as an argument, told from its placeholder: the words of
+/* Possible values of an option or argument, derived from its placeholder: the words of
  * "ema|model" are values; DIR and RUN are folders; FILE, PICTURE and x.npy are files. */
 enum ddpm_value_paths { DDPM_VALUE_NO_PATH, DDPM_VALUE_FOLDERS, DDPM_VALUE_FILES };
 enum { DDPM_MOST_WORDS = 16, DDPM_WORD_BYTES = 32 };

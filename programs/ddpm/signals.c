@@ -12,18 +12,18 @@
 #include "program.h"
 #include "progress.h"
 
-/* Sooner than this after the first, a signal is the same request once more: timeout(1) sends to the
- * process and to its group, a closing terminal and its shell both send SIGHUP. */
+/* A second signal within this time of the first is the same request: timeout(1) signals the
+ * process and its group, and a closing terminal and its shell both send SIGHUP. */
 #define AGAIN_MILLISECONDS 100
 
 static const int stopping[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
 
 static atomic_int caught;
-static atomic_llong asked;    /* when SIGINT or SIGTERM first came, in ms; 0: neither has */
+static atomic_llong asked;    /* when SIGINT or SIGTERM first came, in ms; 0: not yet */
 static atomic_llong doing;    /* 8·step + enum ddpm_doing, one word for the handler */
-static bool terminal, silent; /* another process says what happens */
+static bool terminal, silent; /* another process prints what happens */
 
-/* What is said at once, around the number of the step. */
+/* Printed at once, around the number of the step. */
 static const struct {
     const char *before, *after;
     bool has_step;
@@ -34,7 +34,7 @@ static const struct {
     [DDPM_DOING_CHECKPOINT] = {"saving step ", ", then stopping", true},
 };
 
-/* The end of a text being put together; the handler may use none of stdio. */
+/* Appends to a message; the handler must not use stdio. */
 static char *add(char *end, const char *text)
 {
     const size_t bytes = strlen(text);
@@ -65,7 +65,7 @@ static void say(int number)
         end = add_number(end, now / 8);
     end = add(end, plans[plan].after);
     end = add(end, number == SIGINT ? " (Ctrl-C again to quit now)\n" : "\n");
-    /* Nobody may be there to read it, or not now: a handler that waits could not be interrupted. */
+    /* Nobody may be reading, and a handler that waits could not be interrupted. */
     struct pollfd error = {.fd = STDERR_FILENO, .events = POLLOUT};
     if (poll(&error, 1, 0) == 1 && (error.revents & POLLOUT)) {
         const ssize_t wrote = write(STDERR_FILENO, text, (size_t)(end - text));
@@ -80,8 +80,8 @@ static long long milliseconds(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000 + 1;
 }
 
-/* Does it repeat an earlier SIGINT or SIGTERM, and not merely in the same moment? Only these two
- * come from somebody who waits. SIGXCPU comes every second, a scheduler sends SIGUSR1 and later
+/* Is this a second SIGINT or SIGTERM, and not part of the first? Only these two come from
+ * somebody who is waiting. SIGXCPU comes every second, and a scheduler sends SIGUSR1 and later
  * SIGTERM: none of that may cost the checkpoint. */
 static bool is_impatient(int number, bool *first)
 {

@@ -1,4 +1,4 @@
-/* Between two points of a sphere. */
+/* Interpolation on a sphere. */
 #include "slerp.h"
 
 #include <math.h>

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Spherical linear interpolation of `count` values (Shoemake 1985), t from 0, which gives `a`, to
- * 1, which gives `b`. Linear where the two have one direction or opposite ones. */
+/* Spherical linear interpolation of `count` values (Shoemake 1985), from `a` at t = 0 to `b` at t
+ * = 1. Linear if the two have the same direction or opposite ones. */
 void ddpm_slerp(const float *a, const float *b, size_t count, double t, float *out);
 
 #endif

@@ -13,15 +13,15 @@
 #include "program.h"
 #include "progress.h"
 
-/* Opened the wrong way round, so that reading and writing fail as they would on a closed one:
- * whoever asks for a table with stdout closed must learn that it went nowhere. */
+/* Open it the wrong way round, so that reading and writing fail as on a closed one: with stdout
+ * closed, the user must learn that the table went nowhere. */
 static bool take(int descriptor)
 {
     if (fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF)
         return true;
     int got = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
     if (got < 0)
-        got = open("/", O_RDONLY); /* where there is no /dev */
+        got = open("/", O_RDONLY); /* if there is no /dev */
     return got == descriptor;
 }
 

@@ -1,4 +1,4 @@
-/* Small things that several verbs need. */
+/* Small functions that several verbs need. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -104,7 +104,7 @@ int64_t ddpm_step_of(const char *path)
     const char *slash = strrchr(real, '/');
     if (slash && sscanf(slash + 1, "step-%lld", &step) == 1)
         return step;
-    /* A folder of another name, as a copy of `latest` that followed the link. */
+    /* A folder of another name, for example a copy of `latest` that followed the link. */
     if (ddpm_path_join(&file, real, "state.json") != DDPM_OK)
         return -1;
     if (ddpm_path_is_directory(real) && ddpm_path_exists(file) &&
@@ -122,7 +122,7 @@ ddpm_status ddpm_settle_model(const char *path, char *out, size_t bytes)
     const char *name = slash ? slash + 1 : path;
     const bool is_pointer = strcmp(name, "latest") == 0 || strcmp(name, "best") == 0;
     if (!ddpm_path_exists(path))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
+        return ddpm_raise(DDPM_ERROR_IO, "%s: no such run, checkpoint or file", path);
     if (ddpm_path_is_directory(path))
         return ddpm_checkpoint_find(path, out, bytes);
     if (is_pointer && ddpm_checkpoint_find(path, out, bytes) == DDPM_OK)
@@ -142,8 +142,8 @@ static ddpm_status weights_from_text(const char *text, enum ddpm_weights *out)
                       text);
 }
 
-/* The configuration for opening `path`: of a folder its own, changed by what the command line says
- * of the group run; of a bare file that of --config. *out is NULL when there is none. */
+/* The configuration for opening `path`. A folder has its own, changed by the run options of the
+ * command line; a bare file needs --config. *out is NULL if there is none. */
 static ddpm_status find_config(const struct ddpm_arguments *arguments, const char *path,
                                struct ddpm_config **out)
 {
@@ -153,8 +153,8 @@ static ddpm_status find_config(const struct ddpm_arguments *arguments, const cha
     *out = NULL;
     if (given && folder)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --config: got %s with the folder %s, which has a configuration "
-                          "of its own; want --config with a bare .safetensors file only",
+                          "option --config: got %s with the folder %s, which has its own "
+                          "configuration; want --config only with a bare .safetensors file",
                           given, path);
     if (folder)
         DDPM_TRY(ddpm_path_join(&own, path, "config.json"));
@@ -173,8 +173,8 @@ static ddpm_status find_config(const struct ddpm_arguments *arguments, const cha
     return status;
 }
 
-/* Open the device, and look at the network that the model's own configuration describes. Nothing
- * happens where there is none: opening the model says what is missing. */
+/* Open the device, and check the network that the model's own configuration describes. Does
+ * nothing if there is no configuration: opening the model then reports what is missing. */
 static ddpm_status look_first(const struct ddpm_arguments *arguments, const char *found,
                               ddpm_look_at_network *look, void *user, struct ddpm_device **device)
 {
@@ -210,7 +210,7 @@ ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *
     DDPM_TRY(find_config(arguments, ddpm_path_is_directory(path) ? path : found, &config));
     if (!config && !ddpm_path_is_directory(found))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "%s: got a bare weights file; want its --config FILE.json too, or a run "
+                          "%s: got a bare weights file; want --config FILE.json as well, or a run "
                           "or checkpoint folder",
                           path);
     ddpm_status status = look_first(arguments, found, look, user, &out->device);

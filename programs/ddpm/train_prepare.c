@@ -1,8 +1,7 @@
 /* A run of ddpm train before its first step: options, pictures, memory, the folder.
  *
- * Where several processes train together, each reads the options and the pictures; the one that
- * leads alone looks at the run's folder and writes there. After every stage they agree on how it
- * went. */
+ * If several processes train together, each reads the options and the pictures, but only the leader
+ * looks at the run's folder and writes there. After every stage they agree on how it went. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +35,7 @@ static ddpm_status read_numbers(struct ddpm_train_run *run)
     return DDPM_OK;
 }
 
-/* Everything that the run will allocate, before any of it is. */
+/* All memory that the run will allocate, known before any of it is. */
 static ddpm_status check_memory(struct ddpm_train_run *run)
 {
     struct ddpm_memory_plan training;
@@ -48,8 +47,7 @@ static ddpm_status check_memory(struct ddpm_train_run *run)
                                                        training.weights + training.host);
 }
 
-/* Lock a run that is there, before anything in it is looked at; find the checkpoint to go on from.
- */
+/* Lock an existing run before looking at anything in it, and find the checkpoint to resume from. */
 static ddpm_status take_over(struct ddpm_train_run *run)
 {
     if (!run->resume)
@@ -74,7 +72,7 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
 {
     bool mine;
     DDPM_TRY(ddpm_run_folder_create(run->path));
-    if (!run->log.file) { /* another run may have come and gone meanwhile */
+    if (!run->log.file) { /* another run may have come and gone in the meantime */
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
         DDPM_TRY(ddpm_run_folder_check_new(run->path, &mine));
     }
@@ -89,7 +87,7 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
                                         ddpm_data_fingerprint(run->data));
 }
 
-/* How a stage went on this process becomes how it went on all. */
+/* Turn how a stage went on this process into how it went on all. */
 static ddpm_status together(ddpm_status status)
 {
     return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);
@@ -106,14 +104,14 @@ static bool may_differ(const struct ddpm_option *option)
     return false;
 }
 
-/* "CPU, avx2" of "CPU, avx2, 2 threads": kernels of another level round differently. */
+/* "CPU, avx2" of "CPU, avx2, 2 threads": other kernel levels round differently. */
 static int kind_length(const char *device)
 {
     const char *last = strrchr(device, ',');
     return last && strstr(last, "thread") ? (int)(last - device) : (int)strlen(device);
 }
 
-/* Everything that must be the same on all processes, a line each. */
+/* Everything that must be equal on all processes, one per line. */
 static ddpm_status write_lines(const struct ddpm_train_run *run, char *text, size_t bytes)
 {
     const char *device = ddpm_network_device(run->network);
@@ -182,8 +180,8 @@ static ddpm_status prepare_trainer(struct ddpm_train_run *run)
                                      &run->trainer);
 }
 
-/* Choose the steps that fit into --time. Timing changes weights and moments, so network and trainer
- * are created again. */
+/* Choose how many steps fit into --time. Timing changes weights and moments, so network and
+ * trainer are then created again. */
 static ddpm_status choose_steps(const struct ddpm_arguments *arguments, struct ddpm_train_run *run)
 {
     DDPM_TRY(ddpm_train_time_choose(arguments, run));
@@ -201,7 +199,7 @@ static ddpm_status resume(struct ddpm_train_run *run)
     return ddpm_run_folder_check_steps(run->path, run->steps, run->saved);
 }
 
-/* Everything that can fail without a trace on disk, then the run's folder. */
+/* First everything that can fail without leaving a trace on disk, then the run's folder. */
 ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct ddpm_train_run *run)
 {
     const bool leads = ddpm_processes_lead();
@@ -257,7 +255,7 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
     ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
     ddpm_run_validation_describe(&run->validation);
     if (run->start.distills && !run->resume)
-        ddpm_progress_remark("begins    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
+        ddpm_progress_remark("starts    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
                              run->evaluations, run->evaluations == 1 ? "" : "s");
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),

@@ -1,4 +1,4 @@
-/* As many steps as fit into a given time. The learning rate may decay over the run, so the number
+/* How many steps fit into a given time. The learning rate may decay over the run, so the number
  * of steps must be known before the first one: time a few steps, then start over. */
 #include "train_time.h"
 
@@ -11,8 +11,8 @@
 #include "training/ranks.h"
 
 enum {
-    SKIPPED = 2, /* first steps, which are slower than others */
-    TIMED = 5,   /* and at least as many that count */
+    SKIPPED = 2, /* the first steps are slower */
+    TIMED = 5,   /* at least this many steps are timed */
     LEAST_STEPS = 10
 };
 
@@ -56,15 +56,15 @@ ddpm_status ddpm_train_time_check(const struct ddpm_arguments *arguments,
         return DDPM_OK;
     if (run->resume)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --time: is for new runs; --steps N changes the steps of a run "
-                          "that goes on");
+                          "option --time: is for new runs; --steps N changes the steps of a "
+                          "resumed run");
     if (ddpm_arguments_has_setting(arguments, "steps"))
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "options --time and --steps: want one of them");
     return ddpm_time_read(text, &run->seconds);
 }
 
-/* Mean seconds of a step, timed for 2 % of the run: at least 3 seconds, at most 60 or so. The
- * leader decides when all stop. */
+/* Mean seconds per step, timed for 2 % of the run, but between 3 and about 60 seconds. The leader
+ * decides when all stop. */
 static ddpm_status measure(struct ddpm_train_run *run, double *each)
 {
     const double share = 0.02 * run->seconds;
@@ -84,8 +84,8 @@ static ddpm_status measure(struct ddpm_train_run *run, double *each)
     return DDPM_OK;
 }
 
-/* The largest number of steps that fits into `seconds` with its grids, checkpoints and validation.
- */
+/* The largest number of steps that fits into `seconds`, with its grids, checkpoints and
+ * validation. */
 static int64_t steps_within(struct ddpm_outlook outlook, double seconds, double each)
 {
     int64_t fits = 0, beyond = (int64_t)(seconds / each) + 2;

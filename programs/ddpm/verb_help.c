@@ -9,7 +9,7 @@
 
 enum { LEFT = 32, RIGHT = 100 };
 
-/* Columns: bytes that begin a UTF-8 character. */
+/* Display columns: bytes that start a UTF-8 character. */
 static int columns(const char *text, size_t bytes)
 {
     int shown = 0;
@@ -18,7 +18,7 @@ static int columns(const char *text, size_t bytes)
     return shown;
 }
 
-/* Words one after the other, in lines of LEFT to RIGHT; `column` is where the first one goes. */
+/* Print words, wrapped to columns LEFT to RIGHT; `column` is where the first one goes. */
 static void print_wrapped(const char *text, int column)
 {
     bool first = true;
@@ -73,7 +73,7 @@ static void print_required(const struct ddpm_verb *verb, bool all)
     }
 }
 
-/* In the order in which the verb lists them. */
+/* In the order of the verb's own list. */
 static void print_listed(const struct ddpm_verb *verb)
 {
     const char *heading = verb->every_setting
@@ -107,7 +107,7 @@ static void print_common(const struct ddpm_verb *verb)
     }
 }
 
-/* The verb's own and then the library's, by group where it takes all of them. */
+/* The verb's own options, then the library's; by group if it takes all of them. */
 static void print_all(const struct ddpm_verb *verb)
 {
     const char *heading = "Options", *group = "";
@@ -134,7 +134,7 @@ static void print_all(const struct ddpm_verb *verb)
     }
 }
 
-/* "--out RUN --data DIR|FILE.npy": what no call can do without. */
+/* "--out RUN --data DIR|FILE.npy": options that are always required. */
 static void print_usage(const struct ddpm_verb *verb)
 {
     struct ddpm_shown_option option;

@@ -4,8 +4,8 @@
 
 #include "program.h"
 
-/* The help of a verb on stdout: what is required, the options that are needed most and examples; or
- * all options, what it says about them, and the recipes. */
+/* Print the help of a verb on stdout: required and common options with examples; or all options,
+ * the notes and the recipes. */
 void ddpm_verb_help(const struct ddpm_verb *verb, bool all);
 
 #endif

@@ -1,6 +1,6 @@
 """Train denoising diffusion models and draw from them, with NumPy arrays.
 
-The work is done by libddpm, which is looked for in $DDPM_LIBRARY, beside this file, and where the system looks.
+The work is done by libddpm, which is searched in $DDPM_LIBRARY, beside this file, and where the system looks.
 
     import ddpm
     trainer = ddpm.Trainer({"image-size": 32, "dim": 16, "batch-size": 8}, data="pictures")
@@ -10,8 +10,8 @@ The work is done by libddpm, which is looked for in $DDPM_LIBRARY, beside this f
     with ddpm.Network.open("runs/first") as network:
         pictures = network.draw(16, seed=7)     # uint8 [16, height, width, channels]
 
-Options are those of `ddpm train`, by the same names. Whatever the library refuses is raised as ddpm.Error with its
-text. Objects are freed by close(), at the end of a `with` block, or when they are collected.
+Options are those of `ddpm train`, with the same names. Errors of the library are raised as ddpm.Error with its
+message. Objects are freed by close(), at the end of a `with` block, or when they are collected.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SONAME = "libddpm.so.0.2"
 
 
 class Error(RuntimeError):
-    """What the library refused or failed at. `status` is the number of a ddpm_status."""
+    """An error of the library. `status` is the number of a ddpm_status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -129,7 +129,7 @@ def _floats(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 class _Handle:
-    """An object of the library that is freed once."""
+    """An object of the library, freed only once."""
 
     _destroy = ""
 
@@ -164,13 +164,13 @@ class _Config(_Handle):
     def __init__(self, options: Options) -> None:
         super().__init__()
         _call("config_create", byref(self._pointer))
-        for name, value in sorted(options.items(), key=lambda item: item[0] != "recipe"):  # a recipe first
+        for name, value in sorted(options.items(), key=lambda item: item[0] != "recipe"):  # the recipe first
             text = ("on" if value else "off") if isinstance(value, bool) else str(value)
             _call("config_set", self._pointer, name.encode(), text.encode())
 
 
 class Network(_Handle):
-    """A network with its weights, new from options, or by open() from a run, a checkpoint or a file."""
+    """A network with its weights: new from options, or from a run, checkpoint or file with open()."""
 
     _destroy = "network_destroy"
 
@@ -181,7 +181,7 @@ class Network(_Handle):
 
     @classmethod
     def open(cls, path: PathLike, ema: bool = True, options: Optional[Options] = None) -> "Network":
-        """Open what `ddpm train` or Trainer.save() wrote; a bare .safetensors file needs options."""
+        """Open a model written by `ddpm train` or Trainer.save(); a bare .safetensors file needs options."""
         network = cls.__new__(cls)
         _Handle.__init__(network)
         with _Config(options or {}) as config:
@@ -202,7 +202,7 @@ class Network(_Handle):
 
     def draw(self, count: int, seed: int = 0, *, first: int = 0, ema: bool = True, sampler: Optional[str] = None,
              steps: int = 0, height: int = 0, width: int = 0, batch: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw `count` pictures, uint8 [count, height, width, channels]. The same seed and number give the same."""
+        """Draw `count` pictures, uint8 [count, height, width, channels]. Same seed and number, same picture."""
         own = self._format()
         options = _SampleOptions(count=count, batch=batch, height=height, width=width, seed=seed, first=first,
                                  weights=int(ema), clip=-1, sampler=sampler.encode() if sampler else None,
@@ -213,7 +213,7 @@ class Network(_Handle):
         return pictures
 
     def predict(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:
-        """The network alone: x [batch, channels, height, width] at `times` [batch]; float32 of the same form."""
+        """One forward pass: x [batch, channels, height, width] at `times` [batch]; float32, same shape."""
         values, at = _floats(x), _floats(times)
         if values.ndim != 4 or at.shape != values.shape[:1]:
             raise ValueError(f"got x {values.shape} and times {at.shape}, want [B, C, H, W] and [B]")
@@ -235,7 +235,7 @@ class _Data(_Handle):
 
 
 class Trainer(_Handle):
-    """Trains `network`, on the pictures of a folder or packed file, or on arrays that are handed over."""
+    """Trains `network` on the pictures of a folder or packed file, or on given arrays."""
 
     _destroy = "trainer_destroy"
 
@@ -263,7 +263,7 @@ class Trainer(_Handle):
                 part.close()
 
     def step(self) -> StepResult:
-        """One optimizer step on pictures of `data`."""
+        """One training step on pictures of `data`."""
         out = _StepResult()
         _call("trainer_step", self._open(), byref(out))
         return StepResult(out.step, out.loss, out.grad_norm, out.lr)
@@ -286,9 +286,9 @@ class Trainer(_Handle):
         return StepResult(out.step, out.loss, out.grad_norm, out.lr)
 
     def save(self, run: PathLike) -> None:
-        """Write a checkpoint into the run's folder, which `ddpm` takes too."""
+        """Write a checkpoint into the run's folder, which `ddpm` can use too."""
         _call("trainer_save", self._open(), os.fsencode(run))
 
     def resume(self, path: PathLike) -> None:
-        """Go on from a run's newest checkpoint, or from the given one."""
+        """Continue from a run's newest checkpoint, or from the given one."""
         _call("trainer_resume", self._open(), os.fsencode(path))

@@ -1,5 +1,4 @@
-/* Do the options fit each other? Single values were checked against their ranges when they were
- * set. */
+/* Do the options fit together? Each value was checked against its own range when it was set. */
 #include <string.h>
 
 #include "config/config.h"
@@ -77,7 +76,7 @@ static ddpm_status check_diffusion(const struct ddpm_diffusion_config *diffusion
     return DDPM_OK;
 }
 
-/* A schedule's timesteps; objectives on a path of their own have none. */
+/* The timesteps of a schedule; flow and edm have none. */
 static bool on_schedule(const struct ddpm_diffusion_config *diffusion)
 {
     return diffusion->objective != DDPM_OBJECTIVE_FLOW &&
@@ -89,21 +88,21 @@ static ddpm_status check_objective(const struct ddpm_diffusion_config *diffusion
     if (diffusion->zero_terminal_snr && diffusion->objective == DDPM_OBJECTIVE_NOISE)
         return ddpm_raise(
             DDPM_ERROR_ARGUMENT,
-            "option zero-terminal-snr: got on with objective noise, which says nothing "
-            "of a picture at pure noise; want objective v or x0");
+            "option zero-terminal-snr: got on with objective noise, which says nothing about the "
+            "picture at pure noise; want objective v or x0");
     if (diffusion->zero_terminal_snr && !on_schedule(diffusion))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option zero-terminal-snr: got on with objective %s, whose levels follow "
-                          "no schedule; want objective v or x0",
+                          "option zero-terminal-snr: got on with objective %s, which uses no "
+                          "schedule; want objective v or x0",
                           diffusion->objective == DDPM_OBJECTIVE_FLOW ? "flow" : "edm");
     if (diffusion->objective == DDPM_OBJECTIVE_EDM && diffusion->sigma_min >= diffusion->sigma_max)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option sigma-min: got %g, want less than the %g of sigma-max",
+                          "option sigma-min: got %g, want less than sigma-max, which is %g",
                           diffusion->sigma_min, diffusion->sigma_max);
     return DDPM_OK;
 }
 
-/* The variance of a step on a schedule, learned beside its noise. */
+/* The learned variance of a step needs a schedule and the noise objective. */
 static ddpm_status check_learned_variance(const struct ddpm_config *config)
 {
     const struct ddpm_network_config *network = &config->network;
@@ -181,7 +180,7 @@ static ddpm_status check_wire(const struct ddpm_config *config)
 static ddpm_status check_device(const char *device)
 {
     const char *number = device + strlen("cuda:");
-    /* ref and check are for tests: the scalar kernels, and the watched ones. */
+    /* ref and check are for tests: the reference kernels, and checked ones. */
     static const char *const names[] = {"auto", "cpu", "cuda", "ref", "check"};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
         if (strcmp(device, names[i]) == 0)

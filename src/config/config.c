@@ -1,4 +1,4 @@
-/* The configuration: made from the table's defaults, set and read by name. */
+/* The configuration: created with the defaults, set and read by option name. */
 #include "config/config.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The configuration as the library's rooms read it: plain fields, filled by the option table
- * (options.c). Public interface: include/ddpm/config.h. */
+/* The configuration as the library uses it: plain fields, filled by the option table (options.c).
+ * Public interface: include/ddpm/config.h. */
 #ifndef DDPM_CONFIG_CONFIG_H
 #define DDPM_CONFIG_CONFIG_H
 
@@ -23,8 +23,7 @@ enum ddpm_schedule_kind {
 #undef SCHEDULE
     DDPM_SCHEDULE_COUNT
 };
-/* By place in ddpm_samplers and ddpm_spacings (diffusion); auto is chosen there
- * (diffusion/chain.h). */
+/* Indices into ddpm_samplers and ddpm_spacings (diffusion). diffusion/chain.h resolves auto. */
 enum ddpm_sampler_choice {
 #define SAMPLER(id, ...) DDPM_SAMPLER_##id,
 #include "config/samplers.inc"
@@ -61,12 +60,13 @@ enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE, DDPM_LR_LINEAR };
 enum ddpm_optimizer_kind { DDPM_ADAMW, DDPM_MUON };
 enum ddpm_decayed { DDPM_DECAY_ALL, DDPM_DECAY_MATRICES };
 enum ddpm_ema { DDPM_EMA_EXPONENTIAL, DDPM_EMA_POWER };
-/* How the noise levels of a step are drawn: each by itself, or one from each of as many equal parts
- * of their distribution as the step has pictures. */
+/* How the noise levels of a step are drawn: each on its own, or one from each of as many equal
+ * parts of their distribution as the step has pictures. */
 enum ddpm_level_sampling { DDPM_LEVELS_RANDOM, DDPM_LEVELS_STRATIFIED };
 enum ddpm_reduce { DDPM_REDUCE_FAST, DDPM_REDUCE_EXACT };
 
-/* What decides a network's parameters. Two configurations with the same one share weights. */
+/* What determines the shapes of a network's weights. Configurations that agree here can share
+ * weights. */
 struct ddpm_network_config {
     int network;               /* enum ddpm_network_kind */
     int64_t dim;               /* even, at least 4 */
@@ -78,18 +78,17 @@ struct ddpm_network_config {
     int64_t mult;
     bool norm;
     bool attention;        /* self-attention at the lowest resolution */
-    bool learned_variance; /* the result is ε̂, then as many channels that say the variance */
+    bool learned_variance; /* the network also predicts the variance, in twice as many channels */
 };
 
-/* Channels of the network's result. */
+/* Output channels of the network. */
 int64_t ddpm_network_outputs(const struct ddpm_network_config *network);
 
-/* Height and width of the network's pictures must be multiples of this: every level but the last
- * halves them. */
+/* Picture sides must be multiples of this: every level but the last halves them. */
 int64_t ddpm_network_multiple(const struct ddpm_network_config *network);
 
-/* DDPM_ERROR_ARGUMENT naming the nearest sizes unless both are such multiples. `what` opens the
- * text: "option image-size". */
+/* DDPM_ERROR_ARGUMENT, naming the nearest sizes, unless both sides are such multiples. `what`
+ * begins the message: "option image-size". */
 ddpm_status ddpm_network_check_size(const struct ddpm_network_config *network, const char *what,
                                     int64_t height, int64_t width);
 
@@ -105,16 +104,16 @@ struct ddpm_diffusion_config {
     int loss;        /* enum ddpm_loss of kernels/kernels.h: 0 l2, 1 l1 */
     int loss_weight; /* enum ddpm_loss_weight */
     double min_snr_gamma;
-    double offset_noise; /* deviation of a number added to a whole channel's noise */
+    double offset_noise; /* standard deviation of an offset added to a whole channel's noise */
     bool clip;
     bool timestep_per_batch;
     /* Objective flow: how t is drawn in training. */
     int flow_times;                   /* enum ddpm_flow_times */
     double flow_mean, flow_deviation; /* of logit(t) */
-    /* Objective edm: deviation of the pictures' values (0: not measured yet), ends of the levels
-     * that are drawn from, mean and deviation of ln(sigma) in training. */
+    /* Objective edm: standard deviation of the pixel values (0: not measured yet), range of noise
+     * levels when drawing, mean and deviation of ln(sigma) in training. */
     double sigma_data, sigma_min, sigma_max, edm_mean, edm_deviation;
-    /* A model that ddpm distill made: it draws in so many steps, 1, 2 or 4; 0: an ordinary one. */
+    /* Set by ddpm distill: the model draws in 1, 2 or 4 steps; 0: an ordinary model. */
     int64_t drawing_steps;
 };
 
@@ -130,24 +129,24 @@ struct ddpm_sampling_config {
 };
 
 struct ddpm_training_config {
-    int recipe; /* enum ddpm_recipe: a name only, the values are those of the other members */
+    int recipe; /* enum ddpm_recipe: the name only; its values are in the other members */
     int64_t batch_size, accumulate, steps;
     int optimizer; /* enum ddpm_optimizer_kind */
     double lr, beta1, beta2, eps, weight_decay;
-    int decay;            /* enum ddpm_decayed: what weight_decay is for */
+    int decay;            /* enum ddpm_decayed: weights that weight_decay applies to */
     double max_grad_norm; /* 0: off */
     int64_t warmup;       /* steps */
     int lr_schedule;      /* enum ddpm_lr_schedule; cosine and linear decay to 0 at `steps` */
     int ema;              /* enum ddpm_ema */
-    double ema_length, ema_second; /* of power, as parts of the run so far; second: 0: none */
+    double ema_length, ema_second; /* power: as fractions of the run so far; second: 0: none */
     double ema_decay;
     int64_t ema_every, ema_after;
     int level_sampling;       /* enum ddpm_level_sampling */
-    int64_t noise_candidates; /* draws of noise for a picture, of which the nearest is taken */
+    int64_t noise_candidates; /* candidate noises per picture, of which the nearest is used */
     int64_t save_every, sample_every, num_samples, scale, keep;
-    int64_t validate_every, patience; /* steps; 0: chosen. validations; 0: off */
+    int64_t validate_every, patience; /* steps; 0: automatic. validations; 0: off */
     int reduce;                       /* enum ddpm_reduce */
-    int64_t shares;                   /* of a step whose gradients are added up exactly */
+    int64_t shares;                   /* parts of a step, whose gradients are summed in order */
     uint64_t seed;
 };
 
@@ -155,14 +154,14 @@ struct ddpm_data_config {
     char data[DDPM_MAX_PATH]; /* folder or .npy; "" when none */
     bool flip, rotate;
     int crop;                         /* enum ddpm_crop of data/resize.h: 0 centre, 1 random */
-    int64_t decode_threads, prefetch; /* 0: chosen; batches ahead */
+    int64_t decode_threads, prefetch; /* 0: automatic; batches ahead */
     char validation[DDPM_MAX_PATH];   /* as config/validation.h reads it */
 };
 
 /* How gradients travel between ranks. */
 enum ddpm_wire { DDPM_WIRE_FP32, DDPM_WIRE_BF16 };
 
-/* What is divided among ranks instead of being on each. */
+/* What ranks divide among them instead of each holding all of it. */
 enum ddpm_shard { DDPM_SHARD_NONE, DDPM_SHARD_OPTIMIZER };
 
 struct ddpm_run_config {
@@ -174,7 +173,7 @@ struct ddpm_run_config {
     int wire;            /* enum ddpm_wire */
     int shard;           /* enum ddpm_shard */
     bool direct;         /* --conv direct: no Winograd */
-    bool low_memory;     /* --memory low: blocks are computed again in the backward pass */
+    bool low_memory;     /* --memory low: recompute blocks in the backward pass */
 };
 
 struct ddpm_config {

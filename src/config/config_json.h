@@ -7,11 +7,11 @@
  *      "trainer_config": {"train_batch_size", "train_lr", "train_num_steps", …},
  *      "data_config": {…}, "run_config": {…}}
  *
- * Keys are the option table's. A recipe (root) is applied before the rest is
- * read. Read as well, for the article's file: save_and_sample_every of
- * trainer_config, and batch_size of unet_config. A file with one of these that names no sampler
- * gets the article's: "ancestral", every timestep; it is of recipe article. The root's ddpm_version
- * data_fingerprint and last_start are passed over. */
+ * The keys are those of the option table. A recipe (at the root) is applied before the rest is
+ * read. The article's own file can be read too: its keys are trainer_config.save_and_sample_every
+ * and unet_config.batch_size. A file with one of these that names no sampler gets the article's
+ * ("ancestral", every timestep) and recipe article. The root's ddpm_version, data_fingerprint and
+ * last_start are ignored. */
 #ifndef DDPM_CONFIG_CONFIG_JSON_H
 #define DDPM_CONFIG_CONFIG_JSON_H
 
@@ -20,15 +20,15 @@
 #include "config/config.h"
 #include "core/error.h"
 
-/* All options in force. *out is NULL on failure; release it with json_decref(). */
+/* All options and their values. *out is NULL on failure; release it with json_decref(). */
 ddpm_status ddpm_config_to_json(const struct ddpm_config *config, json_t **out);
 
-/* Take over what `root` mentions. DDPM_ERROR_FORMAT "label: unet_config.input: …"; the
- * configuration is then unchanged. */
+/* Set the options that `root` mentions. DDPM_ERROR_FORMAT "label: unet_config.input: …" leaves
+ * the configuration unchanged. */
 ddpm_status ddpm_config_from_json(struct ddpm_config *config, const json_t *root,
                                   const char *label);
 
-/* The same as text; *out is to be freed with free(). */
+/* The same as text. Free *out with free(). */
 ddpm_status ddpm_config_to_text(const struct ddpm_config *config, char **out);
 ddpm_status ddpm_config_from_text(struct ddpm_config *config, const char *text, const char *label);
 

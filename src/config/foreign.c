@@ -1,4 +1,4 @@
-/* Names of other programs. */
+/* Option names of other programs. */
 #include "config/foreign.h"
 
 #include <stdbool.h>
@@ -18,24 +18,26 @@ static const char three_kinds[] =
     "--sampling-steps those of drawing";
 static const char precisions[] = "--precision fp32, bf16 or auto";
 static const char launched[] = "mpirun -n N ddpm train … starts N processes that train together";
-static const char devices[] = "--device cpu, cuda or cuda:N, one of them";
+static const char devices[] = "--device takes one of cpu, cuda and cuda:N";
 static const char mirrored[] = "--flip on or off";
 static const char cropped[] = "--crop center or random";
-static const char resumed[] = "--resume goes on from the newest checkpoint of the run in --out";
+static const char resumed[] = "--resume continues from the newest checkpoint of the run in --out";
 static const char argument[] =
-    "a run, checkpoint or weights file is given without a name: ddpm sample RUN --out DIR";
-static const char pictures[] = "--data takes a folder of pictures, or a file of ddpm pack";
+    "a run, checkpoint or weights file is an argument, not an option: ddpm sample RUN --out DIR";
+static const char pictures[] = "--data takes a folder of pictures, or a file made by ddpm pack";
 static const char optimizer[] =
     "--optimizer adamw or muon, with --beta1, --beta2, --eps and --weight-decay";
 static const char averaged[] =
-    "an average is kept always: --ema, --ema-decay, --ema-every, --ema-after";
-static const char networks[] = "--network chooses among three U-Nets; --dim and --dim-mults widen";
+    "an average is always kept: --ema, --ema-decay, --ema-every, --ema-after";
+static const char networks[] =
+    "--network picks one of three U-Nets; --dim and --dim-mults set its width";
 static const char respaced[] = "--sampler NAME --sampling-steps N, for example ddim and 25";
-static const char solvers[] = "--sampler auto or a name of ddpm sample --help";
-static const char unguided[] = "models know no classes and no texts, so there is no guidance";
+static const char solvers[] = "--sampler auto, or a name that ddpm sample --help lists";
+static const char unguided[] =
+    "models are unconditional (no classes, no text), so there is no guidance";
 static const char weighted[] = "--loss-weight min-snr, soft-min-snr or uncertainty";
 static const char karras_levels[] = "--spacing karras";
-static const char logs[] = "log.csv and the grids of samples in the run's folder say how it goes";
+static const char logs[] = "log.csv and the sample grids in the run's folder show how it is going";
 
 /* clang-format off */
 static const struct ddpm_foreign_name names[] = {
@@ -87,8 +89,8 @@ static const struct ddpm_foreign_name names[] = {
     {"predict-x0", "objective", "--objective x0"}, {"predict-xstart", "objective", "--objective x0"},
     SAME("ddpm-beta-schedule", "schedule"), SAME("loss-type", "loss"),
     SAME("learn-sigma", "learned-variance"),
-    {"beta-start", NULL, "the betas of a schedule follow from --schedule and --timesteps"},
-    {"beta-end", NULL, "the betas of a schedule follow from --schedule and --timesteps"},
+    {"beta-start", NULL, "--schedule and --timesteps determine the betas"},
+    {"beta-end", NULL, "--schedule and --timesteps determine the betas"},
     /* the network */
     SAME("model-mapping", "network"), SAME("num-channels", "dim"), SAME("model-channels", "dim"),
     SAME("base-channels", "dim"), SAME("cbase", "dim"), SAME("channel-mult", "dim-mults"),
@@ -163,7 +165,7 @@ static bool same(const char *known, const char *given, size_t length)
     for (size_t i = 0; i < length; ++i) {
         const char c = given[i];
         const char folded = c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-        if (folded != known[i]) /* its closing 0 is never folded */
+        if (folded != known[i]) /* never case-fold its closing 0 */
             return false;
     }
     return known[length] == 0;

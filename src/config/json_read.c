@@ -1,5 +1,5 @@
-/* The configuration read from JSON. Values become the text that the command line takes, so that
- * both go through the same checks. */
+/* Reading the configuration from JSON. Values are turned into the text that the command line
+ * takes, so both go through the same checks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,7 @@
 #include "core/text.h"
 #include "formats/json.h"
 
-/* Keys of the article's file that are no option's own key. They are read first, so that an option's
- * own key wins. */
+/* Keys of the article's file that are not our own. They are read first, so that our keys win. */
 static const struct {
     enum ddpm_option_group group;
     const char *key;
@@ -25,7 +24,7 @@ static const struct {
 };
 enum { ALIAS_COUNT = sizeof aliases / sizeof *aliases };
 
-/* Keys of the root that are no options: notes of the program that wrote the file. */
+/* Keys of the root that are not options: notes by the program that wrote the file. */
 static const char *const notes[] = {"ddpm_version", "data_fingerprint", "last_start", NULL};
 
 static bool is_note(const char *key)
@@ -44,7 +43,7 @@ static bool is_alias(enum ddpm_option_group group, const char *key)
     return false;
 }
 
-/* Values of an array with `separator` between them. */
+/* The values of an array, joined by `separator`. */
 static bool join(const json_t *array, char separator, char *buffer, size_t bytes)
 {
     size_t used = 0;
@@ -60,7 +59,7 @@ static bool join(const json_t *array, char separator, char *buffer, size_t bytes
     return used > 0;
 }
 
-/* The text of a JSON value that has a type fit for the option. */
+/* The text of a JSON value, if its type fits the option. */
 static bool value_text(const struct ddpm_option *option, const json_t *value, char *buffer,
                        size_t bytes)
 {
@@ -79,7 +78,7 @@ static bool value_text(const struct ddpm_option *option, const json_t *value, ch
             snprintf(buffer, bytes, "%s", ddpm_off_on[json_is_true(value)]);
             return true;
         }
-        /* A text with a 0 byte inside would be cut short. */
+        /* A 0 byte inside would cut the text short. */
         if (!json_is_string(value) || json_string_length(value) >= bytes ||
             strlen(json_string_value(value)) != json_string_length(value))
             return false;
@@ -108,7 +107,7 @@ static ddpm_status set(struct ddpm_config *config, const struct ddpm_option *opt
     return status == DDPM_OK ? DDPM_OK : DDPM_ERROR_FORMAT;
 }
 
-/* An option that goes by that key in another section, or by that name in another program. */
+/* The option that has this key in another section, or this name in another program. */
 static const struct ddpm_option *meant(const char *key, const struct ddpm_foreign_name *foreign)
 {
     for (size_t i = 0; i < ddpm_options_count; ++i)
@@ -132,7 +131,7 @@ static ddpm_status unknown(const char *key, const struct ddpm_nearest *nearest)
                       advice ? ": " : "", advice ? advice : ddpm_nearest_text(nearest, "", text));
 }
 
-/* The option with that key in the section, or in the object `inner` of it. */
+/* The option with this key in the section, or in its object `inner`. */
 static const struct ddpm_option *find(enum ddpm_option_group group, const char *inner,
                                       const char *key, struct ddpm_nearest *nearest)
 {
@@ -151,7 +150,7 @@ static const struct ddpm_option *find(enum ddpm_option_group group, const char *
     return NULL;
 }
 
-/* "schedule_fn_kwargs", the one object inside a section. */
+/* "schedule_fn_kwargs", the only object inside a section. */
 static const char kwargs[] = "schedule_fn_kwargs";
 
 static ddpm_status read_kwargs(struct ddpm_config *config, const json_t *object)
@@ -260,7 +259,7 @@ static ddpm_status read_root_key(struct ddpm_config *config, const char *key, co
     return is_note(key) ? DDPM_OK : unknown(key, &nearest);
 }
 
-/* Only the article's file has these keys. */
+/* These keys occur only in the article's file. */
 static bool is_article(const json_t *root)
 {
     for (size_t i = 0; i < ALIAS_COUNT; ++i)
@@ -270,7 +269,8 @@ static bool is_article(const json_t *root)
     return false;
 }
 
-/* A recipe comes first, so that the file's own values win. The article's file is of that recipe. */
+/* The recipe comes first, so that the file's own values win. The article's file implies recipe
+ * article. */
 static ddpm_status settle_recipe(struct ddpm_config *config, const json_t *root)
 {
     const struct ddpm_option *option = ddpm_option_find("recipe");
@@ -284,8 +284,8 @@ static ddpm_status settle_recipe(struct ddpm_config *config, const json_t *root)
     return ddpm_recipe_apply((enum ddpm_recipe)config->training.recipe, config);
 }
 
-/* A file that names a sampler says all of how pictures are drawn: steps or eta that were meant for
- * another do not stay. So does the article's, which knows of one sampler only: its whole chain. */
+/* A file that names a sampler describes all of drawing: steps or eta set for another sampler must
+ * not survive. The same goes for the article's file, which knows only one sampler. */
 static ddpm_status settle_sampling(struct ddpm_config *config, const json_t *root)
 {
     const json_t *section = json_object_get(root, ddpm_group_section(DDPM_GROUP_SAMPLING));
@@ -298,7 +298,7 @@ static ddpm_status settle_sampling(struct ddpm_config *config, const json_t *roo
     return DDPM_OK;
 }
 
-/* The article trains on all pictures, and so does its file. */
+/* The article trains on all pictures, so its file means no validation. */
 static ddpm_status settle_validation(struct ddpm_config *config, const json_t *root)
 {
     const struct ddpm_option *option = ddpm_option_find("validation");

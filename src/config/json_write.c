@@ -59,7 +59,7 @@ static bool is_text(const struct ddpm_option *option, const struct ddpm_config *
            ddpm_json_is_text((const char *)config + option->offset);
 }
 
-/* The member object `name` of `object`, made when it is not there. */
+/* The member object `name` of `object`, created if missing. */
 static json_t *member(json_t *object, const char *name)
 {
     json_t *found = json_object_get(object, name);

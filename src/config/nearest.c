@@ -1,4 +1,4 @@
-/* The known name that is most like a mistyped one. */
+/* Which known name is most like a mistyped one. */
 #include "config/nearest.h"
 
 #include <stdbool.h>
@@ -68,7 +68,7 @@ const char *ddpm_nearest_name(const struct ddpm_nearest *nearest)
         return NULL;
     const size_t length = strlen(nearest->wanted);
     const size_t most = length < 3 ? 0 : length < 7 ? 1 : length < 11 ? 2 : 3;
-    /* Many short words are one letter apart; people seldom miss the first. */
+    /* Many short words are one letter apart, but people rarely get the first letter wrong. */
     const bool same_start = fold(nearest->wanted[0]) == fold(nearest->best[0]);
     if (nearest->distance > most || (length < 5 && !same_start))
         return NULL;

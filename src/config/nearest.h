@@ -1,10 +1,10 @@
-/* The known name that is most like a mistyped one, for error texts. */
+/* Which known name is most like a mistyped one, for error messages. */
 #ifndef DDPM_CONFIG_NEAREST_H
 #define DDPM_CONFIG_NEAREST_H
 
 #include <stddef.h>
 
-/* Keeps the best of the names offered so far; zero-initialise, then set `wanted`. */
+/* Keeps the best of the names offered so far. Zero-initialise it, then set `wanted`. */
 struct ddpm_nearest {
     const char *wanted;
     const char *best; /* borrowed from the caller; NULL before the first offer */
@@ -14,21 +14,19 @@ struct ddpm_nearest {
 /* Offer one known name. */
 void ddpm_nearest_offer(struct ddpm_nearest *nearest, const char *name);
 
-/* The best name if it is near enough to be what was meant: one slip in a short word, two from seven
- * letters on, three from eleven on, or only the beginning of it. NULL otherwise: a bad guess sends
- * people the wrong way. */
+/* The best name, if it is near enough to be what was meant: one typo in a short word, two from
+ * seven letters on, three from eleven on, or a prefix of it. NULL otherwise: a bad guess
+ * misleads. */
 const char *ddpm_nearest_name(const struct ddpm_nearest *nearest);
 
-/* The end of an error text: "; the nearest is "NAME"", with a `mark` "; the nearest is MARKNAME",
- * or
- * "" where none is near. Written to `buffer`, which is returned. */
+/* The end of an error message: "; the nearest is "NAME"", with a `mark` "; the nearest is
+ * MARKNAME", or "" if none is near. Written to `buffer`, which is returned. */
 #define DDPM_NEAREST_BYTES 128
 const char *ddpm_nearest_text(const struct ddpm_nearest *nearest, const char *mark,
                               char buffer[DDPM_NEAREST_BYTES]);
 
 /* Insertions, deletions, substitutions and swaps of neighbours that turn one text into the other
- * (optimal string alignment); '-' and '_' count as the same. Only the first 63 bytes are compared.
- */
+ * (optimal string alignment); '-' and '_' count as the same. Compares only the first 63 bytes. */
 size_t ddpm_edit_distance(const char *a, const char *b);
 
 #endif

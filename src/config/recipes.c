@@ -9,7 +9,7 @@ static const struct {
     const char *help;
     struct {
         const char *option, *value;
-    } settings[MOST_SETTINGS]; /* a NULL ends them */
+    } settings[MOST_SETTINGS]; /* ends with NULL */
 } recipes[DDPM_RECIPE_NONE] = {
 #define RECIPE(id, name, help, ...) {help, {__VA_ARGS__}},
 #include "config/recipes.inc"

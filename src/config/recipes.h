@@ -8,16 +8,16 @@
 #include "config/config.h"
 #include "core/error.h"
 
-/* One sentence about a recipe that is not DDPM_RECIPE_NONE. */
+/* One sentence about the recipe, which is not DDPM_RECIPE_NONE. */
 const char *ddpm_recipe_help(enum ddpm_recipe recipe);
 
-/* Setting `index` of a recipe, or false after the last. What a recipe does not set is as in
+/* Setting `index` of a recipe; false after the last. Other options are those of
  * DDPM_RECIPE_ARTICLE. */
 bool ddpm_recipe_setting(enum ddpm_recipe recipe, size_t index, const char **option,
                          const char **value);
 
-/* Give the options their values in the recipe; nothing for DDPM_RECIPE_NONE. training.recipe stays
- * as it is. */
+/* Set the recipe's options; does nothing for DDPM_RECIPE_NONE. training.recipe itself is left
+ * alone. */
 ddpm_status ddpm_recipe_apply(enum ddpm_recipe recipe, struct ddpm_config *config);
 
 #endif

@@ -1,4 +1,4 @@
-/* Options from text and back, one pair of functions per type. */
+/* Options from text and back: a pair of functions per type. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ static void describe_choices(const char *const *choices, char *want, size_t byte
     }
 }
 
-/* "an integer in [4, 4096]", for error texts. */
+/* "an integer in [4, 4096]", for error messages. */
 static void describe(const struct ddpm_option *option, char *want, size_t bytes)
 {
     const struct ddpm_range *range = &option->range;

@@ -23,7 +23,7 @@ ddpm_status ddpm_validation_parse(const char *text, struct ddpm_validation_choic
         return DDPM_OK;
     return ddpm_raise(
         DDPM_ERROR_ARGUMENT,
-        "option validation: got \"%.80s\", want auto, off, a part in (0, 0.5] such as "
-        "0.05, or a folder or packed file of other pictures",
+        "option validation: got \"%.80s\", want auto, off, a fraction in (0, 0.5] such as 0.05, "
+        "or a folder or packed file of other pictures",
         text);
 }

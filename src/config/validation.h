@@ -1,4 +1,4 @@
-/* What option validation says. */
+/* The value of option validation. */
 #ifndef DDPM_CONFIG_VALIDATION_H
 #define DDPM_CONFIG_VALIDATION_H
 
@@ -7,7 +7,7 @@
 
 enum ddpm_validation_kind {
     DDPM_VALIDATION_OFF,
-    DDPM_VALIDATION_AUTO,     /* off or a part, decided when the pictures are known */
+    DDPM_VALIDATION_AUTO,     /* off or a fraction, decided once the pictures are known */
     DDPM_VALIDATION_PART,     /* of the training pictures */
     DDPM_VALIDATION_PICTURES, /* a folder or packed file of others */
 };
@@ -17,12 +17,12 @@ struct ddpm_validation_choice {
     double part;
 };
 
-/* "auto" is this part, of this many pictures or more. */
+/* "auto" means this fraction, if there are at least this many pictures. */
 #define DDPM_VALIDATION_AUTO_PART "0.05"
 enum { DDPM_VALIDATION_AUTO_LEAST = 200 };
 
-/* What is written like a number is one: a folder of that name is "./0.05". DDPM_ERROR_ARGUMENT for
- * a part that is not in (0, 0.5]. */
+/* Anything written like a number is a number; a folder of that name is "./0.05".
+ * DDPM_ERROR_ARGUMENT for a fraction outside (0, 0.5]. */
 ddpm_status ddpm_validation_parse(const char *text, struct ddpm_validation_choice *out);
 
 #endif

@@ -18,8 +18,8 @@ ddpm_status ddpm_take_options(void *own, size_t own_size, size_t least, const vo
         if (((const char *)given)[i])
             return ddpm_raise(
                 DDPM_ERROR_ARGUMENT,
-                "struct %s: got %zu bytes with something set behind the %zu that this "
-                "version of the library knows",
+                "struct %s: got %zu bytes with a value set after the %zu that this version of the "
+                "library knows",
                 name, size, own_size);
     memset(own, 0, own_size);
     memcpy(own, given, size < own_size ? size : own_size);

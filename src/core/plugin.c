@@ -80,7 +80,7 @@ ddpm_status ddpm_plugin_find(const struct ddpm_plugin *plugin, void *library, co
     void *address = dlsym(library, symbol);
     if (!address)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
-                          "%s has no %s: it is not a plug-in of this program", plugin->file,
+                          "%s has no %s: it is not a plug-in for this program", plugin->file,
                           symbol);
     memcpy(function, &address,
            sizeof address); /* ISO C cannot cast an object pointer to a function pointer */

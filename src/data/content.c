@@ -76,7 +76,7 @@ static ddpm_status hash_all(struct hashing *hashing)
     struct ddpm_source *source = hashing->source;
     if (!hashing->kept && source->count >= WORTH_SAYING)
         ddpm_log(DDPM_LOG_INFO,
-                 "%s: reading all %lld pictures once, to set some aside by what they hold",
+                 "%s: reading all %lld pictures once, to set some aside by their contents",
                  source->path, (long long)source->count);
     pthread_mutex_init(&hashing->lock, NULL);
     ddpm_parallel_for(source->options.threads, source->count, ITEMS_AT_ONCE, hash_range, hashing);

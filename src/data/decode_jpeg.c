@@ -46,8 +46,8 @@ static void on_error(j_common_ptr common)
         break;
     case JERR_NO_BACKING_STORE: /* libjpeg's error if max_memory_to_use is not enough */
         state->status = ddpm_raise(DDPM_ERROR_FORMAT,
-                                   "its coefficients take more memory than a picture of %ux%u may "
-                                   "have",
+                                   "its coefficients take more memory than a picture of %ux%u is "
+                                   "allowed",
                                    state->jpeg.image_width, state->jpeg.image_height);
         break;
     case JERR_BAD_PRECISION:

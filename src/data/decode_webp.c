@@ -143,7 +143,7 @@ static ddpm_status decode(struct ddpm_decoding *decoding)
 {
     WebPDecoderConfig config;
     if (!WebPInitDecoderConfig(&config))
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "libwebp has another version than its header");
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "libwebp and its header have different versions");
     VP8StatusCode code = WebPGetFeatures(decoding->bytes, decoding->size, &config.input);
     if (code != VP8_STATUS_OK)
         return raise_webp(decoding, code);

@@ -57,8 +57,8 @@ static ddpm_status raise_too_many_bad(const struct ddpm_source *source)
 {
     return ddpm_raise(
         DDPM_ERROR_FORMAT,
-        "%s: %lld of %lld pictures cannot be read (the log names them), want at least "
-        "half of them good; mend or remove the bad ones",
+        "%s: %lld of %lld pictures cannot be read (the log names them), want at least half of "
+        "them good; repair or remove the bad ones",
         source->path, (long long)atomic_load(&source->items->bad), (long long)source->count);
 }
 
@@ -98,9 +98,9 @@ static void note_enlarged(struct ddpm_source *source, int64_t index)
     atomic_fetch_add(&items->enlarged, 1);
     if (items->quiet || atomic_exchange(&items->enlarged_logged, true))
         return;
-    ddpm_log(
-        DDPM_LOG_WARNING, "%s is smaller than %dx%d and is enlarged; so will be others like it",
-        ddpm_source_name(source, index, NULL, 0), source->options.width, source->options.height);
+    ddpm_log(DDPM_LOG_WARNING, "%s is smaller than %dx%d and is enlarged, as will others like it",
+             ddpm_source_name(source, index, NULL, 0), source->options.width,
+             source->options.height);
 }
 
 /* A picture that decodes although its file has a problem. */

@@ -45,7 +45,7 @@ static ddpm_status check_shape(const struct ddpm_source *source, const struct dd
                           source->path, npy->rank, ddpm_npy_dtype_name(npy->dtype));
     long long count = npy->shape[0], height = npy->shape[1], width = npy->shape[2];
     if (count == 0)
-        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures in it", source->path);
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures in this file", source->path);
     if (npy->shape[3] != options->channels)
         return ddpm_raise(DDPM_ERROR_MISMATCH,
                           "%s: got %lld channels, want %d; pack again or set channels to %lld",
@@ -63,7 +63,7 @@ static ddpm_status check_shape(const struct ddpm_source *source, const struct dd
         return ddpm_raise(
             DDPM_ERROR_MISMATCH,
             "%s: got pictures of %lldx%lld (height x width), want %dx%d; pack again at "
-            "that size, or choose random crops to cut the smaller size out of them",
+            "that size, or choose random crops of the smaller size",
             source->path, height, width, options->height, options->width);
     if (height > INT32_MAX || width > INT32_MAX)
         return ddpm_raise(DDPM_ERROR_FORMAT, "%s: pictures of %lldx%lld are too large",
@@ -155,7 +155,7 @@ static ddpm_status check_again(const struct ddpm_source *source, struct packed *
     status = fingerprint(packed, &now);
     if (status == DDPM_OK && now != source->fingerprint)
         status = ddpm_raise(DDPM_ERROR_IO,
-                            "%s: got other pictures than when it was opened: the file was written "
+                            "%s: the pictures changed after it was opened: the file was written "
                             "to while it was read",
                             source->path);
     if (status == DDPM_OK)

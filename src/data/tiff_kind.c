@@ -131,8 +131,8 @@ static ddpm_status find_alpha(struct ddpm_tiff_kind *kind, TIFF *tiff, int colou
     if (stack || kind->samples < colours || (uint64_t)(kind->samples - colours) != entry.count)
         return ddpm_raise(
             DDPM_ERROR_UNSUPPORTED,
-            "got %d samples per pixel, %llu of them marked as extra, want %d and the extra ones: "
-            "it is not said what they mean; save it as RGB, RGBA or grey",
+            "got %d samples per pixel, %llu of them marked as extra, want %d and the extra ones; "
+            "their meaning is not given; save it as RGB, RGBA or grey",
             kind->samples, (unsigned long long)entry.count, colours);
     kind->alpha = extra > 0 && kinds && kind->photometric != PHOTOMETRIC_SEPARATED &&
                   (kinds[0] == EXTRASAMPLE_ASSOCALPHA || kinds[0] == EXTRASAMPLE_UNASSALPHA);

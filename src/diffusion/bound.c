@@ -25,7 +25,7 @@ struct ddpm_bound_term ddpm_bound_term(const struct ddpm_path *path, int64_t t)
     return term;
 }
 
-/* ln of the chance that a standard normal exceeds z. */
+/* ln of the probability that a standard normal exceeds z. */
 static double log_above(double z)
 {
     if (z < 30) /* erfc would underflow beyond 37 */
@@ -34,7 +34,7 @@ static double log_above(double z)
     return -(z * z + ln_two_pi) / 2 - log(z) + log1p(-inverse * (1 - 3 * inverse));
 }
 
-/* ln of the chance that it lies between. */
+/* ln of the probability that it lies between. */
 static double log_between(double low, double high)
 {
     if (high < 0)
@@ -78,7 +78,7 @@ int64_t ddpm_bound_strata(int64_t timesteps, int64_t wanted, struct ddpm_bound_s
     for (int64_t k = 1; k <= others; ++k) {
         const double part = (double)k / (double)others;
         int64_t end = 1 + (int64_t)(part * part * (double)(timesteps - 1));
-        const int64_t most = timesteps - (others - k); /* every later one needs a timestep */
+        const int64_t most = timesteps - (others - k); /* all later ones need a timestep */
         end = end <= next ? next + 1 : end;
         end = end > most || k == others ? most : end;
         strata[k] = (struct ddpm_bound_stratum){next, end - 1};

@@ -1,4 +1,4 @@
-/* Defaults of drawing. */
+/* Defaults for drawing. */
 #include "diffusion/chain.h"
 
 #include <stdio.h>
@@ -8,10 +8,10 @@
 #include "core/text.h"
 #include "diffusion/schedule.h"
 
-/* What `auto` is, by what the network was trained to say. */
+/* What `auto` means, for each objective. */
 static const struct {
     enum ddpm_sampler_choice sampler;
-    enum ddpm_spacing_kind spacing; /* of other samplers too, but for one that needs timesteps */
+    enum ddpm_spacing_kind spacing; /* for other samplers too, except one that needs timesteps */
     int64_t steps;
 } automatic[DDPM_OBJECTIVE_COUNT] = {
     [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10},
@@ -77,15 +77,15 @@ struct ddpm_chain ddpm_chain_of(const struct ddpm_sampling_config *config,
     return ddpm_chain_resolve(&own, objective, diffusion->timesteps);
 }
 
-/* A distilled network's x̂_0 is no mean of the pictures that may be behind x, which is what solvers
- * step along; an ordinary one's is, and too blurred to be noised again. */
+/* Solvers step along x̂_0, the mean of all pictures that could have led to x. A distilled network's
+ * x̂_0 is no such mean; an ordinary network's is, and is too blurred to add noise to again. */
 static ddpm_status check_distilled(const struct ddpm_chain *chain,
                                    const struct ddpm_diffusion_config *diffusion)
 {
     if (chain->kind->distilled && !diffusion->drawing_steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampler %s draws with models that ddpm distill made, and this is an "
-                          "ordinary one; want another sampler, such as dpmpp",
+                          "sampler %s needs a model made by ddpm distill, and this is an ordinary "
+                          "one; want another sampler, such as dpmpp",
                           chain->kind->name);
     if (!chain->kind->distilled && diffusion->drawing_steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
@@ -111,8 +111,8 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
                           chain->threshold);
     if (chain->kind->discrete && objective->path != DDPM_PATH_SCHEDULE)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampler %s goes through the timesteps of a schedule, and a model of "
-                          "objective %s has none; use sampler ddim with eta 1",
+                          "sampler %s needs the timesteps of a schedule, and a model of objective "
+                          "%s has none; use sampler ddim with eta 1",
                           chain->kind->name, objective->name);
     DDPM_TRY(check_distilled(chain, diffusion));
     DDPM_TRY(ddpm_path_create(diffusion, &path));

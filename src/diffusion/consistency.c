@@ -5,9 +5,9 @@
 
 #include "core/random.h"
 
-/* The authors' for pictures: ln(sigma) ~ N(-1.1, 2²), here clearer where more than one step is
- * drawn (measured: docs/distillation.md); the gap is t·n(t)/2^stage with n(t) = 1 + 8/(1 + e^t), so
- * that clear levels are compared with the picture itself at first. */
+/* The authors' values for pictures: ln(sigma) ~ N(-1.1, 2²), here shifted to less noise if more
+ * than one step is drawn (measured: docs/distillation.md). The gap is t·n(t)/2^stage with n(t) = 1
+ * + 8/(1 + e^t), so that at first the cleaner levels are compared with the picture itself. */
 static const double mean_of_one = -1.1, mean_of_more = -1.9, deviation = 2, widening = 8;
 
 enum { STAGES = 8 };
@@ -38,7 +38,7 @@ double ddpm_consistency_draw(const struct ddpm_diffusion_config *model, uint64_t
     return exp(mean + deviation * (double)normal[0]);
 }
 
-/* Six columns from x_0's on, in the order of both levels. */
+/* Six columns starting at x_0's, in the order of both levels. */
 static void fill_level(const struct ddpm_diffusion_config *model, const struct ddpm_level *level,
                        float *row)
 {

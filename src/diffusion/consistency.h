@@ -1,24 +1,24 @@
-/* Pairs of noise levels for Easy Consistency Tuning (Geng et al. 2024). docs/distillation.md states
- * the method. */
+/* Pairs of noise levels for Easy Consistency Tuning (Geng et al. 2024). docs/distillation.md
+ * describes the method. */
 #ifndef DDPM_DIFFUSION_CONSISTENCY_H
 #define DDPM_DIFFUSION_CONSISTENCY_H
 
 #include "diffusion/objective.h"
 
-/* Two levels of one picture with one noise. They are sigma/alpha, as on EDM's path. */
+/* Two levels of one picture with the same noise. They are sigma/alpha, as on EDM's path. */
 struct ddpm_consistency_pair {
-    double noisy, near; /* near: the clearer one; 0: the picture itself */
+    double noisy, near; /* near: the cleaner one; 0: the picture itself */
 };
 
-/* The stage that a run of `steps` steps is in after `done` of them. The gap between the two levels
- * is halved from each to the next. */
+/* The stage of a run of `steps` steps after `done` of them. Every stage halves the gap between the
+ * two levels. */
 int ddpm_consistency_stage(int64_t done, int64_t steps);
 
-/* The pair that begins at sigma/alpha `noisy`, which is clamped to the path. */
+/* The pair whose noisier level is sigma/alpha `noisy`, clamped to the path. */
 struct ddpm_consistency_pair ddpm_consistency_pair_at(const struct ddpm_path *path, double noisy,
                                                       int stage);
 
-/* The sigma/alpha of place `place` in the batch of a step: its logarithm is normal. */
+/* The sigma/alpha for position `place` in the batch of a step: its logarithm is normal. */
 double ddpm_consistency_draw(const struct ddpm_diffusion_config *model, uint64_t seed,
                              uint32_t step, uint32_t place);
 
@@ -27,8 +27,8 @@ double ddpm_consistency_draw(const struct ddpm_diffusion_config *model, uint64_t
  *     x = NOISY_X0·x_0 + NOISY_NOISE·ε      out = network(NOISY_INPUT·x, NOISY_TIME)
  *     f = NOISY_X·x + NOISY_OUT·out
  *
- * the same with NEAR for the clearer level, where the target is f + CLEAN·x_0: f alone, or x_0
- * alone. NOISY_OUT and WEIGHT lie side by side, for pseudo_huber. */
+ * and the same with NEAR for the cleaner level. There the target is f + CLEAN·x_0: either f alone
+ * or x_0 alone. NOISY_OUT and WEIGHT are adjacent, for pseudo_huber. */
 enum ddpm_consistency_column {
     DDPM_CONSISTENCY_NOISY_X0,
     DDPM_CONSISTENCY_NOISY_NOISE,
@@ -47,8 +47,8 @@ enum ddpm_consistency_column {
     DDPM_CONSISTENCY_COLUMNS,
 };
 
-/* c of the pseudo-Huber distance of root mean squares: 0.00054·√d of Song & Dhariwal 2024 for the
- * distance of d values, divided by √d. */
+/* c of the pseudo-Huber distance of root mean squares: the 0.00054·√d of Song & Dhariwal 2024,
+ * which is for the distance of d values, divided by √d. */
 #define DDPM_CONSISTENCY_HUBER 0.00054f
 
 /* The coefficients of a pair. */

@@ -1,5 +1,5 @@
-/* Chains that begin from a picture: only their last steps (Meng et al. 2021), backwards (Song et
- * al. 2021), or inside a mask (Lugmayr et al. 2022). docs/samplers.md states what each computes. */
+/* Chains that start from a picture: only their last steps (Meng et al. 2021), backwards (Song et
+ * al. 2021), or inside a mask (Lugmayr et al. 2022). docs/samplers.md describes each. */
 #include <math.h>
 
 #include "diffusion/chain.h"
@@ -29,7 +29,7 @@ void ddpm_chain_quieten(struct ddpm_chain *chain)
 static ddpm_status check_mask(const struct ddpm_chain *chain, const struct ddpm_chain_given *given)
 {
     if (given->mask && !given->from)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got a mask without pictures to begin from");
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got a mask without pictures to start from");
     if (!given->mask && (given->resample != 0 || given->jump != 0))
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got resample %lld and jump %lld without a mask",
                           (long long)given->resample, (long long)given->jump);
@@ -52,8 +52,8 @@ static ddpm_status check_inversion(const struct ddpm_chain *chain,
     if (ddpm_chain_draws_noise(chain))
         return ddpm_raise(
             DDPM_ERROR_ARGUMENT,
-            "got sampler %s%s, which draws noise, for an inversion; want one that does "
-            "not: ddim, heun, dpmpp or unipc, with eta and churn 0",
+            "got sampler %s%s, which adds noise, for an inversion; want one that does not: ddim, "
+            "heun, dpmpp or unipc, with eta and churn 0",
             chain->kind->name,
             chain->eta != 0     ? " with eta"
             : chain->churn != 0 ? " with churn"
@@ -66,9 +66,9 @@ ddpm_status ddpm_chain_give(struct ddpm_chain *chain, const struct ddpm_chain_gi
     if (!(given->strength >= 0 && given->strength <= 1))
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got strength %g, want 0 to 1", given->strength);
     if (!given->from && given->strength != 0)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got strength %g without pictures to begin from",
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got strength %g without pictures to start from",
                           given->strength);
-    if (chain->steps < 1) /* ddpm_chain_turns() says it */
+    if (chain->steps < 1) /* ddpm_chain_turns() reports it */
         return DDPM_OK;
     DDPM_TRY(check_mask(chain, given));
     if (given->invert) {
@@ -83,7 +83,7 @@ ddpm_status ddpm_chain_give(struct ddpm_chain *chain, const struct ddpm_chain_gi
     return DDPM_OK;
 }
 
-/* `count` levels from levels[first]. Churn is spread over the steps of the whole chain. */
+/* `count` levels from levels[first] on. Churn is spread over the steps of the whole chain. */
 static struct ddpm_sampler_request some_levels(const struct ddpm_sampler_request *all, size_t first,
                                                size_t count)
 {
@@ -94,7 +94,7 @@ static struct ddpm_sampler_request some_levels(const struct ddpm_sampler_request
     return some;
 }
 
-/* Back to the noisier level `to` by adding noise. */
+/* Go back to the noisier level `to` by adding noise. */
 static ddpm_status jump_back(const struct ddpm_level *from, const struct ddpm_level *to,
                              size_t step, struct ddpm_turns *turns)
 {
@@ -107,8 +107,8 @@ static ddpm_status jump_back(const struct ddpm_level *from, const struct ddpm_le
     return DDPM_OK;
 }
 
-/* Let every step of the turns from `first` on end in a blend with the picture at the level that it
- * reaches; step s of them leaves levels[s - step]. */
+/* End every step of the turns from `first` on with a blend with the picture at the level it
+ * reaches; their step s leaves levels[s - step]. */
 static void blend_steps(const struct ddpm_sampler_request *request, size_t step, size_t first,
                         struct ddpm_turns *turns)
 {
@@ -123,8 +123,8 @@ static void blend_steps(const struct ddpm_sampler_request *request, size_t step,
     }
 }
 
-/* The levels from `begin` on, `jump` steps at a time, each `resample` times over. A sampler must
- * not look back over a jump, so each time is a chain of its own. */
+/* The levels from `begin` on, `jump` steps at a time, each repeated `resample` times. A sampler
+ * must not use earlier steps across a jump, so each repetition is a chain of its own. */
 static ddpm_status fill_inside_mask(const struct ddpm_chain *chain,
                                     const struct ddpm_sampler_request *all, size_t begin,
                                     struct ddpm_turns *turns)
@@ -158,7 +158,7 @@ ddpm_status ddpm_chain_fill(const struct ddpm_chain *chain,
     DDPM_TRY(ddpm_sampler_check(chain->kind, request));
     const size_t run = given->from ? (size_t)llround(given->strength * (double)steps) : steps;
     const size_t begin = steps - run;
-    if (begin > 0) { /* else the chain begins from noise alone */
+    if (begin > 0) { /* otherwise the chain starts from noise alone */
         turns->picture = request->levels[begin].alpha;
         turns->noise = request->levels[begin].sigma;
     }

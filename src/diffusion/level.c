@@ -1,4 +1,4 @@
-/* Noise levels: the paths they lie on. */
+/* Noise levels and the paths they lie on. */
 #include "diffusion/level.h"
 
 #include <math.h>

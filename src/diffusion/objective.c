@@ -1,4 +1,4 @@
-/* The objectives, and the levels that they are trained at. */
+/* The objectives, and the levels they are trained at. */
 #include "diffusion/objective.h"
 
 #include <math.h>
@@ -74,8 +74,8 @@ const struct ddpm_objective ddpm_objectives[DDPM_OBJECTIVE_COUNT] = {
 #undef OBJECTIVE
 };
 
-/* The weight of ‖x̂_0 - x_0‖², as a function of the signal-to-noise ratio (Hang et al. 2023; the
- * soft form: Crowson et al. 2024). */
+/* The weight of ‖x̂_0 - x_0‖², as a function of the signal-to-noise ratio (Hang et al. 2023; soft
+ * form: Crowson et al. 2024). */
 static double snr_weight(const struct ddpm_diffusion_config *model, const struct ddpm_level *level)
 {
     const double gamma = model->min_snr_gamma;
@@ -100,8 +100,8 @@ ddpm_status ddpm_objective_check(const struct ddpm_diffusion_config *model)
     if (model->objective != DDPM_OBJECTIVE_EDM || model->sigma_data > 0)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "option sigma-data: got 0 with objective edm, want the deviation of the "
-                      "pictures' values in [-1,1]; training on pictures measures it");
+                      "option sigma-data: got 0 with objective edm, want the standard deviation "
+                      "of the pixel values in [-1,1]; training on pictures measures it");
 }
 
 void ddpm_objective_times(const struct ddpm_diffusion_config *model, double *least, double *most)
@@ -111,8 +111,8 @@ void ddpm_objective_times(const struct ddpm_diffusion_config *model, double *lea
     *most = path == DDPM_PATH_EDM ? 22 : (double)(model->timesteps - (path == DDPM_PATH_SCHEDULE));
 }
 
-/* What learned weights are told: a period is 2 in ln(sigma/alpha) for the highest of their
- * frequencies. */
+/* Input of learned weights: the highest of their frequencies has a period of 2 in
+ * ln(sigma/alpha). */
 static double weighed_level(const struct ddpm_level *level)
 {
     const double pi = 3.14159265358979323846, most = 12;

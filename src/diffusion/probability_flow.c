@@ -9,7 +9,7 @@
 
 static const double ln_two_pi = 1.8378770664093454836;
 
-/* A level as the equation sees it: x = scale·z. */
+/* A level in the variables of the equation: x = scale·z. */
 struct place {
     struct ddpm_level level;
     double scale, rate;
@@ -40,7 +40,7 @@ static double coordinate_of(const struct ddpm_path *path, double t)
     return path->kind == DDPM_PATH_FLOW ? level.sigma : -ddpm_level_lambda(&level);
 }
 
-/* The noisiest timestep with some of the picture left. */
+/* The noisiest timestep that still contains some of the picture. */
 static double last_time(const struct ddpm_path *path)
 {
     const double end = ddpm_path_end(path);
@@ -52,12 +52,12 @@ static double last_time(const struct ddpm_path *path)
 struct solving {
     const struct ddpm_flow *flow;
     int64_t count;                      /* of values in all pictures */
-    double *z;                          /* at the step's beginning */
-    double *x, *x0, *slope, *sum;       /* of the stage; Σ weight·slope of the step */
-    double *traces, *change, *integral; /* Σ of the divergence: stage, step, all */
+    double *z;                          /* at the start of the step */
+    double *x, *x0, *slope, *sum;       /* of this stage; Σ weight·slope over the step */
+    double *traces, *change, *integral; /* Σ of the divergence: this stage, this step, all */
 };
 
-/* dz/dw at z + ahead·slope, added to the step's sum with that weight. */
+/* Compute dz/dw at z + ahead·slope, and add it to the step's sum with that weight. */
 static ddpm_status stage(struct solving *s, double w, double ahead, double weight)
 {
     const struct ddpm_flow *flow = s->flow;
@@ -99,7 +99,7 @@ static ddpm_status solve(struct solving *s, double *log_density)
     const double clear = ddpm_path_begin(path), noisy = last_time(path);
     const double begin = coordinate_of(path, clear), end = coordinate_of(path, noisy);
     const double width = (end - begin) / (double)flow->steps, values = (double)flow->values;
-    /* at the clear end z is the picture, but flow's is alpha times it */
+    /* at the clean end z is the picture; for flow z is alpha times it */
     const double first = path->kind == DDPM_PATH_FLOW ? ddpm_path_level(path, clear).alpha : 1;
     for (int64_t i = 0; i < s->count; ++i)
         s->z[i] *= first;

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-/* The x that a share `quantile` of a standard normal lies below, by halving. */
+/* The x below which a standard normal lies with probability `quantile`, by bisection. */
 static double normal_quantile(double quantile)
 {
     double low = -10, high = 10;

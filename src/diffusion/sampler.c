@@ -1,4 +1,4 @@
-/* The table of samplers, and what all their requests must satisfy. */
+/* The table of samplers, and the checks that all requests must pass. */
 #include "diffusion/sampler.h"
 
 #include <math.h>
@@ -42,13 +42,13 @@ static ddpm_status check_levels(const struct ddpm_sampler_request *request)
     for (size_t i = 0; i < request->count; ++i) {
         const struct ddpm_level *level = &request->levels[i];
         const bool last = i == request->count - 1;
-        /* Written so that a NaN fails. */
+        /* Written so that NaN fails. */
         if (!(level->alpha >= 0 && isfinite(level->alpha) && isfinite(level->sigma) &&
               (level->sigma > 0 || (last && level->sigma == 0 && level->alpha > 0))))
             return ddpm_raise(
                 DDPM_ERROR_ARGUMENT,
-                "noise level %zu of %zu: got alpha %g and sigma %g, want numbers from 0 "
-                "up, and sigma 0 only at the end",
+                "noise level %zu of %zu: got alpha %g and sigma %g, want no negative numbers, and "
+                "sigma 0 only at the end",
                 i, request->count, level->alpha, level->sigma);
         if (i && !(ddpm_level_ratio(level) < ddpm_level_ratio(level - 1)))
             return ddpm_raise(
@@ -74,8 +74,8 @@ static ddpm_status check_order(const struct ddpm_sampler_kind *kind, int order)
     if (order == 0)
         return DDPM_OK;
     if (kind->orders[0] == 0)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got order %d, but sampler %s has no choice of one",
-                          order, kind->name);
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got order %d, but sampler %s has no choice of order", order, kind->name);
     if (order < kind->orders[0] || order > kind->orders[1])
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampler %s: got order %d, want %d to %d",
                           kind->name, order, kind->orders[0], kind->orders[1]);
@@ -94,7 +94,7 @@ static ddpm_status check_churn(const struct ddpm_sampler_kind *kind,
     for (size_t i = 0; i < sizeof values / sizeof *values; ++i)
         if (!(values[i] >= 0 && isfinite(values[i])))
             return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                              "got churn %g from %g to %g with noise %g, want numbers from 0 up",
+                              "got churn %g from %g to %g with noise %g, want no negative numbers",
                               values[0], values[1], values[2], values[3]);
     return DDPM_OK;
 }

@@ -76,7 +76,7 @@ const struct ddpm_schedule ddpm_schedules[DDPM_SCHEDULE_COUNT] = {
 #undef SCHEDULE
 };
 
-/* Between 0 and 1, but for the end of a schedule that ends in pure noise. */
+/* Between 0 and 1, except at the end of a schedule that ends in pure noise. */
 static ddpm_status check_table(const struct ddpm_diffusion_config *config, const char *table,
                                const double *values, double end)
 {
@@ -93,7 +93,7 @@ static ddpm_status check_table(const struct ddpm_diffusion_config *config, const
     return DDPM_OK;
 }
 
-/* Move √ᾱ so that the last is 0 and the first stays. */
+/* Rescale √ᾱ so that the last is 0 and the first stays. */
 static void end_in_noise(double *bars, int64_t count)
 {
     const double first = sqrt(bars[0]), last = sqrt(bars[count - 1]);
@@ -104,7 +104,7 @@ static void end_in_noise(double *bars, int64_t count)
     bars[count - 1] = 0;
 }
 
-/* What differs from the schedule's own, and the β that follow. */
+/* Apply changes to the schedule, and recompute the β. */
 static void change_path(const struct ddpm_diffusion_config *config, double *bars, double *betas)
 {
     const double shift = config->shift;

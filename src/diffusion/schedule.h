@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "diffusion/level.h"
 
-/* Fills betas[0 … T-1]; ddpm_path_create() checks them. */
+/* Fills in betas[0 … T-1]; ddpm_path_create() checks them. */
 typedef void ddpm_schedule_betas(const struct ddpm_diffusion_config *config, double *betas);
 
 /* A family of schedules: a row of config/schedules.inc. */
@@ -22,11 +22,11 @@ extern const struct ddpm_schedule ddpm_schedules[DDPM_SCHEDULE_COUNT];
 #include "config/schedules.inc"
 #undef SCHEDULE
 
-/* The path of the configured objective, in fp64. That of a schedule has β_t and ᾱ_t = Π (1 - β),
- * with zero_terminal_snr rescaled so that the last ᾱ is 0 (Lin et al. 2024, algorithm 1), then with
- * the signal-to-noise ratio ᾱ/(1 - ᾱ) divided by shift². Every one must lie between 0 and 1;
- * otherwise DDPM_ERROR_ARGUMENT names the table and the first t that does not, and *out is empty.
- * Free with ddpm_path_clear(). */
+/* The path of the configured objective, in fp64. A schedule's path has β_t and ᾱ_t = Π (1 - β),
+ * with zero_terminal_snr rescaled so that the last ᾱ is 0 (Lin et al. 2024, algorithm 1), and then
+ * with the signal-to-noise ratio ᾱ/(1 - ᾱ) divided by shift². All must lie between 0 and 1;
+ * otherwise DDPM_ERROR_ARGUMENT names the table and the first bad t, and *out is empty. Free with
+ * ddpm_path_clear(). */
 ddpm_status ddpm_path_create(const struct ddpm_diffusion_config *config, struct ddpm_path *out);
 void ddpm_path_clear(struct ddpm_path *path);
 

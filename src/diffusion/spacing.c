@@ -1,4 +1,4 @@
-/* How the steps of a chain are spread over a path: one definition each, for all samplers
+/* How the steps of a chain are spread over a path: one definition each, shared by all samplers
  * (docs/samplers.md). */
 #include <math.h>
 #include <string.h>
@@ -6,8 +6,8 @@
 #include "config/nearest.h"
 #include "diffusion/level.h"
 
-/* Timestep `index` of steps as long as T/N. With N > T that would overshoot: then they are as long
- * as fits. Whole where N divides T. */
+/* Timestep `index` of steps of length T/N, which are whole if N divides T. If N > T, that would
+ * overshoot, so the steps get as long as fits. */
 static double along(const struct ddpm_path *path, int64_t steps, int64_t index)
 {
     const int64_t count = path->timesteps;
@@ -37,7 +37,7 @@ static double linspace(const struct ddpm_path *path, int64_t steps, int64_t step
     return clear + (double)(steps - 1 - step) * (noisy - clear) / (double)(steps - 1);
 }
 
-/* The noisiest t whose sigma/alpha is finite, for what is even in it. */
+/* The noisiest t with a finite sigma/alpha, for spacings that are even in it. */
 static double finite_end(const struct ddpm_path *path)
 {
     const double end = ddpm_path_end(path);
@@ -47,12 +47,12 @@ static double finite_end(const struct ddpm_path *path)
     return path->kind == DDPM_PATH_SCHEDULE ? end - 1 : 0.999 * end;
 }
 
-/* Above this sigma/alpha a network sees next to nothing of the picture: steps there are wasted. The
- * linear schedule of 1,000 steps ends at 157, the cosine schedule at 20,000. */
+/* Above this sigma/alpha a network sees almost nothing of the picture, so steps there are wasted.
+ * The linear schedule of 1,000 steps ends at 157, the cosine schedule at 20,000. */
 static const double noisiest = 160;
 
-/* From the path's largest sigma/alpha, or `noisiest`, to its smallest, even in `to` of it; the
- * first level is the path's end. */
+/* From the path's largest sigma/alpha, or `noisiest`, to its smallest, evenly in the variable `to`;
+ * the first level is the path's end. */
 static double between_ends(const struct ddpm_path *path, int64_t steps, int64_t step,
                            double (*to)(double), double (*back)(double))
 {
@@ -89,8 +89,8 @@ static double exponential(const struct ddpm_path *path, int64_t steps, int64_t s
     return between_ends(path, steps, step, log, exp);
 }
 
-/* The path's end, then as many levels as are left, even in ln(sigma/alpha) between edm's usual
- * ends, or the path's where they are closer; the clear end itself is left out. */
+/* The path's end, then the remaining levels, evenly in ln(sigma/alpha) between edm's usual ends, or
+ * the path's ends where they are closer; the clean end itself is left out. */
 static double few(const struct ddpm_path *path, int64_t steps, int64_t step)
 {
     static const double sigma_max = 80, sigma_min = 0.002;
@@ -124,8 +124,8 @@ ddpm_status ddpm_spacing_find(const char *name, const struct ddpm_spacing **out)
                       nearest.best);
 }
 
-/* The whole timestep nearest to t, moved where it would be at or above the one before, or leave no
- * room for those that follow. */
+/* The whole timestep nearest to t, moved if it would not be below the previous one, or would leave
+ * no room for the following ones. */
 static double whole_time(double t, double before, double following)
 {
     const double whole = fmin(round(t), before - 1);

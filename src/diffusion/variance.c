@@ -1,4 +1,5 @@
-/* Learned variances: the bounds of a step's, and the coefficients of the loss that trains them. */
+/* Learned variances: the bounds of a step's variance, and the coefficients of the loss that trains
+ * it. */
 #include "diffusion/variance.h"
 
 #include <math.h>
@@ -19,7 +20,7 @@ void ddpm_variance_rows(const struct ddpm_path *path, float *rows, int64_t strid
                                          path->alpha_bars[low - 1])
                 .lowest;
         rows[DDPM_VARIANCE_HIGHEST] = (float)log(beta);
-        /* both means have one x_t; their x_0 and x̂_0 differ by the noise's error */
+        /* both means share x_t; their x_0 and x̂_0 differ by the error of the noise */
         rows[DDPM_VARIANCE_MEAN] = (float)(beta / (sqrt(1 - beta) * sqrt(1 - bar)));
         rows[DDPM_VARIANCE_DECODER] = t == 0;
         rows[DDPM_VARIANCE_WEIGHT] = (float)((double)path->timesteps / 1000);

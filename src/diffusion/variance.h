@@ -1,5 +1,6 @@
 /* A learned variance of the reverse chain's steps (Nichol & Dhariwal 2021, section 3.1). Beside ε̂
- * the network says, for every element, a place v between two bounds of its logarithm:
+ * the network predicts, for every element, a position v between two bounds of the variance's
+ * logarithm:
  *
  *     ln variance = lowest + (v+1)/2·(highest - lowest)
  *     lowest = ln β~, the posterior's variance β~ = β·(1-ᾱ')/(1-ᾱ)        highest = ln β
@@ -16,12 +17,12 @@ struct ddpm_variance {
     double lowest, highest;
 };
 
-/* Those of a step over `beta` from ᾱ = `bar` to the noisy level ᾱ' = `bar_before`. */
+/* The bounds for a step over `beta` from ᾱ = `bar` to the noisy level ᾱ' = `bar_before`. */
 struct ddpm_variance ddpm_variance_between(double beta, double bar, double bar_before);
 
-/* Fill the columns of enum ddpm_variance_column for every t of a schedule of at least 2 timesteps:
- * rows[t·stride] is the first of t's. At t = 0, where β~ is 0, the lowest is that of t = 1, as in
- * the authors' code. */
+/* Fill in the columns of enum ddpm_variance_column for every t of a schedule of at least 2
+ * timesteps: rows[t·stride] is the first column of t. At t = 0, where β~ is 0, the lower bound is
+ * that of t = 1, as in the authors' code. */
 void ddpm_variance_rows(const struct ddpm_path *path, float *rows, int64_t stride);
 
 #endif

@@ -13,9 +13,9 @@
 /* The share of real pictures that count as near to another real one. */
 #define QUANTILE 0.05
 
-static const char no_features[] = "there are no features of both";
-static const char no_pictures[] = "there are no pictures of both";
-static const char only_statistics[] = "of the real pictures only mean and covariance are known";
+static const char no_features[] = "no features of both sets";
+static const char no_pictures[] = "no pictures of both sets";
+static const char only_statistics[] = "only mean and covariance of the real pictures are known";
 
 /* The result, and the arrays that it points to. */
 struct result {
@@ -224,8 +224,8 @@ static ddpm_status check_held_out(const struct comparison *c)
     DDPM_TRY(check_count("held-out", ddpm_picture_set_count(held_out)));
     if (real->statistics.width > 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "got held-out pictures, but of the real ones only mean and covariance: "
-                          "nothing can be near to these");
+                          "got held-out pictures, but only mean and covariance of the real ones, "
+                          "so there are no distances");
     if ((real->rows > 0 && c->generated->rows > 0) &&
         (held_out->rows == 0 || held_out->width != real->width))
         return ddpm_raise(DDPM_ERROR_MISMATCH,

@@ -35,7 +35,7 @@ static ddpm_status read_tensor(const struct ddpm_tensor_file *file, const char *
     const struct ddpm_tensor_entry *entry = ddpm_tensor_file_find(file, name);
     if (!entry)
         return ddpm_raise(DDPM_ERROR_MISMATCH,
-                          "there is no tensor %s, want all of FID's Inception-v3", name);
+                          "no tensor %s, want all tensors of FID's Inception-v3", name);
     if (entry->rank != rank || memcmp(entry->shape, shape, (size_t)rank * sizeof *shape) != 0)
         return ddpm_raise(DDPM_ERROR_MISMATCH, "tensor %s: got the shape %s, want %s", name,
                           shape_words(got, sizeof got, entry->shape, entry->rank),

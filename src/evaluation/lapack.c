@@ -44,7 +44,7 @@ ddpm_status ddpm_eigenvalues(double *matrix, int64_t width, bool vectors, double
     return code <= -1010 /* LAPACK_WORK_MEMORY_ERROR */
                ? ddpm_raise_memory((size_t)width * (size_t)width * sizeof(double), "eigenvalues")
                : ddpm_raise(DDPM_ERROR_NOT_FINITE,
-                            "the eigenvalues of a covariance cannot be found (LAPACK's dsyevd "
-                            "says %d)",
+                            "cannot compute the eigenvalues of a covariance (LAPACK's dsyevd "
+                            "returned %d)",
                             code);
 }

@@ -1,5 +1,5 @@
-/* Pictures of a set on their way to another process: kinds first, then small copies, then features,
- * each of all pictures. */
+/* Pictures of a set on their way to another process: first all kinds, then all small copies, then
+ * all features. */
 #include "evaluation/rows.h"
 
 #include <string.h>

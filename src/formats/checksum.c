@@ -51,8 +51,8 @@ ddpm_status ddpm_file_check(const json_t *state, const char *folder, const char 
     if (status == DDPM_OK && ((int64_t)sum.bytes != bytes || (int64_t)sum.crc32 != crc32))
         status = ddpm_raise(
             DDPM_ERROR_FORMAT,
-            "%s is damaged: got %llu bytes with CRC-32 %08x, want %lld with %08x; to use "
-            "an older checkpoint, name it, or let the run's checkpoints/latest lead to it",
+            "%s is damaged: got %llu bytes with CRC-32 %08x, want %lld with %08x; to use an older "
+            "checkpoint, name it, or make the run's checkpoints/latest point to it",
             path, (unsigned long long)sum.bytes, (unsigned)sum.crc32, (long long)bytes,
             (unsigned)crc32);
     free(path);

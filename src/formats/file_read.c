@@ -95,11 +95,10 @@ ddpm_status ddpm_file_reader_read(const struct ddpm_file_reader *reader, uint64_
         if (got < 0)
             return ddpm_raise_errno("cannot read %s", reader->path);
         if (got == 0)
-            return ddpm_raise(DDPM_ERROR_IO,
-                              "%s: got its end after %llu bytes, want %llu: the file was cut short "
-                              "while it was read",
-                              reader->path, (unsigned long long)offset,
-                              (unsigned long long)reader->bytes);
+            return ddpm_raise(
+                DDPM_ERROR_IO,
+                "%s: got %llu bytes, want %llu: the file was cut short while it was read",
+                reader->path, (unsigned long long)offset, (unsigned long long)reader->bytes);
         at += got;
         bytes -= (size_t)got;
         offset += (uint64_t)got;

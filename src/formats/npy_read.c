@@ -177,7 +177,7 @@ static ddpm_status parse_dict(struct cursor *c, struct ddpm_npy *npy)
     if (seen != 7)
         return bad_header(c, "'descr', 'fortran_order' and 'shape' before the end of the dict");
     skip_spaces(c);
-    return c->at == c->end ? DDPM_OK : bad_header(c, "nothing but spaces behind the dict");
+    return c->at == c->end ? DDPM_OK : bad_header(c, "nothing but spaces after the dict");
 }
 
 /* Compute count and bytes from the shape, and check them against the file's size. */

@@ -8,8 +8,9 @@
 
 ddpm_status ddpm_pickle_damaged(const struct ddpm_pickle_reader *r, const char *what)
 {
-    return ddpm_raise(DDPM_ERROR_FORMAT, "pickle, byte %zu: %s: damaged, or no file of torch.save",
-                      r->place, what);
+    return ddpm_raise(DDPM_ERROR_FORMAT,
+                      "pickle, byte %zu: %s: damaged, or not written by torch.save", r->place,
+                      what);
 }
 
 ddpm_status ddpm_pickle_add_number(struct ddpm_pickle_reader *r, struct ddpm_pickle_numbers *to,

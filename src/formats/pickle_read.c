@@ -168,7 +168,7 @@ static ddpm_status run_get(struct ddpm_pickle_reader *r, uint8_t opcode)
     uint64_t place;
     DDPM_TRY(ddpm_pickle_take_integer(r, opcode == 'h' ? 1 : 4, &place));
     if (place >= r->memo.count || r->memo.at[place] == DDPM_PICKLE_NOTHING)
-        return ddpm_pickle_damaged(r, "a place of the memo that holds nothing");
+        return ddpm_pickle_damaged(r, "an empty place of the memo");
     return ddpm_pickle_add_number(r, &r->stack, r->memo.at[place]);
 }
 
@@ -205,7 +205,7 @@ static ddpm_status run_name(struct ddpm_pickle_reader *r, uint8_t opcode)
             return ddpm_pickle_push(r, &value);
         }
     return ddpm_raise(DDPM_ERROR_FORMAT,
-                      "got an object of %.*s.%.*s, want tensors alone; nothing in the file is "
+                      "got an object of %.*s.%.*s, want only tensors; nothing in the file is "
                       "executed",
                       module_length < 80 ? (int)module_length : 80, module,
                       length < 80 ? (int)length : 80, name);
@@ -220,7 +220,7 @@ static ddpm_status run_call(struct ddpm_pickle_reader *r, uint8_t opcode)
     DDPM_TRY(ddpm_pickle_pop(r, &callee));
     const struct ddpm_pickle_value *function = &r->pickle->values[callee];
     if (function->kind != DDPM_PICKLE_NAME)
-        return ddpm_pickle_damaged(r, "something is called that is no name");
+        return ddpm_pickle_damaged(r, "a call of something that is not a name");
     value.integer = function->integer;
     if (!r->names[function->integer].makes_dict) {
         DDPM_TRY(ddpm_pickle_push(r, &value));
@@ -228,7 +228,7 @@ static ddpm_status run_call(struct ddpm_pickle_reader *r, uint8_t opcode)
                                   arguments);
     }
     if (r->pickle->values[arguments].count != 0)
-        return ddpm_pickle_damaged(r, "a dict that is made of something");
+        return ddpm_pickle_damaged(r, "a dict built from a value");
     value.kind = DDPM_PICKLE_DICT;
     return ddpm_pickle_push(r, &value);
 }

@@ -27,7 +27,7 @@ struct reader {
 static void on_error(png_structp png, png_const_charp words)
 {
     const struct reader *reader = png_get_error_ptr(png);
-    ddpm_raise(DDPM_ERROR_FORMAT, "%s: not a whole PNG file: %s", reader->path, words);
+    ddpm_raise(DDPM_ERROR_FORMAT, "%s: not a complete PNG file: %s", reader->path, words);
     png_longjmp(png, 1);
 }
 
@@ -66,7 +66,7 @@ static ddpm_status check_lengths(const struct reader *reader)
         data += CHUNK_OVERHEAD + length;
         rest -= CHUNK_OVERHEAD + length;
     }
-    return ddpm_raise(DDPM_ERROR_FORMAT, "%s: not a whole PNG file: truncated", reader->path);
+    return ddpm_raise(DDPM_ERROR_FORMAT, "%s: not a complete PNG file: truncated", reader->path);
 }
 
 /* Read to the end: texts may follow the picture. */

@@ -19,9 +19,9 @@ static ddpm_status check_key(const char *key)
         good = good && key[i] >= ' ' && key[i] <= '~' && (key[i] != ' ' || key[i + 1] != ' ');
     if (good)
         return DDPM_OK;
-    return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "got \"%s\" as a PNG text's key, want 1 to 79 printable ASCII characters",
-                      key);
+    return ddpm_raise(
+        DDPM_ERROR_ARGUMENT,
+        "got \"%s\" as the key of a PNG text, want 1 to 79 printable ASCII characters", key);
 }
 
 ddpm_status ddpm_png_check(int height, int width, int channels, const struct ddpm_png_text *texts,

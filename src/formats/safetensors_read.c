@@ -206,13 +206,13 @@ static ddpm_status header_length(size_t *length, const uint8_t *data, size_t byt
     uint64_t stated = 0;
     if (bytes < 8)
         return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "got %zu bytes, want at least 8: no safetensors file, or truncated",
+                          "got %zu bytes, want at least 8: not a safetensors file, or truncated",
                           bytes);
     memcpy(&stated, data, sizeof stated);
     if (stated > DDPM_SAFETENSORS_MAX_HEADER)
         return ddpm_raise(DDPM_ERROR_FORMAT,
                           "got a header of %" PRIu64
-                          " bytes, want at most %zu: no safetensors file",
+                          " bytes, want at most %zu: not a safetensors file",
                           stated, DDPM_SAFETENSORS_MAX_HEADER);
     if (stated > bytes - 8)
         return ddpm_raise(DDPM_ERROR_FORMAT,
@@ -220,7 +220,7 @@ static ddpm_status header_length(size_t *length, const uint8_t *data, size_t byt
                           bytes);
     if (stated == 0 || data[8] != '{')
         return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "the header does not begin with {: no safetensors file");
+                          "the header does not begin with {: not a safetensors file");
     *length = (size_t)stated;
     return DDPM_OK;
 }

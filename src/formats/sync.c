@@ -24,8 +24,8 @@ static void say_once(const char *path, bool folder, int error)
     static atomic_bool said[2];
     if (!atomic_exchange(&said[folder], true))
         ddpm_log(DDPM_LOG_WARNING,
-                 "%s: this file system cannot fsync %s (%s); what was written last may be lost "
-                 "when the power fails",
+                 "%s: this file system cannot fsync %s (%s); the last writes may be lost in a "
+                 "power failure",
                  path, folder ? "folders" : "files", strerror(error));
 }
 

@@ -80,9 +80,9 @@ static ddpm_status read_file(struct ddpm_tensor_file *file, const uint8_t *data,
         DDPM_TRY(ddpm_safetensors_parse(&file->safetensors, data, bytes, label));
         DDPM_TRY(list_safetensors(file));
     } else {
-        return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "%s: no file of tensors, want safetensors or what torch.save writes",
-                          label);
+        return ddpm_raise(
+            DDPM_ERROR_FORMAT,
+            "%s: not a file of tensors, want safetensors or a file written by torch.save", label);
     }
     if (file->count)
         qsort(file->entries, file->count, sizeof *file->entries, compare_names);

@@ -41,7 +41,7 @@ static ddpm_status read_sizes(const struct ddpm_pickle *pickle,
                               const struct ddpm_pickle_value *tuple, int64_t *out)
 {
     if (!tuple || tuple->kind != DDPM_PICKLE_TUPLE || tuple->count > DDPM_SAFETENSORS_MAX_RANK)
-        return bad_tensor(entry, "its shape or strides are no tuple of at most 8 integers");
+        return bad_tensor(entry, "its shape or strides are not a tuple of at most 8 integers");
     uint32_t next = tuple->first;
     while (next) {
         const struct ddpm_pickle_value *value = ddpm_pickle_next(pickle, &next, NULL);
@@ -102,7 +102,7 @@ static ddpm_status read_tensor(struct ddpm_torch_file *file, struct ddpm_torch_z
     DDPM_TRY(read_sizes(pickle, entry, shape, entry->shape));
     DDPM_TRY(read_sizes(pickle, entry, strides, entry->strides));
     if (shape->count != strides->count)
-        return bad_tensor(entry, "it has not as many strides as dimensions");
+        return bad_tensor(entry, "it has different numbers of strides and dimensions");
     entry->rank = (int)shape->count;
     DDPM_TRY(ddpm_torch_storage_read(pickle, from, &about));
     struct ddpm_torch_storage *storage =
@@ -238,7 +238,7 @@ static ddpm_status read_head(const uint8_t **data, size_t *bytes)
     }
     return good ? DDPM_OK
                 : ddpm_raise(DDPM_ERROR_FORMAT,
-                             "got a pickle without the head of a file of torch.save from a "
+                             "got a pickle without the header that torch.save writes on a "
                              "little-endian machine");
 }
 

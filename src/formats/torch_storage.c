@@ -52,19 +52,19 @@ ddpm_status ddpm_torch_storage_read(const struct ddpm_pickle *pickle,
 {
     const struct ddpm_pickle_value *tuple = ddpm_pickle_item(pickle, value, 0);
     if (tuple->kind != DDPM_PICKLE_TUPLE || tuple->count < 5 || tuple->count > 6)
-        return no_storage("a storage without its five facts");
+        return no_storage("a storage without its five fields");
     const struct ddpm_pickle_value *type = ddpm_pickle_item(pickle, tuple, 1);
     const struct ddpm_pickle_value *key = ddpm_pickle_item(pickle, tuple, 2);
     const struct ddpm_pickle_value *count = ddpm_pickle_item(pickle, tuple, 4);
     const struct ddpm_pickle_value *view = ddpm_pickle_item(pickle, tuple, 5);
     if (!ddpm_pickle_is_text(ddpm_pickle_item(pickle, tuple, 0), "storage"))
-        return no_storage("something that is no storage");
+        return no_storage("something that is not a storage");
     if (type->kind != DDPM_PICKLE_NAME || type->integer >= DDPM_TORCH_STORAGES)
         return no_storage("a storage without a type");
     if (key->kind != DDPM_PICKLE_TEXT || key->length == 0 || count->kind != DDPM_PICKLE_INTEGER)
         return no_storage("a storage without key or count");
     if (view && view->kind != DDPM_PICKLE_NONE)
-        return no_storage("a storage that is a part of another one");
+        return no_storage("a storage that is part of another one");
     out->key = key->text;
     out->length = key->length;
     out->dtype = storage_dtypes[type->integer];
@@ -152,7 +152,7 @@ ddpm_status ddpm_torch_storages_place(struct ddpm_torch_storages *storages,
         uint64_t count = 0;
         if (!storage || storage->data)
             return ddpm_raise(DDPM_ERROR_FORMAT,
-                              "the list of storages has one that no tensor has, or twice");
+                              "the list of storages has one that no tensor uses, or one twice");
         if (bytes >= sizeof count)
             memcpy(&count, data, sizeof count);
         if (bytes < sizeof count || count != (uint64_t)storage->count ||

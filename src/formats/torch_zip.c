@@ -30,7 +30,7 @@ static ddpm_status find_folder(struct ddpm_torch_zip *zip)
             return ddpm_format(&zip->folder, "%.*s/", (int)(length - strlen(end)), name);
     }
     return ddpm_raise(DDPM_ERROR_FORMAT,
-                      "got a zip file without data.pkl, want one that torch.save has written");
+                      "got a zip file without data.pkl, want one written by torch.save");
 }
 
 static ddpm_status open_archive(struct ddpm_torch_zip *zip, const uint8_t *data, size_t bytes)
@@ -95,8 +95,8 @@ ddpm_status ddpm_torch_zip_read(struct ddpm_torch_zip *zip, const char *name, bo
     } else if ((about.valid & wanted) != wanted || about.comp_method != ZIP_CM_STORE ||
                about.size != about.comp_size || about.size > zip->left) {
         status = ddpm_raise(DDPM_ERROR_FORMAT,
-                            "member %.200s is packed or larger than the file, want it stored, as "
-                            "torch.save does",
+                            "member %.200s is compressed or larger than the file, want it stored, "
+                            "as torch.save does",
                             path);
     } else {
         zip->left -= about.size;

@@ -48,7 +48,7 @@ static ddpm_status parse_index(const char *name, const char *digits, int *index)
     errno = 0;
     long value = strtol(digits, &end, 10);
     if (*digits < '0' || *digits > '9' || *end || errno || value > INT_MAX)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "device: got \"%s\", want a number behind the colon",
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "device: got \"%s\", want a number after the colon",
                           name);
     *index = (int)value;
     return DDPM_OK;

@@ -178,10 +178,10 @@ static ddpm_status choose(const struct candidate *list, size_t count, const char
         if (status == DDPM_ERROR_MEMORY)
             return status;
         if (list[i].rank > 0)
-            ddpm_log(DDPM_LOG_WARNING, "%s is passed over, it is not whole: %s", path,
+            ddpm_log(DDPM_LOG_WARNING, "skipping %s, it is not complete: %s", path,
                      ddpm_error_message());
     }
-    return ddpm_raise(DDPM_ERROR_IO, "%s: there is no whole checkpoint in it", checkpoints);
+    return ddpm_raise(DDPM_ERROR_IO, "%s: no complete checkpoint in it", checkpoints);
 }
 
 static ddpm_status look(const char *checkpoints, char *folder, size_t bytes)
@@ -233,7 +233,7 @@ ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes)
     char checkpoints[PATH_MAX], latest[PATH_MAX];
     struct stat about;
     if (!ddpm_path_exists(path))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run or checkpoint", path);
+        return ddpm_raise(DDPM_ERROR_IO, "%s: no such run or checkpoint", path);
     if (!ddpm_path_is_directory(path))
         return follow_text(path, folder, bytes);
     DDPM_TRY(ddpm_path_format(checkpoints, sizeof checkpoints, "%s/checkpoints", path));
@@ -243,7 +243,7 @@ ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes)
     if (lstat(latest, &about) == 0 && S_ISLNK(about.st_mode)) {
         if (ddpm_path_is_directory(latest))
             return settle(latest, folder, bytes);
-        ddpm_log(DDPM_LOG_WARNING, "%s leads nowhere; looking for the newest whole checkpoint",
+        ddpm_log(DDPM_LOG_WARNING, "%s leads nowhere; looking for the newest complete checkpoint",
                  latest);
     }
     return look(checkpoints, folder, bytes);

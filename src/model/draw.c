@@ -148,7 +148,7 @@ static ddpm_status hand_out(const struct drawing *drawing, int64_t offset, int64
         if (!isfinite(s->host_x[i]))
             return ddpm_raise(DDPM_ERROR_NOT_FINITE,
                               "picture %lld: the chain diverged to a value that is not finite; "
-                              "clip predicted x_0, or look at the weights",
+                              "try clip on, or check the weights",
                               (long long)(drawing->draw.first + offset + i / per_picture));
         drawing->bytes[offset * per_picture + i] = ddpm_byte_of(s->host_x[i]);
     }

@@ -75,7 +75,7 @@ ddpm_status ddpm_sampler_check_given(const struct ddpm_sampler *sampler,
                        mask = given_masks(sampler, draw);
     if (draw->init && pictures)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampling: got init and pictures to begin from, want one of them");
+                          "sampling: got init and pictures to start from, want one of them");
     if (draw->init) {
         DDPM_TRY(
             ddpm_check_length("sampling: init", init.count, (double)(draw->count * init.each)));

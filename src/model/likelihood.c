@@ -241,7 +241,7 @@ ddpm_status ddpm_likelihood_count_picture(struct ddpm_likelihood *l, double bits
     double of_bands[DDPM_LIKELIHOOD_BANDS] = {0};
     if (!isfinite(bits))
         return ddpm_raise(DDPM_ERROR_NOT_FINITE,
-                          "picture %lld: got a likelihood that is not finite; look at the weights",
+                          "picture %lld: got a likelihood that is not finite; check the weights",
                           (long long)(count - 1));
     DDPM_TRY(ddpm_grow_array((void **)&l->of_pictures, &l->capacity, (size_t)count,
                              sizeof *l->of_pictures, "likelihoods"));

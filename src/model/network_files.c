@@ -77,7 +77,7 @@ static ddpm_status locate(const char *path, enum ddpm_weights which, struct loca
     char probe[PATH_MAX];
     memset(out, 0, sizeof *out);
     if (!ddpm_path_exists(path))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no such run, checkpoint or file", path);
+        return ddpm_raise(DDPM_ERROR_IO, "%s: no such run, checkpoint or file", path);
     if (!ddpm_path_is_directory(path))
         return ddpm_path_format(out->weights, sizeof out->weights, "%s", path);
     DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints", path));
@@ -143,7 +143,7 @@ static ddpm_status open_network(struct ddpm_device *device, const char *path,
     if (!found.config[0] && !config)
         return ddpm_raise(
             DDPM_ERROR_ARGUMENT,
-            "%s: a weights file does not describe its network; give the configuration", path);
+            "%s: a weights file does not describe its network; give its configuration", path);
     DDPM_TRY(effective_config(&found, config, &effective));
     ddpm_status status = found.folder[0] ? check_weights(&found, which) : DDPM_OK;
     if (status == DDPM_OK)

@@ -77,7 +77,7 @@ static ddpm_status check_tensor(const struct ddpm_parameter *p,
 {
     if (!tensor)
         return ddpm_raise(DDPM_ERROR_MISMATCH,
-                          "%s: tensor %s is missing; the file is of another network", path, name);
+                          "%s: tensor %s is missing; the file is for another network", path, name);
     bool same = tensor->rank == p->rank;
     for (int i = 0; same && i < p->rank; ++i)
         same = tensor->shape[i] == p->shape[i];
@@ -131,9 +131,10 @@ static ddpm_status refuse_strangers(const struct ddpm_parameters *parameters,
                               "file that holds these alone",
                               path, name, prefix);
         if (!known)
-            return ddpm_raise(DDPM_ERROR_MISMATCH,
-                              "%s: tensor %s is not of this network; is its configuration another?",
-                              path, name);
+            return ddpm_raise(
+                DDPM_ERROR_MISMATCH,
+                "%s: tensor %s does not belong to this network; is this the right configuration?",
+                path, name);
     }
     return DDPM_OK;
 }

@@ -131,11 +131,10 @@ static void say(const struct ddpm_naming *naming, const char *path)
 {
     if (*naming->prefix)
         ddpm_log(DDPM_LOG_INFO,
-                 "%s: names of tensors begin with \"%s\", as wrappers of PyTorch make them; it is "
-                 "left away",
-                 path, naming->prefix);
+                 "%s: tensor names begin with \"%s\", a wrapper of PyTorch; ignoring it", path,
+                 naming->prefix);
     if (naming->inside)
-        ddpm_log(DDPM_LOG_INFO, "%s: words of PyTorch's wrappers inside of names are left away",
+        ddpm_log(DDPM_LOG_INFO, "%s: ignoring the names of PyTorch's wrappers inside tensor names",
                  path);
 }
 

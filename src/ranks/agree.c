@@ -1,4 +1,4 @@
-/* One failure for all: its status, and the text of the rank that it struck first. */
+/* One failure for all ranks: its status, and the message of the first rank it hit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ ddpm_status ddpm_ranks_share_failure(struct ddpm_ranks *ranks, int failed, ddpm_
     return ddpm_raise(status, "%s: %s", ddpm_rank_name(ranks, failed, name, sizeof name), text);
 }
 
-/* The first failure, or -1. A signal is told apart from what failed: it comes last. */
+/* The first failure, or -1. Signals are not failures and come last. */
 static int first_failure(const struct ddpm_rank_fare *all, int count)
 {
     int stopped = -1;
@@ -52,7 +52,7 @@ static size_t line_length(const char *lines)
     return strcspn(lines, "\n");
 }
 
-/* The first line that is not the same, or NULL. */
+/* The first line that differs, or NULL. */
 static const char *difference(const char *lines, const char **others)
 {
     while (*lines || **others) {

@@ -1,4 +1,4 @@
-/* Meeting the processes that were started together with this one, and parting from them. */
+/* Joining the processes that were started together with this one, and leaving them. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include <sched.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "ranks/launcher.h"
 #include "ranks/state.h"
 
-/* Who speaks for those that are left may still save something before it ends them. */
+/* The rank that speaks for those that are left may still save something before it ends them. */
 enum { SPEAKER_SECONDS = 30, FORWARD_SECONDS = 1 };
 
 /* `host` is DDPM_HOST_BYTES long. */

@@ -1,10 +1,10 @@
-/* The environment that launchers give their processes. */
+/* The environment variables that launchers give their processes. */
 #include "ranks/launcher.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 
-/* A variable's number; 0 where it is not set or no number above 0. */
+/* The number in a variable; 0 if it is not set or not a number above 0. */
 static int number(const char *variable)
 {
     const char *text = getenv(variable);

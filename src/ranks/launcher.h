@@ -1,4 +1,5 @@
-/* Who started this process together with others: what mpirun and srun say in the environment. */
+/* Who started this process together with others, according to the environment variables of mpirun
+ * and srun. */
 #ifndef DDPM_RANKS_LAUNCHER_H
 #define DDPM_RANKS_LAUNCHER_H
 
@@ -15,11 +16,11 @@ enum ddpm_launcher_kind {
 
 struct ddpm_launcher {
     enum ddpm_launcher_kind kind;
-    const char *variable; /* that says so */
-    int count;            /* processes started; 0: not said */
+    const char *variable; /* the variable that says so */
+    int count;            /* processes started; 0: unknown */
 };
 
-/* DDPM_ERROR_ARGUMENT where one launcher was started by another. */
+/* DDPM_ERROR_ARGUMENT if one launcher was started by another. */
 ddpm_status ddpm_launcher_find(struct ddpm_launcher *out);
 
 /* Is this the first of the processes that were started together on this machine, as far as the

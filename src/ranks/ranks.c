@@ -1,9 +1,8 @@
-/* Waiting for one another with a deadline.
+/* Waiting for other ranks with a deadline.
  *
- * A rank that has waited for a second says so to all others in a note, and once more when it goes
- * on. When time is up, whoever is not waiting is missing, and the lowest of those that are speaks
- * for all. A rank that is busy with something long sends notes that make the others' time begin
- * again. */
+ * A rank that has waited for a second says so to all others in a note, and again when it continues.
+ * When the time is up, the ranks that are not waiting are missing, and the lowest of the waiting
+ * ones speaks for all. A rank that is busy for long sends notes that restart the others' time. */
 #include "ranks/ranks.h"
 
 #include <sched.h>
@@ -15,8 +14,8 @@
 
 enum note { GOES_ON, WAITS, STILL_HERE };
 
-static const double eager = 0.02;  /* seconds of waiting without a nap */
-static const double patience = 1;  /* … before the others are told */
+static const double eager = 0.02;  /* seconds of waiting without sleeping */
+static const double patience = 1;  /* … before telling the others */
 static const double stopped = 0.5; /* … between two polls: this process was suspended */
 
 static double now(void)
@@ -56,11 +55,10 @@ static void tell_all(struct ddpm_ranks *ranks, enum note note)
 {
     for (int rank = 0; rank < ranks->count; ++rank)
         if (rank != ranks->index)
-            (void)ranks->transport->tell(
-                rank, (int64_t)note); /* whoever is lost is found out by waiting */
+            (void)ranks->transport->tell(rank, (int64_t)note); /* waiting will show who is lost */
 }
 
-/* Take all notes that have come; true when one says that its rank is busy. */
+/* Receive all notes that have arrived; true if one says that its rank is busy. */
 static bool hear_all(struct ddpm_ranks *ranks)
 {
     bool busy = false;
@@ -119,7 +117,7 @@ ddpm_status ddpm_ranks_wait_for(struct ddpm_ranks *ranks, int request)
         if (done)
             return DDPM_OK;
         const double moment = now();
-        /* While this process was suspended, the others could not be heard. */
+        /* While this process was suspended, it could not hear the others. */
         if (moment - last > stopped)
             alive += moment - last;
         last = moment;

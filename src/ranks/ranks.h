@@ -19,9 +19,9 @@
 
 struct ddpm_ranks;
 
-/* What option `ranks` says. */
+/* Values of option `ranks`. */
 enum ddpm_ranks_choice {
-    DDPM_RANKS_AUTO, /* MPI where mpirun or srun has started several processes */
+    DDPM_RANKS_AUTO, /* MPI if mpirun or srun has started several processes */
     DDPM_RANKS_OFF,
     DDPM_RANKS_MPI,
     DDPM_RANKS_NCCL,
@@ -40,55 +40,55 @@ void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code);
 int ddpm_ranks_index(const struct ddpm_ranks *ranks);
 int ddpm_ranks_count(const struct ddpm_ranks *ranks);
 
-/* The transport, "Open MPI v4.1.4"; the machines. */
+/* The transport, "Open MPI v4.1.4"; the number of machines. */
 const char *ddpm_ranks_transport(const struct ddpm_ranks *ranks);
 int ddpm_ranks_hosts(const struct ddpm_ranks *ranks);
 
-/* The machine of a rank; for NULL of rank 0, which is this process. */
+/* The machine of a rank; with NULL that of rank 0, which is this process. */
 const char *ddpm_ranks_host(const struct ddpm_ranks *ranks, int rank);
 
-/* The ranks on this one's machine, and those that share its processors, this one included; 1 for
+/* How many ranks are on this machine, and how many share its processors, including this one; 1 for
  * NULL. */
 int ddpm_ranks_here(const struct ddpm_ranks *ranks);
 int ddpm_ranks_sharing(const struct ddpm_ranks *ranks);
 
-/* This one's place among the ranks of its machine, by rank; 0 for NULL. */
+/* Position among the ranks of this machine; 0 for NULL. */
 int ddpm_ranks_place(const struct ddpm_ranks *ranks);
 
-/* Seconds that a rank is waited for, from now on. */
+/* How many seconds to wait for a rank, from now on. */
 void ddpm_ranks_set_timeout(struct ddpm_ranks *ranks, double timeout);
 
 /* Have they lost each other? */
 bool ddpm_ranks_lost(const struct ddpm_ranks *ranks);
 
-/* Is it this rank's to tell the user of a failure that all know of? */
+/* Should this rank report a failure that all ranks know of? */
 bool ddpm_ranks_speaks(const struct ddpm_ranks *ranks);
 
-/* Begin to add up `count` floats of all ranks, in place; the same bits on every rank. They may be
- * looked at again after ddpm_ranks_wait(). Several sums may be under way. */
+/* Start adding up `count` floats of all ranks, in place; the same bits on every rank. Do not touch
+ * them before ddpm_ranks_wait(). Several sums may be in flight. */
 ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count);
 
-/* The same, where the values travel as bf16, which halves the bytes: each rank's are rounded to the
- * nearest (ties to even), added up in fp32 in the order of ranks, and the sum is rounded once more.
- * `room` has ddpm_ranks_room_bf16() elements and is borrowed until ddpm_ranks_wait(). */
+/* The same with bf16 values on the wire, which halves the bytes. Each rank's values are rounded to
+ * nearest even and summed in fp32 in the order of ranks; then the sum is rounded once more. `room`
+ * has ddpm_ranks_room_bf16() elements and is borrowed until ddpm_ranks_wait(). */
 ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, size_t count,
                                       uint16_t *room);
 size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count);
 
-/* Let what is under way go on, without waiting. Cheap enough to be called between kernels. */
+/* Make progress on what is in flight, without waiting. Cheap enough to call between kernels. */
 ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks);
 
-/* Wait for all sums that were begun. */
+/* Wait for all sums in flight. */
 ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks);
 
-/* `all` holds `bytes` bytes of every rank, in their order: this rank's own are in place. */
+/* `all` holds `bytes` bytes of every rank, in order; this rank's own are already in place. */
 ddpm_status ddpm_ranks_gather(struct ddpm_ranks *ranks, void *all, size_t bytes);
 
-/* Give everyone what rank `root` has. */
+/* Copy the bytes of rank `root` to everyone. */
 ddpm_status ddpm_ranks_broadcast(struct ddpm_ranks *ranks, int root, void *values, size_t bytes);
 
-/* Rank `root` gets `bytes` bytes of everyone, in the order of ranks: from `own` of the others into
- * `all`, where its own lie in place. And the other way round: from `all` into everyone else's
+/* Rank `root` gets `bytes` bytes from everyone, in the order of ranks: from `own` of the others
+ * into `all`, where its own are already in place. And the reverse: from `all` into everyone else's
  * `own`. */
 ddpm_status ddpm_ranks_collect(struct ddpm_ranks *ranks, int root, const void *own, void *all,
                                size_t bytes);
@@ -101,20 +101,21 @@ ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *al
 ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
                                   float *sum, size_t count);
 
-/* How every rank fares: returns DDPM_OK when all are, else the first failure by rank, with its
- * text, on all of them. *signal, where not NULL, becomes the largest of all ranks'. agree.c. */
+/* Agree on how it went: DDPM_OK if no rank failed, otherwise the first failure by rank, with its
+ * message, on all of them. *signal, unless NULL, becomes the largest of all ranks. See agree.c. */
 ddpm_status ddpm_ranks_agree(struct ddpm_ranks *ranks, ddpm_status status, int *signal);
 
-/* The same where everybody knows already that rank `failed` failed with `status`: spread its text.
- */
+/* The same if everybody already knows that rank `failed` failed with `status`: distribute its
+ * message. */
 ddpm_status ddpm_ranks_share_failure(struct ddpm_ranks *ranks, int failed, ddpm_status status);
 
-/* `lines` are "name: value\n", as many as wanted. DDPM_ERROR_MISMATCH, on all ranks, names the
- * first rank and line that differ from rank 0's. */
+/* `lines` are "name: value
+ * ", any number of them. DDPM_ERROR_MISMATCH, on all ranks, names the first rank and line that
+ * differ from rank 0's. */
 ddpm_status ddpm_ranks_compare(struct ddpm_ranks *ranks, const char *lines);
 
-/* This rank does something that takes long while the others wait: their time begins again. To be
- * called now and then. */
+/* This rank is doing something long while the others wait: restart their time. Call it now and
+ * then. */
 void ddpm_ranks_still_here(struct ddpm_ranks *ranks);
 
 #endif

@@ -1,5 +1,5 @@
-/* The sum of shares in a fixed order, whatever the ranks: every rank adds up a piece of all shares,
- * and the pieces are put together. A chunk at a time, so that the buffers stay small. */
+/* The sum of shares in a fixed order, for any number of ranks: every rank sums one piece of all
+ * shares, and the pieces are put together. One chunk at a time, so that the buffers stay small. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +8,8 @@
 
 enum { MOST_PIECE = 1 << 18 }; /* floats of one rank's piece */
 
-/* One after the other, as far as `count` goes; loops over one element would be slower. */
+/* One share after another, for `count` elements; looping over one element at a time would be
+ * slower. */
 static void add_up(const float *pieces, size_t shares, size_t count, float *restrict sum)
 {
     memcpy(sum, pieces, count * sizeof *sum);
@@ -19,8 +20,8 @@ static void add_up(const float *pieces, size_t shares, size_t count, float *rest
     }
 }
 
-/* Chunk [begin, begin + length) of the shares, in pieces of `piece` floats. The last piece may lack
- * some, which are 0. */
+/* Chunk [begin, begin + length) of the shares, in pieces of `piece` floats. The last piece is
+ * padded with zeros. */
 static ddpm_status sum_chunk(struct ddpm_ranks *ranks, float *const shares[], int own, float *sum,
                              size_t begin, size_t length)
 {

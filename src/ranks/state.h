@@ -8,25 +8,25 @@
 enum { DDPM_HOST_BYTES = 64, DDPM_MOST_SUMS = 48 };
 #define DDPM_MOST_COLLECTIVE_BYTES ((size_t)256 << 20)
 
-/* What a rank tells the others of itself. */
+/* What a rank tells the others about itself. */
 struct ddpm_rank_place {
     char host[DDPM_HOST_BYTES];
-    uint64_t processors; /* hash of the set that it may run on */
+    uint64_t processors; /* hash of the set of processors that it may run on */
 };
 
-/* How a rank fares. */
+/* How a rank is doing. */
 struct ddpm_rank_fare {
     int32_t status, signal;
 };
 
 /* How far a sum has come. */
 enum ddpm_sum_stage {
-    DDPM_SUM_WHOLE,    /* the transport adds up */
-    DDPM_SUM_EXCHANGE, /* bf16: pieces are on their way to the rank that adds them up */
+    DDPM_SUM_WHOLE,    /* the transport sums */
+    DDPM_SUM_EXCHANGE, /* bf16: pieces are on their way to the rank that sums them */
     DDPM_SUM_GATHER,   /* bf16: the sums of all pieces are on their way to everyone */
 };
 
-/* A sum under way. */
+/* A sum in flight. */
 struct ddpm_sum {
     enum ddpm_sum_stage stage;
     int request;
@@ -35,10 +35,10 @@ struct ddpm_sum {
     uint16_t *to, *from; /* bf16 [ranks, piece]: pieces for each rank, then sums; pieces of each */
 };
 
-/* Where shares are added up, allocated by the first sum. */
+/* Buffers for summing shares, allocated by the first sum. */
 struct ddpm_share_buffers {
     float *to, *from, *sums;
-    int own; /* shares of a rank that there is room for */
+    int own; /* how many shares of a rank fit */
 };
 
 struct ddpm_ranks {
@@ -50,8 +50,8 @@ struct ddpm_ranks {
     struct ddpm_rank_fare *fares;   /* [count] */
     struct ddpm_sum sums[DDPM_MOST_SUMS];
     int sum_count;
-    bool *waiting; /* [count]: ranks that have said they wait */
-    double told;   /* when ddpm_ranks_still_here() last told the others */
+    bool *waiting; /* [count]: ranks that have said they are waiting */
+    double told;   /* when ddpm_ranks_still_here() last sent a note */
     struct ddpm_share_buffers shares;
     bool lost, speaks;
     char text[512]; /* how they were lost */
@@ -68,7 +68,7 @@ ddpm_status ddpm_ranks_begin(struct ddpm_ranks *ranks, const struct ddpm_collect
                              int *request);
 ddpm_status ddpm_ranks_wait_for(struct ddpm_ranks *ranks, int request);
 
-/* Has it been done? Does not wait. */
+/* Is it done? Does not wait. */
 ddpm_status ddpm_ranks_test(struct ddpm_ranks *ranks, int request, bool *done);
 
 /* "rank 2 (host b)" */

@@ -1,10 +1,10 @@
-/* Sums that go on while their rank computes something else.
+/* Sums that continue while their rank computes something else.
  *
- * In fp32 the transport adds up. MPI knows no bf16, and a sum that is rounded at every rank it
- * passes loses more with every rank. So each rank adds up one piece of all ranks' values, in fp32
- * and in the order of ranks, and the rounded sums are gathered: two messages, each of half the
- * bytes that the values have in fp32. The second begins when the first has arrived, which is not
- * the same moment on every rank; it has a lane of its own for that. */
+ * In fp32 the transport sums. MPI has no bf16, and a sum that is rounded at every rank it passes
+ * loses accuracy with every rank. So each rank sums one piece of all ranks' values, in fp32 and in
+ * the order of ranks, and the rounded sums are gathered: two messages, each with half the bytes of
+ * the fp32 values. The second starts when the first has arrived, which is not the same moment on
+ * every rank, so it has a lane of its own. */
 #include <string.h>
 
 #include "ranks/state.h"
@@ -37,7 +37,7 @@ ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t
     return DDPM_OK;
 }
 
-/* Numbers of a bf16 sum at most. */
+/* Values in a bf16 sum, at most. */
 static size_t most_numbers(void)
 {
     return DDPM_MOST_COLLECTIVE_BYTES / sizeof(uint16_t);
@@ -45,7 +45,7 @@ static size_t most_numbers(void)
 
 size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count)
 {
-    /* Every piece may be padded by less than one number for each rank. */
+    /* Each piece may be padded by less than one value per rank. */
     const size_t padding = (size_t)ddpm_ranks_count(ranks) * (count / most_numbers() + 1);
     return ranks ? 2 * (count + padding) : 0;
 }
@@ -98,7 +98,7 @@ ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, s
     return DDPM_OK;
 }
 
-/* Add up this rank's piece of everyone's numbers, a stretch at a time that stays in the cache. */
+/* Sum this rank's piece of everyone's values, in stretches that stay in the cache. */
 static void add_pieces(const struct ddpm_ranks *ranks, struct ddpm_sum *sum)
 {
     enum { STRETCH = 1024 };
@@ -116,7 +116,7 @@ static void add_pieces(const struct ddpm_ranks *ranks, struct ddpm_sum *sum)
     }
 }
 
-/* What follows on a request of `sum` that is done. *over: nothing. */
+/* Continue `sum` after one of its requests is done. *over: nothing is left to do. */
 static ddpm_status go_further(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *over)
 {
     *over = sum->stage != DDPM_SUM_EXCHANGE;
@@ -133,7 +133,7 @@ static ddpm_status go_further(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bo
     return ddpm_ranks_begin(ranks, &call, &sum->request);
 }
 
-/* The first sum whose second message has not begun. They begin in the order of the sums. */
+/* The first sum whose second message has not started. They start in the order of the sums. */
 static struct ddpm_sum *first_exchange(struct ddpm_ranks *ranks)
 {
     for (int i = 0; i < ranks->sum_count; ++i)

@@ -1,7 +1,7 @@
-/* What a plug-in that joins processes offers: collective operations that are begun and then tested,
- * and short notes between two ranks. ranks.c makes everything else of these.
+/* What a plug-in that joins processes provides: collective operations that are started and then
+ * tested, and short notes between two ranks. ranks.c builds everything else on these.
  *
- * Every rank begins the same collectives in the same order, lane by lane. All functions are called
+ * Every rank starts the same collectives in the same order, lane by lane. All functions are called
  * by one thread. */
 #ifndef DDPM_RANKS_TRANSPORT_H
 #define DDPM_RANKS_TRANSPORT_H
@@ -12,7 +12,7 @@
 
 #include <ddpm/status.h>
 
-/* Raise it whenever this file changes. */
+/* Increment it whenever this file changes. */
 #define DDPM_TRANSPORT_ABI 3u
 
 enum ddpm_collective {
@@ -24,13 +24,13 @@ enum ddpm_collective {
     DDPM_COLLECTIVE_SPREAD,    /* bytes [ranks, count] of `root`: piece r to rank r */
 };
 
-/* Calls of different lanes may begin in a different order on every rank; those of one lane may not.
- */
+/* Calls in different lanes may start in a different order on every rank; those in one lane may
+ * not. */
 enum ddpm_lane { DDPM_LANE_FIRST, DDPM_LANE_SECOND, DDPM_LANE_COUNT };
 
-/* A collective in `receive`. `send` is NULL where the rank's own part lies in `receive` already, as
- * SUM, GATHER (at its place) and BROADCAST want it. COLLECT and SPREAD leave the root's own piece
- * alone: it lies in `receive`, in `send`. Both are borrowed until it is done. */
+/* A collective with its result in `receive`. `send` is NULL if the rank's own part is already in
+ * `receive`, as for SUM, GATHER (at its place) and BROADCAST. COLLECT and SPREAD do not touch the
+ * root's own piece, which is in `receive` or `send`. Both are borrowed until it is done. */
 struct ddpm_collective_call {
     enum ddpm_collective what;
     const void *send;
@@ -41,30 +41,31 @@ struct ddpm_collective_call {
 };
 
 struct ddpm_transport {
-    /* Meet the others, once in a process. *description, "Open MPI v4.1.4", lives as long as the
+    /* Join the others, once per process. *description, "Open MPI v4.1.4", lives as long as the
      * process. */
     ddpm_status (*join)(int *rank, int *count, const char **description);
-    /* Part from the others in good order; all ranks do. */
+    /* Leave the others in good order; all ranks call it. */
     void (*leave)(void);
     /* End all ranks now. Does not return. */
     void (*abort)(int exit_code);
 
     ddpm_status (*begin)(const struct ddpm_collective_call *call, int *request);
-    /* *done: it is; the request is gone then, and after a failure. Lets all others go on, too. */
+    /* *done: is it finished? Then, and after a failure, the request is gone. Also makes progress on
+     * all others. */
     ddpm_status (*test)(int request, bool *done);
 
-    /* Send `note` to a rank without waiting; lost where the one before has not left yet. */
+    /* Send `note` to a rank without waiting; it is lost if the previous one has not left yet. */
     ddpm_status (*tell)(int to, int64_t note);
-    /* A note that has arrived; *from is -1 where there is none. */
+    /* A note that has arrived; *from is -1 if there is none. */
     ddpm_status (*hear)(int *from, int64_t *note);
 };
 
-/* What the plug-in fails through: its texts reach the caller's ddpm_error_message(). */
+/* How the plug-in fails: its messages reach the caller's ddpm_error_message(). */
 typedef ddpm_status ddpm_transport_raise(ddpm_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The plug-in exports `ddpm_transport`, of this type; NULL when `abi` is not the one that it was
- * built for. */
+/* The plug-in exports `ddpm_transport`, of this type; it returns NULL if `abi` is not the one it
+ * was built for. */
 typedef const struct ddpm_transport *ddpm_transport_entry(unsigned abi,
                                                           ddpm_transport_raise *raise);
 

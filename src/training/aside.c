@@ -1,6 +1,6 @@
-/* Setting pictures aside, and choosing those that are measured: the ones whose contents have the
- * lowest hashes, on either side as many. So neither names nor order matter, and a second copy of a
- * picture counts once. */
+/* Setting pictures aside and choosing the ones to measure: on each side those whose contents have
+ * the lowest hashes, equally many. So neither names nor order matter, and copies of a picture
+ * count once. */
 #include "training/aside.h"
 
 #include <inttypes.h>
@@ -14,8 +14,8 @@
 #include "core/text.h"
 #include "training/trainer_state.h"
 
-/* At most so many pictures of either side, and so many bytes unless these are fewer than the least.
- */
+/* At most this many pictures per side, and this many bytes unless that would be fewer than the
+ * minimum. */
 enum { MOST_PICTURES = 256, LEAST_PICTURES = 8, MOST_BYTES = 128 << 20 };
 
 static void free_measured(struct ddpm_measured *measured)
@@ -42,7 +42,7 @@ static size_t picture_bytes(const struct ddpm_source *source)
     return (size_t)wanted->height * (size_t)wanted->width * (size_t)wanted->channels;
 }
 
-/* Read the first good ones of `items`, `most` at most. */
+/* Read the first good pictures of `items`, `most` at most. */
 static ddpm_status read_good(struct ddpm_measured *out, struct ddpm_source_reader *reader,
                              const struct ddpm_hashed_item *items, int64_t count, int64_t most,
                              size_t bytes)
@@ -78,7 +78,7 @@ static ddpm_status measure_items(struct ddpm_measured *out, struct ddpm_source *
     return status;
 }
 
-/* As many of either side; the others' memory is small. */
+/* Equally many on each side; the memory of the rest is small. */
 static ddpm_status level_sides(struct ddpm_aside *aside)
 {
     struct ddpm_measured *validation = &aside->measured[DDPM_SIDE_VALIDATION];
@@ -92,7 +92,7 @@ static ddpm_status level_sides(struct ddpm_aside *aside)
     return DDPM_OK;
 }
 
-/* The items of the data that are trained on, in their own order. */
+/* The training items of the data, in their own order. */
 static ddpm_status make_part(struct ddpm_aside *aside, struct ddpm_source *source, double fraction)
 {
     const int64_t count = ddpm_source_count(source);
@@ -110,11 +110,11 @@ static ddpm_status raise_one_sided(const struct ddpm_aside *aside, const char *p
     const long long all = (long long)(aside->count + aside->left);
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
                       "option validation: got %s, which sets %s of the %lld pictures aside; want "
-                      "another part, a folder of other pictures, or off",
+                      "another fraction, a folder of other pictures, or off",
                       part, aside->count == 0 ? "none" : "all", all);
 }
 
-/* Both sides of the sorted contents are measured. */
+/* Measure on both sides of the sorted contents. */
 static ddpm_status measure_sides(struct ddpm_aside *aside, struct ddpm_source *source,
                                  double fraction)
 {
@@ -140,7 +140,7 @@ static ddpm_status set_part_aside(struct ddpm_aside *aside, struct ddpm_source *
     return measure_sides(aside, source, fraction);
 }
 
-/* The validation pictures are others, of `source`; no content may be in both. */
+/* The validation pictures come from another `source`; no picture may be in both. */
 static ddpm_status measure_others(struct ddpm_aside *aside, struct ddpm_source *source,
                                   const struct ddpm_content *content, const char *path,
                                   const struct ddpm_hashed_item *trained, int64_t trained_count)
@@ -151,9 +151,10 @@ static ddpm_status measure_others(struct ddpm_aside *aside, struct ddpm_source *
     const int64_t common = ddpm_contents_common(items, count, trained, trained_count);
     ddpm_status status =
         common > 0 ? ddpm_raise(DDPM_ERROR_ARGUMENT,
-                                "option validation: %lld of the %lld pictures of %s are among the "
-                                "training pictures too, which says nothing about new ones; want "
-                                "others, or a part of the training pictures such as 0.05",
+                                "option validation: %lld of the %lld pictures of %s are also "
+                                "among the training pictures, so they cannot measure overfitting; "
+                                "want other pictures, or a fraction of the training pictures such "
+                                "as 0.05",
                                 (long long)common, (long long)count, path)
                    : measure_items(&aside->measured[DDPM_SIDE_VALIDATION], source, items, count);
     free(items);
@@ -190,7 +191,7 @@ static ddpm_status take_others(struct ddpm_aside *aside, struct ddpm_source *tra
     snprintf(aside->text, sizeof aside->text, "pictures %016" PRIx64,
              ddpm_source_fingerprint(others));
     status = compare_others(aside, training, others, path);
-    ddpm_source_close(&others); /* what is measured has been read */
+    ddpm_source_close(&others); /* what will be measured has been read */
     return status;
 }
 
@@ -205,7 +206,7 @@ static ddpm_status set_aside(struct ddpm_aside *aside, struct ddpm_source *sourc
                : set_part_aside(aside, source, option, choice.part);
 }
 
-/* "auto", now that the pictures are known. */
+/* Resolves "auto", now that the pictures are known. */
 static void settle_auto(struct ddpm_config *config, int64_t pictures)
 {
     snprintf(config->data.validation, sizeof config->data.validation, "%s",
@@ -218,7 +219,7 @@ ddpm_status ddpm_data_split(struct ddpm_data *data, struct ddpm_config *config, 
     DDPM_REQUIRE(data);
     DDPM_REQUIRE(config);
     if (data->aside)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "these pictures have been split before");
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "these pictures are already split");
     DDPM_TRY(ddpm_validation_parse(config->data.validation, &choice));
     const bool chosen = choice.kind == DDPM_VALIDATION_AUTO;
     if (chosen)
@@ -229,7 +230,7 @@ ddpm_status ddpm_data_split(struct ddpm_data *data, struct ddpm_config *config, 
     ddpm_status status = set_aside(data->aside, data->source, config->data.validation, hashes);
     if (status == DDPM_OK)
         return DDPM_OK;
-    /* Copies of a few pictures, all on one side. */
+    /* Copies of a few pictures, which all fell on one side. */
     const bool one_sided = data->aside->count == 0 || data->aside->left == 0;
     ddpm_aside_free(&data->aside);
     if (!chosen || status != DDPM_ERROR_ARGUMENT || !one_sided)

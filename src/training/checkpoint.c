@@ -1,9 +1,9 @@
-/* Checkpoints: `<run>/checkpoints/step-NNNNNN/` and the link `latest` to the newest whole one;
- * where the file system has no links, a text file with its name.
+/* Checkpoints: `<run>/checkpoints/step-NNNNNN/`, and `latest`, a link to the newest complete one.
+ * On a file system without links, `latest` is a text file with its name.
  *
- * A checkpoint is written into a folder with a temporary name, every file synced and read back, and
- * only then renamed; `latest` is replaced by a rename too. Old ones go last. So whatever is killed
- * or full, the checkpoint that `latest` names is whole. */
+ * A checkpoint is written into a folder with a temporary name. Every file is synced and read back
+ * before the folder is renamed. `latest` is replaced by a rename too, and old checkpoints are
+ * deleted last. So whatever is killed or full, the checkpoint that `latest` names is complete. */
 #define _GNU_SOURCE /* renameat2 */
 #include "training/checkpoint.h"
 
@@ -49,7 +49,7 @@ static ddpm_status check_finite(const struct ddpm_run_state *run_state)
     return DDPM_OK;
 }
 
-/* Which slabs each of ddpm_checkpoint_files holds, and the prefix of their tensors. */
+/* The slabs in each of ddpm_checkpoint_files, and the prefix of their tensors. */
 static const struct contents {
     int count;
     struct {
@@ -63,7 +63,7 @@ static const struct contents {
     {1, {{"", DDPM_SLAB_SECOND_EMA}}},
 };
 
-/* Write one file (unless it is there already) and read it back. */
+/* Write one file, unless it exists, and read it back. */
 static ddpm_status put_file(const struct ddpm_run_state *run_state,
                             const struct ddpm_player_state *player, size_t file, const char *folder,
                             bool write)
@@ -103,8 +103,8 @@ static ddpm_status write_folder(const struct ddpm_run_state *run_state, const ch
     return ddpm_checkpoint_write_state(run_state, folder);
 }
 
-/* A copy of a run that followed the links leaves real folders named latest and best. Move one
- * aside: to its own step's name if that is free, else to a temporary name that remove_old()
+/* If a copy of a run followed the links, latest and best are real folders. Move one out of the
+ * way: to the name of its own step if that is free, else to a temporary name that remove_old()
  * deletes. */
 static ddpm_status clear_pointer(const char *checkpoints, const char *pointer)
 {
@@ -123,13 +123,13 @@ static ddpm_status clear_pointer(const char *checkpoints, const char *pointer)
         DDPM_TRY(ddpm_path_format(aside, sizeof aside,
                                   "%s/" DDPM_CHECKPOINT_TEMPORARY "pointer-%ld-replaced",
                                   checkpoints, (long)getpid()));
-    DDPM_TRY(ddpm_directory_remove(aside)); /* of a killed run with this number */
+    DDPM_TRY(ddpm_directory_remove(aside)); /* left by a killed run with this process number */
     if (rename(pointer, aside) != 0)
         return ddpm_raise_errno("%s: got a folder, which cannot be renamed to %s", pointer, aside);
     return DDPM_OK;
 }
 
-/* A link, put there by a rename; false, with errno, where that cannot be done. */
+/* Make a link by a rename; false, with errno, if that fails. */
 static bool link_pointer(const char *pointer, const char *temporary, const char *name)
 {
     (void)unlink(temporary);
@@ -154,8 +154,8 @@ static ddpm_status point(const char *checkpoints, const char *which, const char 
     if (link_pointer(pointer, temporary, name))
         return ddpm_directory_sync(checkpoints);
     if (errno == ENOSPC || errno == EDQUOT || errno == EROFS)
-        return ddpm_raise_errno("%s: cannot point it at %s", pointer, name);
-    /* A link that is there would be followed and its target written. */
+        return ddpm_raise_errno("%s: cannot make it point at %s", pointer, name);
+    /* Writing through an existing link would overwrite its target. */
     struct stat about;
     if (lstat(pointer, &about) == 0 && S_ISLNK(about.st_mode) && unlink(pointer) != 0)
         return ddpm_raise_errno("%s: cannot be replaced", pointer);
@@ -170,10 +170,10 @@ static int by_step(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Remove what killed runs left behind, and all but the newest `keep` checkpoints and the one that
- * `best` names. The one just written, `current`, stays even when later steps are there (of a run
- * that went on from an earlier one): `latest` names it. What cannot be removed stays, with a
- * warning: the new checkpoint is safe already. */
+/* Delete what killed runs left behind, and all checkpoints but the newest `keep` and the one that
+ * `best` names. `current`, the one just written, stays even if there are later steps (when a run
+ * was resumed from an earlier one), because `latest` names it. Failing to delete something is
+ * only a warning: the new checkpoint is already safe. */
 static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char *current)
 {
     char **names, best[DDPM_CHECKPOINT_NAME_BYTES];
@@ -204,7 +204,7 @@ static ddpm_status remove_old(const char *checkpoints, int64_t keep, const char 
     return status == DDPM_ERROR_MEMORY ? status : DDPM_OK;
 }
 
-/* Is there a whole checkpoint of this very state already (the step was saved before a kill)? */
+/* Is there already a complete checkpoint of this exact state (saved before a kill)? */
 static bool is_saved(const struct ddpm_run_state *run_state, const char *folder)
 {
     json_t *state;
@@ -217,9 +217,9 @@ static bool is_saved(const struct ddpm_run_state *run_state, const char *folder)
     return saved;
 }
 
-/* Give the folder its name. Another state's folder of that name, which `latest` may name, changes
- * places with it; where the file system cannot do that, it stands aside for a moment. Either way
- * remove_old() takes it. */
+/* Give the folder its final name. If another state's folder has that name, and `latest` may name
+ * it, exchange the two; on a file system without exchange, move it aside for a moment. Either way
+ * remove_old() deletes it. */
 static ddpm_status rename_into_place(const char *temporary, const char *folder)
 {
     char aside[PATH_MAX];
@@ -256,7 +256,7 @@ static ddpm_status publish(const struct ddpm_run_state *run_state, const char *c
     if (status != DDPM_OK) {
         char text[1024];
         snprintf(text, sizeof text, "%s", ddpm_error_message());
-        (void)ddpm_directory_remove(temporary); /* the first failure is the one to tell */
+        (void)ddpm_directory_remove(temporary); /* report the first failure */
         return ddpm_raise(status, "%s", text);
     }
     return DDPM_OK;
@@ -270,7 +270,8 @@ ddpm_status ddpm_checkpoint_write(const struct ddpm_run_state *run_state, const 
     DDPM_TRY(check_finite(run_state));
     DDPM_TRY(ddpm_directory_create(checkpoints));
     DDPM_TRY(publish(run_state, checkpoints, name));
-    if (run_state->best) /* before `latest`: a run killed in between comes to this step again */
+    if (run_state->best) /* before `latest`: if the run is killed in between, it comes to this step
+                            again */
         DDPM_TRY(point(checkpoints, "best", name));
     DDPM_TRY(point(checkpoints, "latest", name));
     return remove_old(checkpoints, run_state->config->training.keep, name);

@@ -1,5 +1,5 @@
 /* Checkpoints on disk: a folder with model.safetensors, ema.safetensors, optimizer.safetensors,
- * ema-second.safetensors where a second EMA is kept, config.json and state.json; see
+ * config.json, state.json and, with a second EMA, ema-second.safetensors; see
  * docs/file-formats.md. */
 #ifndef DDPM_TRAINING_CHECKPOINT_H
 #define DDPM_TRAINING_CHECKPOINT_H
@@ -19,15 +19,15 @@ enum ddpm_slab {
     DDPM_MAX_STATE_SLABS
 };
 
-/* Slabs of a player's state, and the files that they are kept in. */
+/* The slabs of a player's state, and the files that hold them. */
 int ddpm_state_slabs(const struct ddpm_training_config *config);
 size_t ddpm_state_files(const struct ddpm_training_config *config);
 
 #define DDPM_MAX_PLAYERS 4
 
-/* The state of one network in training, in host memory. */
+/* The training state of one network, in host memory. */
 struct ddpm_player_state {
-    const char *name; /* goes before the names of its files: "" for the first */
+    const char *name; /* prefix of its file names: "" for the first */
     const struct ddpm_parameters *parameters;
     float *slabs[DDPM_MAX_STATE_SLABS];
 };
@@ -39,26 +39,26 @@ struct ddpm_run_state {
     const struct ddpm_config *config;
     bool has_data;
     uint64_t data_fingerprint;
-    const char *validation; /* struct ddpm_aside's text; NULL: nothing is set aside */
-    bool best;              /* `best` shall name this checkpoint */
+    const char *validation; /* text of struct ddpm_aside; NULL: nothing is set aside */
+    bool best;              /* make `best` name this checkpoint */
     int64_t step;
 };
 
-/* Write `<run>/checkpoints/step-NNNNNN`, point `latest` at it, and `best` if it is, remove what is
- * too old. */
+/* Write `<run>/checkpoints/step-NNNNNN`, make `latest` (and `best`, if it is the best) point to
+ * it, and delete old ones. */
 ddpm_status ddpm_checkpoint_write(const struct ddpm_run_state *run_state, const char *run);
 
-/* Read a checkpoint into a run state whose slabs are allocated and whose other members say what is
- * wanted; sets step. DDPM_ERROR_MISMATCH names the field that differs. */
+/* Read a checkpoint into a run state whose slabs are allocated; its other members say what is
+ * expected. Sets step. DDPM_ERROR_MISMATCH names the field that differs. */
 ddpm_status ddpm_checkpoint_read(const char *folder, struct ddpm_run_state *run_state);
 
-/* The path of file number `file` of a player: "FOLDER/model.safetensors", and for one that has a
- * name "FOLDER/NAME-model.safetensors". `path` has PATH_MAX bytes. */
+/* The path of a player's file number `file`: "FOLDER/model.safetensors", or
+ * "FOLDER/NAME-model.safetensors" if the player has a name. `path` has PATH_MAX bytes. */
 ddpm_status ddpm_checkpoint_file_path(char *path, const char *folder, const char *player,
                                       size_t file);
 
-/* state.json, checkpoint_state.c: write it; read it; check that the files are those it describes;
- * check that the run it describes is this one. */
+/* state.json (checkpoint_state.c): write it; read it; check the files against it; check that it
+ * belongs to this run. */
 ddpm_status ddpm_checkpoint_write_state(const struct ddpm_run_state *run_state, const char *folder);
 ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state);
 ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder);

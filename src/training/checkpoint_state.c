@@ -15,8 +15,8 @@
 #define STATE_FORMAT 1
 #define VALUE_BYTES 256
 
-/* The option after `last` (NULL: the first) of those that must not change when a run is resumed.
- * NULL after the last. */
+/* The next option after `last` (the first if NULL) that must not change on resume. NULL after the
+ * last. */
 static const struct ddpm_option *next_locked(const struct ddpm_option *last)
 {
     size_t i = last ? (size_t)(last - ddpm_options) + 1 : 0;
@@ -99,13 +99,13 @@ ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder)
     const char *name;
     json_t *files, *file;
     DDPM_TRY(ddpm_json_get_object(state, "files", &files));
-    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) /* every checkpoint has these */
+    for (size_t i = 0; i < DDPM_CHECKPOINT_FILE_COUNT; ++i) /* every checkpoint contains these */
         DDPM_TRY(ddpm_json_get_object(files, ddpm_checkpoint_files[i], &file));
     json_object_foreach(files, name, file) DDPM_TRY(ddpm_file_check(state, folder, name));
     return DDPM_OK;
 }
 
-/* The default, written as a configuration's value is. */
+/* The default, formatted like a value of the configuration. */
 static ddpm_status default_of(const struct ddpm_option *option, char *text, size_t bytes)
 {
     struct ddpm_config config = {0};
@@ -131,9 +131,8 @@ static ddpm_status check_options(const json_t *state, const struct ddpm_config *
             DDPM_TRY(ddpm_json_get_string(options, option->name, &saved));
         if (strcmp(saved, now) != 0)
             return ddpm_raise(DDPM_ERROR_MISMATCH,
-                              "cannot go on: %s is %s in the checkpoint and %s now; give the same "
-                              "value, or start "
-                              "another run",
+                              "cannot resume: %s is %s in the checkpoint and %s now; give the "
+                              "same value, or start another run",
                               option->name, saved, now);
     }
     return DDPM_OK;
@@ -147,14 +146,14 @@ static ddpm_status check_data(const json_t *state, const struct ddpm_run_state *
     data_fingerprint(run_state, now);
     if (run_state->has_data && strcmp(saved, now) != 0)
         return ddpm_raise(DDPM_ERROR_MISMATCH,
-                          "cannot go on: data is %s in the checkpoint and %s now; pictures were "
+                          "cannot resume: data is %s in the checkpoint and %s now; pictures were "
                           "added, removed or changed",
                           saved, now);
     return DDPM_OK;
 }
 
-/* Which pictures are trained on follows from it. Checkpoints of before there was validation do not
- * say. */
+/* It decides which pictures are trained on. Checkpoints from before validation existed do not
+ * have it. */
 static ddpm_status check_validation(const json_t *state, const struct ddpm_run_state *run_state)
 {
     const char *saved = json_string_value(json_object_get(state, "validation"));
@@ -162,7 +161,7 @@ static ddpm_status check_validation(const json_t *state, const struct ddpm_run_s
     if (!run_state->has_data || strcmp(saved ? saved : "off", now ? now : "off") == 0)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_MISMATCH,
-                      "cannot go on: validation is %s in the checkpoint and %s now; give the same "
+                      "cannot resume: validation is %s in the checkpoint and %s now; give the same "
                       "value, or start another run",
                       saved ? saved : "off", now ? now : "off");
 }

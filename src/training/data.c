@@ -50,8 +50,8 @@ struct ddpm_source *ddpm_data_trained_on(const struct ddpm_data *data)
 
 enum { MOST_MEASURED = 10000 };
 
-/* Deviation of the values of evenly chosen pictures, bytes scaled to [-1,1]. Sums are integers, so
- * it is the same everywhere. */
+/* Standard deviation of the pixel values of evenly chosen pictures, scaled to [-1,1]. The sums
+ * are integers, so every machine gets the same result. */
 static ddpm_status measure(struct ddpm_source *source, struct ddpm_source_reader *reader,
                            uint8_t *picture, int64_t bytes, double *deviation)
 {
@@ -93,8 +93,8 @@ ddpm_status ddpm_data_measure(const struct ddpm_data *data, struct ddpm_config *
     if (!(deviation > 0))
         return ddpm_raise(
             DDPM_ERROR_FORMAT,
-            "all pictures are of one and the same colour, so there is no deviation to "
-            "measure; want pictures that differ, or option sigma-data");
+            "all pictures have the same single colour, so there is no deviation to measure; want "
+            "pictures that differ, or option sigma-data");
     config->diffusion.sigma_data = deviation;
     return DDPM_OK;
 }

@@ -1,5 +1,5 @@
-/* Where did a number stop being finite? The step is run again, looking at every result: it is a
- * pure function of what is still there, because a step that fails changes no weight. */
+/* Where did a value stop being finite? Run the step again and check every result. That is
+ * possible because a failed step changes no weights, so the step can be repeated exactly. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_ba
     const int64_t size = trainer->team.size;
     struct ddpm_weight_set *set = &trainer->players[0].network->weights;
     struct ddpm_device *device = trainer->device;
-    char where[256] = "a layer that could not be found by running the last batch again", who[1024];
+    char where[256] = "a layer that running the last batch again did not reveal", who[1024];
     int64_t picture = -1;
     ddpm_status status = device->backend->zero(device, set->gradients, ddpm_weight_set_bytes(set));
     if (status == DDPM_OK)
@@ -47,8 +47,8 @@ ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_ba
         snprintf(where, sizeof where, "%s", ddpm_error_message());
     else if (status != DDPM_OK)
         return status;
-    /* A gradient's trouble is known only after the last micro-batch, whose values are still in
-     * place. */
+    /* A bad gradient is noticed only after the last micro-batch, whose values are still in place.
+     * / */
     int64_t index = micro_batch >= 0 ? micro_batch : trainer->team.count - 1;
     name_pictures(trainer, items ? items + index * size : NULL, size, picture, who, sizeof who);
     return ddpm_raise(DDPM_ERROR_NOT_FINITE,

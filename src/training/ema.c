@@ -1,4 +1,4 @@
-/* Moving averages whose length is a part of the run so far. */
+/* Moving averages whose length is a fraction of the run so far. */
 #include "training/ema.h"
 
 #include <math.h>
@@ -8,7 +8,7 @@ static double length_of(double exponent)
     return sqrt((exponent + 1) / (exponent + 3)) / (exponent + 2);
 }
 
-/* Between γ = 0 and one that is too large: σ_rel falls as γ grows, and is below 1/(γ+2). */
+/* Between γ = 0 and a γ that is too large: σ_rel falls as γ grows, and is below 1/(γ+2). */
 double ddpm_ema_exponent(double length)
 {
     double low = 0, high = 1 / length;

@@ -1,4 +1,4 @@
-/* Averages of other lengths from those in checkpoints. */
+/* Averages of other lengths, made from those in checkpoints. */
 #include "training/ema_reconstruct.h"
 
 #include <limits.h>
@@ -25,7 +25,7 @@ static double inner_product(const struct ddpm_ema_profile *a, const struct ddpm_
            ((a_exponent + b_exponent + 1) * fmax(a->t, b->t));
 }
 
-/* Solve the symmetric system in place by Cholesky's decomposition: x of a·x = b, in b. */
+/* Solve the symmetric system a·x = b in place with a Cholesky decomposition; x replaces b. */
 static void solve(double *a, size_t n, double *b)
 {
     for (size_t i = 0; i < n; ++i) {
@@ -46,8 +46,8 @@ static void solve(double *a, size_t n, double *b)
     }
 }
 
-/* Neighbouring checkpoints are nearly the same profile; this keeps their weights from growing
- * against each other. It moves the result by less than its square root. */
+/* Profiles of neighbouring checkpoints are almost equal; this keeps their coefficients from
+ * growing with opposite signs. It changes the result by less than its square root. */
 static const double ridge = 1e-10;
 
 ddpm_status ddpm_ema_solve(const struct ddpm_ema_profile *kept, size_t count,
@@ -56,7 +56,7 @@ ddpm_status ddpm_ema_solve(const struct ddpm_ema_profile *kept, size_t count,
     double *a;
     DDPM_TRY(ddpm_new_array((void **)&a, count * count, sizeof *a, "profiles of averages"));
     const double whole = inner_product(wanted, wanted);
-    for (size_t i = 0; i < count; ++i) { /* all profiles of norm 1 */
+    for (size_t i = 0; i < count; ++i) { /* all profiles have norm 1 */
         const double norm = sqrt(inner_product(&kept[i], &kept[i]));
         for (size_t j = 0; j < count; ++j)
             a[i * count + j] = inner_product(&kept[i], &kept[j]) /
@@ -78,12 +78,13 @@ ddpm_status ddpm_ema_solve(const struct ddpm_ema_profile *kept, size_t count,
     return DDPM_OK;
 }
 
-/* The averages of a run's checkpoints. */
+/* The averages in a run's checkpoints. */
 struct kept {
     struct ddpm_config *config;
     int64_t *steps; /* of the checkpoints, ascending */
     size_t count;
-    struct ddpm_ema_profile *profiles; /* the first of every checkpoint, then the second ones */
+    struct ddpm_ema_profile
+        *profiles; /* first the first average of every checkpoint, then the second ones */
     double *weights;
     size_t profile_count;
 };
@@ -120,8 +121,7 @@ static ddpm_status find_steps(struct kept *kept, const char *run, int64_t step)
     DDPM_TRY(status);
     qsort(kept->steps, kept->count, sizeof *kept->steps, ascending);
     if (kept->count == 0 || (step > 0 && kept->steps[kept->count - 1] != step))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: there is no checkpoint of step %lld", run,
-                          (long long)step);
+        return ddpm_raise(DDPM_ERROR_IO, "%s: no checkpoint of step %lld", run, (long long)step);
     return DDPM_OK;
 }
 
@@ -131,7 +131,7 @@ static ddpm_status checkpoint_file(char *path, const char *run, int64_t step, co
                             name);
 }
 
-/* Are its files those that were written? */
+/* Are the files the ones that were written? */
 static ddpm_status check_checkpoint(const char *run, int64_t step)
 {
     char folder[PATH_MAX];
@@ -152,8 +152,8 @@ static ddpm_status read_config(struct kept *kept, const char *run)
     DDPM_TRY(ddpm_config_read(kept->config, path));
     if (kept->config->training.ema != DDPM_EMA_POWER)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "%s: got a run with ema exponential, want one with ema power, whose "
-                          "averages have a length that others can be made from",
+                          "%s: got a run with ema exponential, want one with ema power, from "
+                          "whose averages others can be made",
                           run);
     return ddpm_config_set(kept->config, "device", "cpu");
 }

@@ -1,4 +1,4 @@
-/* Steps on values of the caller's: for tests, and for programs that have pictures of their own. */
+/* Steps on the caller's values: for tests, and for programs with pictures of their own. */
 #include <float.h>
 #include <stddef.h>
 
@@ -6,7 +6,7 @@
 #include "tensor/layout.h"
 #include "training/trainer_state.h"
 
-/* One picture-shaped input of a micro-batch from NCHW. */
+/* Convert one picture-shaped input of a micro-batch from NCHW. */
 static ddpm_status write_planar(struct ddpm_trainer *trainer, struct ddpm_value *value,
                                 const float *nchw)
 {
@@ -95,8 +95,8 @@ ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
     DDPM_REQUIRE(trainer);
     DDPM_REQUIRE(result);
     if (trainer->team.ranks)
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "a step on given values: got several ranks, want "
-                                                  "a trainer that is alone");
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "a step on given values: got several ranks, "
+                                                  "want one");
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step on given values"));
     DDPM_TRY(ddpm_take_options(&input, sizeof input, offsetof(struct ddpm_step_input, sigmas),
                                given, "ddpm_step_input"));

@@ -1,4 +1,4 @@
-/* What is inside a trainer, for tools that measure it and for tests; nothing here changes it. */
+/* Read-only access to the inside of a trainer, for measuring tools and tests. */
 #ifndef DDPM_TRAINING_INSPECT_H
 #define DDPM_TRAINING_INSPECT_H
 

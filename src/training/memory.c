@@ -1,10 +1,10 @@
-/* What a trainer takes, and refusing it before anything large is allocated. */
+/* How much memory a trainer takes, and failing before anything large is allocated. */
 #include <stdio.h>
 
 #include "core/memory.h"
 #include "training/trainer_state.h"
 
-/* Host memory beside the device's: batches read ahead, and a checkpoint on its way out. */
+/* Host memory beside the device's: batches read ahead, and a checkpoint being written. */
 static size_t host_bytes(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_config *config = &trainer->config;
@@ -20,7 +20,7 @@ static size_t host_bytes(const struct ddpm_trainer *trainer)
     return bytes;
 }
 
-/* What is still to be allocated on the device beside the graph's own memory. */
+/* Device memory still to be allocated, beside the graph's own. */
 static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
 {
     size_t bytes = trainer->device->backend->host_memory ? host_bytes(trainer) : 0;
@@ -28,7 +28,7 @@ static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
     for (int p = 0; p < trainer->player_count; ++p) {
         const struct ddpm_weight_set *set = &trainer->players[p].network->weights;
         bytes += ddpm_optimizer_bytes(&trainer->players[p].optimizer);
-        if (!set->device) /* only declared so far */
+        if (!set->device) /* so far only declared */
             bytes += ddpm_optimizer_set_bytes(&trainer->players[p].optimizer);
     }
     return bytes;
@@ -46,7 +46,7 @@ static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low
     return DDPM_OK;
 }
 
-/* Bytes that are free for this trainer; 0 when not known. */
+/* Bytes free for this trainer; 0 if unknown. */
 static size_t available_to(const struct ddpm_trainer *trainer)
 {
     const bool divided = trainer->divides_memory && trainer->device->backend->host_memory;
@@ -54,7 +54,7 @@ static size_t available_to(const struct ddpm_trainer *trainer)
     return ddpm_device_available(trainer->device) / (size_t)ranks;
 }
 
-/* `need` bytes and `beside` more, which may be absurdly many. */
+/* `need` bytes and `beside` more; guards against overflow. */
 static uint64_t together(uint64_t need, uint64_t beside)
 {
     return beside < UINT64_MAX - need ? need + beside : UINT64_MAX;
@@ -87,8 +87,8 @@ static ddpm_status suggest_batch(const struct ddpm_trainer *trainer, int64_t mic
     const int64_t batch = micro * trainer->team.cuts;
     const int64_t times = config->training.batch_size / batch;
     return ddpm_raise(DDPM_ERROR_MEMORY,
-                      "%s; batch-size %lld%s would fit (with accumulate %lld, training is "
-                      "equivalent)",
+                      "%s; batch-size %lld%s would fit (training is equivalent with accumulate "
+                      "%lld)",
                       why, (long long)batch, how, (long long)(config->training.accumulate * times));
 }
 
@@ -106,7 +106,7 @@ static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside
         if (size % batch == 0 && would_fit(trainer, batch, true, beside))
             return suggest_batch(trainer, batch, " with memory low", why);
     return ddpm_raise(DDPM_ERROR_MEMORY,
-                      "%s; not even one picture would fit: a smaller dim or size is needed", why);
+                      "%s; not even one picture would fit: reduce dim or image-size", why);
 }
 
 ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)

@@ -1,8 +1,9 @@
-/* What a micro-batch works on, put where its graph reads it. */
+/* The inputs of a micro-batch, put where its graph reads them. */
 #include "core/random.h"
 #include "training/trainer_state.h"
 
-/* Place in the step of the first picture of the batch that micro-batch `index` is part of. */
+/* Position, within the step, of the first picture of the batch that micro-batch `index` is part
+ * of. */
 static int64_t first_of_batch(const struct ddpm_trainer *trainer, int64_t index)
 {
     const int64_t batch = trainer->config.training.batch_size;
@@ -46,7 +47,7 @@ static ddpm_status write_levels(struct ddpm_trainer *trainer, uint32_t step, int
     return ddpm_graph_write(trainer->graph, trainer->rows, trainer->host_rows);
 }
 
-/* Counters of the pictures from place `first` on. */
+/* Random counters of the pictures from position `first` on. */
 static ddpm_status write_counters(struct ddpm_trainer *trainer, struct ddpm_value *counters,
                                   int64_t first, uint64_t step)
 {
@@ -57,7 +58,7 @@ static ddpm_status write_counters(struct ddpm_trainer *trainer, struct ddpm_valu
     return ddpm_graph_write(trainer->graph, counters, trainer->host_counters);
 }
 
-/* Put micro-batch `index` of a batch in place, for draw. */
+/* Put micro-batch `index` of a batch in place, for the graph part draw. */
 static ddpm_status write_drawn(struct ddpm_trainer *trainer, const struct ddpm_batch *batch,
                                int64_t index)
 {

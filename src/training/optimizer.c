@@ -1,4 +1,4 @@
-/* AdamW and Muon over one weight set. */
+/* AdamW and Muon for one weight set. */
 #include "training/optimizer.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ bool ddpm_second_ema_wanted(const struct ddpm_training_config *config)
     return config->ema == DDPM_EMA_POWER && config->ema_second > 0;
 }
 
-/* Elements of the stretch that is updated. */
+/* Number of elements in the stretch that is updated. */
 static int64_t own_count(const struct ddpm_optimizer *optimizer)
 {
     return optimizer->count > 0 ? optimizer->count : optimizer->set->parameters.slab_count;
@@ -25,7 +25,7 @@ static size_t own_bytes(const struct ddpm_optimizer *optimizer)
     return (size_t)own_count(optimizer) * ddpm_dtype_size(optimizer->set->dtype);
 }
 
-/* The average of a stretch, in the place of the set's. */
+/* The average of a stretch, instead of the set's. */
 static ddpm_status divide_ema(struct ddpm_optimizer *optimizer)
 {
     struct ddpm_weight_set *set = optimizer->set;
@@ -87,7 +87,7 @@ static struct ddpm_value *slab(struct ddpm_graph *graph, const struct ddpm_weigh
     return ddpm_graph_slab(graph, DDPM_F32, set->parameters.slab_count, memory);
 }
 
-/* Of a slab of the whole set, the stretch that is updated. */
+/* The updated stretch of a slab of the whole set. */
 static struct ddpm_value *own_part(const struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
                                    struct ddpm_value *whole)
 {
@@ -96,7 +96,7 @@ static struct ddpm_value *own_part(const struct ddpm_optimizer *optimizer, struc
                : whole;
 }
 
-/* A slab of that stretch alone. */
+/* A slab that holds only that stretch. */
 static struct ddpm_value *own_slab(const struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
                                    void *const *memory)
 {
@@ -132,8 +132,8 @@ static int64_t rule_count(int64_t elements)
     return (elements + DDPM_RULE_ELEMENTS - 1) / DDPM_RULE_ELEMENTS;
 }
 
-/* Does Muon step it? A matrix [k, rest] that mixes channels: a convolution whose k is all of its
- * outputs, which a depthwise one's is not. */
+/* Does Muon update it? Yes for a matrix [k, rest] that mixes channels. For a convolution, k must
+ * be all of its outputs, which excludes depthwise ones. */
 static bool is_matrix(const struct ddpm_parameter *parameter)
 {
     return parameter->rank > 1 && parameter->k == parameter->shape[0];
@@ -183,7 +183,7 @@ void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_g
                average(optimizer, graph), &options);
 }
 
-/* Norms and biases are vectors to PyTorch; what is left, convolutions and linear layers, decays. */
+/* Norms and biases are vectors in PyTorch; the rest, convolutions and linear layers, decays. */
 static uint8_t rule_of(const struct ddpm_optimizer *optimizer,
                        const struct ddpm_parameter *parameter)
 {
@@ -263,7 +263,7 @@ double ddpm_learning_rate(const struct ddpm_training_config *config, int64_t don
 double ddpm_ema_decay(const struct ddpm_training_config *config, int64_t done)
 {
     if (done % config->ema_every != 0)
-        return 1; /* leave it */
+        return 1; /* unchanged */
     if (config->ema == DDPM_EMA_POWER)
         return ddpm_power_decay(config->ema_length, done + 1, config->ema_every);
     if (done <= config->ema_after)

@@ -1,9 +1,9 @@
-/* A trainer's checkpoints: the state out of the device and into a checkpoint, and back.
+/* Checkpoints of a trainer: copying the state from the device into a checkpoint, and back.
  *
- * Where tensors lie in host memory the slabs are written as they stand, without a copy. Elsewhere
- * they are copied out and written by a thread while training goes on. With a device that takes
- * snapshots (kernels/backend.h) the copying, too, goes on beside the next steps; training waits for
- * it where there is no room on the device or no pinned memory. */
+ * Where tensors are in host memory, the slabs are written directly, without a copy. Otherwise they
+ * are copied out and written by a thread while training continues. If the device takes snapshots
+ * (kernels/backend.h), the copying also overlaps the next steps; training waits for it only if
+ * there is no room on the device or no pinned memory. */
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STAT
     out[DDPM_SLAB_SECOND_EMA] = player->optimizer.second_ema;
 }
 
-/* The same of the whole state, where that is divided among ranks. */
+/* The same for the whole state, if it is divided among ranks. */
 static void whole_slabs(const struct ddpm_trainer *trainer, int p, void *out[DDPM_MAX_STATE_SLABS])
 {
     ddpm_player_slabs(&trainer->players[p], out);
@@ -93,8 +93,8 @@ static void *write_run_state(void *argument)
     return NULL;
 }
 
-/* Host memory for the saver's slabs: pinned, kept for the next checkpoint, where the device takes
- * snapshots of its memory; else, and where that cannot be had, ordinary memory. */
+/* Host memory for the saver's slabs: pinned and kept for the next checkpoint, if the device takes
+ * snapshots; otherwise, or if that fails, ordinary memory. */
 static ddpm_status provide_slabs(struct ddpm_trainer *trainer)
 {
     struct ddpm_saver *saver = &trainer->saver;
@@ -133,7 +133,7 @@ static ddpm_status download_slabs(struct ddpm_trainer *trainer, int p)
     return DDPM_OK;
 }
 
-/* Copy the slabs out, or begin to: one player's may still be on their way when this returns. */
+/* Copy the slabs out, or start to: those of one player may still be in transit on return. */
 static ddpm_status copy_out(struct ddpm_trainer *trainer)
 {
     struct ddpm_saver *saver = &trainer->saver;
@@ -231,7 +231,7 @@ ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer)
 void ddpm_trainer_close_saver(struct ddpm_trainer *trainer)
 {
     struct ddpm_saver *saver = &trainer->saver;
-    (void)ddpm_trainer_save_end(trainer); /* whoever wants to know has asked before */
+    (void)ddpm_trainer_save_end(trainer); /* anyone who needed it has asked by now */
     if (saver->pinned)
         saver->device->backend->release_host(saver->device, saver->pinned);
     saver->pinned = NULL;
@@ -266,7 +266,8 @@ ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
     DDPM_REQUIRE(path);
     struct ddpm_run_state run_state = describe(trainer);
     if (trainer->prefetch)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a trainer resumes before its first step");
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "cannot resume: this trainer has already done a step");
     DDPM_TRY(ddpm_checkpoint_find(path, folder, sizeof folder));
     DDPM_TRY(allocate_slabs(trainer, &run_state));
     ddpm_status status = ddpm_checkpoint_read(folder, &run_state);

@@ -1,6 +1,6 @@
-/* Dividing the optimizer's state among ranks. Every stretch begins on a multiple of
- * DDPM_RULE_ELEMENTS and, but for the last one, has the same length, as collectives want it; what
- * is left at the end of the slab, less than that many elements for each rank, is the last one's. */
+/* Dividing the optimizer's state among ranks. Every stretch starts at a multiple of
+ * DDPM_RULE_ELEMENTS, and all but the last have the same length, as collectives need it. The rest
+ * at the end of the slab, fewer than that many elements per rank, belongs to the last rank. */
 #include "training/shard.h"
 
 #include <stdlib.h>
@@ -51,7 +51,7 @@ ddpm_status ddpm_shard_plan(struct ddpm_trainer *trainer)
     return DDPM_OK;
 }
 
-/* Slabs of rank 0 that are neither the set's own nor the gradients. */
+/* Slabs of rank 0 that are neither the set's nor the gradients. */
 static int room_count(const struct ddpm_trainer *trainer)
 {
     return ddpm_state_slabs(&trainer->config.training) - DDPM_SLAB_V;
@@ -113,7 +113,7 @@ ddpm_status ddpm_shard_gather_weights(struct ddpm_trainer *trainer)
     DDPM_TRY(ddpm_ranks_gather(plan->ranks, weights, plan->each * sizeof *weights));
     DDPM_TRY(ddpm_ranks_broadcast(plan->ranks, count - 1, weights + (size_t)count * plan->each,
                                   plan->rest * sizeof *weights));
-    ddpm_weight_set_changed(set); /* bf16 copies are made of this rank's own part only */
+    ddpm_weight_set_changed(set); /* only this rank's own part gets bf16 copies */
     return DDPM_OK;
 }
 
@@ -137,7 +137,7 @@ static float *part_of(const struct ddpm_trainer *trainer, int slab)
     return NULL;
 }
 
-/* The end of a slab, of the last rank's part: from it to rank 0, or the other way. */
+/* The end of a slab, from the last rank's part: from it to rank 0, or back. */
 static ddpm_status pass_rest(struct ddpm_trainer *trainer, float *full, float *part, int root)
 {
     const struct ddpm_shard_plan *plan = &trainer->shard_plan;

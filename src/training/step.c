@@ -1,13 +1,13 @@
 /* One step: what is submitted to the device, and what is read back.
  *
- * A step has three stages (begin, one or more micro-batches, update), which a device that can
- * record replays with one submission each. Values that change from step to step (pictures,
- * counters, learning rate) are inputs of the graph, so that a recording stays right.
+ * A step has three stages (begin, one or more micro-batches, update). A device that can record
+ * replays each with one submission. Values that change from step to step (pictures, counters,
+ * learning rate) are inputs of the graph, so a recording stays valid.
  *
- * The numbers that a step ends in (losses, norm) can be read late, one step behind: while the host
- * looks at them, the device is at the next step's forward and backward pass. That step's update is
- * queued only when they were good, and the update of a bad step did nothing by itself (ops.inc:
- * GRADIENT_NORM, ADAMW), so the weights are still those of before the bad step. */
+ * The results of a step (losses, norm) can be read one step late: while the host reads them, the
+ * device already runs the next step's forward and backward pass. That step's update is queued only
+ * if they were good, and the update of a bad step does nothing (ops.inc: GRADIENT_NORM, ADAMW). So
+ * after a bad step the weights are still those from before it. */
 #include <math.h>
 
 #include "core/arguments.h"
@@ -57,7 +57,7 @@ static ddpm_status submit(void *user)
     return submit_stage(submission->trainer, submission->stage, submission->draw);
 }
 
-/* Given values (`draw` false) are for tests and embedding: never recorded. */
+/* Given values (`draw` false) are for tests and embedding, and are never recorded. */
 static ddpm_status run_stage(struct ddpm_trainer *trainer, enum ddpm_stage stage, bool draw)
 {
     struct submission submission = {trainer, stage, draw};
@@ -66,13 +66,13 @@ static ddpm_status run_stage(struct ddpm_trainer *trainer, enum ddpm_stage stage
     return ddpm_recording_run(&trainer->recordings[stage], trainer->device, submit, &submission);
 }
 
-/* Steps that have been queued or done. */
+/* Steps queued or done. */
 static int64_t steps_queued(const struct ddpm_trainer *trainer)
 {
     return trainer->step + trainer->pending;
 }
 
-/* What is the same for every micro-batch of a step, before the first. */
+/* Work shared by all micro-batches of a step, before the first. */
 static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
 {
     const int64_t done = steps_queued(trainer);
@@ -84,11 +84,11 @@ static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     }
     DDPM_TRY(run_stage(trainer, DDPM_STAGE_BEGIN, true));
     if (!trainer->graph->repack)
-        ddpm_graph_packed(trainer->graph); /* a replay has packed too */
+        ddpm_graph_packed(trainer->graph); /* the replay has packed the weights too */
     return DDPM_OK;
 }
 
-/* Pictures in memory from which the device copies fast. */
+/* Pictures in memory that the device can copy quickly. */
 static ddpm_status allocate_pixels(void *user, void **out, size_t bytes)
 {
     struct ddpm_device *device = user;
@@ -136,7 +136,7 @@ static ddpm_status run_micro_batch(struct ddpm_trainer *trainer, int64_t index, 
     return ddpm_team_run_backward(trainer);
 }
 
-/* Queue everything of a step but its update. */
+/* Queue everything in a step but its update. */
 static ddpm_status queue_passes(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
                                 struct ddpm_step_result *result)
 {
@@ -155,7 +155,7 @@ static ddpm_status queue_passes(struct ddpm_trainer *trainer, const struct ddpm_
     return DDPM_OK;
 }
 
-/* Queue the update, and the way back of the step's numbers. */
+/* Queue the update, and the download of the step's numbers. */
 static ddpm_status queue_update(struct ddpm_trainer *trainer, const struct ddpm_step_result *result)
 {
     struct ddpm_device *device = trainer->device;
@@ -198,7 +198,7 @@ static double mean_loss(const struct ddpm_trainer *trainer, int64_t *bad)
     return loss;
 }
 
-/* A step went wrong: put its micro-batch back in place and look for where. */
+/* After a bad step: put its micro-batch back in place and find the layer. */
 static ddpm_status diagnose_here(struct ddpm_trainer *trainer,
                                  const struct ddpm_step_values *values, int64_t bad,
                                  const struct ddpm_step_result *result)
@@ -211,7 +211,8 @@ static ddpm_status diagnose_here(struct ddpm_trainer *trainer,
                                  values->batch ? values->batch->items : NULL);
 }
 
-/* The rank whose micro-batch it is looks; all do where only the gradient is known to be bad. */
+/* The rank with the bad micro-batch searches. If only the gradient is known to be bad, all ranks
+ * do. */
 static ddpm_status diagnose(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
                             int64_t bad, const struct ddpm_step_result *result)
 {
@@ -223,8 +224,8 @@ static ddpm_status diagnose(struct ddpm_trainer *trainer, const struct ddpm_step
     return ddpm_ranks_agree(team->ranks, status, NULL);
 }
 
-/* Wait for the pending step's numbers. `values`: what it worked on, or NULL where that is gone
- * and is to be fetched once more: a batch is a function of its step. */
+/* Wait for the pending step's numbers. `values`: its inputs, or NULL if they are gone and must be
+ * fetched again, which gives the same batch. */
 static ddpm_status read_result(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
                                struct ddpm_step_result *result)
 {
@@ -265,7 +266,8 @@ ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, cons
 static ddpm_status next_batch(struct ddpm_trainer *trainer, struct ddpm_batch *batch,
                               double *waited)
 {
-    /* After a failed step, or steps on given values, the batches ahead are those of other steps. */
+    /* After a failed step, or steps on given values, the batches read ahead belong to other steps.
+     * / */
     if (trainer->next_batch != steps_queued(trainer))
         ddpm_prefetch_destroy(&trainer->prefetch);
     DDPM_TRY(start_prefetch(trainer));
@@ -276,7 +278,7 @@ static ddpm_status next_batch(struct ddpm_trainer *trainer, struct ddpm_batch *b
     return DDPM_OK;
 }
 
-/* Queue a step on this batch. What is pending is read in between, into `before`. */
+/* Queue a step on this batch. The pending step is read in between, into `before`. */
 static ddpm_status queue_step(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
                               double waited, struct ddpm_step_result *before)
 {
@@ -289,8 +291,8 @@ static ddpm_status queue_step(struct ddpm_trainer *trainer, const struct ddpm_st
     return queue_update(trainer, &result);
 }
 
-/* The rest of a step whose gradients and losses are those of all ranks. A failure of this rank
- * alone is held: the others are on their way to the next step. */
+/* Finish a step after gradients and losses of all ranks are combined. A failure of this rank
+ * alone is held, because the others are on their way to the next step. */
 static ddpm_status finish_step(struct ddpm_trainer *trainer, const struct ddpm_step_values *values,
                                struct ddpm_step_result *result)
 {
@@ -338,7 +340,7 @@ ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer, struct ddpm_ste
     DDPM_TRY(next_batch(trainer, &batch, &waited));
     ddpm_status status =
         queue_step(trainer, &(struct ddpm_step_values){.batch = &batch}, waited, result);
-    if (trainer->prefetch) /* gone after a failure */
+    if (trainer->prefetch) /* released after a failure */
         ddpm_prefetch_release(trainer->prefetch);
     return status;
 }

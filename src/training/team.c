@@ -1,4 +1,5 @@
-/* Cutting a step, adding up gradients, and meeting the other ranks once a step. */
+/* Splitting a step, adding up gradients, and exchanging results with the other ranks once per
+ * step. */
 #include "training/team.h"
 
 #include <stdio.h>
@@ -10,12 +11,12 @@
 #include "training/ranks.h"
 #include "training/trainer_state.h"
 
-/* What a rank says of itself in every step, before its losses. */
+/* What a rank sends in every step, before its losses. */
 struct fare {
     int32_t status, signal;
 };
 
-/* Gradients are sent in about so many pieces, of at least so many numbers. */
+/* Gradients are sent in about this many pieces, of at least this many numbers. */
 enum { PIECES = 16, LEAST_PIECE = 1 << 16 };
 
 static ddpm_status refuse_batch(int64_t batch, int64_t parts, const char *what)

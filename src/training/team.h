@@ -1,15 +1,15 @@
 /* A step shared by several processes (ranks/ranks.h).
  *
- * A step's pictures are cut into as many stretches as there are ranks; each rank draws and runs its
- * own, in `accumulate` micro-batches. What is random depends on a picture's place in the whole
- * step, so that any number of ranks sees the same training.
+ * The pictures of a step are split into as many stretches as there are ranks; each rank draws and
+ * runs its own, in `accumulate` micro-batches. Random numbers depend on a picture's position in the
+ * whole step, so any number of ranks sees the same training.
  *
- * Fast reduction adds up the gradients of all ranks as the transport likes, which begins while the
- * backward pass still runs. Exact reduction cuts a step into a given number of shares instead, and
- * adds their gradients up in that order: any number of ranks that divides it computes the same
- * bits, one rank included.
+ * Fast reduction lets the transport add up the gradients of all ranks in any order, which starts
+ * while the backward pass still runs. Exact reduction splits a step into a given number of shares
+ * instead, and adds their gradients in that order: any number of ranks that divides it computes the
+ * same bits, including one.
  *
- * Alone and fast, which is the usual case, all of this does nothing. */
+ * Alone and with fast reduction, the usual case, all of this does nothing. */
 #ifndef DDPM_TRAINING_TEAM_H
 #define DDPM_TRAINING_TEAM_H
 
@@ -21,10 +21,10 @@ struct ddpm_trainer;
 
 struct ddpm_team {
     struct ddpm_ranks *ranks; /* borrowed; NULL: alone */
-    int64_t cuts;             /* a batch becomes that many micro-batches */
+    int64_t cuts;             /* a batch becomes this many micro-batches */
     int64_t size;             /* pictures of a micro-batch */
-    int64_t count, total;     /* micro-batches of a step: this rank's, and of all */
-    int64_t first;            /* place in the step of this rank's first picture */
+    int64_t count, total;     /* micro-batches of a step: this rank's, and of all ranks */
+    int64_t first;            /* position in the step of this rank's first picture */
     int shares;               /* exact reduction: shares of this rank; 0: fast reduction */
 
     float **slabs; /* gradients in host memory: a share each, or what the ranks add up */
@@ -33,7 +33,7 @@ struct ddpm_team {
     size_t bucket_count, next_bucket;
     uint16_t *wire; /* fast, over bf16: room for all sums of a step; NULL: over fp32 */
     size_t wire_used;
-    char *exchange; /* how every rank fares, and its losses */
+    char *exchange; /* how every rank is doing, and its losses */
     size_t stride;  /* bytes of one rank's */
 
     int signal, agreed_signal; /* this rank's, and the largest of all */
@@ -41,7 +41,7 @@ struct ddpm_team {
     char held_text[1024];
 };
 
-/* Cut the step of `config`. DDPM_ERROR_ARGUMENT where it cannot be. */
+/* Split the step of `config`. DDPM_ERROR_ARGUMENT if that is not possible. */
 ddpm_status ddpm_team_plan(struct ddpm_team *team, struct ddpm_ranks *ranks,
                            const struct ddpm_training_config *config);
 
@@ -50,28 +50,28 @@ size_t ddpm_team_bytes(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer);
 void ddpm_team_release(struct ddpm_team *team);
 
-/* Place in the step of the first picture of this rank's micro-batch `index`. */
+/* Position in the step of the first picture of this rank's micro-batch `index`. */
 static inline int64_t ddpm_team_place(const struct ddpm_team *team, int64_t index)
 {
     return team->first + index * team->size;
 }
 
-/* The failure that the step shall tell the others of instead of computing anything. */
+/* The failure that the step must report to the others instead of computing anything. */
 ddpm_status ddpm_team_raise_held(const struct ddpm_team *team);
 
 /* Keep the failure that was just raised for the next step. */
 void ddpm_team_hold(struct ddpm_team *team, ddpm_status status);
 
-/* Run the backward pass of this rank's last micro-batch, sending gradients on their way as they
- * become final. */
+/* Run the backward pass of this rank's last micro-batch, and send gradients as they become
+ * final. */
 bool ddpm_team_overlaps(const struct ddpm_trainer *trainer, int64_t index);
 ddpm_status ddpm_team_run_backward(struct ddpm_trainer *trainer);
 
 /* This rank's micro-batch `index` has been run: take its gradients where a share ends with it. */
 ddpm_status ddpm_team_take_share(struct ddpm_trainer *trainer, int64_t index);
 
-/* The end of a step's passes, which went as `status` says: add up the gradients, and tell one
- * another of losses, failures and signals. A failure of any rank is returned by all. */
+/* The end of a step's passes, which went as `status` says: add up the gradients, and exchange
+ * losses, failures and signals. A failure of any rank is returned by all. */
 ddpm_status ddpm_team_meet(struct ddpm_trainer *trainer, ddpm_status status);
 
 #endif

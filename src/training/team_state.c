@@ -1,4 +1,4 @@
-/* The same state on all ranks: given at the start, compared later. */
+/* The same state on all ranks: copied at the start, compared later. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -11,7 +11,8 @@ static size_t slab_bytes(const struct ddpm_trainer *trainer)
     return ddpm_weight_set_bytes(&trainer->players[0].network->weights);
 }
 
-/* A slab of the device in host memory: itself where it lies there, else a copy in `host`. */
+/* A slab of the device in host memory: the slab itself if it is there, otherwise a copy in
+ * `host`. */
 static ddpm_status view_slab(struct ddpm_trainer *trainer, void *slab, void **host)
 {
     struct ddpm_device *device = trainer->device;
@@ -61,7 +62,7 @@ ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
 
 ddpm_status ddpm_trainer_compare_state(struct ddpm_trainer *trainer)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a, a word at a time */
+    uint64_t hash = 14695981039346656037u; /* FNV-1a, one word at a time */
     void *own, *host;
     char line[80];
     if (!trainer->team.ranks)

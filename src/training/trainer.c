@@ -1,7 +1,7 @@
-/* The trainer: its networks, its memory, its graph. What a step computes is its task's (tasks/),
- * how one runs is step.c's.
+/* The trainer: its networks, memory and graph. Its task (tasks/) defines what a step computes;
+ * step.c runs it.
  *
- * Everything random is a function of (seed, step, place in the batch), so a step can be repeated,
+ * Everything random depends only on (seed, step, position in the batch), so a step can be repeated,
  * resumed and diagnosed. */
 #include <stdlib.h>
 
@@ -44,15 +44,15 @@ static void release_host(struct ddpm_trainer *trainer)
 static ddpm_status check_config(const struct ddpm_config *config, const struct ddpm_data *data,
                                 const struct ddpm_team *team)
 {
-    if (!config->network.learned_variance && /* else it has been checked: config/check.c */
+    if (!config->network.learned_variance && /* otherwise config/check.c has checked it */
         ddpm_network_outputs(&config->network) != config->network.channels)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "training: got %lld output channels, want %lld, those of the pictures",
+                          "training: got %lld output channels, want %lld, as in the pictures",
                           (long long)config->network.out_dim, (long long)config->network.channels);
     if (config->training.batch_size * config->training.accumulate > INT32_MAX)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "training: got %lld batches of %lld for a step, want fewer than 2^31 "
-                          "pictures",
+                          "training: got %lld batches of %lld pictures per step, want fewer than "
+                          "2^31 pictures",
                           (long long)config->training.accumulate,
                           (long long)config->training.batch_size);
     if (!data)
@@ -74,13 +74,13 @@ static ddpm_status check_config(const struct ddpm_config *config, const struct d
     return DDPM_OK;
 }
 
-/* Everything but memory. */
+/* Check everything but memory. */
 static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *network,
                             const struct ddpm_config *config, struct ddpm_ranks *ranks)
 {
     const struct ddpm_config *own = &network->config;
     trainer->config = config ? *config : *own;
-    /* Its own groups are fixed; the caller's copies of them are ignored. */
+    /* Its own option groups are fixed; the caller's copies of them are ignored. */
     trainer->config.network = own->network;
     trainer->config.diffusion = own->diffusion;
     trainer->task = ddpm_task_of(&own->diffusion);
@@ -96,11 +96,12 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
         trainer->task->build_validation && ddpm_validator_is_configured(&trainer->config);
     DDPM_TRY(ddpm_team_plan(&trainer->team, ranks, &trainer->config.training));
     DDPM_TRY(ddpm_shard_plan(trainer));
-    DDPM_TRY(ddpm_objective_check(&own->diffusion)); /* after what ddpm_trainer_destroy() needs */
+    DDPM_TRY(ddpm_objective_check(
+        &own->diffusion)); /* set after everything that ddpm_trainer_destroy() needs */
     return ddpm_path_create(&own->diffusion, &trainer->path);
 }
 
-/* What the graph reads in every step. */
+/* The graph inputs read in every step. */
 static ddpm_status write_constants(struct ddpm_trainer *trainer)
 {
     const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
@@ -121,7 +122,7 @@ static ddpm_status write_constants(struct ddpm_trainer *trainer)
     return status;
 }
 
-/* Lay the step out, see that everything fits, and only then allocate. */
+/* Lay the step out, check that everything fits, and only then allocate. */
 static ddpm_status allocate(struct ddpm_trainer *trainer)
 {
     DDPM_TRY(ddpm_trainer_lay_out(trainer, 0));
@@ -171,7 +172,7 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     if (!t)
         return;
     ddpm_trainer_close_saver(t);
-    if (t->pending) /* its numbers are on their way into memory that goes now */
+    if (t->pending) /* its numbers are being copied into memory that is freed now */
         (void)t->device->backend->synchronize(t->device);
     ddpm_prefetch_destroy(&t->prefetch);
     for (int stage = 0; stage < DDPM_STAGE_COUNT; ++stage)

@@ -1,8 +1,8 @@
-/* The validation loss: always the same pictures, noise levels and noise, so that what changes from
- * one measurement to the next are the weights.
+/* The validation loss: always the same pictures, noise levels and noise, so that only the weights
+ * differ between measurements.
  *
- * An evaluation is a picture at a level. With the same number of evaluations a few pictures are
- * seen at all eight levels, many at fewer. The noise is a function of the picture's content and the
+ * An evaluation is one picture at one level. For the same number of evaluations, few pictures are
+ * measured at all eight levels, many at fewer. The noise depends on the picture's content and the
  * level. */
 #include "training/validator.h"
 
@@ -15,7 +15,7 @@
 #include "diffusion/quantile.h"
 #include "training/trainer_state.h"
 
-/* Evaluations of either side at most. */
+/* At most this many evaluations per side. */
 enum { MOST_EVALUATIONS = 256 };
 
 bool ddpm_validator_is_configured(const struct ddpm_config *config)
@@ -69,7 +69,7 @@ ddpm_status ddpm_validator_allocate(struct ddpm_trainer *trainer)
         ddpm_new_array((void **)&validator->host_counters, 2 * batch, sizeof(int32_t), "counters"));
     DDPM_TRY(ddpm_new_array((void **)&validator->host_rows, batch * DDPM_TRAINING_COLUMNS,
                             sizeof(float), "coefficients"));
-    /* The last batch may be longer than what is left. */
+    /* The last batch may be longer than the rest of the list. */
     DDPM_TRY(
         ddpm_new_array((void **)&validator->losses, evaluations + batch, sizeof(float), "losses"));
     return ddpm_graph_write(validator->graph, validator->flips, validator->host_pictures); /* 0 */
@@ -84,7 +84,7 @@ void ddpm_validator_release(struct ddpm_validator *validator)
     free(validator->losses);
 }
 
-/* Evaluation e of a run's measurement: first one side's, then the other's. */
+/* Evaluation e of a measurement: first those of one side, then those of the other. */
 struct evaluation {
     enum ddpm_side side;
     int64_t picture;
@@ -101,7 +101,7 @@ static struct evaluation evaluation_at(const struct ddpm_trainer *trainer, int64
     };
 }
 
-/* Put evaluation e at place b of the batch. */
+/* Put evaluation e at position b of the batch. */
 static void place(struct ddpm_trainer *trainer, int64_t e, int64_t b)
 {
     struct ddpm_validator *validator = &trainer->validator;
@@ -121,7 +121,7 @@ static void place(struct ddpm_trainer *trainer, int64_t e, int64_t b)
     ddpm_training_row(diffusion, &level, validator->host_rows + b * DDPM_TRAINING_COLUMNS);
 }
 
-/* Losses of the evaluations from `first` on, a batch of them. */
+/* Losses of one batch of evaluations, starting at `first`. */
 static ddpm_status run_batch(struct ddpm_trainer *trainer, int64_t first, int64_t evaluations)
 {
     struct ddpm_validator *validator = &trainer->validator;
@@ -167,8 +167,8 @@ ddpm_status ddpm_trainer_validate(struct ddpm_trainer *trainer,
     DDPM_REQUIRE(result);
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "validation"));
     if (!trainer->validator.wanted)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "validation: got no pictures that are set aside, "
-                                               "want those of ddpm_data_split()");
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "validation: got no pictures set aside, want those "
+                                               "of ddpm_data_split()");
     const int64_t evaluations = DDPM_SIDES * pictures_of(trainer) * trainer->validator.levels;
     *result = (struct ddpm_validation_result){.step = trainer->step};
     for (int64_t e = 0; e < evaluations; e += trainer->validator.pictures->tensor.n) {

@@ -18,14 +18,14 @@ struct ddpm_validator {
     float *host_rows, *losses;
 };
 
-/* Will a run of this configuration validate? "auto" that has not been settled does not. */
+/* Will a run with this configuration validate? False while "auto" is not resolved. */
 bool ddpm_validator_is_configured(const struct ddpm_config *config);
 
-/* Build and lay out the graph, anew if there is one, for training batches of this size; nothing
- * unless it is wanted. */
+/* Build and lay out the graph, again if there is one, for training batches of this size. Does
+ * nothing if validation is off. */
 ddpm_status ddpm_validator_lay_out(struct ddpm_trainer *trainer, int64_t batch);
 
-/* Bytes of the graph that is laid out: its arena, and its packed weights. */
+/* Bytes of the laid-out graph: its arena and its packed weights. */
 size_t ddpm_validator_bytes(const struct ddpm_validator *validator);
 
 ddpm_status ddpm_validator_allocate(struct ddpm_trainer *trainer);

@@ -1,4 +1,4 @@
-# Completions in bash, zsh and fish; the shells that are not there are skipped.
+# Completions in bash, zsh and fish; shells that are not installed are skipped.
 load "$DDPM_SUPPORT"
 
 setup() {

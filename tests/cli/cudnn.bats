@@ -1,4 +1,4 @@
-# A run through cuDNN's rows on the emulated CUDA device, with the stand-in for cuDNN, which cannot be recorded.
+# A run with cuDNN's rows on the emulated CUDA device, with the stand-in for cuDNN, which cannot be recorded.
 load "$DDPM_SUPPORT"
 
 setup() {
@@ -12,7 +12,7 @@ train() {
         --image-size 8 --batch-size 2 --precision bf16 --sample-every 0 "${@:3}"
 }
 
-@test "cuDNN serves every convolution, and a stopped run goes on bit for bit" {
+@test "cuDNN serves every convolution, and a stopped run resumes bit for bit" {
     "$DDPM" synth --out pictures --count 8 --size 8
     DDPM_LOG=debug run train straight 2
     succeeds

@@ -12,9 +12,9 @@ setup() {
     pictures=$BATS_FILE_TMPDIR/pictures teacher=$BATS_FILE_TMPDIR/run few=$BATS_FILE_TMPDIR/few
 }
 
-@test "a distilled run is the teacher's but for what it says, and takes 3/16 of its steps" {
+@test "a distilled run has the teacher's options except the documented ones, and 3/16 of its steps" {
     output=$(cat "$BATS_FILE_TMPDIR/said")
-    says "begins    from $teacher, to draw in 2 steps" "done, newest checkpoint of step 6 in $few"
+    says "starts    from $teacher, to draw in 2 steps" "done, newest checkpoint of step 6 in $few"
     grep -q '"drawing_steps": 2' "$few/config.json"
     grep -q '"objective": "edm"' "$few/config.json"
     grep -q '"sampler": "auto"' "$few/config.json"
@@ -55,14 +55,14 @@ setup() {
     done
 }
 
-@test "it begins from the teacher's EMA, before its first step" {
+@test "before its first step it equals the teacher's EMA" {
     run "$DDPM" distill "$teacher" --out same --steps 1 --lr 1e-30 --weight-decay 0 --threads 1
     succeeds
     cmp <(tail -c 100000 "$teacher/checkpoints/latest/ema.safetensors") \
         <(tail -c 100000 same/checkpoints/latest/model.safetensors)
 }
 
-@test "it goes on as if it had never stopped, by distill or train" {
+@test "resuming gives the bits of a run that never stopped, by distill or train" {
     "$DDPM" distill "$teacher" --out straight --steps 8 --save-every 4 --threads 1 2> said
     for how in "distill $teacher --out run" "distill --resume run" "train --resume run"; do
         rm -rf run
@@ -79,13 +79,13 @@ setup() {
     done
 }
 
-@test "grids are drawn while it is distilled, in its own steps" {
+@test "grids during distillation are drawn in the model's own steps" {
     run "$DDPM" distill "$teacher" --out new --steps 2 --sample-every 1 --threads 1
     succeeds
     [ -s new/samples/step-000002.png ]
 }
 
-@test "pictures from elsewhere, and other options, are taken" {
+@test "other pictures and other options are accepted" {
     make_pictures others 5
     run "$DDPM" distill "$teacher" --out new --data others --steps 2 --lr 3e-4 --batch-size 2 --seed 7 --threads 1
     succeeds
@@ -93,11 +93,11 @@ setup() {
     [ "$(sed -n 2p new/log.csv | cut -d, -f3)" = 0.0003 ]
 }
 
-@test "what cannot be distilled is refused in words" {
+@test "what cannot be distilled is an error with a reason" {
     run "$DDPM" distill nothing --out new
-    fails 1 "nothing: there is no such run, checkpoint or file"
+    fails 1 "nothing: no such run, checkpoint or file"
     run "$DDPM" distill "$few" --out new
-    fails 2 "got a model that was distilled already, to draw in 2 steps; want one that ddpm train made"
+    fails 2 "got a model that is already distilled, to draw in 2 steps; want one that ddpm train made"
     run "$DDPM" distill "$teacher/checkpoints/latest/ema.safetensors" --out new
     fails 2 "got a file, want the folder of a run or of a checkpoint"
     run "$DDPM" distill "$teacher" --out "$few"
@@ -114,23 +114,23 @@ setup() {
     [ ! -e new ]
 }
 
-@test "train begins no such model, and distill goes on with no other" {
+@test "train does not start a distilled model, and distill resumes no other run" {
     run "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --drawing-steps 2
     fails 2 "ddpm distill makes such a model from a trained one"
     make_run run "$pictures" 2
     run "$DDPM" distill --resume run
-    fails 2 "run: got a run of ddpm train; ddpm train --resume goes on with it"
+    fails 2 "run: got a run of ddpm train; ddpm train --resume continues it"
     run "$DDPM" train --resume run --drawing-steps 2
     fails 1 "drawing-steps is 0 in the checkpoint and 2 now"
 }
 
-@test "it draws with its own sampler alone, and that with no other model" {
+@test "a distilled model draws only with its own sampler, which no other model can use" {
     run "$DDPM" sample "$few" --out new --sampler dpmpp
     fails 2 "got sampler dpmpp with a model that was distilled to draw in 2 steps; want sampler consistency"
     run "$DDPM" sample "$few" --array new.npy --from "$pictures" --invert
     fails 2 "got sampler ddim with a model that was distilled"
     run "$DDPM" sample "$teacher" --out new --sampler consistency
-    fails 2 "sampler consistency draws with models that ddpm distill made"
+    fails 2 "sampler consistency needs a model made by ddpm distill"
     run "$DDPM" sample "$few" --out near -n 2 --from "$pictures" --strength 0.5
     succeeds
 }

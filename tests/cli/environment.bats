@@ -1,7 +1,7 @@
-# Environments that no user's shell makes: containers, cron, services, other people's locales.
+# Unusual environments: containers, cron, services, other locales.
 load "$DDPM_SUPPORT"
 
-# The weights of a short run depend on nothing but its options and pictures.
+# The weights of a short run depend only on its options and pictures.
 setup() {
     cd "$BATS_TEST_TMPDIR"
     make_pictures p 6
@@ -9,7 +9,7 @@ setup() {
     (cd plain && "$DDPM" train --data "$BATS_TEST_TMPDIR/p" --out r "${TINY[@]}" --steps 2 --lr 0.00125 2>/dev/null)
 }
 
-# same VARIABLE=VALUE…: with these variables and no others the run is the same, and so is what info says of it.
+# same VARIABLE=VALUE…: with only these variables, the run and the output of info are the same.
 same() {
     rm -rf odd/r
     cd odd
@@ -30,7 +30,7 @@ same() {
     same
 }
 
-@test "folders that are not there, empty and odd variables" {
+@test "missing folders, empty and odd variables" {
     same HOME= TMPDIR= PATH= TERM= XDG_CACHE_HOME=
     same HOME=/nonexistent TMPDIR=/nonexistent XDG_CACHE_HOME=not/absolute
     same HOME=/dev/null TMPDIR=/dev/null
@@ -80,14 +80,14 @@ same() {
     [ ! -e big ]
 }
 
-@test "threads that the user may not start are done without" {
+@test "with a limit on threads, training continues with fewer" {
     [ "$(id -u)" = 0 ] || skip "needs root to run as a user without processes"
     command -v setpriv >/dev/null || skip "no setpriv"
     open=$(mktemp -d /tmp/ddpm-open-XXXXXX)
     cp -r "$DDPM" p "$open"
     mkdir -m 777 "$open/out"
     chmod -R a+rX "$open"
-    # LeakSanitizer wants a thread of its own.
+    # LeakSanitizer needs a thread of its own.
     ASAN_OPTIONS=detect_leaks=0 run setpriv --reuid 54321 --clear-groups bash -c 'cd "$0" && ulimit -u 1 && exec ./ddpm train --data p --out out/r '"${TINY[*]}"' \
         --threads 4 --steps 2 --lr 0.00125' "$open"
     mv "$open/out/r" .

@@ -1,4 +1,4 @@
-# ddpm evaluate: folders, packed files, features, statistics, a run; what is refused.
+# ddpm evaluate: folders, packed files, features, statistics, a run; and invalid input.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -31,7 +31,7 @@ number() {
         "features     builtin, 147 numbers" "kernel distance" "precision, k = 3" "recall, k = 3" "density, k = 5" \
         "coverage, k = 5" "by pixels" "by features" "nearest" "0 black, 0 white"
     [ "$(grep -c 'no sign of copies' <<<"$output")" -eq 2 ]
-    grep -q "warning: 30 pictures are few for features of width 147" errors
+    grep -q "warning: 30 pictures are too few for features of width 147" errors
 }
 
 @test "folder and packed file are the same, with any number of threads" {
@@ -43,7 +43,7 @@ number() {
     [ "$folder" = "$(grep -v '"generated":\|"real":' <<<"$output")" ]
 }
 
-@test "held-out pictures say what is near by chance" {
+@test "held-out pictures give the threshold for near by chance" {
     "$DDPM" synth --out other --count 30 --size 16 --seed 3 2>/dev/null
     evaluate "$at/fresh" --against "$at/real" --held-out other
     succeeds
@@ -51,13 +51,13 @@ number() {
     evaluate "$at/real.npy" --against "$at/real" --held-out other --json
     succeeds
     says '"held_out": 30' '"same": 40' '"verdict": "MORE THAN BY CHANCE'
-    # Pictures that are on both sides are no measure.
+    # Pictures in both sets measure nothing.
     evaluate "$at/fresh" --against "$at/real" --held-out "$at/real.npy"
     succeeds
     says "(within 0)" "no verdict: 5 % of the held-out pictures are among the real ones"
     evaluate "$at/fresh" --against "$at/real" --held-out nowhere
     [ "$status" -ne 0 ]
-    grep -q "nowhere: there is no such" errors
+    grep -q "nowhere: no such" errors
     mkdir few
     cp other/00000[0-4].png few
     evaluate "$at/fresh" --against "$at/real" --held-out few
@@ -65,7 +65,7 @@ number() {
     grep -q "few: got 5 held-out pictures, want at least 10" errors
     evaluate "$at/fresh" --against "$at/real" --features given.npy,also.npy --held-out other
     [ "$status" -eq 2 ]
-    grep -q "option --held-out: want pictures on all three sides" errors
+    grep -q "option --held-out: want pictures for all three sets" errors
 }
 
 @test "copies are found, mirrored ones and doubles too, and shown" {
@@ -138,7 +138,7 @@ number() {
     if [[ "$output" != *"LAPACK"* ]]; then
         [ "${value%??????}" = "$(number value | sed 's/......$//')" ]
     fi
-    says "of the real pictures only mean and covariance are known" '"real": 0'
+    says "only mean and covariance of the real pictures are known" '"real": 0'
     evaluate "$at/fresh" --against s.npz
     says "real         mean and covariance: s.npz"
     evaluate s.npz --against "$at/real"
@@ -150,14 +150,14 @@ number() {
     grep -q "cut.npz: not a .npz file" errors
 }
 
-@test "a run is drawn from first, by the sampler that is asked for" {
+@test "pictures are first drawn from a run, with the given sampler" {
     make_run run "$at/real" 2
     evaluate run --against "$at/real" -n 12 --sampler ddim --sampling-steps 3 --seed 5 --sheet sheet.png
     succeeds
     says "generated    12 pictures of 16x16: run" "by features"
     grep -q "run: drawing 12 pictures of 16x16 by ddim, 3 steps" errors
     [ -s sheet.png ]
-    # the pictures of ddpm sample, whose grid is none of them
+    # the pictures of ddpm sample, without its grid
     "$DDPM" sample run --out drawn -n 12 --sampler ddim --sampling-steps 3 --seed 5 2>/dev/null
     evaluate run --against "$at/real" -n 12 --sampler ddim --sampling-steps 3 --seed 5 --json
     value=$(number low)
@@ -176,7 +176,7 @@ number() {
     grep -q "option --against: got the run or model run, want real pictures" errors
 }
 
-@test "sizes: a folder is brought to the generated pictures' own" {
+@test "sizes: a folder is resized to the size of the generated pictures" {
     "$DDPM" synth --out large --count 12 --size 32 2>/dev/null
     evaluate "$at/fresh.npy" --against large --json
     succeeds
@@ -188,15 +188,15 @@ number() {
     says "generated    11 pictures of 16x16: large"
 }
 
-@test "what is missing is said" {
+@test "missing input is an error that says what is missing" {
     mkdir empty few
     cp "$at"/real/00000[0-8].png few
     evaluate nowhere --against "$at/real"
     [ "$status" -eq 1 ]
-    grep -q "nowhere: there is no such folder, run or file" errors
+    grep -q "nowhere: no such folder, run or file" errors
     evaluate empty --against "$at/real"
     [ "$status" -eq 1 ]
-    grep -q "empty: no pictures in it" errors
+    grep -q "empty: no pictures in this folder" errors
     evaluate "$at/fresh" --against empty
     [ "$status" -eq 1 ]
     grep -q "empty: no pictures" errors

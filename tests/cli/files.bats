@@ -1,4 +1,4 @@
-# predict, noise, pack, synth, info, and files that are not what they should be.
+# predict, noise, pack, synth, info, and invalid files.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -19,7 +19,7 @@ predict() {
     run "$DDPM" predict "${1:-$model}" --input "${2:-x.npy}" --timesteps "${3:-t.npy}" --output eps.npy "${@:4}"
 }
 
-@test "predict gives an array of the same shape, twice the same" {
+@test "predict gives an array of the same shape, and the same twice" {
     predict
     succeeds
     cp eps.npy first.npy
@@ -30,7 +30,7 @@ predict() {
     says "<f4" "[2, 3, 16, 16]" "every value is finite"
 }
 
-@test "predict takes another size and more pictures than a batch" {
+@test "predict accepts another size and more pictures than a batch" {
     npy many.npy '<f4' '19, 3, 8, 10' 18240
     npy steps.npy '<i8' '19,' 152
     predict "$model" many.npy steps.npy

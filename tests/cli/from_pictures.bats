@@ -1,9 +1,9 @@
-# Drawing that begins from pictures: a part of the chain, inside a mask, backwards to noise and between two of them.
+# Drawing that starts from pictures: part of the chain, inside a mask, backwards to noise and between two of them.
 load "$DDPM_SUPPORT"
 
 setup_file() {
     make_pictures "$BATS_FILE_TMPDIR/pictures" 4
-    # Long enough for its answers to be noise.
+    # Long enough for it to predict noise.
     make_run "$BATS_FILE_TMPDIR/run" "$BATS_FILE_TMPDIR/pictures" 400 --dim 16 --timesteps 200 --schedule linear \
         --batch-size 8 --lr 2e-3
 }
@@ -73,7 +73,7 @@ psnr() {
     says "ddpm:from: given" "ddpm:strength: 0.29999999999999999"
 }
 
-@test "picture k begins from file k, whatever the batch" {
+@test "picture k starts from file k, whatever the batch" {
     "$DDPM" sample "$model" --array a.npy --from "$pictures" -n 6 --sampler dpmpp-sde --conv direct
     "$DDPM" sample "$model" --array b.npy --from "$pictures" -n 6 --sampler dpmpp-sde --conv direct --batch 2 --threads 2
     cmp a.npy b.npy
@@ -83,11 +83,11 @@ psnr() {
     rm all/000[0-4].png
     pixels all all.npy
     cmp one.npy all.npy
-    # A single picture is begun from as often as there are pictures to draw.
+    # If there is only one file, every drawing starts from it.
     run "$DDPM" sample "$model" --out four --from "$pictures/000001.png"
     succeeds
     says "4 pictures"
-    # Of a folder that sample wrote, the grid is none of the pictures.
+    # The grid in a folder written by sample does not count as a picture.
     run "$DDPM" sample "$model" --out again --from four
     says "4 pictures"
 }
@@ -102,7 +102,7 @@ psnr() {
     db=$(psnr given.npy back.npy)
     echo "$db dB"
     [ "$db" -ge 30 ]
-    # Whichever sampler does not draw noise may be named, and batches do not matter.
+    # Any sampler that adds no noise can be named, and batches do not matter.
     "$DDPM" sample "$model" --array a.npy --from "$pictures" --invert --conv direct
     "$DDPM" sample "$model" --array b.npy --from "$pictures" --invert --conv direct --batch 1 --sampler unipc
     cmp a.npy b.npy
@@ -125,7 +125,7 @@ psnr() {
     done
     run "$DDPM" info drawn/0001.png
     says "ddpm:mask: given" "ddpm:resample: 10" "ddpm:jump: 1" "ddpm:strength: 0.69999999999999996"
-    # Each round of a step is a step of the chain, and a picture depends on neither batch nor threads.
+    # Every repetition of a step counts as a step of the chain, and a picture depends on neither batch nor threads.
     run "$DDPM" sample "$model" --array a.npy --from "$pictures" --mask mask.bmp --resample 3 --jump 4 --conv direct --spacing trailing \
         --trajectory chain --every 30
     succeeds
@@ -136,7 +136,7 @@ psnr() {
     cmp a.npy b.npy
 }
 
-@test "frames between two noises begin and end with their pictures" {
+@test "frames between two noises start and end with their pictures" {
     run "$DDPM" sample "$model" --out frames --interpolate 3,8 --frames 5
     succeeds
     says "5 pictures"
@@ -153,20 +153,20 @@ psnr() {
         pixels single single.npy
         cmp plain.npy single.npy
     done
-    # Between a noise that was kept and a picture, into one file.
+    # Between a stored noise and a picture, into one file.
     "$DDPM" sample "$model" --array noise.npy --from "$pictures/000000.png" --invert
     run "$DDPM" sample "$model" --out between.png --interpolate "noise.npy,$pictures/000002.png" --frames 3
     succeeds
     run "$DDPM" info between.png
     says "PNG picture" "ddpm:pictures: 3"
     [ "$(grep -ac fcTL between.png)" -ge 1 ]
-    # A picture is inverted as --invert does it.
+    # A picture is inverted as with --invert.
     "$DDPM" sample "$model" --array a.npy --init noise.npy
     "$DDPM" sample "$model" --array b.npy --interpolate "$pictures/000000.png,1" --frames 2
     cmp <(tail -c +129 a.npy) <(tail -c +129 b.npy | head -c 3072)
 }
 
-@test "pictures of another size or kind are made to fit, with a word" {
+@test "pictures of another size or kind are converted, with a remark" {
     "$DDPM" synth --out large --count 2 --size 24 2>/dev/null
     run "$DDPM" sample "$model" --out a --from large/000000.png -n 1 --strength 0
     succeeds
@@ -182,7 +182,7 @@ psnr() {
     succeeds
 }
 
-@test "what cannot be begun from is refused, and nothing is written" {
+@test "what cannot be started from is an error, and nothing is written" {
     local from=(--from "$pictures")
     bmp mask.bmp 16 4
     bmp none.bmp 16 16
@@ -202,7 +202,7 @@ psnr() {
 2|option --strength: got "-0.1"|--strength=-0.1
 2|option --strength: got "nan"|--strength nan
 2|option --strength: got "much"|--strength much
-1|small.bmp: got 8x8 pixels (height x width), want the 16x16|--mask small.bmp
+1|small.bmp: got 8x8 pixels (height x width), want 16x16, the size of the drawn pictures|--mask small.bmp
 1|none.bmp: the mask keeps everything|--mask none.bmp
 1|all.bmp: the mask keeps nothing|--mask all.bmp
 1|cut.png: PNG: truncated|--mask cut.png
@@ -214,7 +214,7 @@ psnr() {
 2|option --invert: got it without --array|--invert
 2|option --invert: got it with --out|--invert --array a.npy
 2|want one of them|--interpolate 1,2
-2|runs none of the steps|--strength 0 --trajectory t.png
+2|runs no steps|--strength 0 --trajectory t.png
 END
     from=()
     while IFS='|' read -r code words options; do
@@ -223,10 +223,10 @@ END
         fails "$code" "$words" || { echo "$options"; return 1; }
         [ ! -e drawn ]
     done <<'END'
-1|missing: there is no such picture or folder|--from missing
+1|missing: no such picture or folder|--from missing
 1|cut.png: PNG: truncated|--from cut.png
 1|mask.txt|--from mask.txt
-1|want the 16x16 that are drawn|--from large --mask mask.bmp
+1|want 16x16, the size of the drawn pictures|--from large --mask mask.bmp
 2|option --strength: got it without --from|--strength 0.5
 2|option --mask: got it without --from|--mask mask.bmp
 2|option --frames: got it without|--frames 3
@@ -236,14 +236,14 @@ END
 2|want A,B|--interpolate 1,2,3
 2|want one of them|--interpolate 1,2 -n 3
 2|less than 2^64|--interpolate 1,18446744073709551616
-2|got sampler ancestral, which draws noise for every frame|--interpolate 1,2 --sampler ancestral
+2|got sampler ancestral, which adds new noise in every frame|--interpolate 1,2 --sampler ancestral
 1|noise.npy: got 2 pictures, want one|--interpolate 1,noise.npy
 1|cannot open|--interpolate 1,missing.png
 END
     for options in "--sampler ancestral" "--sampler dpmpp-sde" "--sampler ddim --eta 0.5" "--sampler heun --churn 2"; do
         # shellcheck disable=SC2086
         run "$DDPM" sample "$model" --array a.npy --from "$pictures" --invert $options
-        fails 2 "which draws noise, for an inversion"
+        fails 2 "which adds noise, for an inversion"
         [ ! -e a.npy ]
     done
     run "$DDPM" sample "$model" --array a.npy --from "$pictures" --invert --mask mask.bmp
@@ -252,15 +252,15 @@ END
     fails 2 "option --invert: got it with --strength"
 }
 
-# An article's run is configured to draw with noise; nobody named that for the inversion.
-@test "a configured sampler that draws noise does not hinder an inversion" {
+# A run with recipe article is configured to draw with noise, but nobody asked for that in the inversion.
+@test "a configured sampler that adds noise does not prevent an inversion" {
     make_run noisy "$pictures" 2 --sampler ancestral
     run "$DDPM" sample noisy --array a.npy --from "$pictures" --invert
     succeeds
     says "by ddim, 20 steps, trailing, inverted"
 }
 
-@test "Ctrl-C leaves no half animation and no half noise" {
+@test "Ctrl-C leaves no half-written animation or noise" {
     start_job "$DDPM" sample "$model" --out frames.png --interpolate 1,2 --frames 100000 --sampler heun
     wait_for grep -q sampling errors
     kill -INT "$pid"

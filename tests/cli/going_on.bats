@@ -1,4 +1,4 @@
-# Runs that go on from odd places: copies, killed beginnings, other working directories, their own pictures' folder.
+# Runs resumed in unusual situations: copies, runs killed early, other working directories, a run inside its pictures.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -12,7 +12,7 @@ setup() {
     cp -r "$BATS_FILE_TMPDIR/run" run
 }
 
-# goes_on_from STEP: so do drawing and telling; then training, after which latest is a link again.
+# goes_on_from STEP: drawing and info use this step; training continues from it, and then latest is a link again.
 goes_on_from() {
     rm -rf drawn
     run "$DDPM" sample run --out drawn -n 1
@@ -40,7 +40,7 @@ goes_on_from() {
     goes_on_from 6
 }
 
-@test "latest is a link that somebody set: it is obeyed" {
+@test "latest is a link that somebody changed: it is followed" {
     ln -sfn step-000002 run/checkpoints/latest
     goes_on_from 2
 }
@@ -54,7 +54,7 @@ goes_on_from() {
     goes_on_from 4
 }
 
-@test "latest is a text file of something else" {
+@test "latest is a text file with something else in it" {
     for text in step-000099 '' $'step-000004\r\n' garbage ../../etc/passwd "$(seq 1000)"; do
         rm -rf run
         cp -r "$BATS_FILE_TMPDIR/run" run
@@ -80,7 +80,7 @@ goes_on_from() {
     [ "$(ls run/checkpoints | tr '\n' ' ')" = "latest step-000006 step-000007 " ]
 }
 
-@test "latest is a folder that is not whole" {
+@test "latest is a folder that is not complete" {
     rm -r run
     cp -rL "$BATS_FILE_TMPDIR/run" run
     rm run/checkpoints/latest/model.safetensors
@@ -89,28 +89,28 @@ goes_on_from() {
     says "step 6 of"
 }
 
-@test "what is not whole is passed over, with a line for each" {
+@test "incomplete checkpoints are skipped, with a line for each" {
     rm run/checkpoints/latest
     truncate -s 1000 run/checkpoints/step-000006/ema.safetensors
     rm run/checkpoints/step-000004/state.json
     run "$DDPM" sample run --out drawn -n 1
     succeeds
-    says "step-000006 is passed over" "step-000004 is passed over" "step 2,"
+    says "step-000006, it is not complete" "step-000004, it is not complete" "step 2,"
     mkdir run/checkpoints/step-000002-copy run/checkpoints/step-x
     run "$DDPM" train --resume --out run --steps 7 --keep 1
     succeeds
     says "step 2 of 7"
-    # Only what is a checkpoint by its name is ever removed.
+    # Only folders with the name of a checkpoint are ever removed.
     [ "$(ls run/checkpoints | tr '\n' ' ')" = "latest step-000002-copy step-000007 step-x " ]
     rm run/checkpoints/step-000007/*
     rm run/checkpoints/latest
     run "$DDPM" train --resume --out run
-    fails 1 "no whole checkpoint"
+    fails 1 "no complete checkpoint"
     run "$DDPM" sample run --out other -n 1
-    fails 1 "no whole checkpoint"
+    fails 1 "no complete checkpoint"
 }
 
-@test "the only whole one was about to be moved into place" {
+@test "the only complete checkpoint had not been renamed yet" {
     mv run/checkpoints/step-000006 run/checkpoints/.tmp-step-000006-123-replaced
     rm -r run/checkpoints/step-*
     run "$DDPM" train --resume --out run --steps 6 # nothing to save: it is all there is
@@ -158,7 +158,7 @@ begin() {
     succeeds
 }
 
-@test "a folder with anything of the user's in it is not started over" {
+@test "a folder that contains files of the user is not started over" {
     for what in notes samples/mine.png checkpoints/mine checkpoints/step-000001 .hidden; do
         rm -rf new
         begin
@@ -172,7 +172,7 @@ begin() {
     fails 1 "not empty"
 }
 
-@test "leftovers of killed runs are removed when the run goes on" {
+@test "leftovers of killed runs are removed when the run is resumed" {
     echo half > run/config.json.tmp-1-2
     echo half > run/samples/step-000006.png.tmp-1-2
     echo half > run/checkpoints/latest.tmp-1-2
@@ -184,7 +184,7 @@ begin() {
     [ -e run/mine.tmp-1-2 ]
 }
 
-@test "the path of the pictures is kept absolute" {
+@test "the path of the pictures is stored as an absolute path" {
     cp -r "$pictures" here
     for data in here ./here .//./here here/../here; do
         rm -rf new
@@ -205,7 +205,7 @@ begin() {
     grep -q "\"data\": \"$PWD/here\"" dot/config.json
 }
 
-@test "a run of before with a relative path goes on from where it was started" {
+@test "an old run with a relative path resumes from where it was started" {
     cp -r "$pictures" here
     make_run new here 2
     sed -i "s|\"data\": \".*\"|\"data\": \"here\"|" new/config.json
@@ -221,7 +221,7 @@ begin() {
     succeeds
 }
 
-@test "runs and drawn pictures inside the pictures' folder are no pictures" {
+@test "runs and drawn pictures inside the folder of pictures do not count as pictures" {
     cp -r "$pictures" data
     cd data
     for out in run a/b/run2; do
@@ -239,7 +239,7 @@ begin() {
     run "$DDPM" train --resume --out run --steps 7
     succeeds
     [ "$(lines "left out of the pictures")" -eq 1 ]
-    # A folder that is named is taken as it is, and the user's own pictures are never left out.
+    # A folder named on the command line is used as it is, and the user's own pictures are never left out.
     cd ..
     run "$DDPM" pack data/drawn --out drawn.npy --size 16
     succeeds
@@ -250,7 +250,7 @@ begin() {
     says "pictures  16 of"
 }
 
-# lines TEXT: how many lines of the last output have it.
+# lines TEXT: how many lines of the last output contain it.
 lines() {
     grep -c "$1" <<<"$output"
 }

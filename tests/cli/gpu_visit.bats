@@ -1,5 +1,5 @@
-# scripts/gpu-visit.sh with stand-ins for all that it runs: a driver's tools, PyTorch, and programs of ours, of which
-# one hangs, one crashes, one skips itself and one is only right when launches are waited for.
+# scripts/gpu-visit.sh with stand-ins for everything it runs: the driver's tools, PyTorch, and our programs. One of
+# those hangs, one crashes, one skips itself, and one is only correct when every launch is waited for.
 load "$DDPM_SUPPORT"
 
 setup() {
@@ -52,7 +52,7 @@ visit() {
     run "$script" "$1" --small --folder "$PWD/visit" --out "$PWD/out" --jobs 16 "${@:2}"
 }
 
-@test "the first command: what hangs, crashes or skips itself is named, and the rest is done" {
+@test "the first command: programs that hang, crash or skip themselves are named, and the rest runs" {
     visit first --patience 1
     [ "$status" -eq 1 ]
     says "A GPU, 9.0" "kernel-conv2d_backward_data-bf16-own: FAILED: not done in 1 s" \

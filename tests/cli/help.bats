@@ -1,11 +1,11 @@
-# Short and whole help, manual pages, --quiet and --verbose, what info says of folders and files.
+# Short and full help, manual pages, --quiet and --verbose, info on folders and files.
 load "$DDPM_SUPPORT"
 
 setup() {
     cd "$BATS_TEST_TMPDIR"
 }
 
-@test "the short help has what is required, what is common and examples" {
+@test "the short help has the required options, the common ones and examples" {
     run "$DDPM" train --help
     succeeds
     says "Required:" "--out RUN" "--data DIR" "Common options" "--image-size" "Examples:" "ddpm train --help-all"
@@ -21,7 +21,7 @@ setup() {
     done
 }
 
-@test "the whole help has every option, and no line of it is longer than 100 columns" {
+@test "the full help has every option, and no line of it is longer than 100 columns" {
     run "$DDPM" train --help-all
     succeeds
     says "--ema-second" "Options of every verb:" "--quiet" "Recipes"
@@ -34,7 +34,7 @@ setup() {
     done
 }
 
-@test "every verb has a manual page that man has nothing to say about" {
+@test "every verb has a manual page, for which man gives no warnings" {
     for verb in "" train distill ema sample evaluate predict noise pack synth info bench completion; do
         "$DDPM" help --man $verb > page.1
         grep -q '^\.SH SYNOPSIS' page.1
@@ -71,7 +71,7 @@ setup() {
     fi
 }
 
-@test "--seed auto draws another seed every time, and the run keeps it" {
+@test "--seed auto draws a new seed every time, and the run keeps it" {
     make_pictures pictures 4
     make_run a pictures 1 --seed auto
     make_run b pictures 1 --seed auto

@@ -1,4 +1,4 @@
-# ddpm evaluate --features FILE: features of FID's network, with weights from a file; files that are refused.
+# ddpm evaluate --features FILE: features of FID's network, with weights from a file; invalid files.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -7,7 +7,7 @@ setup_file() {
     "$DDPM" synth --out fresh --count 10 --size 16 --seed 2 2>/dev/null
     "$DDPM" pack fresh --out fresh.npy --size 16 >/dev/null 2>&1
     "$INCEPTION" weights.safetensors
-    # The Fréchet distance of 2048 features takes half a minute, and is not what is tested here.
+    # The Fréchet distance of 2048 features takes half a minute, and is not tested here.
     mkdir lib
     echo "no library" > lib/liblapacke.so.3
     cp lib/liblapacke.so.3 lib/libopenblas.so.0
@@ -40,7 +40,7 @@ evaluate() {
     says '"width": 2048'
 }
 
-@test "pictures held out have features of the same network" {
+@test "held-out pictures get features from the same network" {
     "$DDPM" synth --out held --count 11 --size 16 --seed 3 2>/dev/null
     evaluate "$at/fresh" --against "$at/real" --held-out held --features "$at/weights.safetensors"
     succeeds
@@ -54,17 +54,17 @@ evaluate() {
     says "generated    10 pictures of 16x16: run" "features     inception, 2048 numbers"
 }
 
-@test "files that are no weights of Inception" {
+@test "files that do not hold weights of Inception" {
     evaluate "$at/fresh" --against "$at/real" --features "$torch/first_layer.older.pt"
     [ "$status" -eq 1 ]
-    grep -q "first_layer.older.pt: there is no tensor Conv2d_2a_3x3.conv.weight" errors
+    grep -q "first_layer.older.pt: no tensor Conv2d_2a_3x3.conv.weight" errors
     evaluate "$at/fresh" --against "$at/real" --features "$torch/nested.safetensors"
     [ "$status" -eq 1 ]
-    grep -q "nested.safetensors: there is no tensor Conv2d_1a_3x3.conv.weight" errors
+    grep -q "nested.safetensors: no tensor Conv2d_1a_3x3.conv.weight" errors
     cp "$at/fresh/000000.png" picture.pth
     evaluate "$at/fresh" --against "$at/real" --features picture.pth
     [ "$status" -eq 1 ]
-    grep -q "picture.pth: no file of tensors" errors
+    grep -q "picture.pth: not a file of tensors" errors
     evaluate "$at/fresh" --against "$at/real" --features nowhere.pth
     [ "$status" -eq 1 ]
     grep -q "nowhere.pth" errors
@@ -77,7 +77,7 @@ evaluate() {
 @test "a file that asks for a command: it is not run" {
     evaluate "$at/fresh" --against "$at/real" --features "$torch/command.older.pt"
     [ "$status" -eq 1 ]
-    grep -q "got an object of posix.system, want tensors alone; nothing in the file is executed" errors
+    grep -q "got an object of posix.system, want only tensors; nothing in the file is executed" errors
     [ ! -e executed ]
 }
 
@@ -90,7 +90,7 @@ evaluate() {
     done
     evaluate features.npy --against features.npy --features "$at/weights.safetensors"
     [ "$status" -eq 2 ]
-    grep -q "got the network .*, but features of both sides; want pictures for it" errors
+    grep -q "got the network .*, but features for both sets; want pictures" errors
 }
 
 @test "Ctrl-C while features are computed" {

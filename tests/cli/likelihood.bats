@@ -1,5 +1,5 @@
-# ddpm evaluate --likelihood: the bound and the flow, as text and JSON; threads and batches change nothing; what is
-# refused.
+# ddpm evaluate --likelihood: the bound and the flow, as text and JSON; independent of threads and batches; invalid
+# input.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -29,7 +29,7 @@ number() {
     sed -n "s/.*\"$1\": *\([-0-9.e]*\).*/\1/p" <<<"$output" | head -1
 }
 
-@test "the bound: its sum, its timesteps, what it takes" {
+@test "the bound: its sum, its timesteps, its options" {
     likelihood noise --threads 1
     succeeds
     says "real         14 pictures of 16x16: $at/real" "the variational bound at 20 of 20 timesteps, fixed variance" \
@@ -48,7 +48,7 @@ evaluations of the network for each$" errors
     says '"real": 14' '"method": "bound"' '"evaluations": 20' '"variance": "fixed"' '"bits_per_dimension": {' \
         '"prior": {' '"levels": ['
     [ "$(grep -c '"first":' <<<"$output")" -eq 20 ]
-    # the timesteps and the prior are the whole; value comes first of all, then that of the prior
+    # the terms of the timesteps and the prior add up to the total; the first "value" is the total, the next the prior's
     sum=$(sed -n 's/.*"value": *\([-0-9.e]*\).*/\1/p' <<<"$output" |
         awk 'NR == 1 { whole = $1 } NR > 1 { sum += $1 } END { print (sum - whole) ^ 2 < 1e-10 * whole ^ 2 }')
     [ "$sum" -eq 1 ]
@@ -58,7 +58,7 @@ evaluations of the network for each$" errors
     [ "$(number value | cut -c 1-5)" = "$(cut -c 1-5 <<<"$mean")" ]
 }
 
-@test "the flow of a continuous objective, and of a schedule where it is asked for" {
+@test "the flow for a continuous objective, and for a schedule if asked for" {
     likelihood flow --likelihood-steps 3 -n 10
     succeeds
     says "by  the probability flow, 3 steps, 1 probe" "bits per dimension"
@@ -137,7 +137,7 @@ evaluations of the network for each$" errors
     grep -q "option --likelihood-steps: got it without --likelihood, want both" errors
 }
 
-@test "only a model and pictures will do" {
+@test "anything but a model and pictures is an error" {
     npy features.npy '<f4' '12, 3' 144
     npy grey.npy '|u1' '12, 16, 16, 1' 3072
     npy small.npy '|u1' '12, 8, 8, 3' 2304
@@ -160,7 +160,7 @@ evaluations of the network for each$" errors
     grep -q "grey.npy: got 1 channels, want 3" errors
     against "$at/noise" nowhere
     [ "$status" -eq 1 ]
-    grep -q "nowhere: there is no such folder, run or file" errors
+    grep -q "nowhere: no such folder, run or file" errors
 }
 
 @test "Ctrl-C" {

@@ -1,4 +1,4 @@
-# Names of files as they are found in the world, where they are shown.
+# Unusual file names, wherever they are shown.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -34,7 +34,7 @@ plain() {
     [ "$(grep -c '^ddpm' <<<"$output")" -eq 0 ]
 }
 
-@test "names in errors, options and of verbs" {
+@test "names in errors, in options and as verbs" {
     for arguments in "info --" "sample --out x" "noise --out x.png" "pack --out x.npy --size 8"; do
         run "$DDPM" ${arguments%% *} $'no\nsuch\e[2Jthing' ${arguments#* }
         plain
@@ -73,10 +73,10 @@ plain() {
     says 'all\r.npy: 2 pictures'
 }
 
-@test "texts inside files do not command the terminal" {
+@test "texts inside files cannot control the terminal" {
     make_run run pictures 1
     "$DDPM" sample run --out drawn -n 1 2>/dev/null
-    # The text of a picture, overwritten in place; its checksum is not looked at for texts that are shown.
+    # The text of a picture, overwritten in place; its checksum is not checked when texts are shown.
     LC_ALL=C sed 's/ddpm:seed/d\x1b[2J:sd/' drawn/0000.png > forged.png
     run "$DDPM" info forged.png
     plain
@@ -90,7 +90,7 @@ plain() {
     says 'a\n\x1B[2J'
 }
 
-@test "a folder whose name is no UTF-8 is refused before there is a run" {
+@test "a folder whose name is not UTF-8 is an error before the run exists" {
     mv pictures $'pict\xffures'
     run "$DDPM" train --data $'pict\xffures' --out new "${TINY[@]}" --steps 1
     fails 2 "data" "UTF-8"
@@ -101,7 +101,7 @@ plain() {
     says 'new\xFF'
 }
 
-@test "what is not looked at is counted by ending; .jfif and .jpe are JPEG" {
+@test "other files are counted by ending; .jfif and .jpe are JPEG" {
     touch pictures/{a,b,c}.gif pictures/D.GIF pictures/e.heic pictures/f.avif pictures/README pictures/notes.txt
     mv pictures/000000.png pictures/zero.jfif
     mv pictures/000001.png pictures/one.JPE
@@ -119,7 +119,7 @@ plain() {
     says "other: not looked at: 2 .heic"
 }
 
-@test "pictures that are used are counted, not those that are skipped" {
+@test "only pictures that are used are counted, not those that are skipped" {
     printf junk > pictures/a.png
     : > pictures/b.png
     head -c 90 pictures/000003.png > pictures/c.png

@@ -1,4 +1,4 @@
-# What a network learns, by --objective: training, drawing, going on, and what does not go together.
+# What a network learns to predict (--objective): training, drawing, resuming, and options that do not fit.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -19,7 +19,7 @@ train() {
     run "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 1 --sample-every 0 "$@"
 }
 
-@test "every objective is trained, says what it is, and draws" {
+@test "every objective trains, is reported, and draws" {
     for objective in noise x0 v flow edm; do
         grep -q "\"objective\": \"$objective\"" "$runs/$objective/config.json"
         [ "$(rows "$runs/$objective")" -eq 3 ]
@@ -53,7 +53,7 @@ train() {
     done
 }
 
-@test "a run goes on with its own objective, and with no other" {
+@test "a run resumes with its own objective, and with no other" {
     for objective in noise x0 v flow edm; do
         cp -r "$runs/$objective" $objective
         run "$DDPM" train --resume $objective --steps 4 --sample-every 0
@@ -62,7 +62,7 @@ train() {
         other=v
         [ $objective != v ] || other=flow
         run "$DDPM" train --resume $objective --steps 5 --objective $other
-        fails 1 "cannot go on: objective is $objective in the checkpoint and $other now"
+        fails 1 "cannot resume: objective is $objective in the checkpoint and $other now"
         [ "$(newest $objective)" -eq 4 ]
     done
     run "$DDPM" train --resume v --steps 5 --loss-weight min-snr
@@ -71,7 +71,7 @@ train() {
     fails 1 "shift is 1 in the checkpoint and 3 now"
 }
 
-@test "the deviation of the pictures is measured, kept, and not measured again" {
+@test "sigma-data is measured once and kept" {
     npy halves.npy '|u1' '4, 16, 16, 3' 3072 377
     printf '\000%.0s' {1..1536} | dd of=halves.npy bs=1 seek=128 conv=notrunc 2>/dev/null
     run "$DDPM" train --data halves.npy --out half "${TINY[@]}" --steps 1 --sample-every 0 --objective edm
@@ -94,13 +94,13 @@ train() {
 @test "pictures of one colour have no deviation" {
     npy black.npy '|u1' '4, 16, 16, 3' 3072
     run "$DDPM" train --data black.npy --out new "${TINY[@]}" --steps 1 --sample-every 0 --objective edm
-    fails 1 "one and the same colour" "option sigma-data"
+    fails 1 "the same single colour" "option sigma-data"
     [ ! -e new ]
     run "$DDPM" train --data black.npy --out new "${TINY[@]}" --steps 1 --sample-every 0 --objective edm --sigma-data 0.5
     succeeds
 }
 
-@test "weights of the loss, shift, zero terminal SNR and offset noise are trained and drawn with" {
+@test "training and drawing with loss weights, shift, zero terminal SNR and offset noise" {
     train --objective v --zero-terminal-snr on --loss-weight min-snr --offset-noise 0.1 --shift 2
     succeeds
     for sampler in ancestral ddim heun dpmpp dpmpp-sde unipc; do
@@ -115,15 +115,15 @@ train() {
     succeeds
 }
 
-@test "what does not go together is refused, with nothing written" {
+@test "options that do not fit together are an error, and nothing is written" {
     while IFS='|' read -r options words; do
         train $options
         fails 2 "$words"
         [ ! -e new ]
     done <<'END'
 --zero-terminal-snr on|option zero-terminal-snr: got on with objective noise
---objective flow --zero-terminal-snr on|got on with objective flow, whose levels follow no schedule; want objective v or x0
---objective edm --zero-terminal-snr on|got on with objective edm, whose levels follow no schedule; want objective v or x0
+--objective flow --zero-terminal-snr on|got on with objective flow, which uses no schedule; want objective v or x0
+--objective edm --zero-terminal-snr on|got on with objective edm, which uses no schedule; want objective v or x0
 --objective edm --sigma-min 90|option sigma-min: got 90, want less than the 80 of sigma-max
 --objective flow --sampler ancestral|objective flow has none; use sampler ddim with eta 1
 --objective edm --sampler ancestral|objective edm has none; use sampler ddim with eta 1
@@ -133,10 +133,10 @@ train() {
 END
     for objective in flow edm; do
         run "$DDPM" sample "$runs/$objective" --out drawn -n 1 --sampler ancestral
-        fails 2 "sampler ancestral goes through the timesteps of a schedule" "use sampler ddim with eta 1"
+        fails 2 "sampler ancestral needs the timesteps of a schedule" "use sampler ddim with eta 1"
         [ ! -e drawn ]
     done
-    # A bare file whose configuration was never trained with does not know its pictures.
+    # A configuration that was never trained with has no sigma-data.
     echo '{"diffusion_config": {"objective": "edm", "image_size": 16, "timesteps": 20},
            "unet_config": {"model_mapping": "TwoResUNet", "input": 8, "dim_mults": [1, 2]}}' > bare.json
     run "$DDPM" sample "$runs/edm/checkpoints/latest/model.safetensors" --config bare.json --out drawn -n 1
@@ -144,7 +144,7 @@ END
     [ ! -e drawn ]
 }
 
-@test "the network alone is told the times of its objective" {
+@test "predict takes the times of the model's objective" {
     npy x.npy '<f4' '1, 3, 16, 16' 3072
     npy t.npy '<f4' '1,' 4
     for time in '\000\000\000\277' '\000\000\240\101'; do # -0.5 and 20

@@ -1,6 +1,6 @@
-# A run of version 0.1 (tests/golden/data/run-0.1): it is resumed to the bit, and draws the same pictures.
+# A run of version 0.1 (tests/golden/data/run-0.1): it resumes bit for bit, and draws the same pictures.
 #
-# Held to the level "generic" in fp32, whose numbers are the same on every machine; other levels have other last bits.
+# Uses level "generic" in fp32, whose numbers are the same on every machine; other levels differ in the last bits.
 load "$DDPM_SUPPORT"
 
 setup() {
@@ -11,7 +11,7 @@ setup() {
     ln -s step-000003 run/checkpoints/latest
 }
 
-# values_of CHECKPOINT: checksums of its files' values. What goes before them names the version that wrote the file.
+# values_of CHECKPOINT: checksums of its files' values. The header before them names the version that wrote the file.
 values_of() {
     local file bytes
     for file in model ema optimizer; do
@@ -20,7 +20,7 @@ values_of() {
     done
 }
 
-# draws MODEL EXPECTED SAMPLE-OPTION…: three pictures of a model are those of a packed file.
+# draws MODEL EXPECTED SAMPLE-OPTION…: three pictures of a model equal those of a packed file.
 draws() {
     local model=$1 expected=$2
     shift 2
@@ -30,7 +30,7 @@ draws() {
     cmp drawn.npy "$old/expected/$expected"
 }
 
-@test "steps 4 to 6 of a run that 0.1 began are those of 0.1" {
+@test "steps 4 to 6 of a run started by 0.1 equal those of 0.1" {
     run "$DDPM" train --resume run
     succeeds
     says "run       run, step 3 of 6"

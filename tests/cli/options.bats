@@ -30,7 +30,7 @@ train() {
     done
 }
 
-@test "names that are none" {
+@test "names that do not exist" {
     train --network UNet
     fails 2 'got "UNet", want OneResUNet, TwoResUNet or AttentionUNet'
     train --schedule quadratic
@@ -56,7 +56,7 @@ train() {
     fails 2 "even"
 }
 
-@test "schedules that cannot be" {
+@test "invalid schedules" {
     train --schedule linear --timesteps 20
     fails 2 "at least 21"
     train --schedule sigmoid --sigmoid-start 3
@@ -65,13 +65,13 @@ train() {
     fails 2 "sigmoid-tau"
 }
 
-@test "a device that is not there" {
+@test "a device that does not exist" {
     train --device cuda:77
     [ "$status" -eq 1 ]
     [ ! -e new ]
 }
 
-@test "the article's configuration file is taken, the command line wins" {
+@test "the article's configuration file is accepted; the command line wins" {
     cat > article.json <<'J'
 {"model_name": "oneres_128_1",
  "trainer_config": {"train_batch_size": 16, "train_lr": 1e-4, "train_num_steps": 100000,

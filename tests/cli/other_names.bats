@@ -1,8 +1,8 @@
-# Names that are not ours: help and version in every form, what other programs call an option or a verb, slips of the
-# keyboard, and words that resemble nothing.
+# Names that are not ours: help and version in every form, other programs' names for options and verbs, typos, and words
+# that resemble nothing.
 load "$DDPM_SUPPORT"
 
-# answers TEXT WORDS…: `ddpm WORDS` is refused with one line that holds TEXT.
+# answers TEXT WORDS…: `ddpm WORDS` fails with one line that contains TEXT.
 answers() {
     local text=$1
     shift
@@ -10,7 +10,7 @@ answers() {
     fails 2 "$text" || { echo "of: ddpm $*"; return 1; }
 }
 
-# guesses_nothing WORDS…: refused without a suggestion.
+# guesses_nothing WORDS…: fails without a suggestion.
 guesses_nothing() {
     run "$DDPM" "$@"
     fails 2 || { echo "of: ddpm $*"; return 1; }
@@ -40,7 +40,7 @@ guesses_nothing() {
     guesses_nothing help nonsense
 }
 
-@test "verbs: slips find the nearest, other programs' names are known, the rest is not guessed" {
+@test "verbs: typos find the nearest, other programs' names are known, the rest is not guessed" {
     while read -r word nearest; do
         answers "the nearest is \"$nearest\"" "$word"
     done <<'END'
@@ -66,17 +66,17 @@ END
     answers "ddpm sample draws" inference
     answers "ddpm train --resume" resume
     answers "ddpm pack makes" preprocess
-    answers "ddpm info says" inspect
+    answers "ddpm info describes" inspect
     answers "ddpm bench times" benchmark
-    answers "the verb comes before all options" --data pictures
-    answers "the verb comes before all options" --lr 1
+    answers "the verb comes before its options" --data pictures
+    answers "the verb comes before its options" --lr 1
     guesses_nothing ""
     for word in foo serve export ls fid x upload server; do
         guesses_nothing "$word"
     done
 }
 
-@test "options that mean the same are taken with a remark" {
+@test "options that mean the same are accepted with a remark" {
     while read -r verb word ours; do
         run "$DDPM" $verb "--$word" 1
         [ "$status" -ne 0 ] # something else is missing
@@ -132,7 +132,7 @@ END
     grep -q '"train_num_steps": 1,' r/config.json
 }
 
-@test "options of another kind are answered with what to use" {
+@test "for options that mean something else, the error says what to use" {
     while read -r word text; do
         answers "$text" train "--$word" 1
     done <<'END'
@@ -143,26 +143,26 @@ kimg --steps = pictures / (--batch-size x --accumulate)
 num-steps --steps are those of training, --timesteps those of the diffusion
 mixed_precision --precision fp32, bf16 or auto
 fp16 --precision fp32, bf16 or auto
-gpus --device cpu, cuda or cuda:N
+gpus --device takes one of cpu, cuda and cuda:N
 gradient_checkpointing --memory low
 random_flip --flip on or off
 center_crop --crop center or random
-resume_from_checkpoint --resume goes on
+resume_from_checkpoint --resume continues
 dataset --data takes a folder
 dropout the networks have no dropout
-num_res_blocks --network chooses
-use_ema an average is kept always
+num_res_blocks --network picks
+use_ema an average is always kept
 optimizer_type --optimizer adamw or muon
 width --image-size HxW
 save-and-sample-every --save-every and --sample-every
 END
-    answers "given without a name" sample --ckpt x
+    answers "is an argument, not an option" sample --ckpt x
     answers "ddpm train takes it and calls it --lr" sample --learning-rate 1
     answers "ddpm train takes it" synth --lr 1
     answers "ddpm sample takes it" train --trajectory x
 }
 
-@test "options: slips find the nearest, unrelated words do not" {
+@test "options: typos find the nearest, unrelated words do not" {
     while read -r word nearest; do
         answers "the nearest is --$nearest" train "--$word" 1
     done <<'END'
@@ -202,7 +202,7 @@ END
     fails 2 "option image-size: got \"7x\""
 }
 
-@test "keys of a configuration file are answered alike" {
+@test "the same for keys of a configuration file" {
     cd "$BATS_TEST_TMPDIR"
     while read -r section key text; do
         printf '{"%s": {"%s": 1}}' "$section" "$key" > c.json

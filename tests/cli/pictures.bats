@@ -1,4 +1,4 @@
-# Folders of pictures as they are found in the world.
+# Folders of pictures as users have them.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -36,7 +36,7 @@ train() {
     done
 }
 
-@test "more than half bad is an error, none good is one" {
+@test "more than half bad pictures are an error, and so is no good one" {
     for k in 1 2 3 4 5 6 7 8 9 10 11 12 13; do
         echo text > "pictures/bad$k.png"
     done
@@ -62,8 +62,8 @@ train() {
     says "warning:"
 }
 
-@test "one giant picture is refused by itself" {
-    # A PNG header of 1000000 x 1000000 pixels and nothing behind.
+@test "only the giant picture is rejected" {
+    # A PNG header of 1000000 x 1000000 pixels and nothing after it.
     printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x0f\x42\x40\0\x0f\x42\x40\x08\x02\0\0\0' > pictures/giant.png
     printf '\x7a\x7f\x5a\x5c\0\0\0\0IDAT' >> pictures/giant.png
     train
@@ -88,7 +88,7 @@ train() {
     [ "$status" -ne 0 ]
 }
 
-@test "a picture without its end is used, with one warning that names it" {
+@test "a truncated picture is used, with one warning that names it" {
     head -c -12 pictures/000000.png > pictures/no-end.png
     train
     succeeds
@@ -99,7 +99,7 @@ train() {
     says "13 pictures" "no-end.png: the end of the file is missing"
 }
 
-@test "a file of 69 bytes that claims 200 million pixels is refused within 300 MB" {
+@test "a file of 69 bytes that claims 200 million pixels is rejected within 300 MB" {
     bash -c 'ulimit -v 300000; "$DDPM" version' || skip "this build takes more addresses than that to start"
     printf '%b' \
         '\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x0b\xeb\xc2\x00\x00\x00\x00\x01' \

@@ -1,4 +1,4 @@
-# Recipes, and the averages that they keep.
+# Recipes, and the averages of the weights that they keep.
 bats_require_minimum_version 1.5.0
 load "$DDPM_SUPPORT"
 
@@ -13,7 +13,7 @@ setup() {
     ln -s "$BATS_FILE_TMPDIR"/{pictures,run} .
 }
 
-@test "a recipe sets its options, wherever it stands; those given beside it win" {
+@test "a recipe sets its options, wherever it appears; options given beside it win" {
     make_run first pictures 3 --recipe fast --lr 0.5 --warmup 1
     make_run last pictures 3 --lr 0.5 --warmup 1 --recipe fast
     grep -v ddpm_version first/config.json > a
@@ -25,17 +25,17 @@ setup() {
     cmp first/checkpoints/latest/ema.safetensors last/checkpoints/latest/ema.safetensors
 }
 
-@test "a recipe wins over a file, and a run goes on with the one it was begun with" {
+@test "a recipe wins over a file, and a run resumes with its own recipe" {
     echo '{"trainer_config": {"train_lr": 0.25, "ema_every": 3}}' > own.json
     make_run new pictures 3 --config own.json --recipe fast --warmup 1
     grep -q '"train_lr": 0.002' new/config.json
     make_run new pictures 4 --resume
     grep -q '"recipe": "fast"' new/config.json
     run "$DDPM" train --resume new --recipe article --steps 5
-    fails 1 "cannot go on: "
+    fails 1 "cannot resume: "
 }
 
-@test "a recipe's warm-up is at most a tenth of a short run; one that is given stays" {
+@test "a recipe's warm-up is at most a tenth of a short run; a given warm-up stays" {
     make_run short pictures 20 --recipe fast --save-every 20
     grep -q '"warmup": 2' short/config.json
     make_run one pictures 1 --recipe best
@@ -46,7 +46,7 @@ setup() {
     grep -q '"warmup": 19' given/config.json
     run "$DDPM" train --data pictures --out refused --recipe fast --warmup 100 --steps 100
     fails 2 "option warmup: got 100 with the cosine lr-schedule, want fewer than the 100 steps"
-    # The command that began a run goes on with it.
+    # The command that started the run can also resume it.
     make_run short pictures 20 --resume --recipe fast --save-every 20
     grep -q '"warmup": 2' short/config.json
 }
@@ -58,13 +58,13 @@ setup() {
 
 @test "the help of train lists what the recipes set" {
     run "$DDPM" train --help-all
-    says "fast: for runs of minutes" "--lr-schedule cosine" "what one does not mention is as in article" "at most a tenth of the steps"
+    says "fast: for runs of minutes" "--lr-schedule cosine" "options not listed are those of article" "at most a tenth of the steps"
 }
 
-@test "ema makes a model that is drawn from" {
+@test "ema makes a model that can be drawn from" {
     run "$DDPM" ema run --length 0.15 --out model
     succeeds
-    says "the average of length 0.15 after step 8, from 4 checkpoints"
+    says "average of length 0.15 after step 8, from 4 checkpoints"
     run "$DDPM" sample model --out drawn --count 1 --sampling-steps 2
     succeeds
     run "$DDPM" ema run --length 0.1 --step 6 --out early
@@ -72,20 +72,20 @@ setup() {
     says "after step 6, from 3 checkpoints"
 }
 
-@test "ema warns where the checkpoints say too little" {
+@test "ema warns if there are too few checkpoints" {
     run "$DDPM" ema run --length 0.005 --out short
     succeeds
-    says "4 checkpoints are too few for this length"
+    says "got 4 checkpoints, too few for this length"
 }
 
-@test "ema refuses what it cannot do" {
+@test "invalid arguments of ema" {
     run "$DDPM" ema run --length 0.1 --step 5 --out model
-    fails 1 "there is no checkpoint of step 5"
+    fails 1 "no checkpoint of step 5"
     run "$DDPM" ema run --length 0.5 --out model
     fails 2 "option --length"
     mkdir model
     run "$DDPM" ema run --length 0.1 --out model
-    fails 2 "is there already"
+    fails 2 "already exists"
     make_run plain pictures 2
     run "$DDPM" ema plain --length 0.1 --out other
     fails 2 "got a run with ema exponential"

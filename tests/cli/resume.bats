@@ -1,4 +1,4 @@
-# --resume: going on as if never stopped, and what does not fit.
+# --resume: the same results as without stopping, and what does not fit.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -20,7 +20,7 @@ same_training() {
     cmp <(cut -d, -f1-4 "$1/log.csv") <(cut -d, -f1-4 "$2/log.csv")
 }
 
-@test "300 steps straight, and with kill -9 and SIGTERM between, are the same" {
+@test "300 steps are the same with and without kill -9 and SIGTERM in between" {
     make_run straight "$pictures" 300 --save-every 50
     start() {
         "$DDPM" train --out broken --save-every 50 --steps 300 "$@" 2>> errors &
@@ -43,7 +43,7 @@ same_training() {
     same_training straight broken
 }
 
-@test "the run may stand behind --resume" {
+@test "the run may follow --resume" {
     for words in "--resume run" "run --resume" "-r run" "--resume --out run" "--steps 5 run --resume"; do
         run "$DDPM" train $words
         succeeds
@@ -54,10 +54,10 @@ same_training() {
     run "$DDPM" train --resume --out run other
     fails 2 '"other"'
     run "$DDPM" train --resume none
-    fails 1 "none: there is no run"
+    fails 1 "none: no run to resume"
 }
 
-@test "steps that are done already are an error that touches nothing" {
+@test "fewer steps than are done are an error that changes nothing" {
     printf '5,1,1,1,1,1\n6,1' >> run/log.csv # rows that resuming would cut
     find run -exec stat -c '%n %Y %Z %i %s' {} + | sort > before
     cp run/config.json run/log.csv .
@@ -82,7 +82,7 @@ same_training() {
     same_training straight run
 }
 
-@test "a lost log is begun again" {
+@test "a lost log is started again" {
     rm run/log.csv
     run "$DDPM" train --resume --out run --steps 6
     succeeds
@@ -132,7 +132,7 @@ same_training() {
     rm run/checkpoints/latest # nobody says which one: the newest whole one
     run "$DDPM" train --resume --out run --steps 6
     succeeds
-    says "step-000004 is passed over" "step 2 of 6"
+    says "step-000004, it is not complete" "step 2 of 6"
     rm -r run/checkpoints
     run "$DDPM" train --resume --out run --steps 6
     fails 1 checkpoint

@@ -1,4 +1,4 @@
-# Sampling: files, seeds, trajectories, what is refused.
+# Sampling: files, seeds, trajectories, invalid input.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -12,7 +12,7 @@ setup() {
     weights=$model/checkpoints/latest/model.safetensors
 }
 
-@test "pictures, a grid and what is needed to draw them again" {
+@test "pictures, a grid and the metadata to draw them again" {
     run "$DDPM" sample "$model" --out drawn -n 3 --seed 5
     succeeds
     says "drew 3 pictures in " " s: 0 black, 0 white, 0 of one colour, "
@@ -24,8 +24,8 @@ setup() {
     cmp drawn/0002.png again/0002.png
 }
 
-@test "pictures that show nothing are counted" {
-    # Weights that one step of lr 100 has thrown far off: what they predict is clipped at its ends.
+@test "empty pictures are counted" {
+    # Weights ruined by one step of lr 100: their predictions are clipped.
     make_run run "$BATS_FILE_TMPDIR/pictures" 1 --lr 100
     run "$DDPM" sample run --out drawn -n 20 --weights model
     succeeds
@@ -89,7 +89,7 @@ setup() {
     fails 1 file
 }
 
-@test "models that are none" {
+@test "files that are not models" {
     run "$DDPM" sample missing --out a
     fails 1 missing
     mkdir empty
@@ -113,7 +113,7 @@ setup() {
     fails 1 missing/chain.png "No such file"
 }
 
-@test "SIGINT leaves no half files" {
+@test "SIGINT leaves no half-written files" {
     start_job "$DDPM" sample "$model" --out drawn -n 1000000 --trajectory chain.png
     wait_for test -e drawn/0000.png
     kill -INT "$pid"

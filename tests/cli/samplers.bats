@@ -1,4 +1,4 @@
-# Drawing by sampler: which, with how many steps, from what, into what, and what is refused.
+# Drawing by sampler: which one, number of steps, inputs, outputs, and invalid requests.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -11,19 +11,19 @@ setup() {
     model=$BATS_FILE_TMPDIR/run
 }
 
-# shape FILE: what an array's header says of it.
+# shape FILE: the shape in an array's header.
 shape() {
     head -c 128 "$1" | grep -ao "'shape': ([0-9, ]*)"
 }
 
-# bare RUN OLD: a copy of a run as version 0.1 left it, whose configuration knows no samplers.
+# bare RUN OLD: a copy of a run as version 0.1 wrote it, with a configuration without samplers.
 bare() {
     cp -r "$1" "$2"
     sed -i '/"sampling_config": {/,/},/d;/"scale": 1,/d' "$2/config.json"
     ! grep -q '"sampler"' "$2/config.json" || false
 }
 
-@test "every sampler draws, and says what it drew with" {
+@test "every sampler draws, and the output names it" {
     while read -r name taken steps spacing; do
         run "$DDPM" sample "$model" --out $name -n 1 --sampler $name
         succeeds
@@ -48,7 +48,7 @@ END
     cmp default/0000.png auto/0000.png
 }
 
-@test "steps and spacing are chosen, and what only some samplers have" {
+@test "steps, spacing, and options that only some samplers have" {
     run "$DDPM" sample "$model" --out a -n 1 --sampler ddim --sampling-steps 7 --spacing karras --eta 0.5
     succeeds
     says "by ddim, 7 steps, karras, eta 0.5"
@@ -62,7 +62,7 @@ END
     succeeds
     run "$DDPM" info c/0000.png
     says "ddpm:churn: 10" "ddpm:churn-max: 5" "ddpm:churn-noise: 1"
-    # More steps than timesteps, but for the sampler that takes whole ones.
+    # More steps than timesteps, except for the sampler that needs whole ones.
     run "$DDPM" sample "$model" --out d -n 1 --sampler dpmpp --sampling-steps 100
     succeeds
 }
@@ -125,13 +125,13 @@ END
     sed '0,/{/s//{"sampling_config": {"sampler": "euler", "eta": 0.25}, /' article.json > named.json
     run "$DDPM" info named.json
     says "draws by    ddim, 50 steps, karras, eta 0.25"
-    # A file of one's own draws with auto.
+    # Any other file draws with auto.
     echo '{"diffusion_config": {"timesteps": 60}}' > own.json
     run "$DDPM" info own.json
     says "draws by    dpmpp, 10 steps, karras"
 }
 
-@test "what a run is configured to draw with, and a sampler that is named instead" {
+@test "a run's configured sampler, and another one named instead" {
     make_run run "$BATS_FILE_TMPDIR/pictures" 2 --sampler ddim --eta 0.5 --sampling-steps 9 --sample-every 2 --scale 2
     run "$DDPM" sample run --out a -n 1
     succeeds
@@ -149,7 +149,7 @@ END
     grep -q '"eta": 0.0' run/config.json
 }
 
-@test "what is refused, with nothing written" {
+@test "invalid requests write nothing" {
     while IFS='|' read -r options words; do
         run "$DDPM" sample "$model" --out a $options
         fails 2 "$words"
@@ -174,14 +174,14 @@ END
 END
 }
 
-@test "x is handed over and handed out as an array" {
+@test "x as an array, in and out" {
     "$DDPM" sample "$model" --out a -n 3 --seed 4 --sampling-steps 5 --array a.npy
     shape a.npy | grep -qx "'shape': (3, 3, 16, 16)"
     "$DDPM" sample "$model" --out b -n 3 --seed 4 --sampling-steps 5
     for k in 0 1 2; do
         cmp a/000$k.png b/000$k.png
     done
-    # Without --out the array is all there is. As many pictures as --init has; in whatever batches.
+    # Without --out the array is all there is. As many pictures as --init has, in any batches.
     "$DDPM" sample "$model" --array c.npy --init a.npy
     shape c.npy | grep -qx "'shape': (3, 3, 16, 16)"
     "$DDPM" sample "$model" --array d.npy --init a.npy --batch 1 --out d
@@ -190,12 +190,12 @@ END
     [ "$(ls d | tr '\n' ' ')" = "0000.png 0001.png 0002.png grid.png " ]
     run "$DDPM" info d/0000.png
     says "ddpm:init: given"
-    # A chain without noise does not look at the seed then.
+    # Then a chain without noise ignores the seed.
     "$DDPM" sample "$model" --array e.npy --init a.npy --seed 9
     cmp c.npy e.npy
 }
 
-@test "arrays that are none, or not of the model's shape" {
+@test "invalid arrays, or arrays that do not have the model's shape" {
     npy double.npy '<f8' '1, 3, 16, 16' 6144
     npy flat.npy '<f4' '3, 16, 16' 3072
     npy grey.npy '<f4' '1, 1, 16, 16' 1024
@@ -225,10 +225,10 @@ END
     [ ! -e a ]
 }
 
-@test "a seed is drawn, said and kept" {
+@test "a seed is drawn, printed and kept" {
     run "$DDPM" sample "$model" --out a -n 1 --seed random
     succeeds
-    seed=$(sed -n 's/^the seed drawn is \([0-9]*\)$/\1/p' <<<"$output")
+    seed=$(sed -n 's/^seed drawn at random: \([0-9]*\)$/\1/p' <<<"$output")
     [ -n "$seed" ]
     run "$DDPM" info a/0000.png
     says "ddpm:seed: $seed"
@@ -238,7 +238,7 @@ END
     differ a/0000.png c/0000.png
     run "$DDPM" train --data "$BATS_FILE_TMPDIR/pictures" --out new "${TINY[@]}" --steps 1 --sample-every 0 --seed random
     succeeds
-    grep -q "\"seed\": $(sed -n 's/^the seed drawn is \([0-9]*\)$/\1/p' <<<"$output")" new/config.json
+    grep -q "\"seed\": $(sed -n 's/^seed drawn at random: \([0-9]*\)$/\1/p' <<<"$output")" new/config.json
 }
 
 # png_size FILE: "width height" of a PNG.
@@ -275,12 +275,12 @@ png_size() {
     run "$DDPM" sample "$model" --out b --steps 5
     fails 2 "--sampling-steps those of drawing"
     run "$DDPM" sample "$model" --out b --scheduler ddim
-    fails 2 "--sampler auto or a name"
+    fails 2 "--sampler auto, or a name"
     run "$DDPM" sample "$model" --out b --guidance_scale 3
     fails 2 "no guidance"
 }
 
-@test "Ctrl-C leaves no half files, with every kind of output" {
+@test "Ctrl-C leaves no half-written files, with every kind of output" {
     start_job "$DDPM" sample "$model" --array a.npy --out drawn -n 1000000 --sampler heun
     wait_for test -e drawn/0000.png
     kill -INT "$pid"

@@ -1,4 +1,4 @@
-# What the bats files share. DDPM is the program's path.
+# Shared by the bats files. DDPM is the program's path.
 #
 # `run` of bats keeps stdout and stderr together in $output and the exit code in $status.
 
@@ -19,7 +19,7 @@ make_run() {
         --sample-every 0 "$@" 2>/dev/null
 }
 
-# fails CODE TEXT…: the last `run` exited with CODE, its output has every TEXT and one line that begins as an error does.
+# fails CODE TEXT…: the last `run` exited with CODE, its output contains every TEXT and exactly one error line.
 fails() {
     local code=$1 text
     shift
@@ -36,7 +36,7 @@ fails() {
     done
 }
 
-# says TEXT…: the output of the last `run` has every TEXT.
+# says TEXT…: the output of the last `run` contains every TEXT.
 says() {
     local text
     for text in "$@"; do
@@ -83,7 +83,7 @@ wait_for() {
     done
 }
 
-# start_job COMMAND…: begins it as the job $pid, its stderr in the file `errors`. Job control, so that bash does not make
+# start_job COMMAND…: starts it as the job $pid, its stderr in the file `errors`. Job control, so that bash does not make
 # its child ignore SIGINT.
 start_job() {
     set -m
@@ -106,7 +106,7 @@ newest() {
     echo $((10#${name#step-}))
 }
 
-# rows RUN: whole rows of its log.
+# rows RUN: number of complete rows in its log.
 rows() {
     [ -f "$1/log.csv" ] || { echo 0; return; }
     echo $(($(wc -l < "$1/log.csv") - 1))

@@ -1,4 +1,4 @@
-# The progress line on a terminal, which script(1) of util-linux plays.
+# The progress line on a terminal, provided by script(1) of util-linux.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -19,7 +19,7 @@ on_terminal() {
     script -qec "stty rows 24 cols $columns; exec $(printf '%q ' "$@")" /dev/null < /dev/null > screen
 }
 
-# drawn: what was drawn in place, a line each.
+# drawn: everything that was drawn in place, one per line.
 drawn() {
     tr '\r' '\n' < screen | sed 's/\x1b\[K//g' |
         grep -E '^(step [0-9.]+[/ ]|sampling \[|drawing \[|packing \[|[0-9]+/[0-9]+  left|[0-9]+/[0-9]+$|[0-9.]+ %)'
@@ -37,13 +37,13 @@ widest() {
         drawn > lines
         grep -q 30/30 lines
         [ "$(widest < lines)" -lt "$columns" ]
-        # A line each for training and every grid; the others were drawn over.
+        # One line for training and one per grid; the others were overwritten.
         [ "$(tr -d '\r' < screen | grep -c '30/30')" -eq 1 ]
     done
     grep -q "step 30/30  loss .*  smoothed .* img/s .*left" lines
 }
 
-@test "bars fit, with what is most important" {
+@test "bars fit, and keep what is most important" {
     for columns in 20 28 40 80; do
         rm -rf new
         on_terminal $columns "$DDPM" synth --out new -n 300 --size 16
@@ -58,7 +58,7 @@ widest() {
     grep -q "packing \[#*\]  300/300  left 00:00" lines
 }
 
-@test "numbers too long for a narrow terminal become a share" {
+@test "numbers too long for a narrow terminal become a percentage" {
     command -v timeout || skip "no timeout"
     make_run new "$pictures" 1000 --dim 4 --batch-size 1
     on_terminal 20 timeout --foreground 3 "$DDPM" train --resume new --steps 1000000000 || true
@@ -67,7 +67,7 @@ widest() {
     [ "$(widest < lines)" -lt 20 ]
 }
 
-@test "a resized terminal is followed" {
+@test "the line adapts to a resized terminal" {
     command -v timeout || skip "no timeout"
     script -qec "stty rows 24 cols 90; (sleep 2; stty cols 30 <&2) & exec $(printf '%q ' timeout --foreground 5 "$DDPM" \
         train --data "$pictures" --out new "${TINY[@]}" --steps 1000000 --sample-every 0)" /dev/null < /dev/null > screen || true
@@ -76,7 +76,7 @@ widest() {
     [ "$(tail -1 lines | widest)" -lt 30 ]
 }
 
-@test "a terminal of no known width, and one that cannot draw in place" {
+@test "a terminal of unknown width, and one that cannot draw in place" {
     on_terminal 0 "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --steps 30 --sample-every 0
     drawn > lines
     [ "$(widest < lines)" -lt 80 ]

@@ -8,7 +8,7 @@ setup() {
 
 small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --schedule cosine --sample-every 0 --threads 1)
 
-@test "the steps that fit are chosen, and the run is that of --steps, bit for bit" {
+@test "the number of steps is chosen, and the run equals one with --steps, bit for bit" {
     run "$DDPM" train --data pictures --out timed --time 6s --lr-schedule cosine "${small[@]}"
     succeeds
     says "time      " " fit" "done, newest checkpoint"
@@ -23,7 +23,7 @@ small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --s
     [ "$(rows timed)" -eq $((steps + 2)) ]
 }
 
-@test "what is no time, or does not go together, is refused, and leaves no folder" {
+@test "invalid times and combinations are errors that leave no folder" {
     for time in 5 0m 10x -3m 1m1h 1e3s '' inf 1.5.5m 'm'; do
         run "$DDPM" train --data pictures --out refused --time "$time" "${small[@]}"
         fails 2

@@ -1,4 +1,4 @@
-# Runs: what a run folder holds, what is refused, signals.
+# Runs: contents of a run folder, invalid input, signals.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -37,7 +37,7 @@ setup() {
     differ a/checkpoints/latest/model.safetensors c/checkpoints/latest/model.safetensors
 }
 
-@test "training goes from a packed file, grey, and pictures that are not square" {
+@test "training works from a packed file, in grey, and with pictures that are not square" {
     "$DDPM" pack "$pictures" --out grey.npy --size 16x24 --channels 1
     run "$DDPM" train --data grey.npy --out new "${TINY[@]}" --image-size 16x24 --channels 1 --steps 2 --sample-every 2
     succeeds

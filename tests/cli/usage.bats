@@ -7,7 +7,7 @@ load "$DDPM_SUPPORT"
     says "want one such as train"
 }
 
-@test "--help lists every verb, and every verb has a help of its own" {
+@test "--help lists every verb, and every verb has its own help" {
     run "$DDPM" --help
     succeeds
     for verb in train sample evaluate predict noise pack synth info bench completion; do
@@ -61,7 +61,7 @@ load "$DDPM_SUPPORT"
     fails 2 "got 1 arguments, want 0"
 }
 
-@test "an argument too many is named" {
+@test "the first extra argument is named" {
     run "$DDPM" synth extra --out x
     fails 2 '"extra"'
     run "$DDPM" sample run more --out x
@@ -72,7 +72,7 @@ load "$DDPM_SUPPORT"
     fails 2 '"runs/a"'
 }
 
-@test "values may stand behind =, letters take theirs attached, -- ends the options" {
+@test "values may follow =, letters accept attached values, -- ends the options" {
     cd "$BATS_TEST_TMPDIR"
     run "$DDPM" synth --out=a -n2 --size=8
     succeeds
@@ -97,7 +97,7 @@ load "$DDPM_SUPPORT"
     [ "$status" -eq 1 ]
 }
 
-@test "completion prints a script that bash takes" {
+@test "completion prints a script that bash accepts" {
     "$DDPM" completion bash > "$BATS_TEST_TMPDIR/completion"
     run bash -c 'source "$1"; COMP_WORDS=(ddpm train --dim-m); COMP_CWORD=2; _ddpm; echo "${COMPREPLY[*]}"' _ \
         "$BATS_TEST_TMPDIR/completion"

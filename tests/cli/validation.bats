@@ -1,4 +1,4 @@
-# Validation: what is set aside, what is measured and written, which checkpoint is the best, when a run ends by it.
+# Validation: which pictures are held out, what is measured and written, which checkpoint is best, when it ends a run.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -19,7 +19,7 @@ train() {
     run "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --sample-every 0 "$@"
 }
 
-# pretend STEP VALIDATION TRAINING: a row of run/validation.csv that nobody measured.
+# pretend STEP VALIDATION TRAINING: add a made-up row to run/validation.csv.
 pretend() {
     printf '%d,%s,%s%s\n' "$1" "$2" "$3" ",1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1" >> run/validation.csv
 }
@@ -33,10 +33,10 @@ pretend_rows() {
     done
 }
 
-@test "a run of 200 pictures or more sets 5 % aside, and says what that costs" {
+@test "a run of 200 pictures or more holds out 5 %, and says what that costs" {
     train --steps 20 --validate-every 10 --save-every 20
     succeeds
-    says "held out  " "are trained on" "of either, every 10 steps: about " "% of the time"
+    says "held out  " "for training" "of each, every 10 steps: about " "% of the time"
     says "step 10: validation loss " "on training pictures " "the best so far"
     grep -q '"validation": "0.05"' new/config.json
     [ "$(readlink new/checkpoints/best)" = step-000020 ]
@@ -56,7 +56,7 @@ pretend_rows() {
     [ "$(awk -F, 'NF != 19' run/validation.csv | wc -l)" -eq 0 ]
     head -1 run/validation.csv |
         grep -q '^step,validation_loss,training_ema_loss,validation_band_1,.*,validation_band_8,training_band_1,'
-    # The same numbers in both, and the mean of the bands is the whole.
+    # Both have the same numbers, and the mean of the bands is the total.
     awk -F, '
         NR == FNR { if ($7 != "" && FNR > 1) { v[$1] = $7; t[$1] = $8 } next }
         FNR > 1 {
@@ -147,14 +147,14 @@ pretend_rows() {
     for file in "$pictures"/*.png; do
         cp "$file" "renamed/$(basename "$file" .png | rev).png"
     done
-    # The weights move by 1e-30: but for the last digits they are those that both began with.
+    # The weights move by 1e-30: except for the last digits they keep their initial values.
     make_run a "$pictures" 1 --validate-every 1 --validation 0.2 --lr 1e-30 --weight-decay 0
     make_run b renamed 1 --validate-every 1 --validation 0.2 --lr 1e-30 --weight-decay 0
     paste -d, a/validation.csv b/validation.csv | awk -F, '
         NR > 1 { for (i = 1; i <= 19; ++i) if (($i - $(19 + i)) ^ 2 > 1e-12) { print i, $i, $(19 + i); exit 1 } }'
 }
 
-@test "what makes no sense is refused, and nothing is begun" {
+@test "invalid options are an error, and nothing is started" {
     for value in 0 0.6 1 -1 1e400 ""; do
         train --steps 2 --validation "$value"
         fails 2 "option validation: got \"$value\"" "want auto, off"
@@ -171,7 +171,7 @@ pretend_rows() {
     fails 2 "option patience"
 }
 
-@test "a validation folder that overlaps the training folder is refused with the count" {
+@test "a validation folder that overlaps the training folder is an error with the count" {
     mkdir others
     "$DDPM" synth --out more --count 6 --size 16 --seed 9 2>/dev/null
     cp more/*.png others
@@ -181,16 +181,16 @@ pretend_rows() {
     done
     count=$(ls others | wc -l)
     train --steps 2 --validation others
-    fails 2 "option validation: 3 of the $count pictures of $PWD/others are among the training pictures too"
+    fails 2 "option validation: 3 of the $count pictures of $PWD/others are also among the training pictures"
     [ ! -e new ]
     train --steps 2 --validation "$pictures"
     fails 2 "210 of the 210 pictures"
     rm others/copy-*
     train --steps 2 --validate-every 1 --validation others
     succeeds
-    says "held out  6 pictures, 210 are trained on" "loss on 6 of either"
+    says "held out  6 pictures, 210 for training" "loss on 6 of each"
     grep -q "\"validation\": \"$PWD/others\"" new/config.json
-    # From elsewhere the run goes on with them.
+    # The run resumes with them from another folder.
     mkdir elsewhere && cd elsewhere
     run "$DDPM" train --resume ../new --steps 3
     succeeds
@@ -214,7 +214,7 @@ pretend_rows() {
     succeeds
 }
 
-@test "hashes that were lost are found again" {
+@test "lost hashes are computed again" {
     copy_run
     cp run/hashes.npy before.npy
     rm run/hashes.npy
@@ -241,38 +241,38 @@ pretend_rows() {
     says "validation  best loss 0.0001 at step 20, last "
 }
 
-@test "patience ends a run, and what it ended it stays" {
+@test "patience ends a run, and the run stays ended" {
     copy_run
     pretend_rows "10 0.0001 0.0001" "20 0.5 0.5"
     run "$DDPM" train --resume run --steps 100 --patience 3
     succeeds
-    says "ended by --patience: 3 measurements without a better validation loss than 0.0001 of step 10" \
+    says "stopped by --patience: 3 measurements without a better validation loss than 0.0001 at step 10" \
         "done, newest checkpoint of step 40"
     [ "$(rows run)" -eq 40 ]
     [ "$(readlink run/checkpoints/latest)" = step-000040 ]
     run "$DDPM" train --resume run
     succeeds
-    says "ended by --patience" "newest checkpoint of step 40"
+    says "stopped by --patience" "newest checkpoint of step 40"
     run "$DDPM" train --resume run --patience 0 --steps 50
     succeeds
     says "newest checkpoint of step 50"
 }
 
-@test "where the curves part is said once, with the step and the checkpoint" {
+@test "where the curves diverge is reported once, with the step and the checkpoint" {
     copy_run
     pretend_rows "4 0.5 9" "8 0.6 8" "12 0.6 8" "16 0.6 8" "20 0.6 8"
     run "$DDPM" train --resume run --steps 30
     succeeds
-    says "the curves part since step 4: from there to step 30 the validation loss rose from 0.5 to " \
-        "fell from 9 to " "take checkpoints/best, of step 4"
+    says "the curves have diverged since step 4: from there to step 30 the validation loss rose from 0.5 to " \
+        "fell from 9 to " "use checkpoints/best, of step 4"
     run "$DDPM" info run
-    says "the curves part since step 4"
+    says "the curves have diverged since step 4"
     run "$DDPM" train --resume run --steps 40
     succeeds
-    [[ "$output" != *"curves part"* ]]
+    [[ "$output" != *"curves have diverged"* ]]
 }
 
-@test "rows after the checkpoint's step, and a half row, are cut away" {
+@test "rows after the checkpoint's step, and an incomplete row, are deleted" {
     copy_run
     cp run/validation.csv before
     pretend 30 0.00001 1

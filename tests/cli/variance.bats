@@ -1,4 +1,4 @@
-# A learned variance from outside: trained, told, drawn with, gone on with, and what is refused.
+# A learned variance from outside: training, info, drawing, resuming, and invalid options.
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -25,7 +25,7 @@ setup() {
     cmp a.npy b.npy
 }
 
-@test "what its network answers is twice as wide" {
+@test "the output of its network is twice as wide" {
     npy x.npy '<f4' '1, 3, 16, 16' $((3 * 16 * 16 * 4))
     npy t.npy '<i8' '1,' 8
     run "$DDPM" predict "$model" --input x.npy --timesteps t.npy --output y.npy
@@ -33,7 +33,7 @@ setup() {
     head -c 128 y.npy | grep -q '(1, 6, 16, 16)'
 }
 
-@test "a run goes on with its variance, not without" {
+@test "a run resumes with its variance, not without" {
     cp -r "$model" run
     run "$DDPM" train --data "$pictures" --out run --resume --steps 6
     succeeds
@@ -45,7 +45,7 @@ setup() {
     fails 1 learned-variance
 }
 
-@test "what does not fit a learned variance is refused, each with one error" {
+@test "options that do not fit a learned variance are errors" {
     for objective in x0 v flow edm; do
         run "$DDPM" train --data "$pictures" --out no "${TINY[@]}" --learned-variance on --objective $objective
         fails 2 "option learned-variance" "want objective noise"
@@ -57,7 +57,7 @@ setup() {
     [ ! -e no ]
 }
 
-@test "it has the name of other programs too" {
+@test "other programs' name for it works too" {
     run "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 1 --sample-every 0 --learn_sigma on
     succeeds
     says "option --learn_sigma is called --learned-variance here"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Does scripts/check-api-docs.sh find a declaration of each kind that has no comment, and none of those that have one?
+# Does scripts/check-api-docs.sh report a declaration of each kind without a comment, and none with one?
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -18,7 +18,7 @@ done
 cp pictures/000000.png photo.jpg # what a file holds counts, not its name
 "$program" synth --out mask --count 1 --size 16 --seed 9 2>/dev/null && mv mask/000000.png mask.png
 
-# The command with what makes it small; of two values of an option the last counts.
+# The command, with options that make it small; if an option has two values, the last counts.
 ddpm() {
   local verb=$1 words=() word
   shift

@@ -1,9 +1,9 @@
-/* docs/options.md against the option table: the tables between its two marks are the text that this
- * program makes. After a change of src/config/options.c:
+/* docs/options.md against the option table: this program makes the text of the tables between the
+ * two marks. After a change of src/config/options.c, put the new tables between the marks:
  *
- *     test_docs_options --print      the tables, to be put between the marks
+ *     test_docs_options --print
  *
- * And docs/samplers.md: every sampler and spacing, and what auto is. */
+ * Also checks docs/samplers.md: every sampler and spacing, and what auto means. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@
 static const char begin_mark[] = "<!-- options: begin -->\n";
 static const char end_mark[] = "<!-- options: end -->\n";
 
-/* "an integer in [4, 4096]": what the table's own error text wants. */
+/* "an integer in [4, 4096]": the text that the table's own errors use. */
 static const char *wanted(const struct ddpm_option *option)
 {
     static const char want[] = ", want ";
@@ -30,7 +30,7 @@ static const char *wanted(const struct ddpm_option *option)
     return text ? text + strlen(want) : "";
 }
 
-/* Text for a cell: bars would end it. */
+/* Escape text for a table cell, where bars would end it. */
 static void print_cell(FILE *file, const char *text)
 {
     for (; *text; ++text)

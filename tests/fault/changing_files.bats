@@ -86,7 +86,7 @@ good() {
     good
 }
 
-@test "a packed file that is touched or grows goes on" {
+@test "a packed file that is touched or grows can still be used" {
     start packed.npy
     sleep 0.02
     touch packed.npy
@@ -100,7 +100,7 @@ good() {
     good
 }
 
-@test "pictures of a folder that vanish or are replaced are stood in for" {
+@test "pictures of a folder that vanish or are replaced are replaced by others" {
     cp -r "$pictures" folder
     start folder --crop random
     rm folder/00000[0-9].png

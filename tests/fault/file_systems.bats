@@ -29,7 +29,7 @@ lines() {
     grep -c "$1" <<<"$output"
 }
 
-@test "no symbolic links: best is a text file too, and keep spares what it names" {
+@test "no symbolic links: best is a text file too, and keep does not delete what it names" {
     make_pictures many 40
     odd ODD_SYMLINK=EPERM "$DDPM" train --data many --out run "${TINY[@]}" --steps 4 --sample-every 0 \
         --validation 0.2 --validate-every 4
@@ -90,7 +90,7 @@ lines() {
     [ -z "$(ls -A run/checkpoints | grep tmp)" ]
 }
 
-@test "no fsync: one warning, and the run goes on" {
+@test "no fsync: one warning, and the run continues" {
     for error in EINVAL ENOTSUP ENOSYS; do
         rm -rf run
         train ODD_FSYNC_FILE=$error ODD_FSYNC_FOLDER=$error
@@ -106,7 +106,7 @@ lines() {
     done
 }
 
-@test "fsync that fails because the disk does is told before the first step" {
+@test "an fsync that fails because the disk does is reported before the first step" {
     train ODD_FSYNC_FILE=EIO
     fails 1 "cannot fsync" "cannot hold checkpoints"
     [ "$(rows run)" -le 0 ]
@@ -134,7 +134,7 @@ lines() {
         rm -rf run
         train ODD_FLOCK=$error
         succeeds
-        [ "$(lines "a lock of fcntl instead")" -eq 1 ]
+        [ "$(lines "using an fcntl lock instead")" -eq 1 ]
         [ ! -e run/.lock ]
         rm -rf run
         train ODD_FLOCK=$error ODD_FCNTL=ENOLCK
@@ -180,7 +180,7 @@ holds() {
     holds ODD_FLOCK=ENOSYS ODD_FCNTL=ENOSYS ODD_LINK=EPERM
 }
 
-@test "a live process holds its run from others that see other locks" {
+@test "a live process holds its run, also from processes that see other locks" {
     "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 100000000 --save-every 0 --sample-every 0 2> errors &
     pid=$!
     wait_for grep -q "^step 1/" errors
@@ -194,7 +194,7 @@ holds() {
     [ "$codes" = " 1 1" ]
 }
 
-@test "lock files of others: another host's is believed only where there are no locks" {
+@test "lock files of others: another host's counts only if there are no locks" {
     train
     printf 'pid 1 host elsewhere started 5 log 5\n' > run/.lock
     odd ODD_FLOCK=ENOSYS ODD_FCNTL=ENOLCK "$DDPM" train --resume --out run
@@ -212,7 +212,7 @@ holds() {
     done
 }
 
-@test "a copy of a run that is going on can be used" {
+@test "a copy of a running run can be used" {
     "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 100000000 --save-every 1 --sample-every 0 2> errors &
     pid=$!
     wait_for test -e run/checkpoints/latest
@@ -246,7 +246,7 @@ holds() {
     name=$(printf 'n%.0s' $(seq 300))
     run "$DDPM" train --data "$pictures" --out "$name" "${TINY[@]}" --steps 1
     fails 1 "too long"
-    # The run's folder has room, the checkpoints' folder has not.
+    # The run's folder has room, but the checkpoints' folder has none.
     deep=$PWD
     while [ ${#deep} -lt 3800 ]; do
         deep=$deep/$(printf 'd%.0s' $(seq 200))

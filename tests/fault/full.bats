@@ -28,7 +28,7 @@ teardown() {
     [ -z "$(ls -A disk/run/checkpoints | grep '^\.tmp')" ]
 }
 
-@test "files may not grow: the first checkpoint fails, nothing is named" {
+@test "files may not grow: the first checkpoint fails, and latest does not exist" {
     run bash -c 'trap "" XFSZ; ulimit -f 200
         exec "$DDPM" train --data pictures --out run "$@" --steps 3 --sample-every 0' _ "${TINY[@]}"
     fails 1 "too large"

@@ -1,7 +1,7 @@
 # Kills at random moments while checkpoints are being written.
 load "$DDPM_SUPPORT"
 
-@test "50 kills: the checkpoint that latest names is whole every time" {
+@test "50 kills: the checkpoint that latest names is complete every time" {
     cd "$BATS_TEST_TMPDIR"
     make_pictures pictures
     make_run run pictures 1
@@ -34,7 +34,7 @@ load "$DDPM_SUPPORT"
     [ "$(ls -A run/checkpoints | wc -l)" -le 3 ]
 }
 
-@test "20 kills: the checkpoint that best names is whole every time, and the curve is that of a straight run" {
+@test "20 kills: the checkpoint that best names is complete every time, and the curve equals that of an undisturbed run" {
     cd "$BATS_TEST_TMPDIR"
     make_pictures pictures 40
     options=(--validation 0.2 --validate-every 1 --save-every 3 --keep 2 --lr 1e-3)

@@ -53,9 +53,9 @@ zeros() {
 }
 
 @test "train: grids of samples alone" {
-    lacks_memory "to draw samples besides training takes" train --data "$pictures" --out run --image-size 640 --dim 4 \
+    lacks_memory "drawing samples while training takes" train --data "$pictures" --out run --image-size 640 --dim 4 \
         --dim-mults 1 --mult 1 --network OneResUNet --batch-size 1 --num-samples 1024
-    says "with sample-every 0 there are none"
+    says "--sample-every 0 draws none"
 }
 
 @test "train: an empty folder stays empty" {
@@ -83,7 +83,7 @@ zeros() {
     lacks_memory "are needed (weights" sample "$small" --out drawn --image-size 128 --interpolate 1,2 --frames 20000
 }
 
-@test "sample: a grid too large beside pictures that fit" {
+@test "sample: a grid too large, with pictures that fit" {
     lacks_memory "are needed (weights" sample "$small" --out drawn --image-size 600 --count 1024
 }
 
@@ -110,7 +110,7 @@ zeros() {
     [ ! -e run ]
 }
 
-@test "info tells what a model would take that does not fit" {
+@test "info says how much memory a model that does not fit would take" {
     run bash -c 'ulimit -v '$LIMIT'; "$0" info "$1"' "$DDPM" "$huge/config.json"
     succeeds
     mkdir -p run/checkpoints

@@ -28,7 +28,7 @@ ends() {
     [ "$(tail -1 new/log.csv | cut -d, -f1)" -eq "$(newest new)" ]
 }
 
-@test "every signal that asks to stop saves, and is answered at once" {
+@test "every signal to stop saves, and is acknowledged at once" {
     for signal in INT:130 TERM:143 HUP:129 XCPU:152 USR1:138 USR2:140; do
         start
         kill -"${signal%:*}" "$pid"
@@ -54,7 +54,7 @@ ends() {
     [ "$(tail -1 new/log.csv | cut -d, -f1)" -eq "$(newest new)" ]
 }
 
-@test "other signals, and the same one twice in a moment, never cost the checkpoint" {
+@test "other signals, and the same one twice in quick succession, never cost the checkpoint" {
     # A step long enough for both signals to arrive while it runs.
     for signals in "TERM TERM" "INT INT" "HUP HUP" "USR1 TERM" "XCPU XCPU INT" "HUP USR1 USR2 TERM"; do
         start --accumulate 60
@@ -85,7 +85,7 @@ ends() {
     [ -z "$(ls new/samples)" ]
 }
 
-@test "what is ignored at the start stays ignored" {
+@test "signals ignored at the start stay ignored" {
     for signal in INT HUP USR1 TERM XCPU; do
         rm -rf new errors
         bash -c 'trap "" "$1"; exec "$DDPM" train --data "$2" --out new "${@:3}" 2> errors' _ $signal "$pictures" \
@@ -125,7 +125,7 @@ ends() {
     wait_for grep -q "^stopped, newest" errors
 }
 
-@test "drawing and packing stop as they are told" {
+@test "drawing and packing stop on a signal" {
     make_run run "$pictures" 1
     for signal in INT:130 HUP:129 USR1:138; do
         rm -rf drawn errors

@@ -73,7 +73,7 @@ closed() {
     [ ! -e new ]
 }
 
-@test "what was asked for on stdout and cannot go there is an error" {
+@test "a result that cannot be written to stdout is an error" {
     for arguments in "--help" "--version" "train --help" "info $model" "completion bash"; do
         run bash -c '"$DDPM" '"$arguments"' >&-'
         fails 1 "standard output could not be written"
@@ -83,7 +83,7 @@ closed() {
     done
 }
 
-@test "a remark on stdout that cannot be written does not fail what was made" {
+@test "a remark that cannot be written to stdout is not an error" {
     [ -e /dev/full ] || skip "no /dev/full"
     run bash -c '"$DDPM" pack "$1" --out a.npy --size 16 > /dev/full' _ "$pictures"
     succeeds
@@ -92,7 +92,7 @@ closed() {
     says "12 of 16x16"
 }
 
-@test "a reader that has gone ends what it asked for, quietly" {
+@test "if the reader is gone, the program ends quietly" {
     for arguments in "--help" "train --help" "info $model" "completion bash"; do
         # The reader exits without reading, before anything is written.
         run bash -c '{ sleep 0.3; "$DDPM" '"$arguments"'; echo "code $?" >&2; } | true'
@@ -100,7 +100,7 @@ closed() {
     done
 }
 
-@test "a run goes on when nobody reads what it says" {
+@test "a run continues when nobody reads its output" {
     for streams in "2>&1" "2>&1 >/dev/null" "2>&1 <&-"; do
         rm -rf new code
         run bash -c '{ "$DDPM" train --data "$1" --out new "${@:2}" '"$streams"'; echo $? > code; } | head -1
@@ -111,7 +111,7 @@ closed() {
     done
 }
 
-@test "drawing, packing and painting go on when nobody reads what they say" {
+@test "sample, pack and synth continue when nobody reads their output" {
     for arguments in "sample $model --out a -n 20" "pack $pictures --out a.npy --size 16" "synth --out b -n 200 --size 16"; do
         run bash -c '{ "$DDPM" '"$arguments"' 2>&1; echo $? > code; } | true; until [ -s code ]; do sleep 0.05; done'
         [ "$(cat code)" -eq 0 ]
@@ -121,7 +121,7 @@ closed() {
     [ "$(ls b | wc -l)" -eq 200 ]
 }
 
-@test "words on a full device end nothing" {
+@test "output to a full device ends nothing" {
     [ -e /dev/full ] || skip "no /dev/full"
     run bash -c '"$DDPM" train --data "$1" --out new "${@:2}" 2> /dev/full' _ "$pictures" "${TINY[@]}" --steps 3 --sample-every 2
     succeeds

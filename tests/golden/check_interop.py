@@ -49,7 +49,7 @@ def network_options(path):
 
 
 def predict(ddpm, model, config, x, t, folder):
-    """What `ddpm predict` makes of a bare .safetensors file."""
+    """The output of `ddpm predict` for a bare .safetensors file."""
     names = {key: folder / f"{key}.npy" for key in ("x", "t", "eps")}
     np.save(names["x"], x.numpy())
     np.save(names["t"], t.numpy())

@@ -1,4 +1,4 @@
-/* Golden: schedule tables, the reverse chain, the initial weights' distribution. */
+/* Golden: schedule tables, the reverse chain, and the distribution of the initial weights. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -36,8 +36,8 @@ static struct ddpm_diffusion_config table_config(const json_t *table)
     return config;
 }
 
-/* PyTorch's tables as the program uses them: in the path, in training's rows, in the ancestral
- * chain's turns with and without clipping. */
+/* PyTorch's tables as the program uses them: in the path, in the rows for training, and in the
+ * turns of the ancestral chain with and without clipping. */
 enum table {
     BETAS,
     ALPHAS_CUMPROD,
@@ -236,7 +236,7 @@ static void run_chain(const char *name)
     assert_ok(ddpm_sample(network, &options, pictures, bytes));
     printf("%-14s %d steps compared, worst %.1e\n", name, check.compared, check.worst);
     assert_true(check.compared >= 4);
-    /* 1e-3 is what is promised; a change of 1 % in one layer moves a chain by only 1e-4. */
+    /* 1e-3 is the promised bound; a change of 1 % in one layer moves a chain by only 1e-4. */
     assert_true(check.worst <= 1e-5);
     free(pictures);
     ddpm_network_destroy(&network);

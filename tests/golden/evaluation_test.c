@@ -1,4 +1,4 @@
-/* Given features against pytorch-fid, torch-fidelity and the papers' equations. */
+/* Given features, compared with pytorch-fid, torch-fidelity and the papers' equations. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -10,7 +10,7 @@
 
 enum { GROUPS = 10 };
 
-/* Promised: 1e-5 of the distances; shares and densities are the very same. */
+/* Promised: distances to 1e-5; shares and densities exactly. */
 #define DISTANCE 1e-5
 #define EXACT 1e-12
 
@@ -54,7 +54,7 @@ static struct ddpm_evaluation *compare(const struct ddpm_picture_set *generated,
     return found;
 }
 
-/* The standard error that the values without each group make. */
+/* The standard error from the values computed without each group. */
 static double error_of(const json_t *row, const char *key)
 {
     const json_t *without = json_object_get(json_object_get(row, "without"), key);
@@ -114,7 +114,7 @@ static void every_case(void **state)
     golden_close(&golden);
 }
 
-/* A file as pytorch-fid's --save-stats writes it. */
+/* A file as written by pytorch-fid's --save-stats. */
 static void a_file_of_pytorch_fid(void **state)
 {
     (void)state;

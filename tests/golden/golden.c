@@ -1,4 +1,4 @@
-/* What the golden tests share. */
+/* Shared by the golden tests. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -117,7 +117,8 @@ float *golden_formula(const char *name, int64_t count, double scale)
 float *golden_parameter(const struct ddpm_parameter *parameter)
 {
     int64_t count = ddpm_parameter_count(parameter);
-    /* Norms are the parameters that do not start uniform: biases too, which start at 0. */
+    /* Norms are the parameters that do not start with a uniform distribution; biases, which start
+     * at 0, count too. */
     const bool norm = parameter->initial != DDPM_INITIAL_UNIFORM;
     double scale = norm ? 0.1 : 1.0 / sqrt((double)parameter->fan_in);
     float *values = golden_formula(parameter->name, count, scale);
@@ -137,7 +138,7 @@ double golden_error(const float *a, const float *b, int64_t count)
         difference += d * d;
         size += (double)b[i] * (double)b[i];
     }
-    /* All zeros must be met exactly enough: then the difference itself is the error. */
+    /* If all wanted values are zero, the difference itself is the error. */
     return size > 0 ? sqrt(difference / size) : sqrt(difference);
 }
 
@@ -167,7 +168,7 @@ double golden_sampled_error(const struct golden *golden, const char *kind, const
     const double size = (double)stat[0] > 1e-12 ? (double)stat[0] : 1e-12;
     double worst = fabs(sqrt(norm) - (double)stat[0]) / size;
     worst = fmax(worst, fabs(probe - (double)stat[1]) / size);
-    /* The kept elements are a share of the whole: compare with their share of its norm. */
+    /* The stored elements are part of the tensor: scale its norm to their number. */
     double kept_size = size * sqrt((double)kept / (double)count);
     worst = fmax(worst, sqrt(difference) / kept_size);
     free(stat);

@@ -1,4 +1,4 @@
-/* What the golden tests share: the formula of weights and pictures, the files, comparing. See
+/* Shared by the golden tests: the formula for weights and pictures, the files, and comparing. See
  * README.md. */
 #ifndef TESTS_GOLDEN_GOLDEN_H
 #define TESTS_GOLDEN_GOLDEN_H
@@ -18,7 +18,7 @@
 
 #define GOLDEN_DATA "tests/golden/data/"
 
-/* Fail the test with the library's words. */
+/* Fail the test with the library's error message. */
 #define assert_ok(expression)                                                                      \
     do {                                                                                           \
         ddpm_status status_ = (expression);                                                        \
@@ -34,7 +34,7 @@ struct golden {
 struct golden golden_open(const char *name); /* "case_two_8_2" */
 void golden_close(struct golden *golden);
 
-/* Values of a tensor as floats; free(). *count may be NULL. */
+/* The values of a tensor as floats; free() them. *count may be NULL. */
 float *golden_values(const struct golden *golden, const char *name, int64_t *count);
 int64_t *golden_integers(const struct golden *golden, const char *name, int64_t *count);
 
@@ -43,24 +43,24 @@ int64_t *golden_integers(const struct golden *golden, const char *name, int64_t 
  * fp32. */
 void golden_config(const struct golden *golden, struct ddpm_config *config, int64_t *batch);
 
-/* The bound of an error in the precision that is tested. */
+/* The error bound for the precision under test. */
 double golden_tolerance(double fp32, double bf16);
 
 /* u(name, i) scaled, for i < count. Free with free(). */
 float *golden_formula(const char *name, int64_t count, double scale);
 
-/* One parameter's formula values in PyTorch's order; free(). */
+/* One parameter's formula values in PyTorch's order; free() them. */
 float *golden_parameter(const struct ddpm_parameter *parameter);
 
 /* ‖a - b‖ / ‖b‖. */
 double golden_error(const float *a, const float *b, int64_t count);
 
-/* The worst error of a parameter's values in PyTorch's order against "<kind>.<name>" and
+/* The worst error of a parameter's values in PyTorch's order, compared with "<kind>.<name>" and
  * "<kind>_stat.<name>". */
 double golden_sampled_error(const struct golden *golden, const char *kind, const char *name,
                             const float *values, int64_t count);
 
-/* The norm of a parameter's values that the file tells. */
+/* The norm of a parameter's values, according to the file. */
 double golden_norm(const struct golden *golden, const char *kind, const char *name);
 
 #endif

@@ -1,6 +1,6 @@
-/* Features of FID's Inception against pytorch-fid's, with weights by formula, from a file that the
- * test writes. DDPM_TEST_INCEPTION names a file of the same weights by another program in its
- * place. */
+/* Features of FID's Inception compared with pytorch-fid's, with weights by formula from a file that
+ * the test writes. DDPM_TEST_INCEPTION names a file of the same weights written by another program,
+ * to use instead. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@
 
 #include "evaluation/inception.h"
 
-/* Promised: the features to 1e-4, of their norm and one by one of their largest. */
+/* Promised: the features to 1e-4, relative to their norm and each relative to the largest. */
 #define BOUND 1e-4
 
 enum { PARTS = 5, MOST = PARTS * DDPM_INCEPTION_STEPS };
@@ -124,7 +124,7 @@ static struct ddpm_picture_set *make_set(const struct ddpm_feature_network *netw
     return set;
 }
 
-/* The largest difference, over the largest feature. */
+/* The largest difference, relative to the largest feature. */
 static double worst(const float *got, const float *want)
 {
     double difference = 0, size = 0;
@@ -169,7 +169,7 @@ static void every_picture(void **state)
     golden_close(&golden);
 }
 
-/* Any number of threads, and pictures that come together or one by one: the same bits. */
+/* The same bits with any number of threads, and for pictures together or one by one. */
 static void the_same_bits(void **state)
 {
     (void)state;
@@ -207,14 +207,13 @@ static void refused(const struct weights *weights, size_t count, ddpm_status wan
     assert_null(network);
 }
 
-/* The file ends behind the first layer, the one that is wrong. */
+/* The file ends after the first layer, the one that is wrong. */
 static void wrong_weights(void **state)
 {
     struct weights *weights = *state;
     struct ddpm_safetensors_entry *first = &weights->entries[0];
-    refused(weights, PARTS, DDPM_ERROR_MISMATCH, "there is no tensor Conv2d_2a_3x3.conv.weight");
-    refused(weights, PARTS - 1, DDPM_ERROR_MISMATCH,
-            "there is no tensor Conv2d_1a_3x3.bn.running_var");
+    refused(weights, PARTS, DDPM_ERROR_MISMATCH, "no tensor Conv2d_2a_3x3.conv.weight");
+    refused(weights, PARTS - 1, DDPM_ERROR_MISMATCH, "no tensor Conv2d_1a_3x3.bn.running_var");
     first->shape[2] = 1;
     first->shape[3] = 9;
     refused(weights, PARTS, DDPM_ERROR_MISMATCH,
@@ -231,7 +230,7 @@ static void wrong_weights(void **state)
     weights->values[4][0] = 1;
 }
 
-/* Finite weights of which a network makes numbers that are too large. */
+/* Finite weights with which the network computes numbers that are too large. */
 static void features_overflow(void **state)
 {
     struct weights *weights = *state;

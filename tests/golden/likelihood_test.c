@@ -90,7 +90,7 @@ static struct ddpm_likelihood *plan(const struct golden *golden, const json_t *r
     return likelihood;
 }
 
-/* The worst error beside the value, of numbers that are not near 0. */
+/* The worst relative error, for numbers that are not near 0. */
 static double worst(const double *got, const float *wanted, int64_t count)
 {
     double most = 0;
@@ -137,7 +137,7 @@ static double compare_levels(const struct golden *golden, const char *name,
     return error;
 }
 
-/* Once as two pictures of a batch, once one after the other through the averaged weights. */
+/* Once as two pictures of a batch, once one after the other with the EMA weights. */
 static void run_row(const struct golden *golden, const json_t *row)
 {
     const char *name = json_string_value(json_object_get(row, "name"));
@@ -179,7 +179,7 @@ static void likelihoods_agree_with_pytorch(void **state)
     golden_close(&golden);
 }
 
-/* The network's input x, and the signs of the first direction as the flow draws them. */
+/* The network's input x, and the signs of the first direction that the flow draws. */
 static void fill(struct ddpm_likelihood *l, double time)
 {
     const struct ddpm_tensor *shape = &l->x->tensor;
@@ -198,7 +198,7 @@ static void fill(struct ddpm_likelihood *l, double time)
     free(x);
 }
 
-/* vᵀ·answer(x + step·v) of every picture. */
+/* vᵀ·output(x + step·v) of every picture. */
 static void along_probe(struct ddpm_likelihood *l, double step, double time, double *out)
 {
     const int64_t channels = l->x->tensor.c, answered = l->answer->tensor.c;
@@ -214,7 +214,7 @@ static void along_probe(struct ddpm_likelihood *l, double step, double time, dou
     }
 }
 
-/* vᵀJ against PyTorch's, and vᵀJv against differences of the network's own answers. */
+/* Compare vᵀJ with PyTorch's, and vᵀJv with differences of the network's own outputs. */
 static void pull_row(const struct golden *golden, const json_t *row)
 {
     char key[64];
@@ -247,7 +247,8 @@ static void pull_row(const struct golden *golden, const json_t *row)
     }
     printf("%-20s off by %.1e; vᵀJv %.4g, off the difference by %.1e\n", key, error, size, slope);
     assert_true(error <= PULL_TOLERANCE);
-    assert_true(slope <= golden_tolerance(2e-3, INFINITY) * size); /* bf16 has no small steps */
+    assert_true(slope <=
+                golden_tolerance(2e-3, INFINITY) * size); /* bf16 cannot resolve small steps */
     free(ordered);
     free(wanted);
     ddpm_likelihood_destroy(&l);

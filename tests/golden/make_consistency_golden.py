@@ -26,16 +26,16 @@ OBJECTIVES = ("noise", "x0", "v", "flow", "edm")
 
 
 def sigmas_of(objective, step, batch):
-    """t of each picture, 0.03 to 9; some have no r but the picture itself. For x0 0.13 to 1.6: its
-    answer is the picture, and where weights are large or both answers nearly the same, bf16's
-    rounding is most of what they differ by."""
+    """t of each picture, 0.03 to 9; for some, r is the picture itself. For x0 0.13 to 1.6: its output is the
+    picture, and where weights are large or both outputs are nearly equal, most of their difference is bf16's
+    rounding."""
     index = torch.tensor([(step * 37 + place * 251 + 11) % 1000 for place in range(batch)]).double()
     low, high = (-2, 0.5) if objective == "x0" else (-3.5, 2.2)
     return torch.exp(low + (high - low) * index / 1000)
 
 
 def clearer(t, stage):
-    """r of ECT's section 3.2: the gap is n(t)/2^stage of t; 0 where nothing is left of it."""
+    """r of ECT's section 3.2: the gap is n(t)/2^stage of t; 0 if nothing is left of it."""
     return (t * (1 - (1 + WIDENING * torch.sigmoid(-t)) / 2**stage)).clamp(min=0)
 
 

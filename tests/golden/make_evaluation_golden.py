@@ -1,5 +1,5 @@
-"""Make evaluation.safetensors and evaluation_statistics.npz: what pytorch-fid, torch-fidelity and the papers' own
-equations say of given features.
+"""Make evaluation.safetensors and evaluation_statistics.npz: results of pytorch-fid, torch-fidelity and the papers' own
+equations for given features.
 
     python tests/golden/make_evaluation_golden.py --out tests/golden/data
 

@@ -19,7 +19,7 @@ import formula
 from formula import rounded, values
 
 SAMPLE_LIMIT = 64  # elements kept of a sampled parameter
-FULL_LIMIT = 40_000  # a file whose network has at most so many parameters keeps every element
+FULL_LIMIT = 40_000  # a file whose network has at most this many parameters keeps every element
 
 
 def case(name, network, dim, mults, channels, batch, height, width, **more):
@@ -94,7 +94,7 @@ def relative(got, want):
 
 def write(folder, name, tensors, **metadata):
     tensors = {key: value.contiguous() for key, value in tensors.items()}
-    # One key: the writer's order of several is not the same twice.
+    # One key, because the writer orders several keys differently each time.
     save_file(tensors, folder / f"{name}.safetensors", metadata={"golden": json.dumps(metadata)})
     kib = (folder / f"{name}.safetensors").stat().st_size // 1024
     print(f"{name}: {kib} KiB", {k: v for k, v in metadata.items() if k.startswith("float32")})

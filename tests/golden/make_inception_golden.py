@@ -1,8 +1,8 @@
-"""Make inception.safetensors: what pytorch-fid's Inception computes of a few pictures, with weights by formula.
+"""Make inception.safetensors: the output of pytorch-fid's Inception for a few pictures, with weights by formula.
 
     python tests/golden/make_inception_golden.py --out tests/golden/data [--weights FOLDER]
 
-pytorch-fid loads its weights from the network when the class is made; here formula.py's take their place, so no file of
+pytorch-fid loads its weights from the network when the class is made; here formula.py's replace them, so no file of
 weights is needed on either side. README.md describes them. With --weights the whole network is also written there, as
 torch.save (both forms) and safetensors do.
 """

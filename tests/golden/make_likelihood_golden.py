@@ -89,7 +89,7 @@ def strata(timesteps, wanted):
 
 
 def denoise(objective, network, x, alpha, sigma, time):
-    """x̂_0, and what the network says of a variance."""
+    """x̂_0, and the network's prediction of a variance."""
     c_in = 1 / math.sqrt(sigma**2 + SIGMA_DATA**2) if objective == "edm" else 1
     answer = network(c_in * x, torch.full((len(x),), time, dtype=x.dtype))
     out, v = answer[:, : x.shape[1]], answer[:, x.shape[1] :]
@@ -163,7 +163,7 @@ def bound(r, network):
 
 
 class Flow:
-    """dz/dw of docs/evaluation.md, and where it begins and ends."""
+    """dz/dw of docs/evaluation.md, and where it starts and ends."""
 
     def __init__(self, r, network):
         self.r, self.network = r, network

@@ -3,7 +3,7 @@
     python tests/golden/make_objective_golden.py --out tests/golden/data
 
 The loss is stated as the papers state it, not as ddpm computes it: the picture that the network's
-answer implies is worked out, and a weight is laid on that picture's error. README.md describes the
+output implies is computed, and its error is weighted. README.md describes the
 file's tensors.
 """
 
@@ -91,7 +91,7 @@ def mean_of_pictures(error):
 
 
 def told(time, dtype):
-    """The network is told its time as a float32."""
+    """The network gets its time as a float32."""
     return time.float().to(dtype)
 
 

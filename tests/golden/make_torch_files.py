@@ -56,7 +56,7 @@ def save(out, name, content):
 
 
 def rewrite(source, target, changes, method=zipfile.ZIP_STORED):
-    """A zip file with other contents of the members whose names end so; None: without it."""
+    """A copy of a zip file, with new contents for the members whose names end this way; None: without it."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", method) as new:
         for member in old.infolist():
             ending = member.filename.split("/", 1)[1]

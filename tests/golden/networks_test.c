@@ -1,9 +1,10 @@
 /* Golden: outputs and gradients of all networks.
  *
- * bf16: every activation is rounded to eight bits (2^-9 at most, 0.0017 rms), weights and
- * transformed tiles too, which a network of some forty convolutions and norms adds up to about one
- * per cent of its output. The gradients of single parameters may nearly cancel (those of the gates'
- * biases do), so there all parameters' errors together are held against all their gradients. */
+ * bf16: every activation is rounded to eight bits (2^-9 at most, 0.0017 rms), and so are weights
+ * and transformed tiles. In a network with some forty convolutions and norms this adds up to about
+ * one percent of the output. The gradients of single parameters may nearly cancel (those of the
+ * gates' biases do), so in bf16 the error of all parameters together is compared with all their
+ * gradients. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -74,7 +75,7 @@ static void build(struct pass *pass, const struct ddpm_config *config, unsigned 
     assert_ok(ddpm_graph_plan(g, pass->device));
 }
 
-/* Exchange [B,C,H,W] for [B,H,W,C] or back. */
+/* Convert [B,C,H,W] to [B,H,W,C] or back. */
 static float *transposed(const struct ddpm_tensor *shape, const float *from, bool to_planar)
 {
     int64_t area = shape->h * shape->w;
@@ -117,7 +118,8 @@ static double output_error(struct pass *pass, const struct golden *golden)
     return error;
 }
 
-/* fp32: the worst parameter's error. bf16: that of all parameters together. *where: the worst. */
+/* fp32: the worst parameter's error. bf16: the error of all parameters together. *where: the
+ * worst. */
 static double gradient_error(struct pass *pass, const struct golden *golden, const char **where)
 {
     size_t bytes = ddpm_weight_set_bytes(&pass->set);
@@ -197,7 +199,7 @@ static void networks_agree_with_pytorch(void **state)
         run_case(cases[i], ~0u, false);
 }
 
-/* Every fusion rule alone, and none: the same numbers. */
+/* Each fusion rule on its own, and none: the same numbers. */
 static void fusion_changes_nothing(void **state)
 {
     (void)state;

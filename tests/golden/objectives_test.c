@@ -1,5 +1,5 @@
-/* Golden: gradients and twenty AdamW steps of every objective with every weight of the loss,
- * learned ones too, and of every objective's distilling; the weights of the loss beside those of
+/* Golden: gradients and twenty AdamW steps of every objective with every loss weight, including
+ * learned ones, and of distilling with every objective; the loss weights compared with
  * denoising-diffusion-pytorch. */
 #include "golden/golden.h"
 
@@ -13,14 +13,15 @@
 #include "diffusion/schedule.h"
 #include "model/model.h"
 
-/* The bounds of training_test.c, and for the first step's gradient that of networks_test.c. */
+/* The bounds of training_test.c, and for the gradient of the first step those of
+ * networks_test.c. */
 #define LOSS_TOLERANCE golden_tolerance(1e-4, 1e-2)
 #define NORM_TOLERANCE golden_tolerance(1e-4, 1.5e-1)
 #define WEIGHT_TOLERANCE golden_tolerance(1e-4, 1e-1)
 #define GRADIENT_TOLERANCE golden_tolerance(1e-4, 3e-2)
 #define TABLE_TOLERANCE 1e-6
 
-/* One run of the file, and what of it is open. */
+/* One run of the file, and its open parts. */
 struct run {
     const struct golden *golden;
     const char *name;
@@ -31,7 +32,7 @@ struct run {
     double loss, norm, gradient, weight; /* worst errors */
 };
 
-/* A tensor of the run; free(). */
+/* A tensor of the run; free() it. */
 static float *run_values(const struct run *run, const char *what, int64_t *count)
 {
     char name[128];
@@ -39,7 +40,7 @@ static float *run_values(const struct run *run, const char *what, int64_t *count
     return golden_values(run->golden, name, count);
 }
 
-/* The levels of all steps in fp64; free(). */
+/* The levels of all steps in fp64; free() them. */
 static double *run_levels(const struct run *run)
 {
     char name[128];
@@ -52,7 +53,7 @@ static double *run_levels(const struct run *run)
     return levels;
 }
 
-/* A name's place in one of the file's lists of names, or its length. */
+/* A name's index in one of the file's lists of names, or the list's length. */
 static size_t find_name(const struct run *run, const char *list, const char *name)
 {
     const json_t *names = json_object_get(run->golden->json, list);
@@ -63,7 +64,7 @@ static size_t find_name(const struct run *run, const char *list, const char *nam
     return i;
 }
 
-/* The error of a parameter's norm and probe, as a share of the norm, which is *size. */
+/* The error of a parameter's norm and probe, relative to the norm, which is *size. */
 static double summary_error(const struct run *run, const char *what, const char *name,
                             const float *values, int64_t count, double *size)
 {
@@ -88,7 +89,7 @@ static double summary_error(const struct run *run, const char *what, const char 
     return fmax(fabs(sqrt(norm) - *size), fabs(projection - probe)) / fmax(*size, 1e-12);
 }
 
-/* Of one parameter: its norm and probe, and of a few some elements too. */
+/* For one parameter: its norm and probe, and for a few also some elements. */
 static double parameter_error(const struct run *run, const char *what,
                               const struct ddpm_parameter *p, double *norm)
 {
@@ -110,7 +111,8 @@ static double parameter_error(const struct run *run, const char *what,
     return error;
 }
 
-/* The worst parameter's error; of gradients in bf16 that of all together, as in networks_test.c. */
+/* The worst parameter's error; for gradients in bf16 that of all together, as in
+ * networks_test.c. */
 static double error_of(const struct run *run, const char *what)
 {
     const bool together = strcmp(what, "gradient") == 0 && run->network->dtype == DDPM_BF16;
@@ -140,7 +142,7 @@ static void open_run(struct run *run, const json_t *row)
     assert_ok(ddpm_config_set(config, "schedule",
                               json_string_value(json_object_get(training, "schedule"))));
     run->steps = json_integer_value(json_object_get(training, "steps"));
-    const json_t *planned = json_object_get(training, "run_steps"); /* what distilling goes by */
+    const json_t *planned = json_object_get(training, "run_steps"); /* what distilling depends on */
     config->training.steps = planned ? json_integer_value(planned) : run->steps;
     config->diffusion.drawing_steps = json_integer_value(json_object_get(options, "drawing_steps"));
     config->training.lr = json_number_value(json_object_get(training, "lr"));
@@ -200,8 +202,8 @@ static void step(struct run *run, int64_t number, const double *levels,
     free(noise);
 }
 
-/* The reference kernels take minutes for all steps of all runs, so three must do there. What the
- * kernels make of a gradient is golden_training_ref's. */
+/* The reference kernels take minutes for all steps of all runs, so they only do three.
+ * golden_training_ref checks what the kernels do with a gradient. */
 static bool cut_short(void)
 {
     const char *device = getenv("DDPM_TEST_DEVICE");
@@ -269,7 +271,7 @@ static void learned_weights_agree_with_pytorch(void **state)
     check_runs("uncertainty", 5);
 }
 
-/* flow.shift is trained at the t that the program draws: they are the script's. */
+/* flow.shift is trained at the t that the program draws, which equal the script's. */
 static void shifted_times_are_drawn(void **state)
 {
     (void)state;
@@ -294,7 +296,7 @@ static void shifted_times_are_drawn(void **state)
     golden_close(&golden);
 }
 
-/* min-SNR over all timesteps of a schedule: weight·loss is that package's. */
+/* min-SNR over all timesteps of a schedule: weight·loss equals that package's. */
 static void weights_are_those_of_denoising_diffusion_pytorch(void **state)
 {
     (void)state;

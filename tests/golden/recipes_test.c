@@ -1,5 +1,5 @@
-/* Golden: the optimizers and moving averages of recipes over twenty given steps; how long averages
- * are. */
+/* Golden: the optimizers and moving averages of recipes over twenty given steps; and the lengths of
+ * averages. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -153,8 +153,8 @@ static void training_agrees_with_pytorch(void **state)
     run_training("recipes_muon_att");
 }
 
-/* The exponents that EDM2's paper gives for its two profiles, and the length that an average really
- * has: the deviation of the times of what it holds, as a part of the last one. */
+/* The exponents that the EDM2 paper gives for its two profiles, and the true length of an average:
+ * the standard deviation of its times, as a fraction of the last one. */
 static void averages_are_as_long_as_they_say(void **state)
 {
     (void)state;

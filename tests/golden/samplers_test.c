@@ -1,5 +1,5 @@
-/* Chains of few steps against diffusers' schedulers and the papers: once with the turns run on the
- * host, which shows where a chain leaves the way, once by the library's sampler. */
+/* Chains of few steps compared with diffusers' schedulers and the papers: once with the turns run
+ * on the host, which shows where a chain deviates, and once with the library's sampler. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -14,10 +14,11 @@
 #include "diffusion/schedule.h"
 #include "model/model.h"
 
-/* 1e-4 is promised, 3e-6 met; one weight in a thousand moves any chain by 2e-4 or more. */
+/* 1e-4 is promised, 3e-6 measured; changing one weight in a thousand moves any chain by 2e-4 or
+ * more. */
 #define TOLERANCE 1e-5
 
-/* One chain of the file on its way. */
+/* One chain of the file, while it runs. */
 struct drawing {
     struct ddpm_network *network;
     const struct golden *golden;
@@ -44,7 +45,7 @@ static const char *text(const struct drawing *d, const char *key)
     return value;
 }
 
-/* Normals of every picture, in the order H, W, C that pictures have on a device. */
+/* Normals for every picture, in the order H, W, C, as on a device. */
 static void draw_normal(const struct drawing *d, enum ddpm_stream stream, uint32_t step, float *out)
 {
     const int64_t area = d->height * d->width, picture = area * d->channels;
@@ -83,7 +84,7 @@ static void evaluate(struct drawing *d, const struct ddpm_level *at)
     }
 }
 
-/* Add weight·from, unless the term is not there. */
+/* Add weight·from, unless the weight is 0. */
 static void add(struct drawing *d, double weight, const float *from)
 {
     if (weight == 0)
@@ -111,7 +112,7 @@ static void run_turn(struct drawing *d, const struct ddpm_turn *turn, uint32_t l
     memcpy(d->x, d->next, bytes);
 }
 
-/* x after `steps` steps, where the file has it. */
+/* x after `steps` steps, if the file has it. */
 static void compare(struct drawing *d, size_t steps)
 {
     char key[80];
@@ -128,7 +129,7 @@ static void compare(struct drawing *d, size_t steps)
     free(wanted);
 }
 
-/* The levels at the file's times, which are those of this side's spacing. */
+/* The levels at the file's times, which must be those of our spacing. */
 static struct ddpm_level *make_levels(const struct drawing *d, const struct ddpm_path *path,
                                       bool whole, size_t *count)
 {
@@ -204,7 +205,7 @@ static struct ddpm_network *make_network(const struct ddpm_config *config)
     return network;
 }
 
-/* The same chain by the library's sampler. */
+/* The same chain with the library's sampler. */
 static void run_sampler(struct drawing *d)
 {
     struct ddpm_sampler *sampler;

@@ -1,4 +1,5 @@
-/* Golden: AdamW and EMA over twenty given steps, clipping, accumulation, l1; the EMA rule alone. */
+/* Golden: AdamW and EMA over twenty given steps, clipping, accumulation, l1; and the EMA rule on
+ * its own. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -14,9 +15,9 @@
  * a gradient near zero moves a weight as far as a large gradient would. */
 #define LOSS_TOLERANCE golden_tolerance(1e-4, 1e-2)
 #define TOLERANCE golden_tolerance(1e-4, 1e-1)
-/* AdamW's first steps are nearly the signs of the gradients, and rounding turns around those of the
- * smallest: in bf16 the norms of later steps wander by 6 to 10 % in the attention network, by the
- * order of sums alone, while those of the first step agree within 0.3 %. */
+/* AdamW's first steps are nearly the signs of the gradients, and rounding flips the smallest ones.
+ * So in bf16, in the attention network, the norms of later steps differ by 6 to 10 % just by the
+ * order of sums, while those of the first step agree within 0.3 %. */
 #define NORM_TOLERANCE golden_tolerance(1e-4, 1.5e-1)
 
 static void fill_network(struct ddpm_network *network)
@@ -46,7 +47,7 @@ static double worst_weight(const struct ddpm_network *network, enum ddpm_weights
     return worst;
 }
 
-/* The inputs of one step: its micro-batches one behind the other. */
+/* The inputs of one step: its micro-batches one after another. */
 static float *step_formula(const char *prefix, double scale, int64_t step, int64_t accumulate,
                            int64_t count)
 {

@@ -1,5 +1,6 @@
-/* Golden: the hybrid loss of a learned variance, its gradients and what they train (PyTorch, by the
- * paper's formulas), and ancestral chains with it (diffusers), on every timestep and respaced. */
+/* Golden: the hybrid loss of a learned variance, its gradients and the training with them (PyTorch,
+ * by the paper's formulas), and ancestral chains with it (diffusers), on every timestep and
+ * respaced. */
 #include "golden/golden.h"
 
 #include <math.h>
@@ -11,8 +12,8 @@
 
 #include "model/model.h"
 
-/* As training_test.c has them. bf16: the gradients of some biases cancel almost to nothing, and are
- * off by 15 % of that. */
+/* The bounds of training_test.c. bf16: the gradients of some biases cancel almost completely, and
+ * are off by 15 % of the rest. */
 #define LOSS_TOLERANCE golden_tolerance(1e-4, 1e-2)
 #define GRADIENT_TOLERANCE golden_tolerance(1e-4, 3e-1)
 #define WEIGHT_TOLERANCE golden_tolerance(1e-4, 1e-1)
@@ -46,7 +47,7 @@ static struct ddpm_network *make_network(const struct ddpm_config *config, float
     return network;
 }
 
-/* The worst error of every parameter's values, which `read` fetches. */
+/* The worst error of all parameters' values, which `read` fetches. */
 typedef ddpm_status reader(const void *from, const char *name, float *values, size_t count);
 
 static ddpm_status read_weight(const void *network, const char *name, float *values, size_t count)
@@ -96,7 +97,7 @@ static void read_run(const json_t *run, struct ddpm_config *config)
     config->network.learned_variance = true;
 }
 
-/* One step's micro-batches one behind the other; pictures have some values at the very ends. */
+/* The micro-batches of one step, one after another; pictures have some values at the extremes. */
 static float *step_formula(const char *prefix, double scale, double end, int64_t first,
                            int64_t parts, int64_t count)
 {
@@ -178,7 +179,8 @@ static void training_agrees_with_pytorch(void **state)
 {
     (void)state;
     run_training("variance_two");
-    run_training("variance_att"); /* accumulated; a weight of the simple loss, T/1000 of the term */
+    run_training("variance_att"); /* accumulated; with a weight of the simple loss, T/1000 of the
+                                     variational term */
 }
 
 struct chain_check {

@@ -1,8 +1,8 @@
-/* Every gradient rule against central differences, in fp64 on the reference kernels.
+/* Every gradient rule compared with central differences, in fp64 on the reference kernels.
  *
- * For a layer y = f(inputs, parameters) and a random direction d, the gradient of Σ d·y is what
- * differentiation computes from the seed d; it is compared, element by element, with (Σ d·y(v+h) -
- * Σ d·y(v-h)) / 2h. */
+ * For a layer y = f(inputs, parameters) and a random direction d, differentiation computes the
+ * gradient of Σ d·y from the seed d. It is compared, element by element, with (Σ d·y(v+h) - Σ
+ * d·y(v-h)) / 2h. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -180,7 +180,7 @@ BUILDER(concat, ddpm_gelu(g, ddpm_concat(g, ddpm_gelu(g, in[0]), in[1])))
 BUILDER(upsample, ddpm_upsample_nearest(g, in[0]))
 BUILDER(scale_pixels, ddpm_scale_pixels(g, in[0], in[1]))
 BUILDER(attention, ddpm_attention(g, in[0], 2))
-/* A value used three times, twice through concatenations: gradients that are views get added. */
+/* A value used three times, twice through concatenations: gradients that are views are added up. */
 BUILDER(shared,
         ddpm_add(g, ddpm_conv2d(g, ddpm_concat(g, in[0], ddpm_gelu(g, in[0])), "c", 2, 3, 1),
                  in[0]))
@@ -257,7 +257,7 @@ static void losses_have_their_gradients(void **state)
     check_loss(DDPM_LOSS_L1);
 }
 
-/* Learned weights: what is minimised is loss·e^-u + u. */
+/* Learned weights: the minimised quantity is loss·e^-u + u. */
 static void uncertainty_has_its_gradient(void **state)
 {
     (void)state;
@@ -290,8 +290,8 @@ static void uncertainty_has_its_gradient(void **state)
     ddpm_device_close(&device);
 }
 
-/* Distilling's loss of d = factor·p - target, and its slopes: those times d are the gradient by p.
- */
+/* The distilling loss of d = factor·p - target, and its slopes, which times d give the gradient for
+ * p. */
 static void pseudo_huber_has_its_gradient(void **state)
 {
     (void)state;
@@ -335,8 +335,8 @@ static void pseudo_huber_has_its_gradient(void **state)
     ddpm_device_close(&device);
 }
 
-/* A learned variance: the term's derivative by v, of which ε̂ gets none. Picture 0 is one that a
- * step ends in, with values inside and at both ends; picture 1 is not. */
+/* A learned variance: the derivative of the variational term for v; ε̂ gets none. For picture 0 the
+ * step ends in the picture, with values inside and at both ends; for picture 1 it does not. */
 static void variances_have_their_gradients(void **state)
 {
     (void)state;
@@ -376,14 +376,14 @@ static void variances_have_their_gradients(void **state)
         *at = before;
         assert_ok(ddpm_graph_run(g, 0));
         const double wanted = (mean[1] - mean[0]) / (2 * H);
-        assert_true(fabs(wanted) > 1e-6); /* no element is beyond what can be told */
+        assert_true(fabs(wanted) > 1e-6); /* no element has a difference too large to check */
         assert_true(fabs(got[i] - wanted) < TOLERANCE);
     }
     ddpm_graph_destroy(&g);
     ddpm_device_close(&device);
 }
 
-/* Every operation is differentiated or is one that stands outside of what is. */
+/* Every operation has a gradient, or is only used outside of what is differentiated. */
 static void no_rule_is_missing(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* Differentiation from more than one seed: several in one call, and several calls for one value,
- * against central differences in fp64 on the reference kernels. */
+ * compared with central differences in fp64 on the reference kernels. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +22,7 @@
             fail_msg("%s: %s", #expression, ddpm_error_message());                                 \
     } while (0)
 
-/* Two results of one trunk, each with a direction that it is weighed by. */
+/* Two outputs of one trunk, each weighted with a direction. */
 struct forked {
     struct ddpm_device *device;
     struct ddpm_weight_set set;
@@ -107,8 +107,8 @@ static double difference(struct forked *forked, double *value)
     return (above - below) / (2 * H);
 }
 
-/* Run backward part `part` after the forward pass, and compare what it found with the objective of
- * weights a and b. */
+/* Run backward part `part` after the forward pass, and compare the result with the objective that
+ * has weights a and b. */
 static void check(struct forked *forked, int part, const struct ddpm_value *dx, double a, double b)
 {
     struct ddpm_weight_set *set = &forked->set;
@@ -140,7 +140,7 @@ static void check(struct forked *forked, int part, const struct ddpm_value *dx, 
     free(of_x);
 }
 
-/* Append a backward part from these seeds; the gradient of x is kept. */
+/* Append a backward part from these seeds, and keep the gradient of x. */
 static struct ddpm_value *differentiate(struct forked *forked, const struct ddpm_seed *seeds,
                                         size_t count, int *part)
 {
@@ -195,8 +195,8 @@ static void one_value_is_differentiated_twice(void **state)
     }
 }
 
-/* One y with two directions: two calls, each right by itself; run one after the other they add up
- * in the set. */
+/* One y with two directions: two calls, each correct on its own; run one after the other, they add
+ * up in the set. */
 static void one_value_has_two_seeds(void **state)
 {
     (void)state;
@@ -226,8 +226,8 @@ static void one_value_has_two_seeds(void **state)
     clear(&forked);
 }
 
-/* The forward pass, with nothing behind it: what was not differentiated has no gradients, and a
- * seed that reaches nothing is no error. */
+/* Only the forward pass: values without differentiation have no gradients, and a seed that reaches
+ * nothing is not an error. */
 static void a_seed_that_reaches_nothing(void **state)
 {
     (void)state;

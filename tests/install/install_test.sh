@@ -25,7 +25,7 @@ if grep -rlF "$source" "$prefix/$libdir/pkgconfig" "$prefix/$libdir/cmake"; then
 fi
 "$prefix/bin/ddpm" --help >/dev/null || fail "the installed program does not run"
 
-# What is exported is what the headers declare DDPM_API, no more and no less.
+# The library exports exactly what the headers declare DDPM_API.
 declared=$(sed 's/^ *\*.*//' "$source"/include/ddpm/*.h | tr '\n' ' ' | grep -o 'DDPM_API[^;(]*(' |
     grep -o 'ddpm_[a-z0-9_]*($' | tr -d '(' | sort -u)
 exported=$(nm -D --defined-only "$prefix/$libdir/libddpm.so" | awk '{print $3}' | grep -v '^__\(asan\|odr\)' | sort -u)
@@ -33,7 +33,7 @@ exported=$(nm -D --defined-only "$prefix/$libdir/libddpm.so" | awk '{print $3}' 
     fail "declared and exported differ: $(diff <(echo "$declared") <(echo "$exported") | grep '^[<>]' | tr '\n' ' ')"
 readelf -d "$prefix/$libdir/libddpm.so" | grep -q 'SONAME.*libddpm\.so\.[0-9]' || fail "no versioned SONAME"
 
-# Moved elsewhere, everything must still be found: nothing may hold the prefix.
+# Moved elsewhere, everything must still be found: no file may contain the prefix.
 mv "$prefix" "$work/moved"
 prefix=$work/moved
 if command -v pkg-config >/dev/null; then # no other development package may be wanted for the shared library

@@ -1,6 +1,7 @@
-/* Times every kernel alone on the shapes of the article's network: median of the runs, operations
- * counted directly and bytes moved at least, per second; and the operations as a share of the peak
- * measured right before and after, since other work on the machine slows both. */
+/* Times every kernel on its own, on the shapes of the article's network: median of the runs,
+ * operations (as for direct kernels) and minimum bytes per second, and operations as a share of the
+ * peak. The peak is measured right before and after, because other work on the machine slows
+ * both. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -22,7 +23,7 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median seconds of up to RUNS runs or half a second, after one to warm up. */
+/* Median seconds of up to RUNS runs or half a second, after one warm-up run. */
 static ddpm_status time_runs(struct device_case *run, double *median)
 {
     const struct ddpm_backend *backend = run->device->backend;

@@ -2,9 +2,9 @@
  *
  *     test_kernel_bits [DEVICE [LEVEL]]
  *
- * Sums of pictures, whose every product and sum is rounded where ops.inc says; blends; whole
- * timesteps, as fp32 and as int32; losses, with a weight of 1 and without one. Exit 77 where there
- * is no such device or level. */
+ * Sums of pictures, in which every product and sum is rounded where ops.inc says; blends; whole
+ * timesteps, as fp32 and as int32; losses with a weight of 1 and without one. Exit 77 if there is
+ * no such device or level. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +24,7 @@ enum { EXIT_SKIPPED = 77, N = 3, H = 5, W = 7, C = 3, COUNT = N * H * W * C, T =
 static struct ddpm_device *device;
 static const int timesteps[N] = {0, 3, 2};
 
-/* What a test has allocated; released at its end. */
+/* Memory that a test has allocated; released at its end. */
 static void *memory[128];
 static int allocated;
 
@@ -51,7 +51,7 @@ static struct ddpm_tensor upload(struct ddpm_tensor t, const double *values)
     return t;
 }
 
-/* A picture of normals; with extremes, but for the first of the batch. */
+/* A picture of normals; except in the first of the batch, with extremes. */
 static struct ddpm_tensor picture(enum ddpm_dtype dtype, uint32_t number, double values[COUNT])
 {
     static const double extremes[] = {1e30, -1e30, 3e-42, 0, (double)INFINITY, (double)NAN, 1, -1};
@@ -77,7 +77,7 @@ static struct ddpm_tensor steps(enum ddpm_dtype dtype)
 
 enum { COLUMNS = 5 };
 
-/* Those of t = 0 are a last step's: 1 and 0. */
+/* Those of t = 0 belong to a last step: 1 and 0. */
 static double coefficient(int t, int column)
 {
     if (t == 0)
@@ -162,7 +162,7 @@ static double sum_of(double pictures[TERMS][COUNT], const int8_t *columns, int i
     return ddpm_load(&slot, dtype, 0);
 }
 
-/* Into a picture of its own, and in place of the first or second input. */
+/* Write to a separate picture, and in place of the first or second input. */
 static void sums_round_where_it_is_said(void **unused)
 {
     (void)unused;
@@ -185,8 +185,8 @@ static void sums_round_where_it_is_said(void **unused)
     }
 }
 
-/* Where the mask is 0 or 1 a pixel keeps its bits, whatever the other picture has there. Into a
- * picture of its own, and in place of either. */
+/* Where the mask is 0 or 1 a pixel keeps its bits, whatever the other picture contains. Write to a
+ * separate picture, and in place of either input. */
 static void blends_keep_bits(void **unused)
 {
     (void)unused;

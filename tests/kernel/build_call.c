@@ -37,7 +37,7 @@ static void build_convolution(struct case_state *state, const struct parts *part
     struct case_tensor y = make(ROLE_ACTIVATION, test->dtype, s->n, high, wide, s->k);
     struct case_tensor w = make(ROLE_PARAMETER, DDPM_F32, s->k, s->kernel, s->kernel, s->c);
     struct case_tensor bias = make(ROLE_PARAMETER, DDPM_F32, 1, 1, 1, s->k);
-    /* In the wide and the absent variants the kernels round for themselves. */
+    /* In the wide and the absent variants the kernels do the rounding. */
     const bool copied = test->dtype == DDPM_BF16 && !test->absent && (!test->wide || test->eights);
     struct case_tensor copy =
         copied ? make(ROLE_COPY, DDPM_BF16, s->k, s->kernel, s->kernel, s->c) : parts->none;
@@ -151,7 +151,7 @@ static void build_pictures(struct case_state *state, const struct parts *parts)
         state->in[1] = make(ROLE_FLIP, DDPM_U8, s->n, 1, 1, 1);
         state->out[0] = parts->data;
     } else if (state->test.op == DDPM_OP_DRAW_NORMAL) {
-        if (!state->test.absent) /* the seed is among them */
+        if (!state->test.absent) /* includes the seed */
             counters = make(ROLE_COUNTERS, DDPM_I32, s->n, 1, 1, 4);
         state->in[0] = counters;
         state->out[0] = parts->data;
@@ -182,7 +182,7 @@ static void build_diffusion(struct case_state *state, const struct parts *parts)
     }
 }
 
-/* Some of the pictures are of the compute dtype, as is what the network is given. */
+/* Some of the pictures have the compute dtype, like the network's input. */
 static void build_combine(struct case_state *state, const struct parts *parts)
 {
     static const int8_t columns[DDPM_COMBINED] = CASE_COLUMNS;
@@ -197,7 +197,7 @@ static void build_combine(struct case_state *state, const struct parts *parts)
     state->out[0] = test->option < 2 ? parts->x : parts->data;
 }
 
-/* The answer is twice as wide as the pictures. */
+/* The network's output is twice as wide as the pictures. */
 static void build_variance(struct case_state *state, const struct parts *parts)
 {
     const struct kernel_case *test = &state->test;
@@ -288,7 +288,7 @@ static void build_optimizer(struct case_state *state, const struct parts *parts)
     }
 }
 
-/* What no other function builds: every input and the output are one shape, but for these. */
+/* For the other operations: all inputs and the output have one shape, with these exceptions. */
 static void build_elementwise(struct case_state *state, const struct parts *parts)
 {
     for (int i = 0; i < ddpm_op_info[state->test.op].inputs; ++i)

@@ -6,7 +6,7 @@
 #include "core/memory.h"
 #include "kernel_case.h"
 
-/* The tensor dense and, where it is a number with a point, in fp64. */
+/* A dense copy of the tensor, in fp64 if it holds floating-point numbers. */
 static ddpm_status reference_tensor(const struct case_state *state,
                                     const struct case_tensor *tensor, bool with_values,
                                     struct ddpm_tensor *out)
@@ -117,7 +117,7 @@ static double tolerance(const struct case_state *state, int output)
         return rounded ? 4e-3 : 1e-4;
     case DDPM_OP_DRAW_TIMESTEPS:
         return 0;
-    case DDPM_OP_GROUP_NORM: /* sums of a GELU that is as exact as bf16 can tell */
+    case DDPM_OP_GROUP_NORM: /* sums of a GELU that is as accurate as bf16 can show */
     case DDPM_OP_GROUP_NORM_BACKWARD:
         return rounded ? 4e-3 : bf16 ? 1e-3 : 4e-6;
     default:
@@ -140,7 +140,7 @@ static double input_rms(const struct case_state *state, int i)
     return sqrt(squares / (double)ddpm_tensor_count(view));
 }
 
-/* Of group norm, whose statistics are input `i`. */
+/* For group norm, whose statistics are input `i`. */
 static double largest_rstd(const struct case_state *state, int i)
 {
     const struct case_tensor *stats = &state->in[i];
@@ -151,16 +151,16 @@ static double largest_rstd(const struct case_state *state, int i)
     return largest;
 }
 
-/* The size that an output of many terms would have if their signs were random. Where they happen to
- * cancel, errors are measured against this, not against the little that is left. A normalised
- * value (a - mean)·rstd carries the rounding of a, which rstd enlarges. */
+/* The size that an output of many terms would have if their signs were random. If they happen to
+ * cancel, errors are compared with this, not with the small rest. A normalised value (a -
+ * mean)·rstd contains the rounding error of a, enlarged by rstd. */
 static double natural_size(const struct case_state *state, int o)
 {
     const double pixels = (double)ddpm_tensor_pixels(&state->in[0].view);
     const bool bf16 = state->test.dtype == DDPM_BF16;
     double rstd;
     switch (state->test.op) {
-    case DDPM_OP_CONV2D: /* in bf16 the weights are rounded too; fp32 needs no such allowance */
+    case DDPM_OP_CONV2D: /* in bf16 the weights are rounded too; fp32 needs no such tolerance */
     case DDPM_OP_CONV2D_BACKWARD_DATA:
         return !bf16
                    ? 0
@@ -185,7 +185,7 @@ static double natural_size(const struct case_state *state, int o)
         return o == 0
                    ? 0
                    : sqrt((double)state->in[1].view.c) * input_rms(state, 1) * input_rms(state, 2);
-    case DDPM_OP_GROUP_NORM: /* an error of the mean counts in standard deviations */
+    case DDPM_OP_GROUP_NORM: /* an error of the mean, in standard deviations */
         rstd = state->want[1] ? state->want[1][1] : largest_rstd(state, 3);
         return o == 1 ? 1 / rstd : input_rms(state, 1) * (1 + rstd * input_rms(state, 0));
     case DDPM_OP_GROUP_NORM_BACKWARD:
@@ -227,7 +227,7 @@ static bool output_agrees(struct case_state *state, int o)
     return false;
 }
 
-/* Which bytes of a buffer may a kernel have changed? */
+/* Which bytes of a buffer is a kernel allowed to change? */
 static void mark_outputs(const struct case_state *state, int buffer, unsigned char *marks)
 {
     for (int o = 0; o < ddpm_op_info[state->test.op].outputs; ++o) {
@@ -259,11 +259,11 @@ static bool rest_is_untouched(struct case_state *state, int number)
     return untouched;
 }
 
-/* AdamW's copy is its own weights, rounded: to the bit. */
+/* AdamW's copy is its own weights, rounded, to the bit. */
 static bool copy_is_rounded(struct case_state *state)
 {
     const struct case_tensor *w = &state->out[0], *copy = &state->out[4];
-    const bool refused = state->test.option == 3; /* not written at all */
+    const bool refused = state->test.option == 3; /* must not be written */
     if (state->test.op != DDPM_OP_ADAMW || !ddpm_tensor_present(&copy->view) || refused)
         return true;
     const void *weights = state->buffers[w->buffer].after + w->offset;

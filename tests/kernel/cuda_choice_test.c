@@ -1,6 +1,6 @@
-/* Convolutions between our own kernels and cuDNN's on the emulated device, with the emulator's
- * stand-in for cuDNN (DDPM_CUDNN names it): choices are made by measuring, kept, found again, and
- * made anew where what is kept makes no sense; what was compiled is not compiled again. */
+/* The choice between our own convolution kernels and cuDNN's on the emulated device, with the
+ * emulator's stand-in for cuDNN (DDPM_CUDNN names it). Choices are measured, stored, found again,
+ * and measured again if the stored ones make no sense; compiled plans are not compiled again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,8 +39,8 @@ static int remove_folder(void **unused)
     return system(command);
 }
 
-/* The row that serves a convolution; `copied`: with a bf16 copy of its weights. *packed_bytes: what
- * it packs. */
+/* The row that serves a convolution; `copied`: with a bf16 copy of its weights. *packed_bytes: the
+ * size of its packed weights. */
 static const struct ddpm_kernel *prepared_row(enum ddpm_op op, enum ddpm_dtype dtype,
                                               int64_t channels, bool copied, size_t *packed_bytes)
 {
@@ -77,7 +77,7 @@ static const struct ddpm_kernel *row(enum ddpm_op op, enum ddpm_dtype dtype, int
     return prepared_row(op, dtype, channels, false, &ignored);
 }
 
-/* The text of the one file of choices. */
+/* The text of the only file of choices. */
 static void read_choices(char *path, size_t path_bytes, char *text, size_t text_bytes)
 {
     char command[512];
@@ -102,8 +102,8 @@ static void choices_are_measured_and_kept(void **unused)
         enum ddpm_op op = (enum ddpm_op)(DDPM_OP_CONV2D + i);
         const struct ddpm_kernel *kernel = row(op, DDPM_BF16, 8);
         read_choices(path, sizeof path, text, sizeof text);
-        /* The stand-in's plain loops beat the emulated kernel, but what is fast here is not the
-         * point: the file says what was taken, and engine 1, which is wrong, was not. */
+        /* The stand-in's plain loops beat the emulated kernel, but speed is not the point here: the
+         * file says what was chosen, and engine 1, which is wrong, was not. */
         assert_int_equal(strstr(kernel->name, "_cudnn") != NULL, strstr(text, chosen[i]) != NULL);
         assert_null(strstr(text, "1_2=7"));
         assert_null(strstr(text, "0_2=7"));
@@ -113,7 +113,7 @@ static void choices_are_measured_and_kept(void **unused)
     }
 }
 
-/* Replace the first choice by another text. */
+/* Replace the first choice with another text. */
 static void rewrite(const char *value)
 {
     char path[512], text[8192];
@@ -160,7 +160,7 @@ static void a_copy_of_the_weights_is_measured_apart_and_not_packed(void **unused
     }
 }
 
-/* A number that the stand-in counts. */
+/* A counter of the stand-in. */
 static int *counter(const char *name)
 {
     void *library = dlopen(getenv("DDPM_CUDNN"), RTLD_NOW | RTLD_LOCAL);
@@ -170,8 +170,8 @@ static int *counter(const char *name)
     return number;
 }
 
-/* Find the row of a convolution whose plan is compiled, and expect so many to be compiled and
- * loaded for that. */
+/* Find the row of a convolution with a compiled plan, and expect this many plans to be compiled and
+ * loaded for it. */
 static void expect_fused(int compiled, int loaded)
 {
     const int *all_compiled = counter("fake_cudnn_compiled");
@@ -182,7 +182,7 @@ static void expect_fused(int compiled, int loaded)
     assert_int_equal(*all_loaded - loaded_before, loaded);
 }
 
-/* Put something behind what is in the file of the plan ("a"), or in its place ("w"). */
+/* Append something to the plan's file ("a"), or replace it ("w"). */
 static void damage_plan(const char *mode, const char *text)
 {
     char command[512], path[512];
@@ -202,7 +202,7 @@ static void what_was_compiled_is_not_compiled_again(void **unused)
 {
     (void)unused;
     row(DDPM_OP_CONV2D, DDPM_BF16, 8);
-    rewrite("fused2_2=7"); /* whatever was faster; a plan of it is there or not */
+    rewrite("fused2_2=7"); /* whatever was faster, so there may be a plan or not */
     row(DDPM_OP_CONV2D, DDPM_BF16, 8);
     expect_fused(0, 1);
     expect_fused(0, 1);
@@ -214,7 +214,7 @@ static void what_was_compiled_is_not_compiled_again(void **unused)
     expect_fused(0, 1);
 }
 
-/* A file that is whole, but of a plan that cuDNN does not take any more. */
+/* A complete file, but with a plan that cuDNN no longer accepts. */
 static void what_cudnn_refuses_is_compiled_again(void **unused)
 {
     (void)unused;
@@ -228,7 +228,7 @@ static void what_cudnn_refuses_is_compiled_again(void **unused)
     expect_fused(0, 1);
 }
 
-/* One that cuDNN takes, but that does not run. */
+/* A plan that cuDNN accepts but that does not run. */
 static void what_does_not_run_is_compiled_again(void **unused)
 {
     (void)unused;
@@ -253,7 +253,7 @@ static void what_is_not_compiled_is_not_kept(void **unused)
     assert_int_not_equal(system(command), 0);
 }
 
-/* The child tries a plan that ends it. */
+/* The child tries a plan that kills it. */
 static void a_plan_that_crashes_is_not_tried_again(void **unused)
 {
     (void)unused;
@@ -268,7 +268,7 @@ static void a_plan_that_crashes_is_not_tried_again(void **unused)
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    *counter("fake_cudnn_crashes") = 1; /* it still would */
+    *counter("fake_cudnn_crashes") = 1; /* it would still do so */
     row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
     *counter("fake_cudnn_crashes") = 0;
     read_choices(path, sizeof path, text, sizeof text);
@@ -276,7 +276,7 @@ static void a_plan_that_crashes_is_not_tried_again(void **unused)
     assert_null(strstr(text, "\tdata2_2=7\n"));
 }
 
-/* The same of a plan that is kept, and of another shape, for which the plan is a new one. */
+/* The same for a stored plan, and for another shape, which needs a new plan. */
 static void a_kept_plan_that_crashes_is_not_tried_again(void **unused)
 {
     (void)unused;
@@ -301,7 +301,7 @@ static void a_kept_plan_that_crashes_is_not_tried_again(void **unused)
     assert_true(*executed > before);
 }
 
-/* Without time for it the first right plan is the last one that is looked at. */
+/* Without time for trials, the first correct plan is used. */
 static void trials_end_when_their_time_is_up(void **unused)
 {
     (void)unused;

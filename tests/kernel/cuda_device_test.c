@@ -1,6 +1,6 @@
-/* The CUDA device beside its kernels: copies of all sizes, pinned memory, snapshots, recording and
- * replay, the text of an allocation that does not fit, and that every kernel gives the same bits
- * twice. Runs on a GPU or on the emulated device; skipped (77) where there is neither. */
+/* The CUDA device apart from its kernels: copies of all sizes, pinned memory, snapshots, recording
+ * and replay, the message for an allocation that does not fit, and that every kernel gives the same
+ * bits twice. Runs on a GPU or on the emulated device; skipped (77) if there is neither. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +25,7 @@ static void *device_memory(size_t bytes)
     return memory;
 }
 
-/* Sizes below, at and beyond what one slot, and all slots, of the ring of uploads hold. */
+/* Sizes below, at and above what one slot, and all slots, of the upload ring hold. */
 static void uploads_arrive_whole(void **unused)
 {
     (void)unused;
@@ -40,7 +40,7 @@ static void uploads_arrive_whole(void **unused)
         for (size_t k = 0; k < sizes[i]; ++k)
             from[k] = (unsigned char)(k * 2654435761u >> 13);
         assert_int_equal(b->upload(device, memory, from, sizes[i]), DDPM_OK);
-        memset(from, 0, sizes[i]); /* an upload has taken what it was given */
+        memset(from, 0, sizes[i]); /* upload() must no longer need its source */
         assert_int_equal(b->download(device, back, memory, sizes[i]), DDPM_OK);
         for (size_t k = 0; k < sizes[i]; ++k)
             if (back[k] != (unsigned char)(k * 2654435761u >> 13))
@@ -144,11 +144,13 @@ static void *end_snapshot(void *status)
     return NULL;
 }
 
-/* What lies there when it is begun, whatever is queued afterwards; waited for by another thread. */
+/* A snapshot holds what is there when it begins, whatever is queued afterwards; another thread
+ * waits for it. */
 static void snapshots_are_of_their_moment(void **unused)
 {
     (void)unused;
-    static const size_t sizes[] = {3u << 20, 5u << 20, 1000}; /* the staging memory grows, stays */
+    static const size_t sizes[] = {3u << 20, 5u << 20,
+                                   1000}; /* the staging memory grows and stays */
     for (int i = 0; i < 3; ++i) {
         struct pieces pieces = make_pieces(sizes[i]);
         pthread_t thread;
@@ -178,7 +180,7 @@ static void snapshots_want_room_to_spare(void **unused)
     b->release_recording(device, recording);
 }
 
-/* On the emulated device only: a GPU's memory is too large, and not ours alone. */
+/* Only on the emulated device: a GPU's memory is too large, and we do not own all of it. */
 static void an_allocation_gets_the_room_of_a_snapshot(void **unused)
 {
     (void)unused;
@@ -191,7 +193,7 @@ static void an_allocation_gets_the_room_of_a_snapshot(void **unused)
         const size_t before = b->available(device);
         begin_snapshot(&pieces);
         assert_true(b->available(device) + step > before);
-        void *memory = device_memory(before - step); /* while the snapshot is under way */
+        void *memory = device_memory(before - step); /* while the snapshot is in progress */
         overwrite(&pieces);
         assert_int_equal(b->snapshot_end(device), DDPM_OK);
         assert_snapshot(&pieces, 5);
@@ -201,7 +203,7 @@ static void an_allocation_gets_the_room_of_a_snapshot(void **unused)
     assert_int_equal(unsetenv("DDPM_EMULATED_MEMORY"), 0);
 }
 
-/* y = 2·y by y = y + y, recorded once and played three times. */
+/* y = 2·y by y = y + y, recorded once and replayed three times. */
 static void recordings_play_again(void **unused)
 {
     (void)unused;
@@ -241,12 +243,14 @@ static void double_number(float *to, float *from)
     assert_int_equal(call.kernel->run(&call), DDPM_OK);
 }
 
-/* Of four numbers: aside 0 is doubled into 1, 1 into 2 and 2 into 3; then 3 into 0, which waits. */
+/* On four numbers: aside 0 doubles number 0 into 1, 1 into 2 and 2 into 3; then 3 into 0, which
+ * waits. */
 static void go_aside(float *numbers)
 {
     const struct ddpm_backend *b = device->backend;
     for (int i = 1; i < 4; ++i) {
-        assert_int_equal(b->aside_join(device, 1), DDPM_OK); /* the one before may be late */
+        assert_int_equal(b->aside_join(device, 1),
+                         DDPM_OK); /* the previous one may still be running */
         assert_int_equal(b->aside_begin(device), DDPM_OK);
         double_number(numbers + i, numbers + (i == 1 ? 0 : i - 1));
         assert_int_equal(b->aside_end(device), DDPM_OK);

@@ -1,6 +1,6 @@
-/* What becomes of a CUDA device on which something fails: the kernel is named, and what cannot be
- * recorded is run plainly. On the emulated device, which can be told to fail; skipped (77) on any
- * other. */
+/* What happens when something fails on a CUDA device: the error names the kernel, and calls that
+ * cannot be recorded run one by one. On the emulated device, which can be told to fail; skipped
+ * (77) on any other. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -140,7 +140,7 @@ static void a_recorded_step_says_how_to_find_the_kernel(void **unused)
     ddpm_recording_release(&recording, device);
 }
 
-/* y begins at 1 and is doubled twice in each turn. */
+/* y starts at 1, and every run doubles it twice. */
 static void assert_turns(int turns)
 {
     float back[16], one[16];

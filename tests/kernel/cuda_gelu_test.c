@@ -1,6 +1,7 @@
-/* GELU and its slope of every bf16 number there is, on a CUDA device or the emulated one: right to
- * half a place, and a fiftieth for the polynomial of activation.cuh. The bounds of test_kernel are
- * about whole tensors and would not see a wrong coefficient. Exit 77 where there is no device. */
+/* GELU and its slope for every bf16 number, on a CUDA device or the emulated one: correct to half a
+ * unit in the last place, plus a fiftieth for the polynomial of activation.cuh. The bounds of
+ * test_kernel apply to whole tensors and would not notice a wrong coefficient. Exit 77 without a
+ * device. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +25,7 @@ static double value_of(uint16_t bits)
     return ddpm_load(&bits, DDPM_BF16, 0);
 }
 
-/* Φ(x), exact far out as well. */
+/* Φ(x), accurate far from 0 as well. */
 static double cdf(double v)
 {
     return 0.5 * erfc(-v / sqrt(2.0));
@@ -63,7 +64,7 @@ static void run(enum ddpm_op op)
         b->release(device, call.in[i].data);
 }
 
-/* Of |want|, or of `floor` where that is more. */
+/* Relative to |want|, or to `floor` if that is more. */
 static void assert_near(double (*function)(double), double floor)
 {
     double worst = 0;

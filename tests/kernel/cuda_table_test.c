@@ -1,6 +1,6 @@
 /* The CUDA backend's table, without a device: for every operation and element type, every shape of
- * the kernel tests and the article's own (the large ones that are timed) find a row; the large ones
- * find the fast row; and so do the mixtures of types that surround a bf16 network. */
+ * the kernel tests and the article's own large shapes have a row; the large ones get the fast row;
+ * and so do the mixed types around a bf16 network. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,7 +63,8 @@ static void large_shapes_find_the_fast_rows(void **unused)
     }
 }
 
-/* A bf16 network that ends in fp32: the last convolution's output, its gradient, what they meet. */
+/* A bf16 network that ends in fp32: the last convolution's output, its gradient, and their
+ * neighbours. */
 static void mixed_types_find_a_row(void **unused)
 {
     (void)unused;

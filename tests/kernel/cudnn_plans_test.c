@@ -1,8 +1,8 @@
-/* The graphs of cudnn.c against NVIDIA's real library, without a GPU: cuDNN makes plans for a
- * device that it is described (H100 and A100 here), which shows that it understands and supports
- * every graph, though not that it computes what is meant. Skipped (77) where cuDNN is not
- * installed. Plans that are compiled want a driver to give the code to; DDPM_TEST_DRIVER names one
- * that takes it (cuda_emulator/fake_driver.c). */
+/* The graphs of cudnn.c with NVIDIA's real library, without a GPU. cuDNN makes plans for a device
+ * that is only described (H100 and A100 here). This shows that it understands and supports every
+ * graph, though not that it computes the right thing. Skipped (77) if cuDNN is not installed. Plans
+ * that are compiled need a driver to load the code; DDPM_TEST_DRIVER names one that accepts it
+ * (cuda_emulator/fake_driver.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 
 enum { EXIT_SKIPPED = 77, MOST = 4 };
 
-/* What cuDNN's own description of such a device holds. */
+/* What cuDNN's own description of such a device contains. */
 #define DEVICE(name, version, multiprocessors, l2, shared)                                         \
     "{\"deviceName\":\"" name "\",\"deviceVer\":" version                                          \
     ",\"multiProcessorCount\":" multiprocessors ",\"l2CacheSize\":" l2                             \
@@ -59,7 +59,7 @@ static struct ddpm_cudnn_convolution layer(enum ddpm_cudnn_form form, enum ddpm_
                                            .y_stride = k};
 }
 
-/* Plans of a kind are there, their names are different, and each is found by its name. */
+/* There are plans of each kind, their names differ, and each is found by its name. */
 static void expect_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *c)
 {
     struct ddpm_cudnn_plan *plans[MOST], *named[MOST];
@@ -80,7 +80,7 @@ static void expect_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convo
                   plans[0]->workspace_bytes);
 }
 
-/* Compiled ones: fused, and fp32 gradients of bf16 weights. */
+/* Compiled plans: fused, and fp32 gradients of bf16 weights. */
 static bool is_compiled(enum ddpm_cudnn_form form, enum ddpm_dtype dtype)
 {
     return form == DDPM_CUDNN_FUSED || (form == DDPM_CUDNN_WEIGHT && dtype == DDPM_BF16);
@@ -113,8 +113,8 @@ static void convolutions_have_plans(void **unused)
     }
 }
 
-/* A plan is the same plan after a detour through its text, and cuDNN refuses a text that is cut
- * off, of another device, or none. */
+/* A plan is the same after going through its text, and cuDNN rejects a text that is truncated, for
+ * another device, or not a plan. */
 static void expect_same_from_text(struct ddpm_cudnn *cudnn, struct ddpm_cudnn *other,
                                   const struct ddpm_cudnn_plan *plan)
 {

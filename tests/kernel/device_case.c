@@ -1,4 +1,4 @@
-/* A case on a device, through the backend's interface alone, in the planner's order: find_kernel,
+/* A case on a device, only through the backend's interface, in the planner's order: find_kernel,
  * prepare, allocate, pack, run, release. */
 #include <stdlib.h>
 

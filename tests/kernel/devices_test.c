@@ -1,5 +1,5 @@
-/* Devices by name, the plug-in's loading, the completeness of the tables, the cost of a call, and
- * what the check backend finds. DDPM_TEST_PLUGIN names the library built from fake_plugin.c. */
+/* Devices by name, loading of plug-ins, complete tables, the cost of a call, and what the check
+ * backend detects. DDPM_TEST_PLUGIN names the library built from fake_plugin.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ static void keep_log(void *user, ddpm_log_level level, const char *text)
         snprintf(last_log, sizeof last_log, "%s", text);
 }
 
-/* A row of the CPU runs its own kernel: the reference's is only for those who ask for it. */
+/* A row of the CPU runs its own kernel; the reference's is only for those who ask for it. */
 static void expect_own_kernel(struct ddpm_device *device, struct ddpm_device *reference,
                               const struct kernel_case *test)
 {
@@ -156,7 +156,7 @@ static void auto_falls_back_to_the_cpu_and_says_so(void **unused)
     ddpm_device_close(&device);
 }
 
-/* A plug-in without a device is another thing than no plug-in, and either is said once. */
+/* A plug-in without a device is not the same as no plug-in, and each is reported once. */
 static void what_is_lacking_is_said_once(void **unused)
 {
     (void)unused;
@@ -189,7 +189,7 @@ static void costs_count_multiply_adds_and_bytes(void **unused)
     case_close(&state);
 }
 
-/* One call on the check backend over the reference, with tensors of plain host memory. */
+/* One call on the check backend over the reference, with tensors in plain host memory. */
 static ddpm_status run_checked(struct ddpm_call *call)
 {
     struct ddpm_device *device;

@@ -1,5 +1,5 @@
-/* A plug-in backend for the tests of its loading: it never has a device, and with
- * DDPM_FAKE_PLUGIN=old it claims to have been built for another interface. */
+/* A plug-in backend to test loading: it never has a device, and with DDPM_FAKE_PLUGIN=old it claims
+ * to be built for another interface. */
 #include <stdlib.h>
 
 #include "kernels/backend.h"

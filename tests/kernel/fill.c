@@ -1,4 +1,4 @@
-/* Places a case's tensors in buffers and gives them values. */
+/* Puts a case's tensors in buffers and fills them with values. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "kernel_case.h"
 #include "kernels/ref/ref.h"
 
-/* Wide tensors have LEAD strange channels before theirs and TRAIL behind, or eights of them. */
+/* Wide tensors have LEAD foreign channels before theirs and TRAIL after, or eights of them. */
 enum { LEAD = 3, TRAIL = 4, LEAD_EIGHTS = 8, TRAIL_EIGHTS = 16, GUARD_BYTES = 256 };
 
 /* Give the tensor a buffer of its own, all NaN. */
@@ -33,8 +33,8 @@ static void place(struct case_state *state, struct case_tensor *tensor)
     memset(buffer->before, 0xff, buffer->bytes);
 }
 
-/* Inputs and outputs that share memory: in place, and concat's inputs that already lie in theirs
- * (bit i of the option: input i does). */
+/* Inputs and outputs that share memory: in place, and concat inputs that are already in their place
+ * (bit i of the option: input i). */
 static void place_all(struct case_state *state)
 {
     const struct ddpm_op_info *info = &ddpm_op_info[state->test.op];
@@ -110,20 +110,20 @@ static double hyper_value(const struct kernel_case *test, int64_t c)
     }
 }
 
-/* Coefficients of combine: some are 0, all of them for every third picture. */
+/* Coefficients of combine: some are 0, for every third picture all of them. */
 static double coefficient(int64_t picture, int64_t column)
 {
     const int64_t number = 5 * picture + 3 * column;
     return picture % 3 == 2 || number % 4 == 3 ? 0 : (double)(number % 17 - 8) / 7 + 0.05;
 }
 
-/* Blend's mask: some pixels are all of the one picture, some of the other. */
+/* Blend's mask: some pixels are entirely from one picture, some from the other. */
 static double mask_value(int64_t p)
 {
     return p % 3 == 2 ? (double)(p % 7 + 1) / 8 : (double)(p % 3);
 }
 
-/* Of a learned variance: every other picture is one that a step ends in. */
+/* For a learned variance: the step ends in every other picture. */
 static double variance_coefficient(const struct kernel_case *test, int64_t picture, int64_t column)
 {
     switch (column) {
@@ -140,7 +140,7 @@ static double variance_coefficient(const struct kernel_case *test, int64_t pictu
     }
 }
 
-/* What has the coefficient 0 holds NaN: it must not be read. */
+/* A picture with coefficient 0 holds NaN: it must not be read. */
 static bool unread(const struct kernel_case *test, int64_t p, int input)
 {
     const int64_t picture = p / (test->shape.h * test->shape.w);
@@ -221,7 +221,7 @@ static void fill_tensor(struct case_state *state, const struct case_tensor *tens
                        value_of(&state->test, tensor->role, p, c, number));
 }
 
-/* Mean and 1/√(var + eps) of the activated input 0, as a forward pass would have left them. */
+/* Mean and 1/√(var + eps) of the activated input 0, as from a forward pass. */
 static void fill_stats(struct case_state *state, const struct case_tensor *stats)
 {
     struct ddpm_tensor x = state->in[0].view;

@@ -1,9 +1,9 @@
 /* A case of the kernel tests: one operation on one shape in one variant, with its input values, and
- * the result that the reference kernel gives on the same values in fp64.
+ * the reference kernel's result for the same values in fp64.
  *
- * Each tensor lies in a buffer of its own, with guards before and behind; all that is not an input
- * value is filled with NaN (bytes 0xFF), so that a kernel that reads what it should not gives NaN,
- * and one that writes where it should not changes a guard. */
+ * Each tensor is in a buffer of its own, with guards before and after. Everything that is not an
+ * input value is filled with NaN (bytes 0xFF), so that a kernel that reads where it should not
+ * gives NaN, and one that writes where it should not changes a guard. */
 #ifndef DDPM_TESTS_KERNEL_KERNEL_CASE_H
 #define DDPM_TESTS_KERNEL_KERNEL_CASE_H
 
@@ -27,10 +27,10 @@ struct case_shape {
 struct kernel_case {
     enum ddpm_op op;
     struct case_shape shape;
-    int option;   /* of the operation: which activation, loss, … 0 .. case_options(op)-1 */
+    int option;   /* of the operation: which activation, loss, …, 0 .. case_options(op)-1 */
     bool wide;    /* activations are ranges of channels of wider tensors */
-    bool eights;  /* … that begin and end at multiples of 8, like those of the networks */
-    bool absent;  /* optional tensors are not there; group norm finds no statistics, but is given
+    bool eights;  /* … that start and end at multiples of 8, like those of the networks */
+    bool absent;  /* optional tensors are missing; group norm gets statistics instead of computing
                      them */
     int in_place; /* the input that output 0 overwrites, or -1 */
     enum case_values values;
@@ -40,7 +40,7 @@ struct kernel_case {
 /* What a tensor's values are. */
 enum case_role {
     ROLE_ACTIVATION,
-    ROLE_DATA, /* like an activation, but fp32 and always dense: pictures, noise, slabs */
+    ROLE_DATA, /* like an activation, but always fp32 and dense: pictures, noise, slabs */
     ROLE_LOSS,
     ROLE_PARAMETER,
     ROLE_COPY,  /* input 1, rounded */
@@ -78,26 +78,26 @@ struct case_buffer {
     unsigned char *before, *after; /* whole content on the host */
 };
 
-/* A case made real. */
+/* A case with its memory. */
 struct case_state {
     struct kernel_case test;
     struct ddpm_call call; /* op, attributes, shapes */
     struct case_tensor in[DDPM_MAX_INPUTS], out[DDPM_MAX_OUTPUTS];
     struct case_buffer buffers[CASE_BUFFERS];
     int buffer_count;
-    double *want[DDPM_MAX_OUTPUTS]; /* dense, from the reference; NULL where absent */
+    double *want[DDPM_MAX_OUTPUTS]; /* dense, from the reference; NULL if absent */
     char failure[400];
 };
 
-/* Shapes and variants (shapes.c). case_next() walks all cases of an operation and dtype: start with
- * a cursor of 0; false at the end. */
+/* Shapes and variants (shapes.c). case_next() goes through all cases of an operation and dtype:
+ * start with a cursor of 0; false at the end. */
 int case_options(enum ddpm_op op);
 bool case_next(enum ddpm_op op, enum ddpm_dtype dtype, int *cursor, struct kernel_case *test);
 /* Large shapes for timing, one per call. */
 bool case_next_bench(enum ddpm_op op, enum ddpm_dtype dtype, int *cursor, struct kernel_case *test);
 bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype);
 bool case_op_is_convolution(enum ddpm_op op);
-/* COMBINE's pictures x_0 … x_6, one bit each, that are there under this option. */
+/* The pictures x_0 … x_6 of COMBINE that exist with this option, one bit each. */
 unsigned case_combined(int option);
 void case_describe(const struct kernel_case *test, char *text, size_t bytes);
 
@@ -111,7 +111,7 @@ void case_fill(struct case_state *state);
 ddpm_status case_open(struct case_state *state, const struct kernel_case *test,
                       struct ddpm_device *ref);
 void case_close(struct case_state *state);
-/* Does the content of `after` agree with `want`, and is everything else as it was? If not,
+/* Does the content of `after` agree with `want`, and is everything else unchanged? If not,
  * `failure` says why. */
 bool case_agrees(struct case_state *state);
 
@@ -122,14 +122,14 @@ struct device_case {
     void *memory[CASE_BUFFERS];
 };
 
-/* Find the kernel, prepare, allocate. DDPM_ERROR_UNSUPPORTED when there is no kernel. To be closed
- * also after a failure. */
+/* Find the kernel, prepare, allocate. DDPM_ERROR_UNSUPPORTED if there is no kernel. Close it also
+ * after a failure. */
 ddpm_status device_case_open(struct device_case *run, const struct case_state *state,
                              struct ddpm_device *device);
-/* Upload the buffers, make the scratch NaN, pack. */
+/* Upload the buffers, fill the scratch with NaN, pack. */
 ddpm_status device_case_load(struct device_case *run, const struct case_state *state);
 ddpm_status device_case_run(struct device_case *run);
-/* Download into `after`; DDPM_ERROR_MISMATCH when scratch or packed was written behind its end. */
+/* Download into `after`; DDPM_ERROR_MISMATCH if scratch or packed was written past its end. */
 ddpm_status device_case_fetch(struct device_case *run, struct case_state *state);
 void device_case_close(struct device_case *run);
 

@@ -1,10 +1,9 @@
-/* Every kernel of a backend against the reference on the same values in fp64:
+/* Every kernel of a backend, compared with the reference on the same values in fp64:
  *
  *     test_kernel [--backend cpu] [--level generic|avx2|avx512|avx512bf16|amx] [--threads 1,2]
  *                 [--direct] [--dtype fp32|bf16] [--op NAME] [--bench] [--verbose]
  *
- * One cmocka test per operation; exit 77 (skipped) where the machine has no such device or
- * level. */
+ * One cmocka test per operation; exit 77 (skipped) if the machine has no such device or level. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +29,7 @@ static struct {
 static struct ddpm_device *devices[MAX_DEVICES], *reference;
 static int device_count;
 
-/* What one operation's test has seen. */
+/* The results of one operation's test. */
 struct tally {
     int cases, failures, unsupported;
     const char *kernels[MAX_KERNELS];

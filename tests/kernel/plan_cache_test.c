@@ -1,5 +1,5 @@
-/* The files that keep measured choices of kernels, and compiled plans: what they keep, and that
- * nothing about them can be wrong enough to matter. */
+/* The files that store measured choices of kernels, and compiled plans: what they store, and that
+ * no damage to them does harm. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@
 
 static char folder[64];
 
-/* The one file of choices in the folder. */
+/* The only file of choices in the folder. */
 static void find_file(char path[512])
 {
     char command[512];
@@ -185,7 +185,7 @@ static void a_file_that_cannot_be_written_keeps_choices_for_the_process(void **u
     assert_true(ddpm_plan_cache_put(cache, "first", "own"));
     find_file(path);
     assert_int_equal(remove(path), 0);
-    assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed to this, by root neither */
+    assert_int_equal(mkdir(path, 0700), 0); /* no file can be renamed to this, not even by root */
     assert_false(ddpm_plan_cache_put(cache, "second", "own"));
     assert_string_equal(ddpm_plan_cache_get(cache, "second"), "own");
     ddpm_plan_cache_close(&cache);
@@ -219,7 +219,7 @@ static void expect_plan(const char *identity, const char *key, const char *value
     ddpm_plan_cache_close(&cache);
 }
 
-/* The one file of a plan in the folder. */
+/* The only plan file in the folder. */
 static void find_plan(char path[512])
 {
     char command[512];
@@ -245,7 +245,7 @@ static void plans_are_kept_for_what_was_chosen(void **unused)
     expect_plan("device A", "conv", "fused3", plan_text);
 }
 
-/* As two keys of one hash would find each other's file. */
+/* Two keys with the same hash would find each other's file. */
 static void a_plan_of_another_key_is_refused(void **unused)
 {
     (void)unused;
@@ -307,17 +307,17 @@ static void plans_that_cannot_be_kept_are_not(void **unused)
     assert_true(ddpm_plan_cache_write_plan(cache, "conv", "fused2", text, 9));
     find_plan(path);
     assert_int_equal(remove(path), 0);
-    assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed to this, by root neither */
+    assert_int_equal(mkdir(path, 0700), 0); /* no file can be renamed to this, not even by root */
     assert_false(ddpm_plan_cache_write_plan(cache, "conv", "fused2", text, 9));
     ddpm_plan_cache_close(&cache);
     expect_plan("device A", "conv", "fused2", NULL);
     snprintf(command, sizeof command, "ls %s/ddpm/*.plan.* 2>/dev/null", folder);
-    assert_int_not_equal(system(command), 0); /* no half of a file is left */
+    assert_int_not_equal(system(command), 0); /* no half file is left */
     assert_int_equal(rmdir(path), 0);
     free(text);
 }
 
-/* A process that ends within a trial does so without closing anything. */
+/* A process that ends during a trial does not close anything. */
 static void a_trial_that_nothing_ended_is_found_by_the_next_process(void **unused)
 {
     (void)unused;
@@ -332,7 +332,7 @@ static void a_trial_that_nothing_ended_is_found_by_the_next_process(void **unuse
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
-    for (int i = 0; i < 2; ++i) { /* it stays known */
+    for (int i = 0; i < 2; ++i) { /* it stays remembered */
         struct ddpm_plan_cache *cache = open_locked("device A");
         assert_false(ddpm_plan_cache_crashed(cache, "conv 1", "plan 1"));
         assert_true(ddpm_plan_cache_crashed(cache, "conv 1", "plan 2"));

@@ -48,7 +48,7 @@ static const struct case_shape *const activations =
          IMAGE(2, 6, 9, 8), IMAGE(1, 7, 3, 16), IMAGE(2, 5, 6, 33), IMAGE(1, 8, 12, 64),
          IMAGE(2, 9, 7, 96), IMAGE(2, 1, 1, 256), IMAGE(1, 32, 40, 64));
 
-/* c and k are the two parts' channels. */
+/* c and k are the channels of the two parts. */
 static const struct case_shape *const pairs =
     LIST(PAIR(1, 1, 1, 1, 1), PAIR(2, 3, 5, 3, 5), PAIR(1, 4, 7, 8, 16), PAIR(3, 5, 2, 33, 1),
          PAIR(2, 9, 7, 64, 32));
@@ -215,7 +215,7 @@ static bool has_optional(enum ddpm_op op)
            op == DDPM_OP_GRADIENT_NORM || op == DDPM_OP_ADAMW || op == DDPM_OP_DRAW_NORMAL;
 }
 
-/* A large shape takes only the plain variant, the wide ones and the one without options. */
+/* A large shape only uses the plain variant, the wide ones and the one without options. */
 static bool is_large(const struct case_shape *s)
 {
     int64_t work = s->n * s->h * s->w * s->c * (s->k ? s->k : 1);
@@ -223,12 +223,12 @@ static bool is_large(const struct case_shape *s)
     return work > 500000;
 }
 
-/* Variants in order: values, then wide / wide by eights / absent / each input in place with dense
- * and wide tensors. */
+/* The order of variants: all kinds of values; then, with dense and wide tensors: wide, wide by
+ * eights, absent, and each input in place. */
 enum { VARIANT_WIDE = VALUES_COUNT, VARIANT_EIGHTS, VARIANT_ABSENT, VARIANT_IN_PLACE };
 enum { VARIANTS = VARIANT_IN_PLACE + 2 * DDPM_MAX_INPUTS };
 
-/* Fill in variant number `variant`; false when it does not apply. */
+/* Fill in variant number `variant`; false if it does not apply. */
 static bool apply_variant(struct kernel_case *test, int variant)
 {
     const bool large = is_large(&test->shape);

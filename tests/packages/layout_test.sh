@@ -1,5 +1,5 @@
 #!/bin/bash
-# layout_test.sh SOURCE: what configuring for Debian packages decides, without building them: their names and
+# layout_test.sh SOURCE: checks what configuring for Debian packages decides, without building them: their names and
 # descriptions, and ddpm.pc. scripts/test-packages.sh builds and installs them.
 set -eu -o pipefail
 source=$1
@@ -36,7 +36,7 @@ summaries=$(sed -n 's/^set(CPACK_COMPONENT_[A-Z]*_DESCRIPTION "//p' "$config")
 [ "$(wc -l <<<"$summaries")" -ge 3 ] || fail "got these summaries: $summaries"
 [ -z "$(sort <<<"$summaries" | uniq -d)" ] || fail "two packages have the same summary: $summaries"
 
-# Programs need no folder of the system's named to them, and nobody needs a folder of this build.
+# ddpm.pc names neither the system's folders, which programs find anyway, nor a folder of this build.
 if command -v pkg-config >/dev/null; then
     flags=$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR=$build pkg-config --cflags --libs ddpm | xargs)
     [ "$flags" = -lddpm ] || fail "pkg-config: got \"$flags\", want \"-lddpm\""

@@ -36,7 +36,7 @@ done
 man -w ddpm-train >/dev/null || fail "man finds no ddpm-train"
 echo "$pages manual pages: no warnings"
 
-# What a tab makes of a line, in each shell, with nothing but what the package installed.
+# What pressing tab completes in each shell, with only the package installed.
 cd "$work"
 mkdir folder
 touch file.png

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Make some 500 odd but honest picture files, decode them with Pillow and with ddpm, and compare.
+"""Make about 500 unusual but valid picture files, decode them with Pillow and with ddpm, and compare.
 
-Every optional part of the five formats that Pillow, libvips or ImageMagick have test pictures for, made here. What is wanted
-of each is one of:
+Makes pictures for every optional feature of the five formats for which Pillow, libvips or ImageMagick have test
+pictures. The expected result of each is one of:
 
     same      the values of Pillow: ImageOps.exif_transpose, then convert("L"), ("RGB"), ("RGBA")
     array     values given here, because Pillow's are wrong or it refuses; REASONS says why
@@ -13,7 +13,7 @@ libraries round differently); 1 for colours divided by alpha.
 
     python3 tests/pictures/make_odd_pictures.py --dump build/tests/pictures/picture_dump [--keep]
 
-With --keep the cases marked so are written to tests/pictures/odd, for the test without Python.
+--keep writes the cases that are marked "keep" to tests/pictures/odd, for the test that needs no Python.
 Needs Pillow 13, tifffile, imagecodecs, NumPy.
 """
 import argparse

@@ -1,5 +1,5 @@
-/* The pictures of tests/pictures/odd: each NAME.npy holds what is wanted of NAME, uint8 [H, W, 5]:
- * grey, red, green, blue, alpha; each NAME.txt a part of the error that is wanted. */
+/* The pictures of tests/pictures/odd: each NAME.npy holds the expected pixels of NAME, uint8 [H, W,
+ * 5]: grey, red, green, blue, alpha; each NAME.txt holds part of the expected error. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -76,7 +76,7 @@ static void want_error(const char *path, const char *text_path)
     ddpm_picture_free(&picture);
 }
 
-/* Calls the right one for the file that `name` says what is wanted of. */
+/* Calls the right check for the file that `name` describes. */
 static int look_at(const char *name)
 {
     char path[512], about[512];
@@ -112,7 +112,7 @@ static void odd_pictures_are_read_or_refused_by_name(void **state)
     assert_true(seen > 100);
 }
 
-/* Files that are not as they should be decode with a remark; good ones without. */
+/* Damaged files decode with a remark; good ones without. */
 static void remarks_are_made_where_something_is_missing(void **state)
 {
     static const struct {

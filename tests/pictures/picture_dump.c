@@ -1,6 +1,6 @@
 /* picture_dump OUT FILE…: decodes each file to grey, RGB and RGBA and writes OUT/<file's name>.npy,
- * uint8 [H, W, 8], the three side by side; or OUT/<name>.txt, one line why not. A remark goes to
- * <name>.remark. For make_odd_pictures.py. */
+ * uint8 [H, W, 8], the three side by side; or OUT/<name>.txt, one line with the reason. A remark
+ * goes to <name>.remark. For make_odd_pictures.py. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Random faults of a run of two ranks on two machines. Not part of the tests: it takes minutes, and wants root.
+# Random faults of a run of two ranks on two machines. Not part of the tests, because it takes minutes and needs root.
 #
 #   tests/ranks/faults_by_hand.sh --program BUILD/programs/ddpm/ddpm --out DIR [--mpi openmpi|mpich] [--count 20]
 #                                 [--seed 1]
 #
-# Each machine is a network namespace of this one, with a cable between the two. What happens, to which rank, and when,
-# is drawn from the seed:
+# Each machine is a network namespace of this one, with a cable between the two. The fault, the rank and the time
+# are drawn from the seed:
 #
 #   kill        a rank is killed (SIGKILL)
 #   stop        a rank hangs (SIGSTOP)
@@ -60,7 +60,7 @@ disconnect() {
     ip netns del "$two" 2> /dev/null
 }
 
-# reach is in the place of ssh; remember writes down the number of its process, which becomes the rank's.
+# reach replaces ssh; remember writes down its process number, which becomes the rank's.
 write_scripts() {
     cat > reach <<END
 #!/bin/sh

@@ -1,5 +1,5 @@
 # Two machines, each a network namespace of this one, with a cable between them that can be pulled out. Over Open MPI,
-# whose launcher reaches the other machine by a script in the place of ssh.
+# whose launcher reaches the other machine through a script that replaces ssh.
 load "$DDPM_SUPPORT"
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -31,7 +31,7 @@ teardown() {
     [ -z "${two:-}" ] || ip netns del "$two" 2> /dev/null || true
 }
 
-# begin ARGUMENT…: trains on both in the background, into `run`, until the first checkpoint.
+# begin ARGUMENT…: train on both in the background, into `run`, until the first checkpoint.
 begin() {
     local mca=(plm_rsh_agent "$PWD/reach" btl tcp,self btl_tcp_if_include 10.99.0.0/24 oob_tcp_if_include 10.99.0.0/24)
     local words=()
@@ -68,7 +68,7 @@ ranks_are_gone() {
     ! pgrep -f "^$DDPM train .*$PWD/run" > /dev/null
 }
 
-# The launcher itself may wait for its other half for minutes; the ranks do not.
+# The launcher itself may wait for its counterpart for minutes; the ranks do not.
 @test "the cable is out for good" {
     begin --steps 100000 --rank-timeout 4
     ip -n "$one" link set cable down

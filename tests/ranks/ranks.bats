@@ -18,7 +18,7 @@ teardown() {
     ! mountpoint -q "$BATS_TEST_TMPDIR/disk" 2>/dev/null || umount "$BATS_TEST_TMPDIR/disk"
 }
 
-# The launcher with what both need on two cores; what follows is its own command line.
+# The launcher, with options that both need on two cores; its own command line follows.
 launch() {
     local options=()
     [ "$RANKS_MPI" != openmpi ] || options=(--oversubscribe --bind-to none)
@@ -56,7 +56,7 @@ sent() {
         awk '{ printf "%d\n", $1 * ($2 == "k" ? 1e3 : $2 == "M" ? 1e6 : 1) }'
 }
 
-# one_error TEXT…: the last `run` failed, and its output has one line of error, with every TEXT. The launcher adds its own.
+# one_error TEXT…: the last `run` failed, and its output has exactly one error line, which contains every TEXT. The launcher adds its own.
 one_error() {
     local code=$status
     [ "$code" -ne 0 ] && [ "$code" -ne 124 ] || { echo "exit code $code; $output"; return 1; }
@@ -91,7 +91,7 @@ ended() {
     output=$(cat output)
 }
 
-# gone PID: there is no such process, or only what its parent has not taken note of yet
+# gone PID: the process has ended, though its parent may not have noticed yet
 gone() {
     ! grep -qs '^State:[[:space:]]*[^Z]' "/proc/$1/status"
 }
@@ -148,7 +148,7 @@ whole() {
     [ ! -e exact ]
 }
 
-@test "any number of ranks goes on with a run of any other" {
+@test "a run can be resumed with any number of ranks" {
     options=(--reduce exact --shares 6 --batch-size 6)
     make_run straight "$pictures" 8 "${options[@]}"
     together 2 "${tiny[@]}" "${options[@]}" --out run --steps 3
@@ -158,7 +158,7 @@ whole() {
     same_state straight run
 }
 
-@test "Muon, the nearest noise, turned pictures and both averages are the same for any number of ranks" {
+@test "Muon, the nearest noise, rotated pictures and both averages are the same for any number of ranks" {
     options=(--recipe fast --warmup 2 --optimizer muon --noise-candidates 3 --level-sampling stratified --rotate on --reduce exact)
     make_run straight "$pictures" 6 "${options[@]}"
     together 2 "${tiny[@]}" "${options[@]}" --out run --steps 6
@@ -166,7 +166,7 @@ whole() {
     cmp {straight,run}/checkpoints/latest/ema-second.safetensors
 }
 
-@test "the optimizer's state divided among ranks: the same bits, and any number goes on" {
+@test "the optimizer's state divided among ranks: the same bits, and any number of ranks can resume" {
     options=(--reduce exact --batch-size 8 --decay matrices --ema power --ema-second 0.1)
     make_run one "$pictures" 6 "${options[@]}"
     together 4 "${tiny[@]}" "${options[@]}" --shard optimizer --out run --steps 2
@@ -181,7 +181,7 @@ whole() {
     [ ! -e muon ]
 }
 
-@test "grids and validation see the whole average, and the last good step is saved, of a divided state" {
+@test "with a divided state, grids and validation use the whole average, and the last good step is saved" {
     "$DDPM" synth --out many --count 210 --size 16 2> /dev/null
     options=(--data many "${TINY[@]}" --reduce exact --steps 6 --validate-every 2 --save-every 3 --sample-every 3)
     "$DDPM" train "${options[@]}" --out run
@@ -234,7 +234,7 @@ whole() {
     says ", $((each > 1 ? each : 1)) thread"
 }
 
-@test "what cannot be shared is refused in one message" {
+@test "what cannot be shared is an error with one message" {
     run together 3 "${tiny[@]}" --out run
     one_error "got 4 pictures for 3 ranks" "the nearest are 3 and 6"
     run together 2 "${tiny[@]}" --out run --reduce exact --shares 3
@@ -248,7 +248,7 @@ whole() {
     [ ! -e run ]
 }
 
-@test "launchers that do not fit are told in one message" {
+@test "launchers that do not fit are an error with one message" {
     cp "$DDPM" alone # where no plug-in is
     run launch -n 2 ./alone train "${tiny[@]}" --out run
     one_error "no plug-in for it" "--ranks off"
@@ -263,7 +263,7 @@ whole() {
     succeeds
 }
 
-@test "ranks that differ are found out before the first step" {
+@test "ranks that differ are detected before the first step" {
     run launch -n 1 "$DDPM" train "${tiny[@]}" --out run : -n 1 "$DDPM" train "${tiny[@]}" --out run --lr 1e-3
     one_error "rank 1" 'got "lr: 0.001", rank 0 has "lr: 0.0001"'
     cp -r "$pictures" others
@@ -277,7 +277,7 @@ whole() {
     [ ! -e run ]
 }
 
-@test "a clock that differs is said once" {
+@test "a clock that differs is reported once" {
     [ -n "$ODD_CLOCK" ] || skip "not with sanitizers"
     run launch -n 1 "$DDPM" train "${tiny[@]}" --out run --steps 1 \
         : -n 1 env LD_PRELOAD="$ODD_CLOCK" "$DDPM" train "${tiny[@]}" --out run --steps 1
@@ -295,7 +295,7 @@ whole() {
     whole run
 }
 
-@test "with --requeue-exit a signal is no failure" {
+@test "with --requeue-exit a signal is not a failure" {
     begin 2 run --requeue-exit
     kill -USR1 "$(cat pid-0)"
     ended
@@ -341,12 +341,12 @@ whole() {
     whole copy
 }
 
-@test "a loss that is not finite is everyone's" {
+@test "a loss that is not finite fails on all ranks" {
     run together 2 "${tiny[@]}" --out run --steps 50 --lr 90 --weight-decay 100 --warmup 0
     one_error "first in"
 }
 
-@test "pictures are drawn by all, the same as by one" {
+@test "all ranks draw the same pictures as one" {
     make_run run "$pictures" 2
     photo=$(find "$pictures" -name "*.png" | sort | head -n 1)
     for options in "--count 7 --batch 2" "--count 1" "--count 5 --from $photo --strength 0.5 --array drawn/all.npy" \
@@ -364,7 +364,7 @@ whole() {
     done
     run launch -n 2 "$DDPM" sample run --out drawn --seed random --threads 1 # one seed for all
     succeeds
-    [ "$(grep -c '^the seed drawn is' <<< "$output")" -eq 1 ]
+    [ "$(grep -c '^seed drawn at random:' <<< "$output")" -eq 1 ]
 }
 
 @test "drawing ends for all with one message" {
@@ -378,7 +378,7 @@ whole() {
     one_error "rank 1" "missing.npy"
 }
 
-@test "pictures are compared by all, the same as by one" {
+@test "all ranks compare pictures with the same result as one" {
     make_run run "$pictures" 2
     cp -r "$pictures" real
     echo "no picture" > real/damaged.png
@@ -397,7 +397,7 @@ whole() {
     one_error "option --likelihood: got 2 ranks"
 }
 
-@test "on a device whose memory is not the host's" {
+@test "on a device with its own memory" {
     [ -n "$EMULATED" ] || skip "no emulated device"
     export DDPM_CUDA_PLUGIN=$EMULATED
     options=("${tiny[@]}" --device cuda --reduce exact --shares 2 --steps 2)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The job script for Slurm, under a Slurm with two nodes on this machine. Not part of the tests: it wants root and the
+# The job script for Slurm, under a Slurm with two nodes on this machine. Not part of the tests, because it needs root and the
 # packages slurmctld, slurmd, slurm-client and munge.
 #
 #   tests/ranks/slurm_by_hand.sh --program BUILD/programs/ddpm/ddpm --out DIR
 #
-# Each node is a slurmd with a /tmp of its own, so DIR must lie elsewhere. The job is signalled as Slurm does before the
+# Each node is a slurmd with a /tmp of its own, so DIR must be elsewhere. The job is signalled as Slurm does before the
 # time limit, is queued again, and ends; the weights are compared with those of a run that was never stopped. Exit: 0
 # when they are the same, 1, or 2 for wrong usage.
 set -u -o pipefail

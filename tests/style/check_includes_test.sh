@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does scripts/check-includes.sh find what it is there for? Each wrong include is put into a copy of the tree.
+# Does scripts/check-includes.sh find wrong includes? Each wrong include is put into a copy of the tree.
 set -eu -o pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,6 +1,6 @@
-/* Two networks in two threads of a host program, each with threads of its own: they train, draw and
- * save at once, and come to the very numbers that they come to alone. scripts/check-threads.sh runs
- * this under ThreadSanitizer. */
+/* Two networks in two threads of a host program, each with its own threads: they train, draw and
+ * save at the same time, and get exactly the numbers that each gets on its own.
+ * scripts/check-threads.sh runs this under ThreadSanitizer. */
 #include <pthread.h>
 
 #include <ddpm/sampler.h>
@@ -14,7 +14,7 @@ struct host {
     char *run;
     float losses[STEPS];
     uint8_t drawn[BYTES];
-    char failure[512]; /* assertions are for the test's own thread */
+    char failure[512]; /* assertions must run in the test's own thread */
 };
 
 static ddpm_status train(struct host *host, struct ddpm_network *network, struct ddpm_data *data)

@@ -95,7 +95,7 @@ static void distilled_models_have_a_sampler(void **state)
     assert_string_equal(ddpm_chain_text(&chain, text), "consistency, 1 step, few");
     diffusion.drawing_steps = 0;
     assert_refused(ddpm_chain_turns(&chain, &diffusion, true, &turns),
-                   "sampler consistency draws with models that ddpm distill made");
+                   "sampler consistency needs a model made by ddpm distill");
     config = (struct ddpm_sampling_config){.sampler = DDPM_SAMPLER_CONSISTENCY,
                                            .spacing = DDPM_SPACING_KARRAS};
     chain = ddpm_chain_of(&config, &diffusion);

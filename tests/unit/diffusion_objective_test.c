@@ -9,7 +9,7 @@
 #include "diffusion/objective.h"
 #include "unit/diffusion_support.h"
 
-#define TOLERANCE 1e-5 /* answers and coefficients are floats */
+#define TOLERANCE 1e-5 /* outputs and coefficients are floats */
 enum { MOST_STEPS = 40 };
 
 /* A sampler and its options. */
@@ -44,7 +44,7 @@ static double rounded(double x, bool in_floats)
     return in_floats ? (double)(float)x : x;
 }
 
-/* The network's answer for which x̂_0 is exact, and the x̂_0 that the library computes from it. */
+/* The network's output for which x̂_0 is exact, and the x̂_0 that the library computes from it. */
 static double answer(const struct ddpm_diffusion_config *model, const struct ddpm_level *at,
                      double x, bool in_floats, double *x0)
 {

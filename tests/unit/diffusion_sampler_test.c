@@ -273,7 +273,7 @@ static void bad_requests_are_refused(void **state)
     REFUSED(kinds[1], "got eta 1.5, want 0 to 1", request.eta = 1.5);
     REFUSED(kinds[1], "got eta nan, want 0 to 1", request.eta = NAN);
     REFUSED(kinds[3], "got eta 0.5, but sampler dpmpp has none", request.eta = 0.5);
-    REFUSED(kinds[2], "sampler heun has no choice of one", request.order = 2);
+    REFUSED(kinds[2], "sampler heun has no choice of order", request.order = 2);
     REFUSED(kinds[5], "unipc: got order 4, want 2 to 3", request.order = 4);
     REFUSED(kinds[5], "unipc: got order 1, want 2 to 3", request.order = 1);
     REFUSED(kinds[1], "got churn 3, but sampler ddim has none", request.churn = 3);

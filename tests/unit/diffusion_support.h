@@ -37,7 +37,7 @@ void clear_path(struct ddpm_path *path);
 /* The turns of a sampler by name; free with ddpm_turns_clear(). */
 struct ddpm_turns make_turns(const char *name, const struct ddpm_sampler_request *request);
 
-/* The perfect network's answer for a noised number drawn from N(MEAN, DEVIATION²): x̂_0 = slope·x +
+/* The perfect network's output for a noised number drawn from N(MEAN, DEVIATION²): x̂_0 = slope·x +
  * offset. */
 #define DATA_MEAN 0.3
 #define DATA_DEVIATION 0.5

@@ -88,7 +88,7 @@ static void nothing_is_executed(void **state)
 {
     (void)state;
     for (size_t f = 0; f < FORMS; ++f)
-        refused("command", forms[f], "got an object of posix.system, want tensors alone");
+        refused("command", forms[f], "got an object of posix.system, want only tensors");
     assert_false(ddpm_path_exists("executed"));
 }
 
@@ -103,14 +103,14 @@ static void other_contents(void **state)
     refused("big_endian", ".zip.pt", "byteorder");
     refused("no_storage", ".zip.pt", "tensor \"0.bias\": has no member nested.zip/data/1");
     refused("short_storage", ".zip.pt", "tensor \"0.bias\": its storage has 8 bytes, want 12");
-    refused("packed", ".zip.pt", "is packed or larger than the file");
+    refused("packed", ".zip.pt", "is compressed or larger than the file");
     refused("../evaluation_statistics", ".npz", "got a zip file without data.pkl");
 #else
     assert_error(ddpm_tensor_file_open(&file, in_folder("plain", ".zip.pt")),
                  DDPM_ERROR_UNSUPPORTED, "no libzip");
 #endif
     assert_error(ddpm_tensor_file_parse(&file, "", 0, "empty"), DDPM_ERROR_FORMAT,
-                 "empty: no file of tensors");
+                 "empty: not a file of tensors");
     assert_error(ddpm_tensor_file_parse(&file, "\x80\x02N.", 4, "none"), DDPM_ERROR_FORMAT,
                  "without the head");
 }
@@ -151,13 +151,14 @@ static void views(void **state)
     assert_error(TRY("K\x01K\x02K\x03\x86K\x03K\x01\x86"), DDPM_ERROR_FORMAT, "past the end");
     assert_error(TRY("J\xff\xff\xff\xff))"), DDPM_ERROR_FORMAT, "past the end");
     assert_error(TRY("K\0K\x07\x85K\0\x85"), DDPM_ERROR_FORMAT, "past the end");
-    assert_error(TRY("K\0K\x02\x85)"), DDPM_ERROR_FORMAT, "not as many strides as dimensions");
+    assert_error(TRY("K\0K\x02\x85)"), DDPM_ERROR_FORMAT,
+                 "different numbers of strides and dimensions");
     assert_error(TRY("K\0J\xff\xff\xff\xff\x85K\0\x85"), DDPM_ERROR_FORMAT,
                  "integers of 0 or more");
     assert_error(TRY("K\0\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x85"
                      "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x85"),
                  DDPM_ERROR_FORMAT, "past the end");
-    assert_error(TRY("K\0NN"), DDPM_ERROR_FORMAT, "no tuple");
+    assert_error(TRY("K\0NN"), DDPM_ERROR_FORMAT, "not a tuple");
     assert_error(TRY("NNN"), DDPM_ERROR_FORMAT, "no offset");
 }
 
@@ -192,7 +193,7 @@ static void broken_pickles(void **state)
         CASE("\x80\x02(s", "a value is missing"),
         CASE("\x80\x02)\x85R", "a value is missing"),
         CASE("\x80\x02NNR", "no name"),
-        CASE("\x80\x02h\x01", "holds nothing"),
+        CASE("\x80\x02h\x01", "an empty place"),
         CASE("\x80\x02Nr\0\0\x10\0", "beyond a million"),
         CASE("\x80\x02X\xff\xff\xff\xff", "ends too early"),
         CASE("\x80\x02"
@@ -204,9 +205,9 @@ static void broken_pickles(void **state)
         CASE("\x80\x02"
              "cos\n\nN",
              "got an object of os."),
-        CASE("\x80\x02NQ.", "five facts"),
+        CASE("\x80\x02NQ.", "five fields"),
         CASE("\x80\x02]q\0h\0a.\x80\x02].", "got a list"), /* in itself */
-        CASE("\x80\x02}X\x05\0\0\0modelh\0s.", "holds nothing"),
+        CASE("\x80\x02}X\x05\0\0\0modelh\0s.", "an empty place"),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         ddpm_status status = parse_after_head(cases[i].bytes, cases[i].length);

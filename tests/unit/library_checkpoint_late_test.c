@@ -189,7 +189,7 @@ static void a_copy_that_breaks_is_told_at_the_end(void **state)
     step(&run, 0);
     assert_error(ddpm_trainer_save_end(run.trainer), DDPM_ERROR_DEVICE, "the copy broke");
     assert_false(ddpm_path_exists(in_folder(folder, "run/checkpoints/latest")));
-    assert_ok(ddpm_trainer_save_end(run.trainer)); /* told once */
+    assert_ok(ddpm_trainer_save_end(run.trainer)); /* reported once */
     played.breaks = false;
     save_beside_a_step(&run, 1, in_folder(folder, "run"));
     close_run(&run);

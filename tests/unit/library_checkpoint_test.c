@@ -79,7 +79,7 @@ static void another_option_is_refused_by_name(void **state)
     ddpm_network_destroy(&network);
     for (size_t i = 0; i < sizeof locked / sizeof *locked; ++i) {
         char text[64];
-        snprintf(text, sizeof text, "cannot go on: %.*s is ", (int)strcspn(locked[i], "="),
+        snprintf(text, sizeof text, "cannot resume: %.*s is ", (int)strcspn(locked[i], "="),
                  locked[i]);
         network = tiny_network(locked[i]);
         assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
@@ -105,7 +105,7 @@ static void other_pictures_are_refused(void **state)
     steps(&run, 1);
     assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
     assert_error(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")), DDPM_ERROR_ARGUMENT,
-                 "before its first step");
+                 "has already done a step");
     end(&run);
     write_pictures(in_folder(other, "p.npy"), 8, 8);
     start(&run, other, NULL);
@@ -261,7 +261,7 @@ static void the_newest_whole_one_is_found(void **state)
     end(&run);
     assert_ok(ddpm_directory_remove(in_folder(folder, "run/checkpoints/step-000001")));
     assert_error(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_EMA, &opened),
-                 DDPM_ERROR_IO, "no whole checkpoint");
+                 DDPM_ERROR_IO, "no complete checkpoint");
     remove_folder(folder);
 }
 

@@ -107,7 +107,7 @@ static void other_samplers_are_refused(void **state)
                        "consistency");
     expect_refused(distilled, NULL, 1, "got sampler ddim with a model that was distilled");
     expect_refused(ordinary, "consistency", 0,
-                   "sampler consistency draws with models that ddpm distill made");
+                   "sampler consistency needs a model made by ddpm distill");
     ddpm_network_destroy(&distilled);
     ddpm_network_destroy(&ordinary);
 }

@@ -147,7 +147,7 @@ static void what_cannot_be_put_together(void **state)
     assert_error(ddpm_ema_reconstruct(run, 0.1, 0, model, &made), DDPM_ERROR_IO, "checkpoints");
     train(folder, "run", "0.1", 4);
     assert_error(ddpm_ema_reconstruct(run, 0.1, 3, model, &made), DDPM_ERROR_IO,
-                 "there is no checkpoint of step 3");
+                 "no checkpoint of step 3");
     const char *file = in_folder(folder, "run/checkpoints/step-000002/ema-second.safetensors");
     assert_int_equal(truncate(file, 1000), 0);
     assert_true(ddpm_ema_reconstruct(run, 0.1, 0, model, &made) != DDPM_OK);

@@ -217,7 +217,7 @@ static void the_deviation_of_pictures_is_measured(void **state)
     assert_ok(measure(folder, "objective=flow", 0, 255, &measured));
     assert_true(measured == 0);
     assert_error(measure(folder, "objective=edm", 9, 9, &measured), DDPM_ERROR_FORMAT,
-                 "one and the same colour");
+                 "the same single colour");
     assert_true(measured == 0);
     remove_folder(folder);
 }

@@ -90,7 +90,7 @@ static void another_run_is_refused(void **state)
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i) {
         char options[64], words[64];
         snprintf(options, sizeof options, "ema=power %s", others[i]);
-        snprintf(words, sizeof words, "cannot go on: %.*s is ", (int)strcspn(others[i], "="),
+        snprintf(words, sizeof words, "cannot resume: %.*s is ", (int)strcspn(others[i], "="),
                  others[i]);
         start(&run, folder, options);
         assert_error(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")),

@@ -1,5 +1,5 @@
 /* Networks that learn the variance, through the public interface: invalid options, resuming, and
- * how samplers use their answers. */
+ * how samplers use their outputs. */
 #include "run_support.h"
 
 enum { SIDE = 8, VALUES = 3 * SIDE * SIDE };
@@ -92,7 +92,7 @@ static void a_picture_does_not_depend_on_its_batch(void **state)
     ddpm_network_destroy(&network);
 }
 
-/* Copy to `to` the weights of `from`, whose answer is half as wide; every v becomes `v`. */
+/* Copy to `to` the weights of `from`, whose output is half as wide; every v becomes `v`. */
 static void widen(struct ddpm_network *from, struct ddpm_network *to, float v)
 {
     for (size_t i = 0; i < ddpm_network_parameter_count(from); ++i) {
@@ -119,7 +119,7 @@ static double largest_difference(const float *a, const float *b, int count)
 }
 
 /* v = -1 is the fixed variance of every other model; v = 1 is β. Samplers that do not use it read
- * only the first half of the answer. */
+ * only the first half of the output. */
 static void v_chooses_between_the_bounds(void **state)
 {
     (void)state;

@@ -176,7 +176,7 @@ static void counters_are_passed_over(void **state)
     add("n_averaged", 0, none, calloc(1, sizeof(float)));
     write_file(path);
     assert_error(ddpm_network_load(to, DDPM_WEIGHTS_MODEL, path), DDPM_ERROR_MISMATCH,
-                 "n_averaged is not of this network");
+                 "n_averaged does not belong to this network");
     ddpm_network_destroy(&from);
     ddpm_network_destroy(&to);
     remove_folder(folder);
@@ -237,7 +237,7 @@ static void what_is_not_clear_is_refused(void **state)
     add_all(from, cut_inside);
     write_file(path);
     assert_error(ddpm_network_load(to, DDPM_WEIGHTS_MODEL, path), DDPM_ERROR_MISMATCH,
-                 "is missing; the file is of another network");
+                 "is missing; the file is for another network");
     add_all(other, with_prefix);
     write_file(path);
     assert_error(ddpm_network_load(to, DDPM_WEIGHTS_MODEL, path), DDPM_ERROR_MISMATCH,

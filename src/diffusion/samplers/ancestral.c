@@ -1,11 +1,11 @@
 /* The reverse chain (Ho et al. 2020, algorithm 2), with the posterior's variance or a learned one
- * (Nichol & Dhariwal 2021, section 3.1). Between levels that are not neighbours on the schedule it
+ * (Nichol & Dhariwal 2021, section 3.1). Between levels that are not adjacent on the schedule, it
  * is the chain of a shorter schedule through the same levels, with β = 1 - ᾱ/ᾱ' (section 4). */
 #include <math.h>
 
 #include "diffusion/samplers/samplers.h"
 
-/* The schedule's own β where one timestep is crossed: the respaced formula rounds otherwise. */
+/* Use the schedule's own β for a step of one timestep: the respaced formula rounds differently. */
 static double beta_between(const struct ddpm_path *path, const struct ddpm_level *from,
                            const struct ddpm_level *to)
 {
@@ -27,7 +27,7 @@ ddpm_status ddpm_fill_ancestral(const struct ddpm_sampler_request *request,
         if (request->clip || !request->predicts_noise) {
             turn->x0 = beta * sqrt(bar_before) / (1 - bar);
             turn->x = sqrt(alpha) * (1 - bar_before) / (1 - bar);
-        } else { /* the article's form, and its rounding */
+        } else { /* the article's form, with its rounding */
             turn->x = sqrt(1 / alpha);
             turn->out = -(beta / (sqrt(alpha) * sqrt(1 - bar)));
         }

@@ -1,5 +1,5 @@
 /* Multistep sampling of a consistency model (Song et al. 2023, algorithm 1): the network's x̂_0 is a
- * picture at every level, so a step takes that and noises it down to the next level:
+ * picture at every level, so a step takes that and adds the noise of the next level:
  *
  *     x' = α'·x̂_0 + σ'·z */
 #include "diffusion/samplers/samplers.h"

@@ -27,7 +27,7 @@ ddpm_status ddpm_fill_ddim(const struct ddpm_sampler_request *request, struct dd
     return DDPM_OK;
 }
 
-/* Out of the clean picture x: x' = α'·x + σ'·ε̂ with ε̂ = (x - α'·x̂_0)/σ'. */
+/* From the clean picture x: x' = α'·x + σ'·ε̂ with ε̂ = (x - α'·x̂_0)/σ'. */
 static ddpm_status leave_picture(const struct ddpm_level *to, struct ddpm_turns *turns)
 {
     struct ddpm_turn *turn;

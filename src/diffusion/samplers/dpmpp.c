@@ -13,7 +13,7 @@
 static ddpm_status fill(const struct ddpm_sampler_request *request, bool noise,
                         struct ddpm_turns *turns)
 {
-    double before = INFINITY; /* length of the step before: infinite says first order */
+    double before = INFINITY; /* length of the previous step; infinite makes this one first order */
     for (size_t i = 0; i < ddpm_request_steps(request); ++i) {
         const struct ddpm_level *from = &request->levels[i], *to = from + 1;
         const double h = ddpm_step_length(from, to);

@@ -44,7 +44,7 @@ ddpm_status ddpm_fill_heun(const struct ddpm_sampler_request *request, struct dd
         turn->x = to->sigma / from.sigma;
         turn->x0 = to->alpha - from.alpha * turn->x;
         if (to->sigma == 0 || from.alpha == 0)
-            continue; /* Euler's method alone */
+            continue; /* just Euler's method */
         turn->keep_x0 = 0;
         DDPM_TRY(ddpm_turns_add(turns, i, to, &turn));
         turn->x = 1;

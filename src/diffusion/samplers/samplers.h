@@ -1,4 +1,4 @@
-/* The samplers' own functions, one file each, and what they share. */
+/* The samplers' own functions, one per file, and what they share. */
 #ifndef DDPM_DIFFUSION_SAMPLERS_SAMPLERS_H
 #define DDPM_DIFFUSION_SAMPLERS_SAMPLERS_H
 
@@ -11,21 +11,21 @@ typedef ddpm_status ddpm_sampler_fill(const struct ddpm_sampler_request *request
 #include "config/samplers.inc"
 #undef SAMPLER
 
-/* ddim from the last level to the first, behind the turns that are there. */
+/* Append ddim from the last level to the first. */
 ddpm_sampler_fill ddpm_fill_inversion;
 
-/* Append a turn that runs the network at `at` and keeps nothing, all weights 0. The pointer is good
- * until the next call. */
+/* Append a turn that runs the network at `at` and keeps nothing, with all weights 0. The pointer is
+ * valid until the next call. */
 ddpm_status ddpm_turns_add(struct ddpm_turns *turns, size_t step, const struct ddpm_level *at,
                            struct ddpm_turn **out);
 
-/* Steps of a request. */
+/* Number of steps of a request. */
 static inline size_t ddpm_request_steps(const struct ddpm_sampler_request *request)
 {
     return request->count - 1;
 }
 
-/* λ' - λ of a step: positive; infinite into the clean picture and out of alpha = 0. */
+/* λ' - λ of a step: positive; infinite when stepping to the clean picture or from alpha = 0. */
 double ddpm_step_length(const struct ddpm_level *from, const struct ddpm_level *to);
 
 #endif

@@ -15,7 +15,7 @@
 
 enum { MOST = DDPM_SAMPLER_SLOTS };
 
-/* One of the two sums of a step, but for σ'/σ·x. */
+/* One of the two sums of a step, without σ'/σ·x. */
 struct weights {
     double kept[MOST], reached; /* of m_0, m_1, m_2; of m_t */
 };
@@ -53,8 +53,8 @@ static double phi(int k, double z)
     return sum;
 }
 
-/* The ρ of n terms: Σ_j r_j^(k-1)·ρ_j = k!·φ_{k+1}(-h)/φ_1(-h) for k = 1 … n. A single ρ is 1/2
- * whatever h is, as the authors have it: no order is lost. */
+/* The ρ of n terms: Σ_j r_j^(k-1)·ρ_j = k!·φ_{k+1}(-h)/φ_1(-h) for k = 1 … n. A single ρ is 1/2 for
+ * any h, as in the authors' code, without losing order. */
 static void find_rho(int n, const double *r, double h, double *rho)
 {
     double matrix[MOST][MOST], factorial = 1;
@@ -78,7 +78,7 @@ static struct weights weigh(const struct ddpm_level *from, int p, bool reached)
     const double h = ddpm_step_length(from, to), scale = -to->alpha * expm1(-h);
     struct weights sum = {.kept = {scale}};
     double r[MOST], rho[MOST];
-    if (isinf(h)) /* into the clean picture, or out of alpha = 0 */
+    if (isinf(h)) /* to the clean picture, or from alpha = 0 */
         return sum;
     for (int j = 1; j < p; ++j)
         r[j - 1] = -ddpm_step_length(from - j, from) / h;
@@ -96,8 +96,8 @@ static struct weights weigh(const struct ddpm_level *from, int p, bool reached)
     return sum;
 }
 
-/* The order of step i: as many levels as there are behind it, without one whose alpha is 0; towards
- * the clean picture one less in each of the last steps, so that the last is first order. */
+/* The order of step i: the number of levels before it, without one whose alpha is 0. Near the clean
+ * picture each of the last steps has one less, so that the last is first order. */
 static int order_of(const struct ddpm_sampler_request *request, int most, size_t i)
 {
     const size_t steps = ddpm_request_steps(request);
@@ -113,7 +113,7 @@ static int order_of(const struct ddpm_sampler_request *request, int most, size_t
 ddpm_status ddpm_fill_unipc(const struct ddpm_sampler_request *request, struct ddpm_turns *turns)
 {
     const int most = request->order ? request->order : 2;
-    struct weights correction = {0}; /* corrected - predicted of the step before */
+    struct weights correction = {0}; /* corrected - predicted of the previous step */
     for (size_t i = 0; i < ddpm_request_steps(request); ++i) {
         const struct ddpm_level *from = &request->levels[i];
         const int order = order_of(request, most, i);
@@ -123,7 +123,7 @@ ddpm_status ddpm_fill_unipc(const struct ddpm_sampler_request *request, struct d
         turn->x = from[1].sigma / from->sigma;
         turn->x0 = turn->x * correction.reached + next.kept[0];
         for (int j = 0; j < most && (size_t)j < i; ++j) {
-            /* m_j of the step before is m_{j+1} of this one. */
+            /* m_j of the previous step is m_{j+1} of this one. */
             int slot = (int)((i - 1 - (size_t)j) % (size_t)most);
             double own = j + 1 < most ? next.kept[j + 1] : 0;
             turn->kept[slot] = turn->x * correction.kept[j] + own;

@@ -1,16 +1,16 @@
-/* Matrix tiles of AMX, for the files of level amx (conv_amx.c, conv_weight_amx.c).
+/* AMX matrix tiles, for the files of level amx (conv_amx.c, conv_weight_amx.c, …).
  *
  * A tile register holds 16 rows of 64 bytes. One instruction adds a product of 16×32 by 32×16 bf16
  * numbers to 16×16 fp32 sums:
  *
  *   sums[m][n] += Σ_i a[m][2i]·b[i][n][0] + a[m][2i+1]·b[i][n][1]     i = 0 … 15
  *
- * so the depth of b comes in pairs, as everywhere in these kernels (gemm.h). The block of 32×32
- * sums below needs one load for each product: 4 registers of sums, 2 of a, 2 of b.
+ * so the depth of b comes in pairs, as in all these kernels (gemm.h). The block of 32×32 sums below
+ * needs one load per product: 4 registers of sums, 2 of a, 2 of b.
  *
- * The processor takes subnormal bf16 numbers and sums for zero. Whoever uses tiles calls
+ * The processor treats subnormal bf16 numbers and sums as zero. Code that uses tiles calls
  * amx_begin() first and amx_end() last, on the same thread; core/cpu_features.c has asked the
- * system for them. */
+ * system for tiles. */
 #ifndef DDPM_KERNELS_CPU_AMX_H
 #define DDPM_KERNELS_CPU_AMX_H
 
@@ -18,7 +18,7 @@
 
 #include "kernels/cpu/amx_layout.h"
 
-/* What ldtilecfg reads: palette 1, all registers of 16 rows of 64 bytes. */
+/* Operand of ldtilecfg: palette 1, all registers with 16 rows of 64 bytes. */
 struct amx_config {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
@@ -42,8 +42,8 @@ static inline void amx_end(void)
     _tile_release();
 }
 
-/* Compilers do not see that tiles are loaded from memory and stored to it: between such and
- * ordinary accesses to the same memory stands a fence. It costs no instruction. */
+/* Compilers do not know that tile instructions load and store memory, so a fence must separate them
+ * from ordinary accesses to the same memory. It generates no instruction. */
 ALWAYS_INLINE void amx_fence(void)
 {
     __asm__ volatile("" ::: "memory");
@@ -57,7 +57,7 @@ ALWAYS_INLINE void amx_block_zero(void)
     _tile_zero(3);
 }
 
-/* One step of the depth: rows of a `stride` bytes apart, b two tiles side by side. */
+/* One step of the depth: rows of a are `stride` bytes apart, b is two adjacent tiles. */
 ALWAYS_INLINE void amx_block_step(const char *low, const char *high, int64_t stride, const char *b,
                                   int64_t b_stride, int64_t b_tile)
 {
@@ -71,7 +71,7 @@ ALWAYS_INLINE void amx_block_step(const char *low, const char *high, int64_t str
     _tile_dpbf16ps(3, 5, 7);
 }
 
-/* The same of fp32 numbers, in parts (amx_layout.h): those of a lie a_part bytes apart, of b
+/* The same for fp32 numbers in parts (amx_layout.h): parts of a are a_part bytes apart, those of b
  * b_part. */
 ALWAYS_INLINE void amx_block_step_split(const char *low, const char *high, int64_t stride,
                                         int64_t a_part, const char *b, int64_t b_part,
@@ -106,7 +106,7 @@ ALWAYS_INLINE void amx_block_step_split(const char *low, const char *high, int64
 #undef MULTIPLY
 }
 
-/* The sums as four tiles, one after the other: rows 0–15 and columns 0–15, columns 16–31, … */
+/* The sums as four consecutive tiles: rows 0–15 and columns 0–15, columns 16–31, … */
 ALWAYS_INLINE void amx_block_load(const float *sums)
 {
     _tile_loadd(0, sums, AMX_ROW_BYTES);
@@ -123,8 +123,8 @@ ALWAYS_INLINE void amx_block_store(float *sums)
     _tile_stored(3, sums + 3 * AMX_SUMS / 4, AMX_ROW_BYTES);
 }
 
-/* Have the sums of a block in L1 by the time they are loaded: each step before asks for
- * its share of `lines`. */
+/* Prefetch the sums of a block into L1 before they are loaded: each earlier step prefetches its
+ * share of `lines`. */
 ALWAYS_INLINE void amx_block_fetch(const float *sums, int64_t step, int64_t lines)
 {
     const char *line = (const char *)sums + step * lines * AMX_ROW_BYTES;
@@ -132,12 +132,12 @@ ALWAYS_INLINE void amx_block_fetch(const float *sums, int64_t step, int64_t line
         __builtin_prefetch(line);
 }
 
-/* On Granite Rapids a store of a tile costs 1,000 cycles if the last one was more than about 2,000
- * cycles ago, 70 else: a block of 36 steps took 1.4 times as long (docs/speed-log.md). So long
- * depths store a tile now and then, one that is not being summed up. */
+/* On Granite Rapids, storing a tile costs 1,000 cycles if the last store was more than about 2,000
+ * cycles ago, otherwise 70: a block of 36 steps took 1.4 times as long (docs/speed-log.md). So long
+ * depths store a tile now and then, one that is not in use. */
 #define AMX_STEPS_PER_STORE 9
 
-/* The same in steps of fp32 products. */
+/* The same, in steps of fp32 products. */
 #define AMX_SPLIT_STEPS_PER_STORE 2
 
 ALWAYS_INLINE void amx_store_spare(float *spare)
@@ -145,8 +145,8 @@ ALWAYS_INLINE void amx_store_spare(float *spare)
     _tile_stored(4, spare, AMX_ROW_BYTES);
 }
 
-/* 32 fp32 numbers in parts, as rows of a `part_bytes` apart: low[i] and high[i] are pair i of the
- * depth, as rows of b must have them too. */
+/* 32 fp32 numbers in parts, as rows of a `part_bytes` apart: low[i] and high[i] form pair i of the
+ * depth, so the rows of b must be paired the same way. */
 ALWAYS_INLINE void amx_put_split(char *to, int64_t part_bytes, vf low, vf high)
 {
     vf pairs[AMX_PARTS];
@@ -155,15 +155,14 @@ ALWAYS_INLINE void amx_put_split(char *to, int64_t part_bytes, vf low, vf high)
         vf_store((float *)(void *)(to + part * part_bytes), pairs[part]);
 }
 
-/* Row m of stored sums, from a column on: 0 or 16. */
+/* Row m of stored sums, from column 0 or 16 on. */
 ALWAYS_INLINE const float *amx_block_at(const float *sums, int64_t m, int64_t column)
 {
     return sums + (m / AMX_ROWS * 2 + column / AMX_ROWS) * (AMX_SUMS / 4) + m % AMX_ROWS * AMX_ROWS;
 }
 
-/* Results that no cache will hold until they are read are written past the caches, where 32
- * channels of bf16 or 16 of fp32 are a whole line of them: a line that is written in the usual way
- * is read from memory first. */
+/* Results too large for any cache are written around the caches, if 32 channels of bf16 or 16 of
+ * fp32 fill whole cache lines: an ordinary store would first read the line from memory. */
 #define AMX_PAST_BYTES ((int64_t)12 << 20)
 
 static inline bool amx_has_lines(const struct ddpm_tensor *y)
@@ -178,13 +177,13 @@ ALWAYS_INLINE void amx_write_line(void *to, __m512i line)
     _mm512_stream_si512(to, line);
 }
 
-/* To be called by whoever has written lines, before others are told that they are there. */
+/* Call this after writing lines, before telling other threads that they are there. */
 static inline void amx_lines_end(void)
 {
     _mm_sfence();
 }
 
-/* v[j] lane i ↔ v[i] lane j, numbers of four bytes. */
+/* v[j] lane i ↔ v[i] lane j, 4-byte elements. */
 ALWAYS_INLINE void amx_transpose(__m512i v[16])
 {
     __m512i t[16];

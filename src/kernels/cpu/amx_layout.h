@@ -1,10 +1,10 @@
-/* What matrix tiles (amx.h) want of memory, without an instruction of theirs.
+/* The memory layout that matrix tiles (amx.h) need, without any tile instruction.
  *
- * fp32 numbers are multiplied as sums of three bf16 numbers of eight significant bits each,
- * x = x0 + x1 + x2, exactly where |x| is between about 2^-102 (parts of smaller numbers are
- * subnormal, which tiles take for zero) and the largest bf16 number. Of the nine products of parts
- * the six largest are added, the small ones first. What is left out is at most 2^-23 of |x·y| and
- * of either sign, so the sums are as exact as those of fp32 numbers (Henry, Tang & Heinecke 2019,
+ * fp32 numbers are multiplied as sums of three bf16 numbers with eight significant bits each,
+ * x = x0 + x1 + x2. The sum is exact if |x| is between about 2^-102 (parts of smaller numbers are
+ * subnormal, which tiles treat as zero) and the largest bf16 number. Of the nine products of parts,
+ * the six largest are added, small ones first. The rest is at most 2^-23 of |x·y|, with either
+ * sign, so the sums are as accurate as those of fp32 numbers (Henry, Tang & Heinecke 2019,
  * "Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations"). */
 #ifndef DDPM_KERNELS_CPU_AMX_LAYOUT_H
 #define DDPM_KERNELS_CPU_AMX_LAYOUT_H
@@ -20,11 +20,11 @@
 #define AMX_BLOCK 32     /* rows and columns of a block of sums */
 #define AMX_SUMS (AMX_BLOCK * AMX_BLOCK)
 #define AMX_BLOCK_BYTES (4 * AMX_TILE) /* of them */
-#define AMX_PANEL_STEP (2 * AMX_TILE)  /* bytes of b for one step of a block's depth */
+#define AMX_PANEL_STEP (2 * AMX_TILE)  /* bytes of b per step of a block's depth */
 
-/* The parts of fp32 numbers, from the largest on; the lower halves of their bits are zeros.
- * Rounding to the nearest keeps each below 2^-8 of the one before. NaN stays NaN, in the last part
- * at least; infinities, and what rounds to one, become NaN. */
+/* The parts of fp32 numbers, largest first; the low halves of their bits are zero. Rounding to
+ * nearest makes each less than 2^-8 of the one before. NaN stays NaN, at least in the last part;
+ * infinities, and numbers that round to one, become NaN. */
 ALWAYS_INLINE void amx_split(vf x, vf parts[AMX_PARTS])
 {
     const vu half = 0x8000 + (vu){0}, upper = 0xffff0000 + (vu){0};
@@ -34,7 +34,7 @@ ALWAYS_INLINE void amx_split(vf x, vf parts[AMX_PARTS])
     parts[2] = rest - parts[1];
 }
 
-/* The parts of two numbers side by side: even in the low halves. */
+/* The parts of two numbers side by side, the even number in the low halves. */
 ALWAYS_INLINE void amx_split_pairs(vf even, vf odd, vf pairs[AMX_PARTS])
 {
     vf low[AMX_PARTS], high[AMX_PARTS];

@@ -1,9 +1,9 @@
-/* Self-attention over the pixels of a picture, forward and backward: ops.inc has the formulas.
+/* Self-attention over the pixels of a picture, forward and backward; ops.inc has the formulas.
  *
  * A unit of work is one head of one picture. It gathers its q, k and v as fp32, k and v both by
- * pixel and by channel, so that every inner loop runs over neighbours: products of a query with all
- * keys over pixels, sums of all values over channels. The weights of one query at a time are kept,
- * never those of all: memory grows with the pixels, not with their square. */
+ * pixel and by channel, so that every inner loop reads consecutive memory: products of a query with
+ * all keys over pixels, sums of all values over channels. Only one query's weights are kept at a
+ * time, so memory grows with the number of pixels, not with its square. */
 #include <math.h>
 
 #include "kernels/cpu/element.h"
@@ -12,7 +12,7 @@
 /* One head of one picture, and its part of the scratch. */
 struct head {
     const struct ddpm_call *call;
-    int64_t first, pixels, row; /* row: pixels, to a multiple of a vector */
+    int64_t first, pixels, row; /* row: pixels, rounded up to a multiple of a vector */
     int64_t channel, width, all;
     float scale;
     float *q, *k, *v, *dy;      /* [pixels][width] */
@@ -33,7 +33,7 @@ static int64_t head_numbers(int64_t pixels, int64_t width)
     return BY_PIXEL * room(pixels * width) + (TURNED * width + ROWS) * room(pixels);
 }
 
-/* out: y or dy says the size of all heads together. */
+/* out: y or dy has the combined width of all heads. */
 static ddpm_status prepare(struct ddpm_call *call, const struct ddpm_tensor *y)
 {
     const int64_t numbers = head_numbers(y->h * y->w, y->c / call->attributes.heads);
@@ -91,7 +91,7 @@ static void scatter(const struct head *h, const float *from, int64_t channel,
         }
 }
 
-/* [width][row] of [pixels][width]; what is beyond the pixels is 0. */
+/* [width][row] from [pixels][width]; 0 after the last pixel. */
 static void turn(const struct head *h, const float *from, float *to)
 {
     memset(to, 0, (size_t)(h->width * h->row) * sizeof *to);
@@ -128,7 +128,7 @@ static float sum_of(const float *x, int64_t count)
     return lanes[0];
 }
 
-/* The weights of query i; 0 beyond the pixels. */
+/* The weights of query i; 0 after the last pixel. */
 static void weigh(const struct head *h, int64_t i)
 {
     multiply_all(h, h->q + i * h->width, h->turned_k, h->scale, h->weights);
@@ -152,7 +152,7 @@ static void begin(const struct head *h)
     turn(h, h->k, h->turned_k);
 }
 
-/* y takes the place of dq. */
+/* y replaces dq. */
 static void forward_range(void *context, int64_t begin_at, int64_t end, int thread)
 {
     const struct ddpm_call *call = context;

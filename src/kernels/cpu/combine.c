@@ -1,16 +1,17 @@
-/* Rows of coefficients, and sums of pictures that they weight: noising, targets, x̂_0 and every step
- * of a sampler. And pictures of which a mask takes some pixels, the rest from another.
+/* Rows of coefficients, and sums of pictures weighted by them: adding noise, targets, x̂_0 and every
+ * step of a sampler. Also pictures that take some pixels from one picture and the rest from
+ * another, by a mask.
  *
- * Plain C, one source for all levels. Each product and each sum is rounded by itself
- * (-ffp-contract=off), so every processor gives the same bits. */
+ * Plain C, one source for all levels. Each product and each sum is rounded on its own
+ * (-ffp-contract=off), so every processor computes the same bits. */
 #include <string.h>
 
 #include "core/threads.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/levels.h"
 
-/* CHUNK elements are summed at a time: from all inputs, before the output is written, which may be
- * one of them. */
+/* Sum CHUNK elements of all inputs at a time before writing the output, which may be one of
+ * them. */
 enum { CHUNK = 256, PIXEL_GRAIN = 4096 };
 
 static ddpm_status gather_run(const struct ddpm_call *call)
@@ -35,7 +36,7 @@ static const struct ddpm_kernel gather_rows_kernel = {
     .name = "gather_rows_cpu", .supports = gather_supports, .run = gather_run};
 KERNELS_OF_ALL_LEVELS(gather_rows, &gather_rows_kernel);
 
-/* sum += k·x, or sum = k·x where it is the first. */
+/* sum += k·x, or sum = k·x for the first input. */
 static void add(float *restrict sum, float k, const struct ddpm_tensor *x, int64_t at,
                 int64_t count, bool first)
 {
@@ -63,7 +64,7 @@ static void put(const struct ddpm_tensor *y, int64_t at, const float *sum, int64
             ((uint16_t *)y->data)[at + i] = ddpm_float_to_bf16(sum[i]);
 }
 
-/* `count` elements of picture b, which begin at channel c of pixel p. */
+/* `count` elements of picture b, starting at channel c of pixel p. */
 static void combine_chunk(const struct ddpm_call *call, int64_t b, int64_t p, int64_t c,
                           int64_t count)
 {
@@ -95,7 +96,7 @@ static bool all_dense(const struct ddpm_call *call)
     return ddpm_tensor_dense(&call->out[0]);
 }
 
-/* Over the pixels, a picture at a time; in one piece where nothing lies between them. */
+/* Over the pixels, one picture at a time; in one piece if the memory is contiguous. */
 static void combine_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -136,7 +137,7 @@ static const struct ddpm_kernel combine_kernel = {
     .name = "combine_cpu", .supports = combine_supports, .run = combine_run};
 KERNELS_OF_ALL_LEVELS(combine, &combine_kernel);
 
-/* Over the pixels: few channels, so each is read as it comes. */
+/* Over the pixels: there are few channels, so no blocking. */
 static void blend_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;

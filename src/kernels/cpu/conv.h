@@ -15,14 +15,14 @@ static inline int64_t ddpm_smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The channels of a pixel in steps of four bytes, see gemm.h; bf16: their number is even. */
+/* The channels of a pixel in 4-byte steps, see gemm.h; for bf16 their number is even. */
 static inline int64_t ddpm_steps(const struct ddpm_tensor *t)
 {
     return t->dtype == DDPM_BF16 ? t->c / 2 : t->c;
 }
 
-/* Pictures of few channels: the S·C numbers under a row of the kernel lie side by side, and are
- * taken for the channels of a kernel one pixel wide. */
+/* Pictures with few channels: the S·C numbers under a row of the kernel are adjacent, and count as
+ * the channels of a kernel one pixel wide. */
 static inline bool ddpm_few_channels(const struct ddpm_call *call)
 {
     return call->in[0].c <= 8 && call->attributes.kernel_w > 1;
@@ -39,8 +39,7 @@ static inline bool ddpm_conv_backward_suits(const struct ddpm_call *call)
            dx->h / at->stride == dy->h && dx->w / at->stride == dy->w;
 }
 
-/* The gradient of pixels at the lower and right edge that no tap of a strided convolution
- * reached. */
+/* The gradient for pixels at the lower and right edge that a strided convolution never reads. */
 static inline void ddpm_conv_zero_unreached(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *dx = &call->out[0], *dy = &call->in[0];

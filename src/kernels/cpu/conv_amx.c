@@ -3,38 +3,41 @@
  *
  *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_taps Σ_c x[pixel + tap][c] · w[n][tap][c]
  *
- * summed over chunks of AMX_DEPTH channels, the taps of each, and its channels. Products of bf16
- * run at sixteen times the speed of vectors, so direct convolution is faster here than Winograd's
- * transforms alone would be. Of fp32 this computes what is no 3×3 convolution (conv_rows_amx.c).
+ * summed over chunks of AMX_DEPTH channels, then taps, then channels. bf16 products run sixteen
+ * times as fast as with vectors, so direct convolution is faster here than just the transforms of
+ * Winograd's would be. For fp32 this computes every convolution but 3×3 ones (conv_rows_amx.c).
  *
- * A tile takes pixels that lie equally far apart. Each unit of work therefore copies the rows of x
- * that it reads, with a border of zeros and whole chunks of channels, into a buffer that stays in
- * L2; there a tap is only an offset. Rows of many pixels are cut into tiles; the rows of small
- * pictures follow each other in tiles that run over the border, whose sums are thrown away. Where
- * there is no border to add and channels fill chunks, tiles are taken from x itself. fp32 is split
- * on its way into the copy, chunk by chunk.
+ * A tile needs pixels that are equally far apart. So each unit of work copies the rows of x that it
+ * reads, with a border of zeros and whole chunks of channels, into a buffer that stays in L2; there
+ * a tap is just an offset. Rows with many pixels are cut into tiles. The rows of small pictures
+ * follow each other in tiles that extend over the border, and those sums are thrown away. If no
+ * border is needed and the channels fill whole chunks, tiles are loaded from x itself. fp32 is
+ * split into parts during the copy, chunk by chunk.
  *
- * A unit computes blocks of 32 pixels × 32 outputs: for a panel of outputs all its pixels, so that
- * the panel's weights stay in cache. Every sum is made in the same order whatever the threads. */
+ * A unit computes blocks of 32 pixels × 32 outputs: all its pixels for one panel of outputs, then
+ * the next panel, so that a panel's weights stay in cache. The order of every sum is independent of
+ * the number of threads. */
 #include "core/memory.h"
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv.h"
 
-#define BUFFER_BYTES ((int64_t)768 << 10)       /* of x that a unit copies */
+#define BUFFER_BYTES ((int64_t)768 << 10)       /* bytes of x that a unit copies */
 #define BUFFER_BYTES_SPLIT ((int64_t)960 << 10) /* the same in parts */
 #define UNIT_TILES 64                           /* of a unit that copies nothing */
 #define UNITS_PER_THREAD 4
-#define SKEW 64         /* bytes between pixels of the copy: they fall into different cache sets */
-#define FLAT_WIDTH 1024 /* of the rows that pixels are dealt into where neighbours don't matter */
-#define MOST_WINDOW 256 /* numbers under a row of the kernel, of fp32 */
+#define SKEW 64 /* bytes between pixels of the copy, which spread them over the cache sets */
+#define FLAT_WIDTH                                                                                 \
+    1024 /* width of the rows that pixels are split into if neighbours do not matter */
+#define MOST_WINDOW 256 /* fp32 numbers under a row of the kernel */
 
 /* y is computed on a grid of pixels, see conv_direct.simd.c. */
 struct conv {
     struct ddpm_tensor x, y, residual;
     const float *bias; /* or NULL */
     int taps_h, taps_w, stride, pad_h, pad_w;
-    int window; /* pixels of x that a pixel of the copy holds side by side; 1, or few channels' S */
-    int64_t grid_h, grid_w, grid_pixels; /* grid_pixels: of all pictures */
+    int window; /* pixels of x that one pixel of the copy holds side by side: 1, or S for few
+                   channels */
+    int64_t grid_h, grid_w, grid_pixels; /* grid_pixels: in all pictures */
     int y_step, y_h0, y_w0;
     const char *packed;
     bool split;                                      /* x and weights are fp32, in parts */
@@ -42,7 +45,7 @@ struct conv {
     bool copied, lines;                              /* lines: of y, see amx_has_lines() */
     int64_t pixel, row, picture;                     /* bytes between them in the copy, or in x */
     int64_t width;                                   /* pixels of a row's tiles */
-    int64_t picture_tiles;                           /* tiles of a unit in one picture */
+    int64_t picture_tiles;                           /* tiles per unit in one picture */
     int64_t unit_pictures, unit_rows, blocks_n, blocks_h, groups;
     char *buffers;
     int64_t copy_bytes, unit_bytes;
@@ -53,8 +56,8 @@ static int64_t conv_taps(const struct conv *conv)
     return (int64_t)conv->taps_h * conv->taps_w;
 }
 
-/* A 1×1 convolution of stride 1 sees no rows: all pixels are dealt into rows of FLAT_WIDTH, the
- * last of which may not be whole, or into one. A copy takes whole rows. */
+/* A 1×1 convolution of stride 1 needs no rows: all pixels are split into rows of FLAT_WIDTH, the
+ * last of which may be partial, or form a single row. A copy takes whole rows. */
 static void flatten(struct conv *conv)
 {
     const int64_t pixels = conv->grid_pixels, width = ddpm_smaller(pixels, FLAT_WIDTH);
@@ -66,7 +69,7 @@ static void flatten(struct conv *conv)
     conv->x.w = conv->y.w = conv->grid_w = width;
 }
 
-/* How units are cut, from the shapes. */
+/* How the work is split into units, from the shapes. */
 static void conv_finish(struct conv *conv, const struct ddpm_call *call)
 {
     conv->grid_pixels = conv->x.n * conv->grid_h * conv->grid_w;
@@ -97,7 +100,7 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
         conv->pixel = conv->chunks * conv->chunk_bytes + SKEW;
         conv->row = columns * conv->pixel;
         if (stride == 1 && columns < conv->width)
-            conv->width = columns; /* tiles run over the border */
+            conv->width = columns; /* tiles extend over the border */
         int64_t rows = (buffer_bytes / conv->row - taps_h) / stride + 1;
         rows = ddpm_smaller(rows < 1 ? 1 : rows, conv->grid_h);
         conv->unit_rows = ddpm_ceil_div(conv->grid_h, ddpm_ceil_div(conv->grid_h, rows));
@@ -115,7 +118,7 @@ static void conv_finish(struct conv *conv, const struct ddpm_call *call)
     conv->groups =
         ddpm_smaller(ddpm_ceil_div(wanted, conv->blocks_n * conv->blocks_h), conv->panels);
     conv->copy_bytes = 0;
-    if (conv->copied) /* the last tile reads behind the last row, for sums that nobody takes */
+    if (conv->copied) /* the last tile reads past the last row, for sums that are thrown away */
         conv->copy_bytes = (int64_t)ddpm_align_up(
             (size_t)(conv->unit_pictures * conv->picture + AMX_ROWS * stride * conv->pixel));
     conv->unit_bytes =
@@ -170,16 +173,16 @@ static struct conv conv_backward(const struct ddpm_call *call)
     return conv;
 }
 
-/* The pixels of a unit: where each tile's first one lies in the copy or in x, and which pixel of y
- * each of its rows belongs to; -1: to none. */
+/* The pixels of a unit: where the first one of each tile is in the copy or in x, and which pixel of
+ * y each of its rows belongs to; -1: none. */
 struct unit {
     char *copy;
     int64_t *pixels;    /* [tiles][AMX_ROWS] */
-    const char **tiles; /* [tiles], and the last one again */
+    const char **tiles; /* [tiles], and the last one repeated */
     int64_t count;
 };
 
-/* The first `bytes` of a pixel of the copy; zeros up to a whole chunk. */
+/* The first `bytes` of a pixel of the copy, padded with zeros to a whole chunk. */
 ALWAYS_INLINE void copy_pixel(char *to, const char *from, int64_t bytes)
 {
     int64_t at = 0;
@@ -207,7 +210,7 @@ ALWAYS_INLINE void copy_pixel_split(char *to, const float *from, int64_t count)
     }
 }
 
-/* Numbers that lie side by side, as many as a pixel of the copy takes. */
+/* As many adjacent numbers as a pixel of the copy holds. */
 static void copy_numbers(const struct conv *conv, char *to, const char *from)
 {
     if (conv->split)
@@ -216,7 +219,7 @@ static void copy_numbers(const struct conv *conv, char *to, const char *from)
         copy_pixel(to, from, conv->window * conv->x.c * (int64_t)sizeof(uint16_t));
 }
 
-/* A pixel whose window begins at column w of x: some of it lies outside, or not side by side. */
+/* A pixel whose window starts at column w of x: part of it is outside, or not contiguous. */
 static void copy_window(const struct conv *conv, char *to, const char *row, int64_t w)
 {
     const struct ddpm_tensor *x = &conv->x;
@@ -255,9 +258,9 @@ static void copy_picture(const struct conv *conv, int64_t n, int64_t h, char *to
     }
 }
 
-/* One tile whose first pixel is at (h, w) of the picture's grid. Where the row ends inside the tile
- * and it is not a copy's, the tile begins earlier, so that it reads nothing that is not there; the
- * tile before has computed those pixels. */
+/* One tile, whose first pixel is at (h, w) of the picture's grid. If the row ends inside the tile,
+ * and the tile is not in a copy, it starts earlier so as not to read past the end; the tile before
+ * has already computed those pixels. */
 static void put_tile(const struct conv *conv, struct unit *unit, int64_t n, const char *rows,
                      int64_t first_h, int64_t h, int64_t w)
 {
@@ -314,15 +317,15 @@ static void fill_unit(const struct conv *conv, int64_t block, struct unit *unit)
     }
 }
 
-/* A block whose sums are made, on its way to y. */
+/* A finished block of sums, to be written to y. */
 struct put {
     const float *sums, *bias; /* bias[AMX_BLOCK] */
     const int64_t *pixels;
     int64_t n;    /* first output */
-    int64_t left; /* rows to put down: the last ones */
+    int64_t left; /* rows to write: the last ones */
 };
 
-/* The next `rows` rows of a block; `whole`: all its outputs exist. */
+/* Write the next `rows` rows of a block; `whole`: all its outputs exist. */
 ALWAYS_INLINE void put_rows(const struct conv *conv, struct put *put, int64_t rows,
                             const enum ddpm_dtype dtype, const bool whole)
 {
@@ -359,7 +362,7 @@ ALWAYS_INLINE void put_rows(const struct conv *conv, struct put *put, int64_t ro
     }
 }
 
-/* Ask for the residual of `rows` pixels: what a load that misses holds up is the products. */
+/* Prefetch the residual of `rows` pixels: a load that misses would stall the products. */
 ALWAYS_INLINE void fetch_residual(const struct conv *conv, const int64_t *pixels, int64_t n,
                                   int rows)
 {
@@ -374,8 +377,8 @@ ALWAYS_INLINE void fetch_residual(const struct conv *conv, const int64_t *pixels
     }
 }
 
-/* One panel of outputs. While a block's products are made, the block before is put down, and the
- * residual of this one is on its way. */
+/* One panel of outputs. While a block's products are computed, the previous block is written and
+ * the residual of this one is prefetched. */
 ALWAYS_INLINE void conv_panel_as(const struct conv *conv, const struct unit *unit, int64_t panel,
                                  const enum ddpm_dtype dtype, const bool whole, const bool split)
 {
@@ -477,7 +480,7 @@ static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_
     call->scratch_bytes = (size_t)(call->device->threads * conv->unit_bytes);
 }
 
-/* bf16; or fp32, unless it is to be multiplied as it is. */
+/* bf16; or fp32, unless it is to be multiplied directly. */
 static bool suits(const struct ddpm_call *call)
 {
     const enum ddpm_dtype x = call->in[0].dtype, y = call->out[0].dtype;
@@ -527,7 +530,7 @@ static void forward_pack_units(void *context, int64_t begin, int64_t end, int th
                     if (left > LANES)
                         b = vf_load_upto(from, LANES, left - LANES, DDPM_F32);
                 }
-                if (parts > 1) /* pairs as amx_put_split() makes them */
+                if (parts > 1) /* pairs as in amx_put_split() */
                     rows[i] = (__m512i)vf_to_bf16_pairs(amx_part(a, part), amx_part(b, part));
                 else
                     rows[i] = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
@@ -562,7 +565,7 @@ static ddpm_status forward_run(const struct ddpm_call *call)
 
 static bool backward_supports(const struct ddpm_call *call)
 {
-    /* of a stride, every tap would copy and split dy again */
+    /* with a stride, every tap would copy and split dy again */
     const bool split = call->in[0].dtype == DDPM_F32;
     return suits(call) && !(split && call->attributes.stride > 1) &&
            call->in[0].c >= AMX_DEPTH / 2 && ddpm_tensor_dense(&call->in[1]) &&
@@ -576,7 +579,7 @@ static ddpm_status backward_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* The depth is k: packed[panel][chunk][tap][part] with the taps turned round; strided
+/* The depth is k: packed[panel][chunk][tap][part] with the taps reversed; strided:
  * [tap][panel][chunk][part]. */
 static void backward_pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
@@ -587,7 +590,7 @@ static void backward_pack_units(void *context, int64_t begin, int64_t end, int t
     const int64_t chunks = ddpm_ceil_div(w->n, AMX_DEPTH), taps = w->h * w->w;
     const int64_t units = pack_units(w->n, w->c), row = taps * w->c;
     const int64_t parts = call->in[0].dtype == DDPM_F32 ? AMX_PARTS : 1;
-    const int64_t apart = parts > 1 ? LANES : 1; /* the k of a pair, see amx_put_split() */
+    const int64_t apart = parts > 1 ? LANES : 1; /* the two k of a pair, see amx_put_split() */
     for (int64_t unit = begin; unit < end; ++unit)
         for (int64_t tile = 0; tile < taps * parts; ++tile) {
             const int64_t tap = tile / parts, part = tile % parts;

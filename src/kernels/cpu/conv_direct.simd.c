@@ -1,35 +1,36 @@
-/* Convolutions as implicit matrix products: no patch of the picture is copied, gemm_rows is given a
- * pointer per (pixel, tap) instead, to a row of zeros where a tap lies outside (the indirect
+/* Convolutions as implicit matrix products: no patches of the picture are copied. Instead gemm_rows
+ * gets a pointer per (pixel, tap), to a row of zeros where a tap is outside (the indirect
  * convolution of Dukhan 2019).
  *
  *   y[pixel][n] = bias[n] + residual[pixel][n] + Σ_taps Σ_c x[pixel + tap][c] · packed[tap, c][n]
  *
- * The gradient of the data is the same with the taps turned round and k as depth. With a stride s a
- * pixel of dx is reached by every s-th tap alone, so the pixels fall in s·s classes, each with a
- * small kernel of its own: 3×3 taps of stride 2 become 2×2, 2×1, 1×2 and one.
- * Pictures of few channels are first copied with a border of zeros, so that the S·C numbers under
- * a row of the kernel are one segment.
+ * The gradient of the data is the same with reversed taps and k as depth. With a stride s, only
+ * every s-th tap reaches a given pixel of dx. So the pixels fall into s·s classes, each with a
+ * small kernel of its own: 3×3 taps with stride 2 become 2×2, 2×1, 1×2 and one. Pictures with few
+ * channels are first copied with a border of zeros, so that the S·C numbers under a row of the
+ * kernel are one segment.
  *
- * Where an activation is bf16, the operands are bf16 (a packed step is a pair of channels, see
- * gemm.h). An input of an odd number of channels, or in fp32, is copied first. A segment of an odd
- * number of channels is one longer, with a weight of zero: there an infinite pixel makes a NaN of
- * its neighbour's sum too.
+ * If an activation is bf16, the operands are bf16 (a packed step is a pair of channels, see
+ * gemm.h). An input that is fp32 or has an odd number of channels is copied first. A segment with
+ * an odd number of channels is extended by one, with a weight of zero: there an infinite pixel also
+ * makes its neighbour's sum NaN.
  *
- * Blocking: a unit is BLOCK_PIXELS pixels × a group of panels. Per block of about GEMM_DEPTH of the
- * depth, per panel (in L1), all rows of the unit (in L2) pass; between blocks of the depth the sums
- * rest in y. Every sum is made in the same order whatever the number of threads. */
+ * Blocking: a unit is BLOCK_PIXELS pixels × a group of panels. For each block of about GEMM_DEPTH
+ * of the depth, and each panel (in L1), all rows of the unit (in L2) are processed; between blocks
+ * of the depth the sums are kept in y. The order of every sum is independent of the number of
+ * threads. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/element.h"
 
 #define BLOCK_PIXELS (96 / GEMM_ROWS * GEMM_ROWS)
-#define UNITS 64 /* cut the work at least so fine, for machines of many cores */
+#define UNITS 64 /* split the work at least this finely, for machines with many cores */
 
-/* y is computed on a grid of pixels; pixel (h,w) of it reads x[h·stride + r - pad_h, …] for every
+/* y is computed on a grid of pixels. Pixel (h,w) of it reads x[h·stride + r - pad_h, …] for every
  * tap and is written to y[h·y_step + y_h0, w·y_step + y_w0]. */
 struct conv {
-    struct ddpm_tensor x, y, residual; /* x: what is multiplied, perhaps a copy of the input */
+    struct ddpm_tensor x, y, residual; /* x: the operand, perhaps a copy of the input */
     int64_t border;                    /* of the copy, in pixels */
     bool copied;
     const float *bias; /* or NULL */
@@ -49,7 +50,7 @@ static int64_t conv_taps(const struct conv *conv)
     return (int64_t)conv->taps_h * conv->taps_w;
 }
 
-/* fp32 when all activations are, else bf16. */
+/* fp32 if all activations are, otherwise bf16. */
 static enum ddpm_dtype conv_dtype(const struct ddpm_call *call)
 {
     return call->in[0].dtype == DDPM_F32 && call->out[0].dtype == DDPM_F32 ? DDPM_F32 : DDPM_BF16;
@@ -101,8 +102,8 @@ static struct conv conv_forward(const struct ddpm_call *call)
     return conv;
 }
 
-/* Along one axis: the pixels of dx that taps number first, first + stride, … reach. Pixel
- * `start` + i·stride is reached by tap first + j·stride from pixel `from` + i - j of dy. */
+/* Along one axis: the pixels of dx that taps first, first + stride, … reach. Pixel `start` +
+ * i·stride is reached by tap first + j·stride from pixel `from` + i - j of dy. */
 struct reach {
     int64_t start, pixels, from;
     int taps;
@@ -118,7 +119,7 @@ static struct reach reach(const struct ddpm_call *call, int first, int64_t size,
     return r;
 }
 
-/* The class of pixels that tap (first_h, first_w) reaches, both less than the stride. */
+/* The class of pixels that tap (first_h, first_w) reaches; both are less than the stride. */
 static struct conv conv_backward(const struct ddpm_call *call, int first_h, int first_w)
 {
     const struct ddpm_attributes *at = &call->attributes;
@@ -145,12 +146,12 @@ static int64_t pixel_bytes(const struct ddpm_tensor *t)
     return t->pixel_stride * (int64_t)ddpm_dtype_size(t->dtype);
 }
 
-/* The pixels of one register tile: where the window of each begins in x (perhaps outside). */
+/* The pixels of one register tile: where the window of each starts in x (perhaps outside). */
 struct window {
     int64_t h[GEMM_ROWS], w[GEMM_ROWS], bytes[GEMM_ROWS]; /* bytes from x's data */
 };
 
-/* x under every tap of a tile: at[tap][GEMM_ROWS]. */
+/* Where each tap of a tile reads x: at[tap][GEMM_ROWS]. */
 static void fill_taps(const struct conv *conv, const struct window *window, const void **at)
 {
     const struct ddpm_tensor *x = &conv->x;
@@ -167,8 +168,8 @@ static void fill_taps(const struct conv *conv, const struct window *window, cons
         }
 }
 
-/* Where the pixels of a block begin: x under every tap [tile][tap][GEMM_ROWS], then y and what is
- * added to it [BLOCK_PIXELS]. Returns the number of pixels; behind the last one it repeats. */
+/* Where the pixels of a block start: x under every tap [tile][tap][GEMM_ROWS], then y and what is
+ * added to it [BLOCK_PIXELS]. Returns the number of pixels; after the last one, it is repeated. */
 static int64_t fill_table(const struct conv *conv, int64_t block, const void **table)
 {
     const int64_t first = block * BLOCK_PIXELS, taps = conv_taps(conv);
@@ -201,8 +202,8 @@ static int64_t fill_table(const struct conv *conv, int64_t block, const void **t
     return count;
 }
 
-/* All panels [panel, end) over the pixels of a filled table, for `segments` taps from `tap` on and
- * `depth` steps of each from `step` on. */
+/* All panels [panel, end) over the pixels of a filled table: `segments` taps from `tap` on, `depth`
+ * steps of each from `step` on. */
 static void conv_depth_block(const struct conv *conv, const void *const *table, int64_t count,
                              int64_t panel, int64_t end, int64_t tap, int64_t segments,
                              int64_t step, int64_t depth)
@@ -276,7 +277,7 @@ static size_t copy_bytes(const struct conv *conv)
 {
     if (!conv->copied)
         return 0;
-    /* a segment of an odd number of channels reads one element more than the last pixel has */
+    /* a segment with an odd number of channels reads one element past the last pixel */
     return ddpm_align_up(ddpm_tensor_bytes(&conv->x) + sizeof(float));
 }
 
@@ -347,7 +348,7 @@ static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_
                           ddpm_align_up(tables) + copy_bytes(conv);
 }
 
-/* Weight number `i` of column n among a panel's segments of `channels` numbers each. */
+/* Weight number `i` of column n in a panel, whose segments have `channels` numbers each. */
 static void put_weight(const struct conv *conv, float *panel, int64_t channels, int64_t i, int n,
                        float value)
 {
@@ -433,7 +434,7 @@ static int64_t panel_size(const struct conv *conv)
     return conv_taps(conv) * conv->steps * GEMM_COLUMNS;
 }
 
-/* One panel of a class, [tap][step][GEMM_COLUMNS] with the taps turned round. */
+/* One panel of a class, [tap][step][GEMM_COLUMNS] with reversed taps. */
 static void backward_pack_panel(const struct ddpm_call *call, const struct conv *conv, int first_h,
                                 int first_w, int64_t panel, float *to)
 {
@@ -474,7 +475,7 @@ static ddpm_status backward_pack(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* The gradient of pixels that no tap reaches. */
+/* The gradient for pixels that no tap reaches. */
 static void zero_class(const struct conv *conv)
 {
     const struct ddpm_tensor *y = &conv->y;

@@ -5,27 +5,27 @@
  *   2. p[place][row][tile][n] = Σ_r Σ_c v[place][row + r][tile][c] · u[place][r][c][n]
  *   3. y = bias + residual + Aᵀ p
  *
- * That is half of the products of direct convolution. F(4×4,3×3) saves another half, but its 36
- * places pass through the caches, and tiles wait for those: here the three rows of taps are added
- * up in the tiles. v and u are fp32 in three parts of bf16 (amx_layout.h).
+ * That is half of the products of direct convolution. F(4×4,3×3) halves them again, but its 36
+ * places go through the caches, and tiles wait for those. Here the three rows of taps are summed in
+ * the tiles. v and u are fp32 in three parts of bf16 (amx_layout.h).
  *
- * Each unit of work makes v of some rows, some columns of tiles, in a buffer that stays in L2, with
- * a border of zeros above and below each picture, in one plane for each place; there a row of taps
- * is only an offset. Blocks are 32 tiles × 32 outputs. Every sum is made in the same order whatever
- * the threads. */
+ * Each unit of work computes v for some rows and some columns of tiles, in a buffer that stays in
+ * L2, with a border of zeros above and below each picture, in one plane per place; there a row of
+ * taps is just an offset. Blocks are 32 tiles × 32 outputs. The order of every sum is independent
+ * of the number of threads. */
 #include "core/memory.h"
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/winograd_1d.h"
 
 #define BUFFER_BYTES ((int64_t)1040 << 10) /* of v */
-#define UNIT_COLUMNS 8                     /* tiles of a row in a unit, at most */
+#define UNIT_COLUMNS 8                     /* tiles in a row of a unit, at most */
 #define UNITS_PER_THREAD 4
-#define MOST_CHANNELS 256        /* of x; more, or */
-#define MOST_WEIGHTS (256 * 256) /* so many of them are left to F(4×4,3×3): each unit reads all */
+#define MOST_CHANNELS 256                       /* of x; more, or */
+#define MOST_WEIGHTS (256 * 256)                /* this many go to F(4×4,3×3): units read all */
 #define CHUNK_BYTES (AMX_PARTS * AMX_ROW_BYTES) /* of AMX_DEPTH channels */
 #define STEP_BYTES (AMX_PARTS * AMX_PANEL_STEP)
-#define SKEW 64 /* bytes between tiles of v: they fall into different cache sets */
+#define SKEW 64 /* bytes between tiles of v, which spread them over the cache sets */
 
 struct conv {
     struct ddpm_tensor x, y, residual;
@@ -34,7 +34,7 @@ struct conv {
     int64_t chunks, panels, columns; /* columns: tiles of a row of y */
     int64_t unit_pictures, unit_rows, unit_columns, blocks_n, blocks_h, blocks_w, groups;
     int64_t tile, row, picture, plane; /* bytes between them in v */
-    int64_t picture_tiles;             /* tiles of matrices of a unit in one picture */
+    int64_t picture_tiles;             /* matrix tiles per unit in one picture */
     bool lines;                        /* see amx_has_lines() */
     char *buffers;
     int64_t unit_bytes;
@@ -65,7 +65,7 @@ static struct conv conv_plan(const struct ddpm_call *call)
         int64_t most = ddpm_smaller(BUFFER_BYTES / F43_PLACES / conv.picture, pictures / wanted);
         conv.unit_pictures = most < 1 ? 1 : most;
     }
-    /* the last tile reads behind the last row, for sums that nobody takes */
+    /* the last tile reads past the last row, for sums that are thrown away */
     conv.plane = conv.unit_pictures * conv.picture + AMX_ROWS * conv.tile;
     conv.picture_tiles = ddpm_ceil_div(conv.unit_rows * conv.unit_columns, AMX_ROWS);
     conv.blocks_n = ddpm_ceil_div(pictures, conv.unit_pictures);
@@ -76,13 +76,14 @@ static struct conv conv_plan(const struct ddpm_call *call)
     return conv;
 }
 
-/* Where a unit lies: its first picture, row and column of tiles, and the ends of those. */
+/* A unit's place: its first picture, row and column of tiles, and where those end. */
 struct unit {
     char *v;
     int64_t n, h, w, n_end, h_end, w_end;
 };
 
-/* The places of a tile whose first pixel is at column w of a row of x, 32 channels from c on. */
+/* The places of a tile whose first pixel is at column w of a row of x, for 32 channels from c
+ * on. */
 ALWAYS_INLINE void transform_chunk(const struct conv *conv, const float *row, int64_t w, int64_t c,
                                    char *to, const bool inside)
 {
@@ -104,7 +105,7 @@ ALWAYS_INLINE void transform_chunk(const struct conv *conv, const float *row, in
         amx_put_split(to, AMX_ROW_BYTES, v[0][place], v[1][place]);
 }
 
-/* v of a unit. */
+/* Compute v for a unit. */
 static void transform_unit(const struct conv *conv, const struct unit *unit)
 {
     const struct ddpm_tensor *x = &conv->x;
@@ -132,15 +133,15 @@ static void transform_unit(const struct conv *conv, const struct unit *unit)
         }
 }
 
-/* A block of sums on its way to y. */
+/* A finished block of sums, to be written to y. */
 struct put {
     const float *sums, *bias;  /* sums[F43_PLACES][AMX_SUMS], bias[AMX_BLOCK] */
-    int64_t pixels[AMX_BLOCK]; /* of y, the first of each tile's; -1: of none */
+    int64_t pixels[AMX_BLOCK]; /* in y, the first pixel of each tile; -1: none */
     int64_t n;                 /* first output */
-    int64_t left;              /* tiles to put down: the last ones */
+    int64_t left;              /* tiles to write: the last ones */
 };
 
-/* Which pixels the matrix tiles at `at` and at the next place of a unit stand for. */
+/* Which pixels the matrix tiles at `at` and at the next place of a unit represent. */
 static void fill_pixels(const struct conv *conv, const struct unit *unit, int64_t at,
                         int64_t *pixels)
 {
@@ -154,7 +155,7 @@ static void fill_pixels(const struct conv *conv, const struct unit *unit, int64_
     }
 }
 
-/* The next `tiles` tiles of a block. */
+/* Write the next `tiles` tiles of a block. */
 static void put_tiles(const struct conv *conv, struct put *put, int64_t tiles)
 {
     const struct ddpm_tensor *y = &conv->y, *residual = &conv->residual;
@@ -186,7 +187,7 @@ static void put_tiles(const struct conv *conv, struct put *put, int64_t tiles)
     }
 }
 
-/* Ask for the residual of a tile: what a load that misses holds up is the products. */
+/* Prefetch the residual of a tile: a load that misses would stall the products. */
 static void fetch_residual(const struct conv *conv, int64_t pixel, int64_t n)
 {
     const struct ddpm_tensor *residual = &conv->residual;
@@ -196,8 +197,8 @@ static void fetch_residual(const struct conv *conv, int64_t pixel, int64_t n)
                                (pixel + j) * residual->pixel_stride + n + i);
 }
 
-/* One panel of outputs of a unit. While a block's products are made, the block before is put down,
- * and the residual of this one is on its way. */
+/* One panel of outputs of a unit. While a block's products are computed, the previous block is
+ * written and the residual of this one is prefetched. */
 static void conv_panel(const struct conv *conv, const struct unit *unit, int64_t panel)
 {
     float sums[2][F43_PLACES * AMX_SUMS] __attribute__((aligned(64)));
@@ -286,7 +287,7 @@ static ddpm_status conv_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* The three weights of a row of taps, `step` apart, as LANES neighbours in memory: G w. */
+/* The three weights of a row of taps, `step` apart, for LANES consecutive elements: G w. */
 ALWAYS_INLINE void transform_weights(const float *from, int64_t step, vf u[F43_PLACES])
 {
     vf w[F43_TAPS];
@@ -295,8 +296,8 @@ ALWAYS_INLINE void transform_weights(const float *from, int64_t step, vf u[F43_P
     weights_1d(w, u);
 }
 
-/* Rows of one tile of b for each place and part: forward, row i is output n + i with its pairs of
- * channels, still to be turned round; of the gradient, row i is the i-th pair of channels of dy. */
+/* Rows of one tile of b for each place and part. Forward, row i is output n + i with its pairs of
+ * channels, still to be transposed; for the gradient, row i is the i-th pair of channels of dy. */
 static void pack_rows(const struct ddpm_call *call, int64_t depth, int64_t n, int r,
                       vf rows[F43_PLACES][AMX_PARTS][AMX_ROWS])
 {

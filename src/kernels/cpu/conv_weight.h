@@ -1,9 +1,9 @@
-/* What the gradients of convolution weights share: how the work is cut, sums of groups, and lists
- * of pixels.
+/* What the gradients of convolution weights share: splitting the work, sums of groups, and lists of
+ * pixels.
  *
- * A unit of work is (group of blocks of pixels, block of k, block of c). Groups have sums of their
- * own, which are added up in order at the end; how many there are depends on the shapes only, so
- * the result does not depend on the threads. */
+ * A unit of work is (group of pixel blocks, block of k, block of c). Groups have sums of their own,
+ * which are added in order at the end. The number of groups depends only on the shapes, so the
+ * result does not depend on the threads. */
 #ifndef DDPM_KERNELS_CPU_CONV_WEIGHT_H
 #define DDPM_KERNELS_CPU_CONV_WEIGHT_H
 
@@ -11,7 +11,7 @@
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/element.h"
 
-/* One block of `limit` at most, as even as multiples of `unit` allow. */
+/* A block of at most `limit`, chosen as even as multiples of `unit` allow. */
 static inline int64_t weight_even_block(int64_t size, int64_t limit, int64_t unit)
 {
     const int64_t block = ddpm_ceil_div(size, ddpm_ceil_div(size, limit));
@@ -22,12 +22,13 @@ struct weight_cut {
     int64_t k_size, c_size, k_block, c_block; /* channels of dy and x, and of a block */
     int64_t k_blocks, c_blocks;
     int64_t blocks, groups;        /* of pixels */
-    float *dw, *dbias;             /* of group 0; group g's are g·group_dw further */
-    int64_t group_dw, group_dbias; /* floats; 0 when there is one group */
+    float *dw, *dbias;             /* of group 0; that of group g is g·group_dw further */
+    int64_t group_dw, group_dbias; /* floats; 0 if there is one group */
 };
 
-/* Units are to be `units` at least, for machines of many cores, but the sums of a group are to be
- * worth adding up: it takes `blocks_per_group`, or all. `depth`: weights of an output. */
+/* There should be at least `units` units, for machines with many cores, but adding up the sums of a
+ * group must pay: a group has at least `blocks_per_group` blocks, or all. `depth`: weights per
+ * output. */
 static inline void weight_cut_finish(struct weight_cut *cut, int64_t depth, int64_t units,
                                      int64_t blocks_per_group)
 {
@@ -41,7 +42,7 @@ static inline void weight_cut_finish(struct weight_cut *cut, int64_t depth, int6
     }
 }
 
-/* Of the groups' sums. */
+/* For the sums of the groups. */
 static inline size_t weight_sums_bytes(const struct weight_cut *cut)
 {
     return (size_t)(cut->groups * (cut->group_dw + cut->group_dbias)) * sizeof(float);
@@ -50,8 +51,8 @@ static inline size_t weight_sums_bytes(const struct weight_cut *cut)
 struct weight_unit {
     int64_t k, c;       /* first channels */
     int64_t begin, end; /* blocks of pixels */
-    float *dw, *dbias;  /* where its sums go; dbias is NULL where another unit sums it up */
-    bool fresh;         /* dw holds nothing yet, and is not to be added to but written */
+    float *dw, *dbias;  /* where its sums go; dbias is NULL if another unit sums it */
+    bool fresh;         /* dw holds nothing yet, so write instead of adding */
 };
 
 static inline struct weight_unit weight_unit_begin(const struct weight_cut *cut, int64_t i)
@@ -71,13 +72,13 @@ static inline struct weight_unit weight_unit_begin(const struct weight_cut *cut,
     return unit;
 }
 
-/* Add all units' sums to dw and dbias of the call. `function` takes units, each of which it begins
- * with weight_unit_begin(); it finds `cut` in its context. `sums`: weight_sums_bytes(). */
+/* Add all units' sums to dw and dbias of the call. `function` gets units, and starts each with
+ * weight_unit_begin(); it finds `cut` in its context. `sums`: weight_sums_bytes(). */
 void SIMD(weight_run_units)(const struct ddpm_call *call, struct weight_cut *cut, float *sums,
                             ddpm_range_function *function, void *context);
 
-/* Pixels of a row, from column w on, as pointers to their channels from `channel` on; to zeros, as
- * many as WEIGHT_ZEROS, where there is none: outside [0, end_h) and [0, end_w). */
+/* Pointers to the channels, from `channel` on, of a row of pixels, from column w on. Outside [0,
+ * end_h) and [0, end_w) they point to WEIGHT_ZEROS zeros. */
 struct weight_row {
     int64_t n, h, w, count, end_h, end_w, channel;
 };
@@ -96,11 +97,11 @@ static inline void weight_fill_row(const struct ddpm_tensor *t, const struct wei
         pixels[i] = inside && w >= 0 && w < row->end_w ? first + w * pixel : (const char *)zeros;
 }
 
-/* The pixels of the next block, asked for while the products of this one are made: those read
- * caches, not memory. */
+/* The pixels of the next block, prefetched while the products of this one run: those read from
+ * caches, not from memory. */
 struct weight_ahead {
     const char *const *next, *const *end;
-    int64_t lines;   /* of each pixel, where x or dy has more */
+    int64_t lines;   /* bytes of each pixel, if x or dy has more */
     int64_t at_once; /* pixels */
 };
 

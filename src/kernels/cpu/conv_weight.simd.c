@@ -4,25 +4,25 @@
  *   dbias[k]       += Σ_pixels dy[pixel][k]
  *
  * gemm_outer over blocks of about BLOCK_PIXELS pixels. A unit is (group of pixel blocks, block of
- * k, block of c): per pixel block it copies its channels of x (with the border that the taps reach)
- * and of dy side by side, with a stride that spreads them over the sets of the caches, then makes
- * every tap's product. Groups of pixels have sums of their own, added up in order at the end; how
- * many there are depends on the shapes only, so the result does not depend on the threads.
- * Pictures of few channels take the S·C numbers under a row of the kernel as their channels.
+ * k, block of c). For each pixel block it copies its channels of x (with the border that the taps
+ * reach) and of dy, with strides that spread them over the cache sets, and then computes the
+ * products of all taps. Groups of pixels have sums of their own, added in order at the end. The
+ * number of groups depends only on the shapes, so the result does not depend on the threads.
+ * Pictures with few channels use the S·C numbers under a row of the kernel as their channels.
  *
- * Where an activation is bf16, the copies hold pairs of neighbouring pixels of dy, and of x under
- * them, channel by channel, see gemm.h; x then has a copy for every column of taps, since each
- * pairs other pixels. */
+ * If an activation is bf16, the copies hold pairs of neighbouring pixels of dy, and of the x under
+ * them, channel by channel, see gemm.h. x then has one copy per column of taps, because each column
+ * pairs different pixels. */
 #include "kernels/cpu/conv_weight.h"
 #include "core/memory.h"
 
 #define BLOCK_PIXELS 128
 #define BLOCK_K 96
-#define BLOCK_C 64         /* with more than one tap */
-#define BLOCK_C_1X1 192    /* fewer products per number copied: copy each less often */
-#define UNITS 64           /* cut the work at least so fine, for machines of many cores, but */
-#define BLOCKS_PER_GROUP 8 /* sums of a group must be worth adding up */
-#define SKEW 16            /* elements between rows, so that rows fall into different cache sets */
+#define BLOCK_C 64      /* with more than one tap */
+#define BLOCK_C_1X1 192 /* fewer products per copied number: copy it less often */
+#define UNITS 64        /* split the work at least this finely, for machines with many cores, but */
+#define BLOCKS_PER_GROUP 8 /* the sums of a group must be worth adding up */
+#define SKEW 16            /* elements between rows, which spread them over the cache sets */
 
 struct weight {
     struct ddpm_tensor x, dy;
@@ -32,7 +32,7 @@ struct weight {
     struct weight_cut cut;
     int64_t rows, cols;         /* of a pixel block */
     int64_t blocks_h, blocks_w; /* pixel blocks of a picture */
-    int64_t steps;              /* of the depth in a row of a block: its pixels, or pairs */
+    int64_t steps;              /* depth in a row of a block: its pixels, or pairs */
     int64_t x_rows, x_cols;     /* pixels of x under a block; pairs: steps of one copy's row */
     int64_t x_step, dy_step;    /* between pixels or pairs in the copies, in units of 4 bytes */
     int64_t x_copy, dy_copy;    /* units of 4 bytes */
@@ -40,7 +40,7 @@ struct weight {
     float *copies;
 };
 
-/* Pixels of x under a row of a block, the second one of the last pair included. */
+/* Pixels of x under a row of a block, including the second one of the last pair. */
 static int64_t few_row_pixels(const struct weight *p)
 {
     return (2 * p->steps - 1) * p->stride + p->cut.c_size / p->x.c;
@@ -80,7 +80,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
         p.cut.c_block = weight_even_block(
             p.cut.c_size, p.depth > p.cut.c_size ? BLOCK_C : BLOCK_C_1X1, GEMM_COLUMNS);
     }
-    /* windows of few channels overlap in the copy, but as pairs they cannot */
+    /* windows of few channels overlap in the copy, but not as pairs */
     p.x_step = p.few && !p.pairs ? p.x.c : p.cut.c_block + SKEW;
     p.cut.k_block = weight_even_block(p.cut.k_size, BLOCK_K, GEMM_ROWS);
     p.dy_step = ddpm_ceil_div(p.cut.k_block, SKEW) * SKEW + SKEW;
@@ -110,7 +110,7 @@ static ddpm_status weight_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* Channels [channel, channel + count) of one row of pixels; outside the picture zeros. */
+/* Channels [channel, channel + count) of one row of pixels; zeros outside the picture. */
 static void copy_row(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w, int64_t pixels,
                      int64_t channel, int64_t count, float *to, int64_t step)
 {
@@ -125,8 +125,8 @@ static void copy_row(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t 
     }
 }
 
-/* Pairs of pixels of one row, w and w + stride, w + 2·stride and …, channel by channel; from column
- * `end` on zeros. */
+/* Pairs of pixels of one row, w and w + stride, then w + 2·stride and …, channel by channel; zeros
+ * from column `end` on. */
 static void copy_pairs(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w, int64_t end,
                        int64_t stride, int64_t pairs, int64_t channel, int64_t count, float *to,
                        int64_t step)
@@ -163,8 +163,8 @@ static void copy_block(const struct weight *p, int64_t n, int64_t h, int64_t w, 
                  p->dy_step);
 }
 
-/* Few channels: pairs of windows of S·C numbers under a row of the kernel, taken from a copy of the
- * row in fp32, `row`, with a border. */
+/* Few channels: pairs of windows of S·C numbers under a row of the kernel, taken from `row`, an
+ * fp32 copy of the row with a border. */
 static void copy_window_pairs(const struct weight *p, int64_t n, int64_t h, int64_t w, float *row,
                               float *to)
 {
@@ -190,7 +190,7 @@ static void copy_window_pairs(const struct weight *p, int64_t n, int64_t h, int6
         }
 }
 
-/* … and as pairs. Beyond the block's pixels dy is zero. */
+/* … and as pairs. After the block's last pixel, dy is zero. */
 static void copy_block_pairs(const struct weight *p, int64_t n, int64_t h, int64_t w, int64_t k0,
                              int64_t k_count, int64_t c0, int64_t c_count, float *x, float *dy)
 {
@@ -223,7 +223,7 @@ static void add_bias(const float *dy, int64_t step, int64_t steps, bool pairs, i
     }
 }
 
-/* The products of all taps of a pixel block whose copies are made. */
+/* The products of all taps for a pixel block that has been copied. */
 static void weight_block(const struct weight *p, const float *x, const float *dy, int64_t k0,
                          int64_t k_count, int64_t c0, int64_t c_count, float *dw)
 {
@@ -292,7 +292,7 @@ static ddpm_status weight_run(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* --- what all gradients of weights use, see conv_weight.h --- */
+/* --- shared by all gradients of weights, see conv_weight.h --- */
 
 struct groups {
     const float *from;

@@ -3,19 +3,19 @@
  *   dw[k][r][s][c] += Σ_pixels dy[pixel][k] · x[pixel·stride + (r,s) - padding][c]
  *   dbias[k]       += Σ_pixels dy[pixel][k]
  *
- * The depth runs over pixels, so dy is turned round, [k][pixel], and x is laid in pairs of pixels,
- * [pair][c][2]; the rows of taps are offsets of whole rows. Where rows are wide enough, a block is
- * a few rows of 32 pixels, and x is laid with its border, once in pairs that begin at even columns
- * and once at odd ones: all columns of taps are offsets in one of the two. Narrow pictures have a
- * copy for every column of taps, shifted by it; there pixels of a block follow each other without a
- * border, and tiles run over the ends of rows. Copies lie by groups of 16 channels, so that every
- * tile is 1 KB in a row: operands are taken from L2, and prefetchers follow such loads only. Of
- * fp32, the parts of 16 channels follow each other.
+ * The depth runs over pixels, so dy is transposed to [k][pixel], and x is stored in pairs of
+ * pixels, [pair][c][2]; the rows of taps are offsets of whole rows. If rows are wide enough, a
+ * block is a few rows of 32 pixels, and x is stored with its border twice, in pairs that start at
+ * even columns and at odd ones: every column of taps is an offset in one of the two. Narrow
+ * pictures have one copy per column of taps, shifted by it; there the pixels of a block follow each
+ * other without a border, and tiles extend over the ends of rows. Copies are grouped by 16
+ * channels, so that every tile is 1 KB of consecutive memory: operands come from L2, and
+ * prefetchers only follow such loads. For fp32, the parts of 16 channels follow each other.
  *
- * Pictures of few channels take the S·C numbers under a row of the kernel as their channels.
+ * Pictures with few channels use the S·C numbers under a row of the kernel as their channels.
  *
  * For each block of pixels a unit of work (conv_weight.h) makes its copies, in L2, and adds all
- * taps' products to sums of its own. */
+ * taps' products to its own sums. */
 #include "core/memory.h"
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv_weight.h"
@@ -23,13 +23,13 @@
 
 #define BLOCK_PIXELS 256
 #define BLOCK_CHANNELS 128     /* of k and of c */
-#define BLOCK_CHANNELS_1X1 256 /* fewer products per number copied: copy each less often */
+#define BLOCK_CHANNELS_1X1 256 /* fewer products per copied number: copy it less often */
 #define LEAST_PIXELS_SPLIT 64
-#define UNITS 32            /* cut the work at least so fine, for machines of many cores, but */
-#define BLOCKS_PER_GROUP 16 /* sums of a group must be worth adding up */
+#define UNITS 32 /* split the work at least this finely, for machines with many cores, but */
+#define BLOCKS_PER_GROUP 16 /* the sums of a group must be worth adding up */
 #define PAIR 64             /* bytes of a pair of pixels, 16 channels */
-#define BIAS_VECTORS 4      /* of channels, summed up at once */
-#define SKEW 64             /* bytes between groups of channels: they fall into other cache sets */
+#define BIAS_VECTORS 4      /* channels summed at once */
+#define SKEW 64 /* bytes between groups of channels, which spread them over the cache sets */
 
 _Static_assert(BLOCK_CHANNELS_1X1 <= WEIGHT_ZEROS, "pixels outside are read as zeros");
 
@@ -40,8 +40,8 @@ struct weight {
     int64_t rows, columns, pictures; /* pixels of dy in a block */
     int64_t pitch, x_pitch;          /* pixels of a row in the copies of dy and of x: even */
     int64_t blocks_h, blocks_w;
-    bool bordered;              /* x lies with a border, in two copies of each row */
-    int64_t steps;              /* of one picture of a block, AMX_DEPTH pixels each */
+    bool bordered;              /* x is stored with a border, in two copies of each row */
+    int64_t steps;              /* per picture of a block, AMX_DEPTH pixels each */
     int64_t x_rows;             /* rows in a copy of x */
     int64_t row_copies, copies; /* of a row; in all */
     bool split;                 /* x and dy are fp32, in parts */
@@ -52,15 +52,15 @@ struct weight {
     int64_t x_bytes, dy_bytes, sum_bytes, thread_bytes;
     int64_t pixel_count; /* pointers to pixels of a row of x, or of dy's block */
     const char **pixels;
-    int64_t ahead_count; /* the same of the next block, see weight_fetch() */
+    int64_t ahead_count; /* the same for the next block, see weight_fetch() */
     const char **ahead;
-    bool few;   /* channels: the S·C numbers under a kernel's row are the channels */
+    bool few;   /* few channels: the S·C numbers under a kernel's row count as channels */
     char *line; /* few: a row of x with its border */
     int64_t line_bytes;
     char *memory;
 };
 
-/* Pixels of a row of x that its copies read. */
+/* Pixels in a row of x that its copies read. */
 static int64_t row_width(const struct weight *p)
 {
     return (p->x_pitch - 1) * p->stride + p->row_copies;
@@ -109,11 +109,12 @@ static struct weight weight_plan(const struct ddpm_call *call)
     p.cut.c_block = weight_even_block(p.cut.c_size, most, AMX_BLOCK);
     weight_cut_finish(&p.cut, p.taps_h * p.taps_w * p.cut.c_size, UNITS, BLOCKS_PER_GROUP);
 
-    /* a stride leaves rows between those of one tap: every tap has a copy */
+    /* a stride leaves rows between those of one tap, so every tap has a copy */
     p.x_rows = p.stride == 1 ? p.rows + p.taps_h - 1 : p.rows;
     p.row_copies = p.bordered ? 2 : p.taps_w;
     p.copies = p.stride == 1 ? p.row_copies : p.taps_h * p.row_copies;
-    p.x_picture = (p.x_rows * p.x_pitch / 2 + AMX_DEPTH / 2) * PAIR; /* steps may end behind it */
+    p.x_picture =
+        (p.x_rows * p.x_pitch / 2 + AMX_DEPTH / 2) * PAIR; /* steps may read past its end */
     p.x_part = p.pictures * p.x_picture + SKEW;
     p.x_group = p.parts * p.x_part;
     p.x_copy = p.cut.c_block / AMX_ROWS * p.x_group;
@@ -137,8 +138,8 @@ static struct weight weight_plan(const struct ddpm_call *call)
     return p;
 }
 
-/* fp32 by vectors is faster where Winograd suits pictures too small for conv_weight_rows_amx.c, or
- * where sums pass through memory for few pixels. */
+/* fp32 is faster with vectors where Winograd suits pictures that are too small for
+ * conv_weight_rows_amx.c, or where the sums go through memory for few pixels. */
 static bool split_pays(const struct ddpm_call *call)
 {
     return ddpm_tensor_pixels(&call->in[1]) >= LEAST_PIXELS_SPLIT &&
@@ -174,7 +175,7 @@ static struct place block_place(const struct weight *p, int64_t block)
                           block % p->blocks_w * p->columns};
 }
 
-/* The row of x that row `line` of the copies of a row r of taps is made of. */
+/* The row of x from which row `line` of the copies for row r of taps is made. */
 static struct weight_row x_row(const struct weight *p, const struct place *at, int64_t r,
                                int64_t line, int64_t channel)
 {
@@ -187,7 +188,7 @@ static struct weight_row x_row(const struct weight *p, const struct place *at, i
                                .channel = channel};
 }
 
-/* The pixels of a block of dy, in rows of `pitch`; the last may be cut. */
+/* The pixels of a block of dy, in rows of `pitch`; the last row may be cut. */
 static void fill_dy(const struct weight *p, const struct place *at, int64_t k, const char **pixels)
 {
     const int64_t picture = p->steps * AMX_DEPTH;
@@ -204,7 +205,7 @@ static void fill_dy(const struct weight *p, const struct place *at, int64_t k, c
         }
 }
 
-/* The pixels of a row of few channels, in a copy with its border: windows lie side by side. */
+/* The pixels of a row with few channels, in a copy with a border: windows are adjacent. */
 static void fill_windows(const struct weight *p, const struct weight_row *row)
 {
     const struct ddpm_tensor *x = &p->x;
@@ -245,7 +246,7 @@ ALWAYS_INLINE void load_pairs_split(const char *even, const char *odd, int64_t c
                     (vf)_mm512_maskz_loadu_ps(mask, odd + 4 * c), pairs);
 }
 
-/* Pairs of pixels of x that begin at pixel[0], pixel[1], …, each in a copy of its own, 32 channels
+/* Pairs of pixels of x that start at pixel[0], pixel[1], …, each in a copy of its own, 32 channels
  * from c on. */
 ALWAYS_INLINE void put_pairs(const struct weight *p, const char *const *pixel, int64_t c,
                              int64_t left, char *to, const int64_t copies)
@@ -273,7 +274,7 @@ static void put_pairs_split(const struct weight *p, const char *const *pixel, in
         }
 }
 
-/* A row of x into its copies. */
+/* Copy a row of x. */
 ALWAYS_INLINE void copy_row(const struct weight *p, int64_t left, char *pairs, const int64_t copies)
 {
     for (int64_t j = 0; j < p->x_pitch; j += 2, pairs += PAIR)
@@ -287,7 +288,7 @@ ALWAYS_INLINE void copy_row(const struct weight *p, int64_t left, char *pairs, c
         }
 }
 
-/* Zero what steps read behind the last row of the copies. */
+/* Zero what steps read after the last row of the copies. */
 static void clear_ends(const struct weight *p, char *x)
 {
     const int64_t end = p->x_rows * p->x_pitch / 2 * PAIR;
@@ -315,7 +316,7 @@ static void copy_x(const struct weight *p, const struct place *at, int64_t c0, c
         }
 }
 
-/* A tile of dy: 16 pairs of pixels, turned round. */
+/* A tile of dy: 16 pairs of pixels, transposed. */
 ALWAYS_INLINE void put_tile(__m512i pairs[AMX_ROWS], char *to)
 {
     amx_transpose(pairs);
@@ -371,7 +372,7 @@ static void copy_dy(const struct weight *p, const struct place *at, int64_t k0, 
         }
 }
 
-/* The pixels' sums of `vectors` vectors of channels from k on. */
+/* Sums over the pixels, for `vectors` vectors of channels from k on. */
 ALWAYS_INLINE void add_bias_vectors(const struct weight *p, const int64_t vectors, int64_t k,
                                     int64_t left, float *dbias)
 {
@@ -396,14 +397,14 @@ static void add_bias(const struct weight *p, int64_t k0, float *dbias)
         add_bias_vectors(p, 1, k, channels - k, dbias + k0);
 }
 
-/* The i-th column of taps to be multiplied: first those that take the same copy of x. */
+/* The i-th column of taps to multiply; columns that use the same copy of x come first. */
 static int64_t tap_column(const struct weight *p, int64_t i)
 {
     const int64_t even = ddpm_ceil_div(p->taps_w, 2);
     return i < even ? 2 * i : 2 * (i - even) + 1;
 }
 
-/* What tap (r, s) is multiplied by, channels from c on. */
+/* The operand for tap (r, s), channels from c on. */
 static const char *tap_copy(const struct weight *p, const char *x, int64_t c, int64_t r, int64_t s)
 {
     const int64_t row = p->x_pitch / 2 * PAIR;
@@ -413,7 +414,7 @@ static const char *tap_copy(const struct weight *p, const char *x, int64_t c, in
     return p->stride == 1 ? x + s * p->x_copy + r * row : x + (r * p->taps_w + s) * p->x_copy;
 }
 
-/* Have the pixels of a block asked for, over the steps of all products. */
+/* Prefetch the pixels of a block, spread over the steps of all products. */
 static struct weight_ahead begin_ahead(const struct weight *p, const struct place *at, int64_t k0,
                                        int64_t c0)
 {
@@ -433,7 +434,7 @@ static struct weight_ahead begin_ahead(const struct weight *p, const struct plac
                                  .at_once = ddpm_ceil_div(p->ahead_count, steps)};
 }
 
-/* The products of all taps of a block whose copies are made: sums[c][k][tap], blocks of 32×32. */
+/* The products of all taps for a copied block: sums[c][k][tap], blocks of 32×32. */
 static void weight_block(const struct weight *p, const char *x, const char *dy, bool first,
                          struct weight_ahead ahead, float *sums)
 {

@@ -5,13 +5,13 @@
  *   2. m[place][r][k][c] += Σ_row Σ_tile d[place][row][tile][k] · v[place][row + r - 1][tile][c]
  *   3. dw[k][r] += Gᵀ m[r][k]
  *
- * Tiles of a picture are the depth of the products: v lies in pairs of neighbouring tiles, channel
- * by channel, as rows of b; d is turned round, an output's 32 tiles in a row of a. A row of taps is
- * an offset in v, whose rows follow one another, with one more above and below. Both are fp32 in
- * three parts of bf16 (amx_layout.h).
+ * The tiles of a picture are the depth of the products. v is stored in pairs of neighbouring tiles,
+ * channel by channel, as rows of b; d is transposed, with 32 tiles of an output in a row of a. A
+ * row of taps is an offset in v, whose rows follow one another, with one extra row above and one
+ * below. Both are fp32 in three parts of bf16 (amx_layout.h).
  *
- * A unit of work (conv_weight.h) has d, v and m in buffers of its own: nothing that one thread
- * computes is read by another before the end. */
+ * A unit of work (conv_weight.h) has its own buffers for d, v and m: no thread reads what another
+ * computes before the end. */
 #include "core/memory.h"
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv_weight.h"
@@ -21,10 +21,10 @@
 #define BLOCK_K 128
 #define BLOCK_C 128
 #define BLOCK_TILES 96 /* of pixels, in v and d at once */
-#define UNIT_COLUMNS 8 /* tiles of a row of those, at most */
-#define UNITS 32       /* of work, at least, if groups are large enough */
+#define UNIT_COLUMNS 8 /* tiles in a row of those, at most */
+#define UNITS 32       /* units of work, at least, if groups are large enough */
 #define BLOCKS_PER_GROUP 8
-#define SKEW 64 /* bytes between planes of v and d: they fall into different cache sets */
+#define SKEW 64 /* bytes between planes of v and d, which spread them over the cache sets */
 
 struct weight {
     struct ddpm_tensor x, dy;
@@ -64,7 +64,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
 
     p.row = p.unit_columns / 2 * PAIR;
     p.x_picture =
-        p.steps * AMX_TILE + (F43_TAPS - 1) * p.row; /* steps may end behind the last row */
+        p.steps * AMX_TILE + (F43_TAPS - 1) * p.row; /* steps may read past the last row */
     p.x_plane = p.pictures * p.x_picture + SKEW;
     p.dy_plane = p.pictures * p.steps * AMX_TILE + SKEW;
     p.x_bytes = F43_PLACES * AMX_PARTS * p.cut.c_block / AMX_ROWS * p.x_plane;
@@ -93,7 +93,7 @@ static ddpm_status weight_prepare(struct ddpm_call *call)
 /* First pixel of a block of dy, in pictures, rows and tiles. */
 struct place {
     int64_t n, h, w;
-    int64_t rows, steps; /* that there are; of the depth, in each picture */
+    int64_t rows, steps; /* how many exist; in the depth, per picture */
 };
 
 static struct place block_place(const struct weight *p, int64_t block)
@@ -115,7 +115,7 @@ ALWAYS_INLINE void put_pairs(const vf even[F43_PLACES], const vf odd[F43_PLACES]
         amx_put_split(to, plane, even[place], odd[place]);
 }
 
-/* `count` pixels of a row from column w on, 16 channels; zeros where there is none. */
+/* `count` pixels of a row from column w on, 16 channels; zeros outside the picture. */
 ALWAYS_INLINE void load_pixels(const struct ddpm_tensor *t, const float *row, int64_t w, int count,
                                const bool inside, vf *d)
 {
@@ -168,8 +168,9 @@ static void transform_x(const struct weight *p, const struct place *at, int64_t 
     }
 }
 
-/* 32 tiles of dy, given by their pixels, 16 channels from k on, turned round: first channels with
- * pixel j of all even tiles, or of all odd ones, then their places. Returns the pixels' sum. */
+/* 32 tiles of dy, given by their pixels, 16 channels from k on, transposed: first the channels with
+ * pixel j of all even tiles, or of all odd ones, then their places. Returns the sum of the
+ * pixels. */
 static vf transform_dy_step(const struct weight *p, const char *const *pixels, int64_t k, char *to)
 {
     vf d[2][F43_PIXELS][AMX_ROWS], sum = {0};
@@ -198,7 +199,7 @@ static vf transform_dy_step(const struct weight *p, const char *const *pixels, i
     return sum;
 }
 
-/* The pixels of a block of dy, four to a tile, AMX_DEPTH tiles to a step. */
+/* The pixels of a block of dy, four per tile, AMX_DEPTH tiles per step. */
 static void fill_dy(const struct weight *p, const struct place *at, int64_t k, const char **pixels)
 {
     const int64_t width = p->unit_columns * F43_PIXELS,
@@ -232,7 +233,7 @@ static void transform_dy(const struct weight *p, const struct place *at, int64_t
     }
 }
 
-/* Have the pixels of the next block asked for, over the steps of this one's products. */
+/* Prefetch the pixels of the next block, spread over the steps of this one's products. */
 static struct weight_ahead begin_ahead(const struct weight *p, const struct place *at,
                                        const struct place *next, const struct weight_unit *unit,
                                        const char **pixels)
@@ -313,8 +314,9 @@ static void run_unit(const struct weight *p, const struct weight_unit *unit, cha
     char *v = memory, *d = v + p->x_bytes;
     float *sums = (float *)(void *)(d + p->dy_bytes);
     const char **pixels = (const char **)(void *)((char *)sums + p->sum_bytes);
-    memset(v, 0,
-           (size_t)(p->x_bytes + p->dy_bytes)); /* steps read behind rows and channels: zeros */
+    memset(
+        v, 0,
+        (size_t)(p->x_bytes + p->dy_bytes)); /* steps read past the last rows and channels: zeros */
     for (int64_t block = unit->begin; block < unit->end; ++block) {
         const struct place at = block_place(p, block), next = block_place(p, block + 1);
         struct weight_ahead ahead = {.next = NULL};

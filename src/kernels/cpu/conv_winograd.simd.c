@@ -1,15 +1,15 @@
-/* 3×3 convolutions of stride 1, forward and gradient of the data, by Winograd's F(4×4,3×3). See
- * winograd.h for the maths.
+/* 3×3 convolutions of stride 1, forward and gradient of the data, with Winograd's F(4×4,3×3). See
+ * winograd.h for the mathematics.
  *
  *   1. v[place][tile][c] = Bᵀ x B                    per tile
  *   2. p[place][tile][n] = Σ_c v[place][tile][c] · packed[place][c][n]     gemm_rows
  *   3. y = bias + residual + Aᵀ p A                  per tile
  *
- * v and packed are of the activations' dtype, p is fp32. The gradient of the data is the same
- * convolution of dy with the weights turned round and k and c exchanged. Where there are many
- * tiles, every thread takes blocks of them through the three steps, so that v and p stay in its
- * caches; where there are few, or many weights, all threads share the tiles and each step is a loop
- * of its own. Both do the same sums in the same order. */
+ * v and packed have the activations' dtype, p is fp32. The gradient of the data is the same
+ * convolution of dy with the taps reversed and k and c exchanged. With many tiles, every thread
+ * takes blocks of them through the three steps, so that v and p stay in its caches. With few tiles,
+ * or many weights, all threads share the tiles, and each step is a loop of its own. Both compute
+ * the same sums in the same order. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/rows.h"
@@ -18,12 +18,12 @@
 #define BLOCK_BYTES ((int64_t)1 << 19) /* v and p of a thread's block */
 #define BLOCK_TILES_UNIT (28 / GEMM_ROWS * GEMM_ROWS)
 #define BLOCK_TILES_MOST (4 * BLOCK_TILES_UNIT)
-/* More packed weights than that are not read again for every block. */
+/* If the packed weights are larger than this, they are not read again for every block. */
 #define WEIGHT_BYTES ((int64_t)8 << 20)
 #define SHARED_BYTES ((int64_t)48 << 20)
-#define PANELS_TOGETHER 4 /* of a unit of step 2, shared */
+#define PANELS_TOGETHER 4 /* per unit of step 2, shared */
 #define UNITS_TOGETHER 8  /* of packing */
-#define SKEW 16           /* elements between places, so that they fall into different cache sets */
+#define SKEW 16           /* elements between places, which spread them over the cache sets */
 
 struct winograd {
     struct ddpm_tensor x, y, residual;
@@ -31,7 +31,7 @@ struct winograd {
     int64_t tiles, panels, columns;
     int64_t steps; /* of the depth: a tile's channels, in units of four bytes */
     bool shared;
-    int64_t block;              /* tiles worked on at once */
+    int64_t block;              /* tiles processed at once */
     int64_t v_stride, p_stride; /* steps of v, elements of p between places */
     int64_t buffer, patch;      /* units of four bytes: v and p; one thread's patch */
     int64_t pointers;
@@ -71,7 +71,7 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
     return p;
 }
 
-/* Scratch: v and p of each thread or shared, patches, row pointers. */
+/* Scratch: v and p, per thread or shared, patches, row pointers. */
 static size_t winograd_layout(struct winograd *p, const struct ddpm_call *call)
 {
     size_t threads = (size_t)call->device->threads, buffers = p->shared ? 1 : threads;
@@ -83,7 +83,8 @@ static size_t winograd_layout(struct winograd *p, const struct ddpm_call *call)
     return v + patches + ddpm_align_up(buffers * (size_t)p->pointers * sizeof(void *));
 }
 
-/* Where the rows of v and p begin, at place 0; up to a multiple of GEMM_ROWS the last repeats. */
+/* Where the rows of v and p start, at place 0; the last is repeated up to a multiple of
+ * GEMM_ROWS. */
 static void fill_rows(const struct winograd *p, int64_t count, float *v, const void **rows)
 {
     float *products = v + WINOGRAD_PLACES * p->v_stride;
@@ -209,7 +210,7 @@ static ddpm_status winograd_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* The nine taps of a unit (panel, step), the outputs of the panel side by side; in bf16 those of
+/* The nine taps of a unit (panel, step), with the outputs of the panel adjacent; in bf16 those of
  * the step's two channels. */
 static void unit_taps(const struct ddpm_call *call, int64_t unit, float taps[2][9][GEMM_COLUMNS])
 {
@@ -230,8 +231,9 @@ static void unit_taps(const struct ddpm_call *call, int64_t unit, float taps[2][
 }
 
 /* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step), neighbours in memory.
- * Several are made in a buffer first: 36 streams of single units would wait for memory at each.
- * They are written past the caches, which are smaller than a network's packed weights. */
+ * Several are first computed in a buffer: 36 streams of single units would wait for memory each
+ * time. They are written around the caches, because a network's packed weights do not fit into
+ * them. */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;

@@ -1,15 +1,16 @@
-/* 3×3 convolutions of stride 1 of fp32 and many channels, forward and gradient of the data, by
- * Winograd's F(4×4,3×3) in matrix tiles. See winograd.h for the maths.
+/* 3×3 convolutions of stride 1 of fp32 with many channels, forward and gradient of the data, with
+ * Winograd's F(4×4,3×3) in matrix tiles. See winograd.h for the mathematics.
  *
  *   1. v[place][tile][c] = Bᵀ x B
  *   2. p[place][tile][n] = Σ_c v[place][tile][c] · u[place][c][n]
  *   3. y = bias + residual + Aᵀ p A
  *
- * v and u are fp32 in three parts of bf16 (amx_layout.h), both laid as the matrix tiles of step 2
- * take them; p is fp32. A quarter of the products of direct convolution, but v and u pass through
- * memory: for fewer channels conv_rows_amx.c is faster. All threads take a block of Winograd's
- * tiles through one step after the other; in step 2 each takes whole places, so that every weight
- * is read once for a block. Every sum is made in the same order whatever the threads. */
+ * v and u are fp32 in three parts of bf16 (amx_layout.h), both stored in the order in which the
+ * matrix tiles of step 2 load them; p is fp32. This needs a quarter of the products of direct
+ * convolution, but v and u go through memory: for fewer channels conv_rows_amx.c is faster. All
+ * threads take a block of Winograd's tiles through one step after the other. In step 2 each thread
+ * takes whole places, so that every weight is read once per block. The order of every sum is
+ * independent of the number of threads. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/amx.h"
@@ -19,7 +20,8 @@
 #define BLOCK_TILES 256                 /* at most: v of a place stays in L2 */
 #define UNITS_PER_THREAD 4
 #define ROWS_TOGETHER 8 /* of packing */
-#define SKEW 64 /* bytes between places, and rows of p: they fall into different cache sets */
+#define SKEW                                                                                       \
+    64 /* bytes between places, and between rows of p, which spread them over the cache sets */
 #define STEP_BYTES (AMX_PARTS * AMX_TILE) /* 32 channels of 16 tiles of v, or of 16 outputs */
 
 struct winograd {
@@ -27,7 +29,7 @@ struct winograd {
     const float *bias; /* or NULL */
     const char *packed;
     int64_t tiles, panels, group; /* group: bytes of 16 tiles at a place of v, or 16 outputs of u */
-    int64_t block;                /* tiles worked on at once */
+    int64_t block;                /* tiles processed at once */
     int64_t v_place, p_row, p_place, patch; /* bytes */
     int64_t unit_panels;                    /* of a unit of step 2 */
     char *v, *p, *patches;
@@ -59,8 +61,8 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
     return w;
 }
 
-/* A patch's 32 channels from c on: a row of matrix tiles at each place, in parts. They are written
- * past the caches, for v is larger than they. */
+/* 32 channels of a patch from c on: a row of matrix tiles at each place, in parts. They are written
+ * around the caches, because v does not fit into them. */
 ALWAYS_INLINE void put_tile(const struct winograd *w, const struct patch *patch, int64_t c,
                             char *to)
 {
@@ -82,7 +84,7 @@ ALWAYS_INLINE void put_tile(const struct winograd *w, const struct patch *patch,
     }
 }
 
-/* Ask for the columns of pixels that the next patch adds. */
+/* Prefetch the columns of pixels that the next patch adds. */
 ALWAYS_INLINE void fetch_patch(const struct patch *patch, int64_t c)
 {
     for (int i = 0; i < 6; ++i)
@@ -184,7 +186,7 @@ static ddpm_status winograd_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* The nine taps of a channel c, a panel's outputs side by side. */
+/* The nine taps of a channel c, with a panel's outputs adjacent. */
 static void panel_taps(const struct ddpm_call *call, int64_t panel, int64_t c,
                        float taps[9][GEMM_COLUMNS])
 {
@@ -201,9 +203,9 @@ static void panel_taps(const struct ddpm_call *call, int64_t panel, int64_t c,
 }
 
 /* packed[place][panel][step]: AMX_PARTS · 2 tiles, whose row i is the pair of channels i and 16 + i
- * (amx_put_split). Units are (panel, step, rows). A few rows are made in a buffer first: so many
- * streams of single rows would wait for memory at each. They are written past the caches, which
- * are smaller than all of them. */
+ * (amx_put_split). Units are (panel, step, rows). A few rows are first computed in a buffer: so
+ * many streams of single rows would wait for memory each time. They are written around the caches,
+ * because they do not fit into them. */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;

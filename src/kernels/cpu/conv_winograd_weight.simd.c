@@ -1,4 +1,4 @@
-/* Gradient of 3×3 convolution weights in Winograd's domain. See winograd.h for the maths.
+/* Gradient of 3×3 convolution weights in Winograd's domain. See winograd.h for the mathematics.
  *
  *   1. v[place][tile][c] = Bᵀ x B,  d[place][tile][k] = A dy Aᵀ             per tile
  *   2. m[place][k][c] += Σ_tile d[place][tile][k] · v[place][tile][c]       gemm_outer
@@ -6,21 +6,22 @@
  *
  * bf16: the rows of v and d are pairs of tiles, c by c and k by k; "row" below is a tile or a pair.
  *
- * 1 and 2 alternate over blocks of tiles that stay in the caches. Every element of m belongs to
- * one unit of work, which adds the rows in order: no partial sums, and a result that does not
- * depend on the threads. The bias' gradient travels along as a 37th place of d. */
+ * Steps 1 and 2 alternate over blocks of tiles that stay in the caches. Every element of m belongs
+ * to one unit of work, which adds the rows in order. So there are no partial sums, and the result
+ * does not depend on the threads. The gradient of the bias is computed along with it, as a 37th
+ * place of d. */
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/winograd.h"
 
-/* Rows of one product: its columns of v and d stay in L1. Sums of so many rows are added to m, so
- * it is part of the result; blocks are multiples of it. */
+/* Rows of one product: its columns of v and d stay in L1. This many rows are summed before they are
+ * added to m, so the number affects the result; blocks are multiples of it. */
 #define DEPTH_ROWS 64
 #define BLOCK_BYTES ((int64_t)1 << 20) /* of v and d, for each thread */
 #define BLOCK_K 96
 #define BLOCK_C 256
-#define SKEW 16 /* elements, so that rows and places fall into different cache sets */
+#define SKEW 16 /* elements, which spread rows and places over the cache sets */
 
 struct weight {
     struct ddpm_tensor x, dy;
@@ -49,7 +50,7 @@ static struct weight weight_plan(const struct ddpm_call *call)
     int64_t bytes = call->device->threads * BLOCK_BYTES,
             m_bytes = 4 * WINOGRAD_PLACES * p.k_size * p.c_size;
     if (bytes < m_bytes / 2)
-        bytes = m_bytes / 2; /* m passes through memory once per block: let it be worth it */
+        bytes = m_bytes / 2; /* m goes through memory once per block, which must be worth it */
     p.block = bytes / row_bytes / DEPTH_ROWS * DEPTH_ROWS;
     p.block = p.block < DEPTH_ROWS ? DEPTH_ROWS : p.block;
     p.block = p.block < p.rows ? p.block : p.rows;

@@ -1,5 +1,5 @@
-/* The CPU backend: SIMD kernels in one table per level (table.simd.c), the best level that the
- * processor has chosen when the device is opened. */
+/* The CPU backend: one table of SIMD kernels per level (table.simd.c). The best level that the
+ * processor supports is chosen when the device is opened. */
 #include "kernels/cpu/cpu.h"
 
 #include <stdio.h>
@@ -63,7 +63,7 @@ static const struct ddpm_kernel *cpu_find_kernel(struct ddpm_device *device,
 {
     const struct ddpm_cpu_device *cpu = (const struct ddpm_cpu_device *)device;
     struct ddpm_call question = *call;
-    question.device = device; /* rows ask it for `direct` */
+    question.device = device; /* rows ask for it to choose `direct` */
     const struct ddpm_kernel *kernel = first_row(tables[cpu->level], &question);
     if (!kernel && cpu->level == DDPM_CPU_AMX)
         kernel = first_row(tables[DDPM_CPU_AVX512BF16], &question);

@@ -5,8 +5,8 @@
 #include "core/cpu_features.h"
 #include "kernels/backend.h"
 
-/* For every operation the rows to try in order, ended by NULL. One table for each level, from
- * table.simd.c; amx has only what it tries before avx512bf16's, and NULL for most operations. */
+/* For every operation, the rows to try in order, NULL at the end. One table per level, from
+ * table.simd.c; amx has only the rows to try before avx512bf16's, and NULL for most operations. */
 typedef const struct ddpm_kernel *const *ddpm_cpu_table[DDPM_OP_COUNT];
 extern ddpm_cpu_table const ddpm_cpu_table_generic, ddpm_cpu_table_avx2, ddpm_cpu_table_avx512,
     ddpm_cpu_table_avx512bf16, ddpm_cpu_table_amx;

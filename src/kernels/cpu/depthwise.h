@@ -1,16 +1,16 @@
-/* What the depthwise kernels share: how the work is cut, and rows of a picture unpacked for them.
+/* What the depthwise kernels share: splitting the work, and unpacking rows of a picture.
  *
- * A piece of work is one image × a band of rows × a group of channel vectors. Each thread holds the
- * rows of its group that are met several times in a ring of slots, a slot being
- * [vectors][margin + width + margin][LANES] with zeros in the margins and behind the last pixel and
- * channel. That makes borders, tails and strides a matter of the unpacking, which costs a few
- * percent of the R·S multiply-adds, and lets neighbouring loads of the inner loop be neighbours in
- * memory. The group is chosen so that the ring stays in the second-level cache.
+ * A piece of work is one image × a band of rows × a group of channel vectors. Each thread keeps the
+ * rows of its group that are needed several times in a ring of slots. A slot is [vectors][margin +
+ * width + margin][LANES], with zeros in the margins and after the last pixel and channel. So only
+ * the unpacking deals with borders, tails and strides, which costs a few percent of the R·S
+ * multiply-adds, and consecutive loads of the inner loop are consecutive in memory. The group is
+ * chosen so that the ring stays in the second-level cache.
  *
- * A slot holds one row of fp32 numbers or, where x is bf16 (not at level amx), two: an element is
- * the pair (x[h,w], x[h+1,w]), so that one instruction multiplies two taps of a filter's column
- * (vf_dot2). Where only one row of a pair is wanted, the other meets a zero: if it holds an
- * infinite number, the sum becomes a NaN. */
+ * A slot holds one row of fp32 numbers or, if x is bf16 (but not at level amx), two rows: an
+ * element is the pair (x[h,w], x[h+1,w]), so that one instruction multiplies two taps in a column
+ * of the filter (vf_dot2). If only one row of a pair is wanted, the other is multiplied by zero: if
+ * it contains an infinity, the sum becomes NaN. */
 #ifndef DDPM_KERNELS_CPU_DEPTHWISE_H
 #define DDPM_KERNELS_CPU_DEPTHWISE_H
 
@@ -23,17 +23,17 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* A slot's width is a multiple of these pixels. */
+/* A slot's width is a multiple of this many pixels. */
 enum { DEPTHWISE_PIXELS = 8 };
 
-/* Processors with AMX have 2 MB of L2 to each core. */
+/* Processors with AMX have 2 MB of L2 per core. */
 #if defined(DDPM_AMX)
 enum { DEPTHWISE_RING_BYTES = 768 << 10 };
 #else
 enum { DEPTHWISE_RING_BYTES = 256 << 10 };
 #endif
 
-/* Cut the work at least so fine, for machines of many cores. */
+/* Split the work at least this finely, for machines with many cores. */
 enum { DEPTHWISE_PIECES = 16 };
 
 /* Largest R. */
@@ -53,8 +53,9 @@ struct depthwise_cut {
     int64_t slot; /* floats of a slot */
 };
 
-/* What a slot holds for activations of `dtype`: numbers of fp32, or pairs of bf16. Processors with
- * AMX multiply pairs by vectors at half the speed of fp32 numbers, so level amx unpacks all. */
+/* What a slot holds for activations of `dtype`: fp32 numbers, or pairs of bf16. Processors with AMX
+ * multiply pairs with vectors at half the speed of fp32 numbers, so level amx unpacks
+ * everything. */
 ALWAYS_INLINE enum ddpm_dtype depthwise_slot_dtype(const enum ddpm_dtype dtype)
 {
 #if defined(DDPM_AMX)
@@ -65,13 +66,13 @@ ALWAYS_INLINE enum ddpm_dtype depthwise_slot_dtype(const enum ddpm_dtype dtype)
 #endif
 }
 
-/* Rows that one multiply-add takes. */
+/* Rows per multiply-add. */
 static inline int64_t depthwise_rows_together(enum ddpm_dtype dtype)
 {
     return depthwise_slot_dtype(dtype) == DDPM_BF16 ? 2 : 1;
 }
 
-/* A cut for a ring of `slots`. */
+/* How to split the work for a ring of `slots`. */
 static inline struct depthwise_cut depthwise_cut_of(const struct ddpm_call *call,
                                                     const struct ddpm_tensor *x, int64_t band,
                                                     int64_t slots)
@@ -168,8 +169,8 @@ static inline void depthwise_unpack_bf16(const struct ddpm_tensor *x, int64_t ro
     }
 }
 
-/* Put the picture's rows from `row` on into a slot, as many as it holds; those outside [begin, end)
- * are zeros. Returns whether any is inside; if none is, the slot is left alone. */
+/* Unpack the picture's rows from `row` on into a slot, as many as it holds; rows outside [begin,
+ * end) are zeros. Returns whether any is inside; if none is, the slot is not changed. */
 static inline bool depthwise_unpack(const struct ddpm_tensor *x, int64_t row, int64_t begin,
                                     int64_t end, const struct depthwise_piece *piece,
                                     int64_t margin, int64_t slot_width, float *slot)
@@ -196,7 +197,8 @@ static inline void depthwise_clear_margins(float *slot, int64_t vectors, int64_t
     }
 }
 
-/* What the sums of LANES channels of y from c on begin with: bias and time; zero for a gradient. */
+/* Initial value of the sums of LANES channels of y from c on: bias and time; zero for a
+ * gradient. */
 static inline vf depthwise_start(const struct ddpm_call *call, int64_t image, int64_t c)
 {
     const struct ddpm_tensor *bias = &call->in[2], *time = &call->in[3];

@@ -1,18 +1,17 @@
 /* Depthwise convolution, stride 1, and its gradient by x, which is the same convolution of dy with
- * the filter turned by 180°:
+ * the filter rotated by 180°:
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c]
  *
  * Vectors run over channels. For one channel vector, a tile of two rows of neighbouring output
- * pixels is kept in registers over all R·S taps, so that a vector of x, once loaded, serves up to
- * 2·S sums. In bf16 it holds two rows besides (depthwise.h): 28 loads, weights included, for 112
- * double multiply-adds at S = 7 and a tile of 2×8.
+ * pixels stays in registers over all R·S taps, so a vector of x, once loaded, is used by up to 2·S
+ * sums. In bf16 an element holds two rows as well (depthwise.h): 28 loads, weights included, for
+ * 112 double multiply-adds at S = 7 and a tile of 2×8.
  *
- * Statistics of y, where they are wanted, are taken from the sums: moments of every band and
- * vector.
+ * Statistics of y, if wanted, are computed from the sums: moments of every band and vector.
  *
- * Packed weights: [vectors][slots][2][S][LANES], the weights by which a slot of x counts for the
- * upper and the lower row of a tile; zeros where it does not, and behind the last channel. Scratch:
+ * Packed weights: [vectors][slots][2][S][LANES], the weights of a slot of x for the upper and the
+ * lower row of a tile; zeros where it does not contribute, and after the last channel. Scratch:
  * struct moments [B, bands, vectors], then a ring of unpacked rows per thread, see depthwise.h. */
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/moments.h"
@@ -27,12 +26,12 @@ enum { BAND = 16, TILE_H = 2, TILE_W = LANES == 16 ? 8 : 4 };
 struct job {
     const struct ddpm_call *call;
     struct depthwise_cut cut;
-    int64_t slots; /* that a tile's sums go over */
+    int64_t slots; /* loops over a tile's sums */
     size_t moments_bytes;
-    bool lines; /* of y are written past the caches */
+    bool lines; /* y is written around the caches */
 };
 
-/* Where amx_has_lines() says so. */
+/* If amx_has_lines() says so. */
 static bool has_lines(const struct ddpm_tensor *y)
 {
 #if defined(DDPM_AMX)
@@ -80,8 +79,8 @@ static struct job job_of(const struct ddpm_call *call)
     return job;
 }
 
-/* sums[o][p] += Σ_s x[p + s]·w[o][s] for the tile's rows o in [from, to); `taps` is a constant
- * where it is 7. */
+/* sums[o][p] += Σ_s x[p + s]·w[o][s] for the tile's rows o in [from, to); `taps` is a constant if
+ * it is 7. */
 ALWAYS_INLINE void add_slot(vf sums[TILE_H][TILE_W], const float *x, const float *w, int64_t taps,
                             const int from, const int to, const enum ddpm_dtype dtype)
 {
@@ -128,7 +127,7 @@ ALWAYS_INLINE void store_row(const struct ddpm_tensor *y, int64_t pixel, int64_t
     }
 }
 
-/* `count` pixels of one row of a tile, of whose lanes the first `left` are channels. */
+/* `count` pixels of one row of a tile; only the first `left` lanes are channels. */
 ALWAYS_INLINE void add_moments(struct row_moments *moments, int64_t count, int64_t left,
                                const vf sums[TILE_W])
 {
@@ -158,7 +157,7 @@ static void join_rows(const struct row_moments *rows, int64_t pixels, int64_t le
 }
 
 /* One channel vector of `rows` output rows from `row` (counted over all images) on. slots[i]: the
- * vector's part of the i-th slot, NULL where it lies outside of the picture. */
+ * vector's part of the i-th slot, NULL if it is outside the picture. */
 ALWAYS_INLINE void output_rows_as(const struct job *job, const float *const *slots, int64_t taps,
                                   const float *w, vf start, int64_t row, int64_t rows, int64_t c,
                                   struct moments *total, const enum ddpm_dtype dtype)
@@ -287,7 +286,7 @@ static ddpm_status prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* Tap s of filter row r, LANES channels from c on; zero where there is none. */
+/* Tap s of filter row r, LANES channels from c on; zero if there is none. */
 static vf tap_at(const struct job *job, int64_t r, int64_t s, int64_t c)
 {
     const struct ddpm_call *call = job->call;

@@ -1,22 +1,22 @@
 /* Depthwise convolution of bf16 in matrix tiles (amx.h), stride 1, forward and gradient by x, which
- * is the same convolution of dy with the filter turned by 180°:
+ * is the same convolution of dy with the filter rotated by 180°:
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} tap[r][s]·x[b,h+r-pad,w+s-pad]     for each c
  *
- * Of one channel, 16 rows of 16 pixels of y are a product of matrices for each row r of the filter:
+ * For one channel, 16 rows of 16 pixels of y are a matrix product for each row r of the filter:
  *
  *     y[h][w] += Σ_j x[h + r][j] · band[j][w],   band[j][w] = tap[r][j - w],  0 ≤ j < 32
  *
- * Four fifths of the band's numbers are zeros, and yet tiles take two thirds of the time of
- * vectors. Rows of x come from a copy by channels: planes, whose rows begin at the padding. As
- * band[j][w] depends on j - w only, the 16 rows of its tile overlap in a line of 46 pairs, from
+ * Four fifths of the band's numbers are zeros, and yet tiles take only two thirds of the time of
+ * vectors. Rows of x come from a copy by channels: planes, whose rows start at the padding. Because
+ * band[j][w] depends only on j - w, the 16 rows of its tile overlap in a line of 46 pairs, from
  * which the tile is loaded with a stride of -8 bytes.
  *
  * A unit of work is a block of pictures, rows and columns of up to 64 channels. It copies its
- * planes, and makes the products of four tiles at a time, channel by channel. While they run, the
- * next unit's part of x is fetched into L2, and the sums of the channels before are rounded to
- * pairs of channels; when there are 32 of these, they are turned round to pixels and written past
- * the caches. Statistics are moments of each tile and 32 channels.
+ * planes, and computes the products of four tiles at a time, channel by channel. While they run,
+ * the next unit's part of x is prefetched into L2, and the sums of the previous channels are
+ * rounded to pairs of channels; once there are 32 of these, they are transposed to pixels and
+ * written around the caches. Statistics are moments of each tile and 32 channels.
  *
  * Packed: lines of pairs [channel][r][48]. Scratch: struct moments [B][tiles][32 channels], then
  * for each thread its planes, sums and pairs. */
@@ -27,22 +27,23 @@
 #include "kernels/cpu/moments.h"
 
 #define TILE 16     /* rows and columns of y in a tile */
-#define CHANNELS 32 /* that are turned round together */
+#define CHANNELS 32 /* transposed together */
 #define PAIRS (CHANNELS / 2)
 #define BATCH 4 /* tiles at a time */
 #define LINE 48 /* pairs of a packed row of the filter, of which 46 are read */
-#define PART 8  /* rows that are put down at once */
+#define PART 8  /* rows written at once */
 #define PARTS (BATCH * TILE / PART)
 #define MOST_TAPS (AMX_DEPTH - TILE + 1)
 #define BLOCK_ROWS 32
 #define BLOCK_COLUMNS 128
 #define PLANES_BYTES ((int64_t)768 << 10)
-#define SKEW 64 /* bytes, so that planes and pairs fall into different cache sets */
-#define SUMS_BYTES (4 * BATCH * AMX_TILE) /* of two channels that are made, and two put down */
+#define SKEW 64 /* bytes, which spread planes and pairs over the cache sets */
+#define SUMS_BYTES                                                                                 \
+    (4 * BATCH * AMX_TILE) /* of two channels being computed, and two being written */
 #define SUM_FLOATS (BATCH * TILE * TILE)
 #define PAIR_STRIDE (SUM_FLOATS + SKEW / 4)
-#define UNITS_AT_ONCE 4 /* by a thread, so that it knows the next one */
-#define FETCHED 3       /* pixels of the next unit for each row of a filter */
+#define UNITS_AT_ONCE 4 /* one after the other on a thread, so that it knows the next one */
+#define FETCHED 3       /* pixels of the next unit per row of a filter */
 
 struct depthwise {
     const struct ddpm_call *call;
@@ -54,7 +55,7 @@ struct depthwise {
     int64_t row, picture, plane;                       /* bytes between them in the copy */
     int64_t tiles_h, tiles_w, halves;                  /* tiles of a picture; 32 channels of it */
     int64_t planes_bytes, thread_bytes, moments_bytes; /* moments_bytes: 0, not wanted */
-    bool lines; /* 32 channels of y are a line of the cache */
+    bool lines;                                        /* 32 channels of y are a cache line */
     char *memory;
 };
 
@@ -171,7 +172,7 @@ struct batch {
     vf sum[BATCH], squares[BATCH];
 };
 
-/* A part of a tile: PART rows, of whose columns `mask` exist. */
+/* A part of a tile: PART rows, of which the columns in `mask` exist. */
 ALWAYS_INLINE void put_part_as(struct batch *batch, const struct put *put, int64_t part,
                                const bool statistics, const bool whole)
 {
@@ -218,7 +219,7 @@ static void put_part(struct batch *batch, struct put *put)
         put_part_as(batch, put, part, true, false);
 }
 
-/* Begin with two channels: the first of all gives the pivots. */
+/* Start with two channels: the first of them provides the pivots. */
 static struct put put_begin(struct batch *batch, const float *sums, uint32_t *pairs, int64_t c)
 {
     for (int i = 0; i < BATCH && c == 0; ++i)
@@ -226,7 +227,7 @@ static struct put put_begin(struct batch *batch, const float *sums, uint32_t *pa
     return (struct put){.sums = sums, .pairs = pairs, .c = c, .part = 0};
 }
 
-/* Pixels that are yet to be fetched. */
+/* Pixels still to be prefetched. */
 struct fetch {
     const char *at;
     int64_t pixel, lines, left; /* bytes between pixels, lines of each, pixels */
@@ -239,14 +240,14 @@ ALWAYS_INLINE void fetch_some(struct fetch *fetch)
             _mm_prefetch(fetch->at + 64 * line, _MM_HINT_T1);
 }
 
-/* One channel: its four tiles' sums, while rows of the channels before are put down. */
+/* One channel: its four tiles' sums, while rows of the previous channels are written. */
 ALWAYS_INLINE void multiply(const struct depthwise *p, struct batch *batch, struct put *put,
                             const char *plane, const char *line, float *sums, struct fetch *fetch)
 {
     const char *a[BATCH];
     for (int i = 0; i < BATCH; ++i)
         a[i] = plane + batch->places[i].at;
-    line += 4 * (AMX_DEPTH - 2); /* where the tile's first row begins */
+    line += 4 * (AMX_DEPTH - 2); /* where the tile's first row starts */
     amx_block_zero();
     for (int64_t r = 0; r < p->rows; ++r, line += LINE * 4) {
         _tile_loadd(6, line, -8);
@@ -266,7 +267,7 @@ ALWAYS_INLINE void multiply(const struct depthwise *p, struct batch *batch, stru
     amx_fence();
 }
 
-/* The tile's rows of all pairs, turned round to pixels. */
+/* The tile's rows of all pairs, transposed to pixels. */
 static void write_tile(const struct depthwise *p, const struct place *place, const uint32_t *pairs,
                        int64_t c)
 {
@@ -335,7 +336,8 @@ static void run_batch(const struct depthwise *p, struct batch *batch, int64_t co
     }
 }
 
-/* First picture, row, column, channel of a unit. Units go by channels first: they share pages. */
+/* First picture, row, column, channel of a unit. Channels vary fastest, because they share
+ * pages. */
 struct origin {
     int64_t n, h, w, c;
 };
@@ -350,7 +352,7 @@ static struct origin origin_of(const struct depthwise *p, int64_t unit)
                            .c = group * p->channels};
 }
 
-/* The pixels that a unit will copy, where they follow each other. */
+/* The pixels that a unit will copy, if they are contiguous. */
 static struct fetch fetch_of(const struct depthwise *p, int64_t unit)
 {
     const struct origin from = origin_of(p, unit);
@@ -433,7 +435,7 @@ static ddpm_status depthwise_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* Pair q of a line is (tap[r][30 - q], tap[r][31 - q]): row i of the tile begins at q = 30 - 2i. */
+/* Pair q of a line is (tap[r][30 - q], tap[r][31 - q]): row i of the tile starts at q = 30 - 2i. */
 static ddpm_status depthwise_pack(const struct ddpm_call *call)
 {
     const struct depthwise p = depthwise_plan(call);
@@ -453,7 +455,7 @@ static ddpm_status depthwise_pack(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* Where a row is one tile, half of its window is border: vectors are faster there. */
+/* If a row is one tile, half of its window is border, and vectors are faster. */
 static bool depthwise_supports(const struct ddpm_call *call)
 {
     return same_dtype(call, 1) && call->in[0].dtype == DDPM_BF16 && call->in[0].c >= AMX_ROWS &&

@@ -4,17 +4,17 @@
  *     dtime[b,c] = Σ_{h,w} dy[b,h,w,c]      dbias[c] += Σ_b dtime[b,c]
  *
  * For one channel vector and one slot of x (a row, or in bf16 a pair of rows, see depthwise.h), the
- * 2·S sums of two filter rows stay in registers over the row's whole width; eight pixels of the
- * two slots of dy that these meet are held at a time, and each vector of x loaded serves up to 2·S
- * sums: 112 multiply-adds for 30 loads at S = 7. x is unpacked once and met at once by all filter
- * rows, dy goes into the ring. In bf16 a pair of rows of x meets pairs of dy that begin at odd
- * rows as well as at even ones, so that each row of dy begins a slot.
+ * 2·S sums of two filter rows stay in registers over the row's whole width. Eight pixels of the two
+ * slots of dy that they multiply are held at a time, and each vector of x loaded is used by up to
+ * 2·S sums: 112 multiply-adds for 30 loads at S = 7. x is unpacked once and multiplied with all
+ * filter rows at once; dy goes into the ring. In bf16 a pair of rows of x is multiplied with pairs
+ * of dy that start at odd rows as well as even ones, so a slot starts at each row of dy.
  *
- * The row's sums are added to the piece's, and those of the pieces (always cut alike) in
- * fp64, so that the result does not depend on the number of threads.
+ * The row's sums are added to those of the piece. The pieces, which are always the same, are added
+ * in fp64, so the result does not depend on the number of threads.
  *
- * Scratch: fp32 [pieces][R·S + 1][group·LANES], the last row being Σ dy; then per thread a ring of
- * R slots of dy and a slot of x. */
+ * Scratch: fp32 [pieces][R·S + 1][group·LANES], where the last row is Σ dy; then per thread a ring
+ * of R slots of dy and a slot of x. */
 #include "kernels/cpu/depthwise.h"
 
 /* Filter rows at once; AVX-512 has registers for two: 14 sums, 16 pixels of dy, 1 of x. */
@@ -24,7 +24,7 @@ struct job {
     const struct ddpm_call *call;
     struct depthwise_cut cut;
     int64_t pieces;
-    int64_t partial;       /* floats of a piece's sums */
+    int64_t partial;       /* floats for a piece's sums */
     int64_t thread_floats; /* ring of dy and slot of x */
     int64_t partial_floats;
 };
@@ -40,8 +40,8 @@ static struct job job_of(const struct ddpm_call *call)
     return job;
 }
 
-/* For the filter rows k in [0, rows), of which the sums lie R·stride apart:
- * sums[k][s·stride …] += Σ_w dy[k][w]·x[w + s] over a slot of `width` pixels. */
+/* For the filter rows k in [0, rows), whose sums are R·stride apart: sums[k][s·stride …] += Σ_w
+ * dy[k][w]·x[w + s] over a slot of `width` pixels. */
 ALWAYS_INLINE void add_rows_as(const float *x, const float *const *dy, const int rows,
                                int64_t width, int64_t taps, float *sums, int64_t stride,
                                const enum ddpm_dtype dtype)
@@ -108,8 +108,8 @@ static void add_gradient_row(const float *dy, int64_t width, float *sums, enum d
     vf_store(sums, vf_load(sums) + total);
 }
 
-/* A slot of x, `at` slots from the piece's first, with the slots of dy that it meets. dy's row n
- * of the piece begins slot n % R of the ring; in bf16, n = -1 begins one too. */
+/* Multiply a slot of x, `at` slots after the piece's first, with the slots of dy that belong to it.
+ * Row n of the piece's dy starts slot n % R of the ring; in bf16, n = -1 starts one too. */
 static void add_slot(const struct job *job, const struct depthwise_piece *piece, int64_t at,
                      const float *x, const float *ring, float *sums)
 {
@@ -136,7 +136,7 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
     const struct depthwise_cut *cut = &job->cut;
     const struct ddpm_tensor *x = &job->call->in[0], *dy = &job->call->in[1];
     const int64_t dy_slot = cut->group * cut->width * LANES;
-    const int64_t last = piece->last_row + cut->rows - 1 - cut->pad_h; /* of x, not included */
+    const int64_t last = piece->last_row + cut->rows - 1 - cut->pad_h; /* end of x, exclusive */
     float *x_slot = ring + cut->rows * dy_slot, *dy_sums = sums + job->partial - cut->group * LANES;
     int64_t next = piece->first_row + 1 - cut->together; /* first row of dy not yet in the ring */
     memset(sums, 0, (size_t)job->partial * sizeof *sums);
@@ -150,7 +150,7 @@ static void run_piece(const struct job *job, const struct depthwise_piece *piece
             depthwise_unpack(dy, next, piece->first_row, piece->last_row, piece, 0, cut->width,
                              slot);
             if ((next - piece->first_row) % cut->together)
-                continue; /* these rows begin or end other slots */
+                continue; /* these rows start or end other slots */
             for (int64_t v = 0; v < piece->vectors; ++v)
                 add_gradient_row(slot + v * cut->width * LANES, cut->width, dy_sums + v * LANES,
                                  dy->dtype);

@@ -1,9 +1,9 @@
 /* What surrounds the network, on the CPU: pictures in, random draws, the loss, and the embedding of
  * t. Sums of pictures are in combine.c.
  *
- * A few numbers per pixel beside a network's millions of operations, so this is plain C, one source
- * for all levels; a parallel loop over pixels or images where there is something to share. Formulas
- * stand in ops.inc. */
+ * These are a few numbers per pixel, against millions of operations in the network. So this is
+ * plain C, one source for all levels, with a parallel loop over pixels or images if there is enough
+ * to share. The formulas are in ops.inc. */
 #include "kernels/cpu/levels.h"
 
 #include <math.h>
@@ -72,7 +72,7 @@ static const struct ddpm_kernel timestep_embedding_kernel = {
     .name = "timestep_embedding_cpu", .supports = embedding_supports, .run = embedding_run};
 KERNELS_OF_ALL_LEVELS(timestep_embedding, &timestep_embedding_kernel);
 
-/* The pixel of a picture that comes to (h, w); ops.inc says how. */
+/* The source pixel for (h, w); see ops.inc. */
 static int64_t turned_from(const struct ddpm_tensor *x, unsigned flip, int64_t h, int64_t w)
 {
     const unsigned turns = flip >> 1;
@@ -84,7 +84,8 @@ static int64_t turned_from(const struct ddpm_tensor *x, unsigned flip, int64_t h
     return row * x->w + (flip & 1 ? x->w - 1 - column : column);
 }
 
-/* Over the rows of the pictures: each is a row or a column of the picture, in either direction. */
+/* Over the rows of the pictures: each row is a row or a column of the source, in either
+ * direction. */
 static void normalize_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -139,8 +140,8 @@ static const struct ddpm_kernel draw_timesteps_kernel = {.name = "draw_timesteps
                                                          .run = draw_timesteps_run};
 KERNELS_OF_ALL_LEVELS(draw_timesteps, &draw_timesteps_kernel);
 
-/* Bit for bit ddpm_fill_normal(): four numbers from each Philox block of an image. The loop runs
- * over the blocks of all images. */
+/* Gives the same bits as ddpm_fill_normal(): four numbers from each Philox block of an image. The
+ * loop runs over the blocks of all images. */
 static int64_t blocks_per_image(const struct ddpm_tensor *z)
 {
     return (z->h * z->w * z->c + 3) / 4;
@@ -273,7 +274,7 @@ static const struct ddpm_kernel loss_backward_kernel = {
     .name = "loss_backward_cpu", .supports = loss_backward_supports, .run = loss_backward_run};
 KERNELS_OF_ALL_LEVELS(loss_backward, &loss_backward_kernel);
 
-/* A few numbers: no threads. */
+/* So few numbers that no threads are used. */
 static ddpm_status pseudo_huber_run(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *m = &call->in[0], *rows = &call->in[1];

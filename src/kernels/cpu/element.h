@@ -1,7 +1,7 @@
 /* Loads and stores of activations by dtype, and loops over the pixels of a tensor, for *.simd.c.
  *
- * A `dtype` that is constant at the place of the call costs nothing: the functions are inlined and
- * the branch goes away. Indices count elements from the tensor's data. */
+ * A constant `dtype` costs nothing: the functions are inlined and the branch goes away. Indices
+ * count elements from the tensor's data. */
 #ifndef DDPM_KERNELS_CPU_ELEMENT_H
 #define DDPM_KERNELS_CPU_ELEMENT_H
 
@@ -11,7 +11,7 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Elements that one piece of a parallel loop should touch: enough to pay for handing it out. */
+/* Elements that one piece of a parallel loop should touch: enough to pay for dispatching it. */
 enum { SPAN_GRAIN = 16384 };
 
 ALWAYS_INLINE vf vf_load_as(const void *data, int64_t i, enum ddpm_dtype dtype)
@@ -20,9 +20,9 @@ ALWAYS_INLINE vf vf_load_as(const void *data, int64_t i, enum ddpm_dtype dtype)
                              : vf_load_bf16((const uint16_t *)data + i);
 }
 
-/* Ask for what lies a page behind element i, for loops that walk through memory: the processor's
- * own prefetchers stop at a page's end and start anew behind it. Asking costs nothing where it is
- * in vain. */
+/* Prefetch what is a page after element i, for loops that walk through memory: the processor's own
+ * prefetchers stop at the end of a page and start again after it. A useless prefetch costs
+ * nothing. */
 ALWAYS_INLINE void fetch_ahead(const void *data, int64_t i, enum ddpm_dtype dtype)
 {
     const int64_t size = dtype == DDPM_F32 ? 4 : 2, page = 4096;
@@ -58,7 +58,7 @@ ALWAYS_INLINE void vf_store_part_as(void *data, int64_t i, vf v, int64_t count,
     }
 }
 
-/* Full vector or the part of it that is left: `left` elements from i on. */
+/* A full vector or the rest of one: `left` elements from i on. */
 ALWAYS_INLINE vf vf_load_upto(const void *data, int64_t i, int64_t left, enum ddpm_dtype dtype)
 {
     return left >= LANES ? vf_load_as(data, i, dtype) : vf_load_part_as(data, i, left, dtype);
@@ -72,7 +72,7 @@ ALWAYS_INLINE void vf_store_upto(void *data, int64_t i, vf v, int64_t left, enum
         vf_store_part_as(data, i, v, left, dtype);
 }
 
-/* Pixels of one piece of a parallel loop over a tensor with C channels. */
+/* Pixels per piece of a parallel loop over a tensor with C channels. */
 static inline int64_t pixel_grain(int64_t channels)
 {
     return channels < SPAN_GRAIN ? SPAN_GRAIN / channels : 1;

@@ -63,8 +63,8 @@ static const struct ddpm_kernel add_channels_kernel = {
     .name = SIMD_NAME("add_channels"), .supports = add_supports, .run = add_channels_run};
 KERNELS_OF(add_channels, &add_channels_kernel);
 
-/* y[b,c] = Σ_{h,w} x[b,h,w,c]. Each piece of an image leaves one row of fp32 sums in scratch
- * [B, pieces, C]; the rows are then added in order, in fp64. */
+/* y[b,c] = Σ_{h,w} x[b,h,w,c]. Each piece of an image writes one row of fp32 sums to scratch [B,
+ * pieces, C]; the rows are then added in order, in fp64. */
 
 static int64_t pieces_per_image(const struct ddpm_tensor *x)
 {

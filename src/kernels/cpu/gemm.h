@@ -1,18 +1,18 @@
-/* The two matrix products that every convolution is made of. Sizes of a register tile are those of
- * the level: GEMM_ROWS × GEMM_COLUMNS fp32 sums stay in registers while the depth runs.
+/* The two matrix products that every convolution is built on. The sizes of a register tile depend
+ * on the level: GEMM_ROWS × GEMM_COLUMNS fp32 sums stay in registers while the depth runs.
  *
- * gemm_rows   y[m][n] = add[m][n] + bias[n] + Σ_k a[m][k]·b[k][n]; the rows of a are wherever their
- *             pointers say (pixels of an image, or zeros for padding), b is packed.
- * gemm_outer  c[m][n] += Σ_p a[p][m]·b[p][n]; the sum runs over pixels, both operands row by row as
- *             they lie in NHWC. For gradients of weights.
+ * gemm_rows   y[m][n] = add[m][n] + bias[n] + Σ_k a[m][k]·b[k][n]; pointers say where the rows of a
+ * are (pixels of an image, or zeros for padding), b is packed. gemm_outer  c[m][n] += Σ_p
+ * a[p][m]·b[p][n]; the sum runs over pixels, and both operands are stored row by row, as in NHWC.
+ * For gradients of weights.
  *
- * Both exist for fp32 operands and for bf16 ones; sums are fp32. The depth is counted in steps of
- * four bytes: one fp32 number, or a pair of bf16 numbers whose two products are added at once. The
- * pairs of gemm_rows are neighbouring channels as they lie in NHWC, those of gemm_outer the same
- * channel of two pixels, which the caller has laid side by side.
+ * Both exist for fp32 and for bf16 operands; sums are fp32. The depth is counted in 4-byte steps:
+ * one fp32 number, or a pair of bf16 numbers whose two products are added at once. The pairs of
+ * gemm_rows are neighbouring channels, as in NHWC; those of gemm_outer are the same channel of two
+ * pixels, which the caller has stored side by side.
  *
  * Packed b: panels of GEMM_COLUMNS columns, [N/GEMM_COLUMNS][steps][GEMM_COLUMNS], the last panel
- * filled with zeros. */
+ * padded with zeros. */
 #ifndef DDPM_KERNELS_CPU_GEMM_H
 #define DDPM_KERNELS_CPU_GEMM_H
 
@@ -35,21 +35,23 @@
 #endif
 #define GEMM_COLUMNS (GEMM_VECTORS * LANES)
 
-/* Depth in steps of a block whose panel of b stays in L1 while rows pass by. bf16 sums are not put
- * down between blocks (y may be too narrow to hold them), so there the depth is whole. */
+/* Depth, in steps, of a block whose panel of b stays in L1 while rows are processed. bf16 sums are
+ * not stored between blocks (y may be too narrow for them), so there the depth is not split. */
 #define GEMM_DEPTH 256
 
 struct ddpm_gemm_rows {
-    const void *const *a; /* [segments][GEMM_ROWS] starts of rows; rows not there repeat one */
-    int64_t segments; /* the depth is cut in segments of `depth` steps, each with its own rows */
+    const void *const
+        *a; /* [segments][GEMM_ROWS] row starts; missing rows repeat an existing one */
+    int64_t
+        segments; /* the depth is split into segments of `depth` steps, each with its own rows */
     int64_t depth;
     int64_t a_offset;        /* added to every a, in steps */
     const void *b;           /* [segments·depth][GEMM_COLUMNS] steps */
     void *const *y;          /* [rows] */
     const void *const *add;  /* [rows] or NULL; of y's dtype; may be y */
-    int64_t offset;          /* added to every y, add and to bias, in elements */
+    int64_t offset;          /* offset of every y and add, and of bias, in elements */
     const float *bias;       /* or NULL */
-    int rows, columns;       /* of y that exist: ≤ GEMM_ROWS, ≤ GEMM_COLUMNS */
+    int rows, columns;       /* how many of y exist: ≤ GEMM_ROWS, ≤ GEMM_COLUMNS */
     enum ddpm_dtype y_dtype; /* gemm_rows: fp32; gemm_rows_bf16: fp32 or bf16 */
 };
 
@@ -57,10 +59,10 @@ void SIMD(gemm_rows)(const struct ddpm_gemm_rows *g);
 void SIMD(gemm_rows_bf16)(const struct ddpm_gemm_rows *g);
 
 struct ddpm_gemm_outer {
-    const void *a, *b;            /* GEMM_ROWS and GEMM_COLUMNS elements are read at every step */
-    int64_t a_step, b_step;       /* between steps, in elements of four bytes */
+    const void *a, *b;            /* every step reads GEMM_ROWS and GEMM_COLUMNS elements */
+    int64_t a_step, b_step;       /* between steps, in 4-byte elements */
     int64_t segments, depth;      /* segments × depth steps */
-    int64_t a_segment, b_segment; /* between starts of segments, in elements of four bytes */
+    int64_t a_segment, b_segment; /* between starts of segments, in 4-byte elements */
     float *c;
     int64_t c_stride;
     int rows, columns;

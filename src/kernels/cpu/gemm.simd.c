@@ -1,8 +1,8 @@
 /* Register-tile matrix products. See gemm.h.
  *
- * The loops over the tile have constant bounds and are unrolled whole, so that the compiler keeps
- * `sum` in registers: per step of the depth GEMM_VECTORS loads, GEMM_ROWS broadcasts and
- * GEMM_ROWS·GEMM_VECTORS fused multiply-adds, or sums of two products where `pairs` says so. */
+ * The loops over the tile have constant bounds and are fully unrolled, so that the compiler keeps
+ * `sum` in registers. Each step of the depth takes GEMM_VECTORS loads, GEMM_ROWS broadcasts and
+ * GEMM_ROWS·GEMM_VECTORS fused multiply-adds, or with `pairs` as many sums of two products. */
 #include "kernels/cpu/gemm.h"
 
 #include <stdbool.h>
@@ -13,7 +13,7 @@
 
 typedef vf tile[GEMM_ROWS][GEMM_VECTORS];
 
-/* One row of a tile that is not whole, or not followed by memory of ours; [0, columns) of y and
+/* One row of a tile that is partial, or is not followed by our own memory; [0, columns) of y and
  * add. */
 ALWAYS_INLINE void store_part(void *y, const void *add, int64_t offset, const float *bias,
                               const vf *sum, int64_t columns, enum ddpm_dtype dtype)
@@ -28,8 +28,8 @@ ALWAYS_INLINE void store_part(void *y, const void *add, int64_t offset, const fl
     }
 }
 
-/* sum[m] += left·b[0:GEMM_COLUMNS] for every row m, `left` being an expression of m: where the
- * row's step lies. A macro, because an array handed to a function may not be kept in registers. */
+/* sum[m] += left·b[0:GEMM_COLUMNS] for every row m; the expression `left`, in m, is the row's step.
+ * A macro, because compilers may not keep an array in registers if it is passed to a function. */
 #define STEP(left, b, pairs)                                                                       \
     do {                                                                                           \
         vf right[GEMM_VECTORS];                                                                    \
@@ -49,7 +49,7 @@ ALWAYS_INLINE void rows_as(const struct ddpm_gemm_rows *g, const bool pairs,
     const float *b = g->b;
     int64_t depth = g->depth;
     for (int64_t segment = 0; segment < g->segments; ++segment) {
-        const char *row[GEMM_ROWS]; /* bf16 numbers need not lie at multiples of four bytes */
+        const char *row[GEMM_ROWS]; /* bf16 numbers need not be aligned to four bytes */
         UNROLL for (int m = 0; m < GEMM_ROWS; ++m) row[m] =
             (const char *)g->a[segment * GEMM_ROWS + m] + 4 * g->a_offset;
         for (int64_t k = 0; k < depth; ++k, b += GEMM_COLUMNS)
@@ -100,7 +100,8 @@ ALWAYS_INLINE void outer_as(const struct ddpm_gemm_outer *g, const bool pairs)
 {
     tile sum = {0};
     int64_t a_step = g->a_step, b_step = g->b_step;
-    /* c lies far away, and is needed when the sums are done: soon, where products come in pairs. */
+    /* c is far away and is needed when the sums are done, which is soon if products come in
+     * pairs. */
     for (int m = 0; pairs && m < g->rows; ++m)
         UNROLL for (int j = 0; j < GEMM_VECTORS; ++j)
             __builtin_prefetch(g->c + m * g->c_stride + j * LANES, 1);

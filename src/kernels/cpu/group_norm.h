@@ -1,9 +1,9 @@
-/* What the forward and the backward pass of group_norm share: how an image is cut, and how a piece
- * of it is activated.
+/* What the forward and backward passes of group_norm share: splitting an image, and activating a
+ * piece of it.
  *
- * Images are worked on in waves of a few megabytes, so that the second pass over a wave finds it in
- * the cache. An image is cut into chunks of pixels, each of which leaves its partial sums in
- * scratch; a chunk is walked in blocks of a few kilobytes. None of this depends on the number of
+ * Images are processed in waves of a few megabytes, so that the second pass over a wave finds it in
+ * the cache. An image is split into chunks of pixels, each of which writes its partial sums to
+ * scratch; a chunk is processed in blocks of a few kilobytes. None of this depends on the number of
  * threads. */
 #ifndef DDPM_KERNELS_CPU_GROUP_NORM_H
 #define DDPM_KERNELS_CPU_GROUP_NORM_H
@@ -16,11 +16,11 @@ enum { NORM_BLOCK = 2048, NORM_CHUNK = 32768 }; /* elements */
 #define NORM_WAVE_BYTES ((int64_t)8 << 20)
 
 struct norm_cut {
-    int64_t pixels; /* of an image */
+    int64_t pixels; /* per image */
     int64_t channels;
     int64_t block_pixels;
     int64_t chunk_pixels;
-    int64_t chunks; /* of an image */
+    int64_t chunks; /* per image */
 };
 
 static inline struct norm_cut norm_cut_of(const struct ddpm_tensor *x)
@@ -55,7 +55,7 @@ ALWAYS_INLINE vf norm_value(vf x, const enum ddpm_activation activation,
     }
 }
 
-/* The same and activation'(x). */
+/* The same, and activation'(x). */
 ALWAYS_INLINE vf norm_value_with_slope(vf x, vf *slope, const enum ddpm_activation activation,
                                        const enum ddpm_dtype dtype)
 {

@@ -1,9 +1,9 @@
-/* GroupNorm with one group (Wu & He 2018): y = (a - mean_b)·rstd_b·w[c] + bias[c], with
- * a = activation(x).
+/* GroupNorm with one group (Wu & He 2018): y = (a - mean_b)·rstd_b·w[c] + bias[c], with a =
+ * activation(x).
  *
- * Pass one finds every chunk's moments, pass two writes y. Where y is dense, pass one leaves a in
- * it; elsewhere, and where the statistics are given and there is no pass one, pass two computes the
- * activation. Either way a is rounded to y's dtype before it is normalised.
+ * The first pass computes every chunk's moments, the second writes y. If y is dense, the first pass
+ * stores a in it. Otherwise, and if the statistics are given and there is no first pass, the second
+ * pass computes the activation. Either way a is rounded to y's dtype before it is normalised.
  *
  * Scratch: struct moments [B, chunks]. */
 #include "kernels/cpu/group_norm.h"
@@ -14,7 +14,7 @@ struct norm_wave {
     struct norm_cut cut;
     int64_t first_image;
     const float *stats;
-    bool stored; /* pass one leaves the activated values in y */
+    bool stored; /* the first pass stores the activated values in y */
 };
 
 /* Sums of a block's differences to the pivot. */
@@ -30,13 +30,13 @@ ALWAYS_INLINE void add_vector(struct block_sums *sums, int k, vf d, const enum d
         sums->sum[k] += d;
         return;
     }
-    /* Kahan's summation: the mean may be small beside the values. */
+    /* Kahan summation: the mean may be small compared with the values. */
     vf corrected = d - sums->rest[k], next = sums->sum[k] + corrected;
     sums->rest[k] = (next - sums->sum[k]) - corrected;
     sums->sum[k] = next;
 }
 
-/* Join a block's moments to *total; leave the activated values in `keep` unless it is NULL. */
+/* Add a block's moments to *total; store the activated values in `keep` unless it is NULL. */
 ALWAYS_INLINE void add_block(const struct ddpm_tensor *x, int64_t pixel, int64_t pixels, void *keep,
                              struct moments *total, const enum ddpm_activation activation,
                              const enum ddpm_dtype dtype)

@@ -20,7 +20,7 @@ struct norm_wave {
     size_t bytes;
 };
 
-/* The next `bytes` of scratch; NULL while only the sizes are asked for. */
+/* The next `bytes` of scratch; NULL while only sizes are computed. */
 static void *take(struct norm_wave *wave, size_t bytes)
 {
     char *base = wave->call->scratch;

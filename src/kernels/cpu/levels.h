@@ -1,4 +1,4 @@
-/* Kernels that are the same for every level, from files that are compiled once. */
+/* Kernels that are the same for every level, from files compiled once. */
 #ifndef DDPM_KERNELS_CPU_LEVELS_H
 #define DDPM_KERNELS_CPU_LEVELS_H
 

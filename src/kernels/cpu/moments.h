@@ -1,5 +1,5 @@
-/* Mean and variance of many values: Σ and Σ² of blocks in fp32, shifted by a pivot near the mean so
- * that nothing cancels, joined in fp64 by the formula of Chan, Golub & LeVeque (1979). */
+/* Mean and variance of many values: Σ and Σ² of blocks in fp32, shifted by a pivot near the mean to
+ * avoid cancellation, combined in fp64 with the formula of Chan, Golub & LeVeque (1979). */
 #ifndef DDPM_KERNELS_CPU_MOMENTS_H
 #define DDPM_KERNELS_CPU_MOMENTS_H
 
@@ -21,20 +21,21 @@ static inline void moments_join(struct moments *a, struct moments b)
     a->count = count;
 }
 
-/* Of a block: n values, whose differences to the pivot sum to `sum`, the squares to `squares`. */
+/* For a block: n values, whose differences to the pivot sum to `sum`, their squares to
+ * `squares`. */
 static inline struct moments moments_of_block(double n, float pivot, double sum, double squares)
 {
     const double m2 = squares - sum * sum / n;
     return (struct moments){n, (double)pivot + sum / n, m2 < 0 ? 0 : m2};
 }
 
-/* With eight significant bits, the difference to numbers that are round themselves is exact. */
+/* With eight significant bits, the difference to numbers that are themselves rounded is exact. */
 static inline float moments_pivot(float mean)
 {
     return ddpm_bf16_to_float(ddpm_float_to_bf16(mean));
 }
 
-/* stats = (mean, 1/√(var + eps)) of `count` parts, joined in order. */
+/* stats = (mean, 1/√(var + eps)) of `count` parts, combined in order. */
 static inline void moments_finish(const struct moments *parts, int64_t count, float eps,
                                   float *stats)
 {

@@ -1,12 +1,13 @@
-/* Muon on one matrix: momentum, five Newton–Schulz iterations, the step. ops.inc has the formulas.
+/* Muon on one matrix: momentum, five Newton–Schulz iterations, the update. ops.inc has the
+ * formulas.
  *
  * Let x [least, most] be the matrix or its transpose, whichever has fewer rows. An iteration
  * multiplies x by P = a + b·A + c·A² with A = x·xᵀ. All P are polynomials of the first A, so they
- * commute, and the next A is P·A·P. The iterations therefore run on the small matrices
+ * commute, and the next A is P·A·P. So the iterations run on the small matrices
  * [least, least] alone and collect Q, the product of all P; x is read once for the first A and
- * multiplied once by Q. With most = 9·least, a 3×3 convolution, that is a third of the
+ * multiplied once by Q. With most = 9·least, as in a 3×3 convolution, that is a third of the
  * multiplications. Every small matrix is symmetric: only tiles on and below the diagonal are
- * computed, the others are copies. Since Q is symmetric too, the transpose of Q·x is xᵀ·Q, so the
+ * computed, the others are copied. Since Q is symmetric too, the transpose of Q·x is xᵀ·Q, so the
  * result comes out in the matrix's own layout either way. */
 #include <math.h>
 
@@ -14,8 +15,7 @@
 #include "kernels/cpu/element.h"
 #include "kernels/cpu/gemm.h"
 
-/* Elements of one piece of what goes over all of them, and multiply-adds of a piece of a product.
- */
+/* Elements per piece of a loop over all elements, and multiply-adds per piece of a product. */
 enum { PIECE = 16384, PRODUCT_PIECE = 1 << 20 };
 
 /* Side of the squares that are transposed at a time. */
@@ -26,7 +26,7 @@ struct muon {
     int64_t rows, columns, least, most;
     float *u, *next, *packed; /* [rows, columns], in the matrix's layout unless it says otherwise */
     float *a, *p, *q, *spare; /* [least, least] */
-    double *squares;          /* one of each piece */
+    double *squares;          /* one per piece */
     float clip, momentum, rest, scale, keep, rate;
 };
 
@@ -117,9 +117,9 @@ static void step_range(void *context, int64_t begin, int64_t end, int thread)
         w[i] = w[i] * keep - rate * next[i];
 }
 
-/* y[rows,columns] = a[rows,depth]·(factor·b)[depth,columns] + keep·add; b as it lies, or turned:
- * [columns,depth]. add NULL: nothing; it has the shape of y. `symmetric`: y is, and has its upper
- * half copied from the lower. */
+/* y[rows,columns] = a[rows,depth]·(factor·b)[depth,columns] + keep·add. b is as given, or
+ * transposed: [columns,depth]. add NULL: nothing; it has the shape of y. `symmetric`: y is
+ * symmetric, and the upper half is copied from the lower. */
 struct product {
     const float *a, *b, *add;
     float *packed, *y;
@@ -169,8 +169,8 @@ static void pack_range(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-/* The part of y that one tile of rows and one panel make: begun with keep·add, then sums over
- * blocks of the depth. */
+/* The part of y for one tile of rows and one panel: starts with keep·add, then adds blocks of the
+ * depth. */
 static void multiply_tile(const struct product *p, int64_t first, int64_t panel)
 {
     const void *a[GEMM_ROWS];
@@ -215,7 +215,7 @@ static void multiply_range(void *context, int64_t begin, int64_t end, int thread
     }
 }
 
-/* Blocks of rows of the upper half, from the columns of the lower. */
+/* Copy blocks of rows of the upper half from columns of the lower. */
 static void mirror_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -266,7 +266,7 @@ static void swap(float **one, float **other)
     *other = was;
 }
 
-/* P from A; Q = Q·P, or P at first; the next A unless this is the last. */
+/* P from A; Q = Q·P, or Q = P in the first iteration; the next A unless this is the last. */
 static void iterate(struct muon *m, int iteration)
 {
     multiply_small(m, m->a, m->a, (float)DDPM_MUON_C, m->a, (float)DDPM_MUON_B, m->p);
@@ -284,7 +284,7 @@ static void iterate(struct muon *m, int iteration)
     }
 }
 
-/* Blocks of rows of u's transpose, into next. */
+/* Write blocks of rows of u's transpose to next. */
 static void transpose_range(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;

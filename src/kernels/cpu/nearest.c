@@ -1,5 +1,5 @@
-/* The nearer of two draws of noise: one picture after the other, in fp64, so that every processor
- * chooses the same. */
+/* The nearer of two draws of noise: picture by picture, in fp64, so that every processor makes the
+ * same choice. */
 #include "core/threads.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/levels.h"

@@ -1,11 +1,10 @@
-/* The optimizer's flat loops over the slabs: √Σg² and AdamW with clipping and EMA in one pass.
- * Bound by memory: 28 bytes per parameter, 36 on the steps that move the EMA, 2 more for a copy in
- * bf16. */
+/* The optimizer's loops over the slabs: √Σg², and AdamW with clipping and EMA in one pass. Bound by
+ * memory: 28 bytes per parameter, 36 in steps that update the EMA, 2 more for a bf16 copy. */
 #include <math.h>
 
 #include "kernels/cpu/element.h"
 
-/* Elements of one piece; a partial sum each. */
+/* Elements per piece; one partial sum each. */
 enum { SLAB_GRAIN = 65536 };
 
 static int64_t pieces_of(const struct ddpm_tensor *slab)
@@ -85,7 +84,7 @@ static void adamw_piece(const struct adamw *a, int64_t count, const float *restr
     }
 }
 
-/* Runs of neighbours that follow one rule. */
+/* Runs of neighbours that follow the same rule. */
 static void ruled_piece(const struct adamw *a, const uint8_t *rules, int64_t begin, int64_t end)
 {
     const struct ddpm_call *call = a->call;
@@ -137,7 +136,7 @@ static void adamw_range(void *context, int64_t begin, int64_t end, int thread)
           *ema = a->call->out[3].data, *second = optional(&a->call->out[5]);
     const uint8_t *rules = optional(&a->call->in[3]);
     uint16_t *copy = optional(&a->call->out[4]);
-    /* Short enough that the weights are still in the first-level cache for the EMA and the copy. */
+    /* So short that the weights are still in the first-level cache for the EMA and the copy. */
     enum { BLOCK = 1024 };
     for (int64_t i = begin; i < end; i += BLOCK) {
         const int64_t count = end - i < BLOCK ? end - i : BLOCK;

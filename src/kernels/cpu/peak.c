@@ -1,4 +1,4 @@
-/* What this machine can do: multiply-adds per second and bytes per second, measured. */
+/* What this machine can do, measured: multiply-adds per second and bytes per second. */
 #include "kernels/cpu/peak.h"
 
 #include <time.h>
@@ -9,9 +9,9 @@
 
 #define TRIES 5
 #define PEAK_TRIES 20
-#define PEAK_SECONDS 0.3 /* at least: until threads lie on processors of their own */
-#define PEAK_CHUNKS 8    /* of each thread, so that one that wakes late still gets some */
-#define TRIAD_COUNT ((int64_t)16 << 20) /* three arrays of 64 MiB: past every cache */
+#define PEAK_SECONDS 0.3 /* at least: until threads run on processors of their own */
+#define PEAK_CHUNKS 8    /* per thread, so that a thread that starts late still gets some */
+#define TRIAD_COUNT ((int64_t)16 << 20) /* three arrays of 64 MiB: larger than any cache */
 
 static double now(void)
 {
@@ -73,7 +73,7 @@ ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dt
     const int level = (int)((struct ddpm_cpu_device *)device)->level;
     const struct ddpm_peak *peak = peaks[level];
     if (dtype == DDPM_F32 && !peak->range_f32)
-        peak = peaks[level - 1]; /* level amx adds to bf16 alone */
+        peak = peaks[level - 1]; /* level amx only adds to bf16 */
     const bool bf16 = dtype == DDPM_BF16 && peak->range_bf16;
     const double start = now();
     for (int i = 0; i < PEAK_TRIES || now() - start < PEAK_SECONDS; ++i) {

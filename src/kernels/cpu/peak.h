@@ -1,13 +1,13 @@
-/* The micro-measurement of peak.simd.c. */
+/* The micro-benchmark of peak.simd.c. */
 #ifndef DDPM_KERNELS_CPU_PEAK_H
 #define DDPM_KERNELS_CPU_PEAK_H
 
 #include "core/threads.h"
 
-/* Multiply-adds of every sum in one iteration of the loop. */
+/* Multiply-adds per sum in one iteration of the loop. */
 #define DDPM_PEAK_STEPS 400000
 
-/* Of one level: fp32, and bf16 where the processor multiplies bf16; else NULL. */
+/* For one level: fp32, and bf16 if the processor multiplies bf16, else NULL. */
 struct ddpm_peak {
     ddpm_range_function *range_f32, *range_bf16;
     double f32_flops_per_step, bf16_flops_per_step;

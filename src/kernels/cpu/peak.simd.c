@@ -1,5 +1,5 @@
-/* The processor's peak of multiply-adds at this level, for ddpm bench: as many independent sums as
- * the register tile of gemm.h has, nothing from memory. */
+/* The processor's peak rate of multiply-adds at this level, for ddpm bench: as many independent
+ * sums as the register tile of gemm.h, without memory accesses. */
 #include "kernels/cpu/gemm.h"
 
 #include "kernels/cpu/element.h"
@@ -17,7 +17,7 @@ ALWAYS_INLINE void peak_as(float *result, int64_t begin, int64_t end, int thread
             pairs ? vf_dot2(sum[i], (vu)factor, (vu)addend) : sum[i] * factor + addend;
     for (int i = 1; i < SUMS; ++i)
         sum[0] += sum[i];
-    result[begin] = vf_sum(sum[0]); /* so that nothing is left out */
+    result[begin] = vf_sum(sum[0]); /* so that nothing is optimised away */
 }
 
 static void range_f32(void *context, int64_t begin, int64_t end, int thread)

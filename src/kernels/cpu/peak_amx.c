@@ -1,9 +1,9 @@
-/* The processor's peak in matrix tiles, for ddpm bench; see peak.simd.c. */
+/* The processor's peak rate in matrix tiles, for ddpm bench; see peak.simd.c. */
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/peak.h"
 
 #define STEP_FLOPS (4 * 2.0 * AMX_ROWS * AMX_ROWS * AMX_DEPTH)
-/* Tiles do so much in a step that fewer serve. */
+/* Tiles do so much per step that fewer steps are enough. */
 #define STEPS (DDPM_PEAK_STEPS / 16)
 
 static void range_bf16(void *context, int64_t begin, int64_t end, int thread)

@@ -1,13 +1,13 @@
 /* The rows of the CPU backend: every kernel that the *.simd.c files define, once per level.
  *
- * To add one: define it in a *.simd.c file listed in CMakeLists.txt, and name it there as the
+ * To add one, define it in a *.simd.c file that CMakeLists.txt lists, and name it there as the
  * kernel of its operation:
  *
  *     static const struct ddpm_kernel add_kernel = {SIMD_NAME("add"), …};
  *     KERNELS_OF(add, &add_kernel);
  *
- * An operation with several has them in the order in which they are tried. What serves every level
- * alike says KERNELS_OF_ALL_LEVELS (levels.h). */
+ * If an operation has several kernels, list them in the order in which to try them. A kernel that
+ * serves all levels uses KERNELS_OF_ALL_LEVELS (levels.h). */
 #ifndef DDPM_KERNELS_CPU_ROWS_H
 #define DDPM_KERNELS_CPU_ROWS_H
 
@@ -28,7 +28,7 @@
     const struct ddpm_kernel *const SIMD(kernels_of_##name)[] = {__VA_ARGS__, NULL}
 /* clang-format on */
 
-/* Those of operations whose kernels lie in several files. */
+/* For operations with kernels in several files. */
 extern const struct ddpm_kernel SIMD(conv2d_direct), SIMD(conv2d_backward_data_direct),
     SIMD(conv2d_backward_weight_direct), SIMD(conv2d_winograd), SIMD(conv2d_backward_data_winograd),
     SIMD(conv2d_backward_weight_winograd);

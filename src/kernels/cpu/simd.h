@@ -1,10 +1,10 @@
 /* Vectors of the CPU level that a file is compiled for.
  *
  * Files named *.simd.c are compiled once per level (generic, avx2, avx512, avx512bf16; NEON builds
- * take generic) with DDPM_LEVEL set to its name and the level's -m flags, and written with
- * GCC/clang vector types: no intrinsics but those of simd_avx512bf16.h, so the same source serves
- * every level. Their functions carry the level as a suffix by SIMD(name). `-ffp-contract=fast` lets
- * the compiler make fused multiply-adds of a*b+c. */
+ * use generic), with DDPM_LEVEL set to its name and the level's -m flags. They are written with
+ * GCC/clang vector types, without intrinsics except those of simd_avx512bf16.h, so the same source
+ * serves every level. SIMD(name) adds the level as a suffix to their functions.
+ * `-ffp-contract=fast` lets the compiler turn a*b+c into fused multiply-adds. */
 #ifndef DDPM_KERNELS_CPU_SIMD_H
 #define DDPM_KERNELS_CPU_SIMD_H
 
@@ -115,15 +115,15 @@ static inline vh vf_to_bf16(vf v)
     return __builtin_convertvector(vf_round_bf16(v), vh);
 }
 
-/* Lane by lane: low in the low half, high in the high half. */
+/* In each lane: low in the low half, high in the high half. */
 static inline vu vf_to_bf16_pairs(vf low, vf high)
 {
     return vf_round_bf16(low) | vf_round_bf16(high) << 16;
 }
 
-/* To an address that is a multiple of the vector's bytes, and past the caches where the level can:
- * a line that is written in the usual way is read from memory first. vf_stores_past_end() goes
- * before others are told that they are there. */
+/* Store to a vector-aligned address, around the caches if the level can: an ordinary store would
+ * first read the line from memory. Call vf_stores_past_end() before telling other threads that the
+ * data is there. */
 static inline void vf_store_past(float *p, vf v)
 {
     vf_store(p, v);

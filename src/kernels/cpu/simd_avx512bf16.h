@@ -1,7 +1,7 @@
 /* What level avx512bf16 does with instructions that vector types cannot express, or that compilers
- * do not find in them: gcc 12 makes six instructions of the widening and of the bounds each.
- * simd.h has the same functions for the levels below. The processor takes subnormal bf16 numbers
- * and sums for zero. */
+ * do not find: gcc 12 uses six instructions each for the widening and for min and max. simd.h has
+ * the same functions for the levels below. The processor treats subnormal bf16 numbers and sums as
+ * zero. */
 #ifndef DDPM_KERNELS_CPU_SIMD_AVX512BF16_H
 #define DDPM_KERNELS_CPU_SIMD_AVX512BF16_H
 

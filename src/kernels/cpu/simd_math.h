@@ -1,21 +1,20 @@
-/* Elementary functions on vectors: exp, and the normal distribution that GELU stands on.
+/* Elementary functions on vectors: exp, and the normal distribution that GELU needs.
  *
  * exp(a): a = n·ln 2 + r, |r| ≤ ln 2 / 2, exp(r) = 1 + r + r²·q(r) with q of degree 4, relative
  * error below 1.5e-7.
  *
  * Φ(x): with u = |x|, the upper tail is Q(u) = exp(-u²/2)·P(u), P(u) = erfcx(u/√2)/2. P falls from
- * 1/2 like 1/(u√(2π)), so P(u)·(u + k) is nearly constant and a polynomial of degree 9 in
- * u/(u + k) - 1/2, k = 3.5, gives it with a relative error of 5.3e-9 on [0, 13.25] (minimax
- * fit, Remez; the change of variable is that of Shepherd & Laframboise 1981). u² is split into a
- * part that is exact in fp32 and a small rest, or its rounding alone would cost 40 ulp in the
- * tail. Beyond u = 13.2, Q is below the smallest normal number and taken as 0. x·Φ(x) comes out
- * with a relative error below 3.5e-7 for every x, the worst beyond x = -10.
+ * 1/2 like 1/(u√(2π)), so P(u)·(u + k) is nearly constant. A polynomial of degree 9 in u/(u + k) -
+ * 1/2, k = 3.5, approximates it with a relative error of 5.3e-9 on [0, 13.25] (minimax fit, Remez;
+ * the change of variable is that of Shepherd & Laframboise 1981). u² is split into a part that is
+ * exact in fp32 and a small rest, because its rounding alone would cost 40 ulp in the tail. Beyond
+ * u = 13.2, Q is below the smallest normal number and taken as 0. x·Φ(x) has a relative error
+ * below 3.5e-7 for every x, worst below x = -10.
  *
- * Where the result is rounded to bf16, whose numbers have eight bits, the third of the work does:
- * Φ(u) - 1/2 and its sum with u·φ(u) as u·P(2u²/4.5² - 1), |u| ≤ 4.5, P minimax of degree 8 and 9
- * under the condition that u = ±4.5 gives ±1/2, which holds but for the rounding of 1/2, so that
- * next to nothing is left over beyond: 3e-8·x. Absolute error of x·Φ(x) 8e-5, of its derivative
- * 7e-5. */
+ * If the result is rounded to bf16, with its eight bits, a third of the work is enough: Φ(u) - 1/2
+ * and its sum with u·φ(u) are computed as u·P(2u²/4.5² - 1), |u| ≤ 4.5. P is minimax, of degree 8
+ * and 9, under the condition that u = ±4.5 gives ±1/2. That holds up to the rounding of 1/2, so
+ * almost nothing is left beyond: 3e-8·x. Absolute error of x·Φ(x) 8e-5, of its derivative 7e-5. */
 #ifndef DDPM_KERNELS_CPU_SIMD_MATH_H
 #define DDPM_KERNELS_CPU_SIMD_MATH_H
 
@@ -39,7 +38,7 @@ static inline vf vf_exp_split(vf a, vf rest)
     return (vf)((vu)e + ((vu)shifted << 23));
 }
 
-/* Outside [-87.3, 88] the result is that of the nearest end; NaN stays NaN. */
+/* Outside [-87.3, 88] the result is that of the nearest bound; NaN stays NaN. */
 static inline vf vf_exp(vf a)
 {
     vf clamped = vf_select((vi)(a < vf_set(-87.3f)), vf_set(-87.3f), a);
@@ -54,8 +53,8 @@ static inline vf vf_relu(vf x)
     return (vf)((vi)x & ~(vi)(x < 0));
 }
 
-/* Q(u), u ≥ 0, in two factors, of which neither is subnormal: P(u), and *exponential =
- * exp(-u²/2) = φ(u)·√(2π), or 0 where u > 13.2. */
+/* Q(u), u ≥ 0, as two factors, neither of them subnormal: P(u), and *exponential = exp(-u²/2) =
+ * φ(u)·√(2π), or 0 if u > 13.2. */
 static inline vf vf_normal_tail(vf u, vf *exponential)
 {
     vf high = (vf)((vu)u & 0xfffff000);
@@ -93,7 +92,7 @@ static inline vf vf_gelu_with_slope(vf x, vf *slope)
     return vf_relu(x) - (u * factor) * exponential;
 }
 
-/* u, x within ±4.5; *t = 2u²/4.5² - 1. */
+/* u: x clamped to ±4.5; *t = 2u²/4.5² - 1. */
 static inline vf vf_gelu_argument(vf x, vf *t)
 {
     vf u = vf_max(vf_min(x, vf_set(4.5f)), vf_set(-4.5f));

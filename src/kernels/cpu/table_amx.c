@@ -1,4 +1,4 @@
-/* What level amx has before the rows of avx512bf16: convolutions in tiles. */
+/* What level amx has before the rows of avx512bf16: convolutions in matrix tiles. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/rows.h"
 

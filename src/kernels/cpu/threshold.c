@@ -1,8 +1,8 @@
 /* Dynamic thresholding of each picture, see THRESHOLD in kernels/ops.inc.
  *
- * Magnitudes are ordered as their bit patterns are, so the k-th smallest is found by halving the
- * range of patterns 31 times, counting each time: exact, without sorting, and the same on every
- * machine. */
+ * Magnitudes have the same order as their bit patterns, so the k-th smallest is found by 31
+ * bisections of the range of patterns, counting each time: exact, without sorting, and the same on
+ * every machine. */
 #include <math.h>
 #include <string.h>
 
@@ -23,7 +23,7 @@ static uint32_t magnitude(const float *value)
     return bits & 0x7fffffffu;
 }
 
-/* How many magnitudes are at most `bits`, and the smallest beyond. */
+/* How many magnitudes are at most `bits`, and the smallest above. */
 static int64_t count_up_to(const struct picture *picture, uint32_t bits, uint32_t *next)
 {
     int64_t count = 0;
@@ -46,7 +46,7 @@ static float from_bits(uint32_t bits)
     return value;
 }
 
-/* The quantile q of the magnitudes, linear between neighbours as torch.quantile's. */
+/* The quantile q of the magnitudes, linear between neighbours like torch.quantile's. */
 static float quantile(const struct picture *picture, double q)
 {
     const double at = q * (double)(picture->count - 1);

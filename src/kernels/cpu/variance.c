@@ -1,8 +1,8 @@
-/* A learned variance: the variational term of its loss, that term's gradient, and noise. Formulas
- * are in kernels/ops.inc.
+/* A learned variance: the variational term of its loss, the gradient of that term, and noise. The
+ * formulas are in kernels/ops.inc.
  *
  * Plain C in fp64, one source for all levels: one or two exponentials per element of a picture,
- * beside a network's millions of operations. */
+ * against millions of operations in the network. */
 #include <math.h>
 
 #include "core/threads.h"
@@ -25,7 +25,7 @@ static bool is_compute(const struct ddpm_tensor *t)
     return t->dtype == DDPM_F32 || t->dtype == DDPM_BF16;
 }
 
-/* x·e^e, 0 for 0 however large the other factor. */
+/* x·e^e, but 0 for x = 0, however large the other factor. */
 static inline double times_exp(double x, double e)
 {
     return x == 0 ? 0 : x * exp(e);
@@ -43,7 +43,7 @@ static double log_variance(const float *row, double v)
     return lowest + (v + 1) / 2 * ((double)row[DDPM_VARIANCE_HIGHEST] - lowest);
 }
 
-/* What the two loss operations read. */
+/* The inputs of the two loss operations. */
 struct term {
     const struct ddpm_tensor *answer, *noise, *x, *rows;
 };
@@ -77,7 +77,7 @@ static double decoder(double l, double d, double x, double *by_l)
     } else if (x > 0.999) {
         p = logistic(-logit(below));
         change = -slope(below);
-    } else { /* of two equal differences the one of small numbers */
+    } else { /* of two equal differences, take the one between small numbers */
         p = d > 0 ? logistic(-logit(below)) - logistic(-logit(above))
                   : logistic(logit(above)) - logistic(logit(below));
         change = slope(above) - slope(below);

@@ -27,9 +27,9 @@
 #include "kernels/cpu/conv.h"
 
 #define WINOGRAD_PLACES 36
-#define WINOGRAD_CHANNELS 16 /* the channels of all tensors are multiples of it, at every level */
+#define WINOGRAD_CHANNELS 16 /* at every level, the channels of all tensors are multiples of it */
 
-/* The pictures of x or y cut into tiles of 4×4 pixels. */
+/* The pictures of x or y, cut into tiles of 4×4 pixels. */
 struct ddpm_tiles {
     int64_t high, wide, count; /* tiles of a picture, and of all */
 };
@@ -44,18 +44,18 @@ static inline struct ddpm_tiles ddpm_tiles_of(const struct ddpm_tensor *t)
 bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor *x,
                           const struct ddpm_tensor *y);
 
-/* Bᵀ x B of a tile: v[place·stride + step], each pixel's channels as they are, in fp32 or rounded
- * to bf16, as x is. `copy` holds 36·C elements of x. */
+/* Bᵀ x B of a tile: v[place·stride + step], with each pixel's channels in order, in fp32 or rounded
+ * to bf16 like x. `copy` holds 36·C elements of x. */
 void SIMD(winograd_input)(const struct ddpm_tensor *x, int64_t tile, void *v, int64_t stride,
                           void *copy);
 
-/* For the gradient of the weights: Bᵀ x B of `tile`, v[place·stride + c]; bf16: of `tile` and the
- * next one side by side, as pairs, if `tiles` is 2; with zeros if it is 1. `copy` holds `tiles`
- * patches of 36·C elements, for a gradient of 16·K. */
+/* For the gradient of the weights: Bᵀ x B of `tile`, v[place·stride + c]. bf16: of `tile` and the
+ * next one, in pairs, if `tiles` is 2; paired with zeros if it is 1. `copy` holds `tiles` patches
+ * of 36·C elements, or of 16·K for a gradient. */
 void SIMD(winograd_input_columns)(const struct ddpm_tensor *x, int64_t tile, int tiles, void *v,
                                   int64_t stride, void *copy);
 
-/* The same of A dy Aᵀ; and the sum of the tiles' pixels in fp32 at place 36. */
+/* The same for A dy Aᵀ; and the sum of the tiles' pixels in fp32 at place 36. */
 void SIMD(winograd_gradient_columns)(const struct ddpm_tensor *dy, int64_t tile, int tiles, void *v,
                                      int64_t stride, void *copy);
 
@@ -65,7 +65,7 @@ void SIMD(winograd_output)(const float *p, int64_t stride, const float *bias,
                            int64_t tile);
 
 /* G w Gᵀ for GEMM_COLUMNS weights at once: w[9][GEMM_COLUMNS] → u[place·stride + column]; bf16:
- * w[2][9][GEMM_COLUMNS], of two neighbouring channels, which become pairs. */
+ * w[2][9][GEMM_COLUMNS] of two neighbouring channels, which become pairs. */
 void SIMD(winograd_weights)(const float *w, enum ddpm_dtype dtype, void *u, int64_t stride);
 
 /* dw[(3r+s)·C + c] += (Gᵀ p G)[r][s], p[place·stride + c]. */

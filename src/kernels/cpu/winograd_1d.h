@@ -8,8 +8,8 @@
 
 enum { F43_PLACES = 6, F43_PIXELS = 4, F43_TAPS = 3 };
 
-/* A 3×3 convolution of fp32 from x to y, or back, which F(4,3) suits along rows: they are not
- * mostly what hangs over the edge, and a picture has `least` tiles. */
+/* A 3×3 convolution of fp32 from x to y, or back, for which F(4,3) along the rows pays: most tiles
+ * do not hang over the edge, and a picture has at least `least` of them. */
 static inline bool winograd_rows_suit(const struct ddpm_call *call, const struct ddpm_tensor *x,
                                       const struct ddpm_tensor *y, int64_t least)
 {

@@ -1,5 +1,5 @@
 /* Winograd's transforms F(4×4,3×3) of LANES channels at once, see winograd.h for the matrices: each
- * is its one-dimensional form (winograd_1d.h) on the columns, then on the rows. */
+ * applies its one-dimensional form (winograd_1d.h) to the columns, then to the rows. */
 #ifndef DDPM_KERNELS_CPU_WINOGRAD_2D_H
 #define DDPM_KERNELS_CPU_WINOGRAD_2D_H
 
@@ -8,7 +8,7 @@
 
 #define WINOGRAD_UNROLL _Pragma("GCC unroll 6")
 
-/* A square of pixels: where it lies, or, if it hangs over the picture's edge, a copy filled up with
+/* A square of pixels: the original, or, if it extends past the picture's edge, a copy padded with
  * zeros. Strides are in elements. */
 struct patch {
     const void *from;
@@ -35,7 +35,7 @@ static inline struct patch patch_at(const struct ddpm_tensor *t, int64_t n, int6
     return (struct patch){copy, size * t->c, t->c};
 }
 
-/* The patch under a tile: `border` pixels more on every side. `copy` has room for it. */
+/* The patch under a tile: `border` more pixels on every side. `copy` has room for it. */
 static inline struct patch patch_of_tile(const struct ddpm_tensor *t, int64_t border, int64_t tile,
                                          void *copy)
 {
@@ -45,7 +45,7 @@ static inline struct patch patch_of_tile(const struct ddpm_tensor *t, int64_t bo
                     tile % tiles.wide * 4 - border, 4 + 2 * border, copy);
 }
 
-/* columns = Bᵀ x, channels [c, c + LANES). Rows of it, transformed, are those of Bᵀ x B. */
+/* columns = Bᵀ x, channels [c, c + LANES). Transforming their rows gives those of Bᵀ x B. */
 ALWAYS_INLINE void input_columns(const struct patch *patch, int64_t c, const enum ddpm_dtype dtype,
                                  vf columns[6][6])
 {
@@ -86,7 +86,7 @@ ALWAYS_INLINE vf gradient_2d(const struct patch *patch, int64_t c, const enum dd
     return sum;
 }
 
-/* u = G w Gᵀ of the columns from n on, w[9][GEMM_COLUMNS]. */
+/* u = G w Gᵀ for the columns from n on, w[9][GEMM_COLUMNS]. */
 ALWAYS_INLINE void weights_2d(const float *w, int64_t n, vf u[WINOGRAD_PLACES])
 {
     vf columns[6][3];

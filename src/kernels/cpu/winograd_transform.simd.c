@@ -4,7 +4,7 @@
 
 #define UNROLL WINOGRAD_UNROLL
 
-/* Places put down: fp32, or rounded to bf16, or as pairs with those of the tile before. */
+/* Store the places: fp32, or rounded to bf16, or as pairs with those of the previous tile. */
 enum form { FORM_F32, FORM_BF16, FORM_PAIRS };
 
 ALWAYS_INLINE void put(const vf places[WINOGRAD_PLACES], const vf *first, void *v, int64_t stride,
@@ -165,7 +165,7 @@ void SIMD(winograd_weight_gradient)(const float *p, int64_t stride, int64_t chan
     }
 }
 
-/* All activations of one dtype that the kernels know? */
+/* Do all activations have the same dtype, and one that the kernels support? */
 static bool same_activations(const struct ddpm_call *call, const struct ddpm_tensor *x,
                              const struct ddpm_tensor *y)
 {
@@ -175,11 +175,12 @@ static bool same_activations(const struct ddpm_call *call, const struct ddpm_ten
     return x->dtype == y->dtype && is_activation_dtype(x->dtype);
 }
 
-/* Tiles that must share the weights, and the pictures that count where their number must not. */
+/* Minimum number of tiles that share the weights, and the pictures to count when the batch size
+ * must not matter. */
 enum { LEAST_TILES = 16, ANY_BATCH = 4 };
 
-/* Measured: from 16 channels on it wins wherever the 36 weights are shared by enough tiles, and
- * tiles that hang over the edges do not undo what is saved. */
+/* Measured: from 16 channels on, it wins if enough tiles share the 36 weights, and if tiles that
+ * hang over the edges do not undo the savings. */
 bool SIMD(winograd_suits)(const struct ddpm_call *call, const struct ddpm_tensor *x,
                           const struct ddpm_tensor *y)
 {

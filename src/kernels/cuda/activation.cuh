@@ -1,8 +1,9 @@
 /* Activation functions and their derivatives on fp32 values. GELU is the exact one, x·Φ(x).
  *
- * F, which function, is a constant of the kernel. T says what the values are rounded to afterwards:
- * for fp32 Φ is erff's; for bf16, whose numbers are 2^-9 apart, it is a polynomial that is right to
- * 2^-14 and has no branch, because these kernels are bound by their instructions. */
+ * F, the function, is a constant of the kernel. T is the type to which the values are rounded
+ * afterwards. For fp32, Φ uses erff. For bf16, whose numbers are 2^-9 apart, it is a polynomial
+ * that is accurate to 2^-14 and has no branch, because these kernels are limited by their
+ * instructions. */
 #ifndef DDPM_KERNELS_CUDA_ACTIVATION_CUH
 #define DDPM_KERNELS_CUDA_ACTIVATION_CUH
 
@@ -11,17 +12,17 @@
 #include "kernels/cuda/approximate.cuh"
 #include "kernels/cuda/cuda.cuh"
 
-/* Φ(x). By erff as in PyTorch: erfcf, exact far out where Φ is next to nothing, takes twice the
+/* Φ(x). With erff as in PyTorch: erfcf, which is exact far out where Φ is almost 0, takes twice the
  * instructions. */
 static __device__ inline float normal_cdf(float x)
 {
     return 0.5f + 0.5f * erff(x * 0.70710678118654752f);
 }
 
-/* Φ(-|x|), and e^(-x²/2), of which it is a part that only falls slowly:
+/* Φ(-|x|) and e^(-x²/2). Their ratio only falls slowly:
  *     Φ(-a) = e^(-a²/2)·q(t),  t = 1/(1 + 0.3775·a)
- * q's coefficients make the largest relative error least, 3.0e-5, for all a from 0 to 14, behind
- * which both are 0. */
+ * The coefficients of q minimise the largest relative error, 3.0e-5, for all a from 0 to 14; beyond
+ * that both are 0. */
 static __device__ inline float normal_tail(float x, float *bell)
 {
     float t = reciprocal_approximately(fmaf(0.3775f, fabsf(x), 1.0f));
@@ -43,7 +44,7 @@ template <enum ddpm_activation F, class T> static __device__ inline float activa
 {
     if constexpr (F == DDPM_GELU && sizeof(T) == 2) {
         float bell, tail = normal_tail(x, &bell);
-        return fmaf(-fminf(fabsf(x), FLT_MAX), tail, fmaxf(x, 0.0f)); /* ∞·0 would be no number */
+        return fmaf(-fminf(fabsf(x), FLT_MAX), tail, fmaxf(x, 0.0f)); /* ∞·0 would be NaN */
     } else if constexpr (F == DDPM_GELU) {
         return x * normal_cdf(x);
     } else if constexpr (F == DDPM_RELU) {
@@ -55,7 +56,7 @@ template <enum ddpm_activation F, class T> static __device__ inline float activa
     }
 }
 
-/* f(x) and f'(x), which share what is dear. */
+/* f(x) and f'(x), which share the expensive part. */
 template <enum ddpm_activation F, class T>
 static __device__ inline float activate_with_slope(float x, float *slope)
 {
@@ -82,7 +83,7 @@ static __device__ inline float activate_with_slope(float x, float *slope)
     }
 }
 
-/* function<F>(…) of the function that the call names. */
+/* function<F>(…) for the function that the call names. */
 #define DDPM_BY_ACTIVATION(function, call, ...)                                                    \
     switch ((call)->attributes.activation) {                                                       \
     case DDPM_GELU:                                                                                \

@@ -1,5 +1,6 @@
-/* Two instructions of the special function unit, which libraries reach only through branches for
- * subnormal numbers: 2^x and 1/x, both wrong by 2^-22 at most; subnormal results are zero. */
+/* Two instructions of the special function unit, which libraries only use behind branches for
+ * subnormal numbers: 2^x and 1/x. Both have an error of at most 2^-22; subnormal results are
+ * zero. */
 #ifndef DDPM_KERNELS_CUDA_APPROXIMATE_CUH
 #define DDPM_KERNELS_CUDA_APPROXIMATE_CUH
 

@@ -1,7 +1,7 @@
-/* Calls that run beside the others, in a stream of their own: gradients of weights, which nobody
- * waits for before the step's end, multiply while norms and depthwise convolutions wait for memory.
- * The stream of all other calls has the higher priority. Captured streams make branches of the
- * graph. DDPM_CUDA_ASIDE=off leaves them in the one stream, to see what it is worth. */
+/* Calls that run beside the others, in a stream of their own. Nobody waits for gradients of weights
+ * before the end of the step, so they multiply while norms and depthwise convolutions wait for
+ * memory. The stream of all other calls has the higher priority. Captured streams become branches
+ * of the graph. DDPM_CUDA_ASIDE=off puts everything in one stream, to measure the gain. */
 #include <stdlib.h>
 
 #include "kernels/cuda/choose.cuh"
@@ -40,7 +40,7 @@ void ddpm_cuda_aside_close(struct ddpm_cuda_device *device)
         cudaStreamDestroy(device->aside);
 }
 
-/* All calls, cuDNN's too, go into device->compute. */
+/* All calls go into device->compute, including cuDNN's. */
 static ddpm_status change_places(struct ddpm_cuda_device *device)
 {
     cudaStream_t other = device->aside;
@@ -79,6 +79,6 @@ ddpm_status ddpm_cuda_aside_join(struct ddpm_device *base, int behind)
     cudaEvent_t event = device->asides[(device->aside_count - 1 - (unsigned)behind) % 2];
     DDPM_CUDA_TRY(cudaStreamWaitEvent(device->compute, event, 0));
     if (behind == 0)
-        device->aside_count = 0; /* a recording must not wait for what was before it */
+        device->aside_count = 0; /* a recording must not wait for work from before it */
     return DDPM_OK;
 }

@@ -1,6 +1,6 @@
-/* Self-attention over the pixels of a picture: ops.inc has the formulas. A block per query, and in
- * the backward pass one per key too; the weights of one query or key lie in shared memory. Written
- * for the lowest resolution of a U-Net, a few hundred pixels. */
+/* Self-attention over the pixels of a picture: ops.inc has the formulas. One block per query, and
+ * in the backward pass one per key too; the weights of one query or key are in shared memory.
+ * Written for the lowest resolution of a U-Net, with a few hundred pixels. */
 #include "kernels/cuda/numeric.cuh"
 #include "kernels/cuda/rows.cuh"
 #include "kernels/cuda/tensor_core.cuh"
@@ -98,7 +98,7 @@ static __global__ void __launch_bounds__(ATTENTION_THREADS) attend(struct attent
     }
 }
 
-/* How much the loss would change with the weight of `key` for `query`. */
+/* How much the loss changes with the weight of `key` for `query`. */
 template <class T>
 static __device__ inline float slope_of(const struct attention<T> *a, int query, int key)
 {

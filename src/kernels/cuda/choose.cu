@@ -1,9 +1,9 @@
 /* The choice of a convolution's kernel, see choose.cuh.
  *
- * A trial (trial.cuh) runs our own kernel first: a plan of cuDNN's whose result differs from its
- * result is left out, and one that is not clearly faster is not worth the exchange. Plans are made
- * one by one, because making one may take a second: once a right one is there, others are looked at
- * only while the device's time for trials lasts. */
+ * A trial (trial.cuh) runs our own kernel first. A cuDNN plan with a different result is rejected,
+ * and one that is not clearly faster is not worth using. Plans are made one by one, because making
+ * one may take a second: once a correct one is found, others are tried only within the device's
+ * time for trials. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/conv_cudnn.cuh"
 #include "kernels/cuda/trial.cuh"
@@ -28,8 +28,8 @@ extern "C" {
 
 #define OWN "own"
 #define CLEARLY_FASTER 0.97f
-#define TRIAL_SECONDS 60.0 /* of a device, unless DDPM_CUDA_TRIALS says otherwise */
-#define MOST_NAMES 8       /* of a form */
+#define TRIAL_SECONDS 60.0 /* per device, unless DDPM_CUDA_TRIALS sets another limit */
+#define MOST_NAMES 8       /* per form */
 
 enum mode { MODE_AUTO, MODE_CUDNN, MODE_OWN };
 
@@ -44,7 +44,7 @@ struct ddpm_cuda_choices {
     struct ddpm_cudnn *cudnn;
     struct ddpm_plan_cache *cache;
     struct choice *list;
-    double seconds_left; /* for looking at more plans than the first right one */
+    double seconds_left; /* for trying more plans than the first correct one */
     bool said;
 };
 
@@ -140,7 +140,7 @@ void ddpm_cuda_choices_close(struct ddpm_cuda_device *device)
 
 /* ---- calls ---- */
 
-/* Everything a choice may depend on. */
+/* Everything that a choice may depend on. */
 static void describe(const struct ddpm_call *call, char key[DDPM_PLAN_TEXT_BYTES])
 {
     const struct ddpm_tensor *first = &call->in[0];
@@ -168,9 +168,9 @@ static const struct ddpm_kernel *row_of(enum ddpm_op op)
                                                 : &ddpm_cuda_conv2d_backward_weight_cudnn;
 }
 
-/* What cuDNN may be asked for, and how many plans are worth a trial. Fused plans are compiled for
- * the purpose, and so are those that keep fp32 sums of bf16 products: a second each, so there are
- * few. */
+/* Which forms cuDNN is asked for, and how many plans are worth a trial. Fused plans, and those that
+ * keep fp32 sums of bf16 products, are compiled on demand; that takes a second each, so only a few
+ * are tried. */
 struct form {
     enum ddpm_cudnn_form form;
     int most, compiled;
@@ -201,7 +201,7 @@ static enum ddpm_cudnn_form form_of(const struct ddpm_call *call, const char *na
                                                         : DDPM_CUDNN_PLAIN;
 }
 
-/* The plan of a name, made now; NULL where cuDNN has none. */
+/* Make the plan with this name; NULL if cuDNN has none. */
 static struct ddpm_cudnn_plan *make_plan(struct ddpm_cuda_choices *choices,
                                          const struct ddpm_call *call, const char *name)
 {
@@ -212,16 +212,16 @@ static struct ddpm_cudnn_plan *make_plan(struct ddpm_cuda_choices *choices,
 
 /* ---- trials ---- */
 
-/* A search for the plan that serves a call. */
+/* The search for the plan that serves a call. */
 struct search {
     struct ddpm_cuda_device *device;
     struct ddpm_cuda_trial trial;
     const char *key;
-    bool measure; /* or the first right plan is the best */
+    bool measure; /* otherwise the first correct plan is used */
     float own_time, best_time;
     struct ddpm_cudnn_plan *best; /* NULL: our own kernel */
-    bool found;                   /* a right plan, though it may not be the best */
-    bool lost;                    /* the device: a plan's kernel did what it may not */
+    bool found;                   /* a correct plan, though it may not be the best */
+    bool lost;                    /* the device: a plan's kernel did something illegal */
 };
 
 static double now(void)
@@ -231,7 +231,7 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Close it also where this fails. */
+/* Close it also after a failure. */
 static ddpm_status open_search(struct search *search, struct ddpm_cuda_device *device,
                                const struct ddpm_call *call, const struct ddpm_kernel *own,
                                const char *key, bool measure)
@@ -263,14 +263,14 @@ static void begin_trial(const struct search *search, const char *name)
         ddpm_plan_cache_begin_trial(search->device->choices->cache, search->key, name);
 }
 
-/* Where the device is lost the process is about to end, and the next one finds the trial. */
+/* If the device is lost, the process is about to end, and the next one finds the trial. */
 static void end_trial(const struct search *search)
 {
     if (search->device->choices->cache && !search->lost)
         ddpm_plan_cache_end_trial(search->device->choices->cache);
 }
 
-/* Try a plan, and take it where it is the best so far. */
+/* Try a plan, and keep it if it is the best so far. */
 static void try_plan(struct search *search, struct ddpm_cudnn_plan *plan)
 {
     const struct ddpm_call *call = &search->trial.call;
@@ -294,7 +294,7 @@ static void try_plan(struct search *search, struct ddpm_cudnn_plan *plan)
     search->best_time = time;
 }
 
-/* Is what there is good enough not to look further? */
+/* Is the best so far good enough to stop searching? */
 static bool enough(const struct search *search)
 {
     return search->lost ||
@@ -323,7 +323,7 @@ static void search_form(struct search *search, const struct form *form)
     }
 }
 
-/* The best of cuDNN's plans, or NULL for our own kernel. */
+/* The best cuDNN plan, or NULL for our own kernel. */
 static ddpm_status try_all(struct ddpm_cuda_device *device, const struct ddpm_call *call,
                            const struct ddpm_kernel *own, const char *key, bool measure,
                            struct ddpm_cudnn_plan **best)
@@ -349,7 +349,7 @@ static struct choice *find(const struct ddpm_cuda_choices *choices, const char *
     return NULL;
 }
 
-/* Keep what was compiled; what cannot be kept is compiled again by the next process. */
+/* Store a compiled plan. If it cannot be stored, the next process compiles it again. */
 static void keep_plan(struct ddpm_cuda_choices *choices, const char *key,
                       const struct ddpm_cudnn_plan *plan)
 {
@@ -362,9 +362,9 @@ static void keep_plan(struct ddpm_cuda_choices *choices, const char *key,
     free(text);
 }
 
-/* The plan of a choice: compiled by an earlier process or made now, if it computes what our own
- * kernel does: cuDNN takes a text without running it. Where there is no memory to try, it is
- * believed. NULL where cuDNN has none. */
+/* The plan of a choice: compiled by an earlier process or made now. It must compute what our own
+ * kernel does, because cuDNN loads a text without running it; without memory for a trial it is
+ * trusted. NULL if cuDNN has none. */
 static struct ddpm_cudnn_plan *named_plan(struct search *search, const char *name, bool *kept)
 {
     struct ddpm_cuda_choices *choices = search->device->choices;
@@ -407,7 +407,7 @@ static struct ddpm_cudnn_plan *kept_choice(struct ddpm_cuda_device *device,
     return plan;
 }
 
-/* What the cache says, or a trial whose outcome it then keeps. False where neither could be had. */
+/* The stored choice, or a trial whose result is then stored. False if neither works. */
 static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_call *call,
                             const struct ddpm_kernel *own, const char *key,
                             struct ddpm_cudnn_plan **plan)
@@ -450,7 +450,7 @@ const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,
     struct choice *known = find(choices, key);
     if (known)
         return known->plan ? row_of(call->op) : own;
-    /* Where there is no memory for a trial our own kernel serves, until the next time. */
+    /* Without memory for a trial, use our own kernel until the next time. */
     bool good = choices->mode == MODE_AUTO
                     ? measured_choice(device, call, own, key, &plan)
                     : try_all(device, call, own, key, false, &plan) == DDPM_OK;

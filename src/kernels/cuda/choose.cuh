@@ -1,11 +1,10 @@
-/* Which kernel serves a convolution: one of our own or a plan of cuDNN's. They are measured when a
- * call is planned, once for each shape, and the choice is kept on disk (plan_cache.h); so is the
- * chosen plan, where cuDNN compiled it.
+/* Which kernel serves a convolution: one of our own or a cuDNN plan. They are measured when a call
+ * is planned, once per shape, and the choice is stored on disk (plan_cache.h), together with the
+ * plan if cuDNN compiled it.
  *
- *     DDPM_CUDA_CONV=auto    as said; without a place to keep choices, as `cudnn`, because a choice
- *                            that the next run does not know would break bit-exact resuming
- *     DDPM_CUDA_CONV=cudnn   not measured: cuDNN's own guess wherever it has a plan
- *     DDPM_CUDA_CONV=own     our own kernels only */
+ *     DDPM_CUDA_CONV=auto    as above; if choices cannot be stored, as `cudnn`, because a choice
+ * that the next run does not know would break bit-exact resuming DDPM_CUDA_CONV=cudnn   not
+ * measured: cuDNN's own guess wherever it has a plan DDPM_CUDA_CONV=own     only our own kernels */
 #ifndef DDPM_KERNELS_CUDA_CHOOSE_CUH
 #define DDPM_KERNELS_CUDA_CHOOSE_CUH
 
@@ -15,22 +14,22 @@ struct ddpm_cudnn;
 struct ddpm_cudnn_plan;
 struct ddpm_cuda_choices;
 
-/* Open cuDNN and the cache for a device whose streams exist; no failure, but fewer choices. */
+/* Open cuDNN and the cache for a device whose streams exist. Never fails; there may be fewer
+ * choices. */
 void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
                             const struct cudaDeviceProp *properties);
 void ddpm_cuda_choices_close(struct ddpm_cuda_device *device);
 
-/* device->compute is another stream now: cuDNN's kernels go there too. */
+/* device->compute has changed to another stream: move cuDNN's kernels there too. */
 ddpm_status ddpm_cuda_choices_follow(struct ddpm_cuda_device *device);
 
-/* The row that serves this call instead of `own`, the first row of the table that takes it; or
- * `own`. Measures where that has not been done. */
+/* The row that serves this call: a cuDNN row, or `own`, the first row of the table that supports
+ * it. Measures if that has not been done. */
 const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,
                                            const struct ddpm_call *call,
                                            const struct ddpm_kernel *own);
 
-/* For the rows of conv_cudnn.cu: the plan chosen for a call, NULL where there is none; the library.
- */
+/* For the rows of conv_cudnn.cu: the plan chosen for a call, NULL if there is none; the library. */
 const struct ddpm_cudnn_plan *ddpm_cuda_plan_of(const struct ddpm_call *call);
 struct ddpm_cudnn *ddpm_cuda_cudnn_of(const struct ddpm_call *call);
 

@@ -1,6 +1,7 @@
-/* Rows of coefficients, sums of pictures that they weight, and blending by a mask. Formulas are in kernels/ops.inc.
+/* Rows of coefficients, sums of pictures weighted by them, and blending by a mask. The formulas are
+ * in kernels/ops.inc.
  *
- * Pictures have few channels, so these kernels take one element per thread. */
+ * Pictures have few channels, so these kernels use one thread per element. */
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -41,7 +42,7 @@ struct combined {
     bool half; /* bf16 */
 };
 
-/* The first product is rounded; each of the others is added to the sum by a fused multiply-add. */
+/* The first product is rounded; each of the others is fused with its addition. */
 template <class T> struct combine_map {
     struct combined x[DDPM_COMBINED];
     int count;
@@ -59,7 +60,7 @@ template <class T> struct combine_map {
                 break;
             float k = row[x[i].column], value = 0.0f;
             int64_t from = at.p * x[i].stride + at.c;
-            if (k != 0.0f) /* else it is not read */
+            if (k != 0.0f) /* otherwise it is not read */
                 value = x[i].half ? to_float(((const bf16 *)x[i].data)[from])
                                   : ((const float *)x[i].data)[from];
             sum = i == 0 ? __fmul_rn(k, value) : sum + k * value;

@@ -1,10 +1,10 @@
-/* The geometry of a convolution seen as a matrix product over the im2col matrix that is never made.
+/* The geometry of a convolution as a matrix product with the im2col matrix, which is never stored.
  *
- * Forward and backward data are one problem. Row m is a pixel of the result, column k = (r,s,c) a
- * tap and a channel of the source; the entry is the source's element that this tap meets:
+ * Forward and backward data are the same problem. Row m is a pixel of the result, column k =
+ * (r,s,c) a tap and a channel of the source; the entry is the source element that this tap reads:
  *
  *     forward        source x,  h' = h·stride + r - pad
- *     backward data  source dy, h' = (h + r - pad') / dilate, if it divides; taps turned round,
+ *     backward data  source dy, h' = (h + r - pad') / dilate, if it divides; taps reversed,
  *                    pad' = R-1-pad, dilate = the stride of the forward convolution
  *
  * and the result is Σ_k entry(m,k)·weight(n,k). Backward weight has the same entries with the
@@ -21,12 +21,12 @@ struct conv_shape {
     int stride, dilate;       /* one of them is 1 */
     int pad_h, pad_w;
     int rows, columns, depth; /* the product: rows × columns, over depth = R·S·channels */
-    bool turned;              /* weights are read turned round: backward data */
+    bool turned;              /* weights are read in reverse: backward data */
     int64_t pixel_stride;     /* of the source */
 };
 
-/* `image`: first pixel of the source's image. Where nothing is dilated, entry (row, tap) lies at
- * row.place + tap.place: each is computed when its half changes, not for every pair. */
+/* `image`: first pixel of the source's image. Without dilation, entry (row, tap) is at row.place +
+ * tap.place: each half is computed when it changes, not for every pair. */
 struct conv_row {
     int h, w;
     int64_t image, place;
@@ -81,8 +81,8 @@ static __device__ inline void conv_tap_advance(const struct conv_shape *s, struc
     conv_tap_settle(s, tap);
 }
 
-/* Place of entry (row, tap) in the source, or -1 where it is zero. DILATED: it may be; a constant
- * of the kernel, because a division takes a third of a step's instructions. */
+/* Place of entry (row, tap) in the source, or -1 if it is zero. DILATED: dilation is possible; a
+ * constant of the kernel, because a division takes a third of a step's instructions. */
 template <bool DILATED>
 static __device__ inline int64_t conv_place(const struct conv_shape *s, struct conv_row row,
                                             struct conv_tap tap)
@@ -138,7 +138,7 @@ static inline struct conv_shape ddpm_conv_shape(const struct ddpm_call *call)
     return s;
 }
 
-/* Whether the counts of a convolution stay inside the 32 bits that its kernels count with. */
+/* Do the counts of a convolution fit into the 32 bits that its kernels use? */
 static inline bool ddpm_conv_fits(const struct ddpm_call *call)
 {
     const struct ddpm_attributes *a = &call->attributes;

@@ -1,17 +1,17 @@
-/* The rows of cuDNN's convolutions: packing of weights, running of plans, and what plans leave to
- * do: the bias where it is not fused, and dw += where cuDNN overwrites.
+/* The rows of cuDNN's convolutions: packing weights, running plans, and what plans leave out: the
+ * bias if it is not fused, and dw += because cuDNN overwrites.
  *
- * A call's state is its plan (choose.cu), which belongs to the device. Plans are made before
- * addresses are known, for addresses that are multiples of 16. The memory plan gives no others to
- * tensors that these rows take; where a caller does, the kernel without tensor cores serves. */
+ * A call's state is its plan (choose.cu), which the device owns. Plans are made before addresses
+ * are known, for addresses that are multiples of 16. The memory plan gives only such addresses to
+ * the tensors of these rows; if a caller does not, the kernel without tensor cores is used. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/conv_cudnn.cuh"
 #include "kernels/cuda/conv_weight.cuh"
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
-/* Of cuDNN's workspace, as in memory that cudaMalloc gives, which is what plans are tried with; the
- * memory plan promises less for scratch. */
+/* Alignment of cuDNN's workspace: that of memory from cudaMalloc, with which plans are tried. The
+ * memory plan guarantees less for scratch. */
 #define WORKSPACE_ALIGNMENT ((size_t)256)
 
 static const struct ddpm_tensor *x_of(const struct ddpm_call *call)
@@ -77,7 +77,7 @@ struct ddpm_cudnn_convolution ddpm_cuda_cudnn_convolution(const struct ddpm_call
 
 /* ---- weights ---- */
 
-/* packed = w in bf16, in the same order: what the caller's copy is, where there is one. */
+/* packed = w in bf16, in the same order, like the caller's copy if there is one. */
 static __global__ void __launch_bounds__(MAP_THREADS)
     pack_weights(const float *w, bf16 *packed, int64_t count)
 {
@@ -170,8 +170,8 @@ static ddpm_status cudnn_run(const struct ddpm_call *call)
     return call->out[0].dtype == DDPM_F32 ? add_bias_to<float>(call) : add_bias_to<bf16>(call);
 }
 
-/* Scratch: dw as cuDNN writes it, then the workspace; or what the kernel without tensor cores
- * wants. */
+/* Scratch: dw as cuDNN writes it, then the workspace; or the scratch of the kernel without tensor
+ * cores. */
 static size_t gradient_bytes(const struct ddpm_call *call)
 {
     return (size_t)ddpm_tensor_count(&call->out[0]) * sizeof(float);

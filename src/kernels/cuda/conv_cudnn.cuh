@@ -1,5 +1,5 @@
-/* Convolutions by cuDNN's plans (cudnn.h) as rows of the table. Which calls they serve, and by
- * which plan, is choose.cu's decision; find_kernel() asks there before it looks at the table. */
+/* Convolutions by cuDNN plans (cudnn.h) as rows of the table. choose.cu decides which calls they
+ * serve, and with which plan; find_kernel() asks there before it searches the table. */
 #ifndef DDPM_KERNELS_CUDA_CONV_CUDNN_CUH
 #define DDPM_KERNELS_CUDA_CONV_CUDNN_CUH
 
@@ -13,10 +13,10 @@ extern const struct ddpm_kernel ddpm_cuda_conv2d_cudnn;
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_cudnn;
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_weight_cudnn;
 
-/* Whether the shapes and types of a convolution are ones that the rows take. */
+/* Do the rows support the shapes and types of this convolution? */
 bool ddpm_cuda_cudnn_takes(const struct ddpm_call *call);
 
-/* The call as cuDNN is asked for it. */
+/* The call, described for cuDNN. */
 struct ddpm_cudnn_convolution ddpm_cuda_cudnn_convolution(const struct ddpm_call *call,
                                                           enum ddpm_cudnn_form form);
 

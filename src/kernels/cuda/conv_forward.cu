@@ -1,10 +1,11 @@
 /* Convolution forward and backward data on tensor cores: bf16, fp32 sums.
  *
- * Implicit matrix product (conv.cuh): a block of eight warps makes 128 pixels × 64 or 128 channels
- * of the result, 32 columns of depth at a time, four steps in flight through cp.async. A warp owns
- * 32 channels of 64 (of 32, for 64 channels) pixels. pack() writes the bf16 copy of the fp32
- * masters, [columns][depth], for backward data turned round and transposed. A forward pass whose
- * caller keeps such a copy reads that, if its rows begin where 16 bytes can be read at once. */
+ * Implicit matrix product (conv.cuh): a block of eight warps computes 128 pixels × 64 or 128
+ * channels of the result, 32 columns of depth at a time, with four steps in flight through
+ * cp.async. A warp owns 32 channels of 64 (of 32, for 64 channels) pixels. pack() writes a bf16
+ * copy of the fp32 masters, [columns][depth], for backward data with reversed taps and transposed.
+ * If the caller of a forward pass keeps such a copy, and 16 bytes can be read at the start of its
+ * rows, that copy is used. */
 #include "kernels/cuda/conv_mma.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -17,7 +18,7 @@ static int64_t packed_depth(const struct conv_shape *s)
     return ddpm_ceil_div(s->depth, 8) * 8;
 }
 
-/* The caller's copy where it serves as it is, or NULL. */
+/* The caller's copy if it can be used directly, or NULL. */
 static const struct ddpm_tensor *usable_copy(const struct ddpm_call *call,
                                              const struct conv_shape *s)
 {
@@ -33,7 +34,7 @@ static __global__ void __launch_bounds__(MMA_THREADS)
         from_float(packed + (int64_t)n * wide + k, k < depth ? w[(int64_t)n * depth + k] : 0.0f);
 }
 
-/* packed[c][tap·K + k] = w[k][taps-1-tap][c], through a tile that both sides walk along rows.
+/* packed[c][tap·K + k] = w[k][taps-1-tap][c], through a tile that is read and written along rows.
  * grid: (ceil(K/32), ceil(C/32), taps), block: 32×8 */
 static __global__ void __launch_bounds__(MMA_THREADS)
     pack_backward(const float *w, bf16 *packed, int outputs, int channels, int64_t wide)
@@ -61,7 +62,7 @@ static ddpm_status mma_pack(const struct ddpm_call *call)
         return ddpm_cuda_launch(call, pack_forward, grid, dim3(MMA_THREADS), 0, w, packed, s.depth,
                                 (int)wide);
     }
-    if (wide != s.depth) /* the tail of each row is not written by the kernel */
+    if (wide != s.depth) /* the kernel does not write the tail of each row */
         DDPM_CUDA_TRY(
             cudaMemsetAsync(packed, 0, call->packed_bytes, ddpm_cuda_device_of(call)->compute));
     dim3 grid((unsigned)ddpm_ceil_div(s.channels, 32), (unsigned)ddpm_ceil_div(s.columns, 32),
@@ -76,7 +77,7 @@ template <int COLUMNS> struct conv_stage {
     bf16 a[ROWS * MMA_STEP], b[COLUMNS * MMA_STEP];
 };
 
-/* Where a thread is in its loading: two rows of A, one chunk of eight columns of depth. */
+/* Where a thread is loading: two rows of A, one chunk of eight columns of depth. */
 struct conv_loader {
     struct conv_row rows[2];
     struct conv_tap tap;
@@ -204,8 +205,8 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     }
 }
 
-/* Products of fewer columns than one instruction takes are left to the kernel without tensor cores.
- */
+/* Products with fewer columns than one instruction computes are left to the kernel without tensor
+ * cores. */
 static bool mma_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *y = &call->out[0];

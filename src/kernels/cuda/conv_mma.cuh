@@ -1,7 +1,7 @@
-/* Loading of bf16 tiles into shared memory for the tensor-core convolutions.
+/* Loading bf16 tiles into shared memory for the tensor-core convolutions.
  *
- * A tile is rows of 16-byte chunks (8 bf16). Chunk `c` of row `r` lies at a place turned by the
- * row, so that the eight rows that one ldmatrix reads fall into eight different groups of banks. */
+ * A tile is rows of 16-byte chunks (8 bf16). The position of chunk `c` of row `r` is rotated by the
+ * row, so that the eight rows read by one ldmatrix are in eight different groups of banks. */
 #ifndef DDPM_KERNELS_CUDA_CONV_MMA_CUH
 #define DDPM_KERNELS_CUDA_CONV_MMA_CUH
 
@@ -13,7 +13,7 @@
 #define MMA_STAGES 4 /* steps in flight */
 
 /* Element offset of a chunk in a tile of rows of four chunks: two rows fill the 128 bytes of all
- * banks, so the turn changes every second row. */
+ * banks, so the rotation changes every second row. */
 static __device__ inline int chunk4(int row, int chunk)
 {
     return (row * 4 + (chunk ^ ((row >> 1) & 3))) * 8;
@@ -25,9 +25,9 @@ template <int CHUNKS> static __device__ inline int chunk_wide(int row, int chunk
     return (row * CHUNKS + (chunk ^ (row & 7))) * 8;
 }
 
-/* Eight im2col entries (row, k..k+7) into shared memory: at once and in the background where the
- * eight are neighbours (VECTOR: channels a multiple of 8), one by one otherwise. `tap` is that of
- * k. Zeros where `here` is false and where k is beyond the depth. */
+/* Copy eight im2col entries (row, k..k+7) into shared memory: with one background copy if the eight
+ * are adjacent (VECTOR: channels a multiple of 8), one by one otherwise. `tap` is that of k. Zeros
+ * if `here` is false, and where k is beyond the depth. */
 template <bool VECTOR, bool DILATED>
 static __device__ inline void load_entries(bf16 *to, const bf16 *x, const struct conv_shape *s,
                                            struct conv_row row, struct conv_tap tap, int k,
@@ -47,7 +47,7 @@ static __device__ inline void load_entries(bf16 *to, const bf16 *x, const struct
     }
 }
 
-/* Sum up one step of 16 of depth: C[M·16][32] += A·B of fragments. */
+/* Add one step of 16 of the depth: C[M·16][32] += A·B of fragments. */
 template <int M>
 static __device__ inline void multiply(float c[M][4][4], const uint32_t a[M][4],
                                        const uint32_t b[2][4])

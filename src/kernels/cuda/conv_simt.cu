@@ -1,8 +1,9 @@
-/* Convolutions without tensor cores: exact fp32 (and any mixture with bf16), any channel count.
+/* Convolutions without tensor cores: exact fp32 (and any mixture with bf16), any number of
+ * channels.
  *
- * A block of 256 threads makes a tile of 64×64 of the product, 4×4 per thread, 16 columns of depth
- * at a time through shared memory. conv.cuh says what product each operation is. Weights are read
- * from the fp32 masters. */
+ * A block of 256 threads computes a tile of 64×64 of the product, 4×4 per thread, 16 columns of
+ * depth at a time through shared memory. conv.cuh says which product each operation is. Weights are
+ * read from the fp32 masters. */
 #include "kernels/cuda/conv_weight.cuh"
 #include "kernels/cuda/rows.cuh"
 

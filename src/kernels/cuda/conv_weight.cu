@@ -2,9 +2,9 @@
  *
  *     partial[z][n][k] = Σ_m dy(m,n)·entry(m,k),  m over the pixels of split z
  *
- * Both operands lie with the pixels as rows, so both are read transposed by ldmatrix. A block of
- * eight warps makes 64 or 128 channels of dy × 128 columns (r,s,c), 32 pixels at a time, four steps
- * in flight. A warp owns 32 columns of 32 (of 64) channels. */
+ * Both operands have the pixels as rows, so ldmatrix reads both transposed. A block of eight warps
+ * computes 64 or 128 channels of dy × 128 columns (r,s,c), 32 pixels at a time, with four steps in
+ * flight. A warp owns 32 columns of 32 (of 64) channels. */
 #include "kernels/cuda/conv_mma.cuh"
 #include "kernels/cuda/conv_weight.cuh"
 #include "kernels/cuda/rows.cuh"
@@ -15,7 +15,7 @@ template <int ROWS> struct weight_stage {
     bf16 dy[MMA_STEP * ROWS], x[MMA_STEP * COLUMNS];
 };
 
-/* A pixel of dy, counted on without divisions. */
+/* A pixel of dy, advanced without divisions. */
 struct weight_pixel {
     int m, h, w, b;
 };
@@ -60,8 +60,8 @@ static __device__ inline void load_gradient(bf16 *to, struct plane<const bf16> d
     }
 }
 
-/* What a thread loads: chunks of 8 of dy's channels and of columns; pixels `pixel` and 16 behind.
- */
+/* What a thread loads: chunks of 8 of dy's channels and of columns, for pixel `pixel` and the one
+ * 16 after it. */
 struct weight_loader {
     struct weight_pixel pixels[2];
     struct conv_tap tap;

@@ -1,4 +1,4 @@
-/* Backward weight is cut along the pixels into splits, each a matrix of partial sums [K][R·S·C] in
+/* Backward weight is split along the pixels. Each split has a matrix of partial sums [K][R·S·C] in
  * scratch; they are added to dw in a fixed order. dbias is the sum of dy over its pixels. */
 #ifndef DDPM_KERNELS_CUDA_CONV_WEIGHT_CUH
 #define DDPM_KERNELS_CUDA_CONV_WEIGHT_CUH
@@ -6,7 +6,8 @@
 #include "kernels/cuda/conv.cuh"
 #include "kernels/cuda/reduce.cuh"
 
-/* Splits so that `tiles` tiles fill the device about twice, with at least `least` pixels each. */
+/* Number of splits with which `tiles` tiles fill the device about twice, with at least `least`
+ * pixels each. */
 static inline int ddpm_conv_splits(const struct ddpm_call *call, int64_t tiles, int64_t least)
 {
     int64_t pixels = ddpm_tensor_pixels(&call->in[1]);

@@ -2,8 +2,9 @@
  *
  *     tensors → operations → operation graph → heuristics → engine configurations → plans
  *
- * Everything is a "backend descriptor" with attributes, made, filled and finalized through the same
- * five functions. What cuDNN refuses is no failure here: there is one plan less to choose from. */
+ * Everything is a "backend descriptor" with attributes: the same five functions create, fill and
+ * finalize it. If cuDNN rejects something, that is not a failure here: there is one plan less to
+ * choose from. */
 #define _GNU_SOURCE
 #include "kernels/cuda/cudnn.h"
 
@@ -33,7 +34,7 @@
     F(cudnnBackendFinalize)                                                                        \
     F(cudnnBackendExecute)
 
-/* Most descriptors that one convolution's graph and heuristics need, plans apart. */
+/* The largest number of descriptors for one convolution's graph and heuristics, without plans. */
 enum { MAX_DESCRIPTORS = 32, MAX_CONFIGS = 64, MAX_KNOBS = 64 };
 enum uid { UID_X = 1, UID_W, UID_Y, UID_BIAS, UID_RESIDUAL, UID_VIRTUAL };
 
@@ -55,7 +56,7 @@ struct plan_node {
 struct ddpm_cudnn {
     void *library;
     cudnnHandle_t handle;                /* NULL: deviceless */
-    cudnnBackendDescriptor_t properties; /* of the device, where there is no handle */
+    cudnnBackendDescriptor_t properties; /* for the device, if there is no handle */
     struct problem *problems;
     struct plan_node *plans;
 #define MEMBER(name) __typeof__(&(name)) name##_;
@@ -143,7 +144,7 @@ void ddpm_cudnn_close(struct ddpm_cudnn **cudnn)
         closing->cudnnBackendDestroyDescriptor_(closing->properties);
     if (closing->handle)
         closing->cudnnDestroy_(closing->handle);
-    /* The library stays loaded: it registers things that do not like to be unloaded. */
+    /* The library stays loaded, because it registers things that do not survive unloading. */
     free(closing);
 }
 
@@ -190,7 +191,8 @@ static void finalize(struct ddpm_cudnn *cudnn, struct problem *problem,
         problem->failed = true;
 }
 
-/* Sizes are in the order N, C, H, W whatever the layout; strides say that channels neighbour. */
+/* Sizes are in the order N, C, H, W whatever the layout; the strides say that channels are
+ * adjacent. */
 static cudnnBackendDescriptor_t tensor(struct ddpm_cudnn *cudnn, struct problem *problem,
                                        int64_t uid, cudnnDataType_t type, const int64_t nhwc[4],
                                        int64_t pixel_stride)
@@ -231,7 +233,7 @@ static cudnnBackendDescriptor_t geometry(struct ddpm_cudnn *cudnn, struct proble
 
 /* ---- operations ---- */
 
-/* What the three directions call their parts. */
+/* What each of the three directions calls its tensors. */
 static const struct direction {
     cudnnBackendDescriptorType_t type;
     cudnnBackendAttributeName_t x, w, y, geometry, alpha, beta;
@@ -276,7 +278,7 @@ static cudnnBackendDescriptor_t convolution(struct ddpm_cudnn *cudnn, struct pro
     return op;
 }
 
-/* y = a + b, or y = a in y's type where b is NULL. */
+/* y = a + b, or y = a in y's type if b is NULL. */
 static cudnnBackendDescriptor_t pointwise(struct ddpm_cudnn *cudnn, struct problem *problem,
                                           cudnnBackendDescriptor_t a, cudnnBackendDescriptor_t b,
                                           cudnnBackendDescriptor_t y)
@@ -298,7 +300,7 @@ static cudnnBackendDescriptor_t pointwise(struct ddpm_cudnn *cudnn, struct probl
     return op;
 }
 
-/* The operations of a form; how many. */
+/* The operations of a form; returns how many. */
 static int operations(struct ddpm_cudnn *cudnn, struct problem *p,
                       const struct ddpm_cudnn_convolution *c, cudnnBackendDescriptor_t ops[3])
 {
@@ -324,7 +326,8 @@ static int operations(struct ddpm_cudnn *cudnn, struct problem *p,
             ops[0] = convolution(cudnn, p, &backward_weight, c, x, w, y);
             return 1;
         }
-        /* No engine writes fp32 from bf16 by itself, but the sums are fp32 and may be kept so. */
+        /* No engine writes fp32 from bf16 by default, but the sums are fp32 and can be kept as
+         * such. */
         cudnnBackendDescriptor_t sums =
             tensor(cudnn, p, UID_VIRTUAL, CUDNN_DATA_FLOAT, w_size, c->c);
         ops[0] = convolution(cudnn, p, &backward_weight, c, x, sums, y);
@@ -446,13 +449,13 @@ static void name_knobs(struct ddpm_cudnn *cudnn, cudnnBackendDescriptor_t config
         cudnn->cudnnBackendDestroyDescriptor_(knobs[--made]);
 }
 
-/* What is known of a configuration before it is made into a plan. */
+/* What can be known about a configuration before making a plan of it. */
 struct config_info {
     char name[DDPM_CUDNN_NAME_BYTES];
     bool compiled;
 };
 
-/* False where the engine may not be used. */
+/* False if the engine must not be used. */
 static bool look_at(struct ddpm_cudnn *cudnn, cudnnBackendDescriptor_t config,
                     const struct ddpm_cudnn_convolution *c, struct config_info *info)
 {
@@ -486,7 +489,7 @@ static bool look_at(struct ddpm_cudnn *cudnn, cudnnBackendDescriptor_t config,
     return good;
 }
 
-/* A plan of what `from` describes: an engine configuration, or the text of a plan. */
+/* A plan from what `from` describes: an engine configuration, or the text of a plan. */
 static struct ddpm_cudnn_plan *make_plan(struct ddpm_cudnn *cudnn, const char *name,
                                          enum ddpm_cudnn_form form,
                                          cudnnBackendAttributeName_t attribute,
@@ -501,7 +504,7 @@ static struct ddpm_cudnn_plan *make_plan(struct ddpm_cudnn *cudnn, const char *n
         free(node);
         return NULL;
     }
-    /* The device first: cuDNN 9.19 crashes over a text without. */
+    /* The device first: cuDNN 9.19 crashes on a text without it. */
     cudnnStatus_t status =
         cudnn->handle ? cudnn->cudnnBackendSetAttribute_(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE,
                                                          CUDNN_TYPE_HANDLE, 1, &cudnn->handle)
@@ -530,7 +533,7 @@ static struct ddpm_cudnn_plan *make_plan(struct ddpm_cudnn *cudnn, const char *n
     return &node->plan;
 }
 
-/* The configurations that cuDNN proposes for a convolution; NULL where it takes none. */
+/* The configurations that cuDNN proposes for a convolution; NULL if it supports none. */
 static struct problem *ask(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *wanted)
 {
     struct problem *problem = calloc(1, sizeof *problem);
@@ -561,7 +564,7 @@ int ddpm_cudnn_names(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convoluti
     int count = 0;
     for (int i = 0; problem && i < problem->config_count && count < most; ++i) {
         struct config_info info;
-        bool again = false; /* the two kinds of heuristics may say the same */
+        bool again = false; /* the two kinds of heuristics may propose the same */
         if (!look_at(cudnn, problem->configs[i], wanted, &info) || (info.compiled && compiled == 0))
             continue;
         for (int j = 0; j < count; ++j)
@@ -583,7 +586,7 @@ int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convoluti
         return 0;
     for (int i = 0; i < problem->config_count && count < most; ++i) {
         struct config_info info;
-        bool again = false; /* the two kinds of heuristics may say the same */
+        bool again = false; /* the two kinds of heuristics may propose the same */
         if (!look_at(cudnn, problem->configs[i], wanted, &info) ||
             (name && strcmp(name, info.name) != 0) || (info.compiled && compiled == 0))
             continue;
@@ -603,16 +606,16 @@ int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convoluti
 
 /* ---- plans as text ----
  *
- * cuDNN's JSON of a plan holds graph, device, engine with its settings and, where the engine
- * compiles, the kernels' machine code. Seen of 9.19 without a GPU, for a described H100, with a
- * stand-in for the driver that takes any code and does nothing: fused bf16 convolutions and fp32
- * gradients of bf16 weights have texts of 40 to 190 KB; from these they are finalized in 1 to 16 ms
- * (in a new process up to 0.12 s for the first, libraries and all) instead of 0.4 to 0.9 s, with
- * the same workspace, and print the same text again. Text that is cut off, or of another version or
- * device, is refused; a flipped bit inside the code is not noticed. A loaded plan states more
- * settings than it was made from, so its name cannot be found again from it. Engines that do not
- * compile have such texts too, of 2 KB, but gain nothing. Not seen: that a loaded plan runs, and
- * the same with a handle in the place of the described device. */
+ * cuDNN's JSON of a plan contains the graph, the device, the engine with its settings and, if the
+ * engine compiles, the machine code of its kernels. Observed with 9.19 without a GPU, for a
+ * described H100 and a stand-in for the driver that accepts any code: texts of fused bf16
+ * convolutions and of fp32 gradients of bf16 weights are 40 to 190 KB long. Plans made from them
+ * are ready in 1 to 16 ms (the first in a new process in up to 0.12 s, with loading libraries)
+ * instead of 0.4 to 0.9 s, need the same workspace, and print the same text again. cuDNN rejects a
+ * text that is truncated, or of another version or device, but does not notice a flipped bit in the
+ * code. A loaded plan lists more settings than the one it was made from, so its name cannot be
+ * found from it. Engines that do not compile have texts too, of 2 KB, but gain nothing. Not tested:
+ * whether a loaded plan runs, and any of this with a handle instead of a described device. */
 
 char *ddpm_cudnn_print_plan(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_plan *plan,
                             size_t *bytes)
@@ -649,7 +652,7 @@ ddpm_status ddpm_cudnn_run(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_pla
     int64_t uids[5] = {UID_X, UID_W, UID_Y, UID_BIAS, UID_RESIDUAL};
     const void *places[5] = {pointers->x, pointers->w, pointers->y, pointers->bias,
                              pointers->residual};
-    /* Bias and residual belong to the fused form alone. */
+    /* Only the fused form has a bias and a residual. */
     int64_t count = plan->form != DDPM_CUDNN_FUSED ? 3 : pointers->residual ? 5 : 4;
     cudnnBackendDescriptor_t pack = NULL;
     cudnnStatus_t status =

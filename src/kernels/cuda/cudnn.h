@@ -1,10 +1,10 @@
 /* Convolutions of NVIDIA's cuDNN 9, through its graph interface (cudnn_graph.h), for the rows of
- * conv_cudnn.cu. The library is loaded when a device is opened, so that the plug-in runs without
+ * conv_cudnn.cu. The library is loaded when a device is opened, so the plug-in also runs without
  * it; only its headers are needed to build this. In a build without them open() finds nothing.
  *
- * A convolution has several plans: cuDNN's engines with their settings, best guess first. Only
- * plans are offered that give the same bits every time, sum in fp32, and neither round fp32 inputs
- * nor transform them (no TF32, Winograd, FFT). */
+ * A convolution has several plans: cuDNN's engines with their settings, best guess first. A plan is
+ * offered only if it gives the same bits every time, sums in fp32, and neither rounds fp32 inputs
+ * nor transforms them (no TF32, Winograd, FFT). */
 #ifndef DDPM_KERNELS_CUDA_CUDNN_H
 #define DDPM_KERNELS_CUDA_CUDNN_H
 
@@ -33,46 +33,46 @@ struct ddpm_cudnn_convolution {
 struct ddpm_cudnn_plan {
     char name[DDPM_CUDNN_NAME_BYTES]; /* engine and settings: the same in every process */
     enum ddpm_cudnn_form form;
-    bool compiled; /* for the purpose, which takes about a second: worth keeping as text */
+    bool compiled; /* compiled on demand, which takes about a second: worth storing as text */
     size_t workspace_bytes;
     void *descriptor; /* cuDNN's execution plan */
 };
 
 struct ddpm_cudnn_pointers {
-    const void *x, *w, *y, *bias, *residual; /* the form says which are written */
+    const void *x, *w, *y, *bias, *residual; /* the form says which of them are outputs */
     void *workspace;
 };
 
 /* Load the library that DDPM_CUDNN names ("off": none; unset: libcudnn.so.9) and make a handle for
- * the current device and `stream` (a cudaStream_t). *out is NULL where there is no usable library,
- * which is said in the log. */
+ * the current device and `stream` (a cudaStream_t). *out is NULL if there is no usable library,
+ * which is logged. */
 void ddpm_cudnn_open(void *stream, struct ddpm_cudnn **out);
 
-/* The same without a device: plans can be made, not run, for the device that `properties` (cuDNN's
- * JSON) describes. For tests. */
+/* The same without a device: plans can be made but not run, for the device that `properties`
+ * (cuDNN's JSON) describes. For tests. */
 void ddpm_cudnn_open_deviceless(const char *properties, struct ddpm_cudnn **out);
 
-/* The stream that plans run in from now on. */
+/* Set the stream in which plans run. */
 ddpm_status ddpm_cudnn_set_stream(struct ddpm_cudnn *cudnn, void *stream);
 void ddpm_cudnn_close(struct ddpm_cudnn **cudnn);
 size_t ddpm_cudnn_version(const struct ddpm_cudnn *cudnn);
 
-/* Up to `most` plans of a convolution; engines that compile for the purpose, which takes about a
- * second each, count among them up to `compiled`. With `name` only the plan of that name. Returns
- * how many; they live until close(). */
+/* Up to `most` plans of a convolution. Engines that compile on demand, which takes about a second
+ * each, are limited to `compiled` of them. With `name` only the plan of that name. Returns how
+ * many; they live until close(). */
 int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *convolution,
                      const char *name, int most, int compiled, struct ddpm_cudnn_plan **plans);
 
-/* The names of the first `most` plans that may be asked for, without making any, which is quick;
- * those that are compiled for the purpose count among them up to `compiled`. Returns how many. */
+/* The names of the first `most` possible plans, without making any, which is quick; at most
+ * `compiled` of them are compiled on demand. Returns how many. */
 int ddpm_cudnn_names(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convolution *convolution,
                      int most, int compiled, char (*names)[DDPM_CUDNN_NAME_BYTES]);
 
-/* A plan as text, compiled kernels within it, and the plan of such a text without compiling. The
- * text holds for this device and version of cuDNN; load gives NULL where cuDNN refuses it. What it
- * is the text of only the caller knows: `name` and `form` are those of the plan that was printed,
- * and bytes that were damaged must not come this far. print: free() the text; NULL where there is
- * none. */
+/* A plan as text, including its compiled kernels, and the plan from such a text without compiling.
+ * The text is valid for this device and version of cuDNN; load gives NULL if cuDNN rejects it. The
+ * text does not say which plan it is: the caller must pass the `name` and `form` of the plan that
+ * was printed, and must make sure that the bytes are undamaged. print: free() the text; NULL if
+ * there is none. */
 char *ddpm_cudnn_print_plan(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_plan *plan,
                             size_t *bytes);
 struct ddpm_cudnn_plan *ddpm_cudnn_load_plan(struct ddpm_cudnn *cudnn, const char *name,

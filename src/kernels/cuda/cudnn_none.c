@@ -1,4 +1,4 @@
-/* cuDNN where this was built without its headers: there is none. */
+/* cuDNN in a build without its headers: there is none. */
 #include "kernels/cuda/cudnn.h"
 
 void ddpm_cudnn_open(void *stream, struct ddpm_cudnn **out)

@@ -2,10 +2,10 @@
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c]
  *
- * The gradient of x is the same sum over dy with the taps turned round and pad' = R-1-pad. The 7×7
- * kernel of the networks works on tiles in shared memory: a warp makes one row of 16 pixels, whose
- * sums stay in registers while the 22 inputs of each of seven rows pass by; the statistics of y are
- * taken from these sums. Other sizes take a plain kernel, and another pass for the statistics. */
+ * The gradient of x is the same sum over dy with reversed taps and pad' = R-1-pad. The 7×7 kernel
+ * of the networks works on tiles in shared memory: a warp computes one row of 16 pixels, whose sums
+ * stay in registers while it reads the 22 inputs of each of seven rows. The statistics of y are
+ * computed from these sums. Other sizes use a plain kernel, and another pass for the statistics. */
 #include "kernels/cuda/depthwise.cuh"
 #include "kernels/cuda/group_norm.cuh"
 #include "kernels/cuda/map.cuh"
@@ -18,8 +18,8 @@ struct depthwise_shape {
     bool pairs; /* two channels of y at once */
 };
 
-/* Moments of a lane's sums of one row: of the first `pixels` of them, `channels` each. ALL: of all,
- * as nearly everywhere, and nothing is compared. */
+/* Moments of a lane's sums of one row: of the first `pixels` of them, with `channels` each. ALL: of
+ * all of them, which is the common case and needs no comparisons. */
 template <bool ALL>
 static __device__ inline struct moments moments_of_sums(const float sum[TILE_W][2], int pixels,
                                                         int channels)

@@ -36,9 +36,9 @@ static __device__ inline void store_pair(bf16 *p, const float x[2])
     *(uint32_t *)p = pack_bf16(x[0], x[1]);
 }
 
-/* Fill tile [rows][columns][64] from image rows h0.., columns w0.., channels c0..; zeros outside. WIDE
- * elements at a time: a constant, as rows and columns are. A thread stays with its channels and goes
- * from pixel to pixel by the same distance, so that nothing is divided on the way. */
+/* Fill tile [rows][columns][64] from image rows h0.., columns w0.., channels c0..; zeros outside.
+ * WIDE elements at a time: a constant, like rows and columns. A thread keeps its channels and
+ * advances from pixel to pixel by the same distance, which needs no divisions. */
 template <int WIDE, class T>
 static __device__ inline void fill_tile_by(T *tile, struct plane<const T> x, int64_t image_pixel,
                                            int height, int width, int channels, int h0, int w0,

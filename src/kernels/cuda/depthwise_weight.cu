@@ -3,14 +3,14 @@
  *     dw[r,s,c] += Σ_{b,h,w} x[b,h+r-pad,w+s-pad,c]·dy[b,h,w,c]
  *     dtime[b,c] = Σ_{h,w} dy,  dbias[c] += Σ_b dtime
  *
- * A block takes a chunk of one image's tiles and 64 channels. Warp r of seven makes the seven taps
- * of filter row r, the eighth adds up dy. Partial results, per image and chunk, in scratch:
- * taps [B][chunks][R·S·C], sums [B][chunks][C]; added in a fixed order afterwards. */
+ * A block handles a chunk of one image's tiles and 64 channels. Warp r of seven computes the seven
+ * taps of filter row r, the eighth sums dy. Partial results per image and chunk go to scratch, taps
+ * [B][chunks][R·S·C] and sums [B][chunks][C], and are then added in a fixed order. */
 #include "kernels/cuda/depthwise.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/rows.cuh"
 
-/* Rows of dy per tile: in fp32 only four, so that both tiles fit into the 99 KiB that every device
+/* Rows of dy per tile: only four in fp32, so that both tiles fit into the 99 KiB that every device
  * has. */
 template <class T> static constexpr int tile_rows = sizeof(T) == 4 ? 4 : 8;
 
@@ -117,9 +117,9 @@ static __global__ void __launch_bounds__(32 * COLUMN_ROWS)
         taps[((int64_t)blockIdx.z * count + tap) * s.channels + c] = sum;
 }
 
-/* dw += Σ taps, dbias += Σ sums (NULL: not wanted) and dtime[b] = Σ of image b's sums, a block per 32
- * columns of each: one launch, because the last two are a few blocks that wait for memory.
- * grid: (ceil(R·S·C/32) + ceil(C/32)·(1, or 1+B with dtime)) */
+/* dw += Σ taps, dbias += Σ sums (NULL: not wanted) and dtime[b] = Σ of image b's sums, one block
+ * per 32 columns of each. A single launch, because the last two are just a few blocks that wait for
+ * memory. grid: (ceil(R·S·C/32) + ceil(C/32)·(1, or 1+B with dtime)) */
 template <class T>
 static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     depthwise_weight_finish(const float *taps, const float *sums, int images, int chunks,
@@ -174,7 +174,7 @@ static int rows_of(const struct ddpm_tensor *x)
     return x->dtype == DDPM_F32 ? tile_rows<float> : tile_rows<bf16>;
 }
 
-/* About a thousand blocks over all, so that the partial results stay small. */
+/* About a thousand blocks in total, so that the partial results stay small. */
 static int chunk_count(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0];

@@ -1,6 +1,6 @@
-/* What surrounds the network: pictures in and random draws. Formulas are in kernels/ops.inc.
+/* What surrounds the network: pictures in, and random draws. The formulas are in kernels/ops.inc.
  *
- * Pictures have few channels, so these kernels take one element per thread. */
+ * Pictures have few channels, so these kernels use one thread per element. */
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/philox.cuh"
 #include "kernels/cuda/rows.cuh"

@@ -1,5 +1,5 @@
-/* Kernels that compute each element by itself: activation, add, add_channels, convert; the
- * timestep embedding; and sum_pixels, the gradient of add_channels. Formulas are in
+/* Kernels that compute each element on its own: activation, add, add_channels, convert; the
+ * timestep embedding; and sum_pixels, the gradient of add_channels. The formulas are in
  * kernels/ops.inc. */
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/map.cuh"
@@ -160,8 +160,8 @@ DISPATCH(add)
 /* ---- timestep embedding ---- */
 
 /* out[b][i] = sin(t_b·f_i), out[b][F/2+i] = cos(t_b·f_i). One thread per (b, i). The frequency is
- * made in fp64 and rounded to fp32, like the table of the CPU; the angle reaches a thousand
- * radians, so sine and cosine are the precise ones, of the fp64 product. */
+ * computed in fp64 and rounded to fp32, like the CPU's table. The angle reaches a thousand radians,
+ * so sine and cosine are the precise ones, of the fp64 product. */
 template <class L, class T>
 static __global__ void embed(struct plane<L> t, struct plane<T> out, int images, int half,
                              double theta)

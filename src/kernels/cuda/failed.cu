@@ -1,8 +1,8 @@
 /* Naming the kernel that failed.
  *
- * A kernel that reads what it may not, say, is reported by whatever call comes next, and by every
- * one after it. So the last launches are remembered, and forgotten when the stream was waited for
- * without harm. With CUDA_LAUNCH_BLOCKING=1 a launch reports its own kernel. */
+ * If a kernel reads memory that it may not, for example, the next call reports it, and so does
+ * every call after that. So the last launches are remembered, and forgotten once the stream has
+ * been waited for without an error. With CUDA_LAUNCH_BLOCKING=1 a launch reports its own kernel. */
 #include "kernels/cuda/cuda.cuh"
 
 #include <stdio.h>
@@ -44,7 +44,7 @@ static bool is_blocking(void)
     return blocking && !strcmp(blocking, "1");
 }
 
-/* "conv2d of downs.0.1, group_norm of downs.0.2": the newest first. */
+/* "conv2d of downs.0.1, group_norm of downs.0.2", newest first. */
 static void list_launches(const struct ddpm_cuda_device *device, char *text, size_t bytes)
 {
     size_t used = 0;

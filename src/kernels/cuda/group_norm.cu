@@ -2,15 +2,15 @@
  *
  *     y = (a - mean_b)·rstd_b·w[c] + bias[c],  a = f(x)
  *
- * The first reads x once and leaves the moments of every chunk of an image in scratch; the second
- * merges its image's moments in every block (a few hundred numbers), and writes y. Where the
- * statistics are known there is the second alone. */
+ * The first reads x once and writes the moments of every chunk of an image to scratch. The second
+ * merges its image's moments in every block (a few hundred numbers), and writes y. If the
+ * statistics are known, only the second runs. */
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/group_norm.cuh"
 #include "kernels/cuda/rows.cuh"
 
-/* Moments of what a thread passes by: sums of distances from the first vector's mean, so that
- * nothing is divided on the way. partial [B][tiles][chunks]. */
+/* Moments of the values that a thread reads: sums of distances from the first vector's mean, which
+ * needs no divisions on the way. partial [B][tiles][chunks]. */
 template <class T, int V, enum ddpm_activation F>
 static __global__ void __launch_bounds__(NORM_THREADS)
     norm_moments(struct plane<T> x, int channels, int pixels, int chunk, struct moments *partial)
@@ -37,7 +37,7 @@ static __global__ void __launch_bounds__(NORM_THREADS)
             }
             count += (float)V;
         }
-        float mean = sum / (count + (float)V); /* of the distances, the first vector's sum being 0 */
+        float mean = sum / (count + (float)V); /* of the distances; the first vector's sum is 0 */
         all.count = count + (float)V;
         all.squares = fmaxf(all.squares + squares - sum * mean, 0.0f);
         all.mean += mean;
@@ -47,7 +47,7 @@ static __global__ void __launch_bounds__(NORM_THREADS)
         partial[((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x] = all;
 }
 
-/* Merge an image's moments, by one warp; valid in lane 0. */
+/* Merge an image's moments, with one warp; valid in lane 0. */
 static __device__ struct moments merge_image(const struct moments *partial, unsigned count)
 {
     struct moments sum = {0.0f, 0.0f, 0.0f};
@@ -61,7 +61,7 @@ static __device__ float rstd_of(struct moments sum, float eps)
     return 1.0f / sqrtf(sum.squares / sum.count + eps);
 }
 
-/* grid: (B), a warp each; partial [B][count]. */
+/* grid: (B), one warp each; partial [B][count]. */
 static __global__ void __launch_bounds__(32)
     norm_finish(const struct moments *partial, unsigned count, float eps, struct plane<float> stats)
 {
@@ -72,7 +72,8 @@ static __global__ void __launch_bounds__(32)
     }
 }
 
-/* Block 0 of an image writes its statistics; they are read where `partial` is NULL. y may be x. */
+/* Block 0 of an image writes its statistics; if `partial` is NULL, they are read instead. y may be
+ * x. */
 template <class T, int V, enum ddpm_activation F>
 static __global__ void __launch_bounds__(NORM_THREADS)
     norm_apply(struct plane<T> x, struct plane<T> y, const float *w, const float *bias,

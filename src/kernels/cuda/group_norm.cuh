@@ -1,12 +1,12 @@
-/* Moments that can be merged (Chan, Golub & LeVeque 1979), shared by the group norm's kernels and
- * those that find its statistics on their way; and how the group norm's kernels cut an image. */
+/* Moments that can be merged (Chan, Golub & LeVeque 1979), shared by the kernels of group norm and
+ * those that compute its statistics as they go; and how the group norm kernels split an image. */
 #ifndef DDPM_KERNELS_CUDA_GROUP_NORM_CUH
 #define DDPM_KERNELS_CUDA_GROUP_NORM_CUH
 
 #include "kernels/cuda/numeric.cuh"
 
 #define NORM_THREADS 256
-#define NORM_MOST_BLOCKS 512 /* that an image is cut into */
+#define NORM_MOST_BLOCKS 512 /* chunks that an image is split into */
 
 /* Of `count` values: their mean, and the sum of squared distances from it. */
 struct moments {
@@ -48,7 +48,7 @@ static __device__ inline struct moments merge_warp(struct moments m)
     return m;
 }
 
-/* The same of a block of whole warps, at most 32; valid in thread 0. `warps`: shared, one each. */
+/* The same for a block of whole warps, at most 32; valid in thread 0. `warps`: shared, one each. */
 static __device__ inline struct moments merge_block(struct moments m, struct moments *warps)
 {
     m = merge_warp(m);
@@ -60,10 +60,9 @@ static __device__ inline struct moments merge_block(struct moments m, struct mom
     return m;
 }
 
-/* A block's threads lie side by side over up to 256 vectors of channels, as many pixels deep as
- * fit; thread `thread` begins at pixel `row` of its chunk and goes on by `deep`, with the same
- * channels c..c+V-1 all the time. Where row >= deep it has nothing to do.
- * grid: (chunks, ceil(vectors per pixel/256), B) */
+/* A block's threads cover up to 256 vectors of channels, and as many pixels as then fit (`deep`).
+ * Thread `thread` starts at pixel `row` of its chunk and advances by `deep`, always with channels
+ * c..c+V-1. If row >= deep it has nothing to do. grid: (chunks, ceil(vectors per pixel/256), B) */
 struct norm_place {
     int row, deep, wide, c, begin, end;
     int64_t image; /* its first pixel */
@@ -79,8 +78,8 @@ static __device__ inline struct norm_place norm_place_of(int channels, int pixel
             min(begin + chunk, pixels), (int64_t)blockIdx.z * pixels};
 }
 
-/* Chunks of `chunk` pixels each, for about eight vectors per thread; at most 512, or 1 where a
- * pixel alone makes more blocks than that. */
+/* Chunks of `chunk` pixels each, for about eight vectors per thread. At most 512; just 1 if
+ * single-pixel chunks would already make more blocks than that. */
 struct norm_cut {
     int pixels, channels, tiles, chunks, chunk;
 };

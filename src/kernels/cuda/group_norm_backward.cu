@@ -13,7 +13,7 @@
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/rows.cuh"
 
-/* The pixels that lie deep are added in order. */
+/* The pixels of one column of threads are added in order. */
 template <class T, int V, enum ddpm_activation F>
 static __global__ void __launch_bounds__(NORM_THREADS)
     norm_backward_sums(struct plane<T> x, struct plane<T> dy, struct plane<float> stats,
@@ -56,9 +56,9 @@ static __global__ void __launch_bounds__(NORM_THREADS)
     }
 }
 
-/* What is left of the sums: means[b] = (m1, m2), by one block per image; then dbias += Σ S1 and dw +=
- * Σ S2 (NULL: not wanted), by one block per 32 channels each. One launch, because each part alone is
- * a few blocks that wait for memory. grid: (B + 2·ceil(C/32)) */
+/* The rest of the sums: means[b] = (m1, m2), by one block per image; then dbias += Σ S1 and dw += Σ
+ * S2 (NULL: not wanted), by one block per 32 channels each. A single launch, because each part
+ * alone is just a few blocks that wait for memory. grid: (B + 2·ceil(C/32)) */
 static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     norm_backward_finish(const float *s1, const float *s2, const float *w, int images, int chunks,
                          int channels, double count, float *means, float *dbias, float *dw)

@@ -1,4 +1,5 @@
-/* The plug-in's stand-ins for src/core: failures and remarks go to the host that loaded it. */
+/* The plug-in's versions of functions of src/core: failures and log messages go to the host that
+ * loaded it. */
 #include "kernels/cuda/host.h"
 #include "core/error.h"
 #include "kernels/backend.h"

@@ -4,7 +4,7 @@
 
 #include "kernels/backend.h"
 
-/* Before anything else of the plug-in is called. Borrowed. */
+/* Call it before anything else in the plug-in. Borrowed. */
 void ddpm_cuda_set_host(const struct ddpm_host *functions);
 
 #endif

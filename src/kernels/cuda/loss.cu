@@ -1,5 +1,5 @@
-/* The loss per image, in two steps so that many blocks share an image, and its gradient. Formulas
- * are in kernels/ops.inc; the prediction may be bf16 or fp32, the noise is fp32. */
+/* The loss per image, in two steps so that many blocks share an image, and its gradient. The
+ * formulas are in kernels/ops.inc; the prediction may be bf16 or fp32, the noise is fp32. */
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -41,7 +41,7 @@ static __global__ void loss_finish(const double *partial, int chunks, double ele
         (float)(weight.data ? mean * weight.data[b * weight.stride] : mean);
 }
 
-/* Without data where the call has no weights. */
+/* Without data if the call has no weights. */
 static struct plane<float> weight_of(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *weight = &call->in[2];

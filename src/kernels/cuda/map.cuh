@@ -1,4 +1,4 @@
-/* One thread per vector of V channels of a pixel: the frame of the elementwise kernels. */
+/* One thread per vector of V channels of a pixel: the skeleton of the elementwise kernels. */
 #ifndef DDPM_KERNELS_CUDA_MAP_CUH
 #define DDPM_KERNELS_CUDA_MAP_CUH
 

@@ -1,23 +1,23 @@
-/* Muon on one matrix: momentum, five Newton–Schulz iterations, the step. Formulas are in
- * kernels/ops.inc. All in fp32: the polynomial is steep, and the matrices are small beside what
- * their gradients cost. */
+/* Muon on one matrix: momentum, five Newton–Schulz iterations, the update. The formulas are in
+ * kernels/ops.inc. Everything is in fp32: the polynomial is steep, and the matrices cost little
+ * compared with their gradients. */
 #include "kernels/cuda/numeric.cuh"
 #include "kernels/cuda/rows.cuh"
 
 #define MUON_THREADS 256
 #define MUON_BLOCKS 1024
-#define TILE 64 /* sides of the part of a product that a block makes; a thread makes 4×4 */
+#define TILE 64 /* side of the part of a product that a block computes; a thread computes 4×4 */
 #define TILE_DEPTH 16
 
 struct muon {
     const float *g, *norm, *hyper;
     float *w, *m, *x;
     double *partial;
-    float *scale; /* 1 / the norm of what is orthogonalized */
+    float *scale; /* 1 / the norm of the matrix to orthogonalize */
     int64_t rows, columns, count;
 };
 
-/* Where element i of the matrix lies in x, which has no more rows than columns. */
+/* Where element i of the matrix is in x, which has no more rows than columns. */
 static __device__ inline int64_t place_in_x(const struct muon *m, int64_t i)
 {
     return m->rows > m->columns ? i % m->columns * m->rows + i / m->columns : i;
@@ -65,8 +65,8 @@ static __global__ void __launch_bounds__(MUON_THREADS) muon_scale(struct muon m)
         m.x[i] *= m.scale[0];
 }
 
-/* y[rows,columns] = factor·a[rows,depth]·b[depth,columns] + keep·add; b turned: [columns,depth].
- * add may be NULL. */
+/* y[rows,columns] = factor·a[rows,depth]·b[depth,columns] + keep·add; with b transposed:
+ * [columns,depth]. add may be NULL. */
 struct product {
     const float *a, *b, *add;
     float *y;
@@ -75,7 +75,7 @@ struct product {
     bool turned;
 };
 
-/* The tiles of a, turned, and of b that one step of the depth needs; zeros outside. */
+/* The tiles of a, transposed, and of b for one step of the depth; zeros outside. */
 static __device__ inline void load_tiles(const struct product *p, int row, int column, int depth,
                                          float a[TILE_DEPTH][TILE], float b[TILE_DEPTH][TILE])
 {

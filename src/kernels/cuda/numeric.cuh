@@ -1,7 +1,7 @@
 /* Elements and vectors of activations: fp32 or bf16 in memory, fp32 in registers.
  *
- * V elements at once: 8 where channels, pixel strides and addresses allow 16-byte accesses, else
- * 1. A launch decides by ddpm_cuda_vector(). */
+ * V elements at once: 8 if channels, pixel strides and addresses allow 16-byte accesses, else 1.
+ * ddpm_cuda_vector() decides for a launch. */
 #ifndef DDPM_KERNELS_CUDA_NUMERIC_CUH
 #define DDPM_KERNELS_CUDA_NUMERIC_CUH
 
@@ -101,7 +101,7 @@ template <int V> static __device__ inline void store(bf16 *p, const float x[V])
     }
 }
 
-/* Whether vectors of 8 channels can be used on all these tensors. */
+/* Can vectors of 8 channels be used on all these tensors? */
 static inline bool ddpm_cuda_vector(const struct ddpm_tensor *const *tensors, int count)
 {
     for (int i = 0; i < count; ++i) {

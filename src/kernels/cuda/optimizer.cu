@@ -1,6 +1,5 @@
 /* The global norm of the gradient, and AdamW with clipping, EMA and the weights' bf16 copy in one
- * pass over the slabs.
- * Formulas are in kernels/ops.inc. */
+ * pass over the slabs. The formulas are in kernels/ops.inc. */
 #include "kernels/cuda/numeric.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -26,7 +25,8 @@ static __global__ void __launch_bounds__(SLAB_THREADS)
         partial[blockIdx.x] = sum;
 }
 
-/* norm = √Σ partial; losses that are not finite make it NaN: x - x is 0 or NaN. One block. */
+/* norm = √Σ partial; losses that are not finite make it NaN, because x - x is 0 or NaN. One
+ * block. */
 static __global__ void __launch_bounds__(SLAB_THREADS)
     norm_finish(const double *partial, int count, const float *loss, int losses, float *norm)
 {
@@ -119,7 +119,7 @@ static __device__ inline void adamw_one(const struct adamw_factors *f, float g, 
     *w = *w * f->decay - f->step * *m / (sqrtf(*v) / f->correction2 + f->eps);
 }
 
-/* Element i, where fewer than four are left. */
+/* Element i, if fewer than four are left. */
 static __device__ inline void adamw_single(const struct adamw_slabs *s,
                                            const struct adamw_factors *f, bool steps, int64_t i)
 {
@@ -133,7 +133,7 @@ static __device__ inline void adamw_single(const struct adamw_slabs *s,
         s->second[i] = f->second * s->second[i] + (1.0f - f->second) * s->w[i];
 }
 
-/* The EMA is not even read where d = 1: most steps leave it as it is. */
+/* With d = 1 the EMA is not even read: most steps leave it unchanged. */
 static __device__ inline void average_four(float *ema, float d, float4 w)
 {
     if (d == 1.0f)
@@ -165,7 +165,7 @@ static __device__ inline void adamw_four(const struct adamw_slabs *s, const stru
         average_four(s->second + i, f->second, w);
 }
 
-/* One thread per four neighbours; the last thread takes what is left. */
+/* One thread per four neighbours; the last thread handles the rest. */
 static __global__ void __launch_bounds__(SLAB_THREADS) adamw(struct adamw_slabs s)
 {
     int64_t i = 4 * ((int64_t)blockIdx.x * SLAB_THREADS + threadIdx.x);

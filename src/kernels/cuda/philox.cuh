@@ -1,5 +1,5 @@
-/* Philox4x32-10 on the device: the same integers as src/core/random.h from the same counter. The
- * normals agree to the rounding of the device's logarithm, sine and cosine. */
+/* Philox4x32-10 on the device: the same integers as src/core/random.h for the same counter. The
+ * normals agree up to the rounding of the device's logarithm, sine and cosine. */
 #ifndef DDPM_KERNELS_CUDA_PHILOX_CUH
 #define DDPM_KERNELS_CUDA_PHILOX_CUH
 

@@ -19,7 +19,7 @@ struct entry {
 };
 
 struct ddpm_plan_cache {
-    char stem[PATH_BYTES]; /* of all paths: folder/cuda-<hash> */
+    char stem[PATH_BYTES]; /* start of all paths: folder/cuda-<hash> */
     char path[PATH_BYTES + 8], lock_path[PATH_BYTES + 16], trial_path[PATH_BYTES + 8];
     char identity[LINE_BYTES];
     int lock; /* file descriptor, -1: none */
@@ -27,12 +27,12 @@ struct ddpm_plan_cache {
     size_t count, capacity;
 };
 
-/* $XDG_CACHE_HOME/ddpm, made where it is not there. */
+/* $XDG_CACHE_HOME/ddpm, created if missing. */
 static bool find_folder(char folder[PATH_BYTES])
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int length = -1;
-    /* The specification of XDG_CACHE_HOME: a relative path is to be ignored. */
+    /* The specification of XDG_CACHE_HOME says to ignore a relative path. */
     if (cache && cache[0] == '/')
         length = snprintf(folder, PATH_BYTES, "%s", cache);
     else if (home && home[0] == '/')
@@ -91,7 +91,7 @@ static bool is_text(const char *text)
     return length > 0 && length < DDPM_PLAN_TEXT_BYTES;
 }
 
-/* Take over what the file says; lines that make no sense are left out. */
+/* Read the file's choices; lines that make no sense are ignored. */
 static void read_file(struct ddpm_plan_cache *cache)
 {
     char line[LINE_BYTES];
@@ -111,7 +111,7 @@ static void read_file(struct ddpm_plan_cache *cache)
     fclose(file);
 }
 
-/* A file that gets its name only when it is whole. */
+/* A file that gets its name only when it is complete. */
 struct draft {
     char path[PATH_BYTES + 64], temporary[PATH_BYTES + 96];
     FILE *file;
@@ -176,7 +176,7 @@ bool ddpm_plan_cache_crashed(const struct ddpm_plan_cache *cache, const char *ke
     return find(cache, entry) != NULL;
 }
 
-/* Keep what the trial of a process was that has ended within it. */
+/* Remember the trial during which a process ended. */
 static void take_over_trial(struct ddpm_plan_cache *cache)
 {
     char line[LINE_BYTES], entry[DDPM_PLAN_TEXT_BYTES];
@@ -209,7 +209,7 @@ void ddpm_plan_cache_open(const char *identity, struct ddpm_plan_cache **out)
     snprintf(cache->path, sizeof cache->path, "%s.plans", cache->stem);
     snprintf(cache->lock_path, sizeof cache->lock_path, "%s.lock", cache->path);
     snprintf(cache->trial_path, sizeof cache->trial_path, "%s.trial", cache->stem);
-    /* Whether anything can be kept is asked now: a choice that the next process would not know is
+    /* Find out now whether anything can be stored: a choice that the next process would not know is
      * not worth measuring. */
     cache->lock = open(cache->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (cache->lock < 0) {
@@ -236,7 +236,7 @@ void ddpm_plan_cache_lock(struct ddpm_plan_cache *cache)
     while ((locked = flock(cache->lock, LOCK_EX)) != 0 && errno == EINTR)
         ;
     read_file(cache);
-    if (locked == 0) /* or it may be the trial of a process that lives */
+    if (locked == 0) /* otherwise it may be the trial of a live process */
         take_over_trial(cache);
 }
 
@@ -265,7 +265,7 @@ static void plan_path(const struct ddpm_plan_cache *cache, const char *key,
              (unsigned long long)hash_bytes(key, strlen(key)));
 }
 
-/* What the first line begins with: by it a file is known to be the one that is looked for. */
+/* The beginning of the first line, which identifies the file as the one that is wanted. */
 static int print_head(const struct ddpm_plan_cache *cache, const char *key, const char *value,
                       char head[HEAD_BYTES])
 {
@@ -273,8 +273,8 @@ static int print_head(const struct ddpm_plan_cache *cache, const char *key, cons
     return snprintf(head, HEAD_BYTES, "%.*s\t%s\t%s\t", identity, cache->identity, key, value);
 }
 
-/* The plan behind the first line, if it is as long as that says and has its checksum. The checksum
- * is looked at because cuDNN does not notice a flipped bit in a kernel's code. */
+/* The plan after the first line, if it has the length and the checksum stated there. The checksum
+ * is needed because cuDNN does not notice a flipped bit in a kernel's code. */
 static char *read_body(FILE *file, size_t bytes, uint64_t checksum)
 {
     char *plan = bytes > 0 && bytes <= MOST_PLAN_BYTES ? malloc(bytes + 1) : NULL;

@@ -1,9 +1,10 @@
-/* Sums with a fixed order: over the pixels of a tensor, and over partial results.
+/* Sums in a fixed order: over the pixels of a tensor, and over partial results.
  *
- * Both use blocks of rows of 32 threads: a row of threads reads neighbouring columns, each thread
- * adds every 8th (32nd) row, and what the rows of threads have is added in order. Partial results
- * are few and their loads wait for memory one after another, so there the rows are 32; where even
- * these are more than the partial results, each thread has columns of its own. */
+ * Both use blocks of rows of 32 threads. A row of threads reads neighbouring columns, each thread
+ * adds every 8th (32nd) row, and the results of the rows of threads are added in order. There are
+ * few partial results, and their loads wait for memory one after another, so for them a block has
+ * 32 rows; if even that is more than there are partial results, each thread has columns of its own.
+ */
 #ifndef DDPM_KERNELS_CUDA_REDUCE_CUH
 #define DDPM_KERNELS_CUDA_REDUCE_CUH
 
@@ -27,7 +28,7 @@ template <int ROWS> static __device__ inline float add_rows(float x)
     return sum;
 }
 
-/* V neighbouring channels: one access where V is 2. */
+/* V neighbouring channels: one access if V is 2. */
 template <int V> static __device__ inline void load_few(const float *p, float x[V])
 {
     if constexpr (V == 2) {
@@ -100,9 +101,9 @@ static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     }
 }
 
-/* The same where there are fewer partial results than rows of threads, most of which would have
- * nothing to do: V columns per thread, the same sums in the same order.
- * grid: (ceil(N/256V), groups). */
+/* The same if there are fewer partial results than rows of threads, most of which would have
+ * nothing to do: V columns per thread, the same sums in the same order. grid: (ceil(N/256V),
+ * groups). */
 template <class T, int V>
 static __global__ void __launch_bounds__(FEW_THREADS)
     sum_few_partials(const float *partial, int count, int64_t columns, struct plane<T> out,
@@ -128,7 +129,7 @@ static __global__ void __launch_bounds__(FEW_THREADS)
     store<V>(to, sum);
 }
 
-/* Chunks of pixels that a sum over each of `groups` equal parts of x is cut into. */
+/* How many chunks of pixels to split each of `groups` equal parts of x into. */
 static inline int ddpm_cuda_column_chunks(const struct ddpm_tensor *x, int groups)
 {
     int64_t pixels = ddpm_tensor_pixels(x) / groups;
@@ -177,7 +178,7 @@ static ddpm_status ddpm_cuda_sum_few(const struct ddpm_call *call, const float *
 }
 
 /* out[g] (+)= the sum of group g's `count` rows of `columns` floats. Long rows come from gradients
- * of weights: tens of millions of columns in a step, with one partial result each by cuDNN. */
+ * of weights: with cuDNN a step has tens of millions of columns with one partial result each. */
 template <class T>
 static ddpm_status ddpm_cuda_sum_partials(const struct ddpm_call *call, const float *partial,
                                           int count, int64_t columns, int groups,

@@ -1,5 +1,5 @@
-/* Kernels that move or weigh whole pixels: concat, upsample, scale_pixels and their gradients.
- * Formulas are in kernels/ops.inc. */
+/* Kernels that move or scale whole pixels: concat, upsample, scale_pixels and their gradients. The
+ * formulas are in kernels/ops.inc. */
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -134,7 +134,7 @@ template <class T, int V> static ddpm_status scale_pixels_typed(const struct ddp
     return ddpm_cuda_map(call, f, ddpm_tensor_pixels(y), y->c, V);
 }
 
-/* Which instance: by the element type, and whether all wide tensors can be read in vectors. */
+/* Which instance: by element type, and by whether all wide tensors can be read in vectors. */
 #define DISPATCH(function, first_input)                                                            \
     static ddpm_status function##_run(const struct ddpm_call *call)                                \
     {                                                                                              \

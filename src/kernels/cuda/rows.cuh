@@ -1,4 +1,4 @@
-/* The rows of the CUDA backend. A file says which operation a kernel of it serves:
+/* The rows of the CUDA backend. A file declares which operation its kernel serves:
  *
  *     static const struct ddpm_kernel add_kernel = {"add_cuda", …};
  *     CUDA_KERNELS_OF(add, &add_kernel); */
@@ -12,12 +12,12 @@
 #undef OP
 
 /* clang-format off */
-/* The kernels of an operation, in the order in which they are tried. */
+/* The kernels of an operation, in the order in which to try them. */
 #define CUDA_KERNELS_OF(name, ...)                                                                 \
     const struct ddpm_kernel *const ddpm_cuda_kernels_of_##name[] = {__VA_ARGS__, NULL}
 /* clang-format on */
 
-/* Those of operations whose kernels lie in several files; listed in cuda.cu. */
+/* For operations with kernels in several files; listed in cuda.cu. */
 /* conv_forward.cu */
 extern const struct ddpm_kernel ddpm_cuda_conv2d_mma;
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_mma;

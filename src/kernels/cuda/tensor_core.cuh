@@ -46,7 +46,7 @@ static __device__ inline void load_matrices_transposed(uint32_t out[4], const vo
                  : "memory");
 }
 
-/* Begin to copy 16 bytes into shared memory; zeros when `from` is NULL. */
+/* Start copying 16 bytes into shared memory; zeros if `from` is NULL. */
 static __device__ inline void copy_async(void *shared, const void *from, const void *any_valid)
 {
     uint32_t address = (uint32_t)__cvta_generic_to_shared(shared);
@@ -62,7 +62,7 @@ static __device__ inline void copy_commit(void)
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-/* Wait until at most `Pending` of this thread's committed groups are under way. */
+/* Wait until at most `Pending` of this thread's committed groups are in flight. */
 template <int Pending> static __device__ inline void copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");

@@ -1,13 +1,13 @@
 /* Dynamic thresholding of each picture, see THRESHOLD in kernels/ops.inc: one block per picture.
  *
- * The k-th smallest magnitude is found by halving the range of bit patterns 31 times, as on the CPU; the
- * picture stays in the L2 cache meanwhile. */
+ * The k-th smallest magnitude is found by 31 bisections of the range of bit patterns, as on the
+ * CPU; the picture stays in the L2 cache. */
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
 #define THRESHOLD_THREADS 512
 
-/* Over the block: the sum of the counts, the least of the others. Valid in every thread. */
+/* Over the block: the sum of the counts, the minimum of the others. Valid in every thread. */
 static __device__ inline unsigned sum_and_least(unsigned count, unsigned *least)
 {
     __shared__ unsigned counts[THRESHOLD_THREADS], leasts[THRESHOLD_THREADS];
@@ -42,7 +42,7 @@ static __device__ inline unsigned count_up_to(struct plane<float> x, int64_t fir
     return sum_and_least(count, next);
 }
 
-/* grid: B. `k` and `between`: the quantile's place among the sorted magnitudes. */
+/* grid: B. `k` and `between`: the position of the quantile among the sorted magnitudes. */
 static __global__ void threshold(struct plane<float> x, struct plane<float> y, unsigned pixels,
                                  unsigned channels, unsigned k, float between)
 {

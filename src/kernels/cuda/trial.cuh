@@ -1,5 +1,5 @@
 /* A trial of a convolution's kernels: the call's own shapes with random values in memory of their
- * own. Our own kernel runs first, and what it computes is what the others are held to. */
+ * own. Our own kernel runs first, and the others must compute what it does. */
 #ifndef DDPM_KERNELS_CUDA_TRIAL_CUH
 #define DDPM_KERNELS_CUDA_TRIAL_CUH
 
@@ -10,18 +10,18 @@ struct ddpm_cudnn_plan;
 struct ddpm_cuda_trial {
     struct ddpm_call call; /* with addresses */
     char *memory;
-    void *reference; /* what our own kernel makes of output 0 */
+    void *reference; /* output 0 of our own kernel */
     double *norms;
     cudaEvent_t begin, end;
 };
 
-/* Give every tensor of the call memory, and the inputs values. Close it also where this fails. */
+/* Give every tensor of the call memory, and the inputs values. Close it also after a failure. */
 ddpm_status ddpm_cuda_trial_open(struct ddpm_cuda_trial *trial, struct ddpm_cuda_device *device,
                                  const struct ddpm_call *call);
 void ddpm_cuda_trial_close(struct ddpm_cuda_trial *trial);
 
-/* Run a row, with a plan of cuDNN's or (NULL: our own kernel) without. *good: it computes what our
- * own kernel did. No time is taken where `milliseconds` is NULL. */
+/* Run a row, with a cuDNN plan or without (NULL: our own kernel). *good: it computes what our own
+ * kernel did. If `milliseconds` is NULL, it is not timed. */
 ddpm_status ddpm_cuda_trial_run(const struct ddpm_cuda_trial *trial, const struct ddpm_kernel *row,
                                 const struct ddpm_cudnn_plan *plan, bool *good,
                                 float *milliseconds);

@@ -1,7 +1,8 @@
-/* A learned variance: the variational term of its loss, in two steps as the loss has them, that
- * term's gradient, and noise. Formulas are in kernels/ops.inc.
+/* A learned variance: the variational term of its loss, in two steps like the loss, the gradient of
+ * that term, and noise. The formulas are in kernels/ops.inc.
  *
- * In fp64: differences of probabilities cancel, and a picture has few elements beside a network's. */
+ * In fp64, because differences of probabilities cancel, and a picture has few elements compared
+ * with a network. */
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
@@ -18,7 +19,7 @@ static __device__ inline double log_variance(const float *row, float v)
     return lowest + ((double)v + 1.0) / 2.0 * ((double)row[DDPM_VARIANCE_HIGHEST] - lowest);
 }
 
-/* x·e^e, 0 for 0 however large the other factor. */
+/* x·e^e, but 0 for x = 0, however large the other factor. */
 static __device__ inline double times_exp(double x, double e)
 {
     return x == 0.0 ? 0.0 : x * exp(e);
@@ -53,7 +54,7 @@ static __device__ inline double decoder(double l, double d, float x, double *by_
     } else if ((double)x > 0.999) {
         p = logistic(-logit(below));
         change = -slope(below);
-    } else { /* of two equal differences the one of small numbers */
+    } else { /* of two equal differences, take the one between small numbers */
         p = d > 0.0 ? logistic(-logit(below)) - logistic(-logit(above))
                     : logistic(logit(above)) - logistic(logit(below));
         change = slope(above) - slope(below);
@@ -62,7 +63,7 @@ static __device__ inline double decoder(double l, double d, float x, double *by_
     return -log(p < SMALLEST ? SMALLEST : p);
 }
 
-/* What both loss operations read. */
+/* The inputs of both loss operations. */
 template <class T> struct term_inputs {
     struct plane<T> answer;
     struct plane<float> noise, x, rows;
@@ -126,7 +127,7 @@ static int chunk_count(const struct ddpm_tensor *x)
     return (int)ddpm_ceil_div(x->h * x->w * x->c, TERM_CHUNK);
 }
 
-/* From the answer on: the answer, ε, x, rows. */
+/* From the network's output on: output, ε, x, rows. */
 static bool reads(const struct ddpm_tensor *in)
 {
     const struct ddpm_tensor *x = &in[2], *rows = &in[3];

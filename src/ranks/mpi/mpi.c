@@ -1,5 +1,5 @@
-/* The transport over MPI. Compiled once for each implementation, whose headers fix the binary
- * interface; it holds no core of this project. */
+/* The transport over MPI. Compiled once per implementation, whose headers define the binary
+ * interface; it contains no copy of core/. */
 #include <mpi.h>
 #include <string.h>
 
@@ -35,7 +35,7 @@ static ddpm_status check(int code, const char *what)
             return try_status_;                                                                    \
     } while (0)
 
-/* A communicator of our own, whose errors come back instead of ending the process. */
+/* A communicator of our own, which returns errors instead of ending the process. */
 static ddpm_status make_communicator(MPI_Comm *out)
 {
     TRY_MPI(MPI_Comm_dup(MPI_COMM_WORLD, out), "a communicator");
@@ -43,7 +43,7 @@ static ddpm_status make_communicator(MPI_Comm *out)
     return DDPM_OK;
 }
 
-/* "Open MPI v4.1.4" and "MPICH 4.0.2", of texts that go on for lines. */
+/* "Open MPI v4.1.4" and "MPICH 4.0.2", from texts that are several lines long. */
 static void describe(void)
 {
     static const char word[] = "Version:\t";
@@ -78,7 +78,7 @@ static ddpm_status join(int *rank, int *count, const char **description)
     return make_communicator(&mpi.notes);
 }
 
-/* Pieces of all ranks to one, or of one to all. */
+/* Pieces of all ranks to one, or from one to all. */
 static int begin_rooted(const struct ddpm_collective_call *call, MPI_Request *made)
 {
     int rank;
@@ -168,8 +168,7 @@ static ddpm_status hear(int *from, int64_t *note)
     return DDPM_OK;
 }
 
-/* Notes that nobody has heard are taken now; a send that is never received would not let MPI end.
- */
+/* Receive the notes that nobody has read: MPI cannot end with a send that is never received. */
 static void leave(void)
 {
     int from = 0;

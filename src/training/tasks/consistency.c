@@ -1,5 +1,5 @@
-/* Easy Consistency Tuning (Geng et al. 2024): the network's x̂_0 becomes the same from all levels of
- * a picture's noise.
+/* Easy Consistency Tuning (Geng et al. 2024): the network learns to predict the same x̂_0 from all
+ * levels of a picture's noise.
  *
  *     draw      x_0 = pictures, ε ~ N(0,I), levels t > r by the host
  *     forward   f_r = x̂_0 from x_0 and ε at r,  f_t = x̂_0 from the same at t
@@ -7,14 +7,14 @@
  *     backward  gradients += ∂loss through f_t alone
  *     update    clip, AdamW, EMA
  *
- * x̂_0 is the objective's, so before the first step this is the network's denoiser. That of r is
- * clipped as in drawing. Coefficients: diffusion/consistency.h. */
+ * x̂_0 follows from the objective, so before the first step this is the network's denoiser. That of
+ * r is clipped as in drawing. Coefficients: diffusion/consistency.h. */
 #include "diffusion/consistency.h"
 #include "nets/nets.h"
 #include "training/tasks/task.h"
 #include "training/trainer_state.h"
 
-/* x at one of the two levels, whose columns begin at `first`. */
+/* x at one of the two levels, whose columns start at `first`. */
 static struct ddpm_value *build_x(const struct ddpm_trainer *trainer, int first)
 {
     const int columns[DDPM_COMBINED] = {first + DDPM_CONSISTENCY_NOISY_NOISE,

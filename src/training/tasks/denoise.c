@@ -5,11 +5,10 @@
  *     backward  gradients += ∂loss
  *     update    clip, AdamW, EMA
  *
- * What the network is given and what its target is are the objective's. Their coefficients are
- * gathered from a table, one row per timestep; where levels are continuous the host writes them.
- * A learned variance adds a term to the loss (kernels/ops.inc: VARIATIONAL_LOSS). Where the levels'
- * weights are learned, the loss is the plain one, and its gradient that of loss·e^-u + u
- * (UNCERTAINTY). */
+ * The objective defines the network's input and its target. Their coefficients are gathered from a
+ * table, one row per timestep; on continuous levels the host writes them. A learned variance adds a
+ * term to the loss (kernels/ops.inc: VARIATIONAL_LOSS). With learned weights of the levels, the
+ * loss stays the plain one, but its gradient is that of loss·e^-u + u (UNCERTAINTY). */
 #include "core/random.h"
 #include "diffusion/quantile.h"
 #include "nets/nets.h"
@@ -40,17 +39,19 @@ static void build_draw(struct ddpm_trainer *trainer, int64_t batch)
     ddpm_task_draw_noise(trainer);
 }
 
-/* One way through the network: what it is made of, what it answers and what it should. */
+/* One pass through the network: its input, its output and its target. */
 struct pass {
     struct ddpm_graph *graph;
     const struct ddpm_network_config *network;
     const struct ddpm_objective *objective;
     struct ddpm_value *x0, *noise, *rows;
-    struct ddpm_value *answer, *predicted, *target; /* predicted: of the answer what has a target */
+    struct ddpm_value *answer, *predicted,
+        *target; /* predicted: the part of the output that has a target */
 };
 
 /* One picture-shaped mixture of x_0 and ε. The noise comes first: on a GPU the first product is
- * rounded by itself and the second is fused into the sum, which are the roundings that 0.1 had. */
+ * rounded on its own and the second is fused into the sum, which keeps the rounding of version
+ * 0.1. */
 static struct ddpm_value *mix(const struct pass *pass, int of_x0, int of_noise,
                               enum ddpm_dtype dtype)
 {
@@ -59,7 +60,7 @@ static struct ddpm_value *mix(const struct pass *pass, int of_x0, int of_noise,
     return ddpm_combine(pass->graph, pass->rows, columns, inputs, false, dtype, NULL);
 }
 
-/* What the network is given at this level. */
+/* The network's input at this level. */
 static struct ddpm_value *build_input(const struct pass *pass)
 {
     struct ddpm_graph *g = pass->graph;
@@ -89,7 +90,7 @@ static void build_answer(struct pass *pass)
 /* Weights of the levels: columns of the rows, or learned. */
 struct weights {
     struct ddpm_value *of_loss;         /* NULL: 1 */
-    struct ddpm_value *u, *of_gradient; /* u: NULL where none are learned */
+    struct ddpm_value *u, *of_gradient; /* u: NULL if no weights are learned */
     struct ddpm_value *slopes;          /* the gradient of u */
 };
 
@@ -103,7 +104,7 @@ static void build_weights(struct weights *weights, const struct pass *pass, int 
     weights->of_gradient = weights->of_loss;
 }
 
-/* The loss of every picture, and the gradients of the answer and of u. */
+/* The loss of every picture, and the gradients for the network's output and for u. */
 static void build_loss(struct ddpm_trainer *trainer, struct ddpm_seed seeds[2], size_t *count)
 {
     struct ddpm_graph *g = trainer->graph;
@@ -138,7 +139,8 @@ static void build_loss(struct ddpm_trainer *trainer, struct ddpm_seed seeds[2], 
         weights.of_gradient = ddpm_uncertainty(g, simple, weights.u, share, &weights.slopes);
     struct ddpm_value *gradient =
         ddpm_loss_gradient(g, pass.predicted, pass.target, weights.of_gradient, loss, share);
-    if (variance) /* ε̂ has the gradient of its own loss, the rest of the answer the term's */
+    if (variance) /* ε̂ gets the gradient of its own loss, the rest of the output that of the
+                     variational term */
         gradient = ddpm_concat(g, gradient,
                                ddpm_variational_gradient(g, pass.answer, trainer->noise,
                                                          trainer->x0, variance, share));

@@ -1,4 +1,4 @@
-/* What the tasks have in common: the graph's beginning, x_0 of the pictures and ε, its end. */
+/* What the tasks share: the start of the graph, x_0 from the pictures and ε, its end. */
 #include "training/tasks/task.h"
 #include "core/random.h"
 #include "training/trainer_state.h"
@@ -29,7 +29,8 @@ ddpm_status ddpm_task_end(struct ddpm_trainer *trainer, int64_t batch,
     struct ddpm_graph *g = trainer->graph;
     const int64_t total = trainer->team.total;
     DDPM_TRY(ddpm_graph_differentiate(g, seeds, count, NULL));
-    /* One micro-batch's losses lie where they were computed, several are gathered by step.c. */
+    /* One micro-batch's losses stay where they were computed; those of several are gathered by
+     * step.c. */
     trainer->losses = trainer->loss;
     if (total > 1)
         trainer->losses = ddpm_graph_input(g, DDPM_F32, batch * total, 1, 1, 1);
@@ -37,7 +38,7 @@ ddpm_status ddpm_task_end(struct ddpm_trainer *trainer, int64_t batch,
     return g->status;
 }
 
-/* ε plus one number per channel, so that the network learns to move whole channels. */
+/* ε plus one number per channel, so that the network learns to shift whole channels. */
 static struct ddpm_value *add_offset(struct ddpm_trainer *trainer, uint64_t seed)
 {
     struct ddpm_graph *g = trainer->graph;
@@ -52,8 +53,8 @@ static struct ddpm_value *add_offset(struct ddpm_trainer *trainer, uint64_t seed
     return ddpm_add_channels(g, trainer->noise, numbers);
 }
 
-/* ε of each picture: the nearest to it of several draws. The first is the one that there is always;
- * the others have streams of their own. */
+/* ε of each picture: the nearest to it of several draws. The first is the usual one; the others
+ * have streams of their own. */
 static struct ddpm_value *draw_noise(struct ddpm_trainer *trainer, uint64_t seed)
 {
     struct ddpm_graph *g = trainer->graph;

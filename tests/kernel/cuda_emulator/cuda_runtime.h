@@ -1,13 +1,13 @@
-/* A small stand-in for CUDA, so that the kernels' logic can be tested where there is no GPU.
+/* A small stand-in for CUDA, so that the kernels' logic can be tested without a GPU.
  *
- * The .cu files are compiled by a C++ compiler against this header. A block's threads are fibers
- * that run one after another, in an order that changes at every barrier, so that a missing barrier
- * shows; shuffles and tensor-core instructions wait for their whole warp; cp.async copies as late
- * as it may. Streams run at once, but for copies to the host, and for streams of the least
- * priority, which run as late as they may; a captured stream is a list of closures. Nothing here
- * says anything about speed, about races between blocks, or about what a real device rounds
- * differently. DDPM_EMULATED_MEMORY: bytes of device memory, instead of 8 GiB; looked at whenever
- * memory is asked for. */
+ * A C++ compiler compiles the .cu files against this header. The threads of a block are fibers that
+ * run one after another, in an order that changes at every barrier, so a missing barrier shows.
+ * Shuffles and tensor-core instructions wait for their whole warp; cp.async copies as late as
+ * allowed. Streams run immediately, except copies to the host and streams of the lowest priority,
+ * which run as late as allowed; a captured stream is a list of closures. Nothing here says anything
+ * about speed, about races between blocks, or about what a real device rounds differently.
+ * DDPM_EMULATED_MEMORY sets the bytes of device memory, instead of 8 GiB; it is read at every
+ * allocation. */
 #ifndef DDPM_EMULATOR_CUDA_RUNTIME_H
 #define DDPM_EMULATOR_CUDA_RUNTIME_H
 
@@ -91,7 +91,7 @@ static inline float __uint_as_float(unsigned word)
 
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-/* What a lane brings to an instruction of its warp. */
+/* What a lane contributes to an instruction of its warp. */
 struct emulator_collective {
     enum kind { SHUFFLE_XOR, SHUFFLE_DOWN, LDMATRIX, LDMATRIX_TRANSPOSED, MMA } kind;
     const void *in[2]; /* value; or the address of a matrix row; or fragments a and b */

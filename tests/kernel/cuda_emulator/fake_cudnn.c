@@ -1,10 +1,11 @@
-/* A stand-in for cuDNN on the emulated device: as much of its graph interface as src/kernels/cuda/
- * cudnn.c uses, computed in fp64 by plain loops, from the strides that the tensors state.
+/* A stand-in for cuDNN on the emulated device: the part of its graph interface that
+ * src/kernels/cuda/ cudnn.c uses, computed in fp64 by plain loops over the strides that the tensors
+ * declare.
  *
- * Its heuristics propose four engines: one that says it is not deterministic and must not be
- * taken, one whose results are wrong and must be found out, and two right ones. Of graphs of
- * several operations the engines say that they compile; the last is only proposed for single ones,
- * and takes its time. Executing waits for nothing and cannot be recorded.
+ * Its heuristics propose four engines: one that says it is not deterministic and must not be used,
+ * one with wrong results, which must be detected, and two correct ones. For graphs of several
+ * operations the engines say that they compile; the last one is only proposed for single
+ * operations, and is slow. Executing waits for nothing and cannot be recorded.
  *
  * The text of a plan names a configuration that this process remembers. */
 #include <stdbool.h>
@@ -38,8 +39,8 @@ struct descriptor {
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* For tests: how many plans were compiled, and how many came from texts; are texts refused, or do
- * their plans not run? */
+/* For tests: how many plans were compiled, and how many came from texts; are texts rejected, or do
+ * their plans fail to run? */
 EXPORT int fake_cudnn_right_runs, fake_cudnn_second_right_runs; /* of the two right engines */
 EXPORT int fake_cudnn_crashes;                                  /* does the first of them? */
 EXPORT int fake_cudnn_compiled, fake_cudnn_loaded, fake_cudnn_refuses, fake_cudnn_stalls;
@@ -159,7 +160,7 @@ static int64_t op_count(const struct descriptor *graph)
     return find(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS)->count;
 }
 
-/* With all that it refers to. */
+/* With everything it refers to. */
 static void remember(struct descriptor *d)
 {
     d->remembered = true;
@@ -174,7 +175,7 @@ static void remember(struct descriptor *d)
 #define PLAN_TEXT "{\"fake\":%3d,\"engine\":%d}"
 enum { PLAN_TEXT_BYTES = 23 };
 
-/* The plan's text, or only how long it is. */
+/* The plan's text, or only its length. */
 static void print_plan(const struct descriptor *plan, int64_t room, int64_t *count, char *text)
 {
     char whole[64];
@@ -188,7 +189,7 @@ static void print_plan(const struct descriptor *plan, int64_t room, int64_t *cou
     remembered[remembered_count++] = config;
 }
 
-/* Give a plan that has a text the configuration that this means. */
+/* Give a plan made from a text the configuration that the text names. */
 static cudnnStatus_t load_plan(struct descriptor *plan, const struct attribute *text)
 {
     char whole[64] = "", again[64] = "";
@@ -205,7 +206,7 @@ static cudnnStatus_t load_plan(struct descriptor *plan, const struct attribute *
                                     CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &remembered[index]);
 }
 
-/* Like cuDNN, it wants to know the device before it reads a text. */
+/* Like cuDNN, it must know the device before it reads a text. */
 static cudnnStatus_t finalize_plan(struct descriptor *plan)
 {
     const struct attribute *text = find(plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION);
@@ -289,7 +290,7 @@ EXPORT cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const des
 
 /* ---- executing ---- */
 
-/* A tensor with its memory: the caller's, or our own where it is virtual. */
+/* A tensor with its memory: the caller's, or our own if it is virtual. */
 struct operand {
     const struct descriptor *tensor;
     void *data;
@@ -332,7 +333,7 @@ static struct operand operand(struct execution *e, const struct descriptor *tens
 
 static int64_t place(const struct operand *o, int64_t n, int64_t c, int64_t h, int64_t w)
 {
-    /* Sizes of 1 are repeated, for biases. */
+    /* Sizes of 1 are broadcast, for biases. */
     return (dimension(o, 0) > 1 ? n * stride_of(o, 0) : 0) + c * stride_of(o, 1) +
            (dimension(o, 2) > 1 ? h * stride_of(o, 2) : 0) +
            (dimension(o, 3) > 1 ? w * stride_of(o, 3) : 0);

@@ -1,6 +1,6 @@
-/* A stand-in for the NVIDIA driver's library, of which cuDNN 9.19 wants these functions before it
- * compiles a plan. It takes any kernel's code and refuses all else, so that cuDNN's compiling
- * engines can be tried for a described device; nothing ever runs. */
+/* A stand-in for the NVIDIA driver's library. cuDNN 9.19 needs these functions before it compiles a
+ * plan. It accepts any kernel's code and refuses everything else, so that cuDNN's compiling engines
+ * can be tested for a device that is only described; nothing ever runs. */
 #include <stddef.h>
 
 enum { SUCCESS = 0, UNKNOWN_ERROR = 999 };
@@ -52,7 +52,7 @@ int cuGetErrorString(int error, const char **text)
     return cuGetErrorName(error, text);
 }
 
-/* How many kernels' codes were taken; for tests. */
+/* How many kernels were loaded; for tests. */
 EXPORT int fake_driver_libraries;
 
 EXPORT int cuLibraryLoadData(void **library);

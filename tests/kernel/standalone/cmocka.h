@@ -1,5 +1,5 @@
-/* The few parts of cmocka's interface that the kernel tests use, for machines without it: a GPU
- * server with a compiler and nothing else (DDPM_KERNELS_ONLY). */
+/* The few parts of cmocka's interface that the kernel tests use, for machines without cmocka: a GPU
+ * server with just a compiler (DDPM_KERNELS_ONLY). */
 #ifndef DDPM_TESTS_STANDALONE_CMOCKA_H
 #define DDPM_TESTS_STANDALONE_CMOCKA_H
 
@@ -18,7 +18,7 @@ struct CMUnitTest {
     void *initial_state;
 };
 
-/* State of the one running test; every program is a single file that includes this header once. */
+/* State of the running test; every program is a single file that includes this header once. */
 static jmp_buf standalone_return;
 static const char *standalone_filter;
 enum { STANDALONE_FAILED = 1, STANDALONE_SKIPPED = 2 };
