@@ -27,7 +27,8 @@ static double now(void)
     return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
 }
 
-static ddpm_status wait_to_join(const struct ddpm_nccl *nccl, double timeout)
+/* *late: it is the others that have not come. */
+static ddpm_status wait_to_join(const struct ddpm_nccl *nccl, double timeout, bool *late)
 {
     const struct timespec pause = {0, 1000000};
     const double end = now() + part_to_join * timeout;
@@ -35,7 +36,8 @@ static ddpm_status wait_to_join(const struct ddpm_nccl *nccl, double timeout)
         DDPM_TRY(nccl->join_test(&done));
         if (done)
             return DDPM_OK;
-        if (now() > end)
+        *late = now() > end;
+        if (*late)
             return ddpm_raise(DDPM_ERROR_IO,
                               "NCCL has not joined the ranks in %g seconds (rank-timeout); "
                               "NCCL_DEBUG=INFO says more",
@@ -53,11 +55,16 @@ static ddpm_status join_over_transport(struct ddpm_ranks *ranks, int index)
     DDPM_TRY(ddpm_ranks_agree(ranks, status, NULL));
     DDPM_TRY(ddpm_ranks_broadcast(ranks, 0, id, sizeof id));
     status = nccl->join(id, index, ranks->index, ranks->count, ranks->timeout);
+    bool late = false;
     if (status == DDPM_OK)
-        status = wait_to_join(nccl, ranks->timeout);
-    if (status != DDPM_OK)
+        status = wait_to_join(nccl, ranks->timeout, &late);
+    /* Whoever waited in vain lets those speak first that know why. */
+    ddpm_status agreed = ddpm_ranks_agree(ranks, late ? DDPM_OK : status, NULL);
+    if (agreed == DDPM_OK)
+        agreed = ddpm_ranks_agree(ranks, status, NULL);
+    if (agreed != DDPM_OK)
         nccl->abort();
-    return ddpm_ranks_agree(ranks, status, NULL);
+    return agreed;
 }
 
 ddpm_status ddpm_ranks_join_devices(struct ddpm_ranks *ranks, int index)
