@@ -56,6 +56,8 @@ ddpm_status ddpm_processes_begin(struct ddpm_arguments *arguments, ddpm_status p
     snprintf(text, sizeof text, "%s", ddpm_error_message());
     if (parsed == DDPM_OK)
         read_options(arguments, &run);
+    if (strncmp(run.device, "cuda:", 5) == 0)
+        ddpm_ranks_take_device((int)strtol(run.device + 5, NULL, 10));
     ddpm_status status =
         ddpm_ranks_join((enum ddpm_ranks_choice)run.ranks, run.rank_timeout, &processes.ranks);
     processes.silent = status != DDPM_OK && !ddpm_launcher_is_first_here();

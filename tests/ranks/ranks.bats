@@ -410,6 +410,24 @@ whole() {
     one_error "option shard: got optimizer on a GPU"
 }
 
+@test "GPUs add up gradients over NCCL, and everything else goes over MPI" {
+    [ -n "$EMULATED" ] || skip "no emulated device"
+    export DDPM_CUDA_PLUGIN=$EMULATED DDPM_NCCL=$FAKE_NCCL DDPM_EMULATED_DEVICES=2
+    options=("${tiny[@]}" --image-size 8 --device cuda --steps 3)
+    "$DDPM" train "${options[@]}" --out one
+    FAKE_NCCL_LOG=$PWD/calls run together 2 "${options[@]}" --ranks nccl --out two
+    succeeds
+    says "MPI" "NCCL 2.27.3"
+    near one two 1 1e-6
+    near one two 3 1e-3
+    [ "$(cut -d' ' -f1 calls.0 | sort -u | xargs)" = "allreduce destroy finalize join" ]
+    export FAKE_NCCL_RANK=1
+    FAKE_NCCL_FAULT=init run together 2 "${options[@]}" --ranks nccl --out three --rank-timeout 3
+    one_error "rank 1" "NCCL: joining the ranks"
+    FAKE_NCCL_FAULT=async:20 run together 2 "${options[@]}" --ranks nccl --out three --steps 1000 --rank-timeout 3
+    one_error "rank 1 "
+}
+
 @test "the job for Slurm is queued again and ends as if never stopped" {
     # What the script wants of Slurm: two tasks are started, and a job that asks for it is queued again.
     mkdir bin
