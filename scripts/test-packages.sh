@@ -61,12 +61,13 @@ fresh() {
     tar -C "$folder/$1/src" -x
 }
 
-# inside NAME COMMAND…: in that system, with /proc; without_network NAME COMMAND…: with no network but its own.
+# inside NAME COMMAND…: in that system, with /proc and terminals; without_network NAME COMMAND…: with no network but its own.
 inside() {
   local root=$folder/$1
   shift
   # shellcheck disable=SC2016 # the inner shell's words
-  unshare -m -p -f ${namespaces:-} bash -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" \
+  unshare -m -p -f ${namespaces:-} bash -c 'mount -t proc proc "$0/proc" && mkdir -p "$0/dev/pts" &&
+    mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts" && exec chroot "$0" "$@"' "$root" \
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
     DEBIAN_FRONTEND=noninteractive DDPM_PACKAGE_OPTIONS="${DDPM_PACKAGE_OPTIONS:-}" "$@"
 }
