@@ -96,9 +96,9 @@ step_build() {
   fresh build-bookworm bookworm
   install build-bookworm gcc libc6-dev cmake ninja-build pkg-config file libjansson-dev libpng-dev zlib1g-dev \
     libjpeg-dev libwebp-dev libtiff-dev libzip-dev libopenmpi-dev libmpich-dev lintian python3-pip python3-setuptools \
-    python3-wheel
+    python3-wheel dpkg-dev
   inside build-bookworm bash /src/scripts/package.sh deb /packages
-  inside build-bookworm pip wheel -q --root-user-action=ignore --no-build-isolation --no-deps -w /packages /src/python
+  inside build-bookworm pip wheel -q --no-build-isolation --no-deps -w /packages /src/python
   cp "$folder"/build-*/packages/* "$packages"
 }
 
