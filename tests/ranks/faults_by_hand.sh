@@ -32,6 +32,7 @@ if [ $# -gt 0 ] || [ ! -x "$program" ] || [ -z "$out" ] || ! command -v "mpirun.
     exit 2
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export UCX_TLS=tcp,self UCX_NET_DEVICES=cable # else MPICH finds that all is one machine, and shares its memory
 program=$(realpath "$program")
 mkdir -p "$out"
 cd "$out" || exit 2
@@ -197,7 +198,9 @@ fault() {
     strike "$kind" "$3"
     wait_for $([ "$kind" = cut-5 ] && echo $WHOLE || echo $LIMIT) ranks_are_gone || verdict=HANGS
     ended=$(date +%s%N)
-    wait_for 5 launcher_is_gone || kill "$job" # one that cannot reach its other half waits for minutes
+    # A launcher that cannot reach its other half waits for minutes.
+    wait_for 5 launcher_is_gone || kill "$job"
+    wait_for 5 launcher_is_gone || kill -KILL "$job"
     wait "$job" 2> /dev/null
     job=
     kill -KILL "$(cat pid-0)" "$(cat pid-1)" 2> /dev/null
