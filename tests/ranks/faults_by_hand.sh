@@ -224,6 +224,7 @@ fault() {
 
 trap disconnect EXIT
 connect || { echo "may not make network namespaces" >&2; exit 1; }
+sleep 2 # until the cable is known to be up
 write_scripts
 [ -d pictures ] || "$program" synth --out pictures --count 12 --size 16 2> /dev/null
 rm -rf straight
