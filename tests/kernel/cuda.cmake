@@ -69,6 +69,15 @@ if(TARGET ddpm_fake_cudnn)
       set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment};DDPM_CUDA_CONV=cudnn" LABELS cuda)
     endforeach()
   endforeach()
+  # Whole training steps against PyTorch's, all convolutions by the stand-in. The target comes later: ../golden.
+  if(NOT DDPM_KERNELS_ONLY)
+    foreach(run two att)
+      set(name golden_training_${run}_cuda_emulated_cudnn)
+      add_test(NAME ${name} COMMAND test_golden_training training_${run} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+      set_tests_properties(${name} PROPERTIES LABELS cuda ENVIRONMENT
+                           "${environment};DDPM_CUDA_CONV=cudnn;DDPM_TEST_DEVICE=cuda")
+    endforeach()
+  endif()
   if(TARGET test_library_copies)
     add_test(NAME library_copies_cuda_emulated_cudnn COMMAND test_library_copies)
     set_tests_properties(library_copies_cuda_emulated_cudnn PROPERTIES LABELS cuda ENVIRONMENT
