@@ -63,6 +63,7 @@ if(DDPM_PACKAGE STREQUAL "DEB")
   set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libddpm${soname} (= ${PROJECT_VERSION})")
   set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS "pkg-config, libjansson-dev, libpng-dev, libjpeg-dev, zlib1g-dev, \
 libzip-dev, libwebp-dev, libtiff-dev")
+  set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS liblapacke) # loaded at run time, for Fréchet distances
   set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "bash-completion, ddpm-cuda, ddpm-openmpi, ddpm-mpich")
   set(CPACK_DEBIAN_OPENMPI_PACKAGE_SUGGESTS "openmpi-bin")
   set(CPACK_DEBIAN_MPICH_PACKAGE_SUGGESTS "mpich")

@@ -43,7 +43,7 @@ done
 # ---- pack ----
 programs="programs/ddpm/ddpm programs/ddpm/libddpm_cuda.so tests/kernel/test_kernel tests/kernel/test_cuda_device
 tests/golden/test_golden_networks tests/golden/test_golden_training tests/golden/test_golden_diffusion
-tests/unit/test_library_late tests/unit/test_library_copies"
+tests/unit/test_library_late tests/unit/test_library_copies tests/unit/test_library_kept tests/kernel/test_cuda_gelu"
 
 # shellcheck disable=SC2120 # the options come from a shell of its own
 build_all() { # build_all [cmake's options…]: what cannot be built is left out
@@ -225,8 +225,8 @@ check() { # the short ones first; half of the time is kept for what comes after
       esac
     done
   done
-  beside step device 60 "$bin/test_cuda_device"
-  for op in late copies; do beside step "library-$op" 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
+  for op in device gelu; do beside step "$op" 60 "$bin/test_cuda_$op"; done
+  for op in late copies kept; do beside step library-$op 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
   beside golden diffusion fp32 own
   for dtype in bf16 fp32; do
     for conv in own cudnn; do
@@ -333,13 +333,13 @@ form_first() {
   step bench-kernels 30 "$bin/test_kernel" --backend "$device" --dtype bf16 --bench
   profile
   local op dtype
-  for op in conv2d conv2d_backward_data conv2d_backward_weight; do
-    for dtype in bf16 fp32; do beside kernel $op $dtype cudnn; done
-  done
+  for dtype in bf16 fp32; do for op in $(operations | grep '^conv2d'); do beside kernel "$op" $dtype cudnn; done; done
   bench bench-auto "$batch" 115 DDPM_LOG=debug # its log names every plan that was tried
   wait
   bench bench-16 "$batch" 30
   headline bench-16 "training step, batch $batch" "≤ 12 ms" "1 / 0.012"
+  bench bench-16-aside-off "$batch" 30 DDPM_CUDA_ASIDE=off
+  headline bench-16-aside-off "the same with DDPM_CUDA_ASIDE=off" "slower"
   torch eager 40 bf16-channels_last-eager 1 train
   long train-400 $steps 40 ""
 }

@@ -56,16 +56,18 @@ fresh() {
   mkdir "$folder/$1"
   tar -C "$folder/$1" -xf "$folder/$2.tar"
   mkdir "$folder/$1/src" "$folder/$1/packages"
+  echo force-unsafe-io >"$folder/$1/etc/dpkg/dpkg.cfg.d/quick" # nothing here needs to outlive a crash
   (cd "$source" && git ls-files -co --exclude-standard -z | tar -c --null -T - --ignore-failed-read) |
     tar -C "$folder/$1/src" -x
 }
 
-# inside NAME COMMAND…: in that system, with /proc; without_network NAME COMMAND…: with no network but its own.
+# inside NAME COMMAND…: in that system, with /proc and terminals; without_network NAME COMMAND…: with no network but its own.
 inside() {
   local root=$folder/$1
   shift
   # shellcheck disable=SC2016 # the inner shell's words
-  unshare -m -p -f ${namespaces:-} bash -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" \
+  unshare -m -p -f ${namespaces:-} bash -c 'mount -t proc proc "$0/proc" && mkdir -p "$0/dev/pts" &&
+    mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts" && exec chroot "$0" "$@"' "$root" \
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
     DEBIAN_FRONTEND=noninteractive DDPM_PACKAGE_OPTIONS="${DDPM_PACKAGE_OPTIONS:-}" "$@"
 }
@@ -94,9 +96,9 @@ step_build() {
   fresh build-bookworm bookworm
   install build-bookworm gcc libc6-dev cmake ninja-build pkg-config file libjansson-dev libpng-dev zlib1g-dev \
     libjpeg-dev libwebp-dev libtiff-dev libzip-dev libopenmpi-dev libmpich-dev lintian python3-pip python3-setuptools \
-    python3-wheel
+    python3-wheel dpkg-dev
   inside build-bookworm bash /src/scripts/package.sh deb /packages
-  inside build-bookworm pip wheel -q --root-user-action=ignore --no-build-isolation --no-deps -w /packages /src/python
+  inside build-bookworm pip wheel -q --no-build-isolation --no-deps -w /packages /src/python
   cp "$folder"/build-*/packages/* "$packages"
 }
 
@@ -109,14 +111,14 @@ step_deb() {
     lintian --allow-root --fail-on error,warning --tag-display-limit 0 "$packages"/*.deb
   fi
   echo "== Debian packages and wheel, in a fresh Debian 12"
-  fresh try-bookworm bookworm
-  cp "$packages"/*.deb "$packages"/*.whl "$folder/try-bookworm/packages"
+  fresh try-deb bookworm
+  cp "$packages"/*.deb "$packages"/*.whl "$folder/try-deb/packages"
   # shellcheck disable=SC2046 # words
-  install try-bookworm $(cd "$packages" && ls ddpm_*.deb ddpm-openmpi_*.deb libddpm*.deb | sed 's#^#/packages/#') \
-    gcc libc6-dev pkg-config openmpi-bin bash-completion fish zsh man-db groff-base python3-numpy python3-pip
-  inside try-bookworm sh -c 'pip install -q --root-user-action=ignore --break-system-packages --no-index --no-deps "$0"' \
+  install try-deb $(cd "$packages" && ls ddpm_*.deb libddpm*.deb | sed 's#^#/packages/#') \
+    gcc libc6-dev pkg-config bash-completion fish zsh man-db groff-base python3-numpy python3-pip
+  inside try-deb sh -c 'pip install -q --root-user-action=ignore --break-system-packages --no-index --no-deps "$0"' \
     "/packages/$(cd "$packages" && ls -- *.whl)"
-  inside try-bookworm bash /src/tests/packages/try_debian.sh /src
+  inside try-deb bash /src/tests/packages/try_debian.sh /src
 }
 
 step_tarball() {

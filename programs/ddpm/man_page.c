@@ -230,6 +230,8 @@ static const struct {
     {"DDPM_CPU", "generic, avx2, avx512, avx512bf16 or amx: the CPU kernels to use"},
     {"DDPM_CUDA_PLUGIN", "file of the CUDA plug-in, instead of looking for it"},
     {"DDPM_MPI_PLUGIN", "file of the plug-in for an MPI"},
+    {"DDPM_NCCL", "NCCL's library, for --ranks nccl"},
+    {"DDPM_RANKS_FILE", "where processes meet that have NCCL, but no MPI"},
     {"DDPM_CUDNN", "cuDNN's library, or off to do without"},
     {"DDPM_CUDA_CONV", "auto, cudnn or own: which kernels serve convolutions on a GPU"},
     {"DDPM_CUDA_TRIALS", "seconds to look for better cuDNN plans (60)"},

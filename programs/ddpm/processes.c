@@ -16,8 +16,9 @@
 #include "progress.h"
 #include "ranks/launcher.h"
 
-/* How long leaving the others may take; by how much clocks may differ. */
-enum { PARTING_SECONDS = 60, CLOCK_SECONDS = 60 };
+/* Limits: how long leaving the others may take, and how long where they have lost each other
+ * (join.c waits up to 30 seconds for the one that speaks); by how much clocks may differ. */
+enum { PARTING_SECONDS = 60, LOST_SECONDS = 40, CLOCK_SECONDS = 60 };
 
 static struct {
     struct ddpm_ranks *ranks;
@@ -56,6 +57,8 @@ ddpm_status ddpm_processes_begin(struct ddpm_arguments *arguments, ddpm_status p
     snprintf(text, sizeof text, "%s", ddpm_error_message());
     if (parsed == DDPM_OK)
         read_options(arguments, &run);
+    if (strncmp(run.device, "cuda:", 5) == 0)
+        ddpm_ranks_take_device((int)strtol(run.device + 5, NULL, 10));
     ddpm_status status =
         ddpm_ranks_join((enum ddpm_ranks_choice)run.ranks, run.rank_timeout, &processes.ranks);
     processes.silent = status != DDPM_OK && !ddpm_launcher_is_first_here();
@@ -87,7 +90,7 @@ void ddpm_processes_end(int exit_code)
     signal(SIGALRM, end_alone);
     signal(SIGTERM, end_alone);
     signal(SIGINT, end_alone);
-    alarm(PARTING_SECONDS);
+    alarm(ddpm_ranks_lost(processes.ranks) ? LOST_SECONDS : PARTING_SECONDS);
     ddpm_ranks_close(&processes.ranks, exit_code);
 }
 

@@ -305,7 +305,7 @@ const struct ddpm_option ddpm_options[] = {
            "fp32, bf16, or auto: the faster one that the machine supports"),
     TEXT("device", "NAME", run.device, "auto", RUN, "device", "auto, cpu, cuda or cuda:N"),
     CHOICE("ranks", "NAME", run.ranks, "auto", rank_choices, RUN, "ranks",
-           "processes that train together: auto (those that mpirun or srun started), off or mpi"),
+           "processes that train together: auto (those that mpirun or srun started), off, mpi or nccl"),
     NUMBER("rank-timeout", run.rank_timeout, "600", IN(1, 1e6), RUN, "rank_timeout",
            "seconds that a rank waits for the others before it gives up"),
     CHOICE("wire", "fp32|bf16", run.wire, "fp32", wires, RUN, "wire",

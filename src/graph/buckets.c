@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "graph/aside.h"
 
 /* last[p]: the last node of the part that adds to the gradient of parameter p. */
 static void find_last(const struct ddpm_graph *graph, int part, const struct ddpm_weight_set *set,
@@ -66,4 +67,19 @@ ddpm_status ddpm_graph_run_watched(struct ddpm_graph *graph, int part, ddpm_afte
         DDPM_TRY(after(user, i));
     }
     return DDPM_OK;
+}
+
+ddpm_status ddpm_graph_run_stretch(struct ddpm_graph *graph, size_t begin, size_t end)
+{
+    bool asides = false;
+    DDPM_TRY(ddpm_graph_refresh(graph));
+    for (size_t i = begin; i < end; ++i) {
+        DDPM_TRY(ddpm_graph_pack_call(graph, i));
+        if (graph->nodes[i]->aside)
+            DDPM_TRY(ddpm_graph_run_aside(graph, i));
+        else
+            DDPM_TRY(graph->calls[i].kernel->run(&graph->calls[i]));
+        asides = asides || graph->nodes[i]->aside;
+    }
+    return asides ? graph->device->backend->aside_join(graph->device, 0) : DDPM_OK;
 }

@@ -4,7 +4,9 @@
  * A rule looks at one node. If its pattern ends there, it turns the node into the fused operation
  * and returns the producer that it absorbed. A producer is absorbed only if nothing else reads its
  * output. The fused operation takes the consumer's place, where all its inputs are ready. One rule
- * absorbs nothing: it lets the producer compute what the consumer would have to. */
+ * absorbs nothing: it lets the producer compute what the consumer would have to.
+ *
+ * With graph->share, activations of the same value are computed once. */
 #include <stdlib.h>
 
 #include "graph/graph.h"
@@ -111,6 +113,67 @@ static void drop_node(struct ddpm_graph *graph, struct ddpm_node *node)
     free(node);
 }
 
+/* Can the readers of `later` read the result of `first`? */
+static bool repeats(const struct ddpm_graph *graph, const struct ddpm_node *first,
+                    const struct ddpm_node *later)
+{
+    if (later->op != DDPM_OP_ACTIVATION || later->part != first->part ||
+        later->in[0] != first->in[0] ||
+        later->attributes.activation != first->attributes.activation ||
+        later->out[0]->tensor.dtype != first->out[0]->tensor.dtype ||
+        later->out[0]->kind != DDPM_VALUE_TEMPORARY)
+        return false;
+    for (size_t i = 0; i < graph->value_count; ++i)
+        if (graph->values[i]->view_of == later->out[0])
+            return false;
+    return true;
+}
+
+static void read_instead(struct ddpm_graph *graph, const struct ddpm_value *old,
+                         struct ddpm_value *value)
+{
+    for (size_t i = 0; i < graph->node_count; ++i)
+        for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+            if (graph->nodes[i]->in[k] == old)
+                graph->nodes[i]->in[k] = value;
+}
+
+/* Move node i to the place right after its producer. */
+static void move_to_producer(struct ddpm_graph *graph, size_t i, const struct ddpm_node *producer)
+{
+    struct ddpm_node *node = graph->nodes[i];
+    for (; i > 0 && graph->nodes[i - 1] != producer; --i)
+        graph->nodes[i] = graph->nodes[i - 1];
+    graph->nodes[i] = node;
+}
+
+/* Let node i, an activation, also serve the later nodes that would repeat it. It leaves its block,
+ * because recomputing that block would otherwise split its gradient. */
+static void share_activation(struct ddpm_graph *graph, size_t i)
+{
+    struct ddpm_node *node = graph->nodes[i];
+    if (node->op != DDPM_OP_ACTIVATION || node->in[0]->view_of)
+        return;
+    const struct ddpm_node *producer = node->in[0]->producer;
+    if (!producer || producer->block || producer->part != node->part)
+        return;
+    bool shared = false;
+    for (size_t k = i + 1; k < graph->node_count; ++k) {
+        struct ddpm_node *later = graph->nodes[k];
+        if (!repeats(graph, node, later))
+            continue;
+        read_instead(graph, later->out[0], node->out[0]);
+        later->out[0]->producer = NULL;
+        drop_node(graph, later);
+        shared = true;
+        --k;
+    }
+    if (!shared)
+        return;
+    node->block = 0;
+    move_to_producer(graph, i, producer);
+}
+
 void ddpm_graph_fuse(struct ddpm_graph *graph, unsigned enabled)
 {
     if (graph->status != DDPM_OK)
@@ -130,4 +193,6 @@ void ddpm_graph_fuse(struct ddpm_graph *graph, unsigned enabled)
             --i; /* the list is now one shorter before this place */
         }
     }
+    for (size_t i = 0; graph->share && i < graph->node_count; ++i)
+        share_activation(graph, i);
 }

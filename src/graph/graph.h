@@ -99,6 +99,8 @@ struct ddpm_graph {
     bool reads_copies;                /* convolutions read the bf16 copies of sets that keep them */
     bool recompute; /* keep only blocks' inputs and outputs; backward recomputes the rest */
     bool keep;      /* keep every result for the backward pass, recompute none */
+    bool share; /* compute an activation that several nodes need once: fewer calls. Its gradient is
+                   then a sum of gradients, rounded elsewhere */
     bool aside; /* compute gradients of weights concurrently with other calls, if the device can */
     bool any_batch; /* a picture's values must not depend on the batch size */
     bool repack;    /* trained weights change before every run: pack them right before each call */
@@ -179,7 +181,7 @@ struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, con
 void ddpm_graph_keep(struct ddpm_value *value);
 
 /* Apply the rewrite rules of fuse.c to the forward nodes. `rules` is a bit mask in the order of the
- * table; ~0u: all. */
+ * table; ~0u: all. Then share activations, if graph->share is set. */
 void ddpm_graph_fuse(struct ddpm_graph *graph, unsigned rules);
 struct ddpm_fusion_rule {
     const char *name;

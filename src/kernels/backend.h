@@ -89,6 +89,10 @@ struct ddpm_backend {
     ddpm_status (*aside_end)(struct ddpm_device *device);
     ddpm_status (*aside_join)(struct ddpm_device *device, int behind);
 
+    /* What orders the calls, for a library that adds work of its own between them: *queue is the
+     * cudaStream_t of CUDA device *index. NULL: no such thing. */
+    void (*queue)(struct ddpm_device *device, void **queue, int *index);
+
     /* Host memory for fast copies (pinned). NULL: use ordinary memory. */
     ddpm_status (*allocate_host)(struct ddpm_device *device, size_t bytes, void **out);
     void (*release_host)(struct ddpm_device *device, void *memory);
@@ -118,7 +122,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in contains no copy of core/; it raises errors and logs through `host`,
  * so that error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 /* Increment this whenever a struct in this file, kernels.h or tensor.h changes. */
-#define DDPM_PLUGIN_ABI 14u
+#define DDPM_PLUGIN_ABI 15u
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/memory.h"
@@ -83,23 +84,51 @@ static ddpm_status load(const struct ddpm_launcher *launcher, const struct ddpm_
     return DDPM_OK;
 }
 
+static ddpm_status refuse_tasks(const struct ddpm_launcher *launcher)
+{
+    if (strcmp(launcher->variable, "WORLD_SIZE") == 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "torchrun started %d processes; want option ranks nccl, to train on "
+                          "GPUs together, or off",
+                          launcher->count);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "srun started %d tasks that do not know of each other; want srun "
+                      "--mpi=pmix or --mpi=pmi2 (srun --mpi=list says what there is), on GPUs "
+                      "option ranks nccl, or option ranks off",
+                      launcher->count);
+}
+
+/* MPI where it has started the processes, unless a file to meet at is named. */
+static ddpm_status choose_nccl(struct ddpm_launcher *launcher)
+{
+    struct ddpm_tasks tasks;
+    const bool mpi =
+        launcher->kind == DDPM_LAUNCHER_OPENMPI || launcher->kind == DDPM_LAUNCHER_MPICH;
+    const bool named = getenv("DDPM_RANKS_FILE") != NULL;
+    if (mpi && (!named || !ddpm_launcher_find_tasks(&tasks)))
+        return DDPM_OK;
+    if (!ddpm_launcher_find_tasks(&tasks))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option ranks: got nccl, but this process was started neither by mpirun "
+                          "nor by srun or torchrun (neither OMPI_COMM_WORLD_SIZE, PMI_SIZE or "
+                          "PMIX_RANK is set, nor SLURM_PROCID, SLURM_NTASKS and SLURM_LOCALID, nor "
+                          "RANK, WORLD_SIZE and LOCAL_RANK)");
+    *launcher = (struct ddpm_launcher){tasks.count > 1 ? DDPM_LAUNCHER_TASKS : DDPM_LAUNCHER_NONE,
+                                       tasks.variable, tasks.count};
+    return DDPM_OK;
+}
+
 /* Which launcher is to be believed; kind NONE: the process is alone. */
 static ddpm_status choose(enum ddpm_ranks_choice choice, struct ddpm_launcher *launcher)
 {
     *launcher = (struct ddpm_launcher){.kind = DDPM_LAUNCHER_NONE};
     if (choice == DDPM_RANKS_OFF)
         return DDPM_OK;
-    if (choice == DDPM_RANKS_NCCL)
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
-                          "option ranks: got nccl, which this version does not have; want mpi, "
-                          "auto or off");
     DDPM_TRY(ddpm_launcher_find(launcher));
+    if (choice == DDPM_RANKS_NCCL)
+        return choose_nccl(launcher);
     if (launcher->kind == DDPM_LAUNCHER_TASKS)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "srun started %d tasks that do not know of each other; want srun "
-                          "--mpi=pmix or --mpi=pmi2 (srun --mpi=list says what there is), or "
-                          "option ranks off",
-                          launcher->count);
+        return refuse_tasks(launcher);
     if (choice == DDPM_RANKS_MPI && launcher->kind == DDPM_LAUNCHER_NONE)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option ranks: got mpi, but this process was started neither by mpirun "
@@ -107,6 +136,24 @@ static ddpm_status choose(enum ddpm_ranks_choice choice, struct ddpm_launcher *l
                           "is set)");
     if (choice == DDPM_RANKS_AUTO && launcher->count == 1)
         launcher->kind = DDPM_LAUNCHER_NONE;
+    return DDPM_OK;
+}
+
+/* All ranks or none. What the CUDA plug-in or NCCL lacks on one of them is everyone's error. */
+static ddpm_status take_nccl(struct ddpm_ranks *ranks)
+{
+    static char description[128];
+    const struct ddpm_nccl *nccl = NULL;
+    ddpm_status status = ddpm_ranks_agree(ranks, ddpm_nccl_open(&nccl), NULL);
+    if (status != DDPM_OK) {
+        ranks->transport->leave();
+        return status;
+    }
+    ranks->nccl = nccl;
+    if (ranks->apart)
+        return DDPM_OK;
+    snprintf(description, sizeof description, "%s, %s", ranks->description, nccl->description());
+    ranks->description = description;
     return DDPM_OK;
 }
 
@@ -131,15 +178,24 @@ ddpm_status ddpm_ranks_join(enum ddpm_ranks_choice choice, double timeout, struc
         return DDPM_OK;
     DDPM_TRY(DDPM_NEW(&ranks, "ranks"));
     ranks->timeout = timeout;
-    ddpm_status status = load(&launcher, &ranks->transport);
+    ranks->apart = launcher.kind == DDPM_LAUNCHER_TASKS;
+    ddpm_status status = DDPM_OK;
+    if (ranks->apart)
+        ranks->transport = ddpm_nccl_transport(timeout);
+    else
+        status = load(&launcher, &ranks->transport);
     if (status == DDPM_OK)
         status = meet(ranks, &launcher);
+    if (status == DDPM_OK && choice == DDPM_RANKS_NCCL && ranks->count > 1)
+        status = take_nccl(ranks);
     if (status == DDPM_OK && ranks->count > 1) {
         *out = ranks;
         return DDPM_OK;
     }
     if (status == DDPM_OK)
         ranks->transport->leave();
+    else if (ranks->apart)
+        ddpm_nccl_fail();
     release(ranks);
     return status;
 }
@@ -153,9 +209,14 @@ void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code)
     if (closing->lost) {
         /* When ranks abort, the launcher may drop output that it has not read yet. So the rank
          * that prints the error waits a moment first, and the others wait for that rank. */
-        sleep(closing->speaks ? FORWARD_SECONDS : SPEAKER_SECONDS);
+        if (closing->apart && !closing->speaks)
+            ddpm_nccl_part(SPEAKER_SECONDS);
+        else
+            sleep(closing->speaks ? FORWARD_SECONDS : SPEAKER_SECONDS);
         closing->transport->abort(exit_code);
     }
+    if (closing->nccl)
+        closing->nccl->leave();
     closing->transport->leave();
     release(closing);
 }

@@ -11,7 +11,7 @@ enum ddpm_launcher_kind {
     DDPM_LAUNCHER_NONE,
     DDPM_LAUNCHER_OPENMPI, /* Open MPI's mpirun, or srun --mpi=pmix */
     DDPM_LAUNCHER_MPICH,   /* MPICH's mpirun (hydra), or srun --mpi=pmi2 */
-    DDPM_LAUNCHER_TASKS,   /* srun without any MPI */
+    DDPM_LAUNCHER_TASKS,   /* srun without any MPI, or torchrun */
 };
 
 struct ddpm_launcher {
@@ -22,6 +22,16 @@ struct ddpm_launcher {
 
 /* DDPM_ERROR_ARGUMENT if one launcher was started by another. */
 ddpm_status ddpm_launcher_find(struct ddpm_launcher *out);
+
+/* Processes that srun without MPI, or torchrun, has started. */
+struct ddpm_tasks {
+    const char *variable; /* that says how many */
+    int rank, count;
+    int place; /* among those of this machine */
+};
+
+/* Whether there are such, be it one; torchrun's come first, which srun may have started. */
+bool ddpm_launcher_find_tasks(struct ddpm_tasks *out);
 
 /* Is this the first of the processes that were started together on this machine, as far as the
  * environment says? What strikes all before they are joined is the first one's to tell. */

@@ -38,11 +38,14 @@ const char *ddpm_rank_name(const struct ddpm_ranks *ranks, int rank, char *text,
     return text;
 }
 
-/* Remember a failure of the transport: from now on there is only this one. */
-static ddpm_status lose(struct ddpm_ranks *ranks)
+ddpm_status ddpm_ranks_lose(struct ddpm_ranks *ranks)
 {
     ranks->lost = true;
     snprintf(ranks->text, sizeof ranks->text, "%s", ddpm_error_message());
+    if (ranks->apart)
+        ddpm_nccl_say_end();
+    if (ranks->nccl) /* its kernels would wait for ever, and whoever frees memory for them */
+        ranks->nccl->abort();
     return DDPM_ERROR_IO;
 }
 
@@ -100,18 +103,18 @@ static ddpm_status give_up(struct ddpm_ranks *ranks)
                          "no answer for %g seconds (rank-timeout) from %s%s: killed, stopped or "
                          "out of reach",
                          ranks->timeout, names, missing > NAMED ? " and others" : "");
-    return lose(ranks);
+    return ddpm_ranks_lose(ranks);
 }
 
-ddpm_status ddpm_ranks_wait_for(struct ddpm_ranks *ranks, int request)
+ddpm_status ddpm_ranks_wait_until(struct ddpm_ranks *ranks, ddpm_ranks_condition *test, int request)
 {
     const double begin = now();
     double alive = begin, last = begin;
     bool done = false, told = false;
     DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
     for (;;) {
-        if (ranks->transport->test(request, &done) != DDPM_OK)
-            return lose(ranks);
+        if (test(request, &done) != DDPM_OK)
+            return ddpm_ranks_lose(ranks);
         if (done && told)
             tell_all(ranks, GOES_ON);
         if (done)
@@ -142,13 +145,18 @@ ddpm_status ddpm_ranks_begin(struct ddpm_ranks *ranks, const struct ddpm_collect
                              int *request)
 {
     DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
-    return ranks->transport->begin(call, request) == DDPM_OK ? DDPM_OK : lose(ranks);
+    return ranks->transport->begin(call, request) == DDPM_OK ? DDPM_OK : ddpm_ranks_lose(ranks);
 }
 
 ddpm_status ddpm_ranks_test(struct ddpm_ranks *ranks, int request, bool *done)
 {
     DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
-    return ranks->transport->test(request, done) == DDPM_OK ? DDPM_OK : lose(ranks);
+    return ranks->transport->test(request, done) == DDPM_OK ? DDPM_OK : ddpm_ranks_lose(ranks);
+}
+
+ddpm_status ddpm_ranks_wait_for(struct ddpm_ranks *ranks, int request)
+{
+    return ddpm_ranks_wait_until(ranks, ranks->transport->test, request);
 }
 
 ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call)

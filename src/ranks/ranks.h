@@ -24,13 +24,17 @@ enum ddpm_ranks_choice {
     DDPM_RANKS_AUTO, /* MPI if mpirun or srun has started several processes */
     DDPM_RANKS_OFF,
     DDPM_RANKS_MPI,
-    DDPM_RANKS_NCCL,
+    DDPM_RANKS_NCCL, /* gradients over NCCL, all else over MPI where it has started the processes */
 };
 
 /* Join the processes that were started together with this one; once in a process. *out is NULL
  * where it is alone. DDPM_ERROR_UNSUPPORTED where the plug-in that this takes is missing;
  * DDPM_ERROR_ARGUMENT for a choice that does not fit how the process was started. */
 ddpm_status ddpm_ranks_join(enum ddpm_ranks_choice choice, double timeout, struct ddpm_ranks **out);
+
+/* The CUDA device that NCCL joins on where it joins without MPI; unless this is called before, the
+ * one of this process's place on its machine. */
+void ddpm_ranks_take_device(int index);
 
 /* Part in good order, or end all ranks with `exit_code` where they have lost each other: then this
  * does not return. NULL does nothing. */
@@ -94,6 +98,17 @@ ddpm_status ddpm_ranks_collect(struct ddpm_ranks *ranks, int root, const void *o
                                size_t bytes);
 ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *all, void *own,
                               size_t bytes);
+
+/* Gradients in device memory, which the devices add up themselves over NCCL (option ranks nccl);
+ * device_sums.c. Sums are begun in the order of calls and wait for the work that is queued in
+ * `queue` (of ddpm_backend's queue()). Work queued after ddpm_ranks_wait_on_device() finds them.
+ * That waits on the host, too: what is computed from a sum must not be queued before it is certain
+ * to arrive, or a failure would leave half of it. */
+bool ddpm_ranks_sums_on_device(const struct ddpm_ranks *ranks);
+ddpm_status ddpm_ranks_join_devices(struct ddpm_ranks *ranks, int index);
+ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, float *values,
+                                     size_t count);
+ddpm_status ddpm_ranks_wait_on_device(struct ddpm_ranks *ranks, void *queue);
 
 /* The sum of `own` shares of every rank, in the order of ranks and of each rank's shares, added one
  * after the other: ((s0 + s1) + s2) + … Each share has `count` floats; `sum` may be one of them.

@@ -2,6 +2,7 @@
 #ifndef DDPM_RANKS_STATE_H
 #define DDPM_RANKS_STATE_H
 
+#include "ranks/nccl.h"
 #include "ranks/ranks.h"
 #include "ranks/transport.h"
 
@@ -43,6 +44,8 @@ struct ddpm_share_buffers {
 
 struct ddpm_ranks {
     const struct ddpm_transport *transport;
+    const struct ddpm_nccl *nccl; /* adds up gradients; NULL: the transport does */
+    bool apart;                   /* no launcher ends all when one ends */
     const char *description;
     int index, count;
     double timeout;
@@ -57,11 +60,30 @@ struct ddpm_ranks {
     char text[512]; /* how they were lost */
 };
 
-/* Begin a collective and wait for it. */
-ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call);
+/* Wait until `test` says that `request` is done; for no longer than the timeout. */
+typedef ddpm_status ddpm_ranks_condition(int request, bool *done);
+ddpm_status ddpm_ranks_wait_until(struct ddpm_ranks *ranks, ddpm_ranks_condition *test,
+                                  int request);
 
+/* The transport has failed, as the current error says: from now on there is only this error. */
+ddpm_status ddpm_ranks_lose(struct ddpm_ranks *ranks);
 /* The failure by which the ranks have lost each other, if they have. */
 ddpm_status ddpm_ranks_refuse_lost(const struct ddpm_ranks *ranks);
+
+/* NCCL's part of the CUDA plug-in, with its library loaded; nccl.c. And a transport that does all
+ * over NCCL, for processes without MPI; ddpm_nccl_part() before an abort waits for rank 0 to speak.
+ */
+ddpm_status ddpm_nccl_open(const struct ddpm_nccl **out);
+const struct ddpm_transport *ddpm_nccl_transport(double timeout);
+void ddpm_nccl_part(int seconds);
+/* Such processes only: fail when another one says that it ends; say so, with the current error; and
+ * give the others the time to read it. */
+ddpm_status ddpm_nccl_look(void);
+void ddpm_nccl_say_end(void);
+void ddpm_nccl_fail(void);
+
+/* Begin a collective and wait for it. */
+ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call);
 
 /* Begin one, and wait for one. */
 ddpm_status ddpm_ranks_begin(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call,

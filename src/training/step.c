@@ -131,6 +131,8 @@ static ddpm_status run_micro_batch(struct ddpm_trainer *trainer, int64_t index, 
 {
     if (!ddpm_team_overlaps(trainer, index))
         return run_stage(trainer, DDPM_STAGE_MICRO, draw);
+    if (ddpm_team_sums_on_device(trainer))
+        return ddpm_team_run_stretches(trainer);
     DDPM_TRY(ddpm_graph_run(trainer->graph, trainer->parts.draw));
     DDPM_TRY(ddpm_graph_run(trainer->graph, trainer->parts.forward));
     return ddpm_team_run_backward(trainer);

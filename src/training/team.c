@@ -66,7 +66,8 @@ static int slab_count(const struct ddpm_trainer *trainer)
     const struct ddpm_team *team = &trainer->team;
     if (team->shares > 0)
         return team->ranks ? team->shares : team->shares > 1 ? 2 : 0;
-    return team->ranks && !trainer->device->backend->host_memory;
+    return team->ranks && !trainer->device->backend->host_memory &&
+           !ddpm_team_sums_on_device(trainer);
 }
 
 static size_t stride(const struct ddpm_team *team)
@@ -124,12 +125,17 @@ ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
     if (room > 0)
         DDPM_TRY(ddpm_new_array((void **)&team->wire, room, sizeof *team->wire,
                                 "gradients on their way"));
-    if (team->shares > 0 || !trainer->device->backend->host_memory)
+    const bool on_device = ddpm_team_sums_on_device(trainer);
+    if (team->shares > 0 || !(trainer->device->backend->host_memory || on_device))
         return DDPM_OK;
     const size_t piece = (size_t)set->parameters.slab_count / PIECES;
-    return ddpm_graph_cut_gradients(trainer->graph, trainer->parts.backward, set,
-                                    piece > LEAST_PIECE ? piece : LEAST_PIECE, &team->buckets,
-                                    &team->bucket_count);
+    DDPM_TRY(ddpm_graph_cut_gradients(trainer->graph, trainer->parts.backward, set,
+                                      piece > LEAST_PIECE ? piece : LEAST_PIECE, &team->buckets,
+                                      &team->bucket_count));
+    if (!on_device)
+        return DDPM_OK;
+    return ddpm_new_array((void **)&team->stretches, team->bucket_count + 1,
+                          sizeof *team->stretches, "gradients' buckets");
 }
 
 void ddpm_team_release(struct ddpm_team *team)
@@ -139,6 +145,7 @@ void ddpm_team_release(struct ddpm_team *team)
     free(team->slabs);
     free(team->buckets);
     free(team->wire);
+    free(team->stretches);
     free(team->exchange);
     *team = (struct ddpm_team){0};
 }
@@ -251,6 +258,8 @@ static ddpm_status reduce(struct ddpm_trainer *trainer, bool good, ddpm_status *
         if (good)
             *local = download(trainer, team->slabs[0]);
         DDPM_TRY(begin_sum(team, team->slabs[0], count));
+    } else if (ddpm_team_sums_on_device(trainer)) {
+        DDPM_TRY(ddpm_team_finish_sums(trainer));
     } else {
         DDPM_TRY(send_final(trainer, SIZE_MAX)); /* the rest */
     }

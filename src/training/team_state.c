@@ -46,6 +46,7 @@ ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
     if (!trainer->team.ranks)
         return DDPM_OK;
     ddpm_player_slabs(player, slabs);
+    DDPM_TRY(ddpm_team_join_devices(trainer));
     DDPM_TRY(ddpm_ranks_agree(trainer->team.ranks, allocate_view(trainer, &host), NULL));
     ddpm_status status =
         ddpm_ranks_broadcast(trainer->team.ranks, 0, &trainer->step, sizeof trainer->step);

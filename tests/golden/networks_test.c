@@ -45,8 +45,10 @@ static void make_weights(struct pass *pass)
     ddpm_free_aligned(weights);
 }
 
-static void build(struct pass *pass, const struct ddpm_config *config, unsigned rules,
-                  bool recompute)
+/* How a graph is made, beside its fusion rules. */
+enum { RECOMPUTED = 1, SHARED = 2 };
+
+static void build(struct pass *pass, const struct ddpm_config *config, unsigned rules, int how)
 {
     const int64_t b = config->training.batch_size;
     const int64_t h = config->diffusion.image_height, w = config->diffusion.image_width;
@@ -66,8 +68,9 @@ static void build(struct pass *pass, const struct ddpm_config *config, unsigned 
     pass->y = ddpm_net_build(g, &config->network, &inputs);
     ddpm_graph_keep(pass->y);
     pass->loss = ddpm_loss_per_picture(g, pass->y, pass->target, NULL, DDPM_LOSS_L2);
+    g->share = how & SHARED;
     ddpm_graph_fuse(g, rules);
-    g->recompute = recompute;
+    g->recompute = how & RECOMPUTED;
     ddpm_graph_begin_part(g, "backward");
     const struct ddpm_seed seed = {
         pass->y, ddpm_loss_gradient(g, pass->y, pass->target, NULL, DDPM_LOSS_L2, 1)};
@@ -152,13 +155,13 @@ static void clear(struct pass *pass)
     ddpm_free_aligned(pass->gradients);
 }
 
-static size_t run_case(const char *name, unsigned rules, bool recompute)
+static size_t run_case(const char *name, unsigned rules, int how)
 {
     struct golden golden = golden_open(name);
     struct ddpm_config config;
     struct pass pass = {0};
     golden_config(&golden, &config, NULL);
-    build(&pass, &config, rules, recompute);
+    build(&pass, &config, rules, how);
     write_formula(&pass, pass.x, "x", 1);
     write_formula(&pass, pass.target, "eps", 1.7);
     int64_t *t = golden_integers(&golden, "t", NULL);
@@ -172,9 +175,9 @@ static size_t run_case(const char *name, unsigned rules, bool recompute)
     const char *where = "";
     double output = output_error(&pass, &golden);
     double gradient = gradient_error(&pass, &golden, &where);
-    printf("%-18s rules %x%s: output %.1e, gradient %.1e (worst %s)\n", name,
-           rules & ((1u << ddpm_fusion_rule_count) - 1), recompute ? ", recomputed" : "", output,
-           gradient, where);
+    printf("%-18s rules %x%s%s: output %.1e, gradient %.1e (worst %s)\n", name,
+           rules & ((1u << ddpm_fusion_rule_count) - 1), how & RECOMPUTED ? ", recomputed" : "",
+           how & SHARED ? ", shared" : "", output, gradient, where);
     assert_true(output <= OUTPUT_TOLERANCE);
     assert_true(gradient <= GRADIENT_TOLERANCE);
     size_t arena_bytes = pass.graph->arena_bytes;
@@ -196,16 +199,16 @@ static void networks_agree_with_pytorch(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
-        run_case(cases[i], ~0u, false);
+        run_case(cases[i], ~0u, 0);
 }
 
 /* Each fusion rule on its own, and none: the same numbers. */
 static void fusion_changes_nothing(void **state)
 {
     (void)state;
-    run_case("case_att_12_2", 0, false);
+    run_case("case_att_12_2", 0, 0);
     for (size_t rule = 0; rule < ddpm_fusion_rule_count; ++rule)
-        run_case("case_att_12_2", 1u << rule, false);
+        run_case("case_att_12_2", 1u << rule, 0);
 }
 
 /* --memory low: the same numbers from less memory. */
@@ -214,10 +217,19 @@ static void recomputing_changes_nothing(void **state)
     (void)state;
     static const char *const names[] = {"case_att_12_4", "case_two_8_4", "case_one_8_3"};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
-        size_t kept = run_case(names[i], ~0u, false), recomputed = run_case(names[i], ~0u, true);
+        size_t kept = run_case(names[i], ~0u, 0), recomputed = run_case(names[i], ~0u, RECOMPUTED);
         assert_true(recomputed < kept);
         printf("%s: %zu bytes instead of %zu\n", names[i], recomputed, kept);
     }
+}
+
+/* As on a GPU: one GELU of the time for all blocks. */
+static void sharing_changes_nothing(void **state)
+{
+    (void)state;
+    run_case("case_att_12_2", ~0u, SHARED);
+    run_case("case_two_8_4", 0, SHARED);
+    run_case("case_two_8_4", ~0u, SHARED | RECOMPUTED);
 }
 
 int main(void)
@@ -226,6 +238,7 @@ int main(void)
         cmocka_unit_test(networks_agree_with_pytorch),
         cmocka_unit_test(fusion_changes_nothing),
         cmocka_unit_test(recomputing_changes_nothing),
+        cmocka_unit_test(sharing_changes_nothing),
     };
     return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
 }

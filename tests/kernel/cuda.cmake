@@ -31,6 +31,11 @@ endif()
 add_subdirectory(cuda_emulator)
 if(TARGET ddpm_cuda_emulated)
   ddpm_cuda_tests(_emulated ddpm_cuda_emulated)
+  if(NOT DDPM_KERNELS_ONLY) # its target comes later: ../golden
+    add_test(NAME golden_networks_cuda_emulated COMMAND test_golden_networks WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(golden_networks_cuda_emulated PROPERTIES LABELS cuda ENVIRONMENT
+                         "DDPM_CUDA_PLUGIN=$<TARGET_FILE:ddpm_cuda_emulated>;DDPM_TEST_DEVICE=cuda")
+  endif()
   add_executable(test_cuda_faults cuda_faults_test.c)
   target_link_libraries(test_cuda_faults PRIVATE PkgConfig::CMOCKA ${CMAKE_DL_LIBS})
   ddpm_link_rooms(test_cuda_faults graph)
@@ -69,6 +74,15 @@ if(TARGET ddpm_fake_cudnn)
       set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment};DDPM_CUDA_CONV=cudnn" LABELS cuda)
     endforeach()
   endforeach()
+  # Whole training steps against PyTorch's, all convolutions by the stand-in.
+  if(NOT DDPM_KERNELS_ONLY)
+    foreach(run two att)
+      set(name golden_training_${run}_cuda_emulated_cudnn)
+      add_test(NAME ${name} COMMAND test_golden_training training_${run} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+      set_tests_properties(${name} PROPERTIES LABELS cuda ENVIRONMENT
+                           "${environment};DDPM_CUDA_CONV=cudnn;DDPM_TEST_DEVICE=cuda")
+    endforeach()
+  endif()
   if(TARGET test_library_copies)
     add_test(NAME library_copies_cuda_emulated_cudnn COMMAND test_library_copies)
     set_tests_properties(library_copies_cuda_emulated_cudnn PROPERTIES LABELS cuda ENVIRONMENT

@@ -32,10 +32,11 @@ if [ $# -gt 0 ] || [ ! -x "$program" ] || [ -z "$out" ] || ! command -v "mpirun.
     exit 2
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export UCX_TLS=tcp,self UCX_NET_DEVICES=cable # else MPICH finds that all is one machine, and shares its memory
 program=$(realpath "$program")
 mkdir -p "$out"
 cd "$out" || exit 2
-readonly LIMIT=60 TIMEOUT=4 # seconds that an end may take, and --rank-timeout
+readonly LIMIT=60 WHOLE=240 TIMEOUT=4 # seconds that an end, and a whole run, may take, and --rank-timeout
 one=ddpm-$$-1 two=ddpm-$$-2
 tiny=(--dim 8 --dim-mults 1,2 --image-size 16 --timesteps 20 --schedule cosine --batch-size 4 --threads 1 --device cpu
     --precision fp32 --reduce exact --shares 2 --sample-every 0)
@@ -195,16 +196,18 @@ fault() {
     before=$(newest "$run")
     begun=$(date +%s%N)
     strike "$kind" "$3"
-    wait_for $LIMIT ranks_are_gone || verdict=HANGS
+    wait_for $([ "$kind" = cut-5 ] && echo $WHOLE || echo $LIMIT) ranks_are_gone || verdict=HANGS
     ended=$(date +%s%N)
-    wait_for 5 launcher_is_gone || kill "$job" # one that cannot reach its other half waits for minutes
+    # A launcher that cannot reach its other half waits for minutes.
+    wait_for 5 launcher_is_gone || kill "$job"
+    wait_for 5 launcher_is_gone || kill -KILL "$job"
     wait "$job" 2> /dev/null
     job=
     kill -KILL "$(cat pid-0)" "$(cat pid-1)" 2> /dev/null
     ip -n "$one" link set cable up
-    message=$(said "$kind" "$3") || verdict="NO MESSAGE"
+    message=$(said "$kind" "$3") || verdict+=", NO MESSAGE"
     if [ "$kind" = cut-5 ]; then
-        same_bits "$run" || verdict="OTHER BITS"
+        same_bits "$run" || verdict+=", OTHER BITS"
     fi
     if [ "$kind" = disk ]; then
         rm -rf "run-$1"
@@ -212,7 +215,7 @@ fault() {
         umount disk
         run=run-$1
     fi
-    goes_on "$run" "$before" || verdict="CHECKPOINT LOST"
+    goes_on "$run" "$before" || verdict+=", CHECKPOINT LOST"
     [ "$verdict" = survived ] || { failed=1; cp output "output-$1"; }
     printf '| %d | %s | %s | %s s | %d.%d s | %s | %s |\n' "$1" "$kind" "$3" "$4" $(((ended - begun) / 1000000000)) \
         $(((ended - begun) / 100000000 % 10)) "$(cut -c 1-100 <<< "${message//|/ }")" "$verdict"
@@ -221,16 +224,20 @@ fault() {
 
 trap disconnect EXIT
 connect || { echo "may not make network namespaces" >&2; exit 1; }
+sleep 2 # until the cable is known to be up
 write_scripts
 [ -d pictures ] || "$program" synth --out pictures --count 12 --size 16 2> /dev/null
 rm -rf straight
 failed=0
+kinds=()
 echo "$(mpirun.$mpi --version | grep -aEim1 'version|open'), seed $seed"
 echo
 echo "| | fault | rank | at the first checkpoint and | ended after | message | |"
 echo "|---|---|---|---|---|---|---|"
-kinds=(kill stop disk not-finite cut-5 cut)
 for ((number = 1; number <= count; ++number)); do
-    fault "$number" "${kinds[RANDOM % ${#kinds[@]}]}" $((RANDOM % 2)) "$((RANDOM % 2)).$((RANDOM % 10))"
+    [ ${#kinds[@]} -gt 0 ] || kinds=(kill stop disk not-finite cut-5 cut) # each once, in any order, then again
+    drawn=$((RANDOM % ${#kinds[@]}))
+    fault "$number" "${kinds[drawn]}" $((RANDOM % 2)) "$((RANDOM % 2)).$((RANDOM % 10))"
+    kinds=("${kinds[@]:0:drawn}" "${kinds[@]:drawn+1}")
 done
 exit $failed

@@ -134,15 +134,12 @@ whole() {
     near one two 20 1e-2
     differ one/checkpoints/latest/model.safetensors two/checkpoints/latest/model.safetensors
     grep -q '"wire": "bf16"' two/config.json
-    run together 4 --resume --out two --steps 22 # keeps it
-    succeeds
-    says "gradients as bf16"
-    run together 2 --resume --out two --steps 24 --wire fp32 --shard optimizer
-    succeeds
-    says "gradients as fp32"
-    run "$DDPM" train --resume --out two --steps 25 --wire bf16
+    run "$DDPM" train --resume --out two --steps 21 --shard optimizer # keeps wire
     succeeds
     says "wire bf16 has no effect with one rank" "shard optimizer has no effect with one rank"
+    run together 2 --resume --out two --steps 22 --wire fp32
+    succeeds
+    says "gradients as fp32"
     run together 2 "${tiny[@]}" --out exact --reduce exact --wire bf16
     one_error "option wire: got bf16 with reduce exact"
     [ ! -e exact ]
@@ -408,6 +405,24 @@ whole() {
     [ "$(sort -u opened | xargs)" = "0 1" ]
     run together 2 "${options[@]}" --out three --shard optimizer
     one_error "option shard: got optimizer on a GPU"
+}
+
+@test "GPUs add up gradients over NCCL, and everything else goes over MPI" {
+    [ -n "$EMULATED" ] || skip "no emulated device"
+    export DDPM_CUDA_PLUGIN=$EMULATED DDPM_NCCL=$FAKE_NCCL DDPM_EMULATED_DEVICES=2
+    options=("${tiny[@]}" --image-size 8 --device cuda --steps 3)
+    "$DDPM" train "${options[@]}" --out one
+    FAKE_NCCL_LOG=$PWD/calls run together 2 "${options[@]}" --ranks nccl --out two
+    succeeds
+    says "MPI" "NCCL 2.27.3"
+    near one two 1 1e-6
+    near one two 3 1e-3
+    [ "$(cut -d' ' -f1 calls.0 | sort -u | xargs)" = "allreduce destroy finalize join" ]
+    export FAKE_NCCL_RANK=1
+    FAKE_NCCL_FAULT=init run together 2 "${options[@]}" --ranks nccl --out three --rank-timeout 3
+    one_error "rank 1" "NCCL: joining the ranks"
+    FAKE_NCCL_FAULT=async:20 run together 2 "${options[@]}" --ranks nccl --out three --steps 1000 --rank-timeout 3
+    one_error "rank 1 "
 }
 
 @test "the job for Slurm is queued again and ends as if never stopped" {

@@ -21,6 +21,11 @@ static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
                                         "MPI_LOCALNRANKS",
                                         "MPI_LOCALRANKID",
                                         "SLURM_STEP_NUM_TASKS",
+                                        "SLURM_NTASKS",
+                                        "SLURM_PROCID",
+                                        "RANK",
+                                        "WORLD_SIZE",
+                                        "LOCAL_RANK",
                                         "SLURM_LOCALID"};
 
 static int forget(void **state)
@@ -61,6 +66,43 @@ static void launchers_are_known_by_their_variables(void **state)
     assert_non_null(strstr(ddpm_error_message(), "Open MPI's started 2 processes and MPICH's 3"));
 }
 
+static void assert_tasks(int rank, int count, int place)
+{
+    struct ddpm_tasks tasks;
+    assert_true(ddpm_launcher_find_tasks(&tasks));
+    assert_int_equal(tasks.rank, rank);
+    assert_int_equal(tasks.count, count);
+    assert_int_equal(tasks.place, place);
+}
+
+static void processes_without_mpi_know_their_places(void **state)
+{
+    (void)state;
+    struct ddpm_tasks tasks;
+    struct ddpm_ranks *ranks;
+    setenv("SLURM_NTASKS", "16", 1);
+    setenv("SLURM_PROCID", "9", 1);
+    assert_false(ddpm_launcher_find_tasks(&tasks));
+    setenv("SLURM_LOCALID", "1", 1);
+    assert_tasks(9, 16, 1);
+    setenv("WORLD_SIZE", "4", 1); /* torchrun's, which srun has started */
+    setenv("RANK", "0", 1);
+    assert_tasks(9, 16, 1);
+    setenv("LOCAL_RANK", "0", 1);
+    assert_tasks(0, 4, 0);
+    assert_launcher(DDPM_LAUNCHER_TASKS, 4);
+    assert_int_equal(ddpm_ranks_join(DDPM_RANKS_AUTO, 1, &ranks), DDPM_ERROR_ARGUMENT);
+    assert_non_null(strstr(ddpm_error_message(), "torchrun started 4 processes"));
+    setenv("RANK", "4", 1); /* none of 4: whatever this is, it is not torchrun */
+    assert_tasks(9, 16, 1);
+    setenv("RANK", "zero", 1);
+    assert_tasks(9, 16, 1);
+    setenv("RANK", "0", 1);
+    setenv("WORLD_SIZE", "1", 1);
+    assert_int_equal(ddpm_ranks_join(DDPM_RANKS_NCCL, 1, &ranks), DDPM_OK);
+    assert_null(ranks);
+}
+
 static void the_first_here_speaks(void **state)
 {
     (void)state;
@@ -80,7 +122,8 @@ static void choices_that_cannot_be_are_refused(void **state)
 {
     (void)state;
     struct ddpm_ranks *ranks;
-    assert_int_equal(ddpm_ranks_join(DDPM_RANKS_NCCL, 1, &ranks), DDPM_ERROR_UNSUPPORTED);
+    assert_int_equal(ddpm_ranks_join(DDPM_RANKS_NCCL, 1, &ranks), DDPM_ERROR_ARGUMENT);
+    assert_non_null(strstr(ddpm_error_message(), "neither by mpirun nor by srun or torchrun"));
     assert_int_equal(ddpm_ranks_join(DDPM_RANKS_MPI, 1, &ranks), DDPM_ERROR_ARGUMENT);
     setenv("SLURM_STEP_NUM_TASKS", "8", 1);
     assert_int_equal(ddpm_ranks_join(DDPM_RANKS_AUTO, 1, &ranks), DDPM_ERROR_ARGUMENT);
@@ -234,6 +277,7 @@ int main(void)
     forget(NULL); /* variables of whatever runs the tests */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(launchers_are_known_by_their_variables, forget),
+        cmocka_unit_test_setup(processes_without_mpi_know_their_places, forget),
         cmocka_unit_test_setup(the_first_here_speaks, forget),
         cmocka_unit_test_setup(choices_that_cannot_be_are_refused, forget),
         cmocka_unit_test_setup(alone_everything_stays_as_it_is, forget),

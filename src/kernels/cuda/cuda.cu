@@ -76,6 +76,7 @@ static struct ddpm_backend make_backend(void)
     table.aside_begin = ddpm_cuda_aside_begin;
     table.aside_end = ddpm_cuda_aside_end;
     table.aside_join = ddpm_cuda_aside_join;
+    table.queue = ddpm_cuda_queue;
     table.allocate_host = ddpm_cuda_allocate_host;
     table.release_host = ddpm_cuda_release_host;
     return table;

@@ -406,6 +406,12 @@ void ddpm_cuda_release_recording(struct ddpm_device *base, void *recording)
     cudaGraphExecDestroy((cudaGraphExec_t)recording);
 }
 
+void ddpm_cuda_queue(struct ddpm_device *base, void **queue, int *index)
+{
+    *queue = own(base)->compute;
+    *index = own(base)->index;
+}
+
 ddpm_status ddpm_cuda_allocate_host(struct ddpm_device *base, size_t bytes, void **out)
 {
     *out = NULL;

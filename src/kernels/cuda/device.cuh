@@ -30,6 +30,8 @@ ddpm_status ddpm_cuda_record_end(struct ddpm_device *device, void **recording);
 ddpm_status ddpm_cuda_replay(struct ddpm_device *device, void *recording);
 void ddpm_cuda_release_recording(struct ddpm_device *device, void *recording);
 
+void ddpm_cuda_queue(struct ddpm_device *device, void **queue, int *index);
+
 ddpm_status ddpm_cuda_allocate_host(struct ddpm_device *device, size_t bytes, void **out);
 void ddpm_cuda_release_host(struct ddpm_device *device, void *memory);
 

@@ -4,6 +4,7 @@ set(DDPM_CUDA_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/host.c
     ${CMAKE_CURRENT_LIST_DIR}/plan_cache.c
     ${CMAKE_CURRENT_LIST_DIR}/../kernels.c
+    ${CMAKE_CURRENT_LIST_DIR}/../../ranks/nccl/library.c
     ${CMAKE_CURRENT_LIST_DIR}/../../tensor/tensor.c)
 set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/aside.cu
@@ -30,4 +31,6 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/resample.cu
     ${CMAKE_CURRENT_LIST_DIR}/threshold.cu
     ${CMAKE_CURRENT_LIST_DIR}/trial.cu
-    ${CMAKE_CURRENT_LIST_DIR}/variance.cu)
+    ${CMAKE_CURRENT_LIST_DIR}/variance.cu
+    ${CMAKE_CURRENT_LIST_DIR}/../../ranks/nccl/communicator.cu
+    ${CMAKE_CURRENT_LIST_DIR}/../../ranks/nccl/host_memory.cu)

@@ -14,6 +14,8 @@
 struct emulator_stream {
     bool lazy; /* all its work is late, not only copies to the host */
     bool captured; /* it has been told to wait for the stream that is being captured */
+    int number;
+    int kernels; /* that it has been told to wait for, of all that have run */
     size_t begun; /* pieces of late work so far */
     std::vector<std::function<cudaError_t()>> late;
 };
@@ -22,6 +24,7 @@ struct emulator_event {
     double seconds;
     emulator_stream *stream; /* that it was recorded in last */
     size_t begun;            /* by then */
+    int kernels;             /* that had run by then */
 };
 
 struct emulator_graph {
@@ -36,17 +39,26 @@ static emulator_graph *capture;
 static std::mutex lock;
 
 /* The first pieces of the stream's work, as many as `until` says; where it belongs to the capture
- * they are put down there. */
-static void run_late_until(emulator_stream *stream, size_t until)
+ * they are put down there. False if a piece waits for another process: it stays the first. */
+static bool try_late_until(emulator_stream *stream, size_t until)
 {
     std::lock_guard<std::mutex> guard(lock);
     size_t done = stream->begun - stream->late.size(), count = until > done ? until - done : 0;
-    for (size_t i = 0; i < count; ++i)
+    size_t i = 0;
+    for (; i < count; ++i)
         if (stream->captured)
             capture->work.push_back(stream->late[i]);
-        else
-            stream->late[i]();
-    stream->late.erase(stream->late.begin(), stream->late.begin() + (ptrdiff_t)count);
+        else if (stream->late[i]() == cudaErrorNotReady)
+            break;
+    stream->late.erase(stream->late.begin(), stream->late.begin() + (ptrdiff_t)i);
+    return i == count;
+}
+
+static void run_late_until(emulator_stream *stream, size_t until)
+{
+    const struct timespec pause = {0, 100000};
+    while (!try_late_until(stream, until))
+        nanosleep(&pause, NULL);
 }
 
 /* For tests: the kernel that fails, counted from here (1: the next; 0: none), and captures that end
@@ -55,6 +67,15 @@ static void run_late_until(emulator_stream *stream, size_t until)
 #define EXPORT extern "C" __attribute__((visibility("default")))
 EXPORT int emulator_fails_in, emulator_lost, emulator_refuses_capture;
 int emulator_fails_in, emulator_lost, emulator_refuses_capture;
+
+/* For the stand-in for NCCL: kernels run so far; the streams' numbers, in the order in which they
+ * were made; and work for a stream, which is tried whenever something waits for it, until it
+ * returns 0. */
+EXPORT int emulator_kernels;
+int emulator_kernels;
+EXPORT int emulator_stream_number(void *stream);
+EXPORT int emulator_stream_waited_for(void *stream); /* kernels */
+EXPORT void emulator_add_work(void *stream, int (*work)(void *argument), void *argument);
 
 static cudaError_t lost(void)
 {
@@ -81,12 +102,29 @@ static cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work
         return cudaSuccess;
     }
     if (!stream || stream != captured) {
-        if (stream)
-            run_late(stream);
-        return work();
+        if (!stream || try_late_until(stream, stream->begun))
+            return work();
+        add_late(stream, work);
+        return cudaSuccess;
     }
     capture->work.push_back(work);
     return cudaSuccess;
+}
+
+void emulator_add_work(void *stream, int (*work)(void *argument), void *argument)
+{
+    add_late((emulator_stream *)stream,
+             [=] { return work(argument) ? cudaErrorNotReady : cudaSuccess; });
+}
+
+int emulator_stream_waited_for(void *stream)
+{
+    return ((emulator_stream *)stream)->kernels;
+}
+
+int emulator_stream_number(void *stream)
+{
+    return ((emulator_stream *)stream)->number;
 }
 
 cudaError_t emulator_launch(const struct cudaLaunchConfig_t *config, std::function<void()> kernel)
@@ -100,6 +138,7 @@ cudaError_t emulator_launch(const struct cudaLaunchConfig_t *config, std::functi
             emulator_lost = 1;
         if (emulator_lost)
             return cudaSuccess;
+        ++emulator_kernels;
         return emulator_run_grid(&copy, kernel) ? cudaSuccess : cudaErrorInvalidValue;
     });
     return blocking && !strcmp(blocking, "1") && emulator_lost ? lost() : error;
@@ -240,7 +279,9 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
+    static int made;
     *out = new emulator_stream();
+    (*out)->number = made++;
     streams.push_back(*out);
     return cudaSuccess;
 }
@@ -282,6 +323,7 @@ cudaError_t cudaStreamQuery(cudaStream_t)
 /* A stream that waits for a captured one is captured too. */
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
+    stream->kernels = event->kernels;
     if (captured && event->stream == captured && stream->lazy)
         stream->captured = true;
     if (captured && stream == captured && event->stream->lazy && !event->stream->captured)
@@ -340,6 +382,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     struct timespec time;
     event->stream = stream;
     event->begun = stream->begun;
+    event->kernels = emulator_kernels;
     clock_gettime(CLOCK_MONOTONIC, &time);
     event->seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
     return cudaSuccess;
@@ -368,6 +411,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (event->stream)
         run_late_until(event->stream, event->stream->lazy ? event->begun : event->stream->begun);
+    return lost();
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    if (event->stream && !try_late_until(event->stream, event->begun))
+        return cudaErrorNotReady;
     return lost();
 }
 

@@ -1,0 +1,110 @@
+/* Sums of gradients that stay in device memory. What is said here about failures holds for all
+ * ranks: they join, add up and wait at the same places. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "ranks/state.h"
+
+/* Of the timeout, for joining: a rank that gives up must reach the agreement before the others give
+ * it up. */
+static const double part_to_join = 0.75;
+
+static const double patience = 0.25; /* seconds, before it is time to ask how the others are */
+
+/* Once in a process, like the communicator. */
+static const struct ddpm_nccl *joined;
+
+bool ddpm_ranks_sums_on_device(const struct ddpm_ranks *ranks)
+{
+    return ranks && ranks->nccl;
+}
+
+static double now(void)
+{
+    struct timespec moment;
+    clock_gettime(CLOCK_MONOTONIC, &moment);
+    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
+}
+
+/* *late: it is the others that have not come. */
+static ddpm_status wait_to_join(const struct ddpm_nccl *nccl, double timeout, bool *late)
+{
+    const struct timespec pause = {0, 1000000};
+    const double end = now() + part_to_join * timeout;
+    for (bool done = false;;) {
+        DDPM_TRY(nccl->join_test(&done));
+        if (done)
+            return DDPM_OK;
+        *late = now() > end;
+        if (*late)
+            return ddpm_raise(DDPM_ERROR_IO,
+                              "NCCL has not joined the ranks in %g seconds (rank-timeout); "
+                              "NCCL_DEBUG=INFO says more",
+                              part_to_join * timeout);
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* Join on the network's device where MPI is there to spread the address. */
+static ddpm_status join_over_transport(struct ddpm_ranks *ranks, int index)
+{
+    const struct ddpm_nccl *nccl = ranks->nccl;
+    unsigned char id[DDPM_NCCL_ID_BYTES] = {0};
+    ddpm_status status = ranks->index == 0 ? nccl->make_id(id) : DDPM_OK;
+    DDPM_TRY(ddpm_ranks_agree(ranks, status, NULL));
+    DDPM_TRY(ddpm_ranks_broadcast(ranks, 0, id, sizeof id));
+    status = nccl->join(id, index, ranks->index, ranks->count, ranks->timeout);
+    bool late = false;
+    if (status == DDPM_OK)
+        status = wait_to_join(nccl, ranks->timeout, &late);
+    /* Whoever waited in vain lets those speak first that know why. */
+    ddpm_status agreed = ddpm_ranks_agree(ranks, late ? DDPM_OK : status, NULL);
+    if (agreed == DDPM_OK)
+        agreed = ddpm_ranks_agree(ranks, status, NULL);
+    if (agreed != DDPM_OK)
+        nccl->abort();
+    return agreed;
+}
+
+ddpm_status ddpm_ranks_join_devices(struct ddpm_ranks *ranks, int index)
+{
+    ddpm_status status = DDPM_OK;
+    joined = ranks->nccl;
+    if (joined->device() < 0)
+        return join_over_transport(ranks, index);
+    if (joined->device() != index)
+        status = ddpm_raise(DDPM_ERROR_MISMATCH,
+                            "NCCL uses CUDA device %d, but the network is on device %d; want "
+                            "option device cuda, or cuda:%d",
+                            joined->device(), index, joined->device());
+    return ddpm_ranks_agree(ranks, status, NULL);
+}
+
+static double begun; /* to wait */
+
+static ddpm_status test_sums(int request, bool *done)
+{
+    (void)request;
+    DDPM_TRY(joined->sums_test(done));
+    return *done || now() - begun < patience ? DDPM_OK : ddpm_nccl_look();
+}
+
+ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, float *values,
+                                     size_t count)
+{
+    DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
+    if (ranks->nccl->sum(queue, values, count) != DDPM_OK)
+        return ddpm_ranks_lose(ranks);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_wait_on_device(struct ddpm_ranks *ranks, void *queue)
+{
+    DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
+    begun = now();
+    DDPM_TRY(ddpm_ranks_wait_until(ranks, test_sums, 0));
+    if (ranks->nccl->sums_join(queue) != DDPM_OK)
+        return ddpm_ranks_lose(ranks);
+    return DDPM_OK;
+}

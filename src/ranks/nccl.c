@@ -1,0 +1,202 @@
+/* NCCL's part of the CUDA plug-in, and ranks that have nothing but NCCL: they meet at a file
+ * (rendezvous.c), and everything they tell each other passes through their GPUs. */
+#include "ranks/nccl.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/plugin.h"
+#include "ranks/launcher.h"
+#include "ranks/rendezvous.h"
+#include "ranks/state.h"
+
+enum { BY_PLACE = INT_MIN };
+
+/* How long the files of a rank that fails stay, so that the others read why. */
+static const double readable = 1;
+static const double patience = 0.25; /* before the others' files are read */
+
+static struct {
+    const struct ddpm_nccl *plugin;
+    struct ddpm_rendezvous *files;
+    struct ddpm_tasks tasks;
+    int device;
+    double timeout;
+    double begun; /* the last collective */
+} nccl = {.device = BY_PLACE};
+
+static double now(void)
+{
+    struct timespec moment;
+    clock_gettime(CLOCK_MONOTONIC, &moment);
+    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
+}
+
+static void nap(double seconds)
+{
+    const time_t whole = (time_t)seconds;
+    const struct timespec time = {whole, (long)((seconds - (double)whole) * 1e9)};
+    nanosleep(&time, NULL);
+}
+
+void ddpm_ranks_take_device(int index)
+{
+    nccl.device = index;
+}
+
+ddpm_status ddpm_nccl_open(const struct ddpm_nccl **out)
+{
+    static const struct ddpm_plugin plugin = {
+        .file = "libddpm_cuda.so",
+        .variable = "DDPM_CUDA_PLUGIN",
+        .name = "CUDA plug-in",
+        .lack = "option ranks: got nccl, but there is no CUDA plug-in",
+        .remedy = "build it",
+    };
+    ddpm_nccl_entry *entry;
+    void *library;
+    if (!nccl.plugin) {
+        DDPM_TRY(ddpm_plugin_open(&plugin, &library));
+        DDPM_TRY(ddpm_plugin_find(&plugin, library, "ddpm_nccl", &entry));
+        nccl.plugin = entry(DDPM_NCCL_ABI, ddpm_raise);
+    }
+    *out = nccl.plugin;
+    if (!nccl.plugin)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "%s was built for another version of this program, want interface %u of "
+                          "NCCL; build both from the same source",
+                          plugin.file, DDPM_NCCL_ABI);
+    return nccl.plugin->load();
+}
+
+static ddpm_status pause_until(double end)
+{
+    if (now() > end)
+        return ddpm_rendezvous_give_up(nccl.files, nccl.timeout);
+    nap(5e-3);
+    return DDPM_OK;
+}
+
+static ddpm_status meet(void)
+{
+    const struct ddpm_tasks *tasks = &nccl.tasks;
+    const int device = nccl.device == BY_PLACE ? -1 - tasks->place : nccl.device;
+    const double end = now() + nccl.timeout;
+    unsigned char id[DDPM_NCCL_ID_BYTES];
+    bool found = tasks->rank == 0, done = false;
+    if (found)
+        DDPM_TRY(nccl.plugin->make_id(id));
+    while (!found) {
+        DDPM_TRY(ddpm_rendezvous_find(nccl.files, id, &found));
+        if (!found)
+            DDPM_TRY(pause_until(end));
+    }
+    DDPM_TRY(nccl.plugin->join(id, device, tasks->rank, tasks->count, nccl.timeout));
+    while (!done) {
+        DDPM_TRY(ddpm_rendezvous_look(nccl.files));
+        if (tasks->rank == 0)
+            DDPM_TRY(ddpm_rendezvous_publish(nccl.files, id));
+        DDPM_TRY(nccl.plugin->join_test(&done));
+        if (!done)
+            DDPM_TRY(pause_until(end));
+    }
+    ddpm_rendezvous_joined(nccl.files);
+    return DDPM_OK;
+}
+
+void ddpm_nccl_say_end(void)
+{
+    if (nccl.files)
+        ddpm_rendezvous_end(nccl.files, ddpm_error_message());
+}
+
+void ddpm_nccl_fail(void)
+{
+    if (!nccl.files)
+        return;
+    nccl.plugin->abort();
+    ddpm_nccl_say_end();
+    nap(readable);
+    ddpm_rendezvous_close(&nccl.files);
+}
+
+ddpm_status ddpm_nccl_look(void)
+{
+    return nccl.files ? ddpm_rendezvous_look(nccl.files) : DDPM_OK;
+}
+
+static ddpm_status join(int *rank, int *count, const char **description)
+{
+    const struct ddpm_nccl *plugin;
+    DDPM_TRY(ddpm_nccl_open(&plugin));
+    DDPM_TRY(ddpm_rendezvous_open(&nccl.tasks, &nccl.files));
+    DDPM_TRY(meet());
+    *rank = nccl.tasks.rank;
+    *count = nccl.tasks.count;
+    *description = plugin->description();
+    return DDPM_OK;
+}
+
+static void leave(void)
+{
+    nccl.plugin->leave();
+    ddpm_rendezvous_close(&nccl.files);
+}
+
+static void end_now(int exit_code)
+{
+    ddpm_nccl_fail();
+    _exit(exit_code);
+}
+
+void ddpm_nccl_part(int seconds)
+{
+    for (const double end = now() + seconds; now() < end && ddpm_rendezvous_has(nccl.files, 0);)
+        nap(patience);
+}
+
+static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
+{
+    *request = 0;
+    nccl.begun = now();
+    return nccl.plugin->begin(call);
+}
+
+static ddpm_status test(int request, bool *done)
+{
+    (void)request;
+    const ddpm_status status = nccl.plugin->test(done);
+    if (status != DDPM_OK || *done || now() - nccl.begun < patience)
+        return status;
+    return ddpm_rendezvous_look(nccl.files);
+}
+
+/* Notes are for all others alike, who are told one after the other. */
+static ddpm_status tell(int to, int64_t note)
+{
+    return to == (nccl.tasks.rank == 0) ? ddpm_rendezvous_tell(nccl.files, note) : DDPM_OK;
+}
+
+static ddpm_status hear(int *from, int64_t *note)
+{
+    ddpm_rendezvous_hear(nccl.files, from, note);
+    return DDPM_OK;
+}
+
+const struct ddpm_transport *ddpm_nccl_transport(double timeout)
+{
+    static const struct ddpm_transport transport = {
+        .join = join,
+        .leave = leave,
+        .abort = end_now,
+        .begin = begin,
+        .test = test,
+        .tell = tell,
+        .hear = hear,
+    };
+    nccl.timeout = timeout;
+    (void)ddpm_launcher_find_tasks(&nccl.tasks);
+    return &transport;
+}

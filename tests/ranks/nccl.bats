@@ -1,0 +1,184 @@
+# Several processes train together over NCCL alone, on the emulated device and with a stand-in for NCCL's library
+# (nccl/fake_nccl.c). There is no MPI.
+load "$DDPM_SUPPORT"
+
+setup_file() {
+    make_pictures "$BATS_FILE_TMPDIR/pictures"
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    pictures=$BATS_FILE_TMPDIR/pictures
+    export DDPM_CUDA_PLUGIN=$EMULATED DDPM_NCCL=$FAKE_NCCL DDPM_EMULATED_DEVICES=4
+    tiny=(--data "$pictures" "${TINY[@]}" --image-size 8 --sample-every 0 --device cuda --rank-timeout 20)
+}
+
+# rank K COUNT ARGUMENT…: one process as torchrun starts it, in the background; its number in pid-K.
+rank() {
+    local index=$1 count=$2
+    shift 2
+    RANK=$index WORLD_SIZE=$count LOCAL_RANK=$index MASTER_ADDR=localhost MASTER_PORT=29500 \
+        timeout 120 "$DDPM" train --ranks nccl "$@" > "output-$index" 2>&1 3>&- &
+    echo $! > "pid-$index"
+}
+
+# ended COUNT: all have, for the functions that look at `run`: the exit code is the largest.
+ended() {
+    local index code
+    status=0
+    for ((index = 0; index < $1; ++index)); do
+        code=0
+        wait "$(cat "pid-$index")" || code=$?
+        [ "$code" -le "$status" ] || status=$code
+    done
+    output=$(cat output-*)
+    [ "$status" -lt 124 ] || { echo "exit code $status; $output"; return 1; }
+    [ -z "$(find . -maxdepth 1 -name '.ddpm-ranks*')" ] || { ls -a; return 1; }
+}
+
+# together COUNT ARGUMENT…
+together() {
+    local count=$1 index
+    shift
+    for ((index = 0; index < count; ++index)); do
+        rank "$index" "$count" "$@"
+    done
+    ended "$count"
+}
+
+# near A B STEP BOUND: the losses of a step of two runs.
+near() {
+    awk -F, -v step="$3" -v bound="$4" '$1 == step { loss[n++] = $2 }
+        END { d = loss[0] - loss[1]; exit !(n == 2 && d <= bound && -d <= bound) }' "$1/log.csv" "$2/log.csv" || {
+        tail -n 3 "$1/log.csv" "$2/log.csv"
+        return 1
+    }
+}
+
+# one_error TEXT…: all ended, with one line of error, which has every TEXT.
+one_error() {
+    [ "$status" -ne 0 ] || { echo "no failure; $output"; return 1; }
+    fails "$status" "$@"
+}
+
+@test "2 and 4 ranks train the same as one, and sums begin while the backward pass runs" {
+    # Steps are plain, then recorded, then replayed. Gradients are sent in two pieces.
+    options=("${tiny[@]}" --steps 4)
+    "$DDPM" train "${options[@]}" --out one
+    FAKE_NCCL_LOG=$PWD/two-calls together 2 "${options[@]}" --out two
+    succeeds
+    says "ranks     2 on 1 machine, NCCL 2.27.3"
+    near one two 1 1e-6
+    near one two 4 1e-3
+    together 4 "${options[@]}" --steps 1 --out four
+    succeeds
+    near one four 1 1e-6
+    cmp <(sed 's/kernels.*//' two-calls.0) <(sed 's/kernels.*//' two-calls.1) # the same calls in the same order
+    # All in one stream, which is not that of the kernels; a sum waits for all kernels before it, and others follow.
+    awk '$1 == "allreduce" { if ($4 != 0 || $6 <= kernels || $8 != $6) exit failed = 1; kernels = $6; ++n }
+        END { exit failed || n != 8 }' two-calls.0 || { cat two-calls.0; return 1; }
+    [ "$(tail -n 2 two-calls.0 | cut -d' ' -f1 | xargs)" = "finalize destroy" ]
+}
+
+@test "exactly the same bits, and any number of ranks goes on" {
+    options=("${tiny[@]}" --reduce exact --shares 2)
+    "$DDPM" train "${options[@]}" --steps 3 --out one
+    together 2 "${options[@]}" --steps 2 --out two
+    succeeds
+    "$DDPM" train --resume --steps 3 --out two
+    for file in model ema optimizer; do
+        cmp {one,two}/checkpoints/latest/$file.safetensors
+    done
+    cmp <(cut -d, -f1-4 one/log.csv) <(cut -d, -f1-4 two/log.csv)
+}
+
+@test "pictures are drawn by all, the same as by one; Slurm's variables are understood" {
+    make_run run "$pictures" 1 --image-size 8
+    options=(--count 3 --batch 1 --seed 4 --device cuda --sampling-steps 2)
+    "$DDPM" sample run --out one --array one.npy "${options[@]}"
+    export SLURM_STEP_NUM_TASKS=2 SLURM_NTASKS=2 SLURM_JOB_ID=7
+    for index in 0 1; do
+        SLURM_PROCID=$index SLURM_LOCALID=$index timeout 120 "$DDPM" sample run --out two --array two.npy \
+            "${options[@]}" --ranks nccl > output-$index 2>&1 3>&- &
+        echo $! > pid-$index
+    done
+    ended 2
+    succeeds
+    cmp one.npy two.npy
+    [ "$(grep -c '^drew ' output-0 output-1 | xargs)" = "output-0:1 output-1:0" ]
+}
+
+@test "what cannot be is refused in one message" {
+    run "$DDPM" train "${tiny[@]}" --out run --ranks nccl
+    fails 2 "option ranks: got nccl, but this process was started neither by mpirun"
+    run env RANK=0 WORLD_SIZE=2 LOCAL_RANK=0 "$DDPM" train "${tiny[@]}" --out run
+    fails 2 "torchrun started 2 processes; want option ranks nccl"
+    DDPM_NCCL=/nowhere/libnccl.so.2 together 2 "${tiny[@]}" --out run
+    one_error "/nowhere/libnccl.so.2" "DDPM_NCCL=/path/to/libnccl.so.2"
+    FAKE_NCCL_VERSION=2803 together 2 "${tiny[@]}" --out run
+    one_error "want NCCL 2.14 or later"
+    together 2 "${tiny[@]}" --device cpu --out run
+    one_error "got nccl with device cpu"
+    together 2 "${tiny[@]}" --out run --shard optimizer
+    one_error "option shard: got optimizer on a GPU"
+    DDPM_RANKS_FILE=$PWD/nowhere/file together 2 "${tiny[@]}" --out run
+    one_error "nowhere/file"
+    rank 0 2 "${tiny[@]}" --out run --rank-timeout 1
+    ended 1
+    one_error "WORLD_SIZE says that 2 processes were started, but rank 1 has not come"
+    rank 1 2 "${tiny[@]}" --out run --rank-timeout 1
+    mv pid-1 pid-0
+    ended 1
+    [ "$status" -eq 1 ]
+    [ ! -e run ]
+}
+
+@test "whatever fails in NCCL ends all ranks with one message" {
+    options=("${tiny[@]}" --out run --steps 100000)
+    FAKE_NCCL_FAULT=id together 2 "${options[@]}"
+    one_error "NCCL: an address for the other ranks"
+    FAKE_NCCL_FAULT=init FAKE_NCCL_RANK=1 together 2 "${options[@]}"
+    one_error "rank 1 " "NCCL: joining the ranks: unhandled system error: a fault of the stand-in"
+    FAKE_NCCL_FAULT=duplicate together 2 "${options[@]}"
+    one_error "each wants its own GPU"
+    FAKE_NCCL_FAULT=call:30 FAKE_NCCL_RANK=1 together 2 "${options[@]}"
+    one_error "rank 1 " "unhandled system error"
+    for rank in 0 1; do
+        FAKE_NCCL_FAULT=async:40 FAKE_NCCL_RANK=$rank FAKE_NCCL_LOG=$PWD/calls together 2 "${options[@]}"
+        one_error "remote process exited or there was a network error"
+        [ "$(tail -n 1 "calls.$rank" | cut -d' ' -f1)" = abort ]
+        rm -rf run calls.*
+    done
+}
+
+@test "a rank that is killed or hangs is given up, and the last good step is saved" {
+    options=("${tiny[@]}" --steps 100000 --save-every 3 --rank-timeout 2)
+    export FAKE_NCCL_RANK=1
+    export FAKE_NCCL_FAULT=dies:60
+    rank 1 2 "${options[@]}" --out killed
+    rank 0 2 "${options[@]}" --out killed
+    wait "$(cat pid-1)" || true
+    rm .ddpm-ranks-*.1 # nobody else does
+    ended 1
+    unset FAKE_NCCL_FAULT
+    one_error "no answer for 2 seconds (rank-timeout) from rank 1 "
+    says "saved step"
+    run "$DDPM" train --resume --out killed --steps $(($(newest killed) + 1))
+    succeeds
+}
+
+@test "files of an earlier job do no harm" {
+    options=("${tiny[@]}" --out run --steps 1)
+    export DDPM_RANKS_FILE=$PWD/meet
+    for index in 0 1; do # a job that was killed once all had come
+        FAKE_NCCL_FAULT=dies:1 FAKE_NCCL_RANK=$index rank "$index" 2 "${options[@]}"
+    done
+    wait || true
+    [ -e meet.0 ] && [ -e meet.1 ]
+    rank 1 2 "${options[@]}"
+    sleep 0.5
+    rank 0 2 "${options[@]}"
+    ended 2
+    succeeds
+    [ -z "$(find . -name 'meet*')" ]
+}

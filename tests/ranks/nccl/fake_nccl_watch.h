@@ -1,0 +1,16 @@
+/* What the stand-in for NCCL is told to do wrong, and what it notes. */
+#ifndef DDPM_TESTS_FAKE_NCCL_WATCH_H
+#define DDPM_TESTS_FAKE_NCCL_WATCH_H
+
+#include <stddef.h>
+
+/* The number behind "NAME:" in FAKE_NCCL_FAULT, 0 for NAME alone, -1 where it is not for `rank`. */
+int fake_nccl_fault(int rank, const char *name);
+
+/* The address of a function or variable of the emulated device. Ends the process without. */
+void fake_nccl_find(const char *name, void *address);
+
+/* A line in the log. `stream` may be NULL. */
+void fake_nccl_note(int rank, const char *name, size_t count, void *stream);
+
+#endif
