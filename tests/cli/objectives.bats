@@ -124,7 +124,7 @@ train() {
 --zero-terminal-snr on|option zero-terminal-snr: got on with objective noise
 --objective flow --zero-terminal-snr on|got on with objective flow, which uses no schedule; want objective v or x0
 --objective edm --zero-terminal-snr on|got on with objective edm, which uses no schedule; want objective v or x0
---objective edm --sigma-min 90|option sigma-min: got 90, want less than the 80 of sigma-max
+--objective edm --sigma-min 90|option sigma-min: got 90, want less than sigma-max, which is 80
 --objective flow --sampler ancestral|objective flow has none; use sampler ddim with eta 1
 --objective edm --sampler ancestral|objective edm has none; use sampler ddim with eta 1
 --objective velocity|option objective: got "velocity", want noise, x0, v, flow or edm
