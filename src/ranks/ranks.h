@@ -27,9 +27,9 @@ enum ddpm_ranks_choice {
     DDPM_RANKS_NCCL, /* gradients over NCCL, all else over MPI where it has started the processes */
 };
 
-/* Join the processes that were started together with this one; once in a process. *out is NULL
- * where it is alone. DDPM_ERROR_UNSUPPORTED where the plug-in that this takes is missing;
- * DDPM_ERROR_ARGUMENT for a choice that does not fit how the process was started. */
+/* Join the processes that were started together with this one; once per process. *out is NULL if it
+ * is alone. DDPM_ERROR_UNSUPPORTED if the plug-in for this is missing; DDPM_ERROR_ARGUMENT for a
+ * choice that does not fit how the process was started. */
 ddpm_status ddpm_ranks_join(enum ddpm_ranks_choice choice, double timeout, struct ddpm_ranks **out);
 
 /* The CUDA device that NCCL joins on where it joins without MPI; unless this is called before, the
@@ -111,7 +111,7 @@ ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, floa
 ddpm_status ddpm_ranks_wait_on_device(struct ddpm_ranks *ranks, void *queue);
 
 /* The sum of `own` shares of every rank, in the order of ranks and of each rank's shares, added one
- * after the other: ((s0 + s1) + s2) + … Each share has `count` floats; `sum` may be one of them.
+ * after another: ((s0 + s1) + s2) + … Each share has `count` floats; `sum` may be one of them. See
  * shares.c. */
 ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
                                   float *sum, size_t count);
