@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 kind=${1:-}
 folder=${2:-packages}
 case $kind in
-  # The libraries that the program brings along are also for those that they need themselves: DT_RPATH, not DT_RUNPATH.
+  # The bundled libraries must also be found by each other: DT_RPATH, not DT_RUNPATH.
   tarball) options=(-DDDPM_PACKAGE=TGZ -DCMAKE_INSTALL_PREFIX=/opt/ddpm -DCMAKE_INSTALL_LIBDIR=lib -DDDPM_OPENMPI=OFF
                     -DDDPM_MPICH=OFF "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags"
                     "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,--disable-new-dtags") ;;

@@ -50,7 +50,7 @@ near() {
     }
 }
 
-# sent: the bytes of a step that the text on stdin says each rank sends, to three digits
+# sent: how many bytes per step each rank sends, to three digits, according to the output on stdin
 sent() {
     sed -n 's/.*each sends \([0-9.]*\) \([kM]*\)B in a step.*/\1 \2/p' |
         awk '{ printf "%d\n", $1 * ($2 == "k" ? 1e3 : $2 == "M" ? 1e6 : 1) }'
