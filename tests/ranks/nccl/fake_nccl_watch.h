@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* The number after "NAME:" in FAKE_NCCL_FAULT; 0 for NAME alone; -1 if the fault is not for `rank`. */
+/* The number after "NAME:" in FAKE_NCCL_FAULT; 0 for NAME alone; -1 if the fault is not for `rank`.
+ */
 int fake_nccl_fault(int rank, const char *name);
 
 /* The address of a function or variable of the emulated device. Ends the process without. */
