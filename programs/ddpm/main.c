@@ -149,7 +149,8 @@ static int help(int count, char *const *words)
     return ddpm_finish_output(DDPM_EXIT_DONE, true);
 }
 
-/* Never calls setlocale(): numbers are read and written as in the C locale (core/text.h). */
+/* The program never sets a locale: numbers are read and written as in the C locale (core/text.h).
+ */
 int main(int argc, char **argv)
 {
     if (!ddpm_prepare_streams())

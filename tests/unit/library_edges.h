@@ -33,7 +33,7 @@ enum { VALUES = 3 * 8 * 8, PARAMETER = 8 }; /* of a tiny picture, and of the par
         assert_int_equal(call, ok);                                                                \
         larger.behind[sizeof larger.behind - 1] = 1;                                               \
         refused(call, "struct " #type ": got");                                                    \
-        assert_non_null(strstr(ddpm_error_message(), "a value set after"));                     \
+        assert_non_null(strstr(ddpm_error_message(), "a value set after"));                        \
     } while (0)
 
 #endif
