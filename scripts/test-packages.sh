@@ -146,7 +146,7 @@ step_tarball() {
   done
 }
 
-# Tests that qemu-user cannot run: limits of memory count qemu's own, and the others start programs of this machine's.
+# Tests not to expect anything of: limits of memory count qemu's own, and the others start programs of this machine's.
 not_in_qemu='^(library_memory|fault_memory_first|install_examples|threads_.*)$'
 
 step_aarch64() {
