@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# test-packages.sh FOLDER [build] [deb] [tarball] [aarch64]: builds all packages and tries them in fresh systems; without
-# steps, the first three. As root, on Debian or Ubuntu, with debootstrap. FOLDER takes about 5 GB. Nothing outside it is changed.
+# test-packages.sh FOLDER [build] [deb] [tarball] [aarch64]: builds all packages and tries them in fresh systems;
+# without steps, the first three. As root, on Debian or Ubuntu, with debootstrap. FOLDER takes about 5 GB. Nothing
+# outside it is changed.
 #
 #     build    .deb files and wheel in Debian 12, tarball in Debian 11, all into FOLDER/packages
 #     deb      lintian; installs the .deb files and the wheel in a fresh Debian 12: trains, compiles a C program, uses
@@ -10,7 +11,7 @@
 #     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. The kernel knows qemu meanwhile
 #
 # Systems are downloaded once and kept as FOLDER/SUITE.tar. DDPM_UBUNTU_KEYRING is another file of Ubuntu's keys,
-# DDPM_PACKAGE_OPTIONS goes to CMake.
+# DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR are other mirrors than debootstrap's own, DDPM_PACKAGE_OPTIONS goes to CMake.
 set -eu -o pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -36,10 +37,10 @@ download() {
   echo "== downloading $suite"
   case $suite in
     noble) # an older debootstrap does not know it; all Ubuntu is the same to it
-      options+=(--merged-usr "--keyring=$keyring" "$suite" "$folder/$suite.new" http://archive.ubuntu.com/ubuntu)
+      options+=(--merged-usr "--keyring=$keyring" "$suite" "$folder/$suite.new" "${DDPM_UBUNTU_MIRROR:-}")
       [ -e "/usr/share/debootstrap/scripts/$suite" ] || options+=(/usr/share/debootstrap/scripts/gutsy)
       ;;
-    *) options+=("$suite" "$folder/$suite.new" http://deb.debian.org/debian) ;;
+    *) options+=("$suite" "$folder/$suite.new" "${DDPM_DEBIAN_MIRROR:-}") ;;
   esac
   rm -rf "$folder/$suite.new"
   debootstrap "${options[@]}" >"$folder/$suite.log" || fail "no $suite, see $folder/$suite.log"
