@@ -13,6 +13,7 @@
 
 #include <ddpm/trainer.h>
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/random.h"
 #include "diffusion/objective.h"
@@ -129,11 +130,11 @@ static ddpm_status time_packing(struct bench *bench, double *seconds)
     DDPM_TRY(ddpm_new_array((void **)&times, (size_t)bench->repeats, sizeof *times, "timings"));
     ddpm_status status = DDPM_OK;
     for (int64_t i = 0; i < bench->repeats && status == DDPM_OK; ++i) {
-        double begin = ddpm_clock();
+        double begin = ddpm_now();
         status = ddpm_graph_pack(graph);
         if (status == DDPM_OK)
             status = graph->device->backend->synchronize(graph->device);
-        times[i] = ddpm_clock() - begin;
+        times[i] = ddpm_now() - begin;
     }
     qsort(times, (size_t)bench->repeats, sizeof *times, by_value);
     *seconds = times[bench->repeats / 2];
@@ -251,10 +252,10 @@ static ddpm_status time_steps(struct bench *bench)
     if (status == DDPM_OK)
         status = ddpm_new_array((void **)&times, (size_t)bench->repeats, sizeof *times, "timings");
     for (int64_t i = -2; i < bench->repeats && status == DDPM_OK; ++i) { /* two warm-up steps */
-        double begin = ddpm_clock();
+        double begin = ddpm_now();
         status = one_step(bench, &in, y);
         if (i >= 0)
-            times[i] = ddpm_clock() - begin;
+            times[i] = ddpm_now() - begin;
     }
     struct ddpm_step_result last;
     if (status == DDPM_OK && bench->data)

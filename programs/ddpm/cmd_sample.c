@@ -6,6 +6,7 @@
 #include <ddpm/sampler.h>
 
 #include "config/config.h"
+#include "core/clock.h"
 #include "drawing.h"
 #include "from_pictures.h"
 #include "interpolation.h"
@@ -234,11 +235,11 @@ static ddpm_status draw_chunk(struct drawing *drawing, int64_t offset, int64_t c
         chunk.init_count = values;
     }
     ddpm_from_give(&drawing->from, offset, &chunk);
-    const double begin = ddpm_clock();
+    const double begin = ddpm_now();
     ddpm_status status =
         output->values ? ddpm_sampler_draw_array(drawing->sampler, &chunk, output->values, values)
                        : ddpm_sampler_draw(drawing->sampler, &chunk, output->pictures, values);
-    drawing->seconds += ddpm_clock() - begin;
+    drawing->seconds += ddpm_now() - begin;
     if (status != DDPM_OK && drawing->status != DDPM_OK)
         return ddpm_raise(drawing->status, "%s", drawing->reason);
     return status;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "processes.h"
 #include "train_run.h"
 #include "training/ranks.h"
@@ -18,7 +19,7 @@ enum { FLUSH_SECONDS = 2 };
 /* Time since `begin`, spent on something other than steps. */
 static void count_pause(struct ddpm_train_run *run, struct ddpm_share *share, double begin)
 {
-    const double seconds = ddpm_clock() - begin;
+    const double seconds = ddpm_now() - begin;
     ddpm_share_add(share, seconds);
     run->progress.paused += seconds;
 }
@@ -28,7 +29,7 @@ static ddpm_status save(struct ddpm_train_run *run, bool wait)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
     const bool best = run->validation.is_best && run->validation.curves.best.step == step;
-    const double begin = ddpm_clock();
+    const double begin = ddpm_now();
     ddpm_doing(DDPM_DOING_CHECKPOINT, step);
     if (run->saved != step) {
         /* The log first: a checkpoint must never be ahead of the log. */
@@ -45,7 +46,7 @@ static ddpm_status save(struct ddpm_train_run *run, bool wait)
 static ddpm_status sample(struct ddpm_train_run *run)
 {
     const int64_t step = ddpm_trainer_steps_done(run->trainer);
-    const double begin = ddpm_clock();
+    const double begin = ddpm_now();
     bool drawn;
     if (!ddpm_run_samples_wanted(&run->samples))
         return DDPM_OK;
@@ -71,7 +72,7 @@ static void estimate(struct ddpm_train_run *run, int64_t step, double left)
 /* Measure the validation loss after the step just done. */
 static ddpm_status validate(struct ddpm_train_run *run, struct ddpm_validation_result *measured)
 {
-    const double begin = ddpm_clock();
+    const double begin = ddpm_now();
     ddpm_status status = ddpm_run_validation_measure(&run->validation, run->trainer, measured);
     count_pause(run, &run->outlook.validations, begin);
     return status;
@@ -89,9 +90,9 @@ static ddpm_status account(struct ddpm_train_run *run, const struct ddpm_step_re
                                  run->pictures_per_step, run->unlogged));
     DDPM_TRY(status); /* the step itself is done and may be saved */
     run->unlogged = 0;
-    if (ddpm_clock() - run->flushed > FLUSH_SECONDS) {
+    if (ddpm_now() - run->flushed > FLUSH_SECONDS) {
         DDPM_TRY(ddpm_run_log_flush(&run->log));
-        run->flushed = ddpm_clock();
+        run->flushed = ddpm_now();
     }
     double each;
     const double left = ddpm_progress_rate(&run->progress, result->step, &each)
@@ -105,9 +106,9 @@ static ddpm_status account(struct ddpm_train_run *run, const struct ddpm_step_re
 static ddpm_status flush(struct ddpm_train_run *run)
 {
     struct ddpm_step_result result;
-    double begin = ddpm_clock();
+    double begin = ddpm_now();
     DDPM_TRY(ddpm_trainer_flush(run->trainer, &result));
-    run->unlogged += ddpm_clock() - begin;
+    run->unlogged += ddpm_now() - begin;
     return account(run, &result);
 }
 
@@ -133,7 +134,7 @@ static bool is_stopped(const struct ddpm_train_run *run)
 static ddpm_status one_step(struct ddpm_train_run *run, bool all)
 {
     struct ddpm_step_result result;
-    double begin = ddpm_clock();
+    double begin = ddpm_now();
     ddpm_trainer_note_signal(run->trainer, ddpm_caught_signal());
     const ddpm_status status = ddpm_trainer_step_late(run->trainer, &result);
     if (status != DDPM_OK && !ddpm_trainer_holds(run->trainer))
@@ -143,7 +144,7 @@ static ddpm_status one_step(struct ddpm_train_run *run, bool all)
     if (status != DDPM_OK)
         return DDPM_OK;
     take_signal(run, ddpm_trainer_agreed_signal(run->trainer));
-    run->unlogged += ddpm_clock() - begin;
+    run->unlogged += ddpm_now() - begin;
     if (!ddpm_processes_lead())
         return DDPM_OK;
     ddpm_status accounted = account(run, &result);

@@ -139,7 +139,4 @@ const char *ddpm_time_text(char buffer[DDPM_TEXT_BYTES], double seconds);
 /* "62,699,395". */
 const char *ddpm_count_text(char buffer[DDPM_TEXT_BYTES], int64_t count);
 
-/* Seconds of a clock that only goes forward. */
-double ddpm_clock(void);
-
 #endif

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/escape.h"
 #include "program.h"
 
@@ -112,12 +113,12 @@ void ddpm_progress_warn(const char *format, ...)
 
 void ddpm_progress_start(struct ddpm_progress *progress, int64_t first, int64_t total)
 {
-    *progress = (struct ddpm_progress){.first = first, .total = total, .start = ddpm_clock()};
+    *progress = (struct ddpm_progress){.first = first, .total = total, .start = ddpm_now()};
 }
 
 static double working_seconds(const struct ddpm_progress *progress)
 {
-    double seconds = ddpm_clock() - progress->start - progress->paused;
+    double seconds = ddpm_now() - progress->start - progress->paused;
     return seconds > 1e-9 ? seconds : 1e-9;
 }
 
@@ -150,7 +151,7 @@ static double bar_left(const struct ddpm_progress *progress, int64_t done)
 /* Is it time for another line? */
 static bool due(struct ddpm_progress *progress, int64_t done)
 {
-    double now = ddpm_clock();
+    double now = ddpm_now();
     double pause = ddpm_progress_on_terminal() ? TERMINAL_SECONDS
                    : talk == DDPM_TALK_VERBOSE ? VERBOSE_SECONDS
                                                : PLAIN_SECONDS;
@@ -217,7 +218,7 @@ void ddpm_progress_train(struct ddpm_progress *progress, int64_t step, double lo
     snprintf(pieces[RATE].text, PIECE_BYTES, "%.1f img/s",
              (double)pictures / (each > 0 ? each : 1e-9));
     snprintf(pieces[ELAPSED].text, PIECE_BYTES, "%s",
-             ddpm_time_text(time, ddpm_clock() - progress->start));
+             ddpm_time_text(time, ddpm_now() - progress->start));
     if (left >= 0)
         snprintf(pieces[LEFT].text, PIECE_BYTES, "left %s", ddpm_time_text(time, left));
     join(line, pieces, PIECES, width);

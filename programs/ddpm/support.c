@@ -12,13 +12,6 @@
 #include "model/checkpoint_find.h"
 #include "options.h"
 
-double ddpm_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 const char *ddpm_bytes_text(char buffer[DDPM_TEXT_BYTES], double bytes)
 {
     static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/text.h"
 #include "processes.h"
 #include "program.h"
@@ -69,12 +70,12 @@ static ddpm_status measure(struct ddpm_train_run *run, double *each)
 {
     const double share = 0.02 * run->seconds;
     const double enough = share < 3 ? 3 : share > 60 ? 60 : share;
-    double begin = ddpm_clock();
+    double begin = ddpm_now();
     bool more = true;
     for (int step = 1; more; ++step) {
         struct ddpm_step_result result;
         DDPM_TRY(ddpm_trainer_step(run->trainer, &result));
-        const double now = ddpm_clock();
+        const double now = ddpm_now();
         if (step == SKIPPED)
             begin = now;
         *each = (now - begin) / (step > SKIPPED ? step - SKIPPED : 1);
@@ -102,12 +103,12 @@ static int64_t steps_within(struct ddpm_outlook outlook, double seconds, double 
 ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
                                    struct ddpm_train_run *run)
 {
-    const double begin = ddpm_clock();
+    const double begin = ddpm_now();
     const bool validates = strcmp(run->config->data.validation, "off") != 0;
     char text[DDPM_TEXT_BYTES];
     double each = 0;
     DDPM_TRY(measure(run, &each));
-    const double left = (run->seconds - (ddpm_clock() - begin)) * (validates ? 0.98 : 1);
+    const double left = (run->seconds - (ddpm_now() - begin)) * (validates ? 0.98 : 1);
     int64_t steps = steps_within(run->outlook, left > 0 ? left : 0, each);
     DDPM_TRY(ddpm_ranks_broadcast(ddpm_processes_ranks(), 0, &steps, sizeof steps));
     if (steps < LEAST_STEPS)

@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/random.h"
 #include "core/threads.h"
@@ -232,13 +232,6 @@ void ddpm_prefetch_destroy(struct ddpm_prefetch **prefetch)
     free(closing);
 }
 
-static double now(void)
-{
-    struct timespec moment;
-    clock_gettime(CLOCK_MONOTONIC, &moment);
-    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
-}
-
 ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch *batch)
 {
     const struct ddpm_prefetch_options *options = &prefetch->options;
@@ -253,7 +246,7 @@ ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch
                           options->depth);
     }
     if (slot->missing > 0) {
-        double begin = now();
+        double begin = ddpm_now();
         while (prefetch->own && slot->missing > 0) {
             uint64_t sample = prefetch->claimed++;
             pthread_mutex_unlock(&prefetch->lock);
@@ -262,7 +255,7 @@ ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch
         }
         while (slot->missing > 0)
             pthread_cond_wait(&prefetch->ready, &prefetch->lock);
-        prefetch->statistics.seconds_waited += now() - begin;
+        prefetch->statistics.seconds_waited += ddpm_now() - begin;
         ++prefetch->statistics.waits;
     }
     ddpm_status status = slot->status;

@@ -1,16 +1,9 @@
 /* Timing each call of a part. */
 #include <stdlib.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "graph/graph.h"
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b)
 {
@@ -32,12 +25,12 @@ ddpm_status ddpm_graph_profile(struct ddpm_graph *graph, int part, int repeats, 
             status = ddpm_graph_pack_call(graph, begin + i);
             if (status == DDPM_OK)
                 status = backend->synchronize(graph->device);
-            double start = now();
+            double start = ddpm_now();
             if (status == DDPM_OK)
                 status = call->kernel->run(call);
             if (status == DDPM_OK)
                 status = backend->synchronize(graph->device);
-            times[i * (size_t)repeats + (size_t)r] = now() - start;
+            times[i * (size_t)repeats + (size_t)r] = ddpm_now() - start;
         }
     for (size_t i = 0; i < count && status == DDPM_OK; ++i) {
         double *of_call = times + i * (size_t)repeats;

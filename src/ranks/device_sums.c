@@ -2,8 +2,8 @@
  * ranks: they join, add up and wait at the same places. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "ranks/state.h"
 
 /* Of the timeout, for joining: a rank that gives up must reach the agreement before the others give
@@ -20,29 +20,21 @@ bool ddpm_ranks_sums_on_device(const struct ddpm_ranks *ranks)
     return ranks && ranks->nccl;
 }
 
-static double now(void)
-{
-    struct timespec moment;
-    clock_gettime(CLOCK_MONOTONIC, &moment);
-    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
-}
-
 /* *late: it is the others that have not come. */
 static ddpm_status wait_to_join(const struct ddpm_nccl *nccl, double timeout, bool *late)
 {
-    const struct timespec pause = {0, 1000000};
-    const double end = now() + part_to_join * timeout;
+    const double end = ddpm_now() + part_to_join * timeout;
     for (bool done = false;;) {
         DDPM_TRY(nccl->join_test(&done));
         if (done)
             return DDPM_OK;
-        *late = now() > end;
+        *late = ddpm_now() > end;
         if (*late)
             return ddpm_raise(DDPM_ERROR_IO,
                               "NCCL has not joined the ranks in %g seconds (rank-timeout); "
                               "NCCL_DEBUG=INFO says more",
                               part_to_join * timeout);
-        nanosleep(&pause, NULL);
+        ddpm_sleep(1e-3);
     }
 }
 
@@ -87,7 +79,7 @@ static ddpm_status test_sums(int request, bool *done)
 {
     (void)request;
     DDPM_TRY(joined->sums_test(done));
-    return *done || now() - begun < patience ? DDPM_OK : ddpm_nccl_look();
+    return *done || ddpm_now() - begun < patience ? DDPM_OK : ddpm_nccl_look();
 }
 
 ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, float *values,
@@ -102,7 +94,7 @@ ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, floa
 ddpm_status ddpm_ranks_wait_on_device(struct ddpm_ranks *ranks, void *queue)
 {
     DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
-    begun = now();
+    begun = ddpm_now();
     DDPM_TRY(ddpm_ranks_wait_until(ranks, test_sums, 0));
     if (ranks->nccl->sums_join(queue) != DDPM_OK)
         return ddpm_ranks_lose(ranks);

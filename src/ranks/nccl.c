@@ -4,9 +4,9 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/plugin.h"
 #include "ranks/launcher.h"
 #include "ranks/rendezvous.h"
@@ -26,20 +26,6 @@ static struct {
     double timeout;
     double begun; /* the last collective */
 } nccl = {.device = BY_PLACE};
-
-static double now(void)
-{
-    struct timespec moment;
-    clock_gettime(CLOCK_MONOTONIC, &moment);
-    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
-}
-
-static void nap(double seconds)
-{
-    const time_t whole = (time_t)seconds;
-    const struct timespec time = {whole, (long)((seconds - (double)whole) * 1e9)};
-    nanosleep(&time, NULL);
-}
 
 void ddpm_ranks_take_device(int index)
 {
@@ -73,9 +59,9 @@ ddpm_status ddpm_nccl_open(const struct ddpm_nccl **out)
 
 static ddpm_status pause_until(double end)
 {
-    if (now() > end)
+    if (ddpm_now() > end)
         return ddpm_rendezvous_give_up(nccl.files, nccl.timeout);
-    nap(5e-3);
+    ddpm_sleep(5e-3);
     return DDPM_OK;
 }
 
@@ -83,7 +69,7 @@ static ddpm_status meet(void)
 {
     const struct ddpm_tasks *tasks = &nccl.tasks;
     const int device = nccl.device == BY_PLACE ? -1 - tasks->place : nccl.device;
-    const double end = now() + nccl.timeout;
+    const double end = ddpm_now() + nccl.timeout;
     unsigned char id[DDPM_NCCL_ID_BYTES];
     bool found = tasks->rank == 0, done = false;
     if (found)
@@ -118,7 +104,7 @@ void ddpm_nccl_fail(void)
         return;
     nccl.plugin->abort();
     ddpm_nccl_say_end();
-    nap(readable);
+    ddpm_sleep(readable);
     ddpm_rendezvous_close(&nccl.files);
 }
 
@@ -153,14 +139,15 @@ static void end_now(int exit_code)
 
 void ddpm_nccl_part(int seconds)
 {
-    for (const double end = now() + seconds; now() < end && ddpm_rendezvous_has(nccl.files, 0);)
-        nap(patience);
+    for (const double end = ddpm_now() + seconds;
+         ddpm_now() < end && ddpm_rendezvous_has(nccl.files, 0);)
+        ddpm_sleep(patience);
 }
 
 static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
 {
     *request = 0;
-    nccl.begun = now();
+    nccl.begun = ddpm_now();
     return nccl.plugin->begin(call);
 }
 
@@ -168,7 +155,7 @@ static ddpm_status test(int request, bool *done)
 {
     (void)request;
     const ddpm_status status = nccl.plugin->test(done);
-    if (status != DDPM_OK || *done || now() - nccl.begun < patience)
+    if (status != DDPM_OK || *done || ddpm_now() - nccl.begun < patience)
         return status;
     return ddpm_rendezvous_look(nccl.files);
 }

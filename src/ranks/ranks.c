@@ -8,8 +8,8 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "ranks/state.h"
 
 enum note { GOES_ON, WAITS, STILL_HERE };
@@ -17,20 +17,6 @@ enum note { GOES_ON, WAITS, STILL_HERE };
 static const double eager = 0.02;  /* seconds of waiting without sleeping */
 static const double patience = 1;  /* … before telling the others */
 static const double stopped = 0.5; /* … between two polls: this process was suspended */
-
-static double now(void)
-{
-    struct timespec moment;
-    clock_gettime(CLOCK_MONOTONIC, &moment);
-    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
-}
-
-static void nap(double seconds)
-{
-    const time_t whole = (time_t)seconds;
-    const struct timespec time = {whole, (long)((seconds - (double)whole) * 1e9)};
-    nanosleep(&time, NULL);
-}
 
 const char *ddpm_rank_name(const struct ddpm_ranks *ranks, int rank, char *text, size_t bytes)
 {
@@ -108,7 +94,7 @@ static ddpm_status give_up(struct ddpm_ranks *ranks)
 
 ddpm_status ddpm_ranks_wait_until(struct ddpm_ranks *ranks, ddpm_ranks_condition *test, int request)
 {
-    const double begin = now();
+    const double begin = ddpm_now();
     double alive = begin, last = begin;
     bool done = false, told = false;
     DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
@@ -119,7 +105,7 @@ ddpm_status ddpm_ranks_wait_until(struct ddpm_ranks *ranks, ddpm_ranks_condition
             tell_all(ranks, GOES_ON);
         if (done)
             return DDPM_OK;
-        const double moment = now();
+        const double moment = ddpm_now();
         /* While this process was suspended, it could not hear the others. */
         if (moment - last > stopped)
             alive += moment - last;
@@ -137,7 +123,7 @@ ddpm_status ddpm_ranks_wait_until(struct ddpm_ranks *ranks, ddpm_ranks_condition
         }
         if (moment - alive > ranks->timeout)
             return give_up(ranks);
-        nap(moment - begin < patience ? 1e-4 : 1e-3);
+        ddpm_sleep(moment - begin < patience ? 1e-4 : 1e-3);
     }
 }
 
@@ -213,9 +199,9 @@ ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *al
 
 void ddpm_ranks_still_here(struct ddpm_ranks *ranks)
 {
-    if (!ranks || ranks->lost || now() - ranks->told < patience)
+    if (!ranks || ranks->lost || ddpm_now() - ranks->told < patience)
         return;
-    ranks->told = now();
+    ranks->told = ddpm_now();
     tell_all(ranks, STILL_HERE);
 }
 

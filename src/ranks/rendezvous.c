@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/memory.h"
 
 enum { PATH_BYTES = 4096, HOST_BYTES = 64, TEXT_BYTES = 400 };
@@ -50,13 +51,6 @@ struct ddpm_rendezvous {
     bool published;
     double looked; /* when */
 };
-
-static double now(void)
-{
-    struct timespec moment;
-    clock_gettime(CLOCK_MONOTONIC, &moment);
-    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
-}
 
 static void path_of(const struct ddpm_rendezvous *r, int rank, char path[PATH_BYTES + 16])
 {
@@ -213,7 +207,7 @@ ddpm_status ddpm_rendezvous_open(const struct ddpm_tasks *tasks, struct ddpm_ren
 /* Look at all files again; those of processes that ended before this one began do not count. */
 static void look_at_all(struct ddpm_rendezvous *r)
 {
-    r->looked = now();
+    r->looked = ddpm_now();
     open_folder(r);
     for (int rank = 0; rank < r->count; ++rank) {
         struct other *other = &r->others[rank];
@@ -228,7 +222,7 @@ static void look_at_all(struct ddpm_rendezvous *r)
 
 ddpm_status ddpm_rendezvous_look(struct ddpm_rendezvous *r)
 {
-    if (now() - r->looked > look_again)
+    if (ddpm_now() - r->looked > look_again)
         look_at_all(r);
     for (int rank = 0; rank < r->count; ++rank)
         if (r->others[rank].seen.ended)
@@ -314,7 +308,7 @@ ddpm_status ddpm_rendezvous_tell(struct ddpm_rendezvous *r, int64_t note)
 void ddpm_rendezvous_hear(struct ddpm_rendezvous *r, int *from, int64_t *note)
 {
     *from = -1;
-    if (now() - r->looked > look_again)
+    if (ddpm_now() - r->looked > look_again)
         look_at_all(r);
     for (int rank = 0; rank < r->count && *from < 0; ++rank) {
         struct other *other = &r->others[rank];

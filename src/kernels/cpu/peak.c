@@ -1,8 +1,7 @@
 /* What this machine can do, measured: multiply-adds per second and bytes per second. */
 #include "kernels/cpu/peak.h"
 
-#include <time.h>
-
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/cpu/cpu.h"
@@ -12,13 +11,6 @@
 #define PEAK_SECONDS 0.3 /* at least: until threads run on processors of their own */
 #define PEAK_CHUNKS 8    /* per thread, so that a thread that starts late still gets some */
 #define TRIAD_COUNT ((int64_t)16 << 20) /* three arrays of 64 MiB: larger than any cache */
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static const struct ddpm_peak *const peaks[DDPM_CPU_LEVEL_COUNT] = {
     [DDPM_CPU_GENERIC] = &ddpm_peak_generic,
@@ -54,9 +46,9 @@ static ddpm_status measure_bandwidth(int threads, double *bytes_per_second)
     t = (struct triad){block, block + TRIAD_COUNT, block + 2 * TRIAD_COUNT};
     double best = 1e30;
     for (int i = 0; i < TRIES; ++i) {
-        double begin = now();
+        double begin = ddpm_now();
         ddpm_parallel_for(threads, TRIAD_COUNT, 1 << 16, triad_range, &t);
-        double seconds = now() - begin;
+        double seconds = ddpm_now() - begin;
         best = seconds < best ? seconds : best;
     }
     ddpm_free_aligned(block);
@@ -75,12 +67,12 @@ ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dt
     if (dtype == DDPM_F32 && !peak->range_f32)
         peak = peaks[level - 1]; /* level amx only adds to bf16 */
     const bool bf16 = dtype == DDPM_BF16 && peak->range_bf16;
-    const double start = now();
-    for (int i = 0; i < PEAK_TRIES || now() - start < PEAK_SECONDS; ++i) {
-        double begin = now();
+    const double start = ddpm_now();
+    for (int i = 0; i < PEAK_TRIES || ddpm_now() - start < PEAK_SECONDS; ++i) {
+        double begin = ddpm_now();
         ddpm_parallel_for(device->threads, chunks, 1, bf16 ? peak->range_bf16 : peak->range_f32,
                           results);
-        double seconds = now() - begin;
+        double seconds = ddpm_now() - begin;
         best = seconds < best ? seconds : best;
     }
     *flops = (bf16 ? peak->bf16_flops_per_step : peak->f32_flops_per_step) * DDPM_PEAK_STEPS *

@@ -5,12 +5,12 @@
  * one may take a second: once a correct one is found, others are tried only within the device's
  * time for trials. */
 #include "kernels/cuda/choose.cuh"
+#include "core/clock.h"
 #include "kernels/cuda/conv_cudnn.cuh"
 #include "kernels/cuda/trial.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 extern "C" {
 #include "kernels/cuda/plan_cache.h"
@@ -224,13 +224,6 @@ struct search {
     bool lost;                    /* the device: a plan's kernel did something illegal */
 };
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /* Close it also after a failure. */
 static ddpm_status open_search(struct search *search, struct ddpm_cuda_device *device,
                                const struct ddpm_call *call, const struct ddpm_kernel *own,
@@ -311,7 +304,7 @@ static void search_form(struct search *search, const struct form *form)
     for (int i = 0, tried = 0; i < count && tried < form->most && !enough(search); ++i) {
         if (has_crashed(search, names[i]))
             continue;
-        const double begin = now();
+        const double begin = ddpm_now();
         begin_trial(search, names[i]);
         struct ddpm_cudnn_plan *plan = make_plan(choices, call, names[i]);
         if (plan) {
@@ -319,7 +312,7 @@ static void search_form(struct search *search, const struct form *form)
             try_plan(search, plan);
         }
         end_trial(search);
-        choices->seconds_left -= now() - begin;
+        choices->seconds_left -= ddpm_now() - begin;
     }
 }
 

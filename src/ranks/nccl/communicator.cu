@@ -11,17 +11,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "core/clock.h"
 
 struct ddpm_nccl_communicator ddpm_nccl_own;
 static struct ddpm_nccl_communicator &own = ddpm_nccl_own;
-
-static double now(void)
-{
-    struct timespec moment;
-    clock_gettime(CLOCK_MONOTONIC, &moment);
-    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
-}
 
 ddpm_status ddpm_nccl_check_cuda(cudaError_t error, const char *what)
 {
@@ -46,14 +40,13 @@ static ddpm_status check(ncclResult_t result, const char *what)
 
 ddpm_status ddpm_nccl_settle(ncclResult_t result, const char *what)
 {
-    const struct timespec pause = {0, 100000};
-    const double end = now() + own.timeout;
+    const double end = ddpm_now() + own.timeout;
     while (result == ncclInProgress) {
-        if (now() > end)
+        if (ddpm_now() > end)
             return own.raise(DDPM_ERROR_IO,
                              "NCCL: %s: no answer for %g seconds (rank-timeout) from other ranks",
                              what, own.timeout);
-        nanosleep(&pause, NULL);
+        ddpm_sleep(1e-4);
         const ncclResult_t asked = own.library.ncclCommGetAsyncError(own.comm, &result);
         if (asked != ncclSuccess)
             result = asked;
