@@ -29,6 +29,7 @@ if [ $# -gt 0 ] || [ ! -x "$program" ] || [ -z "$out" ]; then
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 program=$(realpath "$program")
+. "$(dirname "$0")/../tests/ranks/two_hosts.bash"
 mkdir -p "$out"
 cd "$out" || exit 2
 [ -d pictures ] || "$program" synth --out pictures --count 256 --size "$size" 2> /dev/null
@@ -59,19 +60,6 @@ cores() {
     command -v mpirun.mpich > /dev/null && measure mpich 16 1 mpirun.mpich -n 2
 }
 
-# The two machines, and a way to the second in the place of ssh.
-connect() {
-    ip netns add ddpm-1 && ip netns add ddpm-2 || return 1
-    ip link add cable netns ddpm-1 type veth peer name cable netns ddpm-2 || return 1
-    for k in 1 2; do
-        ip -n ddpm-$k addr add 10.99.0.$k/24 dev cable
-        ip -n ddpm-$k link set lo up
-        ip -n ddpm-$k link set cable up
-    done
-    printf '#!/bin/sh\nshift\nexec ip netns exec ddpm-2 unshare --uts sh -c "hostname two; $*"\n' > reach
-    chmod +x reach
-}
-
 disconnect() {
     ip netns del ddpm-1
     ip netns del ddpm-2
@@ -86,7 +74,11 @@ over_link() {
 }
 
 link() {
-    connect 2> /dev/null || { echo "link not measured: may not make network namespaces" >&2; disconnect; return; }
+    if ! two_hosts ddpm-1 ddpm-2 2> /dev/null; then
+        echo "link not measured: may not make network namespaces" >&2
+        disconnect
+        return
+    fi
     for wire in fp32 bf16; do over_link link-free "$wire"; done
     for k in 1 2; do
         ip netns exec ddpm-$k tc qdisc add dev cable root tbf rate "$rate" burst 256kb latency 50ms

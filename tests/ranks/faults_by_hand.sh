@@ -34,6 +34,7 @@ fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export UCX_TLS=tcp,self UCX_NET_DEVICES=cable # else MPICH finds that all is one machine, and shares its memory
 program=$(realpath "$program")
+. "$(dirname "$0")/two_hosts.bash"
 mkdir -p "$out"
 cd "$out" || exit 2
 readonly LIMIT=60 WHOLE=240 TIMEOUT=4 # seconds that an end, and a whole run, may take, and --rank-timeout
@@ -41,17 +42,6 @@ one=ddpm-$$-1 two=ddpm-$$-2
 tiny=(--dim 8 --dim-mults 1,2 --image-size 16 --timesteps 20 --schedule cosine --batch-size 4 --threads 1 --device cpu
     --precision fp32 --reduce exact --shares 2 --sample-every 0)
 RANDOM=$seed
-
-connect() {
-    ip netns add "$one" && ip netns add "$two" || return 1
-    ip link add cable netns "$one" type veth peer name cable netns "$two" || return 1
-    ip -n "$one" addr add 10.99.0.1/24 dev cable
-    ip -n "$two" addr add 10.99.0.2/24 dev cable
-    for host in "$one" "$two"; do
-        ip -n "$host" link set lo up
-        ip -n "$host" link set cable up
-    done
-}
 
 disconnect() {
     [ -z "$job" ] || kill "$job" 2> /dev/null
@@ -61,7 +51,7 @@ disconnect() {
     ip netns del "$two" 2> /dev/null
 }
 
-# reach replaces ssh; remember writes down its process number, which becomes the rank's.
+# reach replaces ssh, in the folder of the run; remember writes down its process number, which becomes the rank's.
 write_scripts() {
     cat > reach <<END
 #!/bin/sh
@@ -223,7 +213,7 @@ fault() {
 }
 
 trap disconnect EXIT
-connect || { echo "may not make network namespaces" >&2; exit 1; }
+two_hosts "$one" "$two" || { echo "may not make network namespaces" >&2; exit 1; }
 sleep 2 # until the cable is known to be up
 write_scripts
 [ -d pictures ] || "$program" synth --out pictures --count 12 --size 16 2> /dev/null

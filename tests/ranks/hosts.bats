@@ -1,6 +1,7 @@
 # Two machines, each a network namespace of this one, with a cable between them that can be pulled out. Over Open MPI,
 # whose launcher reaches the other machine through a script that replaces ssh.
 load "$DDPM_SUPPORT"
+load two_hosts.bash
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
@@ -8,21 +9,7 @@ setup() {
     cd "$BATS_TEST_TMPDIR"
     command -v mpirun.openmpi > /dev/null || skip "no mpirun of Open MPI"
     one=ddpm-$$-1 two=ddpm-$$-2
-    ip netns add "$one" 2> /dev/null && ip netns add "$two" || skip "may not make network namespaces"
-    ip link add cable netns "$one" type veth peer name cable netns "$two" || skip "may not make network interfaces"
-    ip -n "$one" addr add 10.99.0.1/24 dev cable
-    ip -n "$two" addr add 10.99.0.2/24 dev cable
-    for host in "$one" "$two"; do
-        ip -n "$host" link set lo up
-        ip -n "$host" link set cable up
-    done
-    cat > reach <<END
-#!/bin/sh
-# reach HOST COMMAND…: run a command on the other machine
-shift
-exec ip netns exec $two unshare --uts sh -c "hostname two; \$*"
-END
-    chmod +x reach
+    two_hosts "$one" "$two" || skip "may not make network namespaces"
     make_pictures pictures
 }
 

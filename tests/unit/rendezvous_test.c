@@ -10,27 +10,10 @@
 
 #include <cmocka.h>
 
+#include "meeting_folder.h"
 #include "ranks/rendezvous.h"
 
-static char folder[64], file[80];
 static const unsigned char address[DDPM_NCCL_ID_BYTES] = "an address";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/ddpm-rendezvous-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(file, sizeof file, "%s/meet", folder);
-    return setenv("DDPM_RANKS_FILE", file, 1);
-}
-
-/* Everything in it has been removed. */
-static int remove_folder(void **state)
-{
-    (void)state;
-    return rmdir(folder);
-}
 
 static struct ddpm_rendezvous *begin(int rank, int count)
 {
@@ -77,7 +60,7 @@ static void an_address_is_for_those_that_have_come(void **state)
     publish(first);
     assert_found(third, true);
     ddpm_rendezvous_joined(first);
-    assert_int_equal(access(file, F_OK), -1);
+    assert_int_equal(access(meeting_file, F_OK), -1);
     ddpm_rendezvous_close(&third);
     ddpm_rendezvous_close(&second);
     ddpm_rendezvous_close(&first);
@@ -162,9 +145,9 @@ static void other_jobs_and_damaged_files_are_passed_over(void **state)
     publish(other);
     struct ddpm_rendezvous *second = begin(1, 2);
     assert_found(second, false);
-    snprintf(path, sizeof path, "%s.0", file);
+    snprintf(path, sizeof path, "%s.0", meeting_file);
     assert_int_equal(truncate(path, 10), 0);
-    assert_int_equal(truncate(file, 10), 0);
+    assert_int_equal(truncate(meeting_file, 10), 0);
     let_it_be_old();
     assert_found(second, false);
     assert_int_equal(ddpm_rendezvous_give_up(second, 1), DDPM_ERROR_IO);
@@ -176,15 +159,18 @@ static void other_jobs_and_damaged_files_are_passed_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_address_is_for_those_that_have_come, make_folder,
-                                        remove_folder),
-        cmocka_unit_test_setup_teardown(who_is_missing_is_named, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(notes_arrive_once, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(an_end_is_told_with_its_reason, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(files_of_an_earlier_job_do_no_harm, make_folder,
-                                        remove_folder),
-        cmocka_unit_test_setup_teardown(other_jobs_and_damaged_files_are_passed_over, make_folder,
-                                        remove_folder),
+        cmocka_unit_test_setup_teardown(an_address_is_for_those_that_have_come, make_meeting_folder,
+                                        remove_meeting_folder),
+        cmocka_unit_test_setup_teardown(who_is_missing_is_named, make_meeting_folder,
+                                        remove_meeting_folder),
+        cmocka_unit_test_setup_teardown(notes_arrive_once, make_meeting_folder,
+                                        remove_meeting_folder),
+        cmocka_unit_test_setup_teardown(an_end_is_told_with_its_reason, make_meeting_folder,
+                                        remove_meeting_folder),
+        cmocka_unit_test_setup_teardown(files_of_an_earlier_job_do_no_harm, make_meeting_folder,
+                                        remove_meeting_folder),
+        cmocka_unit_test_setup_teardown(other_jobs_and_damaged_files_are_passed_over,
+                                        make_meeting_folder, remove_meeting_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,29 +13,10 @@
 
 #include <cmocka.h>
 
+#include "meeting_folder.h"
 #include "ranks/ranks.h"
 
 enum { RANKS = 3, LONG = 5 << 20 };
-
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    char file[80];
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/ddpm-collectives-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(file, sizeof file, "%s/meet", folder);
-    return setenv("DDPM_RANKS_FILE", file, 1);
-}
-
-/* Nothing is left in it. */
-static int remove_folder(void **state)
-{
-    (void)state;
-    return rmdir(folder);
-}
 
 static void require(bool good, const char *what)
 {
@@ -168,8 +149,8 @@ static void all_collectives_do_what_they_say(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(all_collectives_do_what_they_say, make_folder,
-                                        remove_folder),
+        cmocka_unit_test_setup_teardown(all_collectives_do_what_they_say, make_meeting_folder,
+                                        remove_meeting_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
