@@ -33,8 +33,8 @@ void *ddpm_shared_set_beside(struct ddpm_shared_set *shared);
  * which is `place`. */
 typedef void ddpm_shared_set_take(void *user, int64_t place, int64_t count, const void *beside);
 
-/* End a round, in which this process has added its pictures to shared->own, and which went as
- * `status` says. A failure or signal of one ends all. */
+/* End a round in which this process added its pictures to shared->own. `status`: how that went. A
+ * failure or signal of one process ends all. */
 ddpm_status ddpm_shared_set_add(struct ddpm_shared_set *shared, ddpm_status status,
                                 ddpm_shared_set_take *take, void *user);
 

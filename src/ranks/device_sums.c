@@ -20,7 +20,7 @@ bool ddpm_ranks_sums_on_device(const struct ddpm_ranks *ranks)
     return ranks && ranks->nccl;
 }
 
-/* *late: it is the others that have not come. */
+/* *late: the timeout passed because other ranks have not come. */
 static ddpm_status wait_to_join(const struct ddpm_nccl *nccl, double timeout, bool *late)
 {
     const double end = ddpm_now() + part_to_join * timeout;

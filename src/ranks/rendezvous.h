@@ -25,7 +25,7 @@ ddpm_status ddpm_rendezvous_publish(struct ddpm_rendezvous *rendezvous,
 ddpm_status ddpm_rendezvous_find(struct ddpm_rendezvous *rendezvous,
                                  unsigned char id[DDPM_NCCL_ID_BYTES], bool *found);
 
-/* DDPM_ERROR_IO, with its words, when another rank has ended. Looks at the files at most four times
+/* DDPM_ERROR_IO, with its message, if another rank has ended. Looks at the files at most four times
  * a second. */
 ddpm_status ddpm_rendezvous_look(struct ddpm_rendezvous *rendezvous);
 

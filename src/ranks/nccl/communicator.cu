@@ -209,7 +209,7 @@ static void release(void)
     own.stream = NULL;
 }
 
-/* A communicator that has failed cannot part in good order. */
+/* A communicator that has failed can only be aborted. */
 static void leave(void)
 {
     if (!own.comm)
