@@ -124,11 +124,14 @@ struct ddpm_neighbours {
     /** A distance: 1 in 20 held-out pictures is this near to a real one or nearer; without held-out
      * pictures, 1 in 20 real pictures to another real one. */
     double threshold;
-    int64_t near;         /**< generated pictures within `threshold` of a real one */
-    int64_t same;         /**< of these, those at distance 0 */
-    double own_threshold; /**< a distance: 1 in 20 real pictures is this near to another real one */
-    int64_t near_own;     /**< generated pictures within `own_threshold` of another generated one */
-    int64_t same_own;     /**< of these, those at distance 0 */
+    int64_t near; /**< generated pictures within `threshold` of a real one */
+    int64_t same; /**< of these, those at distance 0 */
+    /** A distance: 1 in 20 real pictures is this near to another real one or nearer, looked for
+     * among as many others as there are in the smaller of the two sets. */
+    double own_threshold;
+    int64_t near_own; /**< generated pictures within `own_threshold` of another one, looked for
+                         among as many others */
+    int64_t same_own; /**< generated pictures that are equal to another one */
 };
 
 /** The result of ddpm_evaluate(). */

@@ -71,11 +71,11 @@ static void print_rows(const struct ddpm_evaluation *e)
     }
 }
 
-/* More than chance would give in 1 of 700 comparisons. */
-static bool too_many(int64_t near, int64_t count)
+/* More than EXPECTED by so many standard deviations of independent draws. */
+static bool too_many(int64_t near, int64_t count, double deviations)
 {
     const double n = (double)count;
-    return (double)near / n > EXPECTED + 3 * sqrt(EXPECTED * (1 - EXPECTED) / n);
+    return (double)near / n > EXPECTED + deviations * sqrt(EXPECTED * (1 - EXPECTED) / n);
 }
 
 /* "no sign of copies", or what else the distances show. */
@@ -86,7 +86,7 @@ static const char *verdict(const struct ddpm_neighbours *neighbours, bool held_o
     if (neighbours->threshold == 0)
         return held_out ? "no verdict: 5 % of the held-out pictures are among the real ones"
                         : "no verdict: 5 % of the real pictures have an exact double";
-    if (too_many(neighbours->near, neighbours->count))
+    if (too_many(neighbours->near, neighbours->count, 3)) /* 1 of 700 by chance */
         return "MORE THAN BY CHANCE: look at the pairs for copies";
     return neighbours->same > 0 ? "NO MORE THAN BY CHANCE, but some are exact copies"
                                 : "no sign of copies";
@@ -96,7 +96,8 @@ static const char *own_verdict(const struct ddpm_neighbours *neighbours)
 {
     if (neighbours->missing || neighbours->own_threshold == 0)
         return "unknown";
-    return too_many(neighbours->near_own, neighbours->count)
+    /* these draws are not independent: near ones come in pairs, and some are near to many */
+    return too_many(neighbours->near_own, neighbours->count, 6)
                ? "MORE THAN AMONG REAL ONES: the generated pictures repeat each other"
                : "no sign of repetition";
 }

@@ -4,6 +4,8 @@
 #ifndef DDPM_EVALUATION_DISTANCES_H
 #define DDPM_EVALUATION_DISTANCES_H
 
+#include <stdbool.h>
+
 #include "evaluation/watch.h"
 
 /* fp32 [count, width], borrowed. */
@@ -11,6 +13,15 @@ struct ddpm_rows {
     const float *values;
     int64_t count, width;
 };
+
+/* Is `other` one of the `few` rows that follow `row` in its set of `count`, where the first row
+ * follows the last? The nearest of a fixed number of others can be compared between sets of
+ * different sizes: among more rows, the nearest is nearer. */
+static inline bool ddpm_follows(int64_t row, int64_t other, int64_t count, int64_t few)
+{
+    const int64_t ahead = other > row ? other - row : other - row + count;
+    return ahead <= few && other != row;
+}
 
 /* Columns passed to the callback together. */
 enum { DDPM_LANES = 8 };

@@ -53,75 +53,103 @@ static ddpm_status find_threshold(const struct ddpm_neighbour *neighbours, int64
     return DDPM_OK;
 }
 
-/* The nearest real picture of each held-out and of each real picture. */
+/* The nearest real picture of each held-out and of each real picture, and for repetition the
+ * nearest of as many others in both sets. */
 struct chance {
-    const struct ddpm_neighbour *held_out, *real;
+    const struct ddpm_neighbour *held_out, *real, *real_few, *generated_few;
     int64_t held_out_count, real_count;
 };
 
 /* Find the thresholds and count the generated pictures within them. */
 static ddpm_status judge(const struct chance *chance, struct ddpm_neighbours *out)
 {
-    DDPM_TRY(find_threshold(chance->real, chance->real_count, &out->own_threshold));
-    out->threshold = out->own_threshold;
+    DDPM_TRY(find_threshold(chance->real_few, chance->real_count, &out->own_threshold));
     if (chance->held_out)
         DDPM_TRY(find_threshold(chance->held_out, chance->held_out_count, &out->threshold));
+    else
+        DDPM_TRY(find_threshold(chance->real, chance->real_count, &out->threshold));
     for (int64_t i = 0; i < out->count; ++i) {
         out->near += out->real[i].distance <= out->threshold;
         out->same += out->real[i].distance == 0;
-        out->near_own += out->own[i].distance <= out->own_threshold;
+        out->near_own += chance->generated_few[i].distance <= out->own_threshold;
         out->same_own += out->own[i].distance == 0;
     }
     return DDPM_OK;
 }
 
+static ddpm_status allocate_neighbours(struct ddpm_neighbour **out, int64_t count)
+{
+    return ddpm_new_array((void **)out, (size_t)count, sizeof **out, "neighbours");
+}
+
 static ddpm_status pixels_held_out(struct comparison *c, const struct ddpm_small *held_out,
                                    const struct ddpm_small *real, struct ddpm_neighbour **out)
 {
-    DDPM_TRY(ddpm_new_array((void **)out, (size_t)held_out->count, sizeof **out, "neighbours"));
+    DDPM_TRY(allocate_neighbours(out, held_out->count));
     ddpm_watch_next(&c->watch, held_out->count);
     return ddpm_pixel_neighbours(held_out, real, true, c->threads, &c->watch,
                                  "pixels, held out to real", *out);
 }
 
+/* Arrays that only the verdict needs. */
+struct pixel_work {
+    struct ddpm_neighbour *real_real, *real_few, *generated_few, *held_out_real;
+};
+
+static ddpm_status allocate_pixels(struct comparison *c, struct pixel_work *work)
+{
+    const int64_t generated = c->generated->small.count, real = c->real->small.count;
+    DDPM_TRY(allocate_neighbours(&c->result->pixel_real, generated));
+    DDPM_TRY(allocate_neighbours(&c->result->pixel_own, generated));
+    DDPM_TRY(allocate_neighbours(&work->generated_few, generated));
+    DDPM_TRY(allocate_neighbours(&work->real_real, real));
+    return allocate_neighbours(&work->real_few, real);
+}
+
+static ddpm_status find_pixel_neighbours(struct comparison *c, struct pixel_work *work)
+{
+    struct result *result = c->result;
+    const struct ddpm_small *generated = &c->generated->small, *real = &c->real->small;
+    const int64_t few = (generated->count < real->count ? generated->count : real->count) - 1;
+    ddpm_watch_next(&c->watch, real->count);
+    DDPM_TRY(ddpm_pixel_neighbours_within(real, true, few, c->threads, &c->watch,
+                                          "pixels, real to real", work->real_real, work->real_few));
+    ddpm_watch_next(&c->watch, generated->count);
+    DDPM_TRY(ddpm_pixel_neighbours_within(generated, true, few, c->threads, &c->watch,
+                                          "pixels, generated to generated", result->pixel_own,
+                                          work->generated_few));
+    ddpm_watch_next(&c->watch, generated->count);
+    DDPM_TRY(ddpm_pixel_neighbours(generated, real, true, c->threads, &c->watch,
+                                   "pixels, generated to real", result->pixel_real));
+    return c->held_out ? pixels_held_out(c, &c->held_out->small, real, &work->held_out_real)
+                       : DDPM_OK;
+}
+
 static ddpm_status compare_pixels(struct comparison *c)
 {
     struct result *result = c->result;
-    struct ddpm_neighbour *real_real = NULL, *held_out_real = NULL;
-    const struct ddpm_small *generated = &c->generated->small, *real = &c->real->small;
-    const struct ddpm_small *held_out = c->held_out ? &c->held_out->small : NULL;
-    DDPM_TRY(ddpm_new_array((void **)&result->pixel_real, (size_t)generated->count,
-                            sizeof *result->pixel_real, "neighbours"));
-    DDPM_TRY(ddpm_new_array((void **)&result->pixel_own, (size_t)generated->count,
-                            sizeof *result->pixel_own, "neighbours"));
-    DDPM_TRY(
-        ddpm_new_array((void **)&real_real, (size_t)real->count, sizeof *real_real, "neighbours"));
-    ddpm_watch_next(&c->watch, real->count);
-    ddpm_status status = ddpm_pixel_neighbours(real, NULL, true, c->threads, &c->watch,
-                                               "pixels, real to real", real_real);
-    ddpm_watch_next(&c->watch, generated->count);
+    struct pixel_work work = {0};
+    ddpm_status status = allocate_pixels(c, &work);
     if (status == DDPM_OK)
-        status = ddpm_pixel_neighbours(generated, NULL, false, c->threads, &c->watch,
-                                       "pixels, generated to generated", result->pixel_own);
-    ddpm_watch_next(&c->watch, generated->count);
-    if (status == DDPM_OK)
-        status = ddpm_pixel_neighbours(generated, real, true, c->threads, &c->watch,
-                                       "pixels, generated to real", result->pixel_real);
-    if (status == DDPM_OK && held_out)
-        status = pixels_held_out(c, held_out, real, &held_out_real);
+        status = find_pixel_neighbours(c, &work);
     result->evaluation.pixels = (struct ddpm_neighbours){
-        .count = generated->count,
+        .count = c->generated->small.count,
         .real = result->pixel_real,
         .own = result->pixel_own,
     };
     if (status == DDPM_OK)
-        status = judge(&(struct chance){.real = real_real,
-                                        .real_count = real->count,
-                                        .held_out = held_out_real,
-                                        .held_out_count = held_out ? held_out->count : 0},
-                       &result->evaluation.pixels);
-    free(held_out_real);
-    free(real_real);
+        status =
+            judge(&(struct chance){.real = work.real_real,
+                                   .real_few = work.real_few,
+                                   .generated_few = work.generated_few,
+                                   .real_count = c->real->small.count,
+                                   .held_out = work.held_out_real,
+                                   .held_out_count = c->held_out ? c->held_out->small.count : 0},
+                  &result->evaluation.pixels);
+    free(work.real_real);
+    free(work.real_few);
+    free(work.generated_few);
+    free(work.held_out_real);
     return status;
 }
 
@@ -141,13 +169,15 @@ static ddpm_status compare_features(struct comparison *c, const struct ddpm_rows
         .real = manifold->generated_real,
         .own = manifold->generated_own,
     };
-    struct chance chance = {.real = manifold->real_real, .real_count = real->count};
+    struct chance chance = {.real = manifold->real_real,
+                            .real_few = manifold->real_few,
+                            .generated_few = manifold->generated_few,
+                            .real_count = real->count};
     struct ddpm_neighbour *nearest = NULL;
     ddpm_status status = DDPM_OK;
     if (c->held_out) {
         const struct ddpm_rows held_out = {c->held_out->features, c->held_out->rows, real->width};
-        status = ddpm_new_array((void **)&nearest, (size_t)held_out.count, sizeof *nearest,
-                                "neighbours");
+        status = allocate_neighbours(&nearest, held_out.count);
         ddpm_watch_next(&c->watch, held_out.count);
         if (status == DDPM_OK)
             status = ddpm_feature_neighbours(&held_out, real, c->threads, &c->watch,

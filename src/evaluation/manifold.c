@@ -38,6 +38,7 @@ struct passes {
     const struct ddpm_rows *generated_rows, *real_rows;
     struct generated *generated;
     struct real *real;
+    int64_t few; /* others in the smaller set */
     struct ddpm_manifold *out;
 };
 
@@ -74,6 +75,8 @@ static void take_real(void *context, int64_t row, int64_t first, int count, cons
             continue;
         keep_nearest(real->nearest, NEARBY, squared[k]);
         offer(&p->out->real_real[row], other, squared[k]);
+        if (ddpm_follows(row, other, p->real_rows->count, p->few))
+            offer(&p->out->real_few[row], other, squared[k]);
         real->kernel += kernel(real->size, p->real[other].size, squared[k], p->real_rows->width);
     }
 }
@@ -91,6 +94,8 @@ static void take_own(void *context, int64_t row, int64_t first, int count, const
             if (g != ddpm_group_of(other))
                 keep_nearest(generated->without[g], NEAR, squared[k]);
         offer(&p->out->generated_own[row], other, squared[k]);
+        if (ddpm_follows(row, other, p->generated_rows->count, p->few))
+            offer(&p->out->generated_few[row], other, squared[k]);
         generated->own_kernel +=
             kernel(generated->size, p->generated[other].size, squared[k], p->generated_rows->width);
     }
@@ -150,7 +155,7 @@ static void begin(struct passes *p)
         for (int k = 0; k < NEARBY; ++k)
             p->real[i].nearest[k] = INFINITY;
         p->real[i].size = size_of(p->real_rows, i);
-        p->out->real_real[i].distance = INFINITY;
+        p->out->real_real[i].distance = p->out->real_few[i].distance = INFINITY;
     }
     for (int64_t i = 0; i < p->generated_rows->count; ++i) {
         struct generated *generated = &p->generated[i];
@@ -160,7 +165,8 @@ static void begin(struct passes *p)
                 generated->without[g][k] = INFINITY;
         }
         generated->size = size_of(p->generated_rows, i);
-        p->out->generated_own[i].distance = p->out->generated_real[i].distance = INFINITY;
+        p->out->generated_own[i].distance = p->out->generated_few[i].distance = INFINITY;
+        p->out->generated_real[i].distance = INFINITY;
     }
 }
 
@@ -257,6 +263,13 @@ static void conclude(struct passes *p)
     take_roots(out->real_real, p->real_rows->count);
     take_roots(out->generated_real, p->generated_rows->count);
     take_roots(out->generated_own, p->generated_rows->count);
+    take_roots(out->real_few, p->real_rows->count);
+    take_roots(out->generated_few, p->generated_rows->count);
+}
+
+static ddpm_status allocate_neighbours(struct ddpm_neighbour **out, size_t count)
+{
+    return ddpm_new_array((void **)out, count, sizeof **out, "neighbours");
 }
 
 static ddpm_status allocate(struct passes *p)
@@ -265,17 +278,22 @@ static ddpm_status allocate(struct passes *p)
     struct ddpm_manifold *out = p->out;
     DDPM_TRY(ddpm_new_array((void **)&p->generated, generated, sizeof *p->generated, "radii"));
     DDPM_TRY(ddpm_new_array((void **)&p->real, real, sizeof *p->real, "radii"));
-    DDPM_TRY(ddpm_new_array((void **)&out->real_real, real, sizeof *out->real_real, "neighbours"));
-    DDPM_TRY(ddpm_new_array((void **)&out->generated_real, generated, sizeof *out->generated_real,
-                            "neighbours"));
-    return ddpm_new_array((void **)&out->generated_own, generated, sizeof *out->generated_own,
-                          "neighbours");
+    DDPM_TRY(allocate_neighbours(&out->real_real, real));
+    DDPM_TRY(allocate_neighbours(&out->real_few, real));
+    DDPM_TRY(allocate_neighbours(&out->generated_real, generated));
+    DDPM_TRY(allocate_neighbours(&out->generated_own, generated));
+    return allocate_neighbours(&out->generated_few, generated);
 }
 
 ddpm_status ddpm_manifold_measure(const struct ddpm_rows *generated, const struct ddpm_rows *real,
                                   int threads, struct ddpm_watch *watch, struct ddpm_manifold *out)
 {
-    struct passes passes = {.generated_rows = generated, .real_rows = real, .out = out};
+    struct passes passes = {
+        .generated_rows = generated,
+        .real_rows = real,
+        .few = (generated->count < real->count ? generated->count : real->count) - 1,
+        .out = out,
+    };
     *out = (struct ddpm_manifold){0};
     ddpm_status status = allocate(&passes);
     if (status == DDPM_OK)
@@ -312,5 +330,7 @@ void ddpm_manifold_free(struct ddpm_manifold *manifold)
     free(manifold->real_real);
     free(manifold->generated_real);
     free(manifold->generated_own);
+    free(manifold->real_few);
+    free(manifold->generated_few);
     *manifold = (struct ddpm_manifold){0};
 }

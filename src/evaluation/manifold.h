@@ -21,6 +21,9 @@ struct ddpm_manifold {
     struct ddpm_neighbour *real_real;      /* [real], the nearest other real one of each */
     struct ddpm_neighbour *generated_real; /* [generated], the nearest real one of each */
     struct ddpm_neighbour *generated_own;  /* [generated], the nearest other generated one */
+    /* The same two within a set, each among as many others as the smaller set has (ddpm_follows()).
+     * Only their distances are set. */
+    struct ddpm_neighbour *real_few, *generated_few;
 };
 
 /* Rows of the same width, at least DDPM_EVALUATE_LEAST in each set. For the watch this is three

@@ -17,11 +17,17 @@ struct ddpm_small {
 };
 
 /* For each of `rows`, the nearest of `columns`; the first of several. With `mirrored`, the rows are
- * also compared mirrored left to right. If `columns` is NULL, the columns are the other rows: a
- * picture is not its own neighbour, mirrored or not. The distance is the root mean square
- * difference of all values. `out` is [rows->count]. */
+ * also compared mirrored left to right. The distance is the root mean square difference of all
+ * values. `out` is [rows->count]. */
 ddpm_status ddpm_pixel_neighbours(const struct ddpm_small *rows, const struct ddpm_small *columns,
                                   bool mirrored, int threads, const struct ddpm_watch *watch,
                                   const char *what, struct ddpm_neighbour *out);
+
+/* The same among the other rows: a picture is not its own neighbour, mirrored or not. `nearest` is
+ * [rows->count], the distance to the nearest of the `few` rows that follow (ddpm_follows()). */
+ddpm_status ddpm_pixel_neighbours_within(const struct ddpm_small *rows, bool mirrored, int64_t few,
+                                         int threads, const struct ddpm_watch *watch,
+                                         const char *what, struct ddpm_neighbour *out,
+                                         struct ddpm_neighbour *nearest);
 
 #endif

@@ -4,7 +4,7 @@
 #include "data/picture_kind.h"
 #include "data/resize.h"
 
-enum { COUNT = 60, SIDE = 24, BYTES = SIDE * SIDE * 3 };
+enum { COUNT = 60, SIDE = 24, BYTES = SIDE * SIDE * 3, SMALL_SIDE = 12 };
 
 static void fresh_pictures_are_no_copies(void **state)
 {
@@ -62,6 +62,39 @@ static void copies_are_found(void **state)
     ddpm_evaluation_destroy(&found);
     ddpm_picture_set_destroy(&generated);
     ddpm_picture_set_destroy(&real);
+    free(a);
+    free(b);
+}
+
+/* The shares of generated pictures that are near another one, by pixels and by features. */
+static void repetition(const uint8_t *a, int64_t count, const uint8_t *b, int64_t other,
+                       double shares[2])
+{
+    struct ddpm_picture_set *generated = set_of(a, count, SMALL_SIDE, 3, 2);
+    struct ddpm_picture_set *real = set_of(b, other, SMALL_SIDE, 3, 2);
+    struct ddpm_evaluation *found = compare(generated, real);
+    shares[0] = (double)found->pixels.near_own / (double)count;
+    shares[1] = (double)found->features.near_own / (double)count;
+    ddpm_evaluation_destroy(&found);
+    ddpm_picture_set_destroy(&generated);
+    ddpm_picture_set_destroy(&real);
+}
+
+/* Among ten times as many pictures the nearest is nearer, which is no repetition. */
+static void repetition_is_judged_among_equal_numbers(void **state)
+{
+    (void)state;
+    enum { FEW = 100, MANY = 1000, SMALL_BYTES = SMALL_SIDE * SMALL_SIDE * 3 };
+    uint8_t *a = make_waves(MANY, SMALL_SIDE, 3, 1), *b = make_waves(MANY, SMALL_SIDE, 3, 2);
+    double shares[2];
+    repetition(a, MANY, b, FEW, shares);
+    assert_true(shares[0] < 0.1 && shares[1] < 0.1);
+    repetition(a, FEW, b, MANY, shares);
+    assert_true(shares[0] < 0.2 && shares[1] < 0.2);
+    for (int i = 40; i < MANY; ++i) /* collapsed to the first forty */
+        memcpy(a + (size_t)i * SMALL_BYTES, a + (size_t)(i % 40) * SMALL_BYTES, SMALL_BYTES);
+    repetition(a, MANY, b, FEW, shares);
+    assert_true(shares[0] == 1 && shares[1] == 1);
     free(a);
     free(b);
 }
@@ -189,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fresh_pictures_are_no_copies),
         cmocka_unit_test(copies_are_found),
+        cmocka_unit_test(repetition_is_judged_among_equal_numbers),
         cmocka_unit_test(neighbours_are_the_nearest),
         cmocka_unit_test(pictures_that_show_nothing),
         cmocka_unit_test(given_features_beside_pictures),
