@@ -1,18 +1,12 @@
 /* ddpm bench: where the time of a training or sampling step goes, compared with what this machine
- * can do.
- *
- * Operations are counted as for a direct convolution: a 3×3 convolution is 9·2·C·K per pixel,
- * however it is computed. The bound of a call is the longer of operations / peak and bytes /
- * bandwidth; `bound` is that time divided by the measured one, so a Winograd convolution can exceed
- * 100 %. Convolutions use the peak of the step's precision; everything else uses the fp32 peak,
- * because it computes in fp32 whatever the activations are. */
+ * can do. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <ddpm/trainer.h>
 
+#include "bench_table.h"
 #include "core/clock.h"
 #include "core/memory.h"
 #include "core/random.h"
@@ -23,14 +17,6 @@
 #include "streams.h"
 #include "training/inspect.h"
 
-/* A line of the table: all calls of one kernel, or with --kernels those with one shape. */
-struct row {
-    const char *op, *kernel;
-    struct ddpm_tensor shape; /* of the first call's first input */
-    int calls;
-    double seconds, flops, bytes, bound; /* lower bound on this machine, in seconds */
-};
-
 struct bench {
     struct ddpm_network *network;
     struct ddpm_trainer *trainer; /* NULL when sampling is measured */
@@ -38,67 +24,11 @@ struct bench {
     struct ddpm_graph *graph;
     struct ddpm_picture_format format;
     int64_t batch_size, accumulate, repeats;
-    bool by_shape, json;
-    double peak_flops, peak_f32, peak_bytes; /* 0: not known */
-    struct row *rows;
-    size_t row_count, row_capacity;
+    bool json;
+    struct ddpm_bench_table table;
     double step_seconds, step_flops;
     uint64_t planned_bytes; /* device memory; for sampling, that of the forward pass */
 };
-
-static bool same_row(const struct bench *bench, const struct row *row, const struct ddpm_call *call)
-{
-    return strcmp(row->kernel, call->kernel->name) == 0 &&
-           strcmp(row->op, ddpm_op_info[call->op].name) == 0 &&
-           (!bench->by_shape || ddpm_tensor_same_shape(&row->shape, &call->in[0]));
-}
-
-static ddpm_status append_row(struct bench *bench, struct row row)
-{
-    DDPM_TRY(ddpm_grow_array((void **)&bench->rows, &bench->row_capacity, bench->row_count + 1,
-                             sizeof *bench->rows, "a table"));
-    bench->rows[bench->row_count++] = row;
-    return DDPM_OK;
-}
-
-static bool is_convolution(enum ddpm_op op)
-{
-    switch (op) {
-    case DDPM_OP_CONV2D:
-    case DDPM_OP_CONV2D_BACKWARD_DATA:
-    case DDPM_OP_CONV2D_BACKWARD_WEIGHT:
-    case DDPM_OP_DEPTHWISE_CONV2D:
-    case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA:
-    case DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static ddpm_status add_call(struct bench *bench, const struct ddpm_call *call, double seconds,
-                            int64_t times)
-{
-    size_t i = 0;
-    while (i < bench->row_count && !same_row(bench, &bench->rows[i], call))
-        ++i;
-    if (i == bench->row_count)
-        DDPM_TRY(append_row(bench, (struct row){.op = ddpm_op_info[call->op].name,
-                                                .kernel = call->kernel->name,
-                                                .shape = call->in[0]}));
-    struct row *row = &bench->rows[i];
-    double flops = (double)times * ddpm_call_flops(call);
-    double bytes = (double)times * ddpm_call_bytes(call);
-    double peak = is_convolution(call->op) ? bench->peak_flops : bench->peak_f32;
-    double by_flops = peak > 0 ? flops / peak : 0;
-    double by_bytes = bench->peak_bytes > 0 ? bytes / bench->peak_bytes : 0;
-    row->calls += (int)times;
-    row->seconds += (double)times * seconds;
-    row->flops += flops;
-    row->bytes += bytes;
-    row->bound += by_flops > by_bytes ? by_flops : by_bytes;
-    return DDPM_OK;
-}
 
 /* A part of the graph, and how many times a step runs it. */
 static ddpm_status profile_part(struct bench *bench, int part, int64_t times)
@@ -109,7 +39,7 @@ static ddpm_status profile_part(struct bench *bench, int part, int64_t times)
     DDPM_TRY(ddpm_new_array((void **)&seconds, count, sizeof *seconds, "timings"));
     ddpm_status status = ddpm_graph_profile(graph, part, (int)bench->repeats, seconds);
     for (size_t i = 0; i < count && status == DDPM_OK; ++i)
-        status = add_call(bench, &graph->calls[begin + i], seconds[i], times);
+        status = ddpm_bench_add_call(&bench->table, &graph->calls[begin + i], seconds[i], times);
     bench->step_flops += (double)times * ddpm_graph_flops(graph, part);
     free(seconds);
     return status;
@@ -145,7 +75,7 @@ static ddpm_status time_packing(struct bench *bench, double *seconds)
 static ddpm_status profile_packing(struct bench *bench)
 {
     struct ddpm_graph *graph = bench->graph;
-    struct row row = {.op = "pack", .kernel = "weights in the kernels' own layouts"};
+    struct ddpm_bench_row row = {.op = "pack", .kernel = "weights in the kernels' own layouts"};
     DDPM_TRY(time_packing(bench, &row.seconds));
     for (size_t i = 0; i < graph->node_count; ++i)
         if (graph->calls[i].packed_bytes) {
@@ -155,14 +85,7 @@ static ddpm_status profile_packing(struct bench *bench)
         }
     if (row.calls == 0)
         return DDPM_OK;
-    row.bound = bench->peak_bytes > 0 ? row.bytes / bench->peak_bytes : 0;
-    return append_row(bench, row);
-}
-
-static int by_falling_time(const void *a, const void *b)
-{
-    const struct row *x = a, *y = b;
-    return x->seconds < y->seconds ? 1 : x->seconds > y->seconds ? -1 : 0;
+    return ddpm_bench_add_bytes(&bench->table, row);
 }
 
 /* The values do not matter, but they are as large as in training. */
@@ -272,66 +195,36 @@ static ddpm_status time_steps(struct bench *bench)
     return status;
 }
 
-static double share(double part, double whole)
+static void print_report(const struct bench *bench, int64_t pictures)
 {
-    return whole > 0 ? 100 * part / whole : 0;
-}
-
-static void shape_text(const struct bench *bench, const struct row *row, char text[64])
-{
-    text[0] = '\0';
-    if (bench->by_shape && ddpm_tensor_present(&row->shape))
-        snprintf(text, 64, "[%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "]", row->shape.n,
-                 row->shape.h, row->shape.w, row->shape.c);
-}
-
-static void print_table(const struct bench *bench, int64_t pictures, double sum)
-{
+    const struct ddpm_bench_table *table = &bench->table;
     char planned[DDPM_TEXT_BYTES];
-    printf("%-46s%6s%10s%7s%9s%8s%7s  %s\n", "kernel", "calls", "ms", "share", "GFLOP/s", "GB/s",
-           "bound", bench->by_shape ? "first input" : "");
-    for (size_t i = 0; i < bench->row_count; ++i) {
-        const struct row *row = &bench->rows[i];
-        char shape[64];
-        shape_text(bench, row, shape);
-        printf("%-46s%6d%10.3f%6.1f%%%9.1f%8.1f%6.0f%%  %s\n", row->kernel, row->calls,
-               1e3 * row->seconds, share(row->seconds, sum), row->flops / row->seconds / 1e9,
-               row->bytes / row->seconds / 1e9, share(row->bound, row->seconds), shape);
-    }
-    printf("\nsum of calls       %.3f s\n", sum);
+    ddpm_bench_print(table);
+    printf("\nsum of calls       %.3f s\n", ddpm_bench_seconds(table));
     printf(
         "whole step         %.3f s, %.2f img/s, %.1f GFLOP as direct convolutions, %.1f GFLOP/s\n",
         bench->step_seconds, (double)pictures / bench->step_seconds, bench->step_flops / 1e9,
         bench->step_flops / bench->step_seconds / 1e9);
     printf("planned memory     %s\n", ddpm_bytes_text(planned, (double)bench->planned_bytes));
-    if (bench->peak_flops > 0)
+    if (table->peak_flops > 0)
         printf(
             "this machine       %.1f GFLOP/s and %.1f GB/s measured; the step runs at %.2f of the "
             "peak\n",
-            bench->peak_flops / 1e9, bench->peak_bytes / 1e9,
-            bench->step_flops / bench->step_seconds / bench->peak_flops);
+            table->peak_flops / 1e9, table->peak_bytes / 1e9,
+            bench->step_flops / bench->step_seconds / table->peak_flops);
 }
 
-static ddpm_status print_json(const struct bench *bench, int64_t pictures, double sum)
+static ddpm_status print_json(const struct bench *bench, int64_t pictures)
 {
-    json_t *rows = json_array();
-    for (size_t i = 0; i < bench->row_count; ++i) {
-        const struct row *row = &bench->rows[i];
-        char shape[64];
-        shape_text(bench, row, shape);
-        json_array_append_new(rows,
-                              json_pack("{s:s,s:s,s:s,s:i,s:f,s:f,s:f,s:f}", "op", row->op,
-                                        "kernel", row->kernel, "shape", shape, "calls", row->calls,
-                                        "seconds", row->seconds, "flops", row->flops, "bytes",
-                                        row->bytes, "bound_seconds", row->bound));
-    }
+    const struct ddpm_bench_table *table = &bench->table;
     json_t *json = json_pack(
         "{s:s,s:s,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:o}", "step",
         bench->trainer ? "training" : "sampling", "device", ddpm_network_device(bench->network),
         "pictures", (json_int_t)pictures, "step_seconds", bench->step_seconds, "step_flops",
-        bench->step_flops, "calls_seconds", sum, "peak_flops", bench->peak_flops, "peak_fp32_flops",
-        bench->peak_f32, "peak_bytes_per_second", bench->peak_bytes, "planned_bytes",
-        (json_int_t)bench->planned_bytes, "rows", rows);
+        bench->step_flops, "calls_seconds", ddpm_bench_seconds(table), "peak_flops",
+        table->peak_flops, "peak_fp32_flops", table->peak_f32, "peak_bytes_per_second",
+        table->peak_bytes, "planned_bytes", (json_int_t)bench->planned_bytes, "rows",
+        ddpm_bench_rows_as_json(table));
     if (!json)
         return ddpm_raise(DDPM_ERROR_MEMORY, "no memory for the table as JSON");
     ddpm_status status = ddpm_print_json(json);
@@ -374,17 +267,18 @@ static ddpm_status profile(struct bench *bench)
 static ddpm_status measure(struct bench *bench)
 {
     const struct ddpm_backend *backend = bench->network->device->backend;
+    struct ddpm_bench_table *table = &bench->table;
     if (backend->measure_peak) {
-        DDPM_TRY(backend->measure_peak(bench->network->device, DDPM_F32, &bench->peak_f32,
-                                       &bench->peak_bytes));
-        bench->peak_flops = bench->peak_f32;
+        DDPM_TRY(backend->measure_peak(bench->network->device, DDPM_F32, &table->peak_f32,
+                                       &table->peak_bytes));
+        table->peak_flops = table->peak_f32;
         if (bench->network->dtype != DDPM_F32)
             DDPM_TRY(backend->measure_peak(bench->network->device, bench->network->dtype,
-                                           &bench->peak_flops, &bench->peak_bytes));
+                                           &table->peak_flops, &table->peak_bytes));
     }
     DDPM_TRY(time_steps(bench));
     DDPM_TRY(profile(bench));
-    qsort(bench->rows, bench->row_count, sizeof *bench->rows, by_falling_time);
+    ddpm_bench_sort(table);
     return DDPM_OK;
 }
 
@@ -434,7 +328,7 @@ static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct 
     struct ddpm_config *config;
     const char *file = ddpm_arguments_get(arguments, "config");
     DDPM_TRY(ddpm_arguments_integer(arguments, "repeats", 1, 10000, 5, &bench->repeats));
-    bench->by_shape = ddpm_arguments_get(arguments, "kernels") != NULL;
+    bench->table.by_shape = ddpm_arguments_get(arguments, "kernels") != NULL;
     bench->json = ddpm_arguments_get(arguments, "json") != NULL;
     DDPM_TRY(ddpm_config_create(&config));
     ddpm_status status = file ? ddpm_config_read(config, file) : DDPM_OK;
@@ -447,14 +341,11 @@ static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct 
         status = measure(bench);
     DDPM_TRY(status);
     const int64_t pictures = pictures_of_step(bench);
-    double sum = 0;
-    for (size_t i = 0; i < bench->row_count; ++i)
-        sum += bench->rows[i].seconds;
     if (bench->json)
-        return print_json(bench, pictures, sum);
+        return print_json(bench, pictures);
     printf("%s step of %" PRId64 " pictures, %s\n\n", bench->trainer ? "training" : "sampling",
            pictures, ddpm_network_device(bench->network));
-    print_table(bench, pictures, sum);
+    print_report(bench, pictures);
     return DDPM_OK;
 }
 
@@ -465,7 +356,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_trainer_destroy(&bench.trainer);
     ddpm_network_destroy(&bench.network);
     ddpm_data_close(&bench.data);
-    free(bench.rows);
+    free(bench.table.rows);
     return status;
 }
 
