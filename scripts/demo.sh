@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
 # demo.sh [DIR]: the whole workflow from scratch, in under five minutes on two cores: installs what is missing, builds,
-# makes pictures, trains, draws. Results go to DIR (default: demo).
+# makes pictures, trains, draws. Results go to DIR (default: demo), a path relative to this repository. With a folder
+# `libs` made by `scripts/setup.sh libraries libs` it builds with that and installs nothing.
 set -eu -o pipefail
+case $#,${1:-} in
+  0, | 1,[!-]*) ;;
+  1,-h | 1,--help) sed -n '2,4s/^# //p' "$0"; exit ;;
+  *) echo "demo.sh: got \"$*\", want nothing or one folder for the results" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 out=${1:-demo}
 if [ -e "$out" ]; then
-  echo "demo.sh: $out is there already; remove it, or name another folder" >&2
+  echo "demo.sh: $(realpath "$out") is there already; remove it, or name another folder" >&2
   exit 1
 fi
+libs=()
+[ ! -e libs/ddpm.cmake ] || libs=(-C libs/ddpm.cmake)
 
 cat <<END
 Trains a small model on pictures that are made up, and draws new ones. On two cores:
@@ -28,9 +36,10 @@ part() {
 }
 
 part "libraries"
-scripts/setup.sh build
+[ ${#libs[@]} -gt 0 ] || scripts/setup.sh build
 part "building"
-cmake -S . -B build/demo -G Ninja -DCMAKE_BUILD_TYPE=Release -DDDPM_BUILD_TESTS=OFF -DDDPM_CUDA=OFF >/dev/null
+cmake "${libs[@]}" -S . -B build/demo -G Ninja -DCMAKE_BUILD_TYPE=Release -DDDPM_BUILD_TESTS=OFF -DDDPM_CUDA=OFF \
+  >/dev/null
 if [ -t 1 ]; then
   cmake --build build/demo # ninja counts in one line
 else
@@ -58,4 +67,5 @@ All of it took $SECONDS s. Look at
   $out/run/log.csv        the loss, step by step
 Then try your own folder:
   $ddpm train --data FOLDER --out RUN --image-size 32 --dim 32 --recipe fast --time 10m
+To install the program as ddpm, with manual pages: sudo cmake --install build/demo
 END

@@ -6,10 +6,11 @@
 # machines where you cannot install anything. It downloads and unpacks Debian's or Ubuntu's packages. You can then move
 # DIR, or copy it to a machine with the same architecture and a C library at least as new. To build there:
 #
-#     cmake -S . -B build -C DIR/ddpm.cmake
+#     cmake -C DIR/ddpm.cmake -S . -B build -G Ninja && ninja -C build
 set -eu -o pipefail
 
-build_packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libwebp-dev libtiff-dev libzip-dev liblapacke"
+build_packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev libjpeg-dev"
+optional_packages="libwebp-dev libtiff-dev libzip-dev liblapacke"
 test_packages="g++ make bats procps libcmocka-dev clang libclang-rt-dev clang-format libopenmpi-dev openmpi-bin libmpich-dev mpich zsh fish man-db groff-base"
 
 unpacked_packages="libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libcmocka-dev pkg-config"
@@ -44,7 +45,8 @@ unpack() { # unpack DIR
   for deb in "$work"/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
   gather "$work/root" "$into"
   (cd "$work" && printf '%s\n' *.deb) >"$into/packages.txt"
-  echo "$into: $(du -sh "$into" | cut -f 1), for cmake -C $into/ddpm.cmake"
+  echo "$into: $(du -sh "$into" | cut -f 1); build with"
+  echo "  cmake -C $into/ddpm.cmake -S . -B build -G Ninja && ninja -C build"
 }
 
 # gather ROOT DIR: collect headers, libraries, .pc files and pkg-config from an unpacked system in one flat layout.
@@ -85,35 +87,47 @@ END
 }
 
 case ${1:-} in
-  build) packages=$build_packages ;;
-  test) packages="$build_packages $test_packages" ;;
+  build) packages=$build_packages optional=$optional_packages ;;
+  test) packages="$build_packages $optional_packages $test_packages" optional="" ;;
+  -h | --help) sed -n '/^#!/d; /^#/!q; s/^#  *//p' "$0"; exit ;;
   libraries)
     [ -n "${2:-}" ] || { echo "setup.sh: libraries wants a folder to write into" >&2; exit 2; }
     unpack "$2"
     exit
     ;;
-  *) echo "setup.sh: got \"${1:-}\", want build, test or libraries DIR" >&2; exit 2 ;;
+  *) echo "setup.sh: got \"$*\", want build, test or libraries DIR" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then
   echo "setup.sh: this is no Debian system; install what docs/dependencies.md lists, then run cmake by hand" >&2
   exit 1
 fi
-missing=""
-for package in $packages; do
-  state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
-  [ "$state" = "install ok installed" ] || missing="$missing $package"
-done
-[ -n "$missing" ] || exit 0
+# missing PACKAGE…: those that are not installed.
+missing() {
+  local package state
+  for package; do
+    state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [ "$state" = "install ok installed" ] || printf ' %s' "$package"
+  done
+}
+
+# shellcheck disable=SC2086 # lists of words
+missing=$(missing $packages) optional=$(missing $optional)
+[ -n "$missing$optional" ] || exit 0
 
 sudo=""
-if [ "$(id -u)" != 0 ]; then
-  command -v sudo >/dev/null || {
-    echo "setup.sh: these packages are missing, and only root can install them:$missing" >&2
-    exit 1
-  }
+if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+  if [ -z "$missing" ]; then
+    echo "setup.sh: building without$optional, which only root can install"
+    exit
+  fi
+  echo "setup.sh: these packages are missing, and only root can install them:$missing" >&2
+  echo "  hint: scripts/setup.sh libraries libs unpacks the libraries into a folder, which scripts/demo.sh then uses" >&2
+  exit 1
+elif [ "$(id -u)" != 0 ]; then
   sudo=sudo
 fi
+missing="$missing$optional"
 echo "installing$missing"
 export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get update -qq

@@ -214,7 +214,8 @@ static ddpm_status prepare(struct drawing *drawing)
     if (!draw->every)
         draw->every = steps > FRAMES ? steps / FRAMES : 1;
     return trajectory && ddpm_processes_lead()
-               ? ddpm_trajectory_begin(&drawing->trajectory, trajectory, force, &drawing->metadata)
+               ? ddpm_trajectory_begin(&drawing->trajectory, trajectory, drawing->output.scale,
+                                       force, &drawing->metadata)
                : DDPM_OK;
 }
 

@@ -13,16 +13,17 @@ struct ddpm_trajectory {
     bool folder;
     const struct ddpm_metadata *metadata; /* borrowed */
     struct ddpm_apng *apng;               /* created with the first frame */
-    uint8_t *pictures, *grid;
-    int64_t count; /* pictures in a frame */
+    uint8_t *pictures, *grid, *frame;     /* frame: the grid enlarged, or the grid itself */
+    int64_t count;                        /* pictures in a frame */
     int columns, grid_height, grid_width;
+    int scale, height, width; /* of a frame */
     int64_t frames;
 };
 
 /* A `path` that ends in .png is a file, any other a folder, which must be new or empty unless
- * `force`. */
-ddpm_status ddpm_trajectory_begin(struct ddpm_trajectory *trajectory, const char *path, bool force,
-                                  const struct ddpm_metadata *metadata);
+ * `force`. Frames are enlarged `scale` times. */
+ddpm_status ddpm_trajectory_begin(struct ddpm_trajectory *trajectory, const char *path, int scale,
+                                  bool force, const struct ddpm_metadata *metadata);
 
 /* Add what the sampler's callback got. */
 ddpm_status ddpm_trajectory_add(struct ddpm_trajectory *trajectory,

@@ -271,7 +271,7 @@ const struct ddpm_option ddpm_options[] = {
     INTEGER("num-samples", training.num_samples, "4", IN(1, 1024), TRAINING, "num_samples",
             "pictures in a sample grid"),
     INTEGER("scale", training.scale, "1", IN(1, 64), TRAINING, "scale",
-            "enlarge grids this many times; pixels become squares"),
+            "enlarge grids and trajectories this many times; pixels become squares"),
     INTEGER("keep", training.keep, "5", IN(0, 1e6), TRAINING, "keep",
             "checkpoints to keep: the newest ones and the best; 0: all"),
     INTEGER("validate-every", training.validate_every, "0", IN(0, 1e9), TRAINING, "validate_every",

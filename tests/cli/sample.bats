@@ -67,6 +67,13 @@ setup() {
     [ ! -e b ]
 }
 
+# width_of FOLDER: of its first PNG, from the header.
+width_of() {
+    local file
+    file=$(ls "$1"/*.png | head -1)
+    echo $((16#$(od -An -tx1 -j 16 -N 4 "$file" | tr -d ' \n')))
+}
+
 @test "the trajectory as a file and as a folder" {
     run "$DDPM" sample "$model" --out a -n 2 --trajectory chain.png --every 3
     succeeds
@@ -75,6 +82,12 @@ setup() {
     run "$DDPM" sample "$model" --out b -n 2 --trajectory chain --every 3
     succeeds
     [ "$(ls chain | wc -l)" -eq 4 ]
+    run "$DDPM" sample "$model" --out c -n 2 --trajectory large --every 3 --scale 2
+    succeeds
+    [ "$(width_of large)" -eq $((2 * $(width_of chain))) ]
+    run "$DDPM" sample "$model" --out d -n 2 --trajectory large.png --every 3 --scale 2
+    succeeds
+    grep -qa acTL large.png
 }
 
 @test "nothing is overwritten without --force" {
