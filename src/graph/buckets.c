@@ -29,6 +29,26 @@ static int by_last(const void *a, const void *b)
     return x->first > y->first ? -1 : x->first < y->first;
 }
 
+/* Does a bucket that ends before element `end` of the slab begin with parameter p? */
+static bool begins_bucket(const struct ddpm_parameters *parameters, size_t p, size_t end,
+                          size_t least, size_t *first)
+{
+    *first = p == 0 ? 0 : (size_t)parameters->items[p].offset;
+    return p == 0 || end - *first >= least;
+}
+
+size_t ddpm_graph_largest_bucket(const struct ddpm_weight_set *set, size_t least)
+{
+    size_t end = (size_t)set->parameters.slab_count, first, largest = 0;
+    for (size_t p = set->parameters.count; p-- > 0;) {
+        if (!begins_bucket(&set->parameters, p, end, least, &first))
+            continue;
+        largest = end - first > largest ? end - first : largest;
+        end = first;
+    }
+    return largest;
+}
+
 ddpm_status ddpm_graph_cut_gradients(const struct ddpm_graph *graph, int part,
                                      const struct ddpm_weight_set *set, size_t least,
                                      struct ddpm_bucket **out, size_t *count)
@@ -43,9 +63,9 @@ ddpm_status ddpm_graph_cut_gradients(const struct ddpm_graph *graph, int part,
     find_last(graph, part, set, last);
     /* Start at the end of the slab, where the layers are whose gradients come first. */
     for (size_t p = parameters->count; p-- > 0 && status == DDPM_OK;) {
-        const size_t first = p == 0 ? 0 : (size_t)parameters->items[p].offset;
+        size_t first;
         latest = last[p] > latest ? last[p] : latest;
-        if (end - first < least && p > 0)
+        if (!begins_bucket(parameters, p, end, least, &first))
             continue;
         (*out)[(*count)++] = (struct ddpm_bucket){first, end - first, latest};
         end = first;

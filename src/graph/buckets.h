@@ -17,6 +17,9 @@ ddpm_status ddpm_graph_cut_gradients(const struct ddpm_graph *graph, int part,
                                      const struct ddpm_weight_set *set, size_t least,
                                      struct ddpm_bucket **out, size_t *count);
 
+/* The elements of the largest bucket. */
+size_t ddpm_graph_largest_bucket(const struct ddpm_weight_set *set, size_t least);
+
 /* Run one part, calling `after` after each node. */
 typedef ddpm_status ddpm_after_node(void *user, size_t node);
 ddpm_status ddpm_graph_run_watched(struct ddpm_graph *graph, int part, ddpm_after_node *after,

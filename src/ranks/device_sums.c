@@ -91,6 +91,21 @@ ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, floa
     return DDPM_OK;
 }
 
+ddpm_status ddpm_ranks_sum_bf16_on_device(struct ddpm_ranks *ranks, void *queue, float *values,
+                                          size_t count, void *room)
+{
+    DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
+    if (ranks->nccl->sum_bf16(queue, values, count, room) != DDPM_OK)
+        return ddpm_ranks_lose(ranks);
+    return DDPM_OK;
+}
+
+size_t ddpm_ranks_room_bf16_on_device(const struct ddpm_ranks *ranks, size_t count)
+{
+    const int all = ddpm_ranks_count(ranks);
+    return 2 * (size_t)all * ddpm_nccl_piece(count, all) * sizeof(uint16_t);
+}
+
 ddpm_status ddpm_ranks_wait_on_device(struct ddpm_ranks *ranks, void *queue)
 {
     DDPM_TRY(ddpm_ranks_refuse_lost(ranks));

@@ -10,9 +10,17 @@
 #include "ranks/transport.h"
 
 /* Increment it whenever struct ddpm_nccl changes. */
-#define DDPM_NCCL_ABI 1u
+#define DDPM_NCCL_ABI 2u
 
-enum { DDPM_NCCL_ID_BYTES = 128 };
+/* Bytes of an address. Sums as bf16 handle this many elements at once. */
+enum { DDPM_NCCL_ID_BYTES = 128, DDPM_NCCL_VECTOR = 8 };
+
+/* The elements of a bf16 sum that each of `ranks` adds up: whole vectors. */
+static inline size_t ddpm_nccl_piece(size_t count, int ranks)
+{
+    const size_t vectors = (count + DDPM_NCCL_VECTOR - 1) / DDPM_NCCL_VECTOR, all = (size_t)ranks;
+    return (vectors + all - 1) / all * DDPM_NCCL_VECTOR;
+}
 
 struct ddpm_nccl {
     /* Load NCCL's library, libnccl.so.2 or what DDPM_NCCL names. DDPM_ERROR_UNSUPPORTED without. */
@@ -36,6 +44,10 @@ struct ddpm_nccl {
     /* Add up `count` floats of all ranks in device memory, in place, once the work queued in
      * `queue` (a cudaStream_t of this device) is done; work queued later does not wait. */
     ddpm_status (*sum)(void *queue, float *values, size_t count);
+    /* The same with bf16 between the ranks, rounded as ddpm_ranks_sum_bf16_begin() says. `room` has
+     * 2 * ranks * ddpm_nccl_piece() bf16 elements of device memory, and is used until the sum has
+     * arrived; all sums may use the same. Both pointers are multiples of 16 bytes. */
+    ddpm_status (*sum_bf16)(void *queue, float *values, size_t count, void *room);
     /* Have all sums arrived? */
     ddpm_status (*sums_test)(bool *done);
     /* Work that is queued in `queue` from now on waits for all sums. */

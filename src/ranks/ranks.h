@@ -110,6 +110,13 @@ ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, floa
                                      size_t count);
 ddpm_status ddpm_ranks_wait_on_device(struct ddpm_ranks *ranks, void *queue);
 
+/* The same with bf16 values between the ranks, and the bits of ddpm_ranks_sum_bf16_begin(). `room`
+ * is device memory, of ddpm_ranks_room_bf16_on_device() bytes for the largest sum, which all sums
+ * may use: they run one after another. `values` and `room` are aligned to 16 bytes. */
+ddpm_status ddpm_ranks_sum_bf16_on_device(struct ddpm_ranks *ranks, void *queue, float *values,
+                                          size_t count, void *room);
+size_t ddpm_ranks_room_bf16_on_device(const struct ddpm_ranks *ranks, size_t count);
+
 /* The sum of `own` shares of every rank, in the order of ranks and of each rank's shares, added one
  * after another: ((s0 + s1) + s2) + … Each share has `count` floats; `sum` may be one of them. See
  * shares.c. */

@@ -24,7 +24,7 @@ static size_t host_bytes(const struct ddpm_trainer *trainer)
 static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
 {
     size_t bytes = trainer->device->backend->host_memory ? host_bytes(trainer) : 0;
-    bytes += ddpm_shard_bytes(trainer);
+    bytes += ddpm_shard_bytes(trainer) + ddpm_team_device_bytes(trainer);
     for (int p = 0; p < trainer->player_count; ++p) {
         const struct ddpm_weight_set *set = &trainer->players[p].network->weights;
         bytes += ddpm_optimizer_bytes(&trainer->players[p].optimizer);
@@ -127,7 +127,7 @@ ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
 struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_graph *g = trainer->graph, *validation = trainer->validator.graph;
-    uint64_t weights = ddpm_shard_bytes(trainer);
+    uint64_t weights = ddpm_shard_bytes(trainer) + ddpm_team_device_bytes(trainer);
     for (int p = 0; p < trainer->player_count; ++p)
         weights += (uint64_t)ddpm_optimizer_set_bytes(&trainer->players[p].optimizer) +
                    ddpm_optimizer_bytes(&trainer->players[p].optimizer);

@@ -80,9 +80,16 @@ static size_t wire_room(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
     const size_t count = (size_t)set_of(trainer)->parameters.slab_count;
-    if (!team->ranks || trainer->config.run.wire != DDPM_WIRE_BF16)
+    if (!team->ranks || trainer->config.run.wire != DDPM_WIRE_BF16 ||
+        ddpm_team_sums_on_device(trainer))
         return 0;
     return ddpm_ranks_room_bf16(team->ranks, count) + PIECES * ddpm_ranks_room_bf16(team->ranks, 0);
+}
+
+size_t ddpm_team_least_bucket(const struct ddpm_trainer *trainer)
+{
+    const size_t piece = (size_t)set_of(trainer)->parameters.slab_count / PIECES;
+    return piece > LEAST_PIECE ? piece : LEAST_PIECE;
 }
 
 size_t ddpm_team_bytes(const struct ddpm_trainer *trainer)
@@ -128,14 +135,10 @@ ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
     const bool on_device = ddpm_team_sums_on_device(trainer);
     if (team->shares > 0 || !(trainer->device->backend->host_memory || on_device))
         return DDPM_OK;
-    const size_t piece = (size_t)set->parameters.slab_count / PIECES;
     DDPM_TRY(ddpm_graph_cut_gradients(trainer->graph, trainer->parts.backward, set,
-                                      piece > LEAST_PIECE ? piece : LEAST_PIECE, &team->buckets,
+                                      ddpm_team_least_bucket(trainer), &team->buckets,
                                       &team->bucket_count));
-    if (!on_device)
-        return DDPM_OK;
-    return ddpm_new_array((void **)&team->stretches, team->bucket_count + 1,
-                          sizeof *team->stretches, "gradients' buckets");
+    return on_device ? ddpm_team_allocate_on_device(trainer) : DDPM_OK;
 }
 
 void ddpm_team_release(struct ddpm_team *team)

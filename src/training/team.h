@@ -35,8 +35,9 @@ struct ddpm_team {
     struct ddpm_recording *stretches; /* [bucket_count + 1], of the last micro-batch on a device */
     uint16_t *wire; /* fast, over bf16: room for all sums of a step; NULL: over fp32 */
     size_t wire_used;
-    char *exchange; /* how every rank is doing, and its losses */
-    size_t stride;  /* bytes of one rank's */
+    void *device_wire; /* the same in device memory, for one sum at a time */
+    char *exchange;    /* how every rank is doing, and its losses */
+    size_t stride;     /* bytes of one rank's */
 
     int signal, agreed_signal; /* this rank's, and the largest of all */
     ddpm_status held;          /* a failure that the others do not know of yet */
@@ -47,10 +48,14 @@ struct ddpm_team {
 ddpm_status ddpm_team_plan(struct ddpm_team *team, struct ddpm_ranks *ranks,
                            const struct ddpm_training_config *config);
 
-/* Host memory beside the trainer's own. */
+/* Host memory beside the trainer's own, and device memory. */
 size_t ddpm_team_bytes(const struct ddpm_trainer *trainer);
+size_t ddpm_team_device_bytes(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer);
 void ddpm_team_release(struct ddpm_team *team);
+
+/* Gradients are sent in buckets of at least this many elements. */
+size_t ddpm_team_least_bucket(const struct ddpm_trainer *trainer);
 
 /* Position in the step of the first picture of this rank's micro-batch `index`. */
 static inline int64_t ddpm_team_place(const struct ddpm_team *team, int64_t index)
@@ -77,7 +82,8 @@ bool ddpm_team_sums_on_device(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_join_devices(struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_run_stretches(struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_finish_sums(struct ddpm_trainer *trainer);
-void ddpm_team_release_stretches(struct ddpm_trainer *trainer);
+ddpm_status ddpm_team_allocate_on_device(struct ddpm_trainer *trainer);
+void ddpm_team_release_on_device(struct ddpm_trainer *trainer);
 
 /* This rank's micro-batch `index` has been run: take its gradients where a share ends with it. */
 ddpm_status ddpm_team_take_share(struct ddpm_trainer *trainer, int64_t index);

@@ -6,6 +6,7 @@
  * recordings, so that a failure finds the device between two replays. The update is queued once all
  * sums have arrived on this rank: a rank that is lost before that leaves the others' last good step
  * as it is. */
+#include "core/memory.h"
 #include "training/ranks.h"
 #include "training/trainer_state.h"
 
@@ -29,12 +30,33 @@ ddpm_status ddpm_team_join_devices(struct ddpm_trainer *trainer)
         status = ddpm_raise(DDPM_ERROR_ARGUMENT,
                             "option ranks: got nccl with device %s, want device cuda, or ranks mpi",
                             backend->name);
-    if (status == DDPM_OK && trainer->config.run.wire == DDPM_WIRE_BF16)
-        status = ddpm_raise(DDPM_ERROR_ARGUMENT,
-                            "option wire: got bf16 with ranks nccl, which adds up in fp32; want "
-                            "wire fp32, or ranks mpi");
     DDPM_TRY(ddpm_ranks_agree(ranks, status, NULL));
     return ddpm_team_sums_on_device(trainer) ? ddpm_ranks_join_devices(ranks, index) : DDPM_OK;
+}
+
+static bool sends_bf16(const struct ddpm_trainer *trainer)
+{
+    return ddpm_team_sums_on_device(trainer) && trainer->config.run.wire == DDPM_WIRE_BF16;
+}
+
+size_t ddpm_team_device_bytes(const struct ddpm_trainer *trainer)
+{
+    const struct ddpm_weight_set *set = &trainer->players[0].network->weights;
+    if (!sends_bf16(trainer))
+        return 0;
+    return ddpm_ranks_room_bf16_on_device(
+        trainer->team.ranks, ddpm_graph_largest_bucket(set, ddpm_team_least_bucket(trainer)));
+}
+
+ddpm_status ddpm_team_allocate_on_device(struct ddpm_trainer *trainer)
+{
+    struct ddpm_team *team = &trainer->team;
+    const size_t bytes = ddpm_team_device_bytes(trainer);
+    if (bytes > 0)
+        DDPM_TRY(trainer->device->backend->allocate(trainer->device, bytes,
+                                                    "gradients on their way", &team->device_wire));
+    return ddpm_new_array((void **)&team->stretches, team->bucket_count + 1,
+                          sizeof *team->stretches, "gradients' buckets");
 }
 
 /* Begin the sums of all gradients that are final before node `end`. */
@@ -48,8 +70,11 @@ static ddpm_status begin_sums(struct ddpm_trainer *trainer, size_t end)
     device->backend->queue(device, &queue, &index);
     while (team->next_bucket < team->bucket_count && team->buckets[team->next_bucket].last < end) {
         const struct ddpm_bucket *bucket = &team->buckets[team->next_bucket++];
-        DDPM_TRY(
-            ddpm_ranks_sum_on_device(team->ranks, queue, gradients + bucket->first, bucket->count));
+        float *first = gradients + bucket->first;
+        DDPM_TRY(team->device_wire
+                     ? ddpm_ranks_sum_bf16_on_device(team->ranks, queue, first, bucket->count,
+                                                     team->device_wire)
+                     : ddpm_ranks_sum_on_device(team->ranks, queue, first, bucket->count));
     }
     return DDPM_OK;
 }
@@ -97,9 +122,12 @@ ddpm_status ddpm_team_finish_sums(struct ddpm_trainer *trainer)
     return ddpm_ranks_wait_on_device(trainer->team.ranks, queue);
 }
 
-void ddpm_team_release_stretches(struct ddpm_trainer *trainer)
+void ddpm_team_release_on_device(struct ddpm_trainer *trainer)
 {
     struct ddpm_team *team = &trainer->team;
+    if (team->device_wire)
+        trainer->device->backend->release(trainer->device, team->device_wire);
+    team->device_wire = NULL;
     for (size_t i = 0; team->stretches && i <= team->bucket_count; ++i)
         ddpm_recording_release(&team->stretches[i], trainer->device);
 }

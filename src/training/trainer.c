@@ -177,7 +177,7 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
     ddpm_prefetch_destroy(&t->prefetch);
     for (int stage = 0; stage < DDPM_STAGE_COUNT; ++stage)
         ddpm_recording_release(&t->recordings[stage], t->device);
-    ddpm_team_release_stretches(t);
+    ddpm_team_release_on_device(t);
     ddpm_graph_destroy(&t->graph);
     ddpm_validator_release(&t->validator);
     for (int p = 0; p < t->player_count; ++p)

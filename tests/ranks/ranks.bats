@@ -418,6 +418,10 @@ whole() {
     near one two 1 1e-6
     near one two 3 1e-3
     [ "$(cut -d' ' -f1 calls.0 | sort -u | xargs)" = "allreduce destroy finalize join" ]
+    run together 2 "${options[@]}" --wire bf16 --out host # where the ranks add up, the rule is the same
+    run together 2 "${options[@]}" --wire bf16 --ranks nccl --out device
+    succeeds
+    cmp {host,device}/checkpoints/latest/model.safetensors
     export FAKE_NCCL_RANK=1
     FAKE_NCCL_FAULT=init run together 2 "${options[@]}" --ranks nccl --out three --rank-timeout 3
     one_error "rank 1" "NCCL: joining the ranks"

@@ -114,7 +114,7 @@ static void buckets_cover_the_slab_in_the_order_of_the_pass(void **state)
     const size_t slab = (size_t)view.weights->parameters.slab_count;
     for (size_t least = 1; least <= 2 * slab; least *= 16) {
         struct ddpm_bucket *buckets;
-        size_t count, covered = 0;
+        size_t count, covered = 0, largest = 0;
         assert_ok(ddpm_graph_cut_gradients(view.graph, view.backward, view.weights, least, &buckets,
                                            &count));
         char *seen = calloc(slab, 1);
@@ -122,10 +122,12 @@ static void buckets_cover_the_slab_in_the_order_of_the_pass(void **state)
         for (size_t i = 0; i < count; ++i) {
             assert_true(i == 0 || buckets[i].last >= buckets[i - 1].last);
             assert_true(buckets[i].last < view.graph->parts[view.backward].end);
+            largest = buckets[i].count > largest ? buckets[i].count : largest;
             for (size_t k = 0; k < buckets[i].count; ++k, ++covered)
                 assert_int_equal(seen[buckets[i].first + k]++, 0);
         }
         assert_int_equal(covered, slab);
+        assert_int_equal(ddpm_graph_largest_bucket(view.weights, least), largest);
         assert_true(least > slab ? count == 1 : count > 1 || least > slab / 2);
         if (least == 1) /* the last layers' gradients come first */
             assert_true(buckets[0].first > slab / 2 && buckets[0].last < buckets[count - 1].last);

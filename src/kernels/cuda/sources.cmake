@@ -33,4 +33,5 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/trial.cu
     ${CMAKE_CURRENT_LIST_DIR}/variance.cu
     ${CMAKE_CURRENT_LIST_DIR}/../../ranks/nccl/communicator.cu
+    ${CMAKE_CURRENT_LIST_DIR}/../../ranks/nccl/half_sums.cu
     ${CMAKE_CURRENT_LIST_DIR}/../../ranks/nccl/host_memory.cu)

@@ -58,7 +58,9 @@ ddpm_status ddpm_nccl_look(void)
 {
     ncclResult_t result = ncclSuccess;
     const ncclResult_t asked = own.library.ncclCommGetAsyncError(own.comm, &result);
-    return check(asked != ncclSuccess ? asked : result == ncclInProgress ? ncclSuccess : result,
+    return check(asked != ncclSuccess       ? asked
+                 : result == ncclInProgress ? ncclSuccess
+                                            : result,
                  "another rank, or the way to it, has failed");
 }
 
@@ -170,16 +172,20 @@ static const char *description(void)
     return own.library.description;
 }
 
+ddpm_status ddpm_nccl_follow(void *queue, const char *what)
+{
+    DDPM_NCCL_TRY(ddpm_nccl_check_cuda(cudaSetDevice(own.index), what));
+    DDPM_NCCL_TRY(ddpm_nccl_check_cuda(cudaEventRecord(own.ready, (cudaStream_t)queue), what));
+    return ddpm_nccl_check_cuda(cudaStreamWaitEvent(own.stream, own.ready, 0), what);
+}
+
 static ddpm_status sum(void *queue, float *values, size_t count)
 {
     const char *what = "a sum of all ranks";
-    DDPM_NCCL_TRY(ddpm_nccl_check_cuda(cudaSetDevice(own.index), what));
-    DDPM_NCCL_TRY(ddpm_nccl_check_cuda(cudaEventRecord(own.ready, (cudaStream_t)queue), what));
-    DDPM_NCCL_TRY(ddpm_nccl_check_cuda(cudaStreamWaitEvent(own.stream, own.ready, 0), what));
-    DDPM_NCCL_TRY(
-        ddpm_nccl_settle(own.library.ncclAllReduce(values, values, count, ncclFloat32, ncclSum,
-                                                   own.comm, own.stream),
-                         what));
+    DDPM_NCCL_TRY(ddpm_nccl_follow(queue, what));
+    DDPM_NCCL_TRY(ddpm_nccl_settle(own.library.ncclAllReduce(values, values, count, ncclFloat32,
+                                                             ncclSum, own.comm, own.stream),
+                                   what));
     return ddpm_nccl_check_cuda(cudaEventRecord(own.summed, own.stream), what);
 }
 
@@ -243,6 +249,7 @@ static struct ddpm_nccl make_table(void)
     table.begin = ddpm_nccl_begin;
     table.test = ddpm_nccl_test;
     table.sum = sum;
+    table.sum_bf16 = ddpm_nccl_sum_bf16;
     table.sums_test = sums_test;
     table.sums_join = sums_join;
     table.leave = leave;

@@ -1,4 +1,4 @@
-/* The communicator of this process, shared by the two files that use it. */
+/* The communicator of this process, shared by the files that use it. */
 #ifndef DDPM_RANKS_NCCL_COMMUNICATOR_CUH
 #define DDPM_RANKS_NCCL_COMMUNICATOR_CUH
 
@@ -51,6 +51,12 @@ ddpm_status ddpm_nccl_look(void);
 
 /* *done: the work before `event` is. Fails where that will never be. */
 ddpm_status ddpm_nccl_query(cudaEvent_t event, const char *what, bool *done);
+
+/* What comes next in our stream waits for the work that is queued in `queue`. */
+ddpm_status ddpm_nccl_follow(void *queue, const char *what);
+
+/* half_sums.cu */
+ddpm_status ddpm_nccl_sum_bf16(void *queue, float *values, size_t count, void *room);
 
 /* host_memory.cu */
 ddpm_status ddpm_nccl_begin(const struct ddpm_collective_call *call);

@@ -208,10 +208,16 @@ static bool all_reached(const struct ncclComm *comm, const atomic_uint *rounds, 
     return true;
 }
 
-/* A slot of PAIRS holds a piece for each peer. */
+/* A slot of PAIRS holds a piece for each peer; these are all of one length. */
 static size_t pair_bytes(const struct ncclComm *comm)
 {
     return slot_bytes / (size_t)comm->count;
+}
+
+/* What a round moves of one part. */
+static unsigned char *data_of(const struct operation *op, int part)
+{
+    return (unsigned char *)op->parts[part].data + op->done;
 }
 
 static void write_slot(const struct operation *op, size_t bytes)
@@ -221,8 +227,7 @@ static void write_slot(const struct operation *op, size_t bytes)
         memcpy(slot, (const unsigned char *)op->send + op->done, bytes);
     for (int i = 0; i < op->part_count; ++i)
         if (!op->parts[i].receives)
-            memcpy(slot + (size_t)op->parts[i].peer * pair_bytes(op->comm), op->parts[i].data,
-                   op->parts[i].bytes);
+            memcpy(slot + (size_t)op->parts[i].peer * pair_bytes(op->comm), data_of(op, i), bytes);
 }
 
 static void add_slots(const struct operation *op, size_t bytes)
@@ -254,9 +259,9 @@ static void read_slots(const struct operation *op, size_t bytes)
     case PAIRS:
         for (int i = 0; i < op->part_count; ++i)
             if (op->parts[i].receives)
-                memcpy(op->parts[i].data,
+                memcpy(data_of(op, i),
                        slot_of(comm, op->parts[i].peer) + (size_t)comm->rank * pair_bytes(comm),
-                       op->parts[i].bytes);
+                       bytes);
         break;
     }
 }
@@ -267,8 +272,9 @@ static int run(void *argument)
     struct operation *op = argument;
     struct ncclComm *comm = op->comm;
     struct shared *shared = comm->shared;
+    const size_t most = op->what == PAIRS ? pair_bytes(comm) : slot_bytes;
     while (!atomic_load(&comm->aborted)) {
-        const size_t left = op->bytes - op->done, bytes = left < slot_bytes ? left : slot_bytes;
+        const size_t left = op->bytes - op->done, bytes = left < most ? left : most;
         if (!op->written) {
             if (!all_reached(comm, shared->read, comm->round))
                 return 1; /* the slots are still read */
@@ -335,13 +341,14 @@ ncclResult_t ncclBroadcast(const void *send, void *receive, size_t count, ncclDa
 
 static ncclResult_t add_part(struct part part, ncclDataType_t type, ncclComm_t comm, void *stream)
 {
-    if (!group_open || type != ncclUint8 || part.bytes > pair_bytes(comm))
+    if (!group_open || type != ncclUint8 || (group && part.bytes != group->bytes))
         return ncclInvalidUsage;
     if (!group)
         group = calloc(1, sizeof *group);
     if (!group || group->part_count == MAX_GROUP)
         return ncclSystemError;
     group->comm = comm;
+    group->bytes = part.bytes;
     group->parts[group->part_count++] = part;
     group_stream = stream;
     return ncclSuccess;
