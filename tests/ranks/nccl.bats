@@ -13,13 +13,18 @@ setup() {
     tiny=(--data "$pictures" "${TINY[@]}" --image-size 8 --sample-every 0 --device cuda --rank-timeout 20)
 }
 
-# rank K COUNT ARGUMENT…: one process as torchrun starts it, in the background; its number in pid-K.
-rank() {
+# process K COUNT VERB ARGUMENT…: one process as torchrun starts it, in the background; its number in pid-K.
+process() {
     local index=$1 count=$2
     shift 2
     RANK=$index WORLD_SIZE=$count LOCAL_RANK=$index MASTER_ADDR=localhost MASTER_PORT=29500 \
-        timeout 120 "$DDPM" train --ranks nccl "$@" > "output-$index" 2>&1 3>&- &
+        timeout 120 "$DDPM" "$@" --ranks nccl > "output-$index" 2>&1 3>&- &
     echo $! > "pid-$index"
+}
+
+# rank K COUNT ARGUMENT…: the same for training
+rank() {
+    process "$1" "$2" train "${@:3}"
 }
 
 # ended COUNT: all have, for the functions that look at `run`: the exit code is the largest.
@@ -134,6 +139,40 @@ one_error() {
     succeeds
     cmp one.npy two.npy
     [ "$(grep -c '^drew ' output-0 output-1 | xargs)" = "output-0:1 output-1:0" ]
+}
+
+# evaluated FILE ARGUMENT…: two ranks evaluate; their JSON is put into FILE.
+evaluated() {
+    local file=$1
+    shift
+    for index in 0 1; do
+        process $index 2 evaluate "$@" --json
+    done
+    ended 2
+    sed -n '/^{/,/^}/p' output-0 > "$file"
+}
+
+@test "pictures are compared by all, with the same result as by one" {
+    make_run run "$pictures" 1 --image-size 8
+    cp -r "$pictures" real
+    echo "no picture" > real/damaged.png
+    options=(run --against real -n 11 --batch 2 --device cuda --sampling-steps 2 --threads 1)
+    "$DDPM" evaluate "${options[@]}" --json --sheet sheet.png > one.json 2> /dev/null
+    mv sheet.png one.png
+    evaluated two.json "${options[@]}" --sheet sheet.png
+    succeeds
+    cmp one.json two.json
+    cmp one.png sheet.png
+    "$DDPM" evaluate "$pictures" --against real --threads 1 --json > one.json 2> /dev/null # without any network
+    evaluated two.json "$pictures" --against real --threads 1
+    succeeds
+    cmp one.json two.json
+    process 0 2 evaluate "$pictures" --against real
+    process 1 2 evaluate "$pictures" --against nothing
+    ended 2
+    one_error "rank 1 " "nothing"
+    evaluated two.json run --against real --likelihood
+    one_error "option --likelihood: got 2 ranks"
 }
 
 @test "what cannot be is refused in one message" {
