@@ -1,18 +1,18 @@
-/* Sums of gradients that stay in device memory. What is said here about failures holds for all
- * ranks: they join, add up and wait at the same places. */
+/* Sums of gradients in device memory. All ranks join, sum and wait at the same points, so a failure
+ * is a failure of all of them. */
 #include <stdio.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "ranks/state.h"
 
-/* Of the timeout, for joining: a rank that gives up must reach the agreement before the others give
- * it up. */
+/* Joining may take this part of the timeout: a rank that gives up must tell the others before they
+ * give up on it. */
 static const double part_to_join = 0.75;
 
-static const double patience = 0.25; /* seconds, before it is time to ask how the others are */
+static const double patience = 0.25; /* seconds of waiting before it checks on the others */
 
-/* Once in a process, like the communicator. */
+/* One per process, like the communicator. */
 static const struct ddpm_nccl *joined;
 
 bool ddpm_ranks_sums_on_device(const struct ddpm_ranks *ranks)
@@ -20,7 +20,7 @@ bool ddpm_ranks_sums_on_device(const struct ddpm_ranks *ranks)
     return ranks && ranks->nccl;
 }
 
-/* *late: the timeout passed because other ranks have not come. */
+/* *late: the time is up, and other ranks have not arrived. */
 static ddpm_status wait_to_join(const struct ddpm_nccl *nccl, double timeout, bool *late)
 {
     const double end = ddpm_now() + part_to_join * timeout;
@@ -38,7 +38,7 @@ static ddpm_status wait_to_join(const struct ddpm_nccl *nccl, double timeout, bo
     }
 }
 
-/* Join on the network's device where MPI is there to spread the address. */
+/* Join on the network's device. MPI distributes the id. */
 static ddpm_status join_over_transport(struct ddpm_ranks *ranks, int index)
 {
     const struct ddpm_nccl *nccl = ranks->nccl;
@@ -50,7 +50,7 @@ static ddpm_status join_over_transport(struct ddpm_ranks *ranks, int index)
     bool late = false;
     if (status == DDPM_OK)
         status = wait_to_join(nccl, ranks->timeout, &late);
-    /* Whoever waited in vain lets those speak first that know why. */
+    /* A timeout is only reported if no rank knows a better reason. */
     ddpm_status agreed = ddpm_ranks_agree(ranks, late ? DDPM_OK : status, NULL);
     if (agreed == DDPM_OK)
         agreed = ddpm_ranks_agree(ranks, status, NULL);
@@ -73,7 +73,7 @@ ddpm_status ddpm_ranks_join_devices(struct ddpm_ranks *ranks, int index)
     return ddpm_ranks_agree(ranks, status, NULL);
 }
 
-static double begun; /* to wait */
+static double begun; /* when this wait started */
 
 static ddpm_status test_sums(int request, bool *done)
 {

@@ -1,5 +1,5 @@
-/* NCCL's part of the CUDA plug-in, and ranks that have nothing but NCCL: they meet at a file
- * (rendezvous.c), and everything they tell each other passes through their GPUs. */
+/* Loads NCCL's part of the CUDA plug-in. Also the transport of ranks without MPI: they find each
+ * other through files (rendezvous.c), and their messages go through the GPUs. */
 #include "ranks/nccl.h"
 
 #include <limits.h>
@@ -14,9 +14,9 @@
 
 enum { BY_PLACE = INT_MIN };
 
-/* How long the files of a rank that fails stay, so that the others read why. */
+/* Seconds that a failed rank keeps its files, so that the others can read why it failed. */
 static const double readable = 1;
-static const double patience = 0.25; /* before the others' files are read */
+static const double patience = 0.25; /* seconds of waiting before it reads the others' files */
 
 static struct {
     const struct ddpm_nccl *plugin;
@@ -160,7 +160,8 @@ static ddpm_status test(int request, bool *done)
     return ddpm_rendezvous_look(nccl.files);
 }
 
-/* Notes are for all others alike, who are told one after the other. */
+/* ranks.c tells all others the same note, one after another. One file serves them all: write it
+ * once. */
 static ddpm_status tell(int to, int64_t note)
 {
     return to == (nccl.tasks.rank == 0) ? ddpm_rendezvous_tell(nccl.files, note) : DDPM_OK;

@@ -1,4 +1,4 @@
-/* Meeting through files. */
+/* Ranks find each other through files. */
 #include "ranks/rendezvous.h"
 
 #include <dirent.h>
@@ -17,17 +17,17 @@ static const double look_again = 0.25; /* seconds */
 
 static const char magic[8] = "ddpm-r1";
 
-/* FILE.k. Replaced as a whole, by its own rank only. */
+/* FILE.k. Only rank k writes it. */
 struct presence {
     char magic[8];
-    uint64_t job, nonce; /* hash of what the launcher says; random number of the process */
+    uint64_t job, nonce; /* hash of the launcher's variables; random number of the process */
     int64_t note;
-    uint64_t notes; /* so far */
+    uint64_t notes; /* how many so far */
     uint64_t ended;
     char host[HOST_BYTES], text[TEXT_BYTES];
 };
 
-/* FILE, before the nonces of all ranks, 0 where one was not there. */
+/* The start of FILE. The nonces of all ranks follow, 0 for a rank that has not arrived. */
 struct address {
     char magic[8];
     uint64_t job;
@@ -37,7 +37,7 @@ struct address {
 /* What is known of another rank. */
 struct other {
     struct presence seen;
-    uint64_t ended_before; /* nonce of an earlier process of this rank, which had ended */
+    uint64_t ended_before; /* nonce of an earlier process of this rank that has ended */
     bool note_is_new;
 };
 
@@ -49,7 +49,7 @@ struct ddpm_rendezvous {
     struct other *others; /* [count] */
     uint64_t *nonces;     /* [count], as published */
     bool published;
-    double looked; /* when */
+    double looked; /* when the files were last read */
 };
 
 static void path_of(const struct ddpm_rendezvous *r, int rank, char path[PATH_BYTES + 16])
@@ -77,7 +77,7 @@ static ddpm_status replace(const char *path, const void *a, size_t a_bytes, cons
     return status;
 }
 
-/* Whether all of it was there. */
+/* False if the file is missing or too short. */
 static bool read_bytes(const char *path, void *a, size_t a_bytes, void *b, size_t b_bytes)
 {
     FILE *file = fopen(path, "re");
@@ -88,7 +88,7 @@ static bool read_bytes(const char *path, void *a, size_t a_bytes, void *b, size_
     return good;
 }
 
-/* NFS remembers for a while that a file is not there, until its folder is opened. */
+/* NFS remembers that a file did not exist, until its folder is opened. */
 static void open_folder(const struct ddpm_rendezvous *r)
 {
     char folder[PATH_BYTES];
@@ -118,7 +118,7 @@ static bool read_presence(const struct ddpm_rendezvous *r, int rank, struct pres
     return good;
 }
 
-/* What tells this start of the job from others: "SLURM_JOB_ID=7 SLURM_STEP_ID=0 …". */
+/* What distinguishes this start of the job from others: "SLURM_JOB_ID=7 SLURM_STEP_ID=0 …". */
 static void describe_job(const struct ddpm_tasks *tasks, char *text, size_t bytes, char *name,
                          size_t name_bytes)
 {
@@ -149,7 +149,7 @@ static uint64_t hash(const char *text)
     return value;
 }
 
-/* Random, and other than 0 whatever happens. */
+/* Random, but never 0. */
 static uint64_t draw_nonce(void)
 {
     uint64_t nonce = 0;
@@ -204,7 +204,7 @@ ddpm_status ddpm_rendezvous_open(const struct ddpm_tasks *tasks, struct ddpm_ren
     return status;
 }
 
-/* Look at all files again; those of processes that ended before this one began do not count. */
+/* Read all files again. Those of processes that ended before this one started do not count. */
 static void look_at_all(struct ddpm_rendezvous *r)
 {
     r->looked = ddpm_now();

@@ -1,11 +1,11 @@
-/* Where processes meet that were started together without MPI, by srun or torchrun: small files in
- * a folder that all of them see.
+/* How processes find each other that srun or torchrun has started without MPI: through small files
+ * in a folder that all of them see.
  *
- * FILE      the address of NCCL's communicator, and whom it is for
- * FILE.k    what rank k says of itself: that it is there, that it waits, why it ended
+ * FILE      the id of NCCL's communicator, and which processes it is for
+ * FILE.k    the state of rank k: that it is there, that it waits, why it ended
  *
- * Files are replaced as a whole. Those of an earlier job under the same name are harmless: every
- * process draws a random number, and takes only an address that repeats its own. */
+ * Files are always replaced, never changed in place. Files of an earlier job with the same name do
+ * no harm: every process draws a random number, and only accepts an id that comes with it. */
 #ifndef DDPM_RANKS_RENDEZVOUS_H
 #define DDPM_RANKS_RENDEZVOUS_H
 
@@ -14,35 +14,35 @@
 
 struct ddpm_rendezvous;
 
-/* FILE is what DDPM_RANKS_FILE names, else .ddpm-ranks-JOB in the current folder. Writes FILE.k of
- * this rank. */
+/* FILE is $DDPM_RANKS_FILE, or else .ddpm-ranks-JOB in the current folder. Writes FILE.k of this
+ * rank. */
 ddpm_status ddpm_rendezvous_open(const struct ddpm_tasks *tasks, struct ddpm_rendezvous **out);
 
-/* Rank 0: publish the address, and again whenever another rank has come since. The others: *found,
- * with the address. Neither waits. */
+/* Rank 0 publishes the id, and again whenever another rank has arrived. The others look for it:
+ * *found says whether `id` is set. Neither call waits. */
 ddpm_status ddpm_rendezvous_publish(struct ddpm_rendezvous *rendezvous,
                                     const unsigned char id[DDPM_NCCL_ID_BYTES]);
 ddpm_status ddpm_rendezvous_find(struct ddpm_rendezvous *rendezvous,
                                  unsigned char id[DDPM_NCCL_ID_BYTES], bool *found);
 
-/* DDPM_ERROR_IO, with its message, if another rank has ended. Looks at the files at most four times
- * a second. */
+/* If another rank has ended: DDPM_ERROR_IO with its message. Reads the files at most four times a
+ * second. */
 ddpm_status ddpm_rendezvous_look(struct ddpm_rendezvous *rendezvous);
 
-/* DDPM_ERROR_IO: who has not come within `timeout` seconds. */
+/* Returns DDPM_ERROR_IO, with the ranks that have not arrived within `timeout` seconds. */
 ddpm_status ddpm_rendezvous_give_up(struct ddpm_rendezvous *rendezvous, double timeout);
 
-/* All have joined: the address is no longer needed. */
+/* All ranks have joined: rank 0 removes FILE. */
 void ddpm_rendezvous_joined(struct ddpm_rendezvous *rendezvous);
 
-/* A note for all other ranks, and one that has arrived, as transport.h says. */
+/* Send a note to all other ranks; receive one, as in transport.h. */
 ddpm_status ddpm_rendezvous_tell(struct ddpm_rendezvous *rendezvous, int64_t note);
 void ddpm_rendezvous_hear(struct ddpm_rendezvous *rendezvous, int *from, int64_t *note);
 
-/* Has rank `rank` neither left nor ended? */
+/* Is rank `rank` still there? */
 bool ddpm_rendezvous_has(struct ddpm_rendezvous *rendezvous, int rank);
 
-/* Say that this rank ends, and why; only the first time counts. */
+/* Tell the others that this rank ends, and why. Only the first call counts. */
 void ddpm_rendezvous_end(struct ddpm_rendezvous *rendezvous, const char *why);
 
 /* Remove the files of this rank. */

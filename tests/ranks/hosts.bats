@@ -18,7 +18,7 @@ teardown() {
     [ -z "${two:-}" ] || ip netns del "$two" 2> /dev/null || true
 }
 
-# begin ARGUMENT…: train on both in the background, into `run`, until the first checkpoint.
+# begin ARGUMENT…: trains on both in the background, into `run`, and returns at the first checkpoint.
 begin() {
     local mca=(plm_rsh_agent "$PWD/reach" btl tcp,self btl_tcp_if_include 10.99.0.0/24 oob_tcp_if_include 10.99.0.0/24)
     local words=()
@@ -50,12 +50,12 @@ ended() {
     done
 }
 
-# Is a rank still there, on either machine?
+# No rank is left on either machine.
 ranks_are_gone() {
     ! pgrep -f "^$DDPM train .*$PWD/run" > /dev/null
 }
 
-# The launcher itself may wait for its counterpart for minutes; the ranks do not.
+# The ranks end. The launcher may wait minutes for its other half.
 @test "the cable is out for good" {
     begin --steps 100000 --rank-timeout 4
     ip -n "$one" link set cable down

@@ -1,5 +1,5 @@
-# Several processes train together over NCCL alone, on the emulated device and with a stand-in for NCCL's library
-# (nccl/fake_nccl.c). There is no MPI.
+# Several processes train together over NCCL, without MPI: on the emulated device, with a stand-in for NCCL's library
+# (nccl/fake_nccl.c).
 load "$DDPM_SUPPORT"
 
 setup_file() {
@@ -13,7 +13,7 @@ setup() {
     tiny=(--data "$pictures" "${TINY[@]}" --image-size 8 --sample-every 0 --device cuda --rank-timeout 20)
 }
 
-# process K COUNT VERB ARGUMENT…: one process as torchrun starts it, in the background; its number in pid-K.
+# process K COUNT VERB ARGUMENT…: starts one process as torchrun does, in the background; its pid is in pid-K
 process() {
     local index=$1 count=$2
     shift 2
@@ -27,7 +27,7 @@ rank() {
     process "$1" "$2" train "${@:3}"
 }
 
-# ended COUNT: all have, for the functions that look at `run`: the exit code is the largest.
+# ended COUNT: waits for all. Like `run`, sets $output and $status, the largest exit code.
 ended() {
     local index code
     status=0
@@ -51,7 +51,7 @@ together() {
     ended "$count"
 }
 
-# near A B STEP BOUND: the losses of a step of two runs.
+# near A B STEP BOUND: at this step, the losses of two runs differ by BOUND at most.
 near() {
     awk -F, -v step="$3" -v bound="$4" '$1 == step { loss[n++] = $2 }
         END { d = loss[0] - loss[1]; exit !(n == 2 && d <= bound && -d <= bound) }' "$1/log.csv" "$2/log.csv" || {
@@ -60,14 +60,14 @@ near() {
     }
 }
 
-# one_error TEXT…: all ended, with one line of error, which has every TEXT.
+# one_error TEXT…: the ranks failed with one error line, which contains every TEXT.
 one_error() {
     [ "$status" -ne 0 ] || { echo "no failure; $output"; return 1; }
     fails "$status" "$@"
 }
 
 @test "2 and 4 ranks train the same as one, and sums begin while the backward pass runs" {
-    # Steps are plain, then recorded, then replayed. Gradients are sent in two pieces.
+    # The first step is not recorded, the second is, the others are replays. Gradients are sent in two pieces.
     options=("${tiny[@]}" --steps 4)
     "$DDPM" train "${options[@]}" --out one
     FAKE_NCCL_LOG=$PWD/two-calls together 2 "${options[@]}" --out two
@@ -79,7 +79,7 @@ one_error() {
     succeeds
     near one four 1 1e-6
     cmp <(sed 's/kernels.*//' two-calls.0) <(sed 's/kernels.*//' two-calls.1) # the same calls in the same order
-    # All in one stream, which is not that of the kernels; a sum waits for all kernels before it, and others follow.
+    # All calls are in one stream, which is not the kernels'. A sum waits for all kernels before it; more kernels follow.
     awk '$1 == "allreduce" { if ($4 != 0 || $6 <= kernels || $8 != $6) exit failed = 1; kernels = $6; ++n }
         END { exit failed || n != 8 }' two-calls.0 || { cat two-calls.0; return 1; }
     [ "$(tail -n 2 two-calls.0 | cut -d' ' -f1 | xargs)" = "finalize destroy" ]
@@ -113,7 +113,7 @@ one_error() {
     one_error "option wire: got bf16 with reduce exact"
 }
 
-@test "exactly the same bits, and any number of ranks goes on" {
+@test "exactly the same bits, and any number of ranks can resume" {
     options=("${tiny[@]}" --reduce exact --shares 2)
     "$DDPM" train "${options[@]}" --steps 3 --out one
     together 2 "${options[@]}" --steps 2 --out two
@@ -125,7 +125,7 @@ one_error() {
     cmp <(cut -d, -f1-4 one/log.csv) <(cut -d, -f1-4 two/log.csv)
 }
 
-@test "pictures are drawn by all, the same as by one; Slurm's variables are understood" {
+@test "all ranks draw the same pictures as one, started by Slurm" {
     make_run run "$pictures" 1 --image-size 8
     options=(--count 3 --batch 1 --seed 4 --device cuda --sampling-steps 2)
     "$DDPM" sample run --out one --array one.npy "${options[@]}"
@@ -141,7 +141,7 @@ one_error() {
     [ "$(grep -c '^drew ' output-0 output-1 | xargs)" = "output-0:1 output-1:0" ]
 }
 
-# evaluated FILE ARGUMENT…: two ranks evaluate; their JSON is put into FILE.
+# evaluated FILE ARGUMENT…: two ranks evaluate, and write JSON into FILE.
 evaluated() {
     local file=$1
     shift
@@ -152,7 +152,7 @@ evaluated() {
     sed -n '/^{/,/^}/p' output-0 > "$file"
 }
 
-@test "pictures are compared by all, with the same result as by one" {
+@test "all ranks compare pictures with the same result as one" {
     make_run run "$pictures" 1 --image-size 8
     cp -r "$pictures" real
     echo "no picture" > real/damaged.png
@@ -175,7 +175,7 @@ evaluated() {
     one_error "option --likelihood: got 2 ranks"
 }
 
-@test "what cannot be is refused in one message" {
+@test "what is not possible is one error" {
     run "$DDPM" train "${tiny[@]}" --out run --ranks nccl
     fails 2 "option ranks: got nccl, but this process was started neither by mpirun"
     run env RANK=0 WORLD_SIZE=2 LOCAL_RANK=0 "$DDPM" train "${tiny[@]}" --out run
@@ -200,7 +200,7 @@ evaluated() {
     [ ! -e run ]
 }
 
-@test "whatever fails in NCCL ends all ranks with one message" {
+@test "a failure of NCCL ends all ranks with one message" {
     options=("${tiny[@]}" --out run --steps 100000)
     FAKE_NCCL_FAULT=id together 2 "${options[@]}"
     one_error "NCCL: an address for the other ranks"
@@ -220,14 +220,14 @@ evaluated() {
     done
 }
 
-@test "a rank that is killed or hangs is given up, and the last good step is saved" {
+@test "if a rank is killed or hangs, the others save the last good step and end" {
     options=("${tiny[@]}" --steps 100000 --save-every 3 --rank-timeout 2)
     export FAKE_NCCL_RANK=1
     export FAKE_NCCL_FAULT=dies:60
     rank 1 2 "${options[@]}" --out killed
     rank 0 2 "${options[@]}" --out killed
     wait "$(cat pid-1)" || true
-    rm .ddpm-ranks-*.1 # nobody else does
+    rm .ddpm-ranks-*.1 # nothing else removes it
     ended 1
     unset FAKE_NCCL_FAULT
     one_error "no answer for 2 seconds (rank-timeout) from rank 1 "
@@ -239,7 +239,7 @@ evaluated() {
 @test "files of an earlier job do no harm" {
     options=("${tiny[@]}" --out run --steps 1)
     export DDPM_RANKS_FILE=$PWD/meet
-    for index in 0 1; do # a job that was killed once all had come
+    for index in 0 1; do # a job that was killed after all ranks had joined
         FAKE_NCCL_FAULT=dies:1 FAKE_NCCL_RANK=$index rank "$index" 2 "${options[@]}"
     done
     wait || true

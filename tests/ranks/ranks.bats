@@ -18,7 +18,7 @@ teardown() {
     ! mountpoint -q "$BATS_TEST_TMPDIR/disk" 2>/dev/null || umount "$BATS_TEST_TMPDIR/disk"
 }
 
-# The launcher, with options that both need on two cores; its own command line follows.
+# launch ARGUMENT…: the launcher, with the options it needs on two cores
 launch() {
     local options=()
     [ "$RANKS_MPI" != openmpi ] || options=(--oversubscribe --bind-to none)
@@ -32,7 +32,7 @@ together() {
     launch -n "$ranks" "$DDPM" train "$@"
 }
 
-# same_state A B: weights, averages and moments of two runs are the same, and the numbers of their logs.
+# same_state A B: two runs have the same weights, averages and moments, and the same numbers in their logs.
 same_state() {
     for file in model ema optimizer; do
         cmp "$1/checkpoints/latest/$file.safetensors" "$2/checkpoints/latest/$file.safetensors"
@@ -40,7 +40,7 @@ same_state() {
     cmp <(cut -d, -f1-4 "$1/log.csv") <(cut -d, -f1-4 "$2/log.csv")
 }
 
-# near A B STEP BOUND: the losses of a step of two runs.
+# near A B STEP BOUND: at this step, the losses of two runs differ by BOUND at most.
 near() {
     awk -F, -v step="$3" -v bound="$4" '$1 == step { loss[n++] = $2 }
         END { d = loss[0] - loss[1]; exit !(n == 2 && d <= bound && -d <= bound) }' "$1/log.csv" "$2/log.csv" || {
@@ -50,20 +50,21 @@ near() {
     }
 }
 
-# sent: how many bytes per step each rank sends, to three digits, according to the output on stdin
+# sent: prints the bytes that each rank sends in a step, from the output of a run on stdin
 sent() {
     sed -n 's/.*each sends \([0-9.]*\) \([kM]*\)B in a step.*/\1 \2/p' |
         awk '{ printf "%d\n", $1 * ($2 == "k" ? 1e3 : $2 == "M" ? 1e6 : 1) }'
 }
 
-# one_error TEXT…: the last `run` failed, and its output has exactly one error line, which contains every TEXT. The launcher adds its own.
+# one_error TEXT…: the last `run` failed with exactly one error line, which contains every TEXT. (The launcher adds
+# lines of its own.)
 one_error() {
     local code=$status
     [ "$code" -ne 0 ] && [ "$code" -ne 124 ] || { echo "exit code $code; $output"; return 1; }
     fails "$code" "$@"
 }
 
-# pid_of RANK: of the process that writes its number into the file pid-RANK (see remember).
+# remember: writes a script of that name, which writes its pid into pid-RANK and becomes its arguments.
 remember() {
     cat > remember <<'END'
 #!/bin/sh
@@ -73,7 +74,7 @@ END
     chmod +x remember
 }
 
-# begin RANKS RUN ARGUMENT…: trains in the background, each process with its number in pid-RANK, until RUN is at step 5.
+# begin RANKS RUN ARGUMENT…: trains in the background, and returns at step 5. Pids are in pid-RANK.
 begin() {
     local ranks=$1 run=$2
     shift 2
@@ -84,14 +85,14 @@ begin() {
     wait_for test -e "$run/checkpoints/step-000005"
 }
 
-# ended: the job of `begin`, for the functions that look at `run`.
+# ended: waits for the job of `begin`. Like `run`, sets $status and $output.
 ended() {
     status=0
     wait "$job" || status=$?
     output=$(cat output)
 }
 
-# gone PID: the process has ended, though its parent may not have noticed yet
+# gone PID: the process has ended; it may still be a zombie.
 gone() {
     ! grep -qs '^State:[[:space:]]*[^Z]' "/proc/$1/status"
 }
@@ -186,7 +187,7 @@ whole() {
     together 2 "${options[@]}" --out run --shard optimizer
     same_state one run
     cmp one/validation.csv run/validation.csv
-    cmp <(tail -c 200 one/samples/step-000006.png) <(tail -c 200 run/samples/step-000006.png) # after the options
+    cmp <(tail -c 200 one/samples/step-000006.png) <(tail -c 200 run/samples/step-000006.png) # the options differ
     begin 2 stopped --shard optimizer
     kill -TERM "$(cat pid-1)"
     ended
@@ -208,14 +209,14 @@ whole() {
     succeeds
     [ "$(grep -c '^step 6/6' <<< "$output")" -eq 1 ]
     says "ranks     2 on 1 machine" "ranks 0 to 1 on $(hostname): CPU"
-    # The rate is that of both ranks: steps of 4 pictures, not of 2.
+    # The rate counts the pictures of both ranks: 4 per step, not 2.
     awk -F, 'NR > 1 { sum += 4 / $5; all = $6 } END { exit !(sum > 0.7 * all && sum < 1.4 * all) }' run/log.csv
     run "$DDPM" info run
     succeeds
     says "last start  2 on 1 machine" "            ranks 0 to 1 on $(hostname): CPU"
     same_state one run
     cmp one/validation.csv run/validation.csv
-    cmp one/samples/step-000006.png run/samples/step-000006.png # which says what the run is called
+    cmp one/samples/step-000006.png run/samples/step-000006.png # has the run's name in it
     [ "$(readlink one/checkpoints/best)" = "$(readlink run/checkpoints/best)" ]
 }
 
@@ -231,7 +232,7 @@ whole() {
     says ", $((each > 1 ? each : 1)) thread"
 }
 
-@test "what cannot be shared is an error with one message" {
+@test "what cannot be shared is one error" {
     run together 3 "${tiny[@]}" --out run
     one_error "got 4 pictures for 3 ranks" "the nearest are 3 and 6"
     run together 2 "${tiny[@]}" --out run --reduce exact --shares 3
@@ -245,8 +246,8 @@ whole() {
     [ ! -e run ]
 }
 
-@test "launchers that do not fit are an error with one message" {
-    cp "$DDPM" alone # where no plug-in is
+@test "a launcher that does not fit is one error" {
+    cp "$DDPM" alone # without plug-ins
     run launch -n 2 ./alone train "${tiny[@]}" --out run
     one_error "no plug-in for it" "--ranks off"
     run "$DDPM" train "${tiny[@]}" --out run --ranks mpi
@@ -309,7 +310,7 @@ whole() {
     whole run
 }
 
-@test "a rank that hangs is given up after rank-timeout" {
+@test "if a rank hangs, the others end after rank-timeout" {
     begin 3 run --rank-timeout 2 --batch-size 6
     kill -STOP "$(cat pid-1)"
     ended
@@ -323,7 +324,7 @@ whole() {
     kill -STOP "$(cat pid-0)"
     ended
     one_error "no answer for 2 seconds (rank-timeout) from rank 0 "
-    # The launcher kills the hung process, which holds the run's lock; it may end before that is done.
+    # The launcher kills the hung process, which holds the run's lock, but may end first.
     wait_for gone "$(cat pid-0)"
     whole run
 }
@@ -407,7 +408,7 @@ whole() {
     one_error "option shard: got optimizer on a GPU"
 }
 
-@test "GPUs add up gradients over NCCL, and everything else goes over MPI" {
+@test "GPUs sum gradients over NCCL, and everything else goes over MPI" {
     [ -n "$EMULATED" ] || skip "no emulated device"
     export DDPM_CUDA_PLUGIN=$EMULATED DDPM_NCCL=$FAKE_NCCL DDPM_EMULATED_DEVICES=2
     options=("${tiny[@]}" --image-size 8 --device cuda --steps 3)
@@ -418,7 +419,7 @@ whole() {
     near one two 1 1e-6
     near one two 3 1e-3
     [ "$(cut -d' ' -f1 calls.0 | sort -u | xargs)" = "allreduce destroy finalize join" ]
-    run together 2 "${options[@]}" --wire bf16 --out host # where the ranks add up, the rule is the same
+    run together 2 "${options[@]}" --wire bf16 --out host # summed by the CPUs, with the same rule
     run together 2 "${options[@]}" --wire bf16 --ranks nccl --out device
     succeeds
     cmp {host,device}/checkpoints/latest/model.safetensors
@@ -429,8 +430,8 @@ whole() {
     one_error "rank 1 "
 }
 
-@test "the job for Slurm is queued again and ends as if never stopped" {
-    # What the script wants of Slurm: two tasks are started, and a job that asks for it is queued again.
+@test "the job for Slurm is requeued and ends as if never stopped" {
+    # What the script needs of Slurm: srun starts two tasks, and scontrol requeues the job.
     mkdir bin
     cat > bin/srun <<'END'
 #!/bin/sh

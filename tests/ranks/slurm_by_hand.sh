@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The job script for Slurm, under a Slurm with two nodes on this machine. Not part of the tests, because it needs root and the
+# Runs the job script for Slurm, with two nodes on this machine. Not part of the tests, because it needs root and the
 # packages slurmctld, slurmd, slurm-client and munge.
 #
 #   tests/ranks/slurm_by_hand.sh --program BUILD/programs/ddpm/ddpm --out DIR
 #
-# Each node is a slurmd with a /tmp of its own, so DIR must be elsewhere. The job is signalled as Slurm does before the
-# time limit, is queued again, and ends; the weights are compared with those of a run that was never stopped. Exit: 0
-# when they are the same, 1, or 2 for wrong usage.
+# Each node is a slurmd with its own /tmp, so DIR must be elsewhere. The job gets the signal that Slurm sends before the
+# time limit, is requeued, and ends. Its weights are compared with those of a run that was never stopped. Exit: 0 if
+# they are the same, 1 if not, 2 for wrong usage.
 set -u -o pipefail
 
 program= out=
@@ -82,7 +82,7 @@ both_idle() {
     [ "$(sinfo -h -t idle -o %D 2> /dev/null)" = 2 ]
 }
 
-# is JOB TEXT: what Slurm says of it has that text
+# is JOB TEXT: Slurm's description of the job contains TEXT.
 is() {
     scontrol show job "$1" | grep -q "$2"
 }

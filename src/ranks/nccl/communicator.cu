@@ -1,12 +1,12 @@
-/* Joining ranks through NCCL, and adding up gradients in device memory.
+/* Joins ranks through NCCL, and sums gradients in device memory.
  *
- * The communicator is made non-blocking, so that a rank that never comes can be given up. All
- * collectives are in one stream, in the same order on every rank: two communicators or two streams
- * could wait for each other crosswise.
+ * The communicator is non-blocking: we must be able to give up on a rank that never arrives. All
+ * collectives are in one stream, in the same order on every rank: two communicators or streams
+ * could deadlock.
  *
  * Sums are not captured into CUDA graphs. A captured collective ties the graph to the communicator,
- * and an abort must not find one in the middle of a replay. The kernels before and after a sum are
- * replayed as graphs of their own (training/team.c). */
+ * and an abort must not interrupt a replay. The kernels before and after a sum are graphs of their
+ * own (training/team_device.c). */
 #include "ranks/nccl/communicator.cuh"
 
 #include <stdio.h>
@@ -21,12 +21,12 @@ ddpm_status ddpm_nccl_check_cuda(cudaError_t error, const char *what)
 {
     if (error == cudaSuccess)
         return DDPM_OK;
-    (void)cudaGetLastError(); /* a failed call must not fail the next launch's check */
+    (void)cudaGetLastError(); /* or the next launch would report it again */
     return own.raise(DDPM_ERROR_DEVICE, "CUDA: %s (%s) in %s", cudaGetErrorString(error),
                      cudaGetErrorName(error), what);
 }
 
-/* NCCL's last error is a line of its own, with details such as the address that did not answer. */
+/* NCCL's last error adds details, such as the address that did not answer. */
 static ddpm_status check(ncclResult_t result, const char *what)
 {
     if (result == ncclSuccess)
@@ -117,7 +117,7 @@ static ddpm_status make_stream(void)
 {
     int least = 0, greatest = 0;
     const char *what = "a stream for NCCL";
-    /* As urgent as the kernels: other ranks wait for what is sent. */
+    /* The priority of the kernels: other ranks wait for what this one sends. */
     DDPM_NCCL_TRY(ddpm_nccl_check_cuda(cudaDeviceGetStreamPriorityRange(&least, &greatest), what));
     DDPM_NCCL_TRY(ddpm_nccl_check_cuda(
         cudaStreamCreateWithPriority(&own.stream, cudaStreamNonBlocking, greatest), what));
@@ -229,7 +229,7 @@ static void leave(void)
     release();
 }
 
-/* Stream and events stay: work that waits for them is still queued. */
+/* Keep the stream and the events: queued work still waits for them. */
 static void end_now(void)
 {
     if (own.comm)

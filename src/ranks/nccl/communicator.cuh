@@ -1,4 +1,4 @@
-/* The communicator of this process, shared by the files that use it. */
+/* The communicator of this process, and what the files of this folder share. */
 #ifndef DDPM_RANKS_NCCL_COMMUNICATOR_CUH
 #define DDPM_RANKS_NCCL_COMMUNICATOR_CUH
 
@@ -11,10 +11,10 @@ extern "C" {
 /* Bytes of each staging buffer, in host and in device memory. */
 #define DDPM_NCCL_STAGE ((size_t)8 << 20)
 
-/* A collective in host memory passes through the device a piece at a time. */
+/* A collective in host memory. It goes through the device piece by piece. */
 struct ddpm_nccl_transfer {
     struct ddpm_collective_call call;
-    size_t bytes, done, piece; /* of one rank: in all, moved, under way */
+    size_t bytes, done, piece; /* of one rank: in total, moved so far, in flight */
     bool active;
     unsigned char *host_out, *host_in, *device_out, *device_in;
 };
@@ -28,7 +28,7 @@ struct ddpm_nccl_communicator {
     int rank, count;
     double timeout;
     cudaStream_t stream;
-    cudaEvent_t ready, summed, moved; /* in another stream; in ours */
+    cudaEvent_t ready, summed, moved; /* the first in the caller's stream, the others in ours */
     struct ddpm_nccl_transfer transfer;
 };
 
@@ -41,18 +41,18 @@ extern struct ddpm_nccl_communicator ddpm_nccl_own;
             return try_status_;                                                                    \
     } while (0)
 
-/* DDPM_OK, or what failed, in CUDA's and NCCL's words. `settle` waits while NCCL says that a call
- * is in progress, which it does while it connects ranks for the first time. */
+/* Turn a result of CUDA or NCCL into a status, with their error text. `settle` waits while NCCL
+ * reports that a call is in progress, as it does when it first connects ranks. */
 ddpm_status ddpm_nccl_check_cuda(cudaError_t error, const char *what);
 ddpm_status ddpm_nccl_settle(ncclResult_t result, const char *what);
 
-/* Has anything gone wrong since? */
+/* The error that NCCL has noticed since, if any. */
 ddpm_status ddpm_nccl_look(void);
 
-/* *done: the work before `event` is. Fails where that will never be. */
+/* *done: is the work before `event` done? Fails if it never will be. */
 ddpm_status ddpm_nccl_query(cudaEvent_t event, const char *what, bool *done);
 
-/* What comes next in our stream waits for the work that is queued in `queue`. */
+/* Make later work in our stream wait for the work that is already in `queue`. */
 ddpm_status ddpm_nccl_follow(void *queue, const char *what);
 
 /* half_sums.cu */

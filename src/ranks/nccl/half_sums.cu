@@ -14,7 +14,7 @@
 
 typedef __nv_bfloat16 bf16;
 
-/* What a thread reads or writes at once. */
+/* What a thread reads or writes in one go. */
 enum { VECTOR = DDPM_NCCL_VECTOR };
 struct alignas(16) floats {
     float x[VECTOR];

@@ -1,13 +1,14 @@
-/* Collectives in host memory where NCCL is all there is: from pinned memory to the device, from
- * there to the other ranks, and back, a piece at a time. They are for control and for the start;
- * gradients do not come this way, unless they are added up in a fixed order (ranks/shares.c). */
+/* Collectives in host memory for ranks without MPI. Piece by piece, data goes from pinned memory to
+ * the device, from there to the other ranks' devices, and back to the host. They serve the start
+ * and control messages. Gradients only come this way if they are summed in a fixed order
+ * (ranks/shares.c). */
 #include "ranks/nccl/communicator.cuh"
 
 #include <string.h>
 
 static struct ddpm_nccl_communicator &own = ddpm_nccl_own;
 
-/* How many pieces this rank sends and receives: one, one of each rank, or none. */
+/* How many pieces this rank sends and receives: one, one per rank, or none. */
 static int pieces_out(const struct ddpm_collective_call *call)
 {
     switch (call->what) {
@@ -62,7 +63,7 @@ void ddpm_nccl_release_stage(void)
     memset(t, 0, sizeof *t);
 }
 
-/* Where this rank's first piece lies in host memory. */
+/* This rank's first piece in host memory. */
 static const unsigned char *source(const struct ddpm_nccl_transfer *t)
 {
     if (t->call.send)
@@ -86,7 +87,7 @@ static void unpack(const struct ddpm_nccl_transfer *t)
             memcpy(to + (size_t)i * t->bytes, t->host_in + (size_t)i * t->piece, t->piece);
 }
 
-/* Pieces between pairs of ranks. Of a root only others send and receive. */
+/* Pieces between pairs of ranks. If there is a root, every other rank only communicates with it. */
 static ncclResult_t send_pieces(const struct ddpm_nccl_transfer *t)
 {
     const struct ddpm_nccl_library *library = &own.library;
@@ -137,9 +138,9 @@ static ddpm_status begin_piece(void)
     const size_t in = (size_t)pieces_in(&t->call) * t->piece;
     pack(t);
     if (out)
-        DDPM_NCCL_TRY(ddpm_nccl_check_cuda(cudaMemcpyAsync(t->device_out, t->host_out, out,
-                                                           cudaMemcpyHostToDevice, own.stream),
-                                           what));
+        DDPM_NCCL_TRY(ddpm_nccl_check_cuda(
+            cudaMemcpyAsync(t->device_out, t->host_out, out, cudaMemcpyHostToDevice, own.stream),
+            what));
     DDPM_NCCL_TRY(ddpm_nccl_settle(send(t), what));
     if (in)
         DDPM_NCCL_TRY(ddpm_nccl_check_cuda(

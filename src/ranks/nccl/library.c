@@ -1,4 +1,4 @@
-/* Finding NCCL. The library is never closed: it keeps threads of its own. */
+/* Loads NCCL. The library is never closed, because it keeps threads running. */
 #include "ranks/nccl/library.h"
 
 #include <dlfcn.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Versions are numbers: 2.27.3 is 22703, before 2.9 it was 2803. */
+/* NCCL 2.27.3 has the number 22703. (Before 2.9, 2.8.3 was 2803.) */
 static void describe(int version, char *text, size_t bytes)
 {
     snprintf(text, bytes, "NCCL %d.%d.%d", version / 10000, version / 100 % 100, version % 100);
@@ -25,7 +25,7 @@ static ddpm_status open_library(void **library, ddpm_transport_raise *raise)
                  chosen ? " that DDPM_NCCL names" : "", dlerror());
 }
 
-/* Load a function; *missing gets its name if there is none. */
+/* Look up a function. If it is missing, *missing is set to its name. */
 static void find(void *library, const char *name, void *function, const char **missing)
 {
     void *address = dlsym(library, name);

@@ -1,5 +1,5 @@
-/* NCCL's library, loaded at run time, so that building this takes none of its headers. The
- * declarations are those of nccl.h of NCCL 2.14 and later, as far as they are used. */
+/* NCCL's library, loaded at run time; its headers are not needed to build. These are the
+ * declarations of nccl.h that we use, valid since NCCL 2.14. */
 #ifndef DDPM_RANKS_NCCL_LIBRARY_H
 #define DDPM_RANKS_NCCL_LIBRARY_H
 
@@ -26,7 +26,7 @@ enum { ncclUint8 = 1, ncclFloat32 = 7 };
 typedef int ncclRedOp_t;
 enum { ncclSum = 0 };
 
-/* As of NCCL 2.14. Later versions have more members; `version` says that these are not there. */
+/* As of NCCL 2.14. Later versions have more members; `version` tells NCCL that these are absent. */
 typedef struct {
     size_t size;
     unsigned magic, version;
@@ -35,7 +35,7 @@ typedef struct {
 enum { DDPM_NCCL_CONFIG_VERSION = 21400, DDPM_NCCL_LEAST_VERSION = 21400 };
 #define DDPM_NCCL_CONFIG_MAGIC 0xcafebeefu
 
-/* Streams are passed as void *, which is how the ABI sees a cudaStream_t. */
+/* A stream is a void * here; to the ABI a cudaStream_t is the same. */
 #define DDPM_NCCL_FUNCTIONS(F)                                                                     \
     F(ncclGetVersion, (int *version))                                                              \
     F(ncclGetUniqueId, (ncclUniqueId * id))                                                        \
@@ -63,7 +63,7 @@ struct ddpm_nccl_library {
     DDPM_NCCL_FUNCTIONS(DDPM_NCCL_MEMBER)
 #undef DDPM_NCCL_MEMBER
     const char *(*ncclGetErrorString)(ncclResult_t result);
-    const char *(*ncclGetLastError)(ncclComm_t comm); /* NULL: this NCCL has none */
+    const char *(*ncclGetLastError)(ncclComm_t comm); /* NULL: not in this NCCL */
     char description[32];                             /* "NCCL 2.27.3" */
 };
 
@@ -71,7 +71,7 @@ struct ddpm_nccl_library {
 extern "C" {
 #endif
 
-/* Fill `out`. DDPM_ERROR_UNSUPPORTED through `raise` without a library that is new enough. */
+/* Load the library into `out`. If it is missing or too old, raises DDPM_ERROR_UNSUPPORTED. */
 ddpm_status ddpm_nccl_load_library(struct ddpm_nccl_library *out, ddpm_transport_raise *raise);
 
 #ifdef __cplusplus

@@ -1,6 +1,5 @@
-/* Everything that ranks exchange in host memory, over NCCL alone: three processes, the emulated
- * device and the stand-in for NCCL. Messages of more than one piece (src/ranks/nccl: 8 MiB for all
- * ranks together) too. */
+/* All collectives in host memory over NCCL, without MPI: three processes, the emulated device and
+ * the stand-in for NCCL. Some messages take more than one piece (8 MiB for all ranks together). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

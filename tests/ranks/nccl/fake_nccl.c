@@ -1,20 +1,20 @@
-/* A stand-in for NCCL on the emulated device, for several processes of one machine: as much of its
- * interface as src/ranks/nccl uses.
+/* A stand-in for NCCL on the emulated device, for several processes on one machine. It has the part
+ * of the interface that src/ranks/nccl uses.
  *
- * A communicator is a shared file of counters and slots, one slot for each rank. An operation takes
- * one or more rounds: every rank writes into its slot, waits for all to have written, and reads. It
- * runs as work of the emulated stream, as late as that may, and reports "not ready" while others
- * are missing. Like NCCL on a device it waits for them for ever, until it is aborted.
+ * A communicator is a shared file with counters and one slot per rank. An operation takes one or
+ * more rounds: every rank writes its slot, waits until all have written, and reads. It is queued in
+ * the emulated stream, which runs it as late as possible. While ranks are missing it reports "not
+ * ready". Like NCCL on a device it waits for them forever, until it is aborted.
  *
- * FAKE_NCCL_LOG=FILE    FILE.RANK gets a line for every operation: its name, elements, stream, the
- *                       kernels that the device had run by then, and those that it waits for
- * FAKE_NCCL_FAULT=…     what fails, on rank FAKE_NCCL_RANK (0) alone:
- *     id                no address
+ * FAKE_NCCL_LOG=FILE    FILE.RANK gets a line per operation: its name, elements, stream, how many
+ *                       kernels the device has run so far, and how many of them it waits for
+ * FAKE_NCCL_FAULT=…     what fails, on rank FAKE_NCCL_RANK (0) only:
+ *     id                making an id
  *     init              joining
- *     duplicate         joining, as where two ranks use the same GPU
- *     async:N           the communicator, once N operations have begun
- *     call:N            the N-th operation cannot begin
- *     dies:N            the process, when the N-th operation begins */
+ *     duplicate         joining, as if two ranks used the same GPU
+ *     async:N           the communicator, after N operations have started
+ *     call:N            the start of operation N
+ *     dies:N            the process is killed at the start of operation N */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -33,7 +33,7 @@
 enum { MAX_RANKS = 8, MAX_GROUP = 2 * MAX_RANKS };
 static const size_t slot_bytes = (size_t)8 << 20; /* what src/ranks/nccl sends at once */
 
-/* The beginning of the shared file; slots follow. */
+/* The start of the shared file; the slots follow. */
 struct shared {
     atomic_int joined;
     atomic_uint wrote[MAX_RANKS], read[MAX_RANKS]; /* rounds */
@@ -79,7 +79,7 @@ EXPORT const char *ncclGetErrorString(ncclResult_t result);
 EXPORT const char *ncclGetLastError(ncclComm_t comm);
 
 static int own_rank = -1;
-static struct operation *group; /* that is open */
+static struct operation *group; /* the open one */
 static bool group_open;
 static void *group_stream;
 
@@ -136,7 +136,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int count, ncclUniqueId id
                    : fault("duplicate") >= 0 ? ncclInvalidUsage
                                              : ncclSuccess;
     if (made->failed != ncclSuccess)
-        return ncclInProgress; /* and then the failure */
+        return ncclInProgress; /* ncclCommGetAsyncError() returns the failure */
     const int file = open(id.internal, O_RDWR | O_CREAT, 0600);
     if (file < 0 || ftruncate(file, (off_t)bytes) != 0)
         return ncclSystemError;
@@ -183,7 +183,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
     return ncclSuccess;
 }
 
-/* The communicator stays: work in the stream looks at it. */
+/* Keep the communicator: queued work still reads it. */
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
     fake_nccl_note(comm->rank, "abort", 0, NULL);
@@ -208,13 +208,13 @@ static bool all_reached(const struct ncclComm *comm, const atomic_uint *rounds, 
     return true;
 }
 
-/* A slot of PAIRS holds a piece for each peer; these are all of one length. */
+/* A slot of PAIRS holds a piece for each peer, all of the same length. */
 static size_t pair_bytes(const struct ncclComm *comm)
 {
     return slot_bytes / (size_t)comm->count;
 }
 
-/* What a round moves of one part. */
+/* The data of a part that this round moves. */
 static unsigned char *data_of(const struct operation *op, int part)
 {
     return (unsigned char *)op->parts[part].data + op->done;
@@ -266,7 +266,7 @@ static void read_slots(const struct operation *op, size_t bytes)
     }
 }
 
-/* One try: 0 when all of it is done. */
+/* Do as much as possible. Returns 0 when everything is done. */
 static int run(void *argument)
 {
     struct operation *op = argument;
@@ -277,7 +277,7 @@ static int run(void *argument)
         const size_t left = op->bytes - op->done, bytes = left < most ? left : most;
         if (!op->written) {
             if (!all_reached(comm, shared->read, comm->round))
-                return 1; /* the slots are still read */
+                return 1; /* others are still reading */
             write_slot(op, bytes);
             atomic_store(&shared->wrote[comm->rank], comm->round + 1);
             op->written = true;

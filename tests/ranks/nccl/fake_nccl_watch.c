@@ -1,4 +1,4 @@
-/* Faults that the environment asks for, and a log of what was called; see fake_nccl.c. */
+/* Faults set by the environment, and a log of the calls; see fake_nccl.c. */
 #include "fake_nccl_watch.h"
 
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-/* What the stand-in for NCCL is told to do wrong, and what it notes. */
+/* The faults and the log of the stand-in for NCCL. */
 #ifndef DDPM_TESTS_FAKE_NCCL_WATCH_H
 #define DDPM_TESTS_FAKE_NCCL_WATCH_H
 
@@ -8,10 +8,10 @@
  */
 int fake_nccl_fault(int rank, const char *name);
 
-/* The address of a function or variable of the emulated device. Ends the process without. */
+/* The address of a function or variable of the emulated device. Aborts if there is none. */
 void fake_nccl_find(const char *name, void *address);
 
-/* A line in the log. `stream` may be NULL. */
+/* Write a line into the log. `stream` may be NULL. */
 void fake_nccl_note(int rank, const char *name, size_t count, void *stream);
 
 #endif

@@ -1,5 +1,5 @@
-/* Gradients that devices add up as bf16 have the bits of the rule in host memory (ranks/sums.c):
- * three processes, the emulated device and the stand-in for NCCL. */
+/* Devices that sum gradients as bf16 get the same bits as the CPU with the rule of ranks/sums.c.
+ * Three processes, the emulated device and the stand-in for NCCL. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,8 +19,8 @@
 #include "tensor/tensor.h"
 
 enum { RANKS = 3, LARGEST = 5000000, COUNTS = 7 };
-/* Less than a vector, not a multiple, pieces of padding only, more than the stand-in moves at
- * once. */
+/* Less than a vector, not a multiple of it, a rank with padding only, more than the stand-in moves
+ * in a round. */
 static const size_t counts[COUNTS] = {1, 7, 24, 25, 1001, 65536, LARGEST};
 
 static void require(bool good, const char *what)
@@ -73,7 +73,7 @@ static void check(const float *values, size_t count)
     }
 }
 
-/* All sums use the same room, and begin before any of them has arrived. */
+/* All sums share the room, and start before any of them has arrived. */
 static void add_up(struct ddpm_ranks *ranks, struct ddpm_device *device, float *host)
 {
     const struct ddpm_backend *backend = device->backend;
