@@ -16,9 +16,17 @@
 #include "progress.h"
 #include "ranks/launcher.h"
 
-/* Limits: how long leaving the others may take, and how long where they have lost each other
- * (join.c waits up to 30 seconds for the one that speaks); by how much clocks may differ. */
-enum { PARTING_SECONDS = 60, LOST_SECONDS = 40, CLOCK_SECONDS = 60 };
+/* Limits: how long leaving the others may take; how long after they have lost each other, for the
+ * rank that has reported it and for the others (join.c lets them wait 30 seconds for the first); by
+ * how much clocks may differ. */
+enum { PARTING_SECONDS = 60, SPOKEN_SECONDS = 10, LOST_SECONDS = 40, CLOCK_SECONDS = 60 };
+
+static unsigned seconds_to_end(const struct ddpm_ranks *ranks)
+{
+    if (!ddpm_ranks_lost(ranks))
+        return PARTING_SECONDS;
+    return ddpm_ranks_speaks(ranks) ? SPOKEN_SECONDS : LOST_SECONDS;
+}
 
 static struct {
     struct ddpm_ranks *ranks;
@@ -90,7 +98,7 @@ void ddpm_processes_end(int exit_code)
     signal(SIGALRM, end_alone);
     signal(SIGTERM, end_alone);
     signal(SIGINT, end_alone);
-    alarm(ddpm_ranks_lost(processes.ranks) ? LOST_SECONDS : PARTING_SECONDS);
+    alarm(seconds_to_end(processes.ranks));
     ddpm_ranks_close(&processes.ranks, exit_code);
 }
 

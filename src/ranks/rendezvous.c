@@ -65,8 +65,8 @@ static ddpm_status replace(const char *path, const void *a, size_t a_bytes, cons
     snprintf(temporary, sizeof temporary, "%s.tmp-%ld", path, (long)getpid());
     FILE *file = fopen(temporary, "we");
     if (!file)
-        return ddpm_raise_errno("%s: cannot be written, for the ranks to meet (DDPM_RANKS_FILE "
-                                "names another)",
+        return ddpm_raise_errno("%s: cannot write the file through which ranks find each other "
+                                "(DDPM_RANKS_FILE names another)",
                                 temporary);
     bool good = fwrite(a, a_bytes, 1, file) == 1 && (!b_bytes || fwrite(b, b_bytes, 1, file) == 1);
     good = fclose(file) == 0 && good;
@@ -281,15 +281,15 @@ ddpm_status ddpm_rendezvous_give_up(struct ddpm_rendezvous *r, double timeout)
     }
     if (missing == 0)
         return ddpm_raise(DDPM_ERROR_IO,
-                          "all %d ranks have come, but NCCL has not joined them in %g seconds "
+                          "all %d ranks have arrived, but NCCL has not joined them in %g seconds "
                           "(rank-timeout); NCCL_DEBUG=INFO says more",
                           r->count, timeout);
-    return ddpm_raise(DDPM_ERROR_IO,
-                      "%s says that %d processes were started, but rank %s%s has not come to %s in "
-                      "%g seconds (rank-timeout); want a file that all of them see: "
-                      "DDPM_RANKS_FILE names another",
-                      r->variable, r->count, names, missing > NAMED ? " and others" : "", r->path,
-                      timeout);
+    return ddpm_raise(
+        DDPM_ERROR_IO,
+        "%s says that %d processes were started, but rank %s%s has not arrived at %s in "
+        "%g seconds (rank-timeout); want a file that all of them see: "
+        "DDPM_RANKS_FILE names another",
+        r->variable, r->count, names, missing > NAMED ? " and others" : "", r->path, timeout);
 }
 
 void ddpm_rendezvous_joined(struct ddpm_rendezvous *r)

@@ -4,8 +4,8 @@
 #   tests/ranks/faults_by_hand.sh --program BUILD/programs/ddpm/ddpm --out DIR [--mpi openmpi|mpich] [--count 20]
 #                                 [--seed 1]
 #
-# Each machine is a network namespace of this one, with a cable between the two. The fault, the rank and the time
-# are drawn from the seed:
+# Each machine is a network namespace of this one, with a cable between the two. The fault, the rank and the time are
+# drawn from the seed:
 #
 #   kill        a rank is killed (SIGKILL)
 #   stop        a rank hangs (SIGSTOP)
@@ -14,9 +14,9 @@
 #   cut-5       the cable is out for 5 seconds
 #   cut         the cable is out for good
 #
-# A fault is survived when all ranks end in time, or train on after cut-5 to the same bits; when a line says what
-# happened; and when the newest checkpoint is no older than that of before the fault, and training goes on from it.
-# Prints a table of all faults. Exit: 0 when all were survived, 1, or 2 for wrong usage.
+# A fault is survived if all ranks end in time (after cut-5: train to the end, with the same bits), a line says what
+# happened, and the newest checkpoint is no older than before the fault and can be resumed from. Prints a table of all
+# faults. Exit: 0 if all were survived, 1 if not, 2 for wrong usage.
 set -u -o pipefail
 
 program= out= job= mpi=openmpi count=20 seed=1
@@ -32,7 +32,7 @@ if [ $# -gt 0 ] || [ ! -x "$program" ] || [ -z "$out" ] || ! command -v "mpirun.
     exit 2
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export UCX_TLS=tcp,self UCX_NET_DEVICES=cable # else MPICH finds that all is one machine, and shares its memory
+export UCX_TLS=tcp,self UCX_NET_DEVICES=cable # or MPICH would find that both are one machine, and use shared memory
 program=$(realpath "$program")
 . "$(dirname "$0")/two_hosts.bash"
 mkdir -p "$out"
@@ -51,7 +51,7 @@ disconnect() {
     ip netns del "$two" 2> /dev/null
 }
 
-# reach replaces ssh, in the folder of the run; remember writes down its process number, which becomes the rank's.
+# `reach` replaces ssh, in the folder of the run. `remember` writes its pid into pid-RANK and becomes the rank.
 write_scripts() {
     cat > reach <<END
 #!/bin/sh
@@ -97,7 +97,7 @@ launcher_is_gone() {
     ! kill -0 "$job" 2> /dev/null
 }
 
-# Two processes and a first checkpoint are there.
+# Both processes have started, and there is a checkpoint.
 has_begun() {
     test -s pid-0 && test -s pid-1 && test -e "$1/checkpoints/latest"
 }
@@ -122,9 +122,14 @@ begin() {
     job=$!
 }
 
-# strike KIND RANK: makes the fault happen to the run that has begun
+# strike KIND RANK: makes the fault happen, or waits for one that happens by itself. Its time is put into struck.
 strike() {
+    struck=$(date +%s%N)
     case $1 in
+    disk | not-finite)
+        wait_for $LIMIT said "$1" "$2" > /dev/null
+        struck=$(date +%s%N)
+        ;;
     kill) kill -KILL "$(cat "pid-$2")" ;;
     stop) kill -STOP "$(cat "pid-$2")" ;;
     cut-5)
@@ -136,7 +141,7 @@ strike() {
     esac
 }
 
-# Which line of the output has to say what happened. After a killed rank, the launcher says it.
+# said KIND RANK: prints the line of the output that says what happened. If a rank was killed, it is the launcher's.
 said() {
     case $1 in
     kill) grep -aEim1 'signal 9|KILLED BY SIGNAL: 9|no answer for|EXIT CODE: 9' output ;;
@@ -148,7 +153,7 @@ said() {
     esac
 }
 
-# same_bits RUN: the weights are those of a run that was never disturbed
+# same_bits RUN: the weights are those of an undisturbed run.
 same_bits() {
     [ -d straight ] || "$program" train --data pictures --out straight "${tiny[@]}" --steps 400 2> /dev/null
     cmp -s straight/checkpoints/latest/model.safetensors "$1/checkpoints/latest/model.safetensors"
@@ -163,28 +168,28 @@ goes_on() {
             --weight-decay 0.01 > resumed 2>&1
 }
 
-# fault NUMBER KIND RANK DELAY: one of them, and its row of the table
+# fault NUMBER KIND RANK DELAY: one fault, and its row of the table
 fault() {
-    local kind=$2 run=run-$1 before begun ended message verdict=survived
+    local kind=$2 run=run-$1 delay=$4 before ended message verdict=survived
     rm -rf "$run"
     case $kind in
     disk)
         mkdir -p disk
         mount -t tmpfs -o size=3m tmpfs disk || return 1
-        run=disk/run
+        run=disk/run delay=0
         begin $run --steps 100000 --save-every 1 --keep 0
         ;;
     not-finite)
         "$program" train --data pictures --out "$run" "${tiny[@]}" --steps 20 2> /dev/null
         begin "$run" --resume --steps 1000 --lr 90 --weight-decay 100
+        delay=0
         ;;
     cut-5) begin "$run" --steps 400 --save-every 20 --rank-timeout 30 ;;
     *) begin "$run" --steps 100000 --save-every 20 ;;
     esac
     wait_for $LIMIT has_begun "$run" || verdict="did not start"
-    sleep "$4"
+    sleep "$delay"
     before=$(newest "$run")
-    begun=$(date +%s%N)
     strike "$kind" "$3"
     wait_for $([ "$kind" = cut-5 ] && echo $WHOLE || echo $LIMIT) ranks_are_gone || verdict=HANGS
     ended=$(date +%s%N)
@@ -207,14 +212,14 @@ fault() {
     fi
     goes_on "$run" "$before" || verdict+=", CHECKPOINT LOST"
     [ "$verdict" = survived ] || { failed=1; cp output "output-$1"; }
-    printf '| %d | %s | %s | %s s | %d.%d s | %s | %s |\n' "$1" "$kind" "$3" "$4" $(((ended - begun) / 1000000000)) \
-        $(((ended - begun) / 100000000 % 10)) "$(cut -c 1-100 <<< "${message//|/ }")" "$verdict"
+    printf '| %d | %s | %s | %s s | %d.%d s | %s | %s |\n' "$1" "$kind" "$3" "$delay" \
+        $(((ended - struck) / 1000000000)) $(((ended - struck) / 100000000 % 10)) "$(cut -c 1-100 <<< "${message//|/ }")" "$verdict"
     rm -rf "$run"
 }
 
 trap disconnect EXIT
 two_hosts "$one" "$two" || { echo "may not make network namespaces" >&2; exit 1; }
-sleep 2 # until the cable is known to be up
+sleep 2 # until the kernel sees that the cable is up
 write_scripts
 [ -d pictures ] || "$program" synth --out pictures --count 12 --size 16 2> /dev/null
 rm -rf straight
@@ -225,7 +230,7 @@ echo
 echo "| | fault | rank | at the first checkpoint and | ended after | message | |"
 echo "|---|---|---|---|---|---|---|"
 for ((number = 1; number <= count; ++number)); do
-    [ ${#kinds[@]} -gt 0 ] || kinds=(kill stop disk not-finite cut-5 cut) # each once, in any order, then again
+    [ ${#kinds[@]} -gt 0 ] || kinds=(kill stop disk not-finite cut-5 cut) # each once in any order, then again
     drawn=$((RANDOM % ${#kinds[@]}))
     fault "$number" "${kinds[drawn]}" $((RANDOM % 2)) "$((RANDOM % 2)).$((RANDOM % 10))"
     kinds=("${kinds[@]:0:drawn}" "${kinds[@]:drawn+1}")

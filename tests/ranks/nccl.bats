@@ -79,7 +79,7 @@ one_error() {
     succeeds
     near one four 1 1e-6
     cmp <(sed 's/kernels.*//' two-calls.0) <(sed 's/kernels.*//' two-calls.1) # the same calls in the same order
-    # All calls are in one stream, which is not the kernels'. A sum waits for all kernels before it; more kernels follow.
+    # All calls are in one stream, not that of the kernels. A sum waits for all kernels before it; more kernels follow.
     awk '$1 == "allreduce" { if ($4 != 0 || $6 <= kernels || $8 != $6) exit failed = 1; kernels = $6; ++n }
         END { exit failed || n != 8 }' two-calls.0 || { cat two-calls.0; return 1; }
     [ "$(tail -n 2 two-calls.0 | cut -d' ' -f1 | xargs)" = "finalize destroy" ]
@@ -192,7 +192,7 @@ evaluated() {
     one_error "nowhere/file"
     rank 0 2 "${tiny[@]}" --out run --rank-timeout 1
     ended 1
-    one_error "WORLD_SIZE says that 2 processes were started, but rank 1 has not come"
+    one_error "WORLD_SIZE says that 2 processes were started, but rank 1 has not arrived"
     rank 1 2 "${tiny[@]}" --out run --rank-timeout 1
     mv pid-1 pid-0
     ended 1
@@ -203,11 +203,11 @@ evaluated() {
 @test "a failure of NCCL ends all ranks with one message" {
     options=("${tiny[@]}" --out run --steps 100000)
     FAKE_NCCL_FAULT=id together 2 "${options[@]}"
-    one_error "NCCL: an address for the other ranks"
+    one_error "NCCL: making an id"
     FAKE_NCCL_FAULT=init FAKE_NCCL_RANK=1 together 2 "${options[@]}"
     one_error "rank 1 " "NCCL: joining the ranks: unhandled system error: a fault of the stand-in"
     FAKE_NCCL_FAULT=duplicate together 2 "${options[@]}"
-    one_error "each wants its own GPU"
+    one_error "each needs its own GPU"
     FAKE_NCCL_FAULT=call:30 FAKE_NCCL_RANK=1 together 2 "${options[@]}"
     one_error "rank 1 " "unhandled system error"
     FAKE_NCCL_FAULT=call:31 FAKE_NCCL_RANK=1 together 2 "${options[@]}" --wire bf16

@@ -56,7 +56,7 @@ static void an_address_is_for_those_that_have_come(void **state)
     struct ddpm_rendezvous *third = begin(2, 3);
     assert_found(third, false);
     assert_int_equal(ddpm_rendezvous_give_up(first, 5), DDPM_ERROR_IO);
-    assert_non_null(strstr(ddpm_error_message(), "all 3 ranks have come"));
+    assert_non_null(strstr(ddpm_error_message(), "all 3 ranks have arrived"));
     publish(first);
     assert_found(third, true);
     ddpm_rendezvous_joined(first);
@@ -151,7 +151,7 @@ static void other_jobs_and_damaged_files_are_passed_over(void **state)
     let_it_be_old();
     assert_found(second, false);
     assert_int_equal(ddpm_rendezvous_give_up(second, 1), DDPM_ERROR_IO);
-    assert_non_null(strstr(ddpm_error_message(), "but rank 0 has not come"));
+    assert_non_null(strstr(ddpm_error_message(), "but rank 0 has not arrived"));
     ddpm_rendezvous_close(&second);
     ddpm_rendezvous_close(&other);
 }

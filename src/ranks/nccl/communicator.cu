@@ -61,7 +61,7 @@ ddpm_status ddpm_nccl_look(void)
     return check(asked != ncclSuccess       ? asked
                  : result == ncclInProgress ? ncclSuccess
                                             : result,
-                 "another rank, or the way to it, has failed");
+                 "another rank or the network has failed");
 }
 
 ddpm_status ddpm_nccl_query(cudaEvent_t event, const char *what, bool *done)
@@ -91,7 +91,7 @@ static ddpm_status make_id(unsigned char id[DDPM_NCCL_ID_BYTES])
 {
     ncclUniqueId made;
     memset(&made, 0, sizeof made);
-    DDPM_NCCL_TRY(check(own.library.ncclGetUniqueId(&made), "an address for the other ranks"));
+    DDPM_NCCL_TRY(check(own.library.ncclGetUniqueId(&made), "making an id"));
     memcpy(id, &made, sizeof made);
     return DDPM_OK;
 }
@@ -158,7 +158,7 @@ static ddpm_status join_test(bool *done)
     if (asked == ncclSuccess)
         *done = result == ncclSuccess;
     return check(asked != ncclSuccess ? asked : result,
-                 result == ncclInvalidUsage ? "joining the ranks, of which each wants its own GPU"
+                 result == ncclInvalidUsage ? "joining the ranks (each needs its own GPU)"
                                             : "joining the ranks");
 }
 
