@@ -210,8 +210,9 @@ evaluated() {
     one_error "each needs its own GPU"
     FAKE_NCCL_FAULT=call:30 FAKE_NCCL_RANK=1 together 2 "${options[@]}"
     one_error "rank 1 " "unhandled system error"
-    FAKE_NCCL_FAULT=call:31 FAKE_NCCL_RANK=1 together 2 "${options[@]}" --wire bf16
-    one_error "rank 1 " "unhandled system error"
+    FAKE_NCCL_FAULT=pairs:4 FAKE_NCCL_RANK=1 together 2 "${options[@]}" --wire bf16
+    one_error "rank 1 " "NCCL: a sum of all ranks as bf16: unhandled system error"
+    rm -rf run
     for rank in 0 1; do
         FAKE_NCCL_FAULT=async:40 FAKE_NCCL_RANK=$rank FAKE_NCCL_LOG=$PWD/calls together 2 "${options[@]}"
         one_error "remote process exited or there was a network error"

@@ -14,6 +14,7 @@
  *     duplicate         joining, as if two ranks used the same GPU
  *     async:N           the communicator, after N operations have started
  *     call:N            the start of operation N
+ *     pairs:N           the start of group N of sends and receives
  *     dies:N            the process is killed at the start of operation N */
 #include <fcntl.h>
 #include <signal.h>
@@ -65,7 +66,7 @@ struct ncclComm {
     unsigned char *slots;
     int rank, count;
     unsigned round;
-    int begun;
+    int begun, pairs_begun;
     atomic_bool aborted;
     ncclResult_t failed;
     char path[DDPM_NCCL_ID_BYTES];
@@ -305,9 +306,11 @@ static ncclResult_t add(struct operation *made, const char *name, size_t count, 
     *op = *made;
     fake_nccl_note(comm->rank, name, count, stream);
     ++comm->begun;
+    comm->pairs_begun += op->what == PAIRS;
     if (fault("dies") == comm->begun)
         raise(SIGKILL);
-    if (fault("call") == comm->begun) {
+    if (fault("call") == comm->begun ||
+        (op->what == PAIRS && fault("pairs") == comm->pairs_begun)) {
         free(op);
         return ncclSystemError;
     }
