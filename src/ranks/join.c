@@ -55,6 +55,8 @@ static ddpm_status meet(struct ddpm_ranks *ranks, const struct ddpm_launcher *la
     DDPM_TRY(ddpm_new_array((void **)&ranks->places, count, sizeof *ranks->places, "ranks"));
     DDPM_TRY(ddpm_new_array((void **)&ranks->waiting, count, sizeof *ranks->waiting, "ranks"));
     DDPM_TRY(ddpm_new_array((void **)&ranks->fares, count, sizeof *ranks->fares, "ranks"));
+    DDPM_TRY(ddpm_new_array((void **)&ranks->parts.counts, count, sizeof(int), "ranks"));
+    DDPM_TRY(ddpm_new_array((void **)&ranks->parts.starts, count, sizeof(int), "ranks"));
     describe_place(&ranks->places[ranks->index]);
     return ddpm_ranks_gather(ranks, ranks->places, sizeof *ranks->places);
 }
@@ -162,6 +164,8 @@ static void release(struct ddpm_ranks *ranks)
     free(ranks->places);
     free(ranks->waiting);
     free(ranks->fares);
+    free(ranks->parts.counts);
+    free(ranks->parts.starts);
     free(ranks->shares.to);
     free(ranks->shares.from);
     free(ranks->shares.sums);

@@ -99,6 +99,21 @@ ddpm_status ddpm_ranks_collect(struct ddpm_ranks *ranks, int root, const void *o
 ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *all, void *own,
                               size_t bytes);
 
+/* A stretch of an array of floats. */
+struct ddpm_stretch {
+    int64_t first, count;
+};
+
+/* gather, collect and spread of floats with parts of any length: rank r's is stretch parts[r] of
+ * `all`, which has fewer than 2^31 floats. `parts` is the same on every rank. See parts.c.
+ * DDPM_ERROR_UNSUPPORTED if NCCL is all that joins the ranks. */
+ddpm_status ddpm_ranks_gather_parts(struct ddpm_ranks *ranks, float *all,
+                                    const struct ddpm_stretch *parts);
+ddpm_status ddpm_ranks_collect_parts(struct ddpm_ranks *ranks, int root, const float *own,
+                                     float *all, const struct ddpm_stretch *parts);
+ddpm_status ddpm_ranks_spread_parts(struct ddpm_ranks *ranks, int root, const float *all,
+                                    float *own, const struct ddpm_stretch *parts);
+
 /* Gradients in device memory, which the devices add up themselves over NCCL (option ranks nccl);
  * device_sums.c. Sums are begun in the order of calls and wait for the work that is queued in
  * `queue` (of ddpm_backend's queue()). Work queued after ddpm_ranks_wait_on_device() finds them.

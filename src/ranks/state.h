@@ -36,6 +36,11 @@ struct ddpm_sum {
     uint16_t *to, *from; /* bf16 [ranks, piece]: pieces for each rank, then sums; pieces of each */
 };
 
+/* One chunk of every rank's part, as transports want it. */
+struct ddpm_part_buffers {
+    int *counts, *starts; /* [ranks] */
+};
+
 /* Buffers for summing shares, allocated by the first sum. */
 struct ddpm_share_buffers {
     float *to, *from, *sums;
@@ -56,6 +61,7 @@ struct ddpm_ranks {
     bool *waiting; /* [count]: ranks that have said they are waiting */
     double told;   /* when ddpm_ranks_still_here() last sent a note */
     struct ddpm_share_buffers shares;
+    struct ddpm_part_buffers parts;
     bool lost, speaks;
     char text[512]; /* how they were lost */
 };

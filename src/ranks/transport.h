@@ -13,7 +13,7 @@
 #include <ddpm/status.h>
 
 /* Increment it whenever this file changes. */
-#define DDPM_TRANSPORT_ABI 3u
+#define DDPM_TRANSPORT_ABI 4u
 
 enum ddpm_collective {
     DDPM_COLLECTIVE_SUM,       /* float [count] of all ranks added up, in `receive` on every rank */
@@ -28,6 +28,12 @@ enum ddpm_collective {
  * not. */
 enum ddpm_lane { DDPM_LANE_FIRST, DDPM_LANE_SECOND, DDPM_LANE_COUNT };
 
+/* Parts of unequal length instead of `count` bytes for each rank: rank r has counts[r] floats from
+ * float starts[r] on. Both are borrowed until the collective is done. NULL: equal parts. */
+struct ddpm_parts {
+    const int *counts, *starts; /* [ranks] */
+};
+
 /* A collective with its result in `receive`. `send` is NULL if the rank's own part is already in
  * `receive`, as for SUM, GATHER (at its place) and BROADCAST. COLLECT and SPREAD do not touch the
  * root's own piece, which is in `receive` or `send`. Both are borrowed until it is done. */
@@ -38,6 +44,7 @@ struct ddpm_collective_call {
     size_t count; /* below 2^31 */
     int root;     /* BROADCAST, COLLECT, SPREAD */
     enum ddpm_lane lane;
+    struct ddpm_parts parts; /* GATHER, COLLECT, SPREAD: of the buffer for all ranks */
 };
 
 struct ddpm_transport {

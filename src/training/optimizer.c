@@ -81,6 +81,27 @@ size_t ddpm_optimizer_set_bytes(const struct ddpm_optimizer *optimizer)
     return bytes + (optimizer->divides_ema ? own_bytes(optimizer) : bytes);
 }
 
+/* Does Muon update it? Yes for a matrix [k, rest] that mixes channels. For a convolution, k must
+ * be all of its outputs, which excludes depthwise ones. */
+static bool is_matrix(const struct ddpm_parameter *parameter)
+{
+    return parameter->rank > 1 && parameter->k == parameter->shape[0];
+}
+
+/* A matrix takes the products that kernels/cpu/muon.simd.c does: two with all elements and 17 of
+ * small matrices, of which all but the last compute one half. Everything else is bound by memory:
+ * in the time of 36 bytes a core multiplies about 128 times. */
+double ddpm_optimizer_cost(const struct ddpm_training_config *config,
+                           const struct ddpm_parameter *parameter)
+{
+    const double per_element = 128, count = (double)ddpm_parameter_count(parameter);
+    const double rows = (double)parameter->k, columns = count / rows;
+    const double least = rows < columns ? rows : columns;
+    if (config->optimizer != DDPM_MUON || !is_matrix(parameter))
+        return per_element * count;
+    return per_element * count + 1.5 * least * count + 8.5 * least * least * least;
+}
+
 static struct ddpm_value *slab(struct ddpm_graph *graph, const struct ddpm_weight_set *set,
                                void *const *memory)
 {
@@ -132,11 +153,10 @@ static int64_t rule_count(int64_t elements)
     return (elements + DDPM_RULE_ELEMENTS - 1) / DDPM_RULE_ELEMENTS;
 }
 
-/* Does Muon update it? Yes for a matrix [k, rest] that mixes channels. For a convolution, k must
- * be all of its outputs, which excludes depthwise ones. */
-static bool is_matrix(const struct ddpm_parameter *parameter)
+static bool is_own(const struct ddpm_optimizer *optimizer, const struct ddpm_parameter *parameter)
 {
-    return parameter->rank > 1 && parameter->k == parameter->shape[0];
+    return parameter->offset >= optimizer->first &&
+           parameter->offset < optimizer->first + own_count(optimizer);
 }
 
 static void build_muon(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
@@ -144,14 +164,14 @@ static void build_muon(struct ddpm_optimizer *optimizer, struct ddpm_graph *grap
 {
     const struct ddpm_weight_set *set = optimizer->set;
     struct ddpm_value *weights = slab(graph, set, &set->slabs[0]);
-    struct ddpm_value *moments = slab(graph, set, &optimizer->m);
+    struct ddpm_value *moments = own_slab(optimizer, graph, &optimizer->m);
     for (size_t i = 0; i < set->parameters.count; ++i) {
         const struct ddpm_parameter *p = &set->parameters.items[i];
         const int64_t count = ddpm_parameter_count(p);
-        if (is_matrix(p))
+        if (is_matrix(p) && is_own(optimizer, p))
             ddpm_muon(graph, ddpm_graph_view(graph, gradients, p->offset, count), optimizer->norm,
                       optimizer->hyper, ddpm_graph_view(graph, weights, p->offset, count),
-                      ddpm_graph_view(graph, moments, p->offset, count), p->k);
+                      ddpm_graph_view(graph, moments, p->offset - optimizer->first, count), p->k);
     }
 }
 

@@ -32,6 +32,10 @@ void ddpm_optimizer_release(struct ddpm_optimizer *optimizer);
 size_t ddpm_optimizer_bytes(const struct ddpm_optimizer *optimizer);
 size_t ddpm_optimizer_set_bytes(const struct ddpm_optimizer *optimizer);
 
+/* What the update of one parameter costs, in multiplications of Muon's matrices. */
+double ddpm_optimizer_cost(const struct ddpm_training_config *config,
+                           const struct ddpm_parameter *parameter);
+
 /* Does it keep a second average of the weights? */
 bool ddpm_second_ema_wanted(const struct ddpm_training_config *config);
 

@@ -1,6 +1,4 @@
-/* Dividing the optimizer's state among ranks. Every stretch starts at a multiple of
- * DDPM_RULE_ELEMENTS, and all but the last have the same length, as collectives need it. The rest
- * at the end of the slab, fewer than that many elements per rank, belongs to the last rank. */
+/* Dividing the optimizer's state among ranks. */
 #include "training/shard.h"
 
 #include <stdlib.h>
@@ -20,33 +18,90 @@ static ddpm_status refuse(const struct ddpm_trainer *trainer)
     if (!trainer->device->backend->host_memory)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
                           "option shard: got optimizer on a GPU, want none there or device cpu");
-    if (trainer->config.training.optimizer == DDPM_MUON)
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
-                          "option shard: got optimizer with optimizer muon, whose matrices cannot "
-                          "be divided; want optimizer adamw, or shard none");
     return DDPM_OK;
+}
+
+/* Fill every run up to `most`, leaving one item for each later run. False if items are left. */
+static bool fill(const double *costs, size_t count, size_t parts, double most, size_t *ends)
+{
+    size_t next = 0;
+    for (size_t part = 0; part < parts; ++part) {
+        const size_t first = next, last = count - (parts - part - 1);
+        double sum = 0;
+        while (next < last && (next == first || sum + costs[next] <= most))
+            sum += costs[next++];
+        ends[part] = next;
+    }
+    return next == count;
+}
+
+void ddpm_shard_divide(const double *costs, size_t count, size_t parts, size_t *ends)
+{
+    double low = 0, high = 0;
+    for (size_t i = 0; i < count; ++i) {
+        low = costs[i] > low ? costs[i] : low;
+        high += costs[i];
+    }
+    for (int i = 0; i < 50; ++i) {
+        const double middle = (low + high) / 2;
+        if (fill(costs, count, parts, middle, ends))
+            high = middle;
+        else
+            low = middle;
+    }
+    (void)fill(costs, count, parts, high, ends);
+}
+
+/* The stretches of all ranks. */
+static ddpm_status divide(struct ddpm_trainer *trainer, const struct ddpm_parameters *parameters)
+{
+    struct ddpm_shard_plan *plan = &trainer->shard_plan;
+    const size_t count = parameters->count, ranks = (size_t)ddpm_ranks_count(plan->ranks);
+    double *costs = NULL;
+    size_t *ends = NULL;
+    ddpm_status status = ddpm_new_array((void **)&costs, count, sizeof *costs, "costs");
+    if (status == DDPM_OK)
+        status = ddpm_new_array((void **)&ends, ranks, sizeof *ends, "a rank's weights");
+    if (status == DDPM_OK)
+        status = ddpm_new_array((void **)&plan->stretches, ranks, sizeof *plan->stretches,
+                                "a rank's weights");
+    for (size_t i = 0; i < count && status == DDPM_OK; ++i)
+        costs[i] = ddpm_optimizer_cost(&trainer->config.training, &parameters->items[i]);
+    if (status == DDPM_OK)
+        ddpm_shard_divide(costs, count, ranks, ends);
+    for (size_t rank = 0, i = 0; rank < ranks && status == DDPM_OK; i = ends[rank++]) {
+        const int64_t first = parameters->items[i].offset;
+        const int64_t end =
+            ends[rank] < count ? parameters->items[ends[rank]].offset : parameters->slab_count;
+        plan->stretches[rank] = (struct ddpm_stretch){first, end - first};
+    }
+    free(costs);
+    free(ends);
+    return status;
 }
 
 ddpm_status ddpm_shard_plan(struct ddpm_trainer *trainer)
 {
     struct ddpm_optimizer *optimizer = &trainer->players[0].optimizer;
     struct ddpm_ranks *ranks = trainer->team.ranks;
-    const int64_t all = optimizer->set->parameters.slab_count, count = ddpm_ranks_count(ranks);
+    const struct ddpm_parameters *parameters = &optimizer->set->parameters;
     if (!ranks || trainer->config.run.shard != DDPM_SHARD_OPTIMIZER)
         return DDPM_OK;
     DDPM_TRY(refuse(trainer));
-    const int64_t each = all / count / DDPM_RULE_ELEMENTS * DDPM_RULE_ELEMENTS;
-    if (each == 0 || each * (int64_t)sizeof(float) > INT32_MAX)
+    if (parameters->count < (size_t)ddpm_ranks_count(ranks))
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
-                          "option shard: got %lld weights for %lld ranks, want from %d to 2^29 for "
-                          "each",
-                          (long long)all, (long long)count, DDPM_RULE_ELEMENTS);
-    const int64_t rest = all - each * count;
-    const bool last = ddpm_ranks_index(ranks) == count - 1;
-    trainer->shard_plan =
-        (struct ddpm_shard_plan){.ranks = ranks, .each = (size_t)each, .rest = (size_t)rest};
-    optimizer->first = each * ddpm_ranks_index(ranks);
-    optimizer->count = each + (last ? rest : 0);
+                          "option shard: got %d ranks for a network of %zu matrices and vectors, "
+                          "want at least one for each",
+                          ddpm_ranks_count(ranks), parameters->count);
+    if (parameters->slab_count > INT32_MAX)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "option shard: got %lld weights, want fewer than 2^31",
+                          (long long)parameters->slab_count);
+    trainer->shard_plan.ranks = ranks;
+    DDPM_TRY(divide(trainer, parameters));
+    const struct ddpm_stretch *own = &trainer->shard_plan.stretches[ddpm_ranks_index(ranks)];
+    optimizer->first = own->first;
+    optimizer->count = own->count;
     optimizer->divides_ema = ddpm_ranks_index(ranks) > 0;
     return DDPM_OK;
 }
@@ -64,10 +119,8 @@ static bool is_first(const struct ddpm_trainer *trainer)
 
 size_t ddpm_shard_bytes(const struct ddpm_trainer *trainer)
 {
-    if (!is_divided(trainer))
+    if (!is_divided(trainer) || !is_first(trainer))
         return 0;
-    if (!is_first(trainer))
-        return trainer->shard_plan.rest * sizeof(float);
     return (size_t)room_count(trainer) *
            ddpm_weight_set_bytes(&trainer->players[0].network->weights);
 }
@@ -77,11 +130,8 @@ ddpm_status ddpm_shard_allocate(struct ddpm_trainer *trainer)
     struct ddpm_shard_state *state = &trainer->shard;
     const struct ddpm_weight_set *set = &trainer->players[0].network->weights;
     state->collected = -1;
-    if (!is_divided(trainer))
+    if (!is_divided(trainer) || !is_first(trainer))
         return DDPM_OK;
-    if (!is_first(trainer))
-        return ddpm_new_array((void **)&state->rest, trainer->shard_plan.rest + 1,
-                              sizeof *state->rest, "the end of a slab");
     state->full[DDPM_SLAB_EMA] = set->slabs[1];
     state->full[DDPM_SLAB_M] = set->gradients;
     for (int i = DDPM_SLAB_V; i < ddpm_state_slabs(&trainer->config.training); ++i) {
@@ -98,21 +148,18 @@ void ddpm_shard_release(struct ddpm_trainer *trainer)
     struct ddpm_shard_state *state = &trainer->shard;
     for (int i = 0; i < DDPM_MAX_STATE_SLABS; ++i)
         ddpm_free_aligned(state->owned[i]);
-    free(state->rest);
     *state = (struct ddpm_shard_state){.collected = -1};
+    free(trainer->shard_plan.stretches);
+    trainer->shard_plan = (struct ddpm_shard_plan){0};
 }
 
 ddpm_status ddpm_shard_gather_weights(struct ddpm_trainer *trainer)
 {
     const struct ddpm_shard_plan *plan = &trainer->shard_plan;
     struct ddpm_weight_set *set = &trainer->players[0].network->weights;
-    float *weights = set->slabs[0];
     if (!is_divided(trainer))
         return DDPM_OK;
-    const int count = ddpm_ranks_count(plan->ranks);
-    DDPM_TRY(ddpm_ranks_gather(plan->ranks, weights, plan->each * sizeof *weights));
-    DDPM_TRY(ddpm_ranks_broadcast(plan->ranks, count - 1, weights + (size_t)count * plan->each,
-                                  plan->rest * sizeof *weights));
+    DDPM_TRY(ddpm_ranks_gather_parts(plan->ranks, set->slabs[0], plan->stretches));
     ddpm_weight_set_changed(set); /* only this rank's own part gets bf16 copies */
     return DDPM_OK;
 }
@@ -137,21 +184,10 @@ static float *part_of(const struct ddpm_trainer *trainer, int slab)
     return NULL;
 }
 
-/* The end of a slab, from the last rank's part: from it to rank 0, or back. */
-static ddpm_status pass_rest(struct ddpm_trainer *trainer, float *full, float *part, int root)
-{
-    const struct ddpm_shard_plan *plan = &trainer->shard_plan;
-    const int index = ddpm_ranks_index(plan->ranks), count = ddpm_ranks_count(plan->ranks);
-    float *rest = index == 0           ? full + (size_t)count * plan->each
-                  : index == count - 1 ? part + plan->each
-                                       : trainer->shard.rest;
-    return ddpm_ranks_broadcast(plan->ranks, root, rest, plan->rest * sizeof *rest);
-}
-
-static void copy_own(float *to, const float *from, size_t count)
+static void copy_own(float *to, const float *from, int64_t count)
 {
     if (to != from)
-        memcpy(to, from, count * sizeof *to);
+        memcpy(to, from, (size_t)count * sizeof *to);
 }
 
 static ddpm_status collect_slab(struct ddpm_trainer *trainer, int slab)
@@ -159,19 +195,18 @@ static ddpm_status collect_slab(struct ddpm_trainer *trainer, int slab)
     const struct ddpm_shard_plan *plan = &trainer->shard_plan;
     float *full = trainer->shard.full[slab], *part = part_of(trainer, slab);
     if (is_first(trainer))
-        copy_own(full, part, plan->each);
-    DDPM_TRY(ddpm_ranks_collect(plan->ranks, 0, part, full, plan->each * sizeof *part));
-    return pass_rest(trainer, full, part, ddpm_ranks_count(plan->ranks) - 1);
+        copy_own(full, part, plan->stretches[0].count);
+    return ddpm_ranks_collect_parts(plan->ranks, 0, part, full, plan->stretches);
 }
 
 static ddpm_status spread_slab(struct ddpm_trainer *trainer, int slab)
 {
     const struct ddpm_shard_plan *plan = &trainer->shard_plan;
     float *full = trainer->shard.full[slab], *part = part_of(trainer, slab);
-    DDPM_TRY(ddpm_ranks_spread(plan->ranks, 0, full, part, plan->each * sizeof *part));
+    DDPM_TRY(ddpm_ranks_spread_parts(plan->ranks, 0, full, part, plan->stretches));
     if (is_first(trainer))
-        copy_own(part, full, plan->each);
-    return pass_rest(trainer, full, part, 0);
+        copy_own(part, full, plan->stretches[0].count);
+    return DDPM_OK;
 }
 
 ddpm_status ddpm_trainer_collect_state(struct ddpm_trainer *trainer)

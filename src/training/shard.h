@@ -1,6 +1,7 @@
 /* The optimizer's state divided among ranks (--shard optimizer): each rank keeps the moments and
  * averages of one stretch of the slab, updates the weights of that stretch, and gets the other
- * weights from the other ranks.
+ * weights from the other ranks. A stretch consists of whole parameters, because Muon needs whole
+ * matrices; the stretches cost about the same time, so they differ in length.
  *
  * Rank 0 writes checkpoints and draws, so it holds the whole first average and has buffers for all
  * the rest. Both are filled from all ranks on demand (ddpm_shard_collect). The first moments are
@@ -15,24 +16,27 @@
 struct ddpm_trainer;
 
 struct ddpm_shard_plan {
-    struct ddpm_ranks *ranks; /* borrowed; NULL: nothing is divided */
-    size_t each;              /* elements per rank; the last rank also has the rest of the slab */
-    size_t rest;
+    struct ddpm_ranks *ranks;       /* borrowed; NULL: nothing is divided */
+    struct ddpm_stretch *stretches; /* of the slab: [ranks] */
 };
 
 struct ddpm_shard_state {
     float *full[DDPM_MAX_STATE_SLABS]; /* on rank 0: whole slabs; those that it owns are `owned` */
     float *owned[DDPM_MAX_STATE_SLABS];
-    float *rest;       /* on the others: a buffer for rank 0's end of a slab */
     int64_t collected; /* the step whose state the whole slabs hold; -1: none */
 };
+
+/* Divide `count` costs into `parts` runs of neighbours, none of them empty, so that the largest sum
+ * of a run is as small as possible: run i ends before ends[i]. Wants parts <= count. */
+void ddpm_shard_divide(const double *costs, size_t count, size_t parts, size_t *ends);
 
 /* Divide the optimizer of the trainer's only player, before its graph is built.
  * DDPM_ERROR_UNSUPPORTED or DDPM_ERROR_ARGUMENT if it cannot be divided. Without the option, and
  * alone, this does nothing, like all functions here. */
 ddpm_status ddpm_shard_plan(struct ddpm_trainer *trainer);
 
-/* Memory in addition to the optimizer's own, after that is allocated; and its size in bytes. */
+/* Memory in addition to the optimizer's own, after that is allocated; and its size in bytes.
+ * Release it in any case, with the plan. */
 ddpm_status ddpm_shard_allocate(struct ddpm_trainer *trainer);
 void ddpm_shard_release(struct ddpm_trainer *trainer);
 size_t ddpm_shard_bytes(const struct ddpm_trainer *trainer);

@@ -235,6 +235,7 @@ ddpm_status ddpm_trainer_measure_among(struct ddpm_ranks *ranks, struct ddpm_net
     ddpm_validator_release(&trainer.validator);
     ddpm_graph_destroy(&trainer.graph);
     ddpm_path_clear(&trainer.path);
+    ddpm_shard_release(&trainer);
     return status;
 }
 
@@ -258,6 +259,7 @@ ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddp
     ddpm_validator_release(&trainer.validator);
     ddpm_graph_destroy(&trainer.graph);
     ddpm_path_clear(&trainer.path);
+    ddpm_shard_release(&trainer);
     return status;
 }
 

@@ -174,9 +174,18 @@ whole() {
     together 2 --resume --out run --steps 6 --shard optimizer
     same_state one run
     cmp {one,run}/checkpoints/latest/ema-second.safetensors
-    run together 2 "${tiny[@]}" --out muon --shard optimizer --optimizer muon
-    one_error "option shard: got optimizer with optimizer muon"
-    [ ! -e muon ]
+}
+
+@test "Muon's matrices divided among ranks: the same bits, and any number of ranks can resume" {
+    options=(--recipe fast --warmup 1 --lr-schedule constant --optimizer muon --reduce exact --batch-size 8)
+    make_run one "$pictures" 6 "${options[@]}"
+    together 4 "${tiny[@]}" "${options[@]}" --shard optimizer --out run --steps 2
+    together 2 --resume --out run --steps 3
+    "$DDPM" train --resume --out run --steps 4
+    together 2 --resume --out run --steps 5 --shard none
+    together 4 --resume --out run --steps 6 --shard optimizer
+    same_state one run
+    cmp {one,run}/checkpoints/latest/ema-second.safetensors
 }
 
 @test "with a divided state, grids and validation use the whole average, and the last good step is saved" {

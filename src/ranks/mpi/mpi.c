@@ -78,26 +78,69 @@ static ddpm_status join(int *rank, int *count, const char **description)
     return make_communicator(&mpi.notes);
 }
 
-/* Pieces of all ranks to one, or from one to all. */
-static int begin_rooted(const struct ddpm_collective_call *call, MPI_Request *made)
+static const char *const words[] = {
+    [DDPM_COLLECTIVE_SUM] = "sum",           [DDPM_COLLECTIVE_GATHER] = "gather",
+    [DDPM_COLLECTIVE_EXCHANGE] = "exchange", [DDPM_COLLECTIVE_BROADCAST] = "broadcast",
+    [DDPM_COLLECTIVE_COLLECT] = "collect",   [DDPM_COLLECTIVE_SPREAD] = "spread"};
+
+static int own_rank(const struct ddpm_collective_call *call)
 {
     int rank;
+    MPI_Comm_rank(mpi.collectives[call->lane], &rank);
+    return rank;
+}
+
+static int begin_equal(const struct ddpm_collective_call *call, MPI_Request *made)
+{
+    const void *own = call->send ? call->send : MPI_IN_PLACE;
     const int count = (int)call->count, root = call->root;
     const MPI_Comm among = mpi.collectives[call->lane];
-    MPI_Comm_rank(among, &rank);
-    const bool here = rank == root;
-    if (call->what == DDPM_COLLECTIVE_COLLECT)
-        return MPI_Igather(here ? MPI_IN_PLACE : call->send, count, MPI_BYTE, call->receive, count,
-                           MPI_BYTE, root, among, made);
-    return MPI_Iscatter(call->send, count, MPI_BYTE, here ? MPI_IN_PLACE : call->receive, count,
-                        MPI_BYTE, root, among, made);
+    switch (call->what) {
+    case DDPM_COLLECTIVE_SUM:
+        return MPI_Iallreduce(own, call->receive, count, MPI_FLOAT, MPI_SUM, among, made);
+    case DDPM_COLLECTIVE_GATHER:
+        return MPI_Iallgather(own, count, MPI_BYTE, call->receive, count, MPI_BYTE, among, made);
+    case DDPM_COLLECTIVE_EXCHANGE:
+        return MPI_Ialltoall(own, count, MPI_BYTE, call->receive, count, MPI_BYTE, among, made);
+    case DDPM_COLLECTIVE_BROADCAST:
+        return MPI_Ibcast(call->receive, count, MPI_BYTE, root, among, made);
+    case DDPM_COLLECTIVE_COLLECT:
+        return MPI_Igather(own_rank(call) == root ? MPI_IN_PLACE : call->send, count, MPI_BYTE,
+                           call->receive, count, MPI_BYTE, root, among, made);
+    case DDPM_COLLECTIVE_SPREAD:
+        return MPI_Iscatter(call->send, count, MPI_BYTE,
+                            own_rank(call) == root ? MPI_IN_PLACE : call->receive, count, MPI_BYTE,
+                            root, among, made);
+    }
+    return MPI_ERR_ARG;
+}
+
+static int begin_parts(const struct ddpm_collective_call *call, MPI_Request *made)
+{
+    const int *counts = call->parts.counts, *starts = call->parts.starts, root = call->root;
+    const MPI_Comm among = mpi.collectives[call->lane];
+    const int rank = own_rank(call);
+    switch (call->what) {
+    case DDPM_COLLECTIVE_GATHER:
+        return MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_FLOAT, call->receive, counts, starts, MPI_FLOAT,
+                               among, made);
+    case DDPM_COLLECTIVE_COLLECT:
+        return MPI_Igatherv(rank == root ? MPI_IN_PLACE : call->send, counts[rank], MPI_FLOAT,
+                            call->receive, counts, starts, MPI_FLOAT, root, among, made);
+    case DDPM_COLLECTIVE_SPREAD:
+        return MPI_Iscatterv(call->send, counts, starts, MPI_FLOAT,
+                             rank == root ? MPI_IN_PLACE : call->receive, counts[rank], MPI_FLOAT,
+                             root, among, made);
+    case DDPM_COLLECTIVE_SUM:
+    case DDPM_COLLECTIVE_EXCHANGE:
+    case DDPM_COLLECTIVE_BROADCAST:
+        break;
+    }
+    return MPI_ERR_ARG;
 }
 
 static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
 {
-    const void *own = call->send ? call->send : MPI_IN_PLACE;
-    const int count = (int)call->count;
-    const MPI_Comm among = mpi.collectives[call->lane];
     int slot = 0;
     while (slot < MOST_REQUESTS && mpi.used[slot])
         ++slot;
@@ -105,26 +148,8 @@ static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
         return mpi.raise(DDPM_ERROR_ARGUMENT, "MPI: more than %d operations at once",
                          MOST_REQUESTS);
     MPI_Request *made = &mpi.requests[slot];
-    switch (call->what) {
-    case DDPM_COLLECTIVE_SUM:
-        TRY_MPI(MPI_Iallreduce(own, call->receive, count, MPI_FLOAT, MPI_SUM, among, made), "sum");
-        break;
-    case DDPM_COLLECTIVE_GATHER:
-        TRY_MPI(MPI_Iallgather(own, count, MPI_BYTE, call->receive, count, MPI_BYTE, among, made),
-                "gather");
-        break;
-    case DDPM_COLLECTIVE_EXCHANGE:
-        TRY_MPI(MPI_Ialltoall(own, count, MPI_BYTE, call->receive, count, MPI_BYTE, among, made),
-                "exchange");
-        break;
-    case DDPM_COLLECTIVE_BROADCAST:
-        TRY_MPI(MPI_Ibcast(call->receive, count, MPI_BYTE, call->root, among, made), "broadcast");
-        break;
-    case DDPM_COLLECTIVE_COLLECT:
-    case DDPM_COLLECTIVE_SPREAD:
-        TRY_MPI(begin_rooted(call, made), "pieces");
-        break;
-    }
+    TRY_MPI(call->parts.counts ? begin_parts(call, made) : begin_equal(call, made),
+            words[call->what]);
     mpi.used[slot] = true;
     *request = slot;
     return DDPM_OK;

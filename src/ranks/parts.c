@@ -1,0 +1,75 @@
+/* Gathers with one part per rank, of any length. A chunk of every part is exchanged at a time: how
+ * many numbers a call may have is limited, and counts are ints. */
+#include "ranks/state.h"
+
+static const int64_t most = DDPM_MOST_COLLECTIVE_BYTES / sizeof(float); /* of a chunk */
+
+static int64_t longest(const struct ddpm_ranks *ranks, const struct ddpm_stretch *parts)
+{
+    int64_t count = 0;
+    for (int rank = 0; rank < ranks->count; ++rank)
+        count = parts[rank].count > count ? parts[rank].count : count;
+    return count;
+}
+
+/* What is left of every part after its first `done` floats, up to a chunk. */
+static struct ddpm_parts chunk(struct ddpm_ranks *ranks, const struct ddpm_stretch *parts,
+                               int64_t done)
+{
+    const struct ddpm_part_buffers *buffers = &ranks->parts;
+    for (int rank = 0; rank < ranks->count; ++rank) {
+        const int64_t begin = done < parts[rank].count ? done : parts[rank].count;
+        const int64_t left = parts[rank].count - begin;
+        buffers->counts[rank] = (int)(left < most ? left : most);
+        buffers->starts[rank] = (int)(parts[rank].first + begin);
+    }
+    return (struct ddpm_parts){buffers->counts, buffers->starts};
+}
+
+/* The call for all chunks; `out` and `in` are the rank's own part if that is sent or received. */
+static ddpm_status run_chunks(struct ddpm_ranks *ranks, struct ddpm_collective_call *call,
+                              const float *out, float *in, const struct ddpm_stretch *parts)
+{
+    if (ranks->apart)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "got parts of unequal length over NCCL, want MPI for them");
+    for (int64_t done = 0; done < longest(ranks, parts); done += most) {
+        call->parts = chunk(ranks, parts, done);
+        /* A rank whose part has ended sends and receives nothing more. */
+        const int64_t own = done < parts[ranks->index].count ? done : parts[ranks->index].count;
+        if (out)
+            call->send = out + own;
+        if (in)
+            call->receive = in + own;
+        DDPM_TRY(ddpm_ranks_run(ranks, call));
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_gather_parts(struct ddpm_ranks *ranks, float *all,
+                                    const struct ddpm_stretch *parts)
+{
+    if (!ranks)
+        return DDPM_OK;
+    struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_GATHER, .receive = all};
+    return run_chunks(ranks, &call, NULL, NULL, parts);
+}
+
+ddpm_status ddpm_ranks_collect_parts(struct ddpm_ranks *ranks, int root, const float *own,
+                                     float *all, const struct ddpm_stretch *parts)
+{
+    if (!ranks)
+        return DDPM_OK;
+    struct ddpm_collective_call call = {
+        .what = DDPM_COLLECTIVE_COLLECT, .receive = all, .root = root};
+    return run_chunks(ranks, &call, own, NULL, parts);
+}
+
+ddpm_status ddpm_ranks_spread_parts(struct ddpm_ranks *ranks, int root, const float *all,
+                                    float *own, const struct ddpm_stretch *parts)
+{
+    if (!ranks)
+        return DDPM_OK;
+    struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_SPREAD, .send = all, .root = root};
+    return run_chunks(ranks, &call, NULL, own, parts);
+}
