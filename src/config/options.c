@@ -311,7 +311,7 @@ const struct ddpm_option ddpm_options[] = {
     CHOICE("wire", "fp32|bf16", run.wire, "fp32", wires, RUN, "wire",
            "how gradients travel between ranks: fp32, or bf16, which halves the bytes and rounds"),
     CHOICE("shard", "none|optimizer", run.shard, "none", shards, RUN, "shard",
-           "what ranks divide among them: none, or optimizer: moments and averages of the weights"),
+           "what ranks divide among them: none, or optimizer: moments, averages and updates of the weights"),
     {.name = "memory", .placeholder = "normal|low", .type = DDPM_OPTION_SWITCH, AT(run.low_memory),
      .default_text = "normal", .choices = memories, .group = DDPM_GROUP_RUN, .key = "memory",
      .help = "memory for training: normal, or low at the cost of a second forward pass"},

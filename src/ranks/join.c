@@ -55,8 +55,7 @@ static ddpm_status meet(struct ddpm_ranks *ranks, const struct ddpm_launcher *la
     DDPM_TRY(ddpm_new_array((void **)&ranks->places, count, sizeof *ranks->places, "ranks"));
     DDPM_TRY(ddpm_new_array((void **)&ranks->waiting, count, sizeof *ranks->waiting, "ranks"));
     DDPM_TRY(ddpm_new_array((void **)&ranks->fares, count, sizeof *ranks->fares, "ranks"));
-    DDPM_TRY(ddpm_new_array((void **)&ranks->parts.counts, count, sizeof(int), "ranks"));
-    DDPM_TRY(ddpm_new_array((void **)&ranks->parts.starts, count, sizeof(int), "ranks"));
+    DDPM_TRY(ddpm_ranks_allocate_parts(ranks));
     describe_place(&ranks->places[ranks->index]);
     return ddpm_ranks_gather(ranks, ranks->places, sizeof *ranks->places);
 }
@@ -164,8 +163,7 @@ static void release(struct ddpm_ranks *ranks)
     free(ranks->places);
     free(ranks->waiting);
     free(ranks->fares);
-    free(ranks->parts.counts);
-    free(ranks->parts.starts);
+    ddpm_ranks_release_parts(ranks);
     free(ranks->shares.to);
     free(ranks->shares.from);
     free(ranks->shares.sums);

@@ -1,8 +1,37 @@
 /* Gathers with one part per rank, of any length. A chunk of every part is exchanged at a time: how
  * many numbers a call may have is limited, and counts are ints. */
+#include <stdlib.h>
+
+#include "core/memory.h"
 #include "ranks/state.h"
 
 static const int64_t most = DDPM_MOST_COLLECTIVE_BYTES / sizeof(float); /* of a chunk */
+
+ddpm_status ddpm_ranks_allocate_parts(struct ddpm_ranks *ranks)
+{
+    struct ddpm_part_buffers *buffers = &ranks->parts;
+    int **const arrays[] = {&buffers->counts, &buffers->starts, &buffers->received_counts,
+                            &buffers->received_starts};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; ++i)
+        DDPM_TRY(
+            ddpm_new_array((void **)arrays[i], (size_t)ranks->count, sizeof **arrays[i], "ranks"));
+    return DDPM_OK;
+}
+
+void ddpm_ranks_release_parts(struct ddpm_ranks *ranks)
+{
+    free(ranks->parts.counts);
+    free(ranks->parts.starts);
+    free(ranks->parts.received_counts);
+    free(ranks->parts.received_starts);
+}
+
+ddpm_status ddpm_ranks_want_parts(const struct ddpm_ranks *ranks)
+{
+    return ranks->apart ? ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                                     "got parts for single ranks over NCCL, want MPI for them")
+                        : DDPM_OK;
+}
 
 static int64_t longest(const struct ddpm_ranks *ranks, const struct ddpm_stretch *parts)
 {
@@ -30,9 +59,7 @@ static struct ddpm_parts chunk(struct ddpm_ranks *ranks, const struct ddpm_stret
 static ddpm_status run_chunks(struct ddpm_ranks *ranks, struct ddpm_collective_call *call,
                               const float *out, float *in, const struct ddpm_stretch *parts)
 {
-    if (ranks->apart)
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
-                          "got parts of unequal length over NCCL, want MPI for them");
+    DDPM_TRY(ddpm_ranks_want_parts(ranks));
     for (int64_t done = 0; done < longest(ranks, parts); done += most) {
         call->parts = chunk(ranks, parts, done);
         /* A rank whose part has ended sends and receives nothing more. */

@@ -19,6 +19,11 @@
 
 struct ddpm_ranks;
 
+/* A stretch of an array of floats. */
+struct ddpm_stretch {
+    int64_t first, count;
+};
+
 /* Values of option `ranks`. */
 enum ddpm_ranks_choice {
     DDPM_RANKS_AUTO, /* MPI if mpirun or srun has started several processes */
@@ -79,6 +84,15 @@ ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, s
                                       uint16_t *room);
 size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count);
 
+/* The same where only rank `root` needs the sum, which halves the bytes. The other ranks' values
+ * stay as they are. Over bf16 the sum stays fp32, and `room` has ddpm_ranks_room_at_bf16()
+ * elements. DDPM_ERROR_UNSUPPORTED if NCCL is all that joins the ranks. */
+ddpm_status ddpm_ranks_sum_at_begin(struct ddpm_ranks *ranks, int root, float *values,
+                                    size_t count);
+ddpm_status ddpm_ranks_sum_at_bf16_begin(struct ddpm_ranks *ranks, int root, float *values,
+                                         size_t count, uint16_t *room);
+size_t ddpm_ranks_room_at_bf16(const struct ddpm_ranks *ranks, int root, size_t count);
+
 /* Make progress on what is in flight, without waiting. Cheap enough to call between kernels. */
 ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks);
 
@@ -98,11 +112,6 @@ ddpm_status ddpm_ranks_collect(struct ddpm_ranks *ranks, int root, const void *o
                                size_t bytes);
 ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *all, void *own,
                               size_t bytes);
-
-/* A stretch of an array of floats. */
-struct ddpm_stretch {
-    int64_t first, count;
-};
 
 /* gather, collect and spread of floats with parts of any length: rank r's is stretch parts[r] of
  * `all`, which has fewer than 2^31 floats. `parts` is the same on every rank. See parts.c.
@@ -137,6 +146,11 @@ size_t ddpm_ranks_room_bf16_on_device(const struct ddpm_ranks *ranks, size_t cou
  * shares.c. */
 ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
                                   float *sum, size_t count);
+
+/* The same where every rank needs only the sum of its own stretch of the shares: of parts[index],
+ * at the same place of `sum`, which is none of the shares. Stretches may overlap. */
+ddpm_status ddpm_ranks_sum_shares_at(struct ddpm_ranks *ranks, float *const shares[], int own,
+                                     float *sum, const struct ddpm_stretch *parts);
 
 /* Agree on how it went: DDPM_OK if no rank failed, otherwise the first failure by rank, with its
  * message, on all of them. *signal, unless NULL, becomes the largest of all ranks. See agree.c. */

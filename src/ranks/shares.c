@@ -56,17 +56,70 @@ static ddpm_status allocate(struct ddpm_ranks *ranks, int own)
     return ddpm_new_array((void **)&buffers->sums, count * MOST_PIECE, sizeof(float), "shares");
 }
 
-ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
-                                  float *sum, size_t count)
+static ddpm_status provide(struct ddpm_ranks *ranks, int own)
 {
-    const size_t chunk = (size_t)ranks->count * MOST_PIECE;
     if (ranks->shares.own == 0)
         DDPM_TRY(ddpm_ranks_agree(ranks, allocate(ranks, own), NULL));
     if (ranks->shares.own != own)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d shares, want %d as before", own,
                           ranks->shares.own);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
+                                  float *sum, size_t count)
+{
+    const size_t chunk = (size_t)ranks->count * MOST_PIECE;
+    DDPM_TRY(provide(ranks, own));
     for (size_t begin = 0; begin < count; begin += chunk)
         DDPM_TRY(sum_chunk(ranks, shares, own, sum, begin,
                            count - begin < chunk ? count - begin : chunk));
+    return DDPM_OK;
+}
+
+/* What is left of a stretch after its first `done` floats, up to a piece. */
+static struct ddpm_stretch piece_of(const struct ddpm_stretch *part, int64_t done)
+{
+    const int64_t begin = done < part->count ? done : part->count, left = part->count - begin;
+    return (struct ddpm_stretch){part->first + begin, left < MOST_PIECE ? left : MOST_PIECE};
+}
+
+/* One piece of every rank's stretch: to that rank from all, and there into `sum`. */
+static ddpm_status sum_pieces(struct ddpm_ranks *ranks, float *const shares[], int own, float *sum,
+                              const struct ddpm_stretch *parts, int64_t done)
+{
+    const struct ddpm_share_buffers *buffers = &ranks->shares;
+    const struct ddpm_part_buffers *out = &ranks->parts;
+    const struct ddpm_stretch mine = piece_of(&parts[ranks->index], done);
+    float *to = buffers->to;
+    for (int rank = 0; rank < ranks->count; ++rank) {
+        const struct ddpm_stretch piece = piece_of(&parts[rank], done);
+        out->starts[rank] = (int)(to - buffers->to);
+        out->counts[rank] = own * (int)piece.count;
+        out->received_counts[rank] = own * (int)mine.count;
+        out->received_starts[rank] = rank * own * (int)mine.count;
+        for (int share = 0; share < own; ++share, to += piece.count)
+            memcpy(to, shares[share] + piece.first, (size_t)piece.count * sizeof *to);
+    }
+    DDPM_TRY(ddpm_ranks_run(ranks, &(struct ddpm_collective_call){
+                                       .what = DDPM_COLLECTIVE_EXCHANGE,
+                                       .send = buffers->to,
+                                       .receive = buffers->from,
+                                       .parts = {out->counts, out->starts},
+                                       .received = {out->received_counts, out->received_starts}}));
+    add_up(buffers->from, (size_t)ranks->count * (size_t)own, (size_t)mine.count, sum + mine.first);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_sum_shares_at(struct ddpm_ranks *ranks, float *const shares[], int own,
+                                     float *sum, const struct ddpm_stretch *parts)
+{
+    int64_t longest = 0;
+    DDPM_TRY(ddpm_ranks_want_parts(ranks));
+    DDPM_TRY(provide(ranks, own));
+    for (int rank = 0; rank < ranks->count; ++rank)
+        longest = parts[rank].count > longest ? parts[rank].count : longest;
+    for (int64_t done = 0; done < longest; done += MOST_PIECE)
+        DDPM_TRY(sum_pieces(ranks, shares, own, sum, parts, done));
     return DDPM_OK;
 }

@@ -6,7 +6,7 @@
 #include "ranks/ranks.h"
 #include "ranks/transport.h"
 
-enum { DDPM_HOST_BYTES = 64, DDPM_MOST_SUMS = 48 };
+enum { DDPM_HOST_BYTES = 64, DDPM_MOST_SUMS = 48, DDPM_MOST_QUEUED = 256 };
 #define DDPM_MOST_COLLECTIVE_BYTES ((size_t)256 << 20)
 
 /* What a rank tells the others about itself. */
@@ -25,6 +25,7 @@ enum ddpm_sum_stage {
     DDPM_SUM_WHOLE,    /* the transport sums */
     DDPM_SUM_EXCHANGE, /* bf16: pieces are on their way to the rank that sums them */
     DDPM_SUM_GATHER,   /* bf16: the sums of all pieces are on their way to everyone */
+    DDPM_SUM_COLLECT,  /* bf16: everybody's values are on their way to the rank that sums them */
 };
 
 /* A sum in flight. */
@@ -33,12 +34,21 @@ struct ddpm_sum {
     int request;
     float *values;
     size_t count, piece; /* numbers; of a rank's piece */
-    uint16_t *to, *from; /* bf16 [ranks, piece]: pieces for each rank, then sums; pieces of each */
+    uint16_t *to, *from; /* bf16 [ranks, piece]: pieces for each rank, then sums; pieces of each.
+                            COLLECT: from NULL unless this rank sums */
 };
 
 /* One chunk of every rank's part, as transports want it. */
 struct ddpm_part_buffers {
-    int *counts, *starts; /* [ranks] */
+    int *counts, *starts;                   /* [ranks] */
+    int *received_counts, *received_starts; /* [ranks] */
+};
+
+/* What is left of a sum that only rank `root` needs. */
+struct ddpm_queued_sum {
+    int root;
+    float *values;
+    size_t count, chunk; /* numbers; of one call */
 };
 
 /* Buffers for summing shares, allocated by the first sum. */
@@ -58,6 +68,8 @@ struct ddpm_ranks {
     struct ddpm_rank_fare *fares;   /* [count] */
     struct ddpm_sum sums[DDPM_MOST_SUMS];
     int sum_count;
+    struct ddpm_queued_sum queue[DDPM_MOST_QUEUED]; /* not in flight yet */
+    int queue_count;
     bool *waiting; /* [count]: ranks that have said they are waiting */
     double told;   /* when ddpm_ranks_still_here() last sent a note */
     struct ddpm_share_buffers shares;
@@ -87,6 +99,14 @@ void ddpm_nccl_part(int seconds);
 ddpm_status ddpm_nccl_look(void);
 void ddpm_nccl_say_end(void);
 void ddpm_nccl_fail(void);
+
+/* Allocate the buffers of parts, with the number of ranks known. */
+ddpm_status ddpm_ranks_allocate_parts(struct ddpm_ranks *ranks);
+void ddpm_ranks_release_parts(struct ddpm_ranks *ranks);
+
+/* DDPM_ERROR_UNSUPPORTED where NCCL is all that joins the ranks: it has neither unequal parts nor
+ * SUM_AT. */
+ddpm_status ddpm_ranks_want_parts(const struct ddpm_ranks *ranks);
 
 /* Begin a collective and wait for it. */
 ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call);

@@ -4,7 +4,10 @@
  * loses accuracy with every rank. So each rank sums one piece of all ranks' values, in fp32 and in
  * the order of ranks, and the rounded sums are gathered: two messages, each with half the bytes of
  * the fp32 values. The second starts when the first has arrived, which is not the same moment on
- * every rank, so it has a lane of its own. */
+ * every rank, so it has a lane of its own.
+ *
+ * Where one rank needs the sum, the first message is all there is: everyone's values go to that
+ * rank, which adds them up in the same way. */
 #include <string.h>
 
 #include "ranks/state.h"
@@ -20,6 +23,16 @@ static ddpm_status make_space(struct ddpm_ranks *ranks)
     return ranks->sum_count == DDPM_MOST_SUMS ? ddpm_ranks_wait(ranks) : DDPM_OK;
 }
 
+/* Begin a sum by the transport. */
+static ddpm_status begin_whole(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call)
+{
+    struct ddpm_sum *sum = new_sum(ranks);
+    *sum = (struct ddpm_sum){.stage = DDPM_SUM_WHOLE};
+    DDPM_TRY(ddpm_ranks_begin(ranks, call, &sum->request));
+    ++ranks->sum_count;
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count)
 {
     const size_t most = DDPM_MOST_COLLECTIVE_BYTES / sizeof *values;
@@ -29,12 +42,50 @@ ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t
                                                   .count =
                                                       count - done < most ? count - done : most};
         DDPM_TRY(make_space(ranks));
-        struct ddpm_sum *sum = new_sum(ranks);
-        *sum = (struct ddpm_sum){.stage = DDPM_SUM_WHOLE};
-        DDPM_TRY(ddpm_ranks_begin(ranks, &call, &sum->request));
-        ++ranks->sum_count;
+        DDPM_TRY(begin_whole(ranks, &call));
     }
     return DDPM_OK;
+}
+
+/* A sum at one rank is done in chunks, a few of which are in flight: MPI has a buffer for each on
+ * every rank, and whoever divides the optimizer wants to save memory. */
+enum { AT_ONCE = 2, CHUNKS = 4, LEAST_CHUNK = 1 << 19 };
+
+static size_t chunk_of(size_t count)
+{
+    const size_t most = DDPM_MOST_COLLECTIVE_BYTES / sizeof(float);
+    const size_t part = (count + CHUNKS - 1) / CHUNKS, chunk = part < most ? part : most;
+    return chunk > LEAST_CHUNK ? chunk : LEAST_CHUNK;
+}
+
+/* Begin the next chunks, in the same order on every rank. */
+static ddpm_status begin_queued(struct ddpm_ranks *ranks)
+{
+    while (ranks->queue_count > 0 && ranks->sum_count < AT_ONCE) {
+        struct ddpm_queued_sum *next = ranks->queue;
+        const size_t count = next->count < next->chunk ? next->count : next->chunk;
+        DDPM_TRY(begin_whole(ranks, &(struct ddpm_collective_call){.what = DDPM_COLLECTIVE_SUM_AT,
+                                                                   .receive = next->values,
+                                                                   .count = count,
+                                                                   .root = next->root}));
+        next->values += count;
+        next->count -= count;
+        if (next->count == 0)
+            memmove(next, next + 1, (size_t)--ranks->queue_count * sizeof *next);
+    }
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_sum_at_begin(struct ddpm_ranks *ranks, int root, float *values, size_t count)
+{
+    if (!ranks || count == 0)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_ranks_want_parts(ranks));
+    if (ranks->queue_count == DDPM_MOST_QUEUED)
+        DDPM_TRY(ddpm_ranks_wait(ranks));
+    ranks->queue[ranks->queue_count++] =
+        (struct ddpm_queued_sum){root, values, count, chunk_of(count)};
+    return begin_queued(ranks);
 }
 
 /* Values in a bf16 sum, at most. */
@@ -98,21 +149,77 @@ ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, s
     return DDPM_OK;
 }
 
-/* Sum this rank's piece of everyone's values, in stretches that stay in the cache. */
+size_t ddpm_ranks_room_at_bf16(const struct ddpm_ranks *ranks, int root, size_t count)
+{
+    return !ranks ? 0 : ranks->index == root ? (size_t)ranks->count * count : count;
+}
+
+static ddpm_status begin_collect(struct ddpm_ranks *ranks, int root, float *values, size_t count,
+                                 uint16_t *room)
+{
+    const bool here = ranks->index == root;
+    DDPM_TRY(make_space(ranks));
+    struct ddpm_sum *sum = new_sum(ranks);
+    *sum = (struct ddpm_sum){.stage = DDPM_SUM_COLLECT,
+                             .values = values,
+                             .count = count,
+                             .piece = count,
+                             .to = here ? room + (size_t)root * count : room,
+                             .from = here ? room : NULL};
+    round_all(values, count, sum->to);
+    const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_COLLECT,
+                                              .send = sum->to,
+                                              .receive = sum->from,
+                                              .count = count * sizeof *sum->to,
+                                              .root = root};
+    DDPM_TRY(ddpm_ranks_begin(ranks, &call, &sum->request));
+    ++ranks->sum_count;
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_ranks_sum_at_bf16_begin(struct ddpm_ranks *ranks, int root, float *values,
+                                         size_t count, uint16_t *room)
+{
+    const size_t most = most_numbers();
+    if (!ranks)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_ranks_want_parts(ranks));
+    for (size_t done = 0; done < count; done += most) {
+        const size_t here = count - done < most ? count - done : most;
+        DDPM_TRY(begin_collect(ranks, root, values + done, here, room));
+        room += ddpm_ranks_room_at_bf16(ranks, root, here);
+    }
+    return DDPM_OK;
+}
+
+/* Numbers that are summed at a time, so that they stay in the cache. */
+enum { STRETCH = 1024 };
+
+/* Numbers [begin, begin + count) of everyone's pieces, in the order of ranks. */
+static void add_stretch(const struct ddpm_ranks *ranks, const struct ddpm_sum *sum, size_t begin,
+                        size_t count, float *restrict added)
+{
+    widen_all(sum->from + begin, count, added);
+    for (size_t rank = 1; rank < (size_t)ranks->count; ++rank) {
+        const uint16_t *piece = sum->from + rank * sum->piece + begin;
+        for (size_t i = 0; i < count; ++i)
+            added[i] += ddpm_bf16_to_float(piece[i]);
+    }
+}
+
+/* Sum this rank's piece. The sum is rounded where the others get it, too. */
 static void add_pieces(const struct ddpm_ranks *ranks, struct ddpm_sum *sum)
 {
-    enum { STRETCH = 1024 };
-    uint16_t *own = sum->to + (size_t)ranks->index * sum->piece;
+    const bool whole = sum->stage == DDPM_SUM_COLLECT;
+    uint16_t *own = whole ? NULL : sum->to + (size_t)ranks->index * sum->piece;
     float added[STRETCH];
     for (size_t begin = 0; begin < sum->piece; begin += STRETCH) {
         const size_t left = sum->piece - begin, count = left < STRETCH ? left : STRETCH;
-        widen_all(sum->from + begin, count, added);
-        for (size_t rank = 1; rank < (size_t)ranks->count; ++rank) {
-            const uint16_t *piece = sum->from + rank * sum->piece + begin;
-            for (size_t i = 0; i < count; ++i)
-                added[i] += ddpm_bf16_to_float(piece[i]);
-        }
-        round_all(added, count, own + begin);
+        add_stretch(ranks, sum, begin, count, added);
+        if (whole)
+            memcpy(sum->values + begin, added, count * sizeof *added);
+        else
+            round_all(added, count, own + begin);
     }
 }
 
@@ -122,6 +229,8 @@ static ddpm_status go_further(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bo
     *over = sum->stage != DDPM_SUM_EXCHANGE;
     if (sum->stage == DDPM_SUM_GATHER)
         widen_all(sum->to, sum->count, sum->values);
+    if (sum->stage == DDPM_SUM_COLLECT && sum->from)
+        add_pieces(ranks, sum);
     if (*over)
         return DDPM_OK;
     add_pieces(ranks, sum);
@@ -150,6 +259,13 @@ static ddpm_status go_on(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *o
     return done ? go_further(ranks, sum, over) : DDPM_OK;
 }
 
+/* The first sum is over. */
+static ddpm_status drop_first(struct ddpm_ranks *ranks)
+{
+    memmove(ranks->sums, ranks->sums + 1, (size_t)--ranks->sum_count * sizeof *ranks->sums);
+    return begin_queued(ranks);
+}
+
 ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks)
 {
     bool over;
@@ -161,9 +277,7 @@ ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks)
     if (exchange == ranks->sums)
         return DDPM_OK;
     DDPM_TRY(go_on(ranks, ranks->sums, &over));
-    if (over)
-        memmove(ranks->sums, ranks->sums + 1, (size_t)--ranks->sum_count * sizeof *ranks->sums);
-    return DDPM_OK;
+    return over ? drop_first(ranks) : DDPM_OK;
 }
 
 ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks)
@@ -177,10 +291,10 @@ ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks)
         DDPM_TRY(ddpm_ranks_wait_for(ranks, exchange->request));
         DDPM_TRY(go_further(ranks, exchange, &over));
     }
-    for (int i = 0; i < ranks->sum_count; ++i) {
-        DDPM_TRY(ddpm_ranks_wait_for(ranks, ranks->sums[i].request));
-        DDPM_TRY(go_further(ranks, &ranks->sums[i], &over));
+    while (ranks->sum_count > 0) {
+        DDPM_TRY(ddpm_ranks_wait_for(ranks, ranks->sums[0].request));
+        DDPM_TRY(go_further(ranks, ranks->sums, &over));
+        DDPM_TRY(drop_first(ranks));
     }
-    ranks->sum_count = 0;
     return DDPM_OK;
 }

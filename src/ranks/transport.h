@@ -22,6 +22,8 @@ enum ddpm_collective {
     DDPM_COLLECTIVE_BROADCAST, /* `count` bytes of rank `root`, everywhere */
     DDPM_COLLECTIVE_COLLECT,   /* `count` bytes of every rank, in the order of ranks, at `root` */
     DDPM_COLLECTIVE_SPREAD,    /* bytes [ranks, count] of `root`: piece r to rank r */
+    DDPM_COLLECTIVE_SUM_AT,    /* float [count] of all ranks added up, in `receive` of rank `root`;
+                                  the others keep what they have there */
 };
 
 /* Calls in different lanes may start in a different order on every rank; those in one lane may
@@ -35,16 +37,19 @@ struct ddpm_parts {
 };
 
 /* A collective with its result in `receive`. `send` is NULL if the rank's own part is already in
- * `receive`, as for SUM, GATHER (at its place) and BROADCAST. COLLECT and SPREAD do not touch the
- * root's own piece, which is in `receive` or `send`. Both are borrowed until it is done. */
+ * `receive`, as for SUM, SUM_AT, GATHER (at its place) and BROADCAST. COLLECT and SPREAD do not
+ * touch the root's own piece, which is in `receive` or `send`. Both are borrowed until it is done.
+ */
 struct ddpm_collective_call {
     enum ddpm_collective what;
     const void *send;
     void *receive;
     size_t count; /* below 2^31 */
-    int root;     /* BROADCAST, COLLECT, SPREAD */
+    int root;     /* BROADCAST, COLLECT, SPREAD, SUM_AT */
     enum ddpm_lane lane;
-    struct ddpm_parts parts; /* GATHER, COLLECT, SPREAD: of the buffer for all ranks */
+    struct ddpm_parts parts;    /* GATHER, COLLECT, SPREAD: of the buffer for all ranks;
+                                   EXCHANGE: of `send` */
+    struct ddpm_parts received; /* EXCHANGE: of `receive` */
 };
 
 struct ddpm_transport {

@@ -182,7 +182,8 @@ void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_g
     optimizer->update = ddpm_graph_begin_part(graph, "update");
     struct ddpm_value *gradients = slab(graph, set, &set->gradients);
     optimizer->hyper = ddpm_graph_input(graph, DDPM_F32, 1, 1, 1, DDPM_HYPER_COUNT);
-    optimizer->norm = ddpm_gradient_norm(graph, gradients, losses);
+    optimizer->norm = optimizer->count > 0 ? ddpm_graph_input(graph, DDPM_F32, 1, 1, 1, 1)
+                                           : ddpm_gradient_norm(graph, gradients, losses);
     optimizer->rules = NULL;
     if (optimizer->config->optimizer == DDPM_MUON)
         build_muon(optimizer, graph, gradients);

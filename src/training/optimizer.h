@@ -18,9 +18,11 @@ struct ddpm_optimizer {
     bool divides_ema; /* the average also covers only that stretch: in `ema`, not in the set */
     void *ema;
     bool holds_gradients;
-    int copy;                                /* the part that refreshes the bf16 copies; -1: none */
-    int update;                              /* the part that clips, updates and averages */
-    struct ddpm_value *hyper, *norm, *rules; /* rules: NULL if all weights follow one */
+    int copy;                         /* the part that refreshes the bf16 copies; -1: none */
+    int update;                       /* the part that clips, updates and averages */
+    struct ddpm_value *hyper, *rules; /* rules: NULL if all weights follow one */
+    struct ddpm_value
+        *norm; /* of all gradients; the caller writes it if only a stretch is updated */
 };
 
 /* Allocate the moments and the second average, and the set's gradients and copies unless another

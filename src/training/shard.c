@@ -63,7 +63,7 @@ static ddpm_status divide(struct ddpm_trainer *trainer, const struct ddpm_parame
     if (status == DDPM_OK)
         status = ddpm_new_array((void **)&ends, ranks, sizeof *ends, "a rank's weights");
     if (status == DDPM_OK)
-        status = ddpm_new_array((void **)&plan->stretches, ranks, sizeof *plan->stretches,
+        status = ddpm_new_array((void **)&plan->stretches, 2 * ranks, sizeof *plan->stretches,
                                 "a rank's weights");
     for (size_t i = 0; i < count && status == DDPM_OK; ++i)
         costs[i] = ddpm_optimizer_cost(&trainer->config.training, &parameters->items[i]);
@@ -75,6 +75,9 @@ static ddpm_status divide(struct ddpm_trainer *trainer, const struct ddpm_parame
             ends[rank] < count ? parameters->items[ends[rank]].offset : parameters->slab_count;
         plan->stretches[rank] = (struct ddpm_stretch){first, end - first};
     }
+    plan->summed = status == DDPM_OK ? plan->stretches + ranks : NULL;
+    for (size_t rank = 0; rank < ranks && status == DDPM_OK; ++rank)
+        plan->summed[rank] = ddpm_shard_summed(trainer, (int)rank);
     free(costs);
     free(ends);
     return status;

@@ -1,7 +1,8 @@
 /* The optimizer's state divided among ranks (--shard optimizer): each rank keeps the moments and
  * averages of one stretch of the slab, updates the weights of that stretch, and gets the other
  * weights from the other ranks. A stretch consists of whole parameters, because Muon needs whole
- * matrices; the stretches cost about the same time, so they differ in length.
+ * matrices; the stretches cost about the same time, so they differ in length. Gradients are summed
+ * only on the rank that updates their weights.
  *
  * Rank 0 writes checkpoints and draws, so it holds the whole first average and has buffers for all
  * the rest. Both are filled from all ranks on demand (ddpm_shard_collect). The first moments are
@@ -18,6 +19,7 @@ struct ddpm_trainer;
 struct ddpm_shard_plan {
     struct ddpm_ranks *ranks;       /* borrowed; NULL: nothing is divided */
     struct ddpm_stretch *stretches; /* of the slab: [ranks] */
+    struct ddpm_stretch *summed;    /* the gradients that a rank sums with exact reduction */
 };
 
 struct ddpm_shard_state {
@@ -40,6 +42,23 @@ ddpm_status ddpm_shard_plan(struct ddpm_trainer *trainer);
 ddpm_status ddpm_shard_allocate(struct ddpm_trainer *trainer);
 void ddpm_shard_release(struct ddpm_trainer *trainer);
 size_t ddpm_shard_bytes(const struct ddpm_trainer *trainer);
+
+/* Summing gradients, each on the rank that needs the sum (shard_sums.c): begin with those that are
+ * final, or sum all shares; and the size of the buffer for all sums of a step over bf16, in
+ * numbers. Only for a divided optimizer. */
+ddpm_status ddpm_shard_begin_sum(struct ddpm_trainer *trainer, size_t first, size_t count);
+ddpm_status ddpm_shard_sum_shares(struct ddpm_trainer *trainer);
+size_t ddpm_shard_wire_room(const struct ddpm_trainer *trainer);
+
+/* With exact reduction, the gradients of which a rank needs the sum: those of its stretch, and
+ * those that the norm needs. */
+struct ddpm_stretch ddpm_shard_summed(const struct ddpm_trainer *trainer, int rank);
+
+/* The gradient's norm: write this rank's sums of squares to `out`; and compute the norm from those
+ * of all ranks, which are `stride` bytes apart, after host_loss is filled. */
+size_t ddpm_shard_squares_bytes(const struct ddpm_trainer *trainer);
+void ddpm_shard_measure(const struct ddpm_trainer *trainer, char *out);
+ddpm_status ddpm_shard_write_norm(struct ddpm_trainer *trainer, const char *squares, size_t stride);
 
 /* Get the weights of the other ranks after an update. */
 ddpm_status ddpm_shard_gather_weights(struct ddpm_trainer *trainer);

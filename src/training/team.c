@@ -70,9 +70,15 @@ static int slab_count(const struct ddpm_trainer *trainer)
            !ddpm_team_sums_on_device(trainer);
 }
 
-static size_t stride(const struct ddpm_team *team)
+static size_t loss_bytes(const struct ddpm_team *team)
 {
-    return sizeof(struct fare) + (size_t)(team->count * team->size) * sizeof(float);
+    return (size_t)(team->count * team->size) * sizeof(float);
+}
+
+/* The losses are followed by sums of squares, if the optimizer is divided. */
+static size_t stride(const struct ddpm_trainer *trainer)
+{
+    return sizeof(struct fare) + loss_bytes(&trainer->team) + ddpm_shard_squares_bytes(trainer);
 }
 
 /* Numbers of the room that all sums of a step take, which are PIECES + 1 at most. */
@@ -83,6 +89,8 @@ static size_t wire_room(const struct ddpm_trainer *trainer)
     if (!team->ranks || trainer->config.run.wire != DDPM_WIRE_BF16 ||
         ddpm_team_sums_on_device(trainer))
         return 0;
+    if (ddpm_trainer_is_divided(trainer))
+        return ddpm_shard_wire_room(trainer);
     return ddpm_ranks_room_bf16(team->ranks, count) + PIECES * ddpm_ranks_room_bf16(team->ranks, 0);
 }
 
@@ -97,7 +105,7 @@ size_t ddpm_team_bytes(const struct ddpm_trainer *trainer)
     const struct ddpm_team *team = &trainer->team;
     return (size_t)slab_count(trainer) * ddpm_weight_set_bytes(set_of(trainer)) +
            wire_room(trainer) * sizeof(uint16_t) +
-           (team->ranks ? (size_t)ddpm_ranks_count(team->ranks) * stride(team) : 0);
+           (team->ranks ? (size_t)ddpm_ranks_count(team->ranks) * stride(trainer) : 0);
 }
 
 uint64_t ddpm_trainer_bytes_sent(const struct ddpm_trainer *trainer)
@@ -107,9 +115,10 @@ uint64_t ddpm_trainer_bytes_sent(const struct ddpm_trainer *trainer)
     const uint64_t weights = (uint64_t)set_of(trainer)->parameters.slab_count;
     const bool divided = ddpm_trainer_is_divided(trainer);
     const uint64_t each = trainer->config.run.wire == DDPM_WIRE_BF16 ? 2 : 4;
-    /* A part of every share to each other rank, and the sum of its own part to each. */
-    const uint64_t gradients = team->shares > 0 ? ((uint64_t)team->shares + 1) * 4 : 2 * each;
-    return weights * (gradients + (divided ? 4 : 0)) / ranks * (ranks - 1);
+    /* A part of its gradients or of every share to each other rank, and the sum of its own part to
+     * each; or its updated weights instead. */
+    const uint64_t gradients = team->shares > 0 ? (uint64_t)team->shares * 4 : each;
+    return weights * (gradients + (divided ? 4 : each)) / ranks * (ranks - 1);
 }
 
 ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
@@ -125,7 +134,7 @@ ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
                                   ddpm_weight_set_bytes(set), "a share of the gradient"));
     if (!team->ranks)
         return DDPM_OK;
-    team->stride = stride(team);
+    team->stride = stride(trainer);
     DDPM_TRY(ddpm_new_array((void **)&team->exchange, (size_t)ddpm_ranks_count(team->ranks),
                             team->stride, "losses of all ranks"));
     const size_t room = wire_room(trainer);
@@ -166,9 +175,15 @@ ddpm_status ddpm_team_raise_held(const struct ddpm_team *team)
     return team->held == DDPM_OK ? DDPM_OK : ddpm_raise(team->held, "%s", team->held_text);
 }
 
-/* Begin to add up `count` gradients of all ranks. */
-static ddpm_status begin_sum(struct ddpm_team *team, float *gradients, size_t count)
+/* Begin to add up `count` gradients of all ranks, from number `first` on, which are in
+ * `gradients`. */
+static ddpm_status begin_sum(struct ddpm_trainer *trainer, float *gradients, size_t first,
+                             size_t count)
 {
+    struct ddpm_team *team = &trainer->team;
+    if (ddpm_trainer_is_divided(trainer))
+        return ddpm_shard_begin_sum(trainer, first, count);
+    gradients += first;
     if (!team->wire)
         return ddpm_ranks_sum_begin(team->ranks, gradients, count);
     uint16_t *room = team->wire + team->wire_used;
@@ -185,7 +200,7 @@ static ddpm_status send_final(void *user, size_t node)
     while (team->next_bucket < team->bucket_count &&
            team->buckets[team->next_bucket].last <= node) {
         const struct ddpm_bucket *bucket = &team->buckets[team->next_bucket++];
-        DDPM_TRY(begin_sum(team, gradients + bucket->first, bucket->count));
+        DDPM_TRY(begin_sum(trainer, gradients, bucket->first, bucket->count));
     }
     return ddpm_ranks_go_on(team->ranks);
 }
@@ -254,13 +269,15 @@ static ddpm_status reduce(struct ddpm_trainer *trainer, bool good, ddpm_status *
 {
     struct ddpm_team *team = &trainer->team;
     const size_t count = (size_t)set_of(trainer)->parameters.slab_count;
+    if (team->shares > 0 && ddpm_trainer_is_divided(trainer))
+        return ddpm_shard_sum_shares(trainer);
     if (team->shares > 0) {
         DDPM_TRY(
             ddpm_ranks_sum_shares(team->ranks, team->slabs, team->shares, team->slabs[0], count));
     } else if (team->slab_count > 0) {
         if (good)
             *local = download(trainer, team->slabs[0]);
-        DDPM_TRY(begin_sum(team, team->slabs[0], count));
+        DDPM_TRY(begin_sum(trainer, team->slabs[0], 0, count));
     } else if (ddpm_team_sums_on_device(trainer)) {
         DDPM_TRY(ddpm_team_finish_sums(trainer));
     } else {
@@ -278,17 +295,25 @@ static char *fare_of(const struct ddpm_team *team, int rank)
     return team->exchange + (size_t)rank * team->stride;
 }
 
-/* This rank's losses into its place of the exchange. */
+/* The sums of squares of rank 0; those of the others are a stride apart. */
+static char *squares(const struct ddpm_team *team)
+{
+    return team->exchange + sizeof(struct fare) + loss_bytes(team);
+}
+
+/* This rank's losses and sums of squares into its place of the exchange. */
 static ddpm_status read_losses(struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
-    char *own = fare_of(team, ddpm_ranks_index(team->ranks)) + sizeof(struct fare);
-    return trainer->device->backend->download(trainer->device, own,
-                                              (float *)trainer->losses->tensor.data + team->first,
-                                              team->stride - sizeof(struct fare));
+    const int index = ddpm_ranks_index(team->ranks);
+    ddpm_shard_measure(trainer, squares(team) + (size_t)index * team->stride);
+    return trainer->device->backend->download(
+        trainer->device, fare_of(team, index) + sizeof(struct fare),
+        (float *)trainer->losses->tensor.data + team->first, loss_bytes(team));
 }
 
-/* Everybody's losses, in the order of the pictures, where the update looks for them. */
+/* Everybody's losses, in the order of the pictures, where the update looks for them; and the norm
+ * of the gradients, if only their ranks have them. */
 static ddpm_status write_losses(struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
@@ -296,6 +321,7 @@ static ddpm_status write_losses(struct ddpm_trainer *trainer)
     for (int rank = 0; rank < ddpm_ranks_count(team->ranks); ++rank)
         memcpy(trainer->host_loss + (size_t)rank * each, fare_of(team, rank) + sizeof(struct fare),
                each * sizeof(float));
+    DDPM_TRY(ddpm_shard_write_norm(trainer, squares(team), team->stride));
     return ddpm_graph_write(trainer->graph, trainer->losses, trainer->host_loss);
 }
 

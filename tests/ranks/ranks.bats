@@ -165,7 +165,7 @@ whole() {
 }
 
 @test "the optimizer's state divided among ranks: the same bits, and any number of ranks can resume" {
-    options=(--reduce exact --batch-size 8 --decay matrices --ema power --ema-second 0.1)
+    options=(--dim 16 --reduce exact --batch-size 8 --decay matrices --ema power --ema-second 0.1)
     make_run one "$pictures" 6 "${options[@]}"
     together 4 "${tiny[@]}" "${options[@]}" --shard optimizer --out run --steps 2
     together 2 --resume --out run --steps 3
@@ -177,7 +177,7 @@ whole() {
 }
 
 @test "Muon's matrices divided among ranks: the same bits, and any number of ranks can resume" {
-    options=(--recipe fast --warmup 1 --lr-schedule constant --optimizer muon --reduce exact --batch-size 8)
+    options=(--dim 16 --recipe fast --warmup 1 --lr-schedule constant --optimizer muon --reduce exact --batch-size 8)
     make_run one "$pictures" 6 "${options[@]}"
     together 4 "${tiny[@]}" "${options[@]}" --shard optimizer --out run --steps 2
     together 2 --resume --out run --steps 3
@@ -186,6 +186,20 @@ whole() {
     together 4 --resume --out run --steps 6 --shard optimizer
     same_state one run
     cmp {one,run}/checkpoints/latest/ema-second.safetensors
+}
+
+@test "with a divided state, gradients are summed only where their weights are updated" {
+    together 2 "${tiny[@]}" --out plain --steps 10 2> plain.txt
+    for wire in fp32 bf16; do
+        run together 2 "${tiny[@]}" --out "$wire" --steps 10 --shard optimizer --wire "$wire"
+        succeeds
+        sent <<< "$output" > "sent-$wire"
+    done
+    near plain fp32 10 1e-4
+    near plain bf16 10 1e-2
+    # Gradients and weights once, instead of gradients twice; half the bytes for gradients.
+    awk -v plain="$(sent < plain.txt)" -v fp32="$(cat sent-fp32)" -v bf16="$(cat sent-bf16)" \
+        'BEGIN { exit !(plain > 0 && fp32 == plain && bf16 / plain > 0.74 && bf16 / plain < 0.76) }'
 }
 
 @test "with a divided state, grids and validation use the whole average, and the last good step is saved" {

@@ -174,11 +174,15 @@ static struct {
 
 static void answer(const struct ddpm_collective_call *call)
 {
+    if (!call->receive || call->what == DDPM_COLLECTIVE_SUM_AT)
+        return;
     const size_t numbers = call->count / sizeof(uint16_t);
     uint16_t *received = (uint16_t *)call->receive + numbers;
     const uint16_t *own = call->send;
     for (size_t i = 0; i < numbers; ++i) {
-        if (call->what == DDPM_COLLECTIVE_EXCHANGE) {
+        if (call->what == DDPM_COLLECTIVE_COLLECT) {
+            received[i] = ddpm_float_to_bf16(other.number);
+        } else if (call->what == DDPM_COLLECTIVE_EXCHANGE) {
             ((uint16_t *)call->receive)[i] = own[i];
             received[i] = ddpm_float_to_bf16(other.number);
         } else { /* the other's piece of the sums, of which it has got nothing but a 1 */
@@ -272,6 +276,58 @@ static void sums_over_bf16_keep_what_is_not_finite(void **state)
     assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values, 2, room), DDPM_ERROR_IO);
 }
 
+static void a_sum_at_one_rank_over_bf16_is_rounded_once(void **state)
+{
+    (void)state;
+    bool waiting[2] = {false};
+    struct ddpm_ranks ranks = {
+        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
+    float values[3] = {1 + 0x1p-8f, 256, -2};
+    uint16_t room[6];
+    assert_int_equal(ddpm_ranks_room_at_bf16(&ranks, 0, 3), 6);
+    assert_int_equal(ddpm_ranks_room_at_bf16(&ranks, 1, 3), 3);
+    memset(&other, 0, sizeof other);
+    other.number = 0.75f;
+    assert_int_equal(ddpm_ranks_sum_at_bf16_begin(&ranks, 0, values, 3, room), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    assert_int_equal(other.count, 1);
+    assert_int_equal(other.calls[0].what, DDPM_COLLECTIVE_COLLECT);
+    assert_int_equal(other.bytes, 3 * sizeof(uint16_t));
+    assert_true(values[0] == 1.75f && values[1] == 256.75f && values[2] == -1.25f);
+    assert_int_equal(ddpm_ranks_sum_at_bf16_begin(&ranks, 1, values, 3, room), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    assert_int_equal(other.calls[1].root, 1);
+    assert_true(values[0] == 1.75f && values[1] == 256.75f && values[2] == -1.25f); /* its own */
+}
+
+static void sums_at_one_rank_wait_for_their_turn(void **state)
+{
+    (void)state;
+    enum { CHUNK = 1 << 19 };
+    static float values[2 * CHUNK + 7];
+    bool waiting[2] = {false};
+    struct ddpm_ranks ranks = {
+        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
+    memset(&other, 0, sizeof other);
+    assert_int_equal(ddpm_ranks_sum_at_begin(&ranks, 1, values, 2 * CHUNK + 7), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(&ranks, 0, values, 5), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(&ranks, 0, values, 0), DDPM_OK);
+    assert_int_equal(other.count, 2);
+    assert_int_equal(ddpm_ranks_go_on(&ranks), DDPM_OK);
+    assert_int_equal(other.count, 3);
+    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    assert_int_equal(other.count, 4);
+    const size_t counts[] = {CHUNK, CHUNK, 7, 5};
+    for (int i = 0; i < 4; ++i) {
+        assert_int_equal(other.calls[i].what, DDPM_COLLECTIVE_SUM_AT);
+        assert_int_equal(other.calls[i].count, counts[i]);
+        assert_int_equal(other.calls[i].root, i < 3);
+        assert_ptr_equal(other.calls[i].receive, values + (i < 3 ? i * CHUNK : 0));
+    }
+    ranks.apart = true;
+    assert_int_equal(ddpm_ranks_sum_at_begin(&ranks, 0, values, 5), DDPM_ERROR_UNSUPPORTED);
+}
+
 int main(void)
 {
     forget(NULL); /* variables of whatever runs the tests */
@@ -283,6 +339,8 @@ int main(void)
         cmocka_unit_test_setup(alone_everything_stays_as_it_is, forget),
         cmocka_unit_test(sums_over_bf16_are_rounded_twice),
         cmocka_unit_test(sums_over_bf16_keep_what_is_not_finite),
+        cmocka_unit_test(a_sum_at_one_rank_over_bf16_is_rounded_once),
+        cmocka_unit_test(sums_at_one_rank_wait_for_their_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,9 +3,10 @@
 #include <math.h>
 
 #include "kernels/cpu/element.h"
+#include "kernels/squares.h"
 
 /* Elements per piece; one partial sum each. */
-enum { SLAB_GRAIN = 65536 };
+enum { SLAB_GRAIN = DDPM_SQUARES_BLOCK };
 
 static int64_t pieces_of(const struct ddpm_tensor *slab)
 {
@@ -17,17 +18,7 @@ static void squares_range(void *context, int64_t begin, int64_t end, int thread)
     (void)thread;
     const struct ddpm_call *call = context;
     const float *g = call->in[0].data;
-    double sums[16] = {0};
-    int64_t i = begin;
-    for (; i + 16 <= end; i += 16)
-        for (int k = 0; k < 16; ++k)
-            sums[k] += (double)g[i + k] * (double)g[i + k];
-    for (; i < end; ++i)
-        sums[0] += (double)g[i] * (double)g[i];
-    for (int width = 8; width > 0; width /= 2)
-        for (int k = 0; k < width; ++k)
-            sums[k] += sums[k + width];
-    ((double *)call->scratch)[begin / SLAB_GRAIN] = sums[0];
+    ((double *)call->scratch)[begin / SLAB_GRAIN] = ddpm_squares(g + begin, end - begin);
 }
 
 static ddpm_status gradient_norm_prepare(struct ddpm_call *call)

@@ -81,7 +81,8 @@ static ddpm_status join(int *rank, int *count, const char **description)
 static const char *const words[] = {
     [DDPM_COLLECTIVE_SUM] = "sum",           [DDPM_COLLECTIVE_GATHER] = "gather",
     [DDPM_COLLECTIVE_EXCHANGE] = "exchange", [DDPM_COLLECTIVE_BROADCAST] = "broadcast",
-    [DDPM_COLLECTIVE_COLLECT] = "collect",   [DDPM_COLLECTIVE_SPREAD] = "spread"};
+    [DDPM_COLLECTIVE_COLLECT] = "collect",   [DDPM_COLLECTIVE_SPREAD] = "spread",
+    [DDPM_COLLECTIVE_SUM_AT] = "sum"};
 
 static int own_rank(const struct ddpm_collective_call *call)
 {
@@ -111,6 +112,11 @@ static int begin_equal(const struct ddpm_collective_call *call, MPI_Request *mad
         return MPI_Iscatter(call->send, count, MPI_BYTE,
                             own_rank(call) == root ? MPI_IN_PLACE : call->receive, count, MPI_BYTE,
                             root, among, made);
+    case DDPM_COLLECTIVE_SUM_AT:
+        if (own_rank(call) == root)
+            return MPI_Ireduce(MPI_IN_PLACE, call->receive, count, MPI_FLOAT, MPI_SUM, root, among,
+                               made);
+        return MPI_Ireduce(call->receive, NULL, count, MPI_FLOAT, MPI_SUM, root, among, made);
     }
     return MPI_ERR_ARG;
 }
@@ -131,8 +137,11 @@ static int begin_parts(const struct ddpm_collective_call *call, MPI_Request *mad
         return MPI_Iscatterv(call->send, counts, starts, MPI_FLOAT,
                              rank == root ? MPI_IN_PLACE : call->receive, counts[rank], MPI_FLOAT,
                              root, among, made);
-    case DDPM_COLLECTIVE_SUM:
     case DDPM_COLLECTIVE_EXCHANGE:
+        return MPI_Ialltoallv(call->send, counts, starts, MPI_FLOAT, call->receive,
+                              call->received.counts, call->received.starts, MPI_FLOAT, among, made);
+    case DDPM_COLLECTIVE_SUM:
+    case DDPM_COLLECTIVE_SUM_AT:
     case DDPM_COLLECTIVE_BROADCAST:
         break;
     }
