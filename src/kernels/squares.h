@@ -13,11 +13,11 @@ enum { DDPM_SQUARES_BLOCK = 65536 };
 static inline double ddpm_squares(const float *x, int64_t count)
 {
     double sums[16] = {0};
-    int64_t i = 0;
-    for (; i + 16 <= count; i += 16)
+    const int64_t whole = count / 16 * 16;
+    for (int64_t i = 0; i < whole; i += 16)
         for (int k = 0; k < 16; ++k)
             sums[k] += (double)x[i + k] * (double)x[i + k];
-    for (; i < count; ++i)
+    for (int64_t i = whole; i < count; ++i)
         sums[0] += (double)x[i] * (double)x[i];
     for (int width = 8; width > 0; width /= 2)
         for (int k = 0; k < width; ++k)

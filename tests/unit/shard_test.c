@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "kernels/backend.h"
+#include "kernels/squares.h"
 #include "ranks/state.h"
 #include "training/trainer_state.h"
 
@@ -99,6 +100,47 @@ static void more_ranks_than_matrices_and_vectors_are_refused(void **state)
     ddpm_shard_release(&trainer);
 }
 
+/* Three ranks of five blocks; the second has no beginning of a block. */
+static void sums_of_squares_are_those_of_one_rank(void **state)
+{
+    (void)state;
+    enum { BLOCK = DDPM_SQUARES_BLOCK, ALL = 4 * BLOCK + 160 };
+    static float gradients[ALL];
+    static struct ddpm_network network;
+    struct ddpm_device device = {.threads = 1};
+    struct ddpm_stretch stretches[] = {
+        {0, BLOCK + 48}, {BLOCK + 48, 32}, {BLOCK + 80, ALL - BLOCK - 80}};
+    struct ddpm_ranks ranks = {.count = 3};
+    struct ddpm_trainer trainer = {
+        .device = &device,
+        .team = {.shares = 1},
+        .shard_plan = {.ranks = &ranks, .stretches = stretches},
+        .players = {{.network = &network, .optimizer = {.set = &network.weights}}}};
+    const int64_t ends[] = {2 * BLOCK, BLOCK + 80, ALL};
+    double sums[3][3] = {{0}};
+    for (int64_t i = 0; i < ALL; ++i)
+        gradients[i] = (float)(i % 1013) * 1e-3f;
+    network.weights.gradients = gradients;
+    network.weights.parameters.slab_count = ALL;
+    assert_int_equal(ddpm_shard_squares_bytes(&trainer), sizeof sums[0]);
+    for (int rank = 0; rank < 3; ++rank) {
+        const struct ddpm_stretch summed = ddpm_shard_summed(&trainer, rank);
+        assert_int_equal(summed.first, stretches[rank].first);
+        assert_int_equal(summed.first + summed.count, ends[rank]);
+        ranks.index = rank;
+        ddpm_shard_measure(&trainer, (char *)sums[rank]);
+    }
+    for (int block = 0; block < 5; ++block) {
+        const double sum = block < 2 ? sums[0][block] : sums[2][block - 2];
+        assert_true(sum == ddpm_squares(gradients + block * BLOCK, block < 4 ? BLOCK : 160));
+    }
+    assert_true(sums[0][2] == 0 && sums[1][0] == 0);
+    trainer.team.shares = 0; /* fast: each its own */
+    assert_int_equal(ddpm_shard_summed(&trainer, 0).count, stretches[0].count);
+    ddpm_shard_measure(&trainer, (char *)sums[2]);
+    assert_true(sums[2][0] == ddpm_squares(gradients + BLOCK + 80, BLOCK));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +148,7 @@ int main(void)
         cmocka_unit_test(every_rank_has_something),
         cmocka_unit_test(matrices_stay_whole),
         cmocka_unit_test(more_ranks_than_matrices_and_vectors_are_refused),
+        cmocka_unit_test(sums_of_squares_are_those_of_one_rank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
