@@ -175,15 +175,9 @@ ddpm_status ddpm_team_raise_held(const struct ddpm_team *team)
     return team->held == DDPM_OK ? DDPM_OK : ddpm_raise(team->held, "%s", team->held_text);
 }
 
-/* Begin to add up `count` gradients of all ranks, from number `first` on, which are in
- * `gradients`. */
-static ddpm_status begin_sum(struct ddpm_trainer *trainer, float *gradients, size_t first,
-                             size_t count)
+/* Begin to add up `count` gradients of all ranks. */
+static ddpm_status begin_sum(struct ddpm_team *team, float *gradients, size_t count)
 {
-    struct ddpm_team *team = &trainer->team;
-    if (ddpm_trainer_is_divided(trainer))
-        return ddpm_shard_begin_sum(trainer, first, count);
-    gradients += first;
     if (!team->wire)
         return ddpm_ranks_sum_begin(team->ranks, gradients, count);
     uint16_t *room = team->wire + team->wire_used;
@@ -200,7 +194,9 @@ static ddpm_status send_final(void *user, size_t node)
     while (team->next_bucket < team->bucket_count &&
            team->buckets[team->next_bucket].last <= node) {
         const struct ddpm_bucket *bucket = &team->buckets[team->next_bucket++];
-        DDPM_TRY(begin_sum(trainer, gradients, bucket->first, bucket->count));
+        DDPM_TRY(ddpm_trainer_is_divided(trainer)
+                     ? ddpm_shard_begin_sum(trainer, bucket->first, bucket->count)
+                     : begin_sum(team, gradients + bucket->first, bucket->count));
     }
     return ddpm_ranks_go_on(team->ranks);
 }
@@ -277,7 +273,7 @@ static ddpm_status reduce(struct ddpm_trainer *trainer, bool good, ddpm_status *
     } else if (team->slab_count > 0) {
         if (good)
             *local = download(trainer, team->slabs[0]);
-        DDPM_TRY(begin_sum(trainer, team->slabs[0], 0, count));
+        DDPM_TRY(begin_sum(team, team->slabs[0], count));
     } else if (ddpm_team_sums_on_device(trainer)) {
         DDPM_TRY(ddpm_team_finish_sums(trainer));
     } else {
@@ -312,8 +308,8 @@ static ddpm_status read_losses(struct ddpm_trainer *trainer)
         (float *)trainer->losses->tensor.data + team->first, loss_bytes(team));
 }
 
-/* Everybody's losses, in the order of the pictures, where the update looks for them; and the norm
- * of the gradients, if only their ranks have them. */
+/* Everybody's losses in the order of the pictures, and the norm, where the update looks for them.
+ */
 static ddpm_status write_losses(struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
