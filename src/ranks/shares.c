@@ -77,11 +77,18 @@ ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[
     return DDPM_OK;
 }
 
+/* Numbers of a rank's piece at most: those of all shares together are counted in ints. */
+static int64_t most_of(const struct ddpm_ranks *ranks, int own)
+{
+    const int64_t most = INT32_MAX / ((int64_t)ranks->count * own);
+    return most < MOST_PIECE ? most : MOST_PIECE;
+}
+
 /* What is left of a stretch after its first `done` floats, up to a piece. */
-static struct ddpm_stretch piece_of(const struct ddpm_stretch *part, int64_t done)
+static struct ddpm_stretch piece_of(const struct ddpm_stretch *part, int64_t done, int64_t most)
 {
     const int64_t begin = done < part->count ? done : part->count, left = part->count - begin;
-    return (struct ddpm_stretch){part->first + begin, left < MOST_PIECE ? left : MOST_PIECE};
+    return (struct ddpm_stretch){part->first + begin, left < most ? left : most};
 }
 
 /* One piece of every rank's stretch: to that rank from all, and there into `sum`. */
@@ -90,10 +97,11 @@ static ddpm_status sum_pieces(struct ddpm_ranks *ranks, float *const shares[], i
 {
     const struct ddpm_share_buffers *buffers = &ranks->shares;
     const struct ddpm_part_buffers *out = &ranks->parts;
-    const struct ddpm_stretch mine = piece_of(&parts[ranks->index], done);
+    const int64_t most = most_of(ranks, own);
+    const struct ddpm_stretch mine = piece_of(&parts[ranks->index], done, most);
     float *to = buffers->to;
     for (int rank = 0; rank < ranks->count; ++rank) {
-        const struct ddpm_stretch piece = piece_of(&parts[rank], done);
+        const struct ddpm_stretch piece = piece_of(&parts[rank], done, most);
         out->starts[rank] = (int)(to - buffers->to);
         out->counts[rank] = own * (int)piece.count;
         out->received_counts[rank] = own * (int)mine.count;
@@ -119,7 +127,7 @@ ddpm_status ddpm_ranks_sum_shares_at(struct ddpm_ranks *ranks, float *const shar
     DDPM_TRY(provide(ranks, own));
     for (int rank = 0; rank < ranks->count; ++rank)
         longest = parts[rank].count > longest ? parts[rank].count : longest;
-    for (int64_t done = 0; done < longest; done += MOST_PIECE)
+    for (int64_t done = 0; done < longest; done += most_of(ranks, own))
         DDPM_TRY(sum_pieces(ranks, shares, own, sum, parts, done));
     return DDPM_OK;
 }
