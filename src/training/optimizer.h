@@ -21,8 +21,7 @@ struct ddpm_optimizer {
     int copy;                         /* the part that refreshes the bf16 copies; -1: none */
     int update;                       /* the part that clips, updates and averages */
     struct ddpm_value *hyper, *rules; /* rules: NULL if all weights follow one */
-    struct ddpm_value
-        *norm; /* of all gradients; the caller writes it if only a stretch is updated */
+    struct ddpm_value *norm;          /* the caller writes it if only a stretch is updated */
 };
 
 /* Allocate the moments and the second average, and the set's gradients and copies unless another
