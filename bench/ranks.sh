@@ -2,7 +2,7 @@
 # Measures the goals of docs/scaling.md for several ranks, on a quiet machine with two cores.
 #
 #   bench/ranks.sh --program BUILD/programs/ddpm/ddpm --out DIR [--parts cores,link] [--rounds 3] [--steps 40]
-#                  [--rate 1gbit] [--dim 32] [--size 64] [--shard none|optimizer]
+#                  [--rate 1gbit] [--dim 32] [--size 64] [--shard none|optimizer] [--recipe article|fast]
 #
 #   cores   one rank of two threads against two ranks of one thread, over Open MPI and MPICH, batch 16
 #   link    two ranks in two network namespaces with a cable between them, without a limit and with --rate (tc tbf),
@@ -15,10 +15,10 @@
 # 0, or 2 for wrong usage.
 set -u -o pipefail
 
-program= out= parts=cores,link rounds=3 steps=40 rate=1gbit dim=32 size=64 shard=none wire=fp32
+program= out= parts=cores,link rounds=3 steps=40 rate=1gbit dim=32 size=64 shard=none wire=fp32 recipe=article
 while [ $# -gt 1 ]; do
     case $1 in
-    --program | --out | --parts | --rounds | --steps | --rate | --dim | --size | --shard) declare "${1#--}=$2" ;;
+    --program | --out | --parts | --rounds | --steps | --rate | --dim | --size | --shard | --recipe) declare "${1#--}=$2" ;;
     *) break ;;
     esac
     shift 2
@@ -46,7 +46,7 @@ measure() {
     shift 3
     rm -rf run
     if "$@" "$program" train --data "$PWD/pictures" --out "$PWD/run" --dim "$dim" --image-size "$size" \
-        --batch-size "$batch" --steps "$steps" --threads "$threads" --validation off --save-every 0 --sample-every 0 \
+        --recipe "$recipe" --batch-size "$batch" --steps "$steps" --threads "$threads" --validation off --save-every 0 --sample-every 0 \
         --shard "$shard" --wire "$wire" > output 2>&1; then
         echo "$name $(tail -n +7 run/log.csv | awk -F, -v batch="$batch" '{ print batch / $5 }' | median) $batch" >> figures
     else
