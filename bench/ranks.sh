@@ -46,8 +46,8 @@ measure() {
     shift 3
     rm -rf run
     if "$@" "$program" train --data "$PWD/pictures" --out "$PWD/run" --dim "$dim" --image-size "$size" \
-        --recipe "$recipe" --batch-size "$batch" --steps "$steps" --threads "$threads" --validation off --save-every 0 --sample-every 0 \
-        --shard "$shard" --wire "$wire" > output 2>&1; then
+        --recipe "$recipe" --batch-size "$batch" --steps "$steps" --threads "$threads" --validation off \
+        --save-every 0 --sample-every 0 --shard "$shard" --wire "$wire" > output 2>&1; then
         echo "$name $(tail -n +7 run/log.csv | awk -F, -v batch="$batch" '{ print batch / $5 }' | median) $batch" >> figures
     else
         echo "$name not measured: $(grep -m 1 -i error output)" >&2
