@@ -290,8 +290,8 @@ static const struct ddpm_verb_option options[] = {
     {"against", 'a', true, "DIR|FILE",
      "real pictures: a folder, or .npy of uint8 [N,H,W,C]; or their features or statistics"},
     {"held-out", 0, false, "DIR|FILE.npy",
-     "real pictures that were not trained on: a better measure of how near pictures come by "
-     "chance than the real ones among themselves"},
+     "real pictures that were not trained on, to find copies with more certainty: how near these "
+     "come to the others is chance"},
     {"features", 0, false, "builtin|FILE|G.npy,R.npy",
      "features to compare: the program's own; FID's Inception, with its weights from a "
      ".safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real pictures "
@@ -336,7 +336,21 @@ static const char notes[] =
     "a\n"
     "run, checkpoint or .safetensors file to draw pictures from.\n"
     "With --likelihood it must be one of the last three, and nothing is drawn.\n"
-    "docs/evaluation.md explains the numbers.\n";
+    "The numbers compare features of the pictures, not the pictures themselves:\n"
+    "  Fréchet distance: how far the two sets are apart, as in FID; 0 is best\n"
+    "  kernel distance: the same as in KID, also right for few pictures; 0 on average is best\n"
+    "  precision: the share of generated pictures that look like real ones; 1 is best\n"
+    "  recall: the share of real pictures that could have been generated; 1 is best\n"
+    "  density: how many real pictures lie around a generated one; 1 is best, above 1 is too dull\n"
+    "  coverage: the share of real pictures with a generated one nearby; 1 is best\n"
+    "Two halves of the real pictures, compared with each other, show what a perfect model would "
+    "get.\n"
+    "Suspiciously near is nearer than 95 % of the real pictures are to another real one, or than "
+    "95 "
+    "%\n"
+    "of those held out are to a real one. So 5 % are that near by chance; many more are copies. "
+    "More\n"
+    "in docs/evaluation.md.\n";
 
 static const char examples[] =
     "  ddpm evaluate drawn --against pictures --sheet nearest.png\n"

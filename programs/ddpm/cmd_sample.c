@@ -274,15 +274,24 @@ static void say_what_is_drawn(const struct drawing *drawing)
 static void say_what_was_drawn(const struct drawing *drawing)
 {
     char kinds[DDPM_KINDS_TEXT_BYTES];
+    const bool counted = drawing->output.channels <= DDPM_PNG_MOST_CHANNELS;
     ddpm_progress_clear();
     if (drawing->from.invert) {
         ddpm_progress_remark("inverted %" PRId64 " pictures in %.2f s; by %s", drawing->output.done,
                              drawing->seconds, ddpm_sampler_description(drawing->sampler));
         return;
     }
-    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %s; by %s", drawing->output.done,
-                         drawing->seconds, ddpm_kinds_text(kinds, drawing->output.kinds),
-                         ddpm_sampler_description(drawing->sampler));
+    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %s%sby %s", drawing->output.done,
+                         drawing->seconds,
+                         counted ? ddpm_kinds_text(kinds, drawing->output.kinds) : "",
+                         counted ? "; " : "", ddpm_sampler_description(drawing->sampler));
+}
+
+static void say_what_was_left(const struct drawing *drawing)
+{
+    if (ddpm_processes_lead())
+        ddpm_progress_remark("stopped, drew %" PRId64 " of %" PRId64 " pictures",
+                             drawing->output.done, drawing->draw.count);
 }
 
 static ddpm_status open_all(struct drawing *drawing)
@@ -326,6 +335,8 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     struct drawing drawing = {.arguments = arguments};
     ddpm_status status = draw(&drawing);
     ddpm_progress_clear();
+    if (status == DDPM_STOPPED)
+        say_what_was_left(&drawing);
     ddpm_trajectory_clear(&drawing.trajectory);
     ddpm_shared_clear(&drawing.shared);
     ddpm_sample_output_clear(&drawing.output);
@@ -345,7 +356,7 @@ static const struct ddpm_verb_option options[] = {
     {"array", 0, false, "FILE.npy",
      "the pictures before rounding to bytes, float32 [n,C,H,W]; replaces an older file"},
     {"count", 'n', false, "N",
-     "number of pictures (4, or as many as --init or the folder of --from has)"},
+     "number of pictures (4; with --init or a folder for --from, one for each in there)"},
     {"init", 0, false, "FILE.npy",
      "x at the first noise level, float32 [n,C,H,W], instead of noise"},
     {"from", 0, false, "PICTURE|DIR",

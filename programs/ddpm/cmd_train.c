@@ -10,6 +10,7 @@
 
 #include "core/clock.h"
 #include "processes.h"
+#include "run_space.h"
 #include "train_run.h"
 #include "training/ranks.h"
 
@@ -242,6 +243,7 @@ static ddpm_status finish(struct ddpm_train_run *run, int64_t step)
 static ddpm_status train(struct ddpm_train_run *run)
 {
     int64_t step = ddpm_trainer_steps_done(run->trainer);
+    run->begun = step;
     ddpm_doing(DDPM_DOING_STEP, step);
     ddpm_catch_signals();
     ddpm_processes_tell_apart();
@@ -263,7 +265,13 @@ static ddpm_status train(struct ddpm_train_run *run)
 /* How the run ended, for the leader to print. */
 static void say_end(const struct ddpm_train_run *run, ddpm_status status)
 {
-    if ((status == DDPM_OK || status == DDPM_STOPPED) && ddpm_processes_lead())
+    char steps[DDPM_TEXT_BYTES];
+    if ((status != DDPM_OK && status != DDPM_STOPPED) || !ddpm_processes_lead())
+        return;
+    if (status == DDPM_OK && run->begun == run->steps)
+        ddpm_progress_remark("nothing to do: %s has all its %s steps; --steps N trains on",
+                             run->path, ddpm_count_text(steps, run->steps));
+    else
         ddpm_progress_remark("%s, newest checkpoint of step %" PRId64 " in %s",
                              status == DDPM_OK ? "done" : "stopped", run->saved, run->path);
 }
@@ -278,6 +286,8 @@ ddpm_status ddpm_train(const struct ddpm_arguments *arguments, bool distills)
         status = train(&run);
         ddpm_progress_clear();
         say_end(&run, status);
+        if (status == DDPM_ERROR_IO)
+            ddpm_run_space_hint(run.path, run.checkpoint_bytes);
         if (status == DDPM_STOPPED && run.requeue)
             status = DDPM_OK;
     }

@@ -47,11 +47,11 @@ void ddpm_evaluate_warn(const struct ddpm_evaluate_report *report)
     const int64_t wanted = 4 * e->width;
     const int64_t fewer = e->real > 0 && e->real < e->generated ? e->real : e->generated;
     if (!e->frechet.missing && fewer < wanted)
-        ddpm_log(
-            DDPM_LOG_WARNING,
-            "%" PRId64 " pictures are too few for features of width %" PRId64 ": below %" PRId64
-            " the Fréchet distance is too large; compare it only with one from as many pictures",
-            fewer, e->width, wanted);
+        ddpm_log(DDPM_LOG_WARNING,
+                 "%" PRId64 " pictures are too few for features of width %" PRId64
+                 ": the Fréchet distance is too large; use %" PRId64
+                 " or more, or compare it only with one from as many pictures",
+                 fewer, e->width, wanted);
 }
 
 static void print_rows(const struct ddpm_evaluation *e)
@@ -102,20 +102,35 @@ static const char *own_verdict(const struct ddpm_neighbours *neighbours)
                : "no sign of repetition";
 }
 
+/* "0 of 16 (0.0 %) are suspiciously near a real picture (within 8.995)" */
+static void print_near(const struct ddpm_neighbours *n, int64_t near, const char *what,
+                       double threshold)
+{
+    printf("%" PRId64 " of %" PRId64 " (%.1f %%) are suspiciously near %s (within %.4g)", near,
+           n->count, 100 * (double)near / (double)n->count, what, threshold);
+}
+
+static void print_equal(int64_t same)
+{
+    if (same > 0)
+        printf(", %" PRId64 " at distance 0", same);
+}
+
 static void print_neighbours(const char *by, const struct ddpm_neighbours *n, bool held_out)
 {
     if (n->missing) {
         printf("by %-9s –  %s\n", by, n->missing);
         return;
     }
-    const double count = (double)n->count;
-    printf("by %-9s %.1f %% are as near to a real one as 5 %% of the %s are (within %.4g), "
-           "%" PRId64 " at distance 0: %s\n",
-           by, 100 * (double)n->near / count, held_out ? "held-out ones" : "real ones",
-           n->threshold, n->same, verdict(n, held_out));
-    printf("             %.1f %% are as near to another generated one, %" PRId64
-           " at distance 0: %s\n",
-           100 * (double)n->near_own / count, n->same_own, own_verdict(n));
+    printf("by %-9s ", by);
+    print_near(n, n->near, "a real picture", n->threshold);
+    printf("%s", held_out ? ", as 5 % of the held-out ones are" : "; 5 % would be by chance");
+    print_equal(n->same);
+    printf(": %s\n             ", verdict(n, held_out));
+    print_near(n, n->near_own, "another generated one", n->own_threshold);
+    printf("; 5 %% would be by chance");
+    print_equal(n->same_own);
+    printf(": %s\n", own_verdict(n));
 }
 
 struct order {
@@ -191,8 +206,9 @@ ddpm_status ddpm_evaluate_print(const struct ddpm_evaluate_report *report)
     print_neighbours("pixels", &e->pixels, e->held_out > 0);
     print_neighbours("features", &e->features, e->held_out > 0);
     DDPM_TRY(print_pairs(report));
-    if (shape->height > 0)
-        printf("generated    %s\n", ddpm_kinds_text(kinds, e->kinds));
+    if (ddpm_kinds_any(e->kinds))
+        printf("empty        %s\n", ddpm_kinds_text(kinds, e->kinds));
+    ddpm_progress_remark("ddpm evaluate --help-all says what these numbers mean");
     return DDPM_OK;
 }
 

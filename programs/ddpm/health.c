@@ -96,12 +96,28 @@ ddpm_status ddpm_print_weights(const char *path)
 const char *ddpm_kinds_text(char buffer[DDPM_KINDS_TEXT_BYTES],
                             const int64_t kinds[DDPM_PICTURE_KINDS])
 {
-    snprintf(buffer, DDPM_KINDS_TEXT_BYTES,
-             "%" PRId64 " black, %" PRId64 " white, %" PRId64 " of one colour, %" PRId64
-             " saturated, %" PRId64 " of pure noise",
-             kinds[DDPM_PICTURE_BLACK], kinds[DDPM_PICTURE_WHITE], kinds[DDPM_PICTURE_ONE_COLOUR],
-             kinds[DDPM_PICTURE_SATURATED], kinds[DDPM_PICTURE_NOISE]);
+    static const char *const names[DDPM_PICTURE_KINDS] = {
+        [DDPM_PICTURE_BLACK] = "black",
+        [DDPM_PICTURE_WHITE] = "white",
+        [DDPM_PICTURE_ONE_COLOUR] = "of one colour",
+        [DDPM_PICTURE_SATURATED] = "saturated",
+        [DDPM_PICTURE_NOISE] = "of pure noise",
+    };
+    size_t used = 0;
+    snprintf(buffer, DDPM_KINDS_TEXT_BYTES, "none empty");
+    for (int i = 0; i < DDPM_PICTURE_KINDS; ++i)
+        if (names[i] && kinds[i] > 0)
+            used += (size_t)snprintf(buffer + used, DDPM_KINDS_TEXT_BYTES - used,
+                                     "%s%" PRId64 " %s", used ? ", " : "", kinds[i], names[i]);
     return buffer;
+}
+
+bool ddpm_kinds_any(const int64_t kinds[DDPM_PICTURE_KINDS])
+{
+    int64_t any = 0;
+    for (int i = 0; i < DDPM_PICTURE_KINDS; ++i)
+        any += i == DDPM_PICTURE_USUAL ? 0 : kinds[i];
+    return any > 0;
 }
 
 /* Counts of empty pictures among uint8 [N, H, W, C]. */

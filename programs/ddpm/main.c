@@ -156,7 +156,7 @@ int main(int argc, char **argv)
     if (!ddpm_prepare_streams())
         return DDPM_EXIT_FAILED;
     if (argc < 2) {
-        fprintf(stderr, "ddpm: got no verb, want one such as train; see ddpm --help\n");
+        fprintf(stderr, "ddpm: say what to do, as in ddpm train; ddpm --help lists the verbs\n");
         return DDPM_EXIT_USAGE;
     }
     if (is_one_of(argv[1], "help", "--help", "-h"))

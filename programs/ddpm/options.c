@@ -77,12 +77,29 @@ static const struct ddpm_verb *verb_with(const char *option)
     return NULL;
 }
 
+/* `--n` may mean the letter -n of this option; NULL if there is none. */
+static const struct ddpm_verb_option *with_letter(const struct ddpm_verb *verb, const char *wanted)
+{
+    for (size_t i = 0; i < verb->option_count && !wanted[1]; ++i)
+        if (verb->options[i].letter == wanted[0])
+            return &verb->options[i];
+    for (size_t i = 0; i < ddpm_general_count && !wanted[1]; ++i)
+        if (ddpm_general_options[i].letter == wanted[0])
+            return &ddpm_general_options[i];
+    return NULL;
+}
+
 /* The error for a name that the verb does not know. */
-static ddpm_status refuse_name(const char *wanted, const struct ddpm_foreign_name *foreign,
+static ddpm_status refuse_name(const struct ddpm_verb *verb, const char *wanted,
+                               const struct ddpm_foreign_name *foreign,
                                const struct ddpm_nearest *nearest)
 {
     char text[DDPM_NEAREST_BYTES];
     const struct ddpm_verb *other = verb_with(wanted);
+    const struct ddpm_verb_option *short_one = *wanted ? with_letter(verb, wanted) : NULL;
+    if (short_one)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s, want -%s or --%s", wanted,
+                          wanted, short_one->name);
     if (foreign && foreign->advice)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s%s: %s", wanted,
                           other ? " here" : "", foreign->advice);
@@ -115,7 +132,7 @@ static ddpm_status find_long(const struct ddpm_verb *verb, const char *name, siz
         }
         same = ddpm_foreign_find(same->ours, strlen(same->ours));
     }
-    return refuse_name(wanted, foreign, &nearest);
+    return refuse_name(verb, wanted, foreign, &nearest);
 }
 
 static ddpm_status find_letter(const struct ddpm_verb *verb, char letter, struct match *out)
@@ -168,6 +185,8 @@ static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *con
         value = words[++*index];
     }
     store(out, &match, value);
+    if (!match.setting)
+        out->by_letter[match.verb_option] = word[1] != '-';
     return DDPM_OK;
 }
 
@@ -189,17 +208,18 @@ static ddpm_status raise_counts(const struct ddpm_arguments *arguments, int give
 {
     const struct ddpm_verb *verb = arguments->verb;
     const int want = verb->argument_count;
+    const char *s = given == 1 ? "" : "s";
     if (given <= want)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d arguments, want %d: %s", given, want,
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d argument%s, want %d: %s", given, s, want,
                           verb->arguments);
     const char *extra = want < DDPM_MOST_ARGUMENTS ? arguments->arguments[want] : "";
     if (verb->argument_flag)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "got %d arguments, want %d: the first extra one is \"%.200s\"; start a "
+                          "got %d argument%s, want %d: the first extra one is \"%.200s\"; start a "
                           "run with --out RUN, continue it with --%s --out RUN",
-                          given, want, extra, verb->argument_flag);
+                          given, s, want, extra, verb->argument_flag);
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "got %d arguments, want %d%s%s: the first extra one is \"%.200s\"", given,
+                      "got %d argument%s, want %d%s%s: the first extra one is \"%.200s\"", given, s,
                       want, *verb->arguments ? ", " : "", verb->arguments, extra);
 }
 
@@ -210,10 +230,16 @@ static ddpm_status check_counts(struct ddpm_arguments *arguments, int given)
     const bool flagged = verb->argument_flag && ddpm_arguments_get(arguments, verb->argument_flag);
     if (given != verb->argument_count && !(flagged && given == 0))
         return raise_counts(arguments, given);
-    for (size_t i = 0; i < verb->option_count; ++i)
-        if (verb->options[i].required && !arguments->values[i])
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s %s is missing",
-                              verb->options[i].name, verb->options[i].placeholder);
+    for (size_t i = 0; i < verb->option_count; ++i) {
+        const struct ddpm_verb_option *option = &verb->options[i];
+        if (!option->required || arguments->values[i])
+            continue;
+        if (flagged && strcmp(option->name, "out") == 0)
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s: got no run, want --%s %s",
+                              verb->argument_flag, verb->argument_flag, option->placeholder);
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s %s is missing", option->name,
+                          option->placeholder);
+    }
     return DDPM_OK;
 }
 
@@ -294,10 +320,24 @@ const char *ddpm_arguments_get(const struct ddpm_arguments *arguments, const cha
     return NULL;
 }
 
+/* "--count", or "-n (--count)" if it was typed like that. */
+enum { TYPED_BYTES = 80 };
+static const char *typed_name(const struct ddpm_arguments *arguments, const char *name,
+                              char text[TYPED_BYTES])
+{
+    const struct ddpm_verb *verb = arguments->verb;
+    snprintf(text, TYPED_BYTES, "--%s", name);
+    for (size_t i = 0; i < verb->option_count; ++i)
+        if (strcmp(verb->options[i].name, name) == 0 && arguments->by_letter[i])
+            snprintf(text, TYPED_BYTES, "-%c (--%s)", verb->options[i].letter, name);
+    return text;
+}
+
 ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const char *name,
                                    int64_t least, int64_t most, int64_t fallback, int64_t *out)
 {
     const char *text = ddpm_arguments_get(arguments, name);
+    char typed[TYPED_BYTES];
     *out = fallback;
     if (!text)
         return DDPM_OK;
@@ -305,9 +345,9 @@ ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const
     errno = 0;
     long long value = strtoll(text, NULL, 10);
     if (!*digits || digits[strspn(digits, "0123456789")] || errno || value < least || value > most)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --%s: got \"%.80s\", want an integer in [%lld, %lld]", name, text,
-                          (long long)least, (long long)most);
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT, "option %s: got \"%.80s\", want an integer in [%lld, %lld]",
+            typed_name(arguments, name, typed), text, (long long)least, (long long)most);
     *out = value;
     return DDPM_OK;
 }
@@ -316,15 +356,15 @@ ddpm_status ddpm_arguments_number(const struct ddpm_arguments *arguments, const 
                                   double least, double most, double fallback, double *out)
 {
     const char *text = ddpm_arguments_get(arguments, name);
-    char *end;
+    char *end, typed[TYPED_BYTES];
     *out = fallback;
     if (!text)
         return DDPM_OK;
     const double value = ddpm_parse_double(text, &end);
     if (end == text || *end || !(value >= least && value <= most))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --%s: got \"%.80s\", want a number in [%g, %g]", name, text,
-                          least, most);
+                          "option %s: got \"%.80s\", want a number in [%g, %g]",
+                          typed_name(arguments, name, typed), text, least, most);
     *out = value;
     return DDPM_OK;
 }

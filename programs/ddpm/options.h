@@ -19,6 +19,7 @@ struct ddpm_setting {
 struct ddpm_arguments {
     const struct ddpm_verb *verb;
     const char *values[DDPM_MOST_VERB_OPTIONS]; /* one per option of the verb; NULL: not given */
+    bool by_letter[DDPM_MOST_VERB_OPTIONS];     /* was the option given as -n, not as --count? */
     struct ddpm_setting *settings;              /* in the order given */
     size_t setting_count;
     const char *arguments[DDPM_MOST_ARGUMENTS];

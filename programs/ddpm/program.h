@@ -59,6 +59,9 @@ extern const struct ddpm_verb ddpm_verb_train, ddpm_verb_distill, ddpm_verb_ema,
 /* Say a failure on stderr, with a hint for its kind; returns the exit code of that kind. */
 int ddpm_report(const char *verb, ddpm_status status);
 
+/* Give the failure that is about to be reported a hint of its own, instead of that of its kind. */
+void ddpm_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Send the library's remarks to stderr. */
 void ddpm_report_log(void);
 

@@ -1,8 +1,10 @@
 /* Errors and remarks: what the program prints on stderr, and its exit codes. */
+#include <stdarg.h>
 #include <stdio.h>
 
 #include <ddpm/log.h>
 
+#include "core/escape.h"
 #include "processes.h"
 #include "program.h"
 #include "progress.h"
@@ -12,7 +14,7 @@ static const struct {
     int exit_code;
     const char *hint; /* NULL: no hint */
 } kinds[] = {
-    {DDPM_ERROR_ARGUMENT, DDPM_EXIT_USAGE, "see ddpm --help and ddpm VERB --help"},
+    {DDPM_ERROR_ARGUMENT, DDPM_EXIT_USAGE, NULL},
     {DDPM_ERROR_IO, DDPM_EXIT_FAILED, NULL},
     {DDPM_ERROR_FORMAT, DDPM_EXIT_FAILED, NULL},
     {DDPM_ERROR_MISMATCH, DDPM_EXIT_FAILED, NULL},
@@ -26,6 +28,28 @@ static const struct {
     {DDPM_ERROR_DEVICE, DDPM_EXIT_FAILED, "--device cpu works without the accelerator"},
 };
 
+static char own_hint[1024];
+
+void ddpm_hint(const char *format, ...)
+{
+    char text[sizeof own_hint];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    ddpm_escape(own_hint, sizeof own_hint, text);
+}
+
+static void print_hint(const char *verb, ddpm_status status, const char *hint)
+{
+    if (*own_hint)
+        fprintf(stderr, "  hint: %s\n", own_hint);
+    else if (hint)
+        fprintf(stderr, "  hint: %s\n", hint);
+    else if (status == DDPM_ERROR_ARGUMENT)
+        fprintf(stderr, "  hint: see ddpm %s%s--help\n", verb ? verb : "", verb ? " " : "");
+}
+
 int ddpm_report(const char *verb, ddpm_status status)
 {
     ddpm_progress_clear();
@@ -37,8 +61,8 @@ int ddpm_report(const char *verb, ddpm_status status)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
         if (kinds[i].status != status)
             continue;
-        if (kinds[i].hint && says)
-            fprintf(stderr, "  hint: %s\n", kinds[i].hint);
+        if (says)
+            print_hint(verb, status, kinds[i].hint);
         return kinds[i].exit_code;
     }
     return DDPM_EXIT_FAILED;

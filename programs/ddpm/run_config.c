@@ -11,6 +11,7 @@
 #include "drawing.h"
 #include "formats/file.h"
 #include "formats/json.h"
+#include "missing.h"
 #include "model/checkpoint_find.h"
 
 static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_config *config)
@@ -19,6 +20,8 @@ static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_conf
     /* Options missing from the file of a run that is older than validation. */
     DDPM_TRY(ddpm_config_set(config, "validation", "off"));
     DDPM_TRY(ddpm_path_format(own, sizeof own, "%s/config.json", start->path));
+    if (!ddpm_path_exists(start->path))
+        return ddpm_raise_missing(start->path, "no run to resume: there is no such folder");
     if (!ddpm_path_exists(own))
         return ddpm_raise(DDPM_ERROR_IO,
                           "%s: no run to resume (no config.json); leave out --resume to start a "

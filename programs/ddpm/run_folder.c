@@ -106,8 +106,8 @@ ddpm_status ddpm_run_folder_check_new(const char *path, bool *again)
     if (*again)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_IO,
-                      "%s: got a folder that is not empty; want --resume to continue the run in "
-                      "it, or another folder for a new run",
+                      "%s: this folder is not empty; --resume continues the run in it, a new run "
+                      "needs another folder",
                       path);
 }
 

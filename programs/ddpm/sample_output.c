@@ -5,8 +5,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/memory.h"
+#include "data/endings.h"
 #include "formats/file.h"
 #include "formats/png_write.h"
 #include "tensor/layout.h"
@@ -33,6 +35,12 @@ static struct ddpm_grid_shape grid_shape(const struct ddpm_sample_output *output
                                     (int)output->channels, output->scale};
 }
 
+/* Is it named like a picture, and no folder yet? */
+static bool looks_like_picture(const char *path)
+{
+    return ddpm_is_picture_name(path) && !ddpm_path_is_directory(path);
+}
+
 ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
                                             const struct ddpm_arguments *arguments)
 {
@@ -45,7 +53,13 @@ ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
     output->array = ddpm_arguments_get(arguments, "array");
     if (!out && !output->array)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --out DIR is missing; --array FILE.npy may replace it");
+                          "option --out DIR is missing: the folder for the pictures");
+    if (output->folder && looks_like_picture(output->folder))
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "option --out: got %s, want a folder for the pictures; with --interpolate "
+            "FILE.png becomes one animated PNG",
+            output->folder);
     return DDPM_OK;
 }
 
@@ -89,7 +103,10 @@ ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool for
                                   (int)output->width, (int)output->channels, 0,
                                   output->metadata->texts, output->metadata->count));
     }
-    return output->folder ? ddpm_make_output_folder(output->folder, force) : DDPM_OK;
+    if (!output->folder)
+        return DDPM_OK;
+    output->is_new = !ddpm_path_exists(output->folder);
+    return ddpm_make_output_folder(output->folder, force);
 }
 
 static ddpm_status write_picture(struct ddpm_sample_output *output, int64_t index)
@@ -174,6 +191,8 @@ void ddpm_sample_output_clear(struct ddpm_sample_output *output)
 {
     ddpm_npy_writer_abandon(&output->writer);
     ddpm_apng_abandon(&output->frames);
+    if (output->is_new && output->done == 0)
+        (void)rmdir(output->folder); /* only if it is empty */
     free(output->pictures);
     free(output->values);
     free(output->cells);

@@ -12,6 +12,7 @@
 
 struct ddpm_sample_output {
     const char *folder;                /* NULL: no pictures */
+    bool is_new;                       /* the folder was made here */
     const char *array;                 /* file; NULL: none */
     const char *animation;             /* file, instead of the folder; NULL: none */
     struct ddpm_metadata *metadata;    /* borrowed */
@@ -60,7 +61,7 @@ ddpm_status ddpm_sample_output_add(struct ddpm_sample_output *output, int64_t co
 /* Write the grid, and commit the array and the animation. */
 ddpm_status ddpm_sample_output_finish(struct ddpm_sample_output *output);
 
-/* Free everything; unfinished files are removed. */
+/* Free everything; unfinished files are removed, and a new folder without pictures. */
 void ddpm_sample_output_clear(struct ddpm_sample_output *output);
 
 #endif

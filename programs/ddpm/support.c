@@ -9,6 +9,7 @@
 
 #include "formats/file.h"
 #include "formats/json.h"
+#include "missing.h"
 #include "model/checkpoint_find.h"
 #include "options.h"
 
@@ -115,7 +116,7 @@ ddpm_status ddpm_settle_model(const char *path, char *out, size_t bytes)
     const char *name = slash ? slash + 1 : path;
     const bool is_pointer = strcmp(name, "latest") == 0 || strcmp(name, "best") == 0;
     if (!ddpm_path_exists(path))
-        return ddpm_raise(DDPM_ERROR_IO, "%s: no such run, checkpoint or file", path);
+        return ddpm_raise_no_model(path);
     if (ddpm_path_is_directory(path))
         return ddpm_checkpoint_find(path, out, bytes);
     if (is_pointer && ddpm_checkpoint_find(path, out, bytes) == DDPM_OK)

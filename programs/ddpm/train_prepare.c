@@ -15,6 +15,7 @@
 #include "run_folder.h"
 #include "run_pictures.h"
 #include "run_places.h"
+#include "run_space.h"
 #include "train_run.h"
 #include "train_time.h"
 #include "training/ranks.h"
@@ -35,11 +36,31 @@ static ddpm_status read_numbers(struct ddpm_train_run *run)
     return DDPM_OK;
 }
 
+/* What would fit, as it is typed. */
+static void hint_smaller(const struct ddpm_smaller_step *smaller, const struct ddpm_config *config)
+{
+    char batch[96] = "";
+    if (smaller->batch_size == 0) {
+        ddpm_hint("a smaller --dim or --image-size needs less memory");
+        return;
+    }
+    if (smaller->batch_size != config->training.batch_size)
+        snprintf(batch, sizeof batch, "--batch-size %" PRId64 " --accumulate %" PRId64 "%s",
+                 smaller->batch_size, smaller->accumulate, smaller->low_memory ? " " : "");
+    ddpm_hint("%s%s trains the same in less memory", batch,
+              smaller->low_memory ? "--memory low" : "");
+}
+
 /* All memory that the run will allocate, known before any of it is. */
 static ddpm_status check_memory(struct ddpm_train_run *run)
 {
     struct ddpm_memory_plan training;
-    DDPM_TRY(ddpm_trainer_check_memory_among(ddpm_processes_ranks(), run->network, run->config, 0));
+    struct ddpm_smaller_step smaller = {0};
+    const ddpm_status status = ddpm_trainer_check_memory_among(ddpm_processes_ranks(), run->network,
+                                                               run->config, 0, &smaller);
+    if (status == DDPM_ERROR_MEMORY)
+        hint_smaller(&smaller, run->config);
+    DDPM_TRY(status);
     DDPM_TRY(
         ddpm_trainer_measure_among(ddpm_processes_ranks(), run->network, run->config, &training));
     run->samples.network = run->network;
@@ -71,6 +92,9 @@ static ddpm_status plan_validation(struct ddpm_train_run *run)
 static ddpm_status prepare_folder(struct ddpm_train_run *run)
 {
     bool mine;
+    run->checkpoint_bytes = ddpm_run_space_of_checkpoint(run->network, run->config);
+    DDPM_TRY(ddpm_run_space_check(run->path, run->checkpoint_bytes, &run->config->training,
+                                  run->steps - ddpm_trainer_steps_done(run->trainer)));
     DDPM_TRY(ddpm_run_folder_create(run->path));
     if (!run->log.file) { /* another run may have come and gone in the meantime */
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));

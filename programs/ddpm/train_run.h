@@ -27,12 +27,14 @@ struct ddpm_train_run {
     struct ddpm_run_log log;
     struct ddpm_progress progress;
     double seconds; /* --time of a new run; 0: --steps sets the length */
+    int64_t begun;  /* steps done before this start */
     int64_t steps, save_every, sample_every, pictures_per_step;
     struct ddpm_run_samples samples;
     struct ddpm_run_validation validation;
     int64_t evaluations; /* network evaluations per sample */
     json_t *places;      /* run_places.h; NULL unless this process leads */
-    int64_t saved;       /* step of the newest checkpoint; -1: none */
+    uint64_t checkpoint_bytes;
+    int64_t saved; /* step of the newest checkpoint; -1: none */
     struct ddpm_outlook outlook;
     bool estimated; /* the time of the whole run was printed */
     double flushed;

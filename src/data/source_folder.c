@@ -32,12 +32,16 @@ static ddpm_status open_folder(struct ddpm_source *source)
     DDPM_TRY(DDPM_NEW(&folder, "a folder of pictures"));
     source->data = folder;
     DDPM_TRY(ddpm_folder_scan(folder, source->path));
-    if (folder->count == 0)
+    if (folder->count == 0 && folder->unreadable > 0)
         return ddpm_raise(
             DDPM_ERROR_FORMAT,
             "%s: no pictures found (%zu unreadable folders or links), want files that "
             "end in " DDPM_PICTURE_ENDINGS,
             source->path, folder->unreadable);
+    if (folder->count == 0)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: no pictures found, want files that end in " DDPM_PICTURE_ENDINGS,
+                          source->path);
     int64_t bytes = 0;
     for (size_t i = 0; i < folder->count; ++i)
         bytes += folder->files[i].bytes;

@@ -11,6 +11,7 @@
 
 #include "core/memory.h"
 #include "data/folder.h"
+#include "data/picture.h"
 #include "data/source_kinds.h"
 #include "formats/file.h"
 #include "formats/npy.h"
@@ -100,6 +101,11 @@ static ddpm_status read_head(struct packed *packed)
     uint8_t *head;
     DDPM_TRY(ddpm_new_array((void **)&head, bytes + 1, 1, "the head of a packed file"));
     ddpm_status status = ddpm_file_reader_read(reader, 0, head, bytes);
+    if (status == DDPM_OK && ddpm_picture_format(head, bytes))
+        status = ddpm_raise(DDPM_ERROR_FORMAT,
+                            "%s: got a single picture, want a folder of pictures or a file made "
+                            "by ddpm pack",
+                            reader->path);
     if (status == DDPM_OK)
         status =
             ddpm_npy_parse_head(&packed->npy, head, bytes, (size_t)reader->bytes, reader->path);

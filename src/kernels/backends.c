@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
@@ -54,14 +55,26 @@ static ddpm_status parse_index(const char *name, const char *digits, int *index)
     return DDPM_OK;
 }
 
-/* That the CPU is used, and why, once for all devices that are opened in one process. */
+/* Does the machine have a GPU of NVIDIA's, with its driver? On WSL it is dxg. */
+static bool has_nvidia_driver(void)
+{
+    static const char *const marks[] = {"/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg"};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; ++i)
+        if (access(marks[i], F_OK) == 0)
+            return true;
+    return false;
+}
+
+/* That the CPU is used, and why, once for all devices that are opened in one process. Without a
+ * GPU that is what anybody expects, and no news. */
 static void say_without(bool plugin)
 {
     static atomic_flag said[2] = {ATOMIC_FLAG_INIT, ATOMIC_FLAG_INIT};
     if (atomic_flag_test_and_set(&said[plugin]))
         return;
     ddpm_log(DDPM_LOG_DEBUG, "%s", ddpm_error_message());
-    ddpm_log(DDPM_LOG_INFO, "no CUDA %s, using the CPU", plugin ? "device" : "plug-in");
+    ddpm_log(has_nvidia_driver() ? DDPM_LOG_INFO : DDPM_LOG_DEBUG, "no CUDA %s, using the CPU",
+             plugin ? "device" : "plug-in");
 }
 
 static int turn; /* of this process, among those of its machine */

@@ -80,16 +80,19 @@ static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memo
            together(need, beside) <= available_to(trainer);
 }
 
-static ddpm_status suggest_batch(const struct ddpm_trainer *trainer, int64_t micro, const char *how,
+static ddpm_status suggest_batch(struct ddpm_trainer *trainer, int64_t micro, bool low_memory,
                                  const char *why)
 {
     const struct ddpm_config *config = &trainer->config;
     const int64_t batch = micro * trainer->team.cuts;
     const int64_t times = config->training.batch_size / batch;
+    const char *how = low_memory && !config->run.low_memory ? " with memory low" : "";
+    trainer->smaller =
+        (struct ddpm_smaller_step){batch, config->training.accumulate * times, low_memory};
     return ddpm_raise(DDPM_ERROR_MEMORY,
                       "%s; batch-size %lld%s would fit (training is equivalent with accumulate "
                       "%lld)",
-                      why, (long long)batch, how, (long long)(config->training.accumulate * times));
+                      why, (long long)batch, how, (long long)trainer->smaller.accumulate);
 }
 
 /* The plan does not fit: say what would. */
@@ -97,14 +100,17 @@ static ddpm_status suggest_smaller(struct ddpm_trainer *trainer, uint64_t beside
 {
     const struct ddpm_config *config = &trainer->config;
     const int64_t size = trainer->team.size;
-    if (!config->run.low_memory && would_fit(trainer, size, true, beside))
+    if (!config->run.low_memory && would_fit(trainer, size, true, beside)) {
+        trainer->smaller = (struct ddpm_smaller_step){config->training.batch_size,
+                                                      config->training.accumulate, true};
         return ddpm_raise(DDPM_ERROR_MEMORY, "%s; memory low would fit", why);
+    }
     for (int64_t batch = size / 2; batch > 0; batch /= 2)
         if (size % batch == 0 && would_fit(trainer, batch, config->run.low_memory, beside))
-            return suggest_batch(trainer, batch, "", why);
+            return suggest_batch(trainer, batch, config->run.low_memory, why);
     for (int64_t batch = size / 2; batch > 0 && !config->run.low_memory; batch /= 2)
         if (size % batch == 0 && would_fit(trainer, batch, true, beside))
-            return suggest_batch(trainer, batch, " with memory low", why);
+            return suggest_batch(trainer, batch, true, why);
     return ddpm_raise(DDPM_ERROR_MEMORY,
                       "%s; not even one picture would fit: reduce dim or image-size", why);
 }

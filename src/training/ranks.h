@@ -10,9 +10,16 @@
 
 #include "ranks/ranks.h"
 
+/* Options that fit into memory and train the same, where those given do not fit. */
+struct ddpm_smaller_step {
+    int64_t batch_size, accumulate; /* 0: none was found */
+    bool low_memory;
+};
+
 /* ddpm_trainer_create(), ddpm_trainer_measure() and ddpm_trainer_check_memory() for a trainer among
  * `ranks` (borrowed, must outlive it; NULL: alone). They also read options reduce and shares. The
- * check is for all ranks of a machine together, before any of them has allocated anything. */
+ * check is for all ranks of a machine together, before any of them has allocated anything; after
+ * DDPM_ERROR_MEMORY *smaller (or NULL) is what its text suggests. */
 ddpm_status ddpm_trainer_create_among(struct ddpm_ranks *ranks, struct ddpm_network *network,
                                       const struct ddpm_config *config, struct ddpm_data *data,
                                       struct ddpm_trainer **out);
@@ -20,7 +27,8 @@ ddpm_status ddpm_trainer_measure_among(struct ddpm_ranks *ranks, struct ddpm_net
                                        const struct ddpm_config *config,
                                        struct ddpm_memory_plan *out);
 ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddpm_network *network,
-                                            const struct ddpm_config *config, uint64_t beside);
+                                            const struct ddpm_config *config, uint64_t beside,
+                                            struct ddpm_smaller_step *smaller);
 
 /* Bytes that every rank sends to others per step, as planned: gradients, and weights if the
  * optimizer is sharded. 0 alone. */

@@ -242,11 +242,12 @@ ddpm_status ddpm_trainer_measure_among(struct ddpm_ranks *ranks, struct ddpm_net
 ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
                                       const struct ddpm_config *config, uint64_t beside)
 {
-    return ddpm_trainer_check_memory_among(NULL, network, config, beside);
+    return ddpm_trainer_check_memory_among(NULL, network, config, beside, NULL);
 }
 
 ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddpm_network *network,
-                                            const struct ddpm_config *config, uint64_t beside)
+                                            const struct ddpm_config *config, uint64_t beside,
+                                            struct ddpm_smaller_step *smaller)
 {
     struct ddpm_trainer trainer = {0};
     DDPM_REQUIRE(network);
@@ -256,6 +257,8 @@ ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddp
         status = check_config(&trainer.config, NULL, &trainer.team);
     if (status == DDPM_OK)
         status = ddpm_trainer_lay_out(&trainer, beside);
+    if (smaller)
+        *smaller = trainer.smaller;
     ddpm_validator_release(&trainer.validator);
     ddpm_graph_destroy(&trainer.graph);
     ddpm_path_clear(&trainer.path);

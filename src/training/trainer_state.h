@@ -15,6 +15,7 @@
 #include "training/aside.h"
 #include "training/checkpoint.h"
 #include "training/optimizer.h"
+#include "training/ranks.h"
 #include "training/shard.h"
 #include "training/tasks/task.h"
 #include "training/team.h"
@@ -78,7 +79,8 @@ struct ddpm_trainer {
     struct ddpm_shard_state shard;
     bool divides_memory; /* free memory is shared with other ranks that have not allocated theirs
                             yet */
-    bool keeps_results;  /* the backward pass recomputes nothing: there is room (memory.c) */
+    struct ddpm_smaller_step smaller; /* what would fit; set if the plan does not */
+    bool keeps_results; /* the backward pass recomputes nothing: there is room (memory.c) */
 
     /* The step, built by the task: draw, forward and backward for every micro-batch, then update.
      * Before it, refresh the copies of the weights if somebody has loaded or set some. */

@@ -101,7 +101,7 @@ setup() {
     run "$DDPM" distill "$teacher/checkpoints/latest/ema.safetensors" --out new
     fails 2 "got a file, want the folder of a run or of a checkpoint"
     run "$DDPM" distill "$teacher" --out "$few"
-    fails 1 "got a folder that is not empty; want --resume"
+    fails 1 "this folder is not empty; --resume continues the run in it"
     run "$DDPM" distill "$teacher" --out new --drawing-steps 3
     fails 2 "option drawing-steps: got 3, want 1, 2 or 4"
     run "$DDPM" distill "$teacher" --out new --drawing-steps 0

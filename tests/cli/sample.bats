@@ -15,7 +15,8 @@ setup() {
 @test "pictures, a grid and the metadata to draw them again" {
     run "$DDPM" sample "$model" --out drawn -n 3 --seed 5
     succeeds
-    says "drew 3 pictures in " " s: 0 black, 0 white, 0 of one colour, "
+    says "drew 3 pictures in "
+    grep -Eq ' s: (none empty|[0-9] saturated); by ' <<<"$output" # none is black, white or of one colour
     [ "$(ls drawn | tr '\n' ' ')" = "0000.png 0001.png 0002.png grid.png " ]
     run "$DDPM" info drawn/0002.png
     says "ddpm:picture: 2" "ddpm:seed: 5" "ddpm:step: 200" "ddpm:weights: ema" "ddpm:clip: on" "ddpm:config:" "ddpm:model:"
@@ -30,7 +31,7 @@ setup() {
     run "$DDPM" sample run --out drawn -n 20 --weights model
     succeeds
     says "drew 20 pictures in "
-    [[ "$output" != *" 0 black, 0 white, 0 of one colour, 0 saturated"* ]]
+    grep -Eq ' s: [0-9]+ (black|white|of one colour|saturated)' <<<"$output"
 }
 
 @test "a picture is the same in whatever batch" {

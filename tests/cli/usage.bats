@@ -4,7 +4,7 @@ load "$DDPM_SUPPORT"
 @test "no verb is wrong usage" {
     run "$DDPM"
     [ "$status" -eq 2 ]
-    says "want one such as train"
+    says "ddpm: say what to do, as in ddpm train"
 }
 
 @test "--help lists every verb, and every verb has its own help" {
@@ -58,7 +58,7 @@ load "$DDPM_SUPPORT"
     run "$DDPM" sample a b --out x
     fails 2 "got 2 arguments, want 1"
     run "$DDPM" synth extra --out x
-    fails 2 "got 1 arguments, want 0"
+    fails 2 "got 1 argument, want 0"
 }
 
 @test "the first extra argument is named" {
