@@ -14,6 +14,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 #include "health.h"
+#include "info_options.h"
 #include "info_pictures.h"
 #include "run_log.h"
 #include "run_places.h"
@@ -23,36 +24,18 @@
 
 enum { LOG_ROWS = 100, ROW_BYTES = 512 };
 
-static ddpm_status print_options(const char *path)
-{
-    struct ddpm_config *config;
-    const char *group = "";
-    DDPM_TRY(ddpm_config_create(&config));
-    ddpm_status status = ddpm_config_read(config, path);
-    for (size_t i = 0; status == DDPM_OK && i < ddpm_option_count(); ++i) {
-        struct ddpm_option_info info = ddpm_option_at(i);
-        char name[64], value[2048];
-        status = ddpm_config_get(config, info.name, value, sizeof value);
-        if (strcmp(group, info.group) != 0)
-            printf("%s\n", info.group);
-        group = info.group;
-        snprintf(name, sizeof name, "  %-20s", info.name);
-        if (status == DDPM_OK)
-            ddpm_print_text(name, value, "\n");
-    }
-    ddpm_config_destroy(&config);
-    return status;
-}
-
 /* What a model with this configuration learns to predict, and the sampler it draws with by
  * default. */
 static ddpm_status print_drawing(const char *path)
 {
     struct ddpm_config *config;
-    char text[DDPM_CHAIN_BYTES];
+    char text[DDPM_CHAIN_BYTES], network[64] = "";
     DDPM_TRY(ddpm_config_create(&config));
     ddpm_status status = ddpm_config_read(config, path);
+    if (status == DDPM_OK)
+        status = ddpm_config_get(config, "network", network, sizeof network);
     if (status == DDPM_OK) {
+        printf("network     %s\n", network);
         const struct ddpm_chain chain = ddpm_drawing_chain(config);
         printf("learns      %s\n", ddpm_objectives[config->diffusion.objective].name);
         printf("draws by    %s\n", ddpm_chain_text(&chain, text));
@@ -64,7 +47,7 @@ static ddpm_status print_drawing(const char *path)
 static ddpm_status print_configuration(const char *path)
 {
     DDPM_TRY(print_drawing(path));
-    return print_options(path);
+    return ddpm_info_options(path);
 }
 
 static ddpm_status in_folder(const char *folder, const char *name,
@@ -197,6 +180,40 @@ static ddpm_status print_checkpoint_names(const char *path)
     return DDPM_OK;
 }
 
+/* How far the run is: the step of its newest checkpoint, and how many it is to have. */
+static ddpm_status print_steps(const char *path)
+{
+    struct ddpm_config *config;
+    char latest[PATH_MAX], done_text[DDPM_TEXT_BYTES], all_text[DDPM_TEXT_BYTES];
+    int64_t all;
+    DDPM_TRY(ddpm_config_create(&config));
+    ddpm_status status = ddpm_config_read(config, path);
+    if (status == DDPM_OK)
+        status = ddpm_config_integer(config, "steps", &all);
+    if (status == DDPM_OK)
+        status = ddpm_path_format(latest, sizeof latest, "%.*s/checkpoints/latest",
+                                  (int)(strrchr(path, '/') - path), path);
+    if (status == DDPM_OK) {
+        const int64_t done = ddpm_step_of(latest);
+        printf("saved       step %s of %s%s\n", ddpm_count_text(done_text, done > 0 ? done : 0),
+               ddpm_count_text(all_text, all), done >= all ? ", finished" : "");
+    }
+    ddpm_config_destroy(&config);
+    return DDPM_OK; /* a damaged configuration is reported later, after all the rest */
+}
+
+/* The whole folder of a run; what a checkpoint has too comes later. */
+static ddpm_status print_run(const char *path, bool *any)
+{
+    char best[PATH_MAX];
+    DDPM_TRY(in_folder(path, "config.json", print_steps));
+    DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
+    DDPM_TRY(ddpm_path_format(best, sizeof best, "%s/checkpoints/best", path));
+    if (!ddpm_path_exists(best))
+        printf("best        none: no validation loss was measured\n");
+    return ddpm_checkpoint_any(path, any);
+}
+
 static ddpm_status print_folder(const char *path)
 {
     char *checkpoints;
@@ -214,17 +231,15 @@ static ddpm_status print_folder(const char *path)
     DDPM_TRY(in_folder(path, "validation.csv", print_validation));
     DDPM_TRY(in_folder(path, "config.json", ddpm_run_places_print));
     bool any = true;
-    if (is_run) {
-        DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
-        DDPM_TRY(ddpm_checkpoint_any(path, &any));
-    }
+    if (is_run)
+        DDPM_TRY(print_run(path, &any));
     /* report the rest in spite of damage */
     ddpm_status status = any ? print_checked(path) : DDPM_OK;
     char reason[1024];
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
     DDPM_TRY(in_folder(path, "config.json", print_drawing));
     DDPM_TRY(in_folder(path, "config.json", print_memory));
-    DDPM_TRY(in_folder(path, "config.json", print_options));
+    DDPM_TRY(in_folder(path, "config.json", ddpm_info_changed_options));
     return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", reason);
 }
 

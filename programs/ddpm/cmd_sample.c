@@ -356,7 +356,7 @@ static const struct ddpm_verb_option options[] = {
     {"array", 0, false, "FILE.npy",
      "the pictures before rounding to bytes, float32 [n,C,H,W]; replaces an older file"},
     {"count", 'n', false, "N",
-     "number of pictures (4; with --init or a folder for --from, one for each in there)"},
+     "number of pictures (4; with --init or --from DIR as many as there are in it)"},
     {"init", 0, false, "FILE.npy",
      "x at the first noise level, float32 [n,C,H,W], instead of noise"},
     {"from", 0, false, "PICTURE|DIR",

@@ -59,15 +59,17 @@ static ddpm_status sample(struct ddpm_train_run *run)
 }
 
 /* Printed once, as soon as it can be estimated. */
-static void estimate(struct ddpm_train_run *run, int64_t step, double left)
+static void estimate(struct ddpm_train_run *run, int64_t step, double each, double left)
 {
     char all[DDPM_TEXT_BYTES];
     if (run->estimated || left < 0 || step >= run->steps)
         return;
     run->estimated = true;
-    ddpm_progress_remark("estimated %s for the other %" PRId64
-                         " steps, samples and checkpoints included",
-                         ddpm_time_text(all, left), run->steps - step);
+    const bool late = run->timed > 0 && each > 1.2 * run->timed;
+    ddpm_progress_remark(
+        "estimated %s for the other %" PRId64 " steps, samples and checkpoints included%s",
+        ddpm_time_text(all, left), run->steps - step,
+        late ? ", more than planned: steps are slower than when they were timed" : "");
 }
 
 /* Measure the validation loss after the step just done. */
@@ -100,7 +102,7 @@ static ddpm_status account(struct ddpm_train_run *run, const struct ddpm_step_re
                             ? ddpm_outlook_left(&run->outlook, result->step, each)
                             : -1;
     ddpm_progress_train(&run->progress, result->step, result->loss, run->pictures_per_step, left);
-    estimate(run, result->step, left);
+    estimate(run, result->step, each, left);
     return DDPM_OK;
 }
 
@@ -278,7 +280,7 @@ static void say_end(const struct ddpm_train_run *run, ddpm_status status)
 
 ddpm_status ddpm_train(const struct ddpm_arguments *arguments, bool distills)
 {
-    struct ddpm_train_run run = {.start = {.distills = distills}};
+    struct ddpm_train_run run = {.start = {.distills = distills}, .started = ddpm_now()};
     ddpm_status status = ddpm_train_prepare(arguments, &run);
     if (status == DDPM_OK) {
         if (ddpm_processes_lead())
@@ -314,7 +316,8 @@ static const struct ddpm_verb_option options[] = {
      "continue from the newest checkpoint of the run; --out may be left out: --resume RUN"},
     {"requeue-exit", 0, false, NULL, "after a signal to stop, save and exit with 0"},
     {"time", 0, false, "TIME",
-     "train as many steps as fit into this time, such as 10m or 1h30m, instead of --steps"},
+     "train as many steps as fit into this time, such as 10m or 1h30m, instead of --steps; their "
+     "number is fixed at the start, so a run takes longer if the machine gets busier"},
 };
 
 static const char *const common[] = {
@@ -335,7 +338,8 @@ const struct ddpm_verb ddpm_verb_train = {
         "--data is required, except with --resume or when --config names the data.\n"
         "--seed auto draws a seed and prints it.\n",
     .examples =
-        "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
+        "  ddpm train --data pictures --out runs/first --image-size 32 --dim 32 --recipe fast "
+        "--time 10m\n"
         "  ddpm train --data pictures --out runs/hour --recipe best --image-size 64 --time 1h\n"
         "  ddpm train --resume runs/first --steps 50000\n",
     .common = common,

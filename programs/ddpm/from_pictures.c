@@ -39,8 +39,7 @@ static ddpm_status check_company(const struct ddpm_arguments *arguments)
     return DDPM_OK;
 }
 
-/* The grid in a folder written by ddpm sample is not one of its pictures. */
-static ddpm_status leave_out_grid(struct ddpm_folder *folder)
+ddpm_status ddpm_leave_out_grid(struct ddpm_folder *folder)
 {
     bool own;
     size_t kept = 0;
@@ -63,7 +62,7 @@ static ddpm_status find_files(struct ddpm_from *from)
     if (!ddpm_path_is_directory(from->path))
         return DDPM_OK;
     DDPM_TRY(ddpm_folder_scan(&from->folder, from->path));
-    DDPM_TRY(leave_out_grid(&from->folder));
+    DDPM_TRY(ddpm_leave_out_grid(&from->folder));
     from->files = (int64_t)from->folder.count;
     if (from->files == 0)
         return ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures found", from->path);

@@ -23,6 +23,10 @@ struct ddpm_from {
     float *mask;       /* [H, W] or NULL */
 };
 
+/* Remove from the list the grid in a folder that ddpm sample wrote: it is not one of the pictures.
+ */
+ddpm_status ddpm_leave_out_grid(struct ddpm_folder *folder);
+
 /* Read the options of `arguments` and find the files. Errors that concern only these options
  * appear here. Free with ddpm_from_clear(), after a failure too. */
 ddpm_status ddpm_from_read_options(struct ddpm_from *from, const struct ddpm_arguments *arguments);

@@ -9,7 +9,9 @@
 #include "data/folder.h"
 #include "data/picture.h"
 #include "formats/png_write.h"
+#include "from_pictures.h"
 #include "program.h"
+#include "run_pictures.h"
 #include "streams.h"
 
 /* How many pictures of a folder to decode, spread evenly over it: enough to see what it is, in a
@@ -133,13 +135,13 @@ ddpm_status ddpm_info_picture_folder(const char *path)
     struct ddpm_folder folder;
     struct survey survey = {0};
     DDPM_TRY(ddpm_folder_scan(&folder, path));
-    ddpm_status status = DDPM_OK;
-    if (folder.count == 0) {
+    ddpm_status status = ddpm_leave_out_grid(&folder);
+    if (status == DDPM_OK && folder.count == 0) {
         status = ddpm_raise(DDPM_ERROR_FORMAT,
                             "%s: got a folder without checkpoints, config.json, state.json and "
                             "pictures, want a run, a checkpoint or a folder of pictures",
                             path);
-    } else {
+    } else if (status == DDPM_OK) {
         char count[DDPM_TEXT_BYTES], bytes[DDPM_TEXT_BYTES];
         double all = 0;
         for (size_t i = 0; i < folder.count; ++i)
@@ -149,6 +151,8 @@ ddpm_status ddpm_info_picture_folder(const char *path)
         status = look_at(&survey, &folder);
         if (status == DDPM_OK)
             print_survey(&survey);
+        if (status == DDPM_OK && (int64_t)folder.count < DDPM_FEW_PICTURES)
+            printf("to train    " DDPM_FEW_PICTURES_TEXT "\n");
     }
     ddpm_folder_free(&folder);
     return status;

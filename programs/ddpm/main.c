@@ -32,8 +32,9 @@ static void print_help(void)
            "  ddpm VERB --quiet     only warnings, errors and results; --verbose prints more\n"
            "  ddpm --version        the version\n"
            "\n"
-           "Example:\n"
-           "  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
+           "Example, in ten minutes:\n"
+           "  ddpm train --data pictures --out runs/first --image-size 32 --dim 32 --recipe fast "
+           "--time 10m\n"
            "  ddpm sample runs/first --out drawn -n 16\n");
 }
 

@@ -265,7 +265,8 @@ static void put_program(void)
         put(variables[i].meaning);
         printf("\n");
     }
-    put_examples("  ddpm train --data pictures --out runs/first --image-size 64 --dim 32\n"
+    put_examples("  ddpm train --data pictures --out runs/first --image-size 32 --dim 32 --recipe "
+                 "fast --time 10m\n"
                  "  ddpm sample runs/first --out drawn -n 16\n");
     printf(".SH SEE ALSO\n");
     for (size_t i = 0; i < ddpm_verb_count; ++i)

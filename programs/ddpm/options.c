@@ -78,14 +78,12 @@ static const struct ddpm_verb *verb_with(const char *option)
 }
 
 /* `--n` may mean the letter -n of this option; NULL if there is none. */
-static const struct ddpm_verb_option *with_letter(const struct ddpm_verb *verb, const char *wanted)
+static const char *with_letter(const struct ddpm_verb *verb, const char *wanted)
 {
-    for (size_t i = 0; i < verb->option_count && !wanted[1]; ++i)
-        if (verb->options[i].letter == wanted[0])
-            return &verb->options[i];
-    for (size_t i = 0; i < ddpm_general_count && !wanted[1]; ++i)
-        if (ddpm_general_options[i].letter == wanted[0])
-            return &ddpm_general_options[i];
+    struct ddpm_shown_option option;
+    for (size_t i = 0; wanted[0] && !wanted[1] && ddpm_shown_option(verb, i, &option); ++i)
+        if (option.letter == wanted[0])
+            return option.name;
     return NULL;
 }
 
@@ -96,10 +94,10 @@ static ddpm_status refuse_name(const struct ddpm_verb *verb, const char *wanted,
 {
     char text[DDPM_NEAREST_BYTES];
     const struct ddpm_verb *other = verb_with(wanted);
-    const struct ddpm_verb_option *short_one = *wanted ? with_letter(verb, wanted) : NULL;
-    if (short_one)
+    const char *letter = with_letter(verb, wanted);
+    if (letter)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s, want -%s or --%s", wanted,
-                          wanted, short_one->name);
+                          wanted, letter);
     if (foreign && foreign->advice)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown option --%s%s: %s", wanted,
                           other ? " here" : "", foreign->advice);

@@ -131,7 +131,7 @@ ddpm_status ddpm_config_size(const struct ddpm_config *config, const char *name,
 #define DDPM_TEXT_BYTES 64
 const char *ddpm_bytes_text(char buffer[DDPM_TEXT_BYTES], double bytes);
 
-/* "4.64 GB planned: activations 2.42 GB, weights …", with `what` for "planned". */
+/* "4.64 GB planned", with `what` for "planned"; with --verbose also what it is for. */
 #define DDPM_MEMORY_TEXT_BYTES 512
 const char *ddpm_memory_text(char buffer[DDPM_MEMORY_TEXT_BYTES],
                              const struct ddpm_memory_plan *memory, const char *what);

@@ -52,4 +52,6 @@ void ddpm_run_pictures_describe(const struct ddpm_data *data, const struct ddpm_
         snprintf(skipped, sizeof skipped, "; %" PRId64 " of %" PRId64 " are skipped", bad, all);
     ddpm_progress_remark("pictures  %s of size %s, %" PRId64 " per step%s",
                          ddpm_count_text(used, all - bad), size, per_step, skipped);
+    if (all - bad < DDPM_FEW_PICTURES)
+        ddpm_progress_remark("          " DDPM_FEW_PICTURES_TEXT);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/validation.h"
 #include "formats/file.h"
 #include "program.h"
 #include "progress.h"
@@ -72,10 +73,15 @@ bool ddpm_run_validation_due(const struct ddpm_run_validation *validation, int64
     return step == validation->steps ? validation->at_end : step % validation->every == 0;
 }
 
-void ddpm_run_validation_describe(const struct ddpm_run_validation *validation)
+void ddpm_run_validation_describe(const struct ddpm_run_validation *validation, int64_t pictures)
 {
     const struct ddpm_validation_plan *plan = &validation->plan;
     char aside[DDPM_TEXT_BYTES], left[DDPM_TEXT_BYTES], every[DDPM_TEXT_BYTES];
+    if (plan->pictures == 0 && pictures < DDPM_VALIDATION_AUTO_LEAST)
+        ddpm_progress_remark(
+            "held out  none of fewer than %d pictures, so no checkpoints/best; see "
+            "--validation",
+            DDPM_VALIDATION_AUTO_LEAST);
     if (plan->pictures == 0)
         return;
     const double percent = 100 * share(validation);
@@ -86,8 +92,8 @@ void ddpm_run_validation_describe(const struct ddpm_run_validation *validation)
         ddpm_progress_remark("          the run is too short to measure their loss in 2 %% of its "
                              "time; --validate-every N measures it anyway");
     else
-        ddpm_progress_remark("          loss on %" PRId64 " of each, every %s steps: about %.*f "
-                             "%% of the time",
+        ddpm_progress_remark("          the loss on %" PRId64 " of them, and on as many for "
+                             "training, is measured every %s steps: about %.*f %% of the time",
                              plan->pictures, ddpm_count_text(every, validation->every),
                              percent < 10 ? 2 : 0, percent);
 }

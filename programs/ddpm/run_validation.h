@@ -34,8 +34,8 @@ ddpm_status ddpm_run_validation_plan(struct ddpm_run_validation *validation,
 /* Does the run measure after this step? */
 bool ddpm_run_validation_due(const struct ddpm_run_validation *validation, int64_t step);
 
-/* Print how many pictures are held out, and what measuring costs. */
-void ddpm_run_validation_describe(const struct ddpm_run_validation *validation);
+/* Print how many of the `pictures` are held out, and what measuring costs. */
+void ddpm_run_validation_describe(const struct ddpm_run_validation *validation, int64_t pictures);
 
 /* Open the file in folder `run` and continue after step `step`: earlier measurements count, later
  * and incomplete rows are deleted. A run that does not validate deletes the file. */

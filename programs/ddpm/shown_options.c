@@ -43,12 +43,13 @@ static struct ddpm_shown_option from_verb(enum ddpm_shown_kind kind,
 static struct ddpm_shown_option from_library(const struct ddpm_verb *verb,
                                              const struct ddpm_option *option)
 {
+    const bool of_model = !verb->every_setting && strcmp(option->name, "image-size") == 0;
     return (struct ddpm_shown_option){
         .kind = DDPM_SHOWN_LIBRARY,
         .name = option->name,
         .placeholder = option->placeholder,
         .help = option->help,
-        .fallback = option->default_text,
+        .fallback = of_model ? "that of the model" : option->default_text,
         .group = ddpm_group_name(option->group),
         .required = verb->needed && strcmp(verb->needed, option->name) == 0,
         .choices = option->choices,

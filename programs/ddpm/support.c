@@ -12,6 +12,7 @@
 #include "missing.h"
 #include "model/checkpoint_find.h"
 #include "options.h"
+#include "progress.h"
 
 const char *ddpm_bytes_text(char buffer[DDPM_TEXT_BYTES], double bytes)
 {
@@ -223,11 +224,15 @@ const char *ddpm_memory_text(char buffer[DDPM_MEMORY_TEXT_BYTES],
 {
     char whole[DDPM_TEXT_BYTES], activations[DDPM_TEXT_BYTES], weights[DDPM_TEXT_BYTES];
     char packed[DDPM_TEXT_BYTES];
-    snprintf(
-        buffer, DDPM_MEMORY_TEXT_BYTES, "%s %s: activations %s, weights %s, packed weights %s",
+    const size_t used = (size_t)snprintf(
+        buffer, DDPM_MEMORY_TEXT_BYTES, "%s %s",
         ddpm_bytes_text(whole, (double)(memory->activations + memory->weights + memory->packed)),
-        what, ddpm_bytes_text(activations, (double)memory->activations),
-        ddpm_bytes_text(weights, (double)memory->weights),
-        ddpm_bytes_text(packed, (double)memory->packed));
+        what);
+    if (ddpm_progress_is_verbose() && used < DDPM_MEMORY_TEXT_BYTES)
+        snprintf(buffer + used, DDPM_MEMORY_TEXT_BYTES - used,
+                 ": activations %s, weights %s, packed weights %s",
+                 ddpm_bytes_text(activations, (double)memory->activations),
+                 ddpm_bytes_text(weights, (double)memory->weights),
+                 ddpm_bytes_text(packed, (double)memory->packed));
     return buffer;
 }

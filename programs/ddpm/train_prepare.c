@@ -9,6 +9,7 @@
 
 #include "config/option.h"
 #include "core/memory.h"
+#include "model/model.h"
 #include "options.h"
 #include "processes.h"
 #include "progress.h"
@@ -262,9 +263,38 @@ static void describe_ranks(const struct ddpm_train_run *run)
         ddpm_progress_remark("          shard %s has no effect with one rank", shard);
 }
 
+static void describe_memory(const struct ddpm_train_run *run, const struct ddpm_memory_plan *memory)
+{
+    char text[DDPM_MEMORY_TEXT_BYTES], samples[DDPM_TEXT_BYTES];
+    struct ddpm_memory_plan all = *memory;
+    if (!ddpm_progress_is_verbose())
+        all.activations += run->samples.bytes;
+    ddpm_progress_remark("memory    %s", ddpm_memory_text(text, &all, "planned"));
+    if (ddpm_progress_is_verbose() && run->samples.bytes > 0)
+        ddpm_progress_remark("          %s more while samples are drawn",
+                             ddpm_bytes_text(samples, (double)run->samples.bytes));
+}
+
+/* What a CPU does in a second, in operations: only fast ones do as much. */
+#define CPU_SPEED 1e12
+#define LONG_SECONDS (3 * 3600.0)
+
+/* The article's network takes days on a CPU. A first run should not find that out by waiting. */
+static void advise(const struct ddpm_train_run *run, const struct ddpm_memory_plan *memory)
+{
+    const struct ddpm_training_config *training = &run->config->training;
+    const double seconds = memory->flops_per_step * (double)training->steps / CPU_SPEED;
+    if (run->resume || run->start.distills || run->seconds > 0 || seconds < LONG_SECONDS ||
+        training->recipe != DDPM_RECIPE_NONE || !run->network->device->backend->host_memory)
+        return;
+    ddpm_progress_remark(
+        "          that takes many hours on a CPU; a first result sooner: --dim 32 "
+        "--recipe fast --time 10m");
+}
+
 void ddpm_train_describe(const struct ddpm_train_run *run)
 {
-    char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES], planned[DDPM_MEMORY_TEXT_BYTES];
+    char a[DDPM_TEXT_BYTES], b[DDPM_TEXT_BYTES];
     char network[64] = "";
     struct ddpm_memory_plan memory = ddpm_trainer_memory(run->trainer);
     (void)ddpm_config_get(run->config, "network", network, sizeof network);
@@ -272,16 +302,15 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
                          ddpm_count_text(a, ddpm_network_weight_count(run->network)));
     ddpm_progress_remark("device    %s", ddpm_network_device(run->network));
     describe_ranks(run);
-    ddpm_progress_remark("memory    %s", ddpm_memory_text(planned, &memory, "planned"));
-    if (run->samples.bytes > 0)
-        ddpm_progress_remark("          %s more while samples are drawn",
-                             ddpm_bytes_text(a, (double)run->samples.bytes));
+    describe_memory(run, &memory);
     ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
-    ddpm_run_validation_describe(&run->validation);
+    ddpm_run_validation_describe(&run->validation,
+                                 ddpm_data_count(run->data) - ddpm_data_skipped(run->data));
     if (run->start.distills && !run->resume)
         ddpm_progress_remark("starts    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
                              run->evaluations, run->evaluations == 1 ? "" : "s");
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
                          ddpm_count_text(b, run->steps));
+    advise(run, &memory);
 }

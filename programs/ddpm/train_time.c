@@ -100,15 +100,22 @@ static int64_t steps_within(struct ddpm_outlook outlook, double seconds, double 
     return fits;
 }
 
+static void say_choice(const struct ddpm_train_run *run, int64_t steps, double each)
+{
+    char count[DDPM_TEXT_BYTES], time[DDPM_TEXT_BYTES];
+    ddpm_progress_remark("time      %s steps of %.3g s fit into %s", ddpm_count_text(count, steps),
+                         each, ddpm_time_text(time, run->seconds));
+    ddpm_progress_remark(
+        "          their number is now fixed: on a busier machine they take longer");
+}
+
 ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
                                    struct ddpm_train_run *run)
 {
-    const double begin = ddpm_now();
     const bool validates = strcmp(run->config->data.validation, "off") != 0;
-    char text[DDPM_TEXT_BYTES];
     double each = 0;
     DDPM_TRY(measure(run, &each));
-    const double left = (run->seconds - (ddpm_now() - begin)) * (validates ? 0.98 : 1);
+    const double left = (run->seconds - (ddpm_now() - run->started)) * (validates ? 0.98 : 1);
     int64_t steps = steps_within(run->outlook, left > 0 ? left : 0, each);
     DDPM_TRY(ddpm_ranks_broadcast(ddpm_processes_ranks(), 0, &steps, sizeof steps));
     if (steps < LEAST_STEPS)
@@ -117,8 +124,8 @@ ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
                           " fit; want time for %d at least",
                           each, steps, LEAST_STEPS);
     if (ddpm_processes_lead())
-        ddpm_progress_remark("time      %s steps of %.3g s fit", ddpm_count_text(text, steps),
-                             each);
+        say_choice(run, steps, each);
+    run->timed = each;
     run->steps = run->outlook.steps = run->config->training.steps = steps;
     ddpm_run_shorten_warmup(arguments, run->config);
     return ddpm_config_check(run->config);

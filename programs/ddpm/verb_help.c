@@ -76,10 +76,9 @@ static void print_required(const struct ddpm_verb *verb, bool all)
 /* In the order of the verb's own list. */
 static void print_listed(const struct ddpm_verb *verb)
 {
-    const char *heading = verb->every_setting
-                              ? "Common options (defaults in brackets)"
-                              : "Common options (default in brackets, unless the model says "
-                                "otherwise)";
+    const char *heading =
+        verb->every_setting ? "Common options (defaults in brackets)"
+                            : "Common options (the model's own values, or else those in brackets)";
     struct ddpm_shown_option option;
     for (size_t k = 0; verb->common[k]; ++k) {
         for (size_t i = 0; ddpm_shown_option(verb, i, &option); ++i) {
@@ -125,8 +124,7 @@ static void print_all(const struct ddpm_verb *verb)
             heading = text;
             group = option.group;
         } else if (option.group && !*group) {
-            heading = "Options of the library (default in brackets, unless the model says "
-                      "otherwise)";
+            heading = "Options of the library (the model's own values, or else those in brackets)";
             group = option.group;
         }
         print_heading(&heading);

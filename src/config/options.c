@@ -159,7 +159,7 @@ const struct ddpm_option ddpm_options[] = {
     {.name = "image-size", .placeholder = "N|HxW", .type = DDPM_OPTION_SIZE,
      AT(diffusion.image_height), AND(diffusion.image_width), .default_text = "128", IN(1, 8192),
      .group = DDPM_GROUP_DIFFUSION, .key = "image_size",
-     .help = "size of the pictures, divisible by 2^(levels-1)", LOCKED},
+     .help = "size of the pictures: a multiple of 8 with the default dim-mults, of 2^(n-1) with n levels", LOCKED},
     CHOICE("objective", "NAME", diffusion.objective, "noise", objectives, DIFFUSION, "objective",
            "what the network learns to predict: noise, x0, v, flow or edm", .aliases = objective_aliases,
            .locked = DDPM_LOCKED_OR_DEFAULT),

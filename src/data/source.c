@@ -35,6 +35,7 @@ struct ddpm_source_items {
     _Atomic unsigned char *state; /* [count] of enum item_state */
     uint8_t *cache;               /* [count, item_bytes] or NULL */
     atomic_llong bad, enlarged, remarked;
+    int64_t told; /* how many bad ones the last summary counted */
     atomic_bool enlarged_logged;
     bool quiet; /* while all items are being checked: log messages wait until the end, to be in
                    order */
@@ -255,19 +256,23 @@ static void sweep_range(void *context, int64_t begin, int64_t end, int thread)
     free(pixels);
 }
 
-static void report(struct ddpm_source *source, char *const *reasons)
+/* `last`: no other sweep follows at once, which would find more. */
+static void report(struct ddpm_source *source, char *const *reasons, bool last)
 {
     struct ddpm_source_items *items = source->items;
+    const int64_t bad = atomic_load(&items->bad);
     int64_t found = 0;
     for (int64_t i = 0; i < source->count; ++i)
         if (reasons[i] && atomic_load(&items->state[i]) != BAD)
             note_remark(source, i, reasons[i]);
         else if (reasons[i] && found++ < LISTED)
             ddpm_log(DDPM_LOG_WARNING, "skipped: %s", reasons[i]);
-    if (found > 0)
+    if (last && bad > items->told) {
         ddpm_log(DDPM_LOG_WARNING, "%s: %lld of %lld pictures cannot be read and are skipped%s",
-                 source->path, (long long)atomic_load(&items->bad), (long long)source->count,
-                 found > LISTED ? "; the first of them are listed above" : "");
+                 source->path, (long long)bad, (long long)source->count,
+                 bad > LISTED ? "; the first of them are listed above" : "");
+        items->told = bad;
+    }
     long long enlarged = atomic_load(&items->enlarged);
     if (enlarged > 0 && !atomic_exchange(&items->enlarged_logged, true))
         ddpm_log(DDPM_LOG_WARNING,
@@ -287,7 +292,7 @@ static ddpm_status sweep_all(struct ddpm_source *source, bool decode)
     source->items->quiet = false;
     pthread_mutex_destroy(&sweep.lock);
     if (sweep.status == DDPM_OK)
-        report(source, sweep.reasons);
+        report(source, sweep.reasons, decode || !source->verify_opened);
     else
         ddpm_raise(sweep.status, "%s", sweep.message ? sweep.message : "no memory");
     for (int64_t i = 0; i < source->count; ++i)

@@ -121,3 +121,56 @@ hints() {
     grep -q "^stopped, drew 0 of 256 pictures" errors
     [ ! -e drawn ]
 }
+
+@test "few pictures: that they are few, and why nothing is held out" {
+    run "$DDPM" train --data "$pictures" --out few "${TINY[@]}" --steps 1 --sample-every 0
+    succeeds
+    says "these are few: a model may learn them by heart" \
+        "held out  none of fewer than 200 pictures, so no checkpoints/best; see --validation"
+    run "$DDPM" info "$pictures"
+    says "to train    these are few"
+}
+
+@test "bad pictures: one summary, after all that are found at the start" {
+    cp -r "$pictures" pictures
+    : > pictures/empty.png
+    head -c 400 pictures/000000.png > pictures/cut.png
+    run "$DDPM" train --data pictures --out new "${TINY[@]}" --steps 1 --sample-every 0
+    succeeds
+    says "pictures/empty.png: the file is empty" "pictures/cut.png: PNG: truncated"
+    [ "$(grep -c 'cannot be read and are skipped' <<<"$output")" -eq 1 ]
+    says "2 of 14 pictures cannot be read and are skipped"
+}
+
+@test "one number for the memory, and with --verbose what it is for" {
+    run "$DDPM" train --data "$pictures" --out short "${TINY[@]}" --steps 1
+    succeeds
+    grep -Eq '^memory    [0-9.]+ [kMG]B planned$' <<<"$output"
+    run "$DDPM" train --data "$pictures" --out long "${TINY[@]}" --steps 1 --verbose
+    succeeds
+    says "planned: activations" "packed weights" "more while samples are drawn"
+}
+
+@test "a run that would take days on a CPU says what takes minutes" {
+    start_job "$DDPM" train --data "$pictures" --out long "${TINY[@]}" --steps 1000000000 --sample-every 0
+    wait_for grep -q "^run  " errors
+    kill -INT "$pid"
+    job_ends 130
+    grep -q "hours on a CPU; a first result sooner: --dim 32 --recipe fast --time 10m" errors
+    run "$DDPM" train --data "$pictures" --out short "${TINY[@]}" --steps 1 --sample-every 0
+    succeeds
+    [ "$(grep -c "hours on a CPU" <<<"$output")" -eq 0 ]
+}
+
+@test "info: how far a run is, that it has no best, and the options that are not the defaults" {
+    run "$DDPM" info "$model"
+    succeeds
+    says "saved       step 2 of 2, finished" "best        none" "network     TwoResUNet" "  dim                 8"
+    [ "$(grep -c "^  theta " <<<"$output")" -eq 0 ]
+    [ "${#lines[@]}" -le 60 ]
+    run "$DDPM" info "$model" --verbose
+    says "  theta               10000" "  dim                 8"
+    "$DDPM" sample "$model" --out drawn -n 3 --quiet
+    run "$DDPM" info drawn
+    says "pictures    3, " # without the grid
+}

@@ -23,7 +23,7 @@ train() {
     for objective in noise x0 v flow edm; do
         grep -q "\"objective\": \"$objective\"" "$runs/$objective/config.json"
         [ "$(rows "$runs/$objective")" -eq 3 ]
-        run "$DDPM" info "$runs/$objective"
+        run "$DDPM" info "$runs/$objective" --verbose
         succeeds
         says "memory      " " to train on CPU"
         grep -Eq "^ +objective +$objective$" <<<"$output"

@@ -81,7 +81,7 @@ train() {
 J
     train --config article.json
     succeeds
-    run "$DDPM" info new
+    run "$DDPM" info new --verbose
     says OneResUNet oneres_128_1
     [[ "$output" =~ dim\ +8 ]]
     [[ "$output" =~ save-every\ +1000 ]]

@@ -11,7 +11,7 @@ small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --s
 @test "the number of steps is chosen, and the run equals one with --steps, bit for bit" {
     run "$DDPM" train --data pictures --out timed --time 6s --lr-schedule cosine "${small[@]}"
     succeeds
-    says "time      " " fit" "done, newest checkpoint"
+    says "time      " " fit into 00:06" "their number is now fixed" "done, newest checkpoint"
     steps=$(sed -n 's/.*"train_num_steps": \([0-9]*\).*/\1/p' timed/config.json)
     [ "$steps" -ge 10 ]
     [ "$(rows timed)" -eq "$steps" ]
