@@ -345,12 +345,10 @@ static const char notes[] =
     "  coverage: the share of real pictures with a generated one nearby; 1 is best\n"
     "Two halves of the real pictures, compared with each other, show what a perfect model would "
     "get.\n"
-    "Suspiciously near is nearer than 95 % of the real pictures are to another real one, or than "
-    "95 "
-    "%\n"
-    "of those held out are to a real one. So 5 % are that near by chance; many more are copies. "
-    "More\n"
-    "in docs/evaluation.md.\n";
+    "Suspiciously near is nearer than 95 % of the real pictures are to another real one, or of\n"
+    "those held out to a real one. So 5 % are that near by chance; if far more are, look for "
+    "copies.\n"
+    "More in docs/evaluation.md.\n";
 
 static const char examples[] =
     "  ddpm evaluate drawn --against pictures --sheet nearest.png\n"
