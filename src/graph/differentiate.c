@@ -68,7 +68,12 @@ void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
     if (!gradient)
         return;
     struct ddpm_value *sum = ddpm_graph_gradient(graph, value);
-    sum = sum ? ddpm_add(graph, sum, gradient) : gradient;
+    ddpm_graph_replace_gradient(graph, value, sum ? ddpm_add(graph, sum, gradient) : gradient);
+}
+
+void ddpm_graph_replace_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
+                                 struct ddpm_value *sum)
+{
     const ddpm_status status = grow(graph->gradients, graph->value_count);
     if (status == DDPM_OK)
         graph->gradients->of[value->index] = sum;

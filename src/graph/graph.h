@@ -99,8 +99,9 @@ struct ddpm_graph {
     bool reads_copies;                /* convolutions read the bf16 copies of sets that keep them */
     bool recompute; /* keep only blocks' inputs and outputs; backward recomputes the rest */
     bool keep;      /* keep every result for the backward pass, recompute none */
-    bool share; /* compute an activation that several nodes need once: fewer calls. Its gradient is
-                   then a sum of gradients, rounded elsewhere */
+    bool share;     /* fewer calls: compute an activation that several nodes need once, and add the
+                       gradients of one value in the call that computes the last of them. They are then
+                       rounded elsewhere */
     bool aside; /* compute gradients of weights concurrently with other calls, if the device can */
     bool any_batch; /* a picture's values must not depend on the batch size */
     bool repack;    /* trained weights change before every run: pack them right before each call */
@@ -214,6 +215,10 @@ struct ddpm_value *ddpm_graph_gradient(const struct ddpm_graph *graph,
                                        const struct ddpm_value *value);
 void ddpm_graph_add_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
                              struct ddpm_value *gradient);
+
+/* For gradient rules that have added to it themselves. */
+void ddpm_graph_replace_gradient(struct ddpm_graph *graph, struct ddpm_value *value,
+                                 struct ddpm_value *sum);
 
 /* For gradient rules that read a result of the forward pass: returns `value`, or, if it is cheap to
  * compute, an equal value that lives only in the backward pass. For that its chain of producers is

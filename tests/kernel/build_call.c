@@ -81,6 +81,8 @@ static void build_depthwise(struct case_state *state, const struct parts *parts)
         return;
     }
     state->in[1] = w;
+    if (test->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA)
+        state->in[2] = test->absent ? parts->none : parts->x;
     if (test->op == DDPM_OP_DEPTHWISE_CONV2D) {
         state->in[2] = parts->channels;
         state->in[3] = time;

@@ -210,9 +210,10 @@ bool case_op_has_dtype(enum ddpm_op op, enum ddpm_dtype dtype)
 static bool has_optional(enum ddpm_op op)
 {
     return op == DDPM_OP_CONV2D || op == DDPM_OP_CONV2D_BACKWARD_WEIGHT ||
-           op == DDPM_OP_DEPTHWISE_CONV2D || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT ||
-           op == DDPM_OP_GROUP_NORM || op == DDPM_OP_LOSS || op == DDPM_OP_LOSS_BACKWARD ||
-           op == DDPM_OP_GRADIENT_NORM || op == DDPM_OP_ADAMW || op == DDPM_OP_DRAW_NORMAL;
+           op == DDPM_OP_DEPTHWISE_CONV2D || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA ||
+           op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT || op == DDPM_OP_GROUP_NORM ||
+           op == DDPM_OP_LOSS || op == DDPM_OP_LOSS_BACKWARD || op == DDPM_OP_GRADIENT_NORM ||
+           op == DDPM_OP_ADAMW || op == DDPM_OP_DRAW_NORMAL;
 }
 
 /* A large shape only uses the plain variant, the wide ones and the one without options. */

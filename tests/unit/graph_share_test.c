@@ -1,4 +1,5 @@
-/* Activations that several nodes need are computed once where graph->share is set. */
+/* Where graph->share is set, activations that several nodes need are computed once, and the
+ * gradients of one value are added by the call that computes the last of them. */
 #include "graph_support.h"
 
 enum { BLOCKS = 3, WIDTH = 8 };
@@ -115,11 +116,59 @@ static void kept_results_stay(void **state)
     ddpm_weight_set_clear(&set);
 }
 
+/* The gradient of x in y = conv(depthwise(x)) + x, and how many additions the backward pass has. */
+static int residual(const char *name, bool share, float dx[COUNT])
+{
+    struct ddpm_device *device = open_device(name);
+    struct ddpm_weight_set set = DDPM_EMPTY_WEIGHT_SET;
+    struct ddpm_gradients of;
+    struct ddpm_graph *g;
+    int64_t image;
+    assert_ok(ddpm_graph_create(DDPM_F32, &g));
+    ddpm_graph_use(g, &set, 0);
+    struct ddpm_value *x = picture(g), *dy = picture(g);
+    x->requires_gradient = true;
+    struct ddpm_value *y = ddpm_depthwise_conv2d(g, x, "d", 7);
+    y = ddpm_add(g, ddpm_conv2d(g, y, "c", CHANNELS, 3, 1), x);
+    g->share = share;
+    ddpm_graph_fuse(g, ~0u);
+    const int forward = count(g, DDPM_OP_ADD);
+    ddpm_graph_begin_part(g, "backward");
+    assert_ok(ddpm_graph_differentiate(g, &(struct ddpm_seed){y, dy}, 1, &of));
+    const int additions = count(g, DDPM_OP_ADD) - forward;
+    struct ddpm_value *gradient = ddpm_gradients_of(&of, x);
+    ddpm_graph_keep(gradient);
+    allocate(&set, device, 0, 3);
+    assert_ok(ddpm_weight_set_acquire_gradients(&set));
+    assert_ok(ddpm_graph_plan(g, device));
+    write_random(g, x, 1);
+    write_random(g, dy, 2);
+    for (int part = 0; part < 2; ++part)
+        assert_ok(ddpm_graph_run_checked(g, part, &image));
+    assert_ok(ddpm_graph_read(g, gradient, dx));
+    ddpm_gradients_clear(&of);
+    ddpm_graph_destroy(&g);
+    ddpm_weight_set_clear(&set);
+    ddpm_device_close(&device);
+    return additions;
+}
+
+static void a_depthwise_convolution_adds_the_residuals_gradient(void **state)
+{
+    (void)state;
+    float apart[COUNT], shared[COUNT];
+    assert_int_equal(residual("cpu", false, apart), 1);
+    assert_int_equal(residual("cpu", true, shared), 0);
+    assert_memory_equal(shared, apart, sizeof apart); /* in fp32 nothing else is rounded */
+    assert_int_equal(residual("check", true, shared), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_activation_serves_all_blocks),
         cmocka_unit_test(kept_results_stay),
+        cmocka_unit_test(a_depthwise_convolution_adds_the_residuals_gradient),
     };
     return cmocka_run_group_tests_name("shared activations", tests, NULL, NULL);
 }

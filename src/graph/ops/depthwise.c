@@ -69,10 +69,15 @@ void ddpm_depthwise_conv2d_gradient(struct ddpm_graph *graph, const struct ddpm_
         weight_gradient(graph, node, dy);
     if (!x->requires_gradient)
         return;
+    struct ddpm_value *sum = graph->share ? ddpm_graph_gradient(graph, x) : NULL;
     struct ddpm_node *data = ddpm_simple_node(graph, DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA,
                                               node->label, x->tensor, DDPM_INPUTS(dy, node->in[1]));
     if (!data)
         return;
     data->attributes = node->attributes;
-    ddpm_graph_add_gradient(graph, x, data->out[0]);
+    data->in[2] = sum;
+    if (sum)
+        ddpm_graph_replace_gradient(graph, x, data->out[0]);
+    else
+        ddpm_graph_add_gradient(graph, x, data->out[0]);
 }

@@ -3,6 +3,8 @@
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c]
  *
+ * A gradient that x already has may be added before y is rounded.
+ *
  * Vectors run over channels. For one channel vector, a tile of two rows of neighbouring output
  * pixels stays in registers over all R·S taps, so a vector of x, once loaded, is used by up to 2·S
  * sums. In bf16 an element holds two rows as well (depthwise.h): 28 loads, weights included, for
@@ -108,6 +110,28 @@ ALWAYS_INLINE void add_slot(vf sums[TILE_H][TILE_W], const float *x, const float
         }
 }
 
+/* A gradient to add to y, or NULL. */
+static const struct ddpm_tensor *addend_of(const struct ddpm_call *call)
+{
+    const bool backward = call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA;
+    return backward && ddpm_tensor_present(&call->in[2]) ? &call->in[2] : NULL;
+}
+
+/* Add it to `count` pixels of one row of a tile. */
+ALWAYS_INLINE void add_row(const struct ddpm_tensor *addend, int64_t pixel, int64_t count,
+                           int64_t c, vf sums[TILE_W], const enum ddpm_dtype dtype)
+{
+    const int64_t from = pixel * addend->pixel_stride + c, left = addend->c - c;
+    if (count >= TILE_W && left >= LANES) {
+        UNROLL
+        for (int p = 0; p < TILE_W; ++p)
+            sums[p] += vf_load_as(addend->data, from + p * addend->pixel_stride, dtype);
+        return;
+    }
+    for (int p = 0; p < TILE_W && p < count; ++p)
+        sums[p] += vf_load_upto(addend->data, from + p * addend->pixel_stride, left, dtype);
+}
+
 /* `count` pixels of one row of a tile. */
 ALWAYS_INLINE void store_row(const struct ddpm_tensor *y, int64_t pixel, int64_t count, int64_t c,
                              const bool lines, const vf sums[TILE_W], const enum ddpm_dtype dtype)
@@ -162,7 +186,7 @@ ALWAYS_INLINE void output_rows_as(const struct job *job, const float *const *slo
                                   const float *w, vf start, int64_t row, int64_t rows, int64_t c,
                                   struct moments *total, const enum ddpm_dtype dtype)
 {
-    const struct ddpm_tensor *y = &job->call->out[0];
+    const struct ddpm_tensor *y = &job->call->out[0], *addend = addend_of(job->call);
     struct row_moments moments = {total, 0, {0}, {0}};
     const int64_t slot_weights = TILE_H * taps * LANES, last = job->slots - 1;
     for (int64_t first = 0; first < y->w; first += TILE_W) {
@@ -184,6 +208,8 @@ ALWAYS_INLINE void output_rows_as(const struct job *job, const float *const *slo
         if (total && first == 0)
             moments.pivot = moments_pivot(total->count > 0 ? (float)total->mean : sums[0][0][0]);
         for (int o = 0; o < rows; ++o) {
+            if (addend)
+                add_row(addend, (row + o) * y->w + first, y->w - first, c, sums[o], dtype);
             store_row(y, (row + o) * y->w + first, y->w - first, c, job->lines, sums[o], dtype);
             if (total)
                 add_moments(&moments, y->w - first, y->c - c, sums[o]);
@@ -319,7 +345,8 @@ static bool supports(const struct ddpm_call *call)
 {
     return same_dtype(call, 1) && call->in[1].dtype == DDPM_F32 &&
            call->attributes.kernel_h <= DEPTHWISE_ROWS &&
-           (!ddpm_tensor_present(&call->out[1]) || call->out[1].dtype == DDPM_F32);
+           (!ddpm_tensor_present(&call->out[1]) || call->out[1].dtype == DDPM_F32) &&
+           (!addend_of(call) || call->in[2].dtype == call->out[0].dtype);
 }
 
 const struct ddpm_kernel SIMD(depthwise_conv2d) = {.name = SIMD_NAME("depthwise_conv2d"),

@@ -461,9 +461,10 @@ static bool depthwise_supports(const struct ddpm_call *call)
     return same_dtype(call, 1) && call->in[0].dtype == DDPM_BF16 && call->in[0].c >= AMX_ROWS &&
            call->in[0].w >= 2 * TILE && call->in[1].dtype == DDPM_F32 &&
            call->attributes.kernel_h <= DEPTHWISE_ROWS && call->attributes.kernel_w <= MOST_TAPS &&
-           (call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA ||
-            ((!ddpm_tensor_present(&call->in[3]) || call->in[3].dtype == DDPM_BF16) &&
-             (!ddpm_tensor_present(&call->out[1]) || call->out[1].dtype == DDPM_F32)));
+           (call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA
+                ? !ddpm_tensor_present(&call->in[2])
+                : ((!ddpm_tensor_present(&call->in[3]) || call->in[3].dtype == DDPM_BF16) &&
+                   (!ddpm_tensor_present(&call->out[1]) || call->out[1].dtype == DDPM_F32)));
 }
 
 const struct ddpm_kernel ddpm_depthwise_conv2d_tiles_amx = {.name = "depthwise_conv2d_tiles_amx",

@@ -2,7 +2,8 @@
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c]
  *
- * The gradient of x is the same sum over dy with reversed taps and pad' = R-1-pad. The 7×7 kernel
+ * The gradient of x is the same sum over dy with reversed taps and pad' = R-1-pad, to which a
+ * gradient that x already has may be added: that saves a pass over memory of its own. The 7×7 kernel
  * of the networks works on tiles in shared memory: a warp computes one row of 16 pixels, whose sums
  * stay in registers while it reads the 22 inputs of each of seven rows. The statistics of y are
  * computed from these sums. Other sizes use a plain kernel, and another pass for the statistics. */
@@ -15,7 +16,7 @@ struct depthwise_shape {
     int height, width, channels, tiles_w, pad_h, pad_w;
     int taps_h, taps_w;
     bool turned, vector;
-    bool pairs; /* two channels of y at once */
+    bool pairs; /* two channels of y and of the addend at once */
 };
 
 /* Moments of a lane's sums of one row: of the first `pixels` of them, with `channels` each. ALL: of
@@ -39,13 +40,37 @@ static __device__ inline struct moments moments_of_sums(const float sum[TILE_W][
     return {count, mean, squares};
 }
 
+/* A lane's sums += the addend at its pixels. All loads come before the first store: y may be the
+ * addend, so the compiler must not move them. */
+template <class T>
+static __device__ inline void add_to_sums(float sum[TILE_W][2], struct plane<const T> addend,
+                                          int64_t pixel, int c, int pixels, int channels,
+                                          bool pairs)
+{
+    const T *from = addend.data + pixel * addend.stride + c;
+    if (pairs && pixels == TILE_W && channels == 2) {
+#pragma unroll
+        for (int o = 0; o < TILE_W; ++o) {
+            float v[2];
+            load_pair(from + o * addend.stride, v);
+            sum[o][0] += v[0];
+            sum[o][1] += v[1];
+        }
+        return;
+    }
+#pragma unroll
+    for (int o = 0; o < TILE_W; ++o)
+        for (int k = 0; k < channels && o < pixels; ++k)
+            sum[o][k] += to_float(from[o * addend.stride + k]);
+}
+
 /* grid: (tiles, ceil(C/64), B); shared: the input tile, then the weights [49][64] in fp32.
  * partial: moments of every block's part of y, [B][ceil(C/64)][tiles], or NULL. */
 template <class T>
 static __global__ void __launch_bounds__(TILE_THREADS)
     depthwise7(struct plane<const T> x, const float *w, const float *bias,
-               struct plane<const T> time, struct plane<T> y, struct depthwise_shape s,
-               struct moments *partial)
+               struct plane<const T> time, struct plane<const T> addend, struct plane<T> y,
+               struct depthwise_shape s, struct moments *partial)
 {
     __shared__ struct moments warps[TILE_THREADS / 32];
     T *tile = (T *)dynamic_shared();
@@ -91,9 +116,11 @@ static __global__ void __launch_bounds__(TILE_THREADS)
             }
         }
     }
-    int h = h0 + warp;
-    T *to = y.data + (image + (int64_t)h * s.width + w0) * y.stride + c;
-    int pixels = h < s.height ? min(TILE_W, s.width - w0) : 0;
+    int h = h0 + warp, pixels = h < s.height ? min(TILE_W, s.width - w0) : 0;
+    int64_t pixel = image + (int64_t)h * s.width + w0;
+    T *to = y.data + pixel * y.stride + c;
+    if (addend.data)
+        add_to_sums(sum, addend, pixel, c, pixels, here, s.pairs);
     bool all = pixels == TILE_W && here == 2;
     if (all && s.pairs) {
 #pragma unroll
@@ -118,7 +145,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
 template <class T> struct depthwise_map {
     struct plane<const T> x;
     const float *w, *bias;
-    struct plane<const T> time;
+    struct plane<const T> time, addend;
     struct plane<T> y;
     struct depthwise_shape s;
     __device__ void operator()(struct place at) const
@@ -136,6 +163,8 @@ template <class T> struct depthwise_map {
             sum += to_float(x.data[from * x.stride + at.c]) *
                    w[(int64_t)(s.turned ? taps - 1 - tap : tap) * s.channels + at.c];
         }
+        if (addend.data)
+            sum += to_float(addend.data[at.p * addend.stride + at.c]);
         from_float(y.data + at.p * y.stride + at.c, sum);
     }
 };
@@ -147,6 +176,7 @@ static bool depthwise_supports(const struct ddpm_call *call)
     return ddpm_cuda_is_activation(x) && ddpm_cuda_takes(x, x->dtype) &&
            ddpm_cuda_takes(y, x->dtype) && call->in[1].dtype == DDPM_F32 &&
            ddpm_tensor_same_shape(x, y) && call->attributes.stride == 1 &&
+           (forward || ddpm_cuda_takes(&call->in[2], x->dtype)) &&
            (!forward ||
             (ddpm_cuda_takes(&call->in[2], DDPM_F32) && ddpm_cuda_takes(&call->in[3], x->dtype) &&
              (!ddpm_tensor_present(&call->out[1]) || (call->out[1].dtype == DDPM_F32 && x->n <= 65535))));
@@ -164,6 +194,7 @@ static struct depthwise_shape shape_of(const struct ddpm_call *call)
     const struct ddpm_attributes *a = &call->attributes;
     const struct ddpm_tensor *x = &call->in[0], *y = &call->out[0];
     bool turned = call->op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA;
+    const struct ddpm_tensor *stored[] = {y, &call->in[2]};
     struct depthwise_shape s = {};
     s.height = (int)x->h;
     s.width = (int)x->w;
@@ -175,7 +206,7 @@ static struct depthwise_shape shape_of(const struct ddpm_call *call)
     s.taps_w = a->kernel_w;
     s.turned = turned;
     s.vector = ddpm_cuda_vector(&x, 1);
-    s.pairs = ddpm_cuda_vector(&y, 1);
+    s.pairs = ddpm_cuda_vector(stored, turned ? 2 : 1);
     return s;
 }
 
@@ -198,14 +229,16 @@ template <class T> static ddpm_status depthwise_typed(const struct ddpm_call *ca
     struct depthwise_shape s = shape_of(call);
     bool forward = !s.turned;
     const float *w = (const float *)call->in[1].data, *bias = NULL;
-    struct plane<const T> time = {NULL, 0}, from = ddpm_plane<const T>(x);
+    struct plane<const T> time = {NULL, 0}, addend = {NULL, 0}, from = ddpm_plane<const T>(x);
     struct plane<T> to = ddpm_plane<T>(&call->out[0]);
     if (forward && ddpm_tensor_present(&call->in[2]))
         bias = (const float *)call->in[2].data;
     if (forward && ddpm_tensor_present(&call->in[3]))
         time = ddpm_plane<const T>(&call->in[3]);
+    if (!forward && ddpm_tensor_present(&call->in[2]))
+        addend = ddpm_plane<const T>(&call->in[2]);
     if (!tiled) {
-        DDPM_TRY(ddpm_cuda_map(call, depthwise_map<T>{from, w, bias, time, to, s},
+        DDPM_TRY(ddpm_cuda_map(call, depthwise_map<T>{from, w, bias, time, addend, to, s},
                                ddpm_tensor_pixels(x), x->c, 1));
         return statistics ? ddpm_cuda_statistics(call, &call->out[0], call->scratch, &call->out[1])
                           : DDPM_OK;
@@ -213,7 +246,7 @@ template <class T> static ddpm_status depthwise_typed(const struct ddpm_call *ca
     size_t shared = BORDER_H * BORDER_W * TILE_C * sizeof(T) + TAPS * TAPS * TILE_C * sizeof(float);
     dim3 grid = tiles_of(x);
     DDPM_TRY(ddpm_cuda_launch(call, depthwise7<T>, grid, dim3(TILE_THREADS), shared, from, w, bias,
-                              time, to, s, partial));
+                              time, addend, to, s, partial));
     return statistics ? ddpm_cuda_finish_statistics(call, partial, (int64_t)grid.x * grid.y,
                                                     &call->out[1])
                       : DDPM_OK;

@@ -29,16 +29,17 @@ ddpm_status ddpm_ref_depthwise_conv2d(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* dx[b,h,w,c] = Σ_{r,s} w[r,s,c]·dy[b,h-r+pad,w-s+pad,c].
- * in: dy [B,H,W,C], w [1,R,S,C]; out: dx [B,H,W,C] */
+/* dx[b,h,w,c] = sum[b,h,w,c] + Σ_{r,s} w[r,s,c]·dy[b,h-r+pad,w-s+pad,c].
+ * in: dy [B,H,W,C], w [1,R,S,C], sum [B,H,W,C]?; out: dx [B,H,W,C] */
 ddpm_status ddpm_ref_depthwise_conv2d_backward_data(const struct ddpm_call *call)
 {
-    const struct ddpm_tensor *dy = &call->in[0], *weight = &call->in[1], *dx = &call->out[0];
+    const struct ddpm_tensor *dy = &call->in[0], *weight = &call->in[1], *more = &call->in[2],
+                             *dx = &call->out[0];
     const int pad = call->attributes.padding;
     for (int64_t p = 0; p < ddpm_tensor_pixels(dx); ++p) {
         int64_t n = p / (dx->h * dx->w), h = p / dx->w % dx->h, w = p % dx->w;
         for (int64_t c = 0; c < dx->c; ++c) {
-            double sum = 0;
+            double sum = ddpm_tensor_present(more) ? ref_get(more, p, c) : 0;
             for (int64_t r = 0; r < weight->h; ++r)
                 for (int64_t s = 0; s < weight->w; ++s)
                     if (ref_inside(dy, h - r + pad, w - s + pad))
