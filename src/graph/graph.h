@@ -103,8 +103,9 @@ struct ddpm_graph {
                        gradients of one value in the call that computes the last of them. They are then
                        rounded elsewhere */
     bool aside; /* compute gradients of weights concurrently with other calls, if the device can */
-    bool any_batch; /* a picture's values must not depend on the batch size */
-    bool repack;    /* trained weights change before every run: pack them right before each call */
+    bool overwrites; /* gradients need not be zeroed: ddpm_graph_overwrite_gradients() */
+    bool any_batch;  /* a picture's values must not depend on the batch size */
+    bool repack;     /* trained weights change before every run: pack them right before each call */
 
     struct ddpm_node **nodes;
     size_t node_count, node_capacity;
@@ -204,6 +205,12 @@ struct ddpm_seed {
  * ddpm_gradients_clear() (the values themselves belong to the graph). */
 ddpm_status ddpm_graph_differentiate(struct ddpm_graph *graph, const struct ddpm_seed *seeds,
                                      size_t count, struct ddpm_gradients *out);
+
+/* For a graph that computes its gradients once per step: the first node that computes a parameter's
+ * gradient writes it instead of adding to it. graph->overwrites then says that the gradients need
+ * not be zeroed. It stays false, and all nodes add, if a parameter of a trained set gets no
+ * gradient. Call it after differentiating. */
+ddpm_status ddpm_graph_overwrite_gradients(struct ddpm_graph *graph);
 
 /* The gradient of a value, or NULL if it has none. */
 struct ddpm_value *ddpm_gradients_of(const struct ddpm_gradients *gradients,

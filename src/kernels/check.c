@@ -192,9 +192,10 @@ static ddpm_status check_run(const struct ddpm_call *call)
         finite = finite && all_finite(&call->in[i]);
     }
     for (int o = 0; o < info->outputs; ++o) {
-        if (info->accumulates >> o & 1 && any_stale(&call->out[o]))
+        const bool adds = (info->accumulates & ~call->attributes.overwrites) >> o & 1;
+        if (adds && any_stale(&call->out[o]))
             discarded |= 1u << o;
-        else if (info->accumulates >> o & 1)
+        else if (adds)
             finite = finite && all_finite(&call->out[o]);
         else if (!output_is_input(call, &call->out[o]))
             make_stale(&call->out[o]);

@@ -109,6 +109,7 @@ double ddpm_call_bytes(const struct ddpm_call *call)
         if (i != 1 || !ddpm_call_copy(call)) /* the copy is read instead of the weights */
             bytes += tensor_bytes(&call->in[i]);
     for (int o = 0; o < info->outputs; ++o)
-        bytes += tensor_bytes(&call->out[o]) * (info->accumulates >> o & 1 ? 2 : 1);
+        bytes += tensor_bytes(&call->out[o]) *
+                 ((info->accumulates & ~call->attributes.overwrites) >> o & 1 ? 2 : 1);
     return bytes;
 }

@@ -84,10 +84,12 @@ struct ddpm_attributes {
     double quantile;               /* threshold: 0 to 1 */
     int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */
     bool per_batch;
-    int timesteps; /* draw_timesteps: T */
-    int64_t rows;  /* muon: rows of the matrix */
-    int64_t heads; /* attention */
-    uint64_t seed; /* draws */
+    int timesteps;       /* draw_timesteps: T */
+    int64_t rows;        /* muon: rows of the matrix */
+    int64_t heads;       /* attention */
+    unsigned overwrites; /* gradients of parameters: bit o: output o, which is otherwise added to,
+                            holds nothing yet and is written */
+    uint64_t seed;       /* draws */
     uint32_t stream;
 };
 
@@ -137,6 +139,12 @@ struct ddpm_op_info {
 };
 
 extern const struct ddpm_op_info ddpm_op_info[DDPM_OP_COUNT];
+
+/* Is output `o` written, although the operation adds to it (attributes.overwrites)? */
+static inline bool ddpm_call_overwrites(const struct ddpm_call *call, int o)
+{
+    return call->attributes.overwrites >> o & 1u;
+}
 
 /* The bf16 copy of a convolution's weights; NULL if there is none. */
 const struct ddpm_tensor *ddpm_call_copy(const struct ddpm_call *call);

@@ -15,10 +15,16 @@
 #include "training/ranks.h"
 #include "training/trainer_state.h"
 
+/* The weights are packed before each call instead, and no gradient needs zeros. */
+static bool begins_with_nothing(const struct ddpm_trainer *trainer)
+{
+    return trainer->graph->overwrites && trainer->graph->repack;
+}
+
 static ddpm_status begin(struct ddpm_trainer *trainer)
 {
     struct ddpm_device *device = trainer->device;
-    for (int p = 0; p < trainer->player_count; ++p) {
+    for (int p = 0; p < trainer->player_count && !trainer->graph->overwrites; ++p) {
         struct ddpm_weight_set *set = &trainer->players[p].network->weights;
         DDPM_TRY(device->backend->zero(device, set->gradients, ddpm_weight_set_bytes(set)));
     }
@@ -82,7 +88,8 @@ static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_res
         DDPM_TRY(ddpm_optimizer_set_step(optimizer, trainer->graph, done, &result->lr));
         DDPM_TRY(ddpm_optimizer_refresh_copies(optimizer, trainer->graph));
     }
-    DDPM_TRY(run_stage(trainer, DDPM_STAGE_BEGIN, true));
+    if (!begins_with_nothing(trainer))
+        DDPM_TRY(run_stage(trainer, DDPM_STAGE_BEGIN, true));
     if (!trainer->graph->repack)
         ddpm_graph_packed(trainer->graph); /* the replay has packed the weights too */
     return DDPM_OK;

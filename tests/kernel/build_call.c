@@ -329,6 +329,8 @@ void case_build(struct case_state *state)
     state->call.attributes.kernel_h = state->call.attributes.kernel_w = test->shape.kernel;
     state->call.attributes.stride = test->shape.stride;
     state->call.attributes.padding = test->shape.padding;
+    if (test->overwrites)
+        state->call.attributes.overwrites = ddpm_op_info[test->op].accumulates;
     switch (test->op) {
     case DDPM_OP_CONV2D:
     case DDPM_OP_CONV2D_BACKWARD_DATA:

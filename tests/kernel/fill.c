@@ -269,7 +269,7 @@ void case_fill(struct case_state *state)
         else
             fill_tensor(state, &state->in[i], (uint32_t)i);
     }
-    for (int o = 0; o < info->outputs; ++o)
+    for (int o = 0; o < info->outputs && !state->test.overwrites; ++o)
         if ((info->accumulates >> o & 1) && ddpm_tensor_present(&state->out[o].view))
             fill_tensor(state, &state->out[o], (uint32_t)(DDPM_MAX_INPUTS + o));
 }

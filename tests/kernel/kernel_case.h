@@ -27,12 +27,13 @@ struct case_shape {
 struct kernel_case {
     enum ddpm_op op;
     struct case_shape shape;
-    int option;   /* of the operation: which activation, loss, …, 0 .. case_options(op)-1 */
-    bool wide;    /* activations are ranges of channels of wider tensors */
-    bool eights;  /* … that start and end at multiples of 8, like those of the networks */
-    bool absent;  /* optional tensors are missing; group norm gets statistics instead of computing
-                     them */
-    int in_place; /* the input that output 0 overwrites, or -1 */
+    int option;  /* of the operation: which activation, loss, …, 0 .. case_options(op)-1 */
+    bool wide;   /* activations are ranges of channels of wider tensors */
+    bool eights; /* … that start and end at multiples of 8, like those of the networks */
+    bool absent; /* optional tensors are missing; group norm gets statistics instead of computing
+                    them */
+    bool overwrites; /* gradients of parameters are written, not added to */
+    int in_place;    /* the input that output 0 overwrites, or -1 */
     enum case_values values;
     enum ddpm_dtype dtype; /* of the activations */
 };

@@ -224,9 +224,21 @@ static bool is_large(const struct case_shape *s)
     return work > 500000;
 }
 
+static bool adds_to_gradients(enum ddpm_op op)
+{
+    return op == DDPM_OP_CONV2D_BACKWARD_WEIGHT || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT ||
+           op == DDPM_OP_GROUP_NORM_BACKWARD;
+}
+
 /* The order of variants: all kinds of values; then, with dense and wide tensors: wide, wide by
- * eights, absent, and each input in place. */
-enum { VARIANT_WIDE = VALUES_COUNT, VARIANT_EIGHTS, VARIANT_ABSENT, VARIANT_IN_PLACE };
+ * eights, absent, gradients that are overwritten, and each input in place. */
+enum {
+    VARIANT_WIDE = VALUES_COUNT,
+    VARIANT_EIGHTS,
+    VARIANT_ABSENT,
+    VARIANT_OVERWRITES,
+    VARIANT_IN_PLACE
+};
 enum { VARIANTS = VARIANT_IN_PLACE + 2 * DDPM_MAX_INPUTS };
 
 /* Fill in variant number `variant`; false if it does not apply. */
@@ -256,6 +268,10 @@ static bool apply_variant(struct kernel_case *test, int variant)
     if (variant == VARIANT_ABSENT) {
         test->absent = true;
         return has_optional(test->op);
+    }
+    if (variant == VARIANT_OVERWRITES) {
+        test->overwrites = true;
+        return adds_to_gradients(test->op);
     }
     test->in_place = (variant - VARIANT_IN_PLACE) / 2;
     test->wide = (variant - VARIANT_IN_PLACE) % 2;
@@ -303,12 +319,13 @@ void case_describe(const struct kernel_case *test, char *text, size_t bytes)
     if (s->kernel)
         used += snprintf(text + used, bytes - (size_t)used, " k%d s%d p%d", s->kernel, s->stride,
                          s->padding);
-    used += snprintf(text + used, bytes - (size_t)used, " option %d, %s%s%s", test->option,
+    used += snprintf(text + used, bytes - (size_t)used, " option %d, %s%s%s%s", test->option,
                      values[test->values],
                      test->eights ? ", wide by eights"
                      : test->wide ? ", wide"
                                   : "",
-                     test->absent ? ", options absent" : "");
+                     test->absent ? ", options absent" : "",
+                     test->overwrites ? ", gradients overwritten" : "");
     if (test->in_place >= 0)
         snprintf(text + used, bytes - (size_t)used, ", in place of input %d", test->in_place);
 }

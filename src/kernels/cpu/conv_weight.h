@@ -24,6 +24,7 @@ struct weight_cut {
     int64_t blocks, groups;        /* of pixels */
     float *dw, *dbias;             /* of group 0; that of group g is g·group_dw further */
     int64_t group_dw, group_dbias; /* floats; 0 if there is one group */
+    bool fresh_dw, fresh_dbias;    /* they hold nothing yet */
 };
 
 /* There should be at least `units` units, for machines with many cores, but adding up the sums of a
@@ -63,17 +64,18 @@ static inline struct weight_unit weight_unit_begin(const struct weight_cut *cut,
                                .begin = group * cut->blocks / cut->groups,
                                .end = (group + 1) * cut->blocks / cut->groups,
                                .dw = cut->dw + group * cut->group_dw,
-                               .fresh = cut->groups > 1};
+                               .fresh = cut->fresh_dw};
     if (cut->dbias && unit.c == 0)
         unit.dbias = cut->dbias + group * cut->group_dbias;
-    if (unit.dbias && unit.fresh)
+    if (unit.dbias && cut->fresh_dbias)
         memset(unit.dbias + unit.k, 0,
                (size_t)ddpm_smaller(cut->k_block, cut->k_size - unit.k) * sizeof(float));
     return unit;
 }
 
-/* Add all units' sums to dw and dbias of the call. `function` gets units, and starts each with
- * weight_unit_begin(); it finds `cut` in its context. `sums`: weight_sums_bytes(). */
+/* Add all units' sums to dw and dbias of the call, or write them there. `function` gets units, and
+ * starts each with weight_unit_begin(); it finds `cut` in its context. `sums`: weight_sums_bytes().
+ */
 void SIMD(weight_run_units)(const struct ddpm_call *call, struct weight_cut *cut, float *sums,
                             ddpm_range_function *function, void *context);
 

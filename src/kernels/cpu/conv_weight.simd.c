@@ -298,6 +298,7 @@ struct groups {
     const float *from;
     float *to;
     int64_t stride, count;
+    bool fresh; /* write instead of adding */
 };
 
 static void add_groups_range(void *context, int64_t begin, int64_t end, int thread)
@@ -305,20 +306,23 @@ static void add_groups_range(void *context, int64_t begin, int64_t end, int thre
     (void)thread;
     const struct groups *groups = context;
     for (int64_t i = begin; i < end; i += LANES) {
-        vf total = {0};
+        vf total = {0}, before = {0};
         for (int64_t group = 0; group < groups->count; ++group)
             total += vf_load_upto(groups->from, group * groups->stride + i, end - i, DDPM_F32);
-        vf_store_upto(groups->to, i, vf_load_upto(groups->to, i, end - i, DDPM_F32) + total,
-                      end - i, DDPM_F32);
+        if (!groups->fresh)
+            before = vf_load_upto(groups->to, i, end - i, DDPM_F32);
+        vf_store_upto(groups->to, i, before + total, end - i, DDPM_F32);
     }
 }
 
-/* to += Σ_group from[group]. */
-static void add_groups(int threads, const float *from, int64_t stride, int64_t groups,
-                       const struct ddpm_tensor *to)
+/* Output `o` += Σ_group from[group]. */
+static void add_groups(const struct ddpm_call *call, int o, const float *from, int64_t stride,
+                       int64_t groups)
 {
-    struct groups context = {from, to->data, stride, groups};
-    ddpm_parallel_for(threads, ddpm_tensor_count(to), 4096, add_groups_range, &context);
+    const struct ddpm_tensor *to = &call->out[o];
+    struct groups context = {from, to->data, stride, groups, ddpm_call_overwrites(call, o)};
+    ddpm_parallel_for(call->device->threads, ddpm_tensor_count(to), 4096, add_groups_range,
+                      &context);
 }
 
 void SIMD(weight_run_units)(const struct ddpm_call *call, struct weight_cut *cut, float *sums,
@@ -329,11 +333,13 @@ void SIMD(weight_run_units)(const struct ddpm_call *call, struct weight_cut *cut
     const bool grouped = cut->groups > 1, bias = ddpm_tensor_present(dbias);
     cut->dw = grouped ? sums : dw->data;
     cut->dbias = !bias ? NULL : grouped ? sums + cut->groups * cut->group_dw : dbias->data;
+    cut->fresh_dw = grouped || ddpm_call_overwrites(call, 0);
+    cut->fresh_dbias = grouped || ddpm_call_overwrites(call, 1);
     ddpm_parallel_for(threads, cut->groups * cut->k_blocks * cut->c_blocks, 1, function, context);
     if (grouped)
-        add_groups(threads, cut->dw, cut->group_dw, cut->groups, dw);
+        add_groups(call, 0, cut->dw, cut->group_dw, cut->groups);
     if (grouped && bias)
-        add_groups(threads, cut->dbias, cut->group_dbias, cut->groups, dbias);
+        add_groups(call, 1, cut->dbias, cut->group_dbias, cut->groups);
 }
 
 const struct ddpm_kernel SIMD(conv2d_backward_weight_direct) = {

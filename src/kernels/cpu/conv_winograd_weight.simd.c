@@ -33,7 +33,8 @@ struct weight {
     int64_t k_block, c_block, k_blocks, c_blocks;
     int64_t patch;
     float *m, *v, *d, *patches, *dw, *dbias;
-    int64_t first, count; /* rows in v and d */
+    bool fresh_dw, fresh_dbias; /* they hold nothing yet */
+    int64_t first, count;       /* rows in v and d */
 };
 
 static struct weight weight_plan(const struct ddpm_call *call)
@@ -110,6 +111,8 @@ static void transform_rows(void *context, int64_t begin, int64_t end, int thread
 static void add_bias(const struct weight *p)
 {
     const float *d = p->d + WINOGRAD_PLACES * p->d_stride;
+    if (p->first == 0 && p->fresh_dbias)
+        memset(p->dbias, 0, (size_t)p->k_size * sizeof *p->dbias);
     for (int64_t first = 0; first < p->count; first += DEPTH_ROWS) {
         int64_t end = p->count - first < DEPTH_ROWS ? p->count : first + DEPTH_ROWS;
         for (int64_t k = 0; k < p->k_size; k += LANES) {
@@ -173,7 +176,7 @@ static void finish_weights(void *context, int64_t begin, int64_t end, int thread
     const struct weight *p = context;
     for (int64_t k = begin; k < end; ++k)
         SIMD(winograd_weight_gradient)
-    (p->m + k * p->c_size, p->m_stride, p->c_size, p->dw + k * 9 * p->c_size);
+    (p->m + k * p->c_size, p->m_stride, p->c_size, p->fresh_dw, p->dw + k * 9 * p->c_size);
 }
 
 static ddpm_status weight_run(const struct ddpm_call *call)
@@ -183,6 +186,8 @@ static ddpm_status weight_run(const struct ddpm_call *call)
     weight_layout(&p, call);
     p.dw = call->out[0].data;
     p.dbias = ddpm_tensor_present(&call->out[1]) ? call->out[1].data : NULL;
+    p.fresh_dw = ddpm_call_overwrites(call, 0);
+    p.fresh_dbias = ddpm_call_overwrites(call, 1);
     int64_t units = WINOGRAD_PLACES * p.k_blocks * p.c_blocks + (p.dbias ? 1 : 0);
     for (p.first = 0; p.first < p.rows; p.first += p.block) {
         p.count = p.rows - p.first < p.block ? p.rows - p.first : p.block;

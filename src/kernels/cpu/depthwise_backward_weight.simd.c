@@ -198,8 +198,9 @@ static void join_range(void *context, int64_t begin, int64_t end, int thread)
         for (int64_t b = 0; b < call->in[0].n; ++b)
             add_bands(job, b, vector, tap, total);
         float *to = tap < taps ? (float *)call->out[0].data + tap * channels : call->out[1].data;
+        const bool fresh = ddpm_call_overwrites(call, tap < taps ? 0 : 1);
         for (int64_t c = vector * LANES; c < channels && c < (vector + 1) * LANES; ++c)
-            to[c] += (float)total[c - vector * LANES];
+            to[c] = (fresh ? 0 : to[c]) + (float)total[c - vector * LANES];
     }
 }
 

@@ -156,14 +156,16 @@ static void add_parameter_gradients(const struct norm_wave *wave)
 {
     const int64_t channels = wave->cut.channels, images = wave->call->in[0].n;
     float *dw = wave->call->out[1].data, *dbias = wave->call->out[2].data;
+    const bool fresh_dw = ddpm_call_overwrites(wave->call, 1);
+    const bool fresh_dbias = ddpm_call_overwrites(wave->call, 2);
     for (int64_t c = 0; c < channels; ++c) {
         double bias_sum = 0, weight_sum = 0;
         for (int64_t b = 0; b < images; ++b) {
             bias_sum += wave->image_sums[b * 2 * channels + c];
             weight_sum += wave->image_sums[(b * 2 + 1) * channels + c];
         }
-        dbias[c] += (float)bias_sum;
-        dw[c] += (float)weight_sum;
+        dbias[c] = (fresh_dbias ? 0 : dbias[c]) + (float)bias_sum;
+        dw[c] = (fresh_dw ? 0 : dw[c]) + (float)weight_sum;
     }
 }
 

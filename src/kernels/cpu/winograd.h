@@ -69,6 +69,7 @@ void SIMD(winograd_output)(const float *p, int64_t stride, const float *bias,
 void SIMD(winograd_weights)(const float *w, enum ddpm_dtype dtype, void *u, int64_t stride);
 
 /* dw[(3r+s)·C + c] += (Gᵀ p G)[r][s], p[place·stride + c]. */
-void SIMD(winograd_weight_gradient)(const float *p, int64_t stride, int64_t channels, float *dw);
+void SIMD(winograd_weight_gradient)(const float *p, int64_t stride, int64_t channels, bool fresh,
+                                    float *dw);
 
 #endif

@@ -141,7 +141,8 @@ void SIMD(winograd_weights)(const float *w, enum ddpm_dtype dtype, void *u, int6
     }
 }
 
-void SIMD(winograd_weight_gradient)(const float *p, int64_t stride, int64_t channels, float *dw)
+void SIMD(winograd_weight_gradient)(const float *p, int64_t stride, int64_t channels, bool fresh,
+                                    float *dw)
 {
     for (int64_t c = 0; c < channels; c += LANES) {
         vf columns[3][6];
@@ -159,7 +160,7 @@ void SIMD(winograd_weight_gradient)(const float *p, int64_t stride, int64_t chan
             UNROLL for (int j = 0; j < 3; ++j)
             {
                 float *to = dw + (i * 3 + j) * channels + c;
-                vf_store(to, vf_load(to) + t[j]);
+                vf_store(to, (fresh ? (vf){0} : vf_load(to)) + t[j]);
             }
         }
     }

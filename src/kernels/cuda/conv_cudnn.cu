@@ -3,7 +3,8 @@
  *
  * A call's state is its plan (choose.cu), which the device owns. Plans are made before addresses
  * are known, for addresses that are multiples of 16. The memory plan gives only such addresses to
- * the tensors of these rows; if a caller does not, the kernel without tensor cores is used. */
+ * the tensors of these rows, and slabs have them too; if a caller does not, the kernel without
+ * tensor cores is used. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/conv_cudnn.cuh"
 #include "kernels/cuda/conv_weight.cuh"
@@ -170,10 +171,12 @@ static ddpm_status cudnn_run(const struct ddpm_call *call)
     return call->out[0].dtype == DDPM_F32 ? add_bias_to<float>(call) : add_bias_to<bf16>(call);
 }
 
-/* Scratch: dw as cuDNN writes it, then the workspace; or the scratch of the kernel without tensor
- * cores. */
+/* Scratch: dw as cuDNN writes it, unless that may go to its place at once, then the workspace; or
+ * the scratch of the kernel without tensor cores. */
 static size_t gradient_bytes(const struct ddpm_call *call)
 {
+    if (ddpm_call_overwrites(call, 0))
+        return 0;
     return (size_t)ddpm_tensor_count(&call->out[0]) * sizeof(float);
 }
 
@@ -184,7 +187,7 @@ static ddpm_status weight_prepare(struct ddpm_call *call)
     DDPM_TRY(cudnn_prepare(call));
     call->packed_bytes = 0;
     call->scratch_bytes += gradient_bytes(call);
-    size_t sums = ddpm_conv_weight_bytes(call, 1);
+    size_t sums = ddpm_conv_weight_bytes(call, ddpm_call_overwrites(call, 0) ? 0 : 1);
     if (call->scratch_bytes < sums)
         call->scratch_bytes = sums;
     if (call->scratch_bytes < own)
@@ -195,18 +198,19 @@ static ddpm_status weight_prepare(struct ddpm_call *call)
 static ddpm_status weight_run(const struct ddpm_call *call)
 {
     const struct ddpm_cudnn_plan *plan = (const struct ddpm_cudnn_plan *)call->state;
+    const bool overwrites = ddpm_call_overwrites(call, 0);
     struct ddpm_cudnn_pointers at = {};
     at.x = call->in[0].data;
     at.y = call->in[1].data;
-    at.w = call->scratch;
+    at.w = overwrites ? call->out[0].data : call->scratch;
     at.workspace =
         plan->workspace_bytes ? workspace_from((char *)call->scratch + gradient_bytes(call)) : NULL;
-    if (!aligned(at.x) || !aligned(at.y))
+    if (!aligned(at.x) || !aligned(at.y) || !aligned(at.w))
         return ddpm_cuda_conv2d_backward_weight_simt.run(call);
     DDPM_CUDA_TRY(cudaSetDevice(ddpm_cuda_device_of(call)->index));
     ddpm_cuda_note(call);
     DDPM_TRY(ddpm_cudnn_run(ddpm_cuda_cudnn_of(call), plan, &at));
-    return ddpm_conv_weight_finish(call, 1);
+    return ddpm_conv_weight_finish(call, overwrites ? 0 : 1);
 }
 
 const struct ddpm_kernel ddpm_cuda_conv2d_cudnn = {

@@ -25,18 +25,20 @@ static inline size_t ddpm_conv_weight_bytes(const struct ddpm_call *call, int sp
     return partial > columns ? partial : columns;
 }
 
-/* dw += Σ of the splits in scratch; then, in the same scratch, dbias += Σ dy. */
+/* dw += Σ of the splits in scratch (none: dw is complete); then, in the same scratch, dbias += Σ dy.
+ * Or =, see attributes.overwrites. */
 static inline ddpm_status ddpm_conv_weight_finish(const struct ddpm_call *call, int splits)
 {
     const struct ddpm_tensor *dy = &call->in[1], *dw = &call->out[0], *dbias = &call->out[1];
     float *partial = (float *)call->scratch;
-    DDPM_TRY(ddpm_cuda_sum_partials(call, partial, splits, ddpm_tensor_count(dw), 1,
-                                    ddpm_plane<float>(dw), true));
+    if (splits > 0)
+        DDPM_TRY(ddpm_cuda_sum_partials(call, partial, splits, ddpm_tensor_count(dw), 1,
+                                        ddpm_plane<float>(dw), !ddpm_call_overwrites(call, 0)));
     if (!ddpm_tensor_present(dbias))
         return DDPM_OK;
     DDPM_TRY(ddpm_cuda_column_sum_partial(call, dy, 1, partial));
     return ddpm_cuda_sum_partials(call, partial, ddpm_cuda_column_chunks(dy, 1), dy->c, 1,
-                                  ddpm_plane<float>(dbias), true);
+                                  ddpm_plane<float>(dbias), !ddpm_call_overwrites(call, 1));
 }
 
 #endif

@@ -117,14 +117,20 @@ static __global__ void __launch_bounds__(32 * COLUMN_ROWS)
         taps[((int64_t)blockIdx.z * count + tap) * s.channels + c] = sum;
 }
 
-/* dw += Σ taps, dbias += Σ sums (NULL: not wanted) and dtime[b] = Σ of image b's sums, one block
+/* *to += x, or = x. */
+static __device__ inline void put_sum(float *to, float x, bool overwrites)
+{
+    *to = overwrites ? x : *to + x;
+}
+
+/* dw += Σ taps, dbias += Σ sums (NULL: not wanted), or = (attributes.overwrites), and dtime[b] = Σ of image b's sums, one block
  * per 32 columns of each. A single launch, because the last two are just a few blocks that wait for
  * memory. grid: (ceil(R·S·C/32) + ceil(C/32)·(1, or 1+B with dtime)) */
 template <class T>
 static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     depthwise_weight_finish(const float *taps, const float *sums, int images, int chunks,
                             int64_t columns, int channels, float *dw, float *dbias,
-                            struct plane<T> dtime)
+                            struct plane<T> dtime, unsigned overwrites)
 {
     int tap_tiles = (int)((columns + 31) / 32), tiles = (channels + 31) / 32;
     int block = (int)blockIdx.x, lane = (int)threadIdx.x;
@@ -132,7 +138,7 @@ static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
         int64_t n = (int64_t)block * 32 + lane;
         float sum = add_partials(taps, images * chunks, columns, n);
         if (threadIdx.y == 0 && n < columns)
-            dw[n] += sum;
+            put_sum(dw + n, sum, overwrites & 1u);
         return;
     }
     block -= tap_tiles;
@@ -145,7 +151,7 @@ static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     } else if (dbias) {
         float sum = add_partials(sums, images * chunks, channels, c);
         if (threadIdx.y == 0 && c < channels)
-            dbias[c] += sum;
+            put_sum(dbias + c, sum, overwrites & 2u);
     }
 }
 
@@ -240,7 +246,7 @@ template <class T> static ddpm_status weight_typed(const struct ddpm_call *call)
                             images, parts / images, columns, (int)x->c,
                             (float *)call->out[0].data,
                             ddpm_tensor_present(dbias) ? (float *)dbias->data : NULL,
-                            ddpm_plane<T>(dtime));
+                            ddpm_plane<T>(dtime), call->attributes.overwrites);
 }
 
 static ddpm_status weight_run(const struct ddpm_call *call)

@@ -57,11 +57,12 @@ static __global__ void __launch_bounds__(NORM_THREADS)
 }
 
 /* The rest of the sums: means[b] = (m1, m2), by one block per image; then dbias += Σ S1 and dw += Σ
- * S2 (NULL: not wanted), by one block per 32 channels each. A single launch, because each part
+ * S2 (NULL: not wanted; or =, see attributes.overwrites), by one block per 32 channels each. A single launch, because each part
  * alone is just a few blocks that wait for memory. grid: (B + 2·ceil(C/32)) */
 static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     norm_backward_finish(const float *s1, const float *s2, const float *w, int images, int chunks,
-                         int channels, double count, float *means, float *dbias, float *dw)
+                         int channels, double count, float *means, float *dbias, float *dw,
+                         unsigned overwrites)
 {
     int block = (int)blockIdx.x, thread = (int)(threadIdx.y * 32 + threadIdx.x);
     if (block < images) {
@@ -89,7 +90,7 @@ static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     int c = tile % tiles * 32 + (int)threadIdx.x;
     float sum = add_partials(tile < tiles ? s1 : s2, images * chunks, channels, c);
     if (threadIdx.y == 0 && c < channels)
-        to[c] += sum;
+        to[c] = overwrites >> (tile < tiles ? 2 : 1) & 1u ? sum : to[c] + sum;
 }
 
 /* dx = (scale·dy - (m1·rstd + (a - mean)·m2·rstd²))·f'(x), scale = w·rstd. dx may be dy. */
@@ -169,7 +170,7 @@ static ddpm_status norm_backward_typed(const struct ddpm_call *call)
         call, norm_backward_finish, dim3(blocks), dim3(32, PARTIAL_ROWS), 0, (const float *)s1,
         (const float *)s2, w, images, chunks, channels, (double)pixels * channels, means,
         ddpm_tensor_present(dbias) ? (float *)dbias->data : NULL,
-        ddpm_tensor_present(dw) ? (float *)dw->data : NULL));
+        ddpm_tensor_present(dw) ? (float *)dw->data : NULL, call->attributes.overwrites));
     return ddpm_cuda_launch(call, norm_backward_apply<T, V, F>, ddpm_norm_grid(cut, x),
                             dim3(NORM_THREADS), 0, from, dy, ddpm_plane<T>(dx), w, stats,
                             (const float *)means, channels, pixels, cut.chunk);

@@ -125,7 +125,7 @@ static void backward_weight_filters(void *context, int64_t begin, int64_t end, i
                 if (ref_inside(x, h, v))
                     sum += ref_get(dy, p, weight.n) * ref_get(x, ref_pixel(x, at.n, h, v), c);
             }
-            ref_add(dw, filter, c, sum);
+            ref_add(call, 0, filter, c, sum);
         }
     }
 }
@@ -141,7 +141,7 @@ ddpm_status ddpm_ref_conv2d_backward_weight(const struct ddpm_call *call)
         double sum = 0;
         for (int64_t p = 0; p < ddpm_tensor_pixels(dy); ++p)
             sum += ref_get(dy, p, k);
-        ref_add(dbias, 0, k, sum);
+        ref_add(call, 1, 0, k, sum);
     }
     return DDPM_OK;
 }

@@ -76,7 +76,7 @@ ddpm_status ddpm_ref_depthwise_conv2d_backward_weight(const struct ddpm_call *ca
     for (int64_t r = 0; r < dw->h; ++r)
         for (int64_t s = 0; s < dw->w; ++s)
             for (int64_t c = 0; c < dw->c; ++c)
-                ref_add(dw, ref_pixel(dw, 0, r, s), c, weight_gradient(call, r, s, c));
+                ref_add(call, 0, ref_pixel(dw, 0, r, s), c, weight_gradient(call, r, s, c));
     for (int64_t c = 0; c < dy->c; ++c) {
         double total = 0;
         for (int64_t n = 0; n < dy->n; ++n) {
@@ -88,7 +88,7 @@ ddpm_status ddpm_ref_depthwise_conv2d_backward_weight(const struct ddpm_call *ca
             total += sum;
         }
         if (ddpm_tensor_present(dbias))
-            ref_add(dbias, 0, c, total);
+            ref_add(call, 1, 0, c, total);
     }
     return DDPM_OK;
 }

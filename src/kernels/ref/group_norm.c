@@ -60,8 +60,7 @@ ddpm_status ddpm_ref_group_norm(const struct ddpm_call *call)
 ddpm_status ddpm_ref_group_norm_backward(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *x = &call->in[0], *weight = &call->in[1], *stats = &call->in[2],
-                             *dy = &call->in[3], *dx = &call->out[0], *dw = &call->out[1],
-                             *dbias = &call->out[2];
+                             *dy = &call->in[3], *dx = &call->out[0];
     const enum ddpm_activation f = call->attributes.activation;
     const int64_t image = x->h * x->w;
     const double count = (double)(image * x->c);
@@ -73,8 +72,8 @@ ddpm_status ddpm_ref_group_norm_backward(const struct ddpm_call *call)
             sum += ref_get(dy, p, c);
             product += ref_get(dy, p, c) * (ddpm_ref_activate(f, ref_get(x, p, c)) - mean) * rstd;
         }
-        ref_add(dw, 0, c, product);
-        ref_add(dbias, 0, c, sum);
+        ref_add(call, 1, 0, c, product);
+        ref_add(call, 2, 0, c, sum);
     }
     for (int64_t n = 0; n < x->n; ++n) {
         const double mean = ref_get(stats, n, 0), rstd = ref_get(stats, n, 1);

@@ -21,9 +21,11 @@ static inline void ref_set(const struct ddpm_tensor *t, int64_t p, int64_t c, do
     ddpm_store(t->data, t->dtype, p * t->pixel_stride + c, value);
 }
 
-static inline void ref_add(const struct ddpm_tensor *t, int64_t p, int64_t c, double value)
+/* Add to output `o`, or write it if the call overwrites it. */
+static inline void ref_add(const struct ddpm_call *call, int o, int64_t p, int64_t c, double value)
 {
-    ref_set(t, p, c, ref_get(t, p, c) + value);
+    const struct ddpm_tensor *t = &call->out[o];
+    ref_set(t, p, c, ddpm_call_overwrites(call, o) ? value : ref_get(t, p, c) + value);
 }
 
 static inline int64_t ref_pixel(const struct ddpm_tensor *t, int64_t n, int64_t h, int64_t w)

@@ -30,6 +30,8 @@ ddpm_status ddpm_task_end(struct ddpm_trainer *trainer, int64_t batch,
     struct ddpm_graph *g = trainer->graph;
     const int64_t total = trainer->team.total;
     DDPM_TRY(ddpm_graph_differentiate(g, seeds, count, NULL));
+    if (trainer->team.count == 1)
+        DDPM_TRY(ddpm_graph_overwrite_gradients(g));
     /* One micro-batch's losses stay where they were computed; those of several are gathered by
      * step.c. */
     trainer->losses = trainer->loss;
