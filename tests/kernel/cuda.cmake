@@ -36,6 +36,12 @@ if(TARGET ddpm_cuda_emulated)
     set_tests_properties(golden_networks_cuda_emulated PROPERTIES LABELS cuda ENVIRONMENT
                          "DDPM_CUDA_PLUGIN=$<TARGET_FILE:ddpm_cuda_emulated>;DDPM_TEST_DEVICE=cuda")
   endif()
+  # The kernels for an H100, which are off elsewhere.
+  foreach(op conv2d conv2d_backward_data)
+    ddpm_kernel_ctest(kernel_cuda_emulated_wgmma_${op} --backend cuda --dtype bf16 --op ${op} --kernel ${op}_cuda_wgmma)
+    set_tests_properties(kernel_cuda_emulated_wgmma_${op} PROPERTIES LABELS cuda ENVIRONMENT
+      "DDPM_CUDA_PLUGIN=$<TARGET_FILE:ddpm_cuda_emulated>;DDPM_EMULATED_CAPABILITY=9;DDPM_CUDA_WGMMA=on")
+  endforeach()
   add_executable(test_cuda_faults cuda_faults_test.c)
   target_link_libraries(test_cuda_faults PRIVATE PkgConfig::CMOCKA ${CMAKE_DL_LIBS})
   ddpm_link_rooms(test_cuda_faults graph)

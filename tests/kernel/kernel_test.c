@@ -1,9 +1,10 @@
 /* Every kernel of a backend, compared with the reference on the same values in fp64:
  *
  *     test_kernel [--backend cpu] [--level generic|avx2|avx512|avx512bf16|amx] [--threads 1,2]
- *                 [--direct] [--dtype fp32|bf16] [--op NAME] [--bench] [--verbose]
+ *                 [--direct] [--dtype fp32|bf16] [--op NAME] [--kernel NAME] [--bench] [--verbose]
  *
- * One cmocka test per operation; exit 77 (skipped) if the machine has no such device or level. */
+ * One cmocka test per operation; with --kernel it fails unless that kernel served a case. Exit 77
+ * (skipped) if the machine has no such device or level. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +20,7 @@
 enum { EXIT_SKIPPED = 77, MAX_DEVICES = 4, MAX_KERNELS = 8, FAILURES_SHOWN = 12 };
 
 static struct {
-    const char *backend, *op;
+    const char *backend, *op, *kernel;
     struct ddpm_device_options device;
     int threads[MAX_DEVICES], thread_counts;
     enum ddpm_dtype dtype;
@@ -98,6 +99,11 @@ static void operation_agrees_with_reference(void **argument)
     for (int i = 0; i < MAX_KERNELS && tally.kernels[i]; ++i)
         print_message("%s %s", i ? "," : ":", tally.kernels[i]);
     print_message("\n");
+    bool served = !options.kernel;
+    for (int i = 0; i < MAX_KERNELS && tally.kernels[i]; ++i)
+        served = served || !strcmp(tally.kernels[i], options.kernel);
+    if (!served)
+        fail_msg("no case was served by %s", options.kernel);
     if (tally.failures)
         fail_msg("%d of %d runs of %s disagree", tally.failures, tally.cases,
                  ddpm_op_info[op].name);
@@ -107,7 +113,7 @@ static int usage(const char *got)
 {
     fprintf(stderr,
             "test_kernel: got \"%s\", want [--backend NAME] [--level LEVEL] [--threads N,N…] "
-            "[--direct] [--dtype fp32|bf16] [--op NAME] [--bench] [--verbose]\n",
+            "[--direct] [--dtype fp32|bf16] [--op NAME] [--kernel NAME] [--bench] [--verbose]\n",
             got);
     return 2;
 }
@@ -120,6 +126,8 @@ static bool parse_value(const char *name, const char *value)
         options.device.level = value;
     } else if (!strcmp(name, "--op")) {
         options.op = value;
+    } else if (!strcmp(name, "--kernel")) {
+        options.kernel = value;
     } else if (!strcmp(name, "--dtype") && (!strcmp(value, "fp32") || !strcmp(value, "bf16"))) {
         options.dtype = value[0] == 'b' ? DDPM_BF16 : DDPM_F32;
     } else if (!strcmp(name, "--threads")) {

@@ -99,9 +99,10 @@ void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
     snprintf(identity, sizeof identity,
              "convolutions of ddpm " DDPM_VERSION
              ", interface %u, on %s, %d.%d, %d multiprocessors, "
-             "driver %d, runtime %d, cuDNN %zu",
+             "driver %d, runtime %d, cuDNN %zu%s",
              DDPM_PLUGIN_ABI, properties->name, properties->major, properties->minor,
-             properties->multiProcessorCount, driver, runtime, ddpm_cudnn_version(choices->cudnn));
+             properties->multiProcessorCount, driver, runtime, ddpm_cudnn_version(choices->cudnn),
+             device->wgmma ? ", own with wgmma" : "");
     ddpm_plan_cache_open(identity, &choices->cache);
     if (choices->cache)
         return;

@@ -128,35 +128,6 @@ static __device__ inline void multiply_stage(const struct conv_stage<COLUMNS> *s
     }
 }
 
-/* Two neighbouring channels of a pixel; `pairs`: their address allows one access for both. */
-template <class TY>
-static __device__ inline void finish_pair(const struct conv_epilogue<TY> *e, int m, int n,
-                                          int columns, const float sum[2], bool pairs)
-{
-    if (!pairs) {
-        for (int k = 0; k < 2 && n + k < columns; ++k)
-            conv_finish(e, m, n + k, sum[k]);
-        return;
-    }
-    if (n >= columns)
-        return;
-    float low = sum[0], high = sum[1];
-    if (e->bias) {
-        low += e->bias[n];
-        high += e->bias[n + 1];
-    }
-    if (e->residual.data) {
-        const TY *from = e->residual.data + m * e->residual.stride + n;
-        low += to_float(from[0]);
-        high += to_float(from[1]);
-    }
-    TY *to = e->y.data + m * e->y.stride + n;
-    if constexpr (sizeof(TY) == 2)
-        *(uint32_t *)to = pack_bf16(low, high);
-    else
-        *(float2 *)to = make_float2(low, high);
-}
-
 /* grid: column tiles × row tiles, column tiles fastest: blocks that run together share the pixels.
  */
 template <class TY, int COLUMNS, bool VECTOR, bool DILATED>
@@ -227,12 +198,6 @@ static ddpm_status mma_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* One access for two channels of y (of the residual they are read one by one). */
-static bool pairs_of(const struct ddpm_tensor *y)
-{
-    return y->c % 2 == 0 && y->pixel_stride % 2 == 0 && (uintptr_t)y->data % 8 == 0;
-}
-
 template <class TY, int COLUMNS> static ddpm_status mma_typed(const struct ddpm_call *call)
 {
     struct conv_shape s = ddpm_conv_shape(call);
@@ -246,7 +211,7 @@ template <class TY, int COLUMNS> static ddpm_status mma_typed(const struct ddpm_
                             MMA_STAGES * sizeof(struct conv_stage<COLUMNS>), (const bf16 *)x->data,
                             (const bf16 *)(copy ? copy->data : call->packed),
                             ddpm_conv_epilogue<TY>(call), s, (int)packed_depth(&s),
-                            pairs_of(&call->out[0]));
+                            ddpm_conv_pairs(&call->out[0]));
 }
 
 static ddpm_status mma_run(const struct ddpm_call *call)

@@ -59,4 +59,39 @@ static __device__ inline void multiply(float c[M][4][4], const uint32_t a[M][4],
             mma_bf16(c[i][j], a[i], &b[j / 2][j % 2 * 2]);
 }
 
+/* Two neighbouring channels of a pixel; `pairs`: their address allows one access for both. */
+template <class TY>
+static __device__ inline void finish_pair(const struct conv_epilogue<TY> *e, int m, int n,
+                                          int columns, const float sum[2], bool pairs)
+{
+    if (!pairs) {
+        for (int k = 0; k < 2 && n + k < columns; ++k)
+            conv_finish(e, m, n + k, sum[k]);
+        return;
+    }
+    if (n >= columns)
+        return;
+    float low = sum[0], high = sum[1];
+    if (e->bias) {
+        low += e->bias[n];
+        high += e->bias[n + 1];
+    }
+    if (e->residual.data) {
+        const TY *from = e->residual.data + m * e->residual.stride + n;
+        low += to_float(from[0]);
+        high += to_float(from[1]);
+    }
+    TY *to = e->y.data + m * e->y.stride + n;
+    if constexpr (sizeof(TY) == 2)
+        *(uint32_t *)to = pack_bf16(low, high);
+    else
+        *(float2 *)to = make_float2(low, high);
+}
+
+/* One access for two channels of y (of the residual they are read one by one). */
+static inline bool ddpm_conv_pairs(const struct ddpm_tensor *y)
+{
+    return y->c % 2 == 0 && y->pixel_stride % 2 == 0 && (uintptr_t)y->data % 8 == 0;
+}
+
 #endif

@@ -57,6 +57,7 @@ static ddpm_status describe(struct ddpm_cuda_device *device, struct cudaDevicePr
                           "CUDA device %d (%s) has compute capability %d.%d, want 8.0 or later",
                           device->index, properties.name, properties.major, properties.minor);
     device->multiprocessors = properties.multiProcessorCount;
+    device->wgmma = ddpm_cuda_wants_wgmma(all);
     snprintf(device->base.description, sizeof device->base.description, "CUDA, %.100s, %.0f MiB",
              properties.name, MIB(properties.totalGlobalMem));
     return DDPM_OK;

@@ -35,6 +35,9 @@ void ddpm_cuda_queue(struct ddpm_device *device, void **queue, int *index);
 ddpm_status ddpm_cuda_allocate_host(struct ddpm_device *device, size_t bytes, void **out);
 void ddpm_cuda_release_host(struct ddpm_device *device, void *memory);
 
+/* conv_wgmma.cu: does DDPM_CUDA_WGMMA ask for it, and can this device do it? */
+bool ddpm_cuda_wants_wgmma(const struct cudaDeviceProp *properties);
+
 /* aside.cu */
 ddpm_status ddpm_cuda_aside_open(struct ddpm_cuda_device *device);
 void ddpm_cuda_aside_close(struct ddpm_cuda_device *device);

@@ -21,6 +21,9 @@
 /* conv_forward.cu */
 extern const struct ddpm_kernel ddpm_cuda_conv2d_mma;
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_mma;
+/* conv_wgmma.cu */
+extern const struct ddpm_kernel ddpm_cuda_conv2d_wgmma;
+extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_wgmma;
 /* conv_weight.cu */
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_weight_mma;
 /* conv_simt.cu */

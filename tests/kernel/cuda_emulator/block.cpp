@@ -30,6 +30,7 @@ struct fiber {
     dim3 index;
     std::vector<copy> copies;    /* not yet made, oldest first */
     std::vector<size_t> commits; /* copies.size() at each commit */
+    std::vector<std::function<void()>> deferred;
 };
 
 /* Apart from the fibers, because they are all looked at after every round. */
@@ -127,6 +128,7 @@ void start(fiber *f, dim3 index)
     f->index = index;
     f->copies.clear();
     f->commits.clear();
+    f->deferred.clear();
     states[number_of(f)] = RUNS;
 }
 
@@ -331,4 +333,16 @@ void emulator_copy_wait(int pending)
     commits.erase(commits.begin(), commits.begin() + (ptrdiff_t)groups);
     for (size_t &commit : commits)
         commit -= made;
+}
+
+void emulator_defer(std::function<void()> work)
+{
+    current->deferred.push_back(std::move(work));
+}
+
+void emulator_run_deferred(void)
+{
+    for (const std::function<void()> &work : current->deferred)
+        work();
+    current->deferred.clear();
 }

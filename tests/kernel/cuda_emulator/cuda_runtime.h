@@ -7,7 +7,7 @@
  * which run as late as allowed; a captured stream is a list of closures. Nothing here says anything
  * about speed, about races between blocks, or about what a real device rounds differently.
  * DDPM_EMULATED_MEMORY sets the bytes of device memory, instead of 8 GiB; it is read at every
- * allocation. */
+ * allocation. DDPM_EMULATED_CAPABILITY is the major number of the device's compute capability: 8. */
 #ifndef DDPM_EMULATOR_CUDA_RUNTIME_H
 #define DDPM_EMULATOR_CUDA_RUNTIME_H
 
@@ -105,6 +105,8 @@ unsigned char *emulator_shared(void);
 void emulator_copy_async(void *to, const void *from);
 void emulator_copy_commit(void);
 void emulator_copy_wait(int pending);
+void emulator_defer(std::function<void()> work); /* of this thread, until it asks for it */
+void emulator_run_deferred(void);
 
 static inline void __syncthreads(void)
 {

@@ -178,7 +178,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int index
     note_opened(index);
     *properties = {};
     snprintf(properties->name, sizeof properties->name, "emulated device");
-    properties->major = 8;
+    const char *capability = getenv("DDPM_EMULATED_CAPABILITY");
+    properties->major = capability ? atoi(capability) : 8;
     properties->multiProcessorCount = 3;
     properties->totalGlobalMem = (size_t)8 << 30;
     return cudaSuccess;
