@@ -2,7 +2,7 @@
 # Checks and measurements on a machine with an NVIDIA GPU, for visits of a few minutes in which one command may take
 # 330 seconds and the machine has a driver, perhaps a toolkit and PyTorch, and nothing of ours.
 #
-#   scripts/gpu-visit.sh pack [--pictures FOLDER] [--plans FOLDER]   here: builds for sm_90 and packs all that is run
+#   scripts/gpu-visit.sh pack [--pictures FOLDER] [--plans FOLDER]   here: builds for sm_90a and packs all that is run
 #   scripts/gpu-visit.sh first                                       there: is it right? how long does a step take?
 #   scripts/gpu-visit.sh second                                      after fixing: beside compiled PyTorch; drawing
 #   scripts/gpu-visit.sh run                                         the article's 37,000 steps, in 600 s
@@ -51,7 +51,7 @@ build_all() { # build_all [cmake's options…]: what cannot be built is left out
   [ -f "$libraries/ddpm.cmake" ] || scripts/setup.sh libraries "$libraries" || return 1
   if command -v ninja >/dev/null; then options+=(-G Ninja) further=(-- -k 0); fi
   # shellcheck disable=SC2016 # the loader's variable
-  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DDDPM_CUDA=ON -DDDPM_CUDA_ARCHITECTURES=90-real \
+  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DDDPM_CUDA=ON -DDDPM_CUDA_ARCHITECTURES=90a-real \
     -DCMAKE_BUILD_RPATH='$ORIGIN/../libraries/lib' -C "$libraries/ddpm.cmake" "${options[@]}" || return 1
   targets=$(for file in $programs; do basename "$file" .so; done | sed 's/^libddpm_cuda$/ddpm_cuda/')
   # shellcheck disable=SC2086 # a list of words
@@ -214,6 +214,11 @@ golden() { # golden NAME PRECISION CONV
   step "golden-$1-$2-$3" 60 env DDPM_TEST_DEVICE="$device" DDPM_TEST_PRECISION="$2" DDPM_CUDA_CONV="$3" \
     "$bin/test_golden_$1"
 }
+is_hopper() { case $gpu in *", 9.0, "*) ;; *) return 1 ;; esac; } # what conv_wgmma.cu is for
+wgmma() { # wgmma OPERATION: is off unless it is asked for
+  step "kernel-$1-wgmma" "$patience" env DDPM_CUDA_CONV=own DDPM_CUDA_WGMMA=on "$bin/test_kernel" --backend "$device" \
+    --dtype bf16 --op "$1" --kernel "$1_cuda_wgmma"
+}
 check() { # the short ones first; half of the time is kept for what comes after
   local op dtype conv
   reserve=$((limit / 2))
@@ -225,6 +230,7 @@ check() { # the short ones first; half of the time is kept for what comes after
       esac
     done
   done
+  if is_hopper; then for op in conv2d conv2d_backward_data; do beside wgmma $op; done; fi
   for op in device gelu; do beside step "$op" 60 "$bin/test_cuda_$op"; done
   for op in late copies kept; do beside step library-$op 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
   beside golden diffusion fp32 own
@@ -340,6 +346,12 @@ form_first() {
   headline bench-16 "training step, batch $batch" "≤ 12 ms" "1 / 0.012"
   bench bench-16-aside-off "$batch" 30 DDPM_CUDA_ASIDE=off
   headline bench-16-aside-off "the same with DDPM_CUDA_ASIDE=off" "slower"
+  bench bench-16-own "$batch" 30 DDPM_CUDA_CONV=own
+  headline bench-16-own "the same with our own convolutions" ""
+  if is_hopper; then
+    bench bench-16-wgmma "$batch" 30 DDPM_CUDA_CONV=own DDPM_CUDA_WGMMA=on
+    headline bench-16-wgmma "our own with DDPM_CUDA_WGMMA=on" "faster"
+  fi
   torch eager 40 bf16-channels_last-eager 1 train
   long train-400 $steps 40 ""
 }
