@@ -7,7 +7,8 @@
  * which run as late as allowed; a captured stream is a list of closures. Nothing here says anything
  * about speed, about races between blocks, or about what a real device rounds differently.
  * DDPM_EMULATED_MEMORY sets the bytes of device memory, instead of 8 GiB; it is read at every
- * allocation. DDPM_EMULATED_CAPABILITY is the major number of the device's compute capability: 8. */
+ * allocation. DDPM_EMULATED_CAPABILITY is the major number of the device's compute capability: 8.
+ */
 #ifndef DDPM_EMULATOR_CUDA_RUNTIME_H
 #define DDPM_EMULATOR_CUDA_RUNTIME_H
 
