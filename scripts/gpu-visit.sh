@@ -26,10 +26,10 @@ case $form in pack | first | second | run) shift ;; *) usage "got \"$form\", wan
 folder=visit out=visit-results build=build-visit pictures='' plans='' device=cuda jobs=$(nproc) limit=330
 patience=40 slowest=0.014 python=${PYTHON:-python3}
 [ "$form" != run ] || limit=600
-dim=64 size=128 timesteps=1000 batch=16 larger=64 repeats=20 steps=400 many=2000 all=37000 draw=16
+dim=64 size=128 timesteps=1000 batch=16 larger=64 repeats=20 steps=400 many=2000 all=37000 draw=16 every=1
 while [ $# -gt 0 ]; do
   case $1 in
-    --small) dim=8 size=16 timesteps=30 batch=4 larger=8 repeats=1 steps=3 many=4 all=5 draw=2 ;;
+    --small) dim=8 size=16 timesteps=30 batch=4 larger=8 repeats=1 steps=3 many=4 all=5 draw=2 every=20 ;;
     --folder | --out | --build | --pictures | --plans | --device | --jobs | --limit | --patience | --slowest)
       [ $# -gt 1 ] || usage "$1 wants a value"
       declare "${1#--}=$2"
@@ -179,14 +179,15 @@ prepare() {
   mkdir -p "$out/cache"
   find_cudnn
   load
-  step machine 10 bash -c describe
+  step machine 30 bash -c describe
 }
 model=(--dim "$dim" --image-size "$size" --timesteps "$timesteps" --precision bf16 --device "$device")
 
 # ---- correctness ----
 operations() { sed -n 's/^OP([A-Z0-9_]*, *\([a-z0-9_]*\).*/\1/p' src/kernels/ops.inc; }
 kernel() { # kernel OPERATION DTYPE [CONV]: its test; if that fails, which kernel, and what it touched
-  local name=kernel-$1-$2${3:+-$3} command=("$bin/test_kernel" --backend "$device" --dtype "$2" --op "$1")
+  local name=kernel-$1-$2${3:+-$3} command
+  command=("$bin/test_kernel" --backend "$device" --dtype "$2" --op "$1" --every $every)
   step "$name" "$patience" env DDPM_CUDA_CONV="${3:-auto}" "${command[@]}" && return
   [ "$(left)" -gt 0 ] || return
   step "$name-blocking" "$patience" env DDPM_CUDA_CONV="${3:-auto}" CUDA_LAUNCH_BLOCKING=1 "${command[@]}"
@@ -219,7 +220,7 @@ wgmma() { # wgmma OPERATION: is off unless it is asked for
   step "kernel-$1-wgmma" "$patience" env DDPM_CUDA_CONV=own DDPM_CUDA_WGMMA=on "$bin/test_kernel" --backend "$device" \
     --dtype bf16 --op "$1" --kernel "$1_cuda_wgmma"
 }
-check() { # the short ones first; half of the time is kept for what comes after
+check() { # the longest first; half of the time is kept for what comes after
   local op dtype conv
   reserve=$((limit / 2))
   for op in $(operations); do

@@ -20,7 +20,7 @@ setup() {
     stand_in visit/bin/test_kernel 'case "$*" in
         *"bf16 --op conv2d_backward_data"*) sleep 30 ;;
         *"bf16 --op add"*) kill -SEGV $$ ;;
-        *"fp32 --op conv2d") [ -n "${CUDA_LAUNCH_BLOCKING:-}" ] || exit 1 ;;
+        *"fp32 --op conv2d "*) [ -n "${CUDA_LAUNCH_BLOCKING:-}" ] || exit 1 ;;
     esac'
     stand_in visit/bin/ddpm 'verb=$1
     while [ $# -gt 0 ]; do

@@ -1,10 +1,12 @@
 /* Every kernel of a backend, compared with the reference on the same values in fp64:
  *
  *     test_kernel [--backend cpu] [--level generic|avx2|avx512|avx512bf16|amx] [--threads 1,2]
- *                 [--direct] [--dtype fp32|bf16] [--op NAME] [--kernel NAME] [--bench] [--verbose]
+ *                 [--direct] [--dtype fp32|bf16] [--op NAME] [--kernel NAME] [--every N]
+ *                 [--bench] [--verbose]
  *
- * One cmocka test per operation; with --kernel it fails unless that kernel served a case. Exit 77
- * (skipped) if the machine has no such device or level. */
+ * --every runs one case in N, to try out what runs this program. One cmocka test per operation;
+ * with --kernel it fails unless that kernel served a case. Exit 77 (skipped) if the machine has no
+ * such device or level. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,10 +24,10 @@ enum { EXIT_SKIPPED = 77, MAX_DEVICES = 4, MAX_KERNELS = 8, FAILURES_SHOWN = 12 
 static struct {
     const char *backend, *op, *kernel;
     struct ddpm_device_options device;
-    int threads[MAX_DEVICES], thread_counts;
+    int threads[MAX_DEVICES], thread_counts, every;
     enum ddpm_dtype dtype;
     bool bench, verbose;
-} options = {.backend = "cpu", .threads = {0}, .thread_counts = 1, .dtype = DDPM_F32};
+} options = {.backend = "cpu", .threads = {0}, .thread_counts = 1, .every = 1, .dtype = DDPM_F32};
 
 static struct ddpm_device *devices[MAX_DEVICES], *reference;
 static int device_count;
@@ -86,8 +88,10 @@ static void operation_agrees_with_reference(void **argument)
     struct kernel_case test;
     if (!case_op_has_dtype(op, options.dtype))
         skip();
-    for (int cursor = 0; case_next(op, options.dtype, &cursor, &test);) {
+    for (int cursor = 0, i = 0; case_next(op, options.dtype, &cursor, &test); ++i) {
         struct case_state state;
+        if (i % options.every)
+            continue;
         assert_int_equal(case_open(&state, &test, reference), DDPM_OK);
         for (int d = 0; d < device_count; ++d)
             run_on(&state, devices[d], &tally);
@@ -113,7 +117,8 @@ static int usage(const char *got)
 {
     fprintf(stderr,
             "test_kernel: got \"%s\", want [--backend NAME] [--level LEVEL] [--threads N,N…] "
-            "[--direct] [--dtype fp32|bf16] [--op NAME] [--kernel NAME] [--bench] [--verbose]\n",
+            "[--direct] [--dtype fp32|bf16] [--op NAME] [--kernel NAME] [--every N] [--bench] "
+            "[--verbose]\n",
             got);
     return 2;
 }
@@ -128,6 +133,9 @@ static bool parse_value(const char *name, const char *value)
         options.op = value;
     } else if (!strcmp(name, "--kernel")) {
         options.kernel = value;
+    } else if (!strcmp(name, "--every")) {
+        options.every = atoi(value);
+        return options.every > 0;
     } else if (!strcmp(name, "--dtype") && (!strcmp(value, "fp32") || !strcmp(value, "bf16"))) {
         options.dtype = value[0] == 'b' ? DDPM_BF16 : DDPM_F32;
     } else if (!strcmp(name, "--threads")) {
