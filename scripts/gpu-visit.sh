@@ -11,7 +11,8 @@
 #   --limit S      seconds of the whole command       --jobs N      tests at a time (all processors)
 #   --small        sizes to try this script out       --device D    cuda
 #   --patience S   for one test (40)                  --slowest S   step with which `run` begins (0.014)
-#   --build DIR    pack's build folder (build-visit)
+#   --build DIR    pack's build folder (build-visit)  --slow N      N times every step's time, for a rehearsal on few or
+#                                                     busy processors
 #
 # No fault stops the rest: each step has a log and a time limit, and what it found is written at once. The last output
 # is one table, OUT/table.md, and one archive, OUT/visit.tar.gz; send OUT/cache back to `pack --plans` for the next
@@ -24,13 +25,13 @@ usage() { echo "gpu-visit.sh: $1" >&2; exit 2; }
 form=${1:-}
 case $form in pack | first | second | run) shift ;; *) usage "got \"$form\", want pack, first, second or run" ;; esac
 folder=visit out=visit-results build=build-visit pictures='' plans='' device=cuda jobs=$(nproc) limit=330
-patience=40 slowest=0.014 python=${PYTHON:-python3}
+patience=40 slow=1 slowest=0.014 python=${PYTHON:-python3}
 [ "$form" != run ] || limit=600
 dim=64 size=128 timesteps=1000 batch=16 larger=64 repeats=20 steps=400 many=2000 all=37000 draw=16 every=1
 while [ $# -gt 0 ]; do
   case $1 in
     --small) dim=8 size=16 timesteps=30 batch=4 larger=8 repeats=1 steps=3 many=4 all=5 draw=2 every=20 ;;
-    --folder | --out | --build | --pictures | --plans | --device | --jobs | --limit | --patience | --slowest)
+    --folder | --out | --build | --pictures | --plans | --device | --jobs | --limit | --patience | --slow | --slowest)
       [ $# -gt 1 ] || usage "$1 wants a value"
       declare "${1#--}=$2"
       shift
@@ -102,7 +103,7 @@ gpu=$(nvidia-smi --query-gpu=name,compute_cap,driver_version,memory.total --form
 reserve=0 # seconds that the steps of now must leave to later ones
 left() { echo $((limit - SECONDS - reserve)); }
 step() { # step NAME SECONDS COMMAND…: in so much time, with its log, and a line of what became of it
-  local name=$1 most=$2 code begin=$SECONDS what
+  local name=$1 most=$(($2 * slow)) code begin=$SECONDS what
   shift 2
   [ "$most" -le "$(left)" ] || most=$(left)
   if [ "$most" -lt 1 ]; then
