@@ -317,7 +317,8 @@ long() { # long NAME STEPS SECONDS WANTED: training from the packed pictures, wi
     --steps "$2" --sample-every 0 --save-every "$(($2 / 2))"
   [ -z "$asking" ] || { kill $asking; wait $asking; } 2>/dev/null
   cp "$work/$1/log.csv" "$out/$1-loss.csv" 2>/dev/null
-  rate=$(awk -F, 'NR > 1 { n++; last = $NF; if (n == 1) first = last }
+  rate=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "seconds") at = i }
+    NR > 1 { n++; last = $at; if (n == 1) first = last }
     END { if (n > 1) printf "%.2f", 1e3 * (last - first) / (n - 1) }' "$out/$1-loss.csv" 2>/dev/null)
   figure "$2 steps with checkpoints" \
     "${rate:-not measured: $(tail -n 1 "$out/$1.log" 2>/dev/null | cut -c 1-120)}${rate:+ ms a step}" "$4"
