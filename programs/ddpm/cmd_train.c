@@ -321,9 +321,9 @@ static const struct ddpm_verb_option options[] = {
 };
 
 static const char *const common[] = {
-    "image-size", "recipe",    "time",       "steps",        "batch-size",  "lr",   "network",
-    "dim",        "dim-mults", "save-every", "sample-every", "num-samples", "seed", "device",
-    "resume",     "config",    NULL};
+    "image-size",  "channels", "recipe", "time",      "steps",      "batch-size",
+    "lr",          "network",  "dim",    "dim-mults", "save-every", "sample-every",
+    "num-samples", "seed",     "device", "resume",    "config",     NULL};
 
 const struct ddpm_verb ddpm_verb_train = {
     .name = "train",

@@ -32,6 +32,14 @@ bool ddpm_run_samples_wanted(const struct ddpm_run_samples *samples)
            samples->grid.channels <= DDPM_PNG_MOST_CHANNELS;
 }
 
+void ddpm_run_samples_describe(const struct ddpm_run_samples *samples)
+{
+    if (samples->grid.channels > DDPM_PNG_MOST_CHANNELS && samples->config->training.sample_every)
+        ddpm_progress_remark("samples   none: PNG has at most %d channels; ddpm sample --array "
+                             "FILE.npy draws all %d",
+                             DDPM_PNG_MOST_CHANNELS, samples->grid.channels);
+}
+
 /* Memory for a grid and its pictures, if they share the memory that training computes in. */
 static uint64_t grid_bytes(const struct ddpm_run_samples *samples)
 {

@@ -309,6 +309,7 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
     if (run->start.distills && !run->resume)
         ddpm_progress_remark("starts    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
                              run->evaluations, run->evaluations == 1 ? "" : "s");
+    ddpm_run_samples_describe(&run->samples);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),
                          ddpm_count_text(b, run->steps));

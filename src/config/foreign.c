@@ -37,6 +37,7 @@ static const char unguided[] =
     "models are unconditional (no classes, no text), so there is no guidance";
 static const char weighted[] = "--loss-weight min-snr, soft-min-snr or uncertainty";
 static const char karras_levels[] = "--spacing karras";
+static const char timed[] = "ddpm train --time chooses a number of steps; elsewhere, set steps";
 static const char logs[] = "log.csv and the sample grids in the run's folder show how it is going";
 
 /* clang-format off */
@@ -53,6 +54,7 @@ static const struct ddpm_foreign_name names[] = {
     {"kimg", "steps", in_pictures}, {"total-kimg", "steps", in_pictures},
     {"num-steps", "steps", three_kinds}, {"n-steps", "steps", three_kinds},
     {"nsteps", "steps", three_kinds}, {"steps", NULL, three_kinds},
+    {"time", NULL, timed},
     /* how fast */
     SAME("learning-rate", "lr"), SAME("train-lr", "lr"), SAME("base-lr", "lr"),
     SAME("lr-scheduler", "lr-schedule"), SAME("lr-scheduler-type", "lr-schedule"),

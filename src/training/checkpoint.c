@@ -211,7 +211,7 @@ static bool is_saved(const struct ddpm_run_state *run_state, const char *folder)
     if (!ddpm_path_exists(folder) || ddpm_checkpoint_read_state(folder, &state) != DDPM_OK)
         return false;
     bool saved = ddpm_checkpoint_check_files(state, folder) == DDPM_OK &&
-                 ddpm_checkpoint_check_run(state, run_state) == DDPM_OK &&
+                 ddpm_checkpoint_check_run(state, folder, run_state) == DDPM_OK &&
                  put_weights(run_state, folder, false) == DDPM_OK;
     json_decref(state);
     return saved;
@@ -305,7 +305,7 @@ ddpm_status ddpm_checkpoint_read(const char *folder, struct ddpm_run_state *run_
     DDPM_TRY(ddpm_checkpoint_read_state(folder, &state));
     ddpm_status status = ddpm_json_get_integer(state, "step", 0, INT32_MAX, &step);
     if (status == DDPM_OK)
-        status = ddpm_checkpoint_check_run(state, run_state);
+        status = ddpm_checkpoint_check_run(state, folder, run_state);
     if (status == DDPM_OK)
         status = ddpm_checkpoint_check_files(state, folder);
     if (status == DDPM_OK)

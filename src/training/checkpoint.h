@@ -58,10 +58,11 @@ ddpm_status ddpm_checkpoint_file_path(char *path, const char *folder, const char
                                       size_t file);
 
 /* state.json (checkpoint_state.c): write it; read it; check the files against it; check that it
- * belongs to this run. */
+ * belongs to this run (`folder` is that of the checkpoint). */
 ddpm_status ddpm_checkpoint_write_state(const struct ddpm_run_state *run_state, const char *folder);
 ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state);
 ddpm_status ddpm_checkpoint_check_files(const json_t *state, const char *folder);
-ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_run_state *run_state);
+ddpm_status ddpm_checkpoint_check_run(const json_t *state, const char *folder,
+                                      const struct ddpm_run_state *run_state);
 
 #endif

@@ -138,17 +138,46 @@ static ddpm_status check_options(const json_t *state, const struct ddpm_config *
     return DDPM_OK;
 }
 
-static ddpm_status check_data(const json_t *state, const struct ddpm_run_state *run_state)
+/* The configuration that a checkpoint was trained with; NULL if it cannot be read. */
+static struct ddpm_config *config_of(const char *folder)
+{
+    struct ddpm_config *config = NULL;
+    char path[PATH_MAX];
+    if (ddpm_path_format(path, sizeof path, "%s/config.json", folder) == DDPM_OK &&
+        ddpm_config_create(&config) == DDPM_OK && ddpm_config_read(config, path) != DDPM_OK)
+        ddpm_config_destroy(&config);
+    return config;
+}
+
+static ddpm_status raise_other_data(const char *folder, const struct ddpm_run_state *run_state,
+                                    const char *saved, const char *now)
+{
+    struct ddpm_config *config = config_of(folder);
+    const char *before = config ? config->data.data : "", *path = run_state->config->data.data;
+    ddpm_status status;
+    if (*before && *path && strcmp(before, path) != 0)
+        status = ddpm_raise(DDPM_ERROR_MISMATCH,
+                            "cannot resume: data is %s (%s) in the checkpoint and %s (%s) now; "
+                            "give the same pictures, or start another run",
+                            before, saved, path, now);
+    else
+        status = ddpm_raise(DDPM_ERROR_MISMATCH,
+                            "cannot resume: data is %s in the checkpoint and %s now; pictures were "
+                            "added, removed or changed",
+                            saved, now);
+    ddpm_config_destroy(&config);
+    return status;
+}
+
+static ddpm_status check_data(const json_t *state, const char *folder,
+                              const struct ddpm_run_state *run_state)
 {
     const char *saved;
     char now[24];
     DDPM_TRY(ddpm_json_get_string(state, "data", &saved));
     data_fingerprint(run_state, now);
     if (run_state->has_data && strcmp(saved, now) != 0)
-        return ddpm_raise(DDPM_ERROR_MISMATCH,
-                          "cannot resume: data is %s in the checkpoint and %s now; pictures were "
-                          "added, removed or changed",
-                          saved, now);
+        return raise_other_data(folder, run_state, saved, now);
     return DDPM_OK;
 }
 
@@ -184,9 +213,10 @@ ddpm_status ddpm_checkpoint_read_state(const char *folder, json_t **state)
     return status;
 }
 
-ddpm_status ddpm_checkpoint_check_run(const json_t *state, const struct ddpm_run_state *run_state)
+ddpm_status ddpm_checkpoint_check_run(const json_t *state, const char *folder,
+                                      const struct ddpm_run_state *run_state)
 {
     DDPM_TRY(check_options(state, run_state->config));
-    DDPM_TRY(check_data(state, run_state));
+    DDPM_TRY(check_data(state, folder, run_state));
     return check_validation(state, run_state);
 }

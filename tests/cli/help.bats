@@ -8,7 +8,7 @@ setup() {
 @test "the short help has the required options, the common ones and examples" {
     run "$DDPM" train --help
     succeeds
-    says "Required:" "--out RUN" "--data DIR" "Common options" "--image-size" "Examples:" "ddpm train --help-all"
+    says "Required:" "--out RUN" "--data DIR" "Common options" "--image-size" "--channels" "Examples:" "ddpm train --help-all"
     [ "${#lines[@]}" -le 40 ]
     if grep -q -e "--ema-second" <<<"$output"; then
         echo "--ema-second is for the whole help"

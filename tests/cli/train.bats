@@ -124,3 +124,14 @@ setup() {
     wait "$pid" || true
     fails 1 "another process"
 }
+
+@test "a run of six channels says that it draws no grids" {
+    npy six.npy '|u1' '8, 16, 16, 6' 12288
+    run "$DDPM" train --data six.npy --out new "${TINY[@]}" --channels 6 --steps 1 --sample-every 1
+    succeeds
+    says "samples   none: PNG has at most 4 channels; ddpm sample --array FILE.npy draws all 6"
+    [ -z "$(ls new/samples)" ]
+    run "$DDPM" train --data six.npy --out silent "${TINY[@]}" --channels 6 --steps 1 --sample-every 0
+    succeeds
+    [[ "$output" != *"samples   none"* ]]
+}

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (ddpm_json_parse(&state, data, size, "input") != DDPM_OK)
         return 0;
     const struct ddpm_run_state snapshot = {.config = config, .has_data = true};
-    (void)ddpm_checkpoint_check_run(state, &snapshot);
+    (void)ddpm_checkpoint_check_run(state, "no-such-folder", &snapshot);
     (void)ddpm_checkpoint_check_files(state, "no-such-folder");
     json_decref(state);
     return 0;

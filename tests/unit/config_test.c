@@ -229,6 +229,8 @@ static void names_of_other_programs(void **state)
     assert_message_has("option lr: got \"x\"");
     assert_int_equal(ddpm_config_set(config, "epochs", "3"), DDPM_ERROR_ARGUMENT);
     assert_message_has("--steps = epochs");
+    assert_int_equal(ddpm_config_set(config, "time", "1m"), DDPM_ERROR_ARGUMENT);
+    assert_message_has("ddpm train --time");
     assert_int_equal(ddpm_config_set(config, "output_dir", "x"), DDPM_ERROR_ARGUMENT);
     assert_message_has("no option is called \"output_dir\"");
     assert_null(ddpm_foreign_find("learning", 8));

@@ -111,6 +111,8 @@ static void other_pictures_are_refused(void **state)
     start(&run, other, NULL);
     assert_error(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")), DDPM_ERROR_MISMATCH,
                  "data is");
+    assert_non_null(strstr(ddpm_error_message(), folder)); /* both paths */
+    assert_non_null(strstr(ddpm_error_message(), other));
     assert_error(ddpm_trainer_resume(run.trainer, in_folder(folder, "none")), DDPM_ERROR_IO,
                  "none");
     end(&run);
