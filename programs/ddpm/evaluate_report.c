@@ -71,11 +71,19 @@ static void print_rows(const struct ddpm_evaluation *e)
     }
 }
 
-/* More than EXPECTED by so many standard deviations of independent draws. */
+/* How many standard deviations of independent draws above EXPECTED a share may be by chance. Draws
+ * near to each other are not independent: they come in pairs, and some are near to many. */
+#define DEVIATIONS 3.0 /* 1 of 700 by chance */
+#define OWN_DEVIATIONS 6.0
+
+static double most_by_chance(int64_t count, double deviations)
+{
+    return EXPECTED + deviations * sqrt(EXPECTED * (1 - EXPECTED) / (double)count);
+}
+
 static bool too_many(int64_t near, int64_t count, double deviations)
 {
-    const double n = (double)count;
-    return (double)near / n > EXPECTED + deviations * sqrt(EXPECTED * (1 - EXPECTED) / n);
+    return (double)near / (double)count > most_by_chance(count, deviations);
 }
 
 /* "no sign of copies", or what else the distances show. */
@@ -86,7 +94,7 @@ static const char *verdict(const struct ddpm_neighbours *neighbours, bool held_o
     if (neighbours->threshold == 0)
         return held_out ? "no verdict: 5 % of the held-out pictures are among the real ones"
                         : "no verdict: 5 % of the real pictures have an exact double";
-    if (too_many(neighbours->near, neighbours->count, 3)) /* 1 of 700 by chance */
+    if (too_many(neighbours->near, neighbours->count, DEVIATIONS))
         return "MORE THAN BY CHANCE: look at the pairs for copies";
     return neighbours->same > 0 ? "NO MORE THAN BY CHANCE, but some are exact copies"
                                 : "no sign of copies";
@@ -96,8 +104,7 @@ static const char *own_verdict(const struct ddpm_neighbours *neighbours)
 {
     if (neighbours->missing || neighbours->own_threshold == 0)
         return "unknown";
-    /* these draws are not independent: near ones come in pairs, and some are near to many */
-    return too_many(neighbours->near_own, neighbours->count, 6)
+    return too_many(neighbours->near_own, neighbours->count, OWN_DEVIATIONS)
                ? "MORE THAN AMONG REAL ONES: the generated pictures repeat each other"
                : "no sign of repetition";
 }
@@ -131,6 +138,18 @@ static void print_neighbours(const char *by, const struct ddpm_neighbours *n, bo
     printf("; 5 %% would be by chance");
     print_equal(n->same_own);
     printf(": %s\n", own_verdict(n));
+}
+
+/* The shares that the verdicts compare with; fewer pictures leave more to chance. */
+static void print_limits(const struct ddpm_evaluation *e)
+{
+    if (e->pixels.missing && e->features.missing)
+        return;
+    printf(
+        "limits       by chance up to %.1f %% are that near a real one, %.1f %% another generated "
+        "one\n",
+        100 * most_by_chance(e->generated, DEVIATIONS),
+        100 * most_by_chance(e->generated, OWN_DEVIATIONS));
 }
 
 struct order {
@@ -205,6 +224,7 @@ ddpm_status ddpm_evaluate_print(const struct ddpm_evaluate_report *report)
     printf("\n");
     print_neighbours("pixels", &e->pixels, e->held_out > 0);
     print_neighbours("features", &e->features, e->held_out > 0);
+    print_limits(e);
     DDPM_TRY(print_pairs(report));
     if (ddpm_kinds_any(e->kinds))
         printf("empty        %s\n", ddpm_kinds_text(kinds, e->kinds));

@@ -57,7 +57,7 @@ void ddpm_likelihood_print(const struct ddpm_likelihood_report *report)
            : report->config->network.learned_variance ? ", learned variance"
                                                       : ", fixed variance");
     print_mean("likelihood   ", &result->total,
-               result->method == DDPM_LIKELIHOOD_BOUND ? "bits per dimension at most, on average"
+               result->method == DDPM_LIKELIHOOD_BOUND ? "bits per dimension, an upper bound"
                                                        : "bits per dimension");
     if (result->band_count > 0)
         print_bands(result);

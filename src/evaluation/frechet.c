@@ -155,6 +155,8 @@ static ddpm_status distance(struct work *work, const struct sums *without, doubl
     for (int64_t i = 0; i < width; ++i)
         root += sqrt(fmax(work->values[i], 0));
     *out = shift + squares / (count - 1) + work->trace - 2 * root;
+    if (*out < 0) /* by rounding: two equal sets */
+        *out = 0;
     return DDPM_OK;
 }
 

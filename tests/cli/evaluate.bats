@@ -247,3 +247,14 @@ number() {
     job_ends 130
     grep -q "^stopping" errors
 }
+
+@test "the limits of the verdicts; no distance is below 0, not even that of equal sets" {
+    evaluate "$at/fresh" --against "$at/real"
+    succeeds
+    says "limits       by chance up to 16.9 % are that near a real one, 28.9 % another generated one"
+    evaluate "$at/real" --against "$at/real.npy" --json
+    succeeds
+    distance=$(sed -n '/"frechet"/,/}/s/.*"value": *\([-0-9.e]*\).*/\1/p' <<<"$output")
+    [ -n "$distance" ]
+    [[ $distance != -* ]]
+}

@@ -33,7 +33,7 @@ number() {
     likelihood noise --threads 1
     succeeds
     says "real         14 pictures of 16x16: $at/real" "the variational bound at 20 of 20 timesteps, fixed variance" \
-        "likelihood " "bits per dimension at most, on average" "t             bits per dimension" "prior "
+        "likelihood " "bits per dimension, an upper bound" "t             bits per dimension" "prior "
     grep -q "^$at/noise: measuring 14 pictures of 16x16 by the variational bound at 20 of 20 timesteps, on CPU.*: 20 \
 evaluations of the network for each$" errors
     grep -q "^measuring .*280/280" errors
