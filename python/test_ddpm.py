@@ -1,4 +1,6 @@
 """python3 test_ddpm.py, with DDPM_LIBRARY set. Exit 77: no NumPy."""
+import logging
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +31,12 @@ def train_on_arrays(folder):
     rng = np.random.default_rng(0)
     pictures = np.clip(rng.normal(0, 0.3, (4, 3, 16, 16)), -1, 1)
     with ddpm.Trainer({**TINY, "lr": 1e-3}) as trainer:
+        noise, times = rng.normal(size=pictures.shape), [1] * 4
+        refuses(lambda: trainer.step_on(pictures[:2], times, noise), "want (4, 3, 16, 16), (4,)")
+        refuses(lambda: trainer.step_on(pictures, times[:1], noise), "times (1,)")
+        refuses(lambda: trainer.step_on(pictures + 9, times, noise), "want -1 to 1")
+        refuses(lambda: trainer.step_on(np.full_like(pictures, np.nan), times, noise), "want -1 to 1")
+        refuses(lambda: trainer.step_on(pictures, [20] * 4, noise), "want 0 to 19")
         losses = [trainer.step_on(pictures, rng.integers(0, 20, 4), rng.normal(size=pictures.shape)).loss
                   for _ in range(10)]
         assert np.isfinite(losses).all() and losses[-1] < losses[0], losses
@@ -47,6 +55,50 @@ def train_on_files(folder):
     with ddpm.Trainer(TINY, data=data) as again:
         again.resume(folder / "files")
         assert again.step() == second
+    other = folder / "other.npy"
+    np.save(other, np.zeros((12, 16, 16, 3), np.uint8))
+    with ddpm.Trainer(TINY, data=other) as wrong:
+        refuses(lambda: wrong.resume(folder / "files"), str(data))
+        refuses(lambda: wrong.resume(folder / "files"), "other.npy")
+
+
+class Heard(logging.Handler):
+    """The messages of the library."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append((record.levelno, record.getMessage()))
+
+
+def hear_about_bad_pictures(folder):
+    for name in ("a.png", "b.png"):
+        (folder / name).write_text("no picture")
+    heard = Heard()
+    logging.getLogger("ddpm").addHandler(heard)
+    refuses(lambda: ddpm.Trainer(TINY, data=folder), "pictures cannot be read")
+    logging.getLogger("ddpm").removeHandler(heard)
+    assert (logging.WARNING, True) in [(level, "a.png" in text) for level, text in heard.texts], heard.texts
+    # without a handler they go to stderr, and a trainer that is still open does not disturb the end
+    code = ("import sys, ddpm; trainer = ddpm.Trainer(eval(sys.argv[1]), data=sys.argv[2]); trainer.step()\n"
+            "ddpm.Trainer(eval(sys.argv[1]), data=sys.argv[3])")
+    done = subprocess.run([sys.executable, "-B", "-c", code, str(TINY), folder / "pictures.npy", folder], text=True,
+                          stderr=subprocess.PIPE, cwd=Path(__file__).parent)
+    assert done.returncode == 1 and "skipped: " in done.stderr and "ddpm.Error" in done.stderr, done
+
+
+def values_of_options():
+    """Python's own values, and what `ddpm train` settles for a short run of a recipe."""
+    size = {**TINY, "image-size": (16, 24), "dim-mults": [1, 2], "flip": np.bool_(True)}
+    with ddpm.Network(size) as network:
+        assert tuple(network.shape) == (16, 24, 3)
+    with ddpm.Network({**size, "image-size": np.int64(16), "dim-mults": (1, 2)}) as network:
+        assert tuple(network.shape) == (16, 16, 3)
+    ddpm.Trainer({"recipe": "fast", "steps": 100, **TINY}).close()
+    refuses(lambda: ddpm.Trainer({"recipe": "fast", "steps": 100, "warmup": 100, **TINY}), "warmup: got 100")
+    refuses(lambda: ddpm.Trainer({**TINY, "time": "1m"}), "ddpm train --time")
 
 
 def draw_and_predict(run):
@@ -61,6 +113,8 @@ def draw_and_predict(run):
         assert both.shape == x.shape and both.dtype == np.float32 and np.isfinite(both).all()
         assert np.allclose(network.predict(x[1:], [10]), both[1:], atol=1e-5)
         refuses(lambda: network.predict(x, [3]), "want [B, C, H, W] and [B]")
+        refuses(lambda: network.predict(x.transpose(0, 2, 3, 1), [3, 10]), "(2, 16, 16, 3)")
+        refuses(lambda: network.predict(np.full_like(x, np.nan), [3, 10]), "not finite")
         refuses(lambda: network.draw(1, sampler="none-such"), "none-such")
     refuses(lambda: network.draw(1), "closed")
 
@@ -71,4 +125,6 @@ with tempfile.TemporaryDirectory() as place:
     refuses(lambda: ddpm.Network.open(Path(place) / "missing"), "missing")
     draw_and_predict(train_on_arrays(Path(place)))
     train_on_files(Path(place))
+    hear_about_bad_pictures(Path(place))
+    values_of_options()
 print("ddpm for Python: good")

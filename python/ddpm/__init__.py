@@ -10,13 +10,21 @@ The work is done by libddpm, which is searched in $DDPM_LIBRARY, beside this fil
     with ddpm.Network.open("runs/first") as network:
         pictures = network.draw(16, seed=7)     # uint8 [16, height, width, channels]
 
-Options are those of `ddpm train`, with the same names. Errors of the library are raised as ddpm.Error with its
-message. Objects are freed by close(), at the end of a `with` block, or when they are collected.
+Options are those of the library that `ddpm train` has too, with the same names: "image-size": 64 or (64, 96), that is
+height and width, "dim-mults": [1, 2, 4], "flip": True. docs/options.md lists them. Arrays are uint8 [N, height, width,
+channels] in files and where pictures are drawn, and float32 [N, channels, height, width] in [-1, 1] inside the network.
+
+Errors of the library are raised as ddpm.Error with its message, wrong arrays as ValueError. Warnings, about pictures
+that cannot be read for example, go to the logger "ddpm" of the module logging. Objects are freed by close(), at the end
+of a `with` block, or when they are collected.
 """
 from __future__ import annotations
 
+import atexit
 import ctypes
+import logging
 import os
+import weakref
 from ctypes import byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 from types import TracebackType
@@ -27,10 +35,12 @@ import numpy.typing as npt
 
 __all__ = ["Error", "Network", "StepResult", "Trainer", "version"]
 
-Options = Mapping[str, Union[str, int, float, bool]]
+Options = Mapping[str, Union[str, int, float, bool, Sequence[int]]]
 PathLike = Union[str, "os.PathLike[str]"]
 Self = TypeVar("Self", bound="_Handle")
 _SONAME = "libddpm.so.0.2"
+_LOG_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING)
+_LogCallback = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 
 
 class Error(RuntimeError):
@@ -88,6 +98,7 @@ def _load() -> ctypes.CDLL:
     beside = Path(__file__).with_name(_SONAME)
     library = ctypes.CDLL(named or (str(beside) if beside.exists() else _SONAME))
     handles = {"config_create": [c_void_p], "config_set": [c_void_p, c_char_p, c_char_p],
+               "config_get": [c_void_p, c_char_p, c_char_p, c_size_t],
                "network_create": [c_void_p, c_void_p], "network_open": [c_char_p, c_void_p, c_int, c_void_p],
                "network_picture_format": [c_void_p, c_void_p],
                "network_forward": [c_void_p, c_int, c_void_p, c_void_p, c_size_t],
@@ -103,13 +114,20 @@ def _load() -> ctypes.CDLL:
     for name in ("config_destroy", "network_destroy", "data_close", "trainer_destroy"):
         function = getattr(library, "ddpm_" + name)
         function.argtypes, function.restype = [c_void_p], None
+    library.ddpm_set_log_callback.argtypes, library.ddpm_set_log_callback.restype = [_LogCallback, c_void_p], None
     for name in ("error_message", "version"):
         function = getattr(library, "ddpm_" + name)
         function.argtypes, function.restype = [], c_char_p
     return library
 
 
+def _log(_: Optional[int], level: int, text: bytes) -> None:
+    logging.getLogger("ddpm").log(_LOG_LEVELS[level], "%s", text.decode(errors="replace"))
+
+
 _library = _load()
+_log_callback = _LogCallback(_log)  # must live as long as it is set
+_library.ddpm_set_log_callback(_log_callback, None)
 
 
 def version() -> str:
@@ -126,6 +144,15 @@ def _call(name: str, *arguments: Any) -> None:
 
 def _floats(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _text(name: str, value: Any) -> str:
+    """A value as the command line takes it: "on", "96x128", "1,2,4"."""
+    if isinstance(value, (bool, np.bool_)):
+        return "on" if value else "off"
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return ("," if "mult" in name else "x").join(map(str, value))
+    return str(value)
 
 
 class _Handle:
@@ -165,8 +192,17 @@ class _Config(_Handle):
         super().__init__()
         _call("config_create", byref(self._pointer))
         for name, value in sorted(options.items(), key=lambda item: item[0] != "recipe"):  # the recipe first
-            text = ("on" if value else "off") if isinstance(value, bool) else str(value)
-            _call("config_set", self._pointer, name.encode(), text.encode())
+            self.set(name, _text(name, value))
+        if "recipe" in options and not any("warmup" in name for name in options):  # as ddpm train does
+            self.set("warmup", str(min(self.number("warmup"), self.number("steps") // 10)))
+
+    def set(self, name: str, text: str) -> None:
+        _call("config_set", self._pointer, name.encode(), os.fsencode(text))
+
+    def number(self, name: str) -> int:
+        room = ctypes.create_string_buffer(64)
+        _call("config_get", self._pointer, name.encode(), room, len(room))
+        return int(room.value)
 
 
 class Network(_Handle):
@@ -196,13 +232,17 @@ class Network(_Handle):
 
     @property
     def shape(self) -> Sequence[int]:
-        """Height, width and channels of the pictures."""
+        """Height, width and channels of the pictures, as of draw()."""
         out = self._format()
         return out.height, out.width, out.channels
 
     def draw(self, count: int, seed: int = 0, *, first: int = 0, ema: bool = True, sampler: Optional[str] = None,
              steps: int = 0, height: int = 0, width: int = 0, batch: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw `count` pictures, uint8 [count, height, width, channels]. Same seed and number, same picture."""
+        """Draw pictures number `first` to `first + count - 1`: uint8 [count, height, width, channels].
+
+        Same seed and number, same picture. `sampler` and `steps` are --sampler and --sampling-steps of `ddpm
+        sample`, `height` and `width` its --image-size (0: as trained), `batch` how many are drawn at once.
+        """
         own = self._format()
         options = _SampleOptions(count=count, batch=batch, height=height, width=width, seed=seed, first=first,
                                  weights=int(ema), clip=-1, sampler=sampler.encode() if sampler else None,
@@ -213,10 +253,15 @@ class Network(_Handle):
         return pictures
 
     def predict(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:
-        """One forward pass: x [batch, channels, height, width] at `times` [batch]; float32, same shape."""
+        """One forward pass: x [B, channels, height, width], finite, nominally in [-1, 1], at `times` [B] from 0 to
+        T - 1 (T·t of flow, ln(sigma)/4 of edm). Returns what the network predicts, float32 of x's shape (with
+        learned-variance or out-dim, of other channels)."""
         values, at = _floats(x), _floats(times)
-        if values.ndim != 4 or at.shape != values.shape[:1]:
-            raise ValueError(f"got x {values.shape} and times {at.shape}, want [B, C, H, W] and [B]")
+        channels = self._format().channels
+        if values.ndim != 4 or at.shape != values.shape[:1] or values.shape[1] != channels:
+            raise ValueError(f"got x {values.shape} and times {at.shape}, want [B, C, H, W] and [B], C = {channels}")
+        if not np.isfinite(values).all():
+            raise ValueError("x: got values that are not finite, want finite numbers")
         batch, _, height, width = values.shape
         given = _ForwardInput(x=values.ctypes.data, x_count=values.size, times=at.ctypes.data, time_count=at.size,
                               batch=batch, height=height, width=width)
@@ -235,7 +280,8 @@ class _Data(_Handle):
 
 
 class Trainer(_Handle):
-    """Trains `network` on the pictures of a folder or packed file, or on given arrays."""
+    """Trains `network` on the pictures of `data`, a folder or a packed file (.npy, uint8 [N, H, W, C]), with step(),
+    or on arrays of yours, with step_on()."""
 
     _destroy = "trainer_destroy"
 
@@ -244,8 +290,9 @@ class Trainer(_Handle):
         self._data = _Data()
         given = dict(options)
         if data is not None:
-            given["data"] = os.fspath(data)
+            given["data"] = os.fsdecode(data)
         with _Config(given) as config:
+            self._batch = config.number("batch-size") * config.number("accumulate")
             if data is not None:
                 _call("data_open", config._pointer, byref(self._data._pointer))
                 _call("data_split", self._data._pointer, config._pointer, None)
@@ -255,6 +302,7 @@ class Trainer(_Handle):
             _call("network_create", config._pointer, byref(self.network._pointer))
             _call("trainer_create", self.network._pointer, config._pointer, self._data._pointer,
                   byref(self._pointer))
+        _trainers.add(self)
 
     def close(self) -> None:
         super().close()
@@ -269,9 +317,18 @@ class Trainer(_Handle):
         return StepResult(out.step, out.loss, out.grad_norm, out.lr)
 
     def step_on(self, pictures: npt.ArrayLike, times: npt.ArrayLike, noise: npt.ArrayLike) -> StepResult:
-        """One step on arrays: pictures and noise [B, C, H, W], whole timesteps [B] (or t and sigma of flow and
-        edm, as floats). B is accumulate times batch-size."""
+        """One step on arrays: pictures in [-1, 1] and noise of a standard normal distribution, both [B, channels,
+        height, width]; times [B], integers from 0 to T - 1 (as floats t of flow, above 0 and at most 1, or sigma of
+        edm). B is accumulate times batch-size."""
         x, eps, at = _floats(pictures), _floats(noise), np.ascontiguousarray(times)
+        height, width, channels = self.network.shape
+        want = (self._batch, channels, height, width)
+        if x.shape != want or eps.shape != want or at.shape != want[:1]:
+            raise ValueError(f"got pictures {x.shape}, times {at.shape} and noise {eps.shape}, want {want}, "
+                             f"{want[:1]} and {want}")
+        if not np.abs(x).max() <= 1.001:  # NaN too
+            raise ValueError(f"pictures: got values from {x.min():g} to {x.max():g}, want -1 to 1; scale them first, "
+                             "2 * (a - low) / (high - low) - 1")
         given = _StepInput(pictures=x.ctypes.data, picture_count=x.size, noise=eps.ctypes.data,
                            noise_count=eps.size)
         if at.dtype.kind in "iu":
@@ -292,3 +349,14 @@ class Trainer(_Handle):
     def resume(self, path: PathLike) -> None:
         """Continue from a run's newest checkpoint, or from the given one."""
         _call("trainer_resume", self._open(), os.fsencode(path))
+
+
+_trainers: "weakref.WeakSet[Trainer]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    """Threads that read pictures must not log into an interpreter that is gone."""
+    for trainer in list(_trainers):
+        trainer.close()
+    _library.ddpm_set_log_callback(_LogCallback(), None)
