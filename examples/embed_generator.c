@@ -4,7 +4,11 @@
  *
  * MODEL is a run folder or a checkpoint folder of `ddpm train`. Every model draws COUNT pictures to
  * model-M-picture-K.ppm (.pgm for grey ones). Failures are values: if a model cannot be opened,
- * only its own pictures are missing. Its error text is printed when all are done. */
+ * only its own pictures are missing. Its error text is printed when all are done.
+ *
+ *     cc -std=c11 -pthread -o embed_generator embed_generator.c $(pkg-config --cflags --libs ddpm)
+ *
+ * or make, or CMake, in this folder. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,11 @@
  *
  * The pictures are bright discs on dark ground, 16×16. Nothing is read from disk: the program
  * itself makes the pictures, timesteps and noise of every step and passes them to
- * ddpm_trainer_step_given(). The result is a row of eight drawn pictures in one PPM file. */
+ * ddpm_trainer_step_given(). The result is a row of eight drawn pictures in one PPM file.
+ *
+ *     cc -std=c11 -o train_and_sample train_and_sample.c $(pkg-config --cflags --libs ddpm) -lm
+ *
+ * or make, or CMake, in this folder. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

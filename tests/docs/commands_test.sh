@@ -65,6 +65,8 @@ while IFS= read -r text; do
   command=${command%% #*}
   [[ ! $command =~ (…|[[:space:]=/|][A-Z]{2,}) ]] || continue
   [[ $command != *pt_inception* ]] || continue
+  # what a script in the document saves
+  [[ $command != *mine.safetensors* ]] || cp runs/first/checkpoints/latest/ema.safetensors mine.safetensors
   count=$((count + 1))
   if ! eval "$command" >out 2>&1 </dev/null; then
     echo "$name: failed:$command"
