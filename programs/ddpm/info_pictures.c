@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "data/folder.h"
+#include "data/noticed.h"
 #include "data/picture.h"
+#include "data/reasons.h"
 #include "formats/png_write.h"
 #include "from_pictures.h"
 #include "program.h"
@@ -41,6 +43,18 @@ static ddpm_status print_texts(const char *path)
     return DDPM_OK;
 }
 
+/* ", 1 channel of 16 bits with values within 0 to 4095, 30 pages of which the first is used". */
+static void print_stored(const struct ddpm_picture_stored *stored)
+{
+    printf(", %d channel%s of %d bit%s", stored->channels, stored->channels == 1 ? "" : "s",
+           stored->bits, stored->bits == 1 ? "" : "s");
+    if (stored->bits > 8)
+        printf(" with values within %d to %d, of which the upper 8 bits are used",
+               stored->least << 8, (stored->most << 8) + 255);
+    if (stored->pages > 1)
+        printf(", %" PRId64 " pages of which the first is used", stored->pages);
+}
+
 ddpm_status ddpm_info_picture(const char *path)
 {
     struct ddpm_picture picture = {0};
@@ -49,6 +63,7 @@ ddpm_status ddpm_info_picture(const char *path)
     if (status == DDPM_OK) {
         printf("%s picture of %dx%d pixels (height x width)", format ? format : "unknown",
                picture.height, picture.width);
+        print_stored(&picture.stored);
         if (picture.remark)
             printf(", %s", picture.remark);
         if (format && strcmp(format, "PNG") == 0)
@@ -66,6 +81,8 @@ struct survey {
     int least_height, least_width, most_height, most_width;
     const char *formats[MOST_FORMATS];
     int64_t counts[MOST_FORMATS];
+    struct ddpm_noticed noticed;
+    struct ddpm_reasons reasons; /* why pictures are bad */
 };
 
 static void count_format(struct survey *survey, const char *format)
@@ -93,6 +110,23 @@ static void take_size(struct survey *survey, const struct ddpm_picture *picture)
         survey->most_width = width;
 }
 
+static ddpm_status look_at_file(struct survey *survey, struct ddpm_picture *picture,
+                                const char *path, const char *name)
+{
+    if (ddpm_picture_load(picture, path, 3, 0) != DDPM_OK) {
+        ++survey->looked_at;
+        ++survey->bad;
+        ddpm_log(DDPM_LOG_DEBUG, "bad: %s", ddpm_error_message());
+        return ddpm_reasons_add(&survey->reasons, name, ddpm_error_message());
+    }
+    take_size(survey, picture);
+    ++survey->looked_at;
+    count_format(survey, format_of(path));
+    ddpm_notice(&survey->noticed, &picture->stored, picture->pixels,
+                (int64_t)picture->height * picture->width, picture->channels);
+    return DDPM_OK;
+}
+
 static ddpm_status look_at(struct survey *survey, const struct ddpm_folder *folder)
 {
     struct ddpm_picture picture = {0};
@@ -103,23 +137,62 @@ static ddpm_status look_at(struct survey *survey, const struct ddpm_folder *fold
         status = ddpm_folder_file_path(folder, i * folder->count / wanted, &path);
         if (status != DDPM_OK)
             break;
-        if (ddpm_picture_load(&picture, path, 3, 0) == DDPM_OK) {
-            take_size(survey, &picture);
-            count_format(survey, format_of(path));
-        } else {
-            ddpm_print_text("bad         ", ddpm_error_message(), "\n");
-            ++survey->bad;
-        }
-        ++survey->looked_at;
+        status =
+            look_at_file(survey, &picture, path, folder->files[i * folder->count / wanted].name);
         free(path);
     }
     ddpm_picture_free(&picture);
     return status;
 }
 
+static void print_channels(const struct ddpm_noticed *noticed)
+{
+    const char *comma = "channels    ";
+    char count[DDPM_TEXT_BYTES];
+    for (int i = 0; i <= DDPM_NOTICED_CHANNELS; ++i) {
+        const int channels = (i + 1) % (DDPM_NOTICED_CHANNELS + 1); /* the many, [0], come last */
+        const int64_t pictures = noticed->channels[channels];
+        if (pictures == 0)
+            continue;
+        if (channels == 0)
+            printf("%smore than %d", comma, DDPM_NOTICED_CHANNELS);
+        else
+            printf("%s%d", comma, channels);
+        if (pictures < noticed->looked_at)
+            printf(" in %s pictures", ddpm_count_text(count, pictures));
+        comma = ", ";
+    }
+    printf("\n");
+}
+
+/* What training would say about them. */
+static void print_noticed(const struct ddpm_noticed *noticed)
+{
+    char text[DDPM_NOTICED_BYTES];
+    bool severe;
+    print_channels(noticed);
+    if (noticed->wide > 0)
+        printf("bits        %s\n", ddpm_noticed_bits(text, noticed, &severe));
+    if (noticed->paged > 0)
+        printf("pages       up to %" PRId64 " in %" PRId64
+               " of them; the first page of each is used\n",
+               noticed->most_pages, noticed->paged);
+    if (ddpm_noticed_empty(noticed) > 0)
+        printf("empty       %" PRId64 " black, %" PRId64 " white, %" PRId64 " of one colour\n",
+               noticed->kinds[DDPM_PICTURE_BLACK], noticed->kinds[DDPM_PICTURE_WHITE],
+               noticed->kinds[DDPM_PICTURE_ONE_COLOUR]);
+}
+
+static void print_bad(void *user, const char *line)
+{
+    (void)user;
+    ddpm_print_text("bad         ", line, "\n");
+}
+
 static void print_survey(const struct survey *survey)
 {
     char count[DDPM_TEXT_BYTES];
+    ddpm_reasons_say(&survey->reasons, print_bad, NULL);
     printf("looked at   %" PRId64 " of them: %" PRId64 " bad", survey->looked_at, survey->bad);
     for (int i = 0; i < MOST_FORMATS && survey->formats[i]; ++i)
         printf(", %s %s", ddpm_count_text(count, survey->counts[i]), survey->formats[i]);
@@ -128,6 +201,7 @@ static void print_survey(const struct survey *survey)
         return;
     printf("sizes       %d to %d pixels high, %d to %d wide\n", survey->least_height,
            survey->most_height, survey->least_width, survey->most_width);
+    print_noticed(&survey->noticed);
 }
 
 ddpm_status ddpm_info_picture_folder(const char *path)
@@ -153,6 +227,7 @@ ddpm_status ddpm_info_picture_folder(const char *path)
             print_survey(&survey);
         if (status == DDPM_OK && (int64_t)folder.count < DDPM_FEW_PICTURES)
             printf("to train    " DDPM_FEW_PICTURES_TEXT "\n");
+        ddpm_reasons_free(&survey.reasons);
     }
     ddpm_folder_free(&folder);
     return status;

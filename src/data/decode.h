@@ -41,7 +41,8 @@ extern const struct ddpm_decoder ddpm_decoder_jpeg, ddpm_decoder_png, ddpm_decod
 ddpm_status ddpm_decoding_judge(const struct ddpm_decoding *decoding, int64_t height,
                                 int64_t width);
 
-/* The same, then allocate the pixels. */
+/* The same, then allocate the pixels. Sets picture->stored for 8 bits and one page; a decoder that
+ * knows better changes it afterwards. */
 ddpm_status ddpm_decoding_start(struct ddpm_decoding *decoding, int64_t height, int64_t width,
                                 enum ddpm_pixel_mode mode);
 
@@ -77,6 +78,10 @@ bool ddpm_tiff_find(const uint8_t *bytes, size_t size, int tag, struct ddpm_tiff
 
 /* Bytes that the values of all entries take, according to the directory. */
 uint64_t ddpm_tiff_claimed_bytes(const uint8_t *bytes, size_t size);
+
+/* Pages of a TIFF file: directories that are not marked as a smaller version or a mask; at least 1.
+ * 1 too if the list of directories has no end. */
+int64_t ddpm_tiff_pages(const uint8_t *bytes, size_t size);
 
 /* What the chunks of a PNG file tell us apart from the pixels. */
 struct ddpm_png_look {

@@ -107,6 +107,7 @@ static void read_picture(struct png_state *state)
     state->status = judge(state);
     if (state->status != DDPM_OK)
         return;
+    const int bits = png_get_bit_depth(png, info);
     png_set_expand(png); /* palette to RGB, 1, 2 and 4 bits to 8, tRNS to alpha */
     png_set_strip_16(png);
     png_set_read_user_transform_fn(png, count_row);
@@ -118,6 +119,7 @@ static void read_picture(struct png_state *state)
                                         png_get_image_width(png, info), mode);
     if (state->status != DDPM_OK)
         return;
+    state->decoding->picture->stored.bits = bits;
     state->rows_left = rows_of_passes(state->decoding->picture, passes);
     read_rows(state, passes); /* ddpm_png_look() has checked what follows the pixels */
 }

@@ -266,6 +266,16 @@ static void divide_by_alpha(struct ddpm_picture *picture)
     }
 }
 
+static void note_stored(const struct tiff_state *state)
+{
+    const struct ddpm_tiff_kind *kind = &state->kind;
+    struct ddpm_picture_stored *stored = &state->decoding->picture->stored;
+    stored->bits = kind->bits;
+    stored->channels = kind->samples + (kind->photometric == PHOTOMETRIC_PALETTE ? 2 : 0);
+    stored->extra = kind->samples > kind->colours;
+    stored->pages = ddpm_tiff_pages(state->decoding->bytes, state->decoding->size);
+}
+
 static ddpm_status read_picture(struct tiff_state *state)
 {
     struct ddpm_tiff_kind *kind = &state->kind;
@@ -278,6 +288,7 @@ static ddpm_status read_picture(struct tiff_state *state)
         by_library = false;
     }
     DDPM_TRY(ddpm_decoding_start(state->decoding, kind->height, kind->width, kind->mode));
+    note_stored(state);
     if (by_library)
         return read_by_library(state);
     DDPM_TRY(read_blocks(state));

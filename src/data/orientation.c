@@ -5,7 +5,8 @@
 
 #include "data/decode.h"
 
-enum { TAG_ORIENTATION = 0x0112 };
+enum { TAG_SUBFILE = 254, TAG_ORIENTATION = 0x0112 };
+enum { SUBFILE_SMALLER = 1, SUBFILE_MASK = 4 };
 
 static uint64_t read_number(const uint8_t *at, int bytes, bool big_endian)
 {
@@ -15,7 +16,7 @@ static uint64_t read_number(const uint8_t *at, int bytes, bool big_endian)
     return value;
 }
 
-/* The first directory. Classic files: u16 entries, each tag u16, type u16, count u32, value or
+/* A directory. Classic files: u16 entries, each tag u16, type u16, count u32, value or
  * offset of 4 bytes. Big ones: u64 entries, count u64, 8 bytes. */
 struct directory {
     const uint8_t *bytes;
@@ -24,6 +25,21 @@ struct directory {
     bool big_endian, big;
 };
 
+/* Enter the directory at `at`; the rest of *directory is known. */
+static bool enter(struct directory *directory, uint64_t at)
+{
+    const size_t head = directory->big ? 8 : 2, entry = directory->big ? 20 : 12;
+    const size_t size = directory->size;
+    if (size < head || at > size - head)
+        return false;
+    const uint64_t stated = read_number(directory->bytes + at, (int)head, directory->big_endian);
+    const uint64_t room = (size - at - head) / entry;
+    directory->first = (size_t)at + head;
+    directory->entries = stated < room ? stated : room;
+    return true;
+}
+
+/* The first directory of a file. */
 static bool open_directory(struct directory *directory, const uint8_t *bytes, size_t size)
 {
     if (size < 8 || (memcmp(bytes, "II", 2) != 0 && memcmp(bytes, "MM", 2) != 0))
@@ -35,18 +51,9 @@ static bool open_directory(struct directory *directory, const uint8_t *bytes, si
         return false;
     const uint64_t at =
         big ? read_number(bytes + 8, 8, big_endian) : read_number(bytes + 4, 4, big_endian);
-    const size_t head = big ? 8 : 2, entry = big ? 20 : 12;
-    if (at > size - head || size < head)
-        return false;
-    const uint64_t stated = read_number(bytes + at, (int)head, big_endian);
-    const uint64_t room = (size - at - head) / entry;
-    *directory = (struct directory){.bytes = bytes,
-                                    .size = size,
-                                    .first = (size_t)at + head,
-                                    .entries = stated < room ? stated : room,
-                                    .big_endian = big_endian,
-                                    .big = big};
-    return true;
+    *directory =
+        (struct directory){.bytes = bytes, .size = size, .big_endian = big_endian, .big = big};
+    return enter(directory, at);
 }
 
 static int type_bytes(int type)
@@ -113,6 +120,42 @@ uint64_t ddpm_tiff_claimed_bytes(const uint8_t *bytes, size_t size)
             return UINT64_MAX;
     }
     return sum;
+}
+
+/* Where the next directory starts, or 0. */
+static uint64_t next_directory(const struct directory *directory)
+{
+    const size_t bytes = directory->big ? 8 : 4, entry = directory->big ? 20 : 12;
+    const uint64_t at = directory->first + directory->entries * entry;
+    if (directory->size < bytes || at > directory->size - bytes)
+        return 0;
+    return read_number(directory->bytes + at, (int)bytes, directory->big_endian);
+}
+
+static bool is_page(const struct directory *directory)
+{
+    struct ddpm_tiff_entry entry;
+    for (uint64_t i = 0; i < directory->entries; ++i)
+        if (read_entry(directory, i, &entry) == TAG_SUBFILE)
+            return (entry.value & (SUBFILE_SMALLER | SUBFILE_MASK)) == 0;
+    return true;
+}
+
+int64_t ddpm_tiff_pages(const uint8_t *bytes, size_t size)
+{
+    struct directory directory;
+    int64_t pages = 0;
+    uint64_t taken = 0, next;
+    if (!open_directory(&directory, bytes, size))
+        return 1;
+    do {
+        taken += 6 + 12 * directory.entries; /* at least; no two directories share bytes */
+        if (taken > size)
+            return 1;
+        pages += is_page(&directory);
+        next = next_directory(&directory);
+    } while (next != 0 && enter(&directory, next));
+    return pages > 1 ? pages : 1;
 }
 
 int ddpm_exif_orientation(const uint8_t *bytes, size_t size)

@@ -65,6 +65,12 @@ static int mode_samples(enum ddpm_pixel_mode mode)
     return mode == DDPM_PIXEL_CMYK ? 4 : (int)mode;
 }
 
+static int mode_colours(enum ddpm_pixel_mode mode)
+{
+    const bool grey = mode == DDPM_PIXEL_GREY || mode == DDPM_PIXEL_GREY_ALPHA;
+    return grey ? 1 : mode == DDPM_PIXEL_CMYK ? 4 : 3;
+}
+
 ddpm_status ddpm_decoding_judge(const struct ddpm_decoding *decoding, int64_t height, int64_t width)
 {
     if (height <= 0 || width <= 0)
@@ -89,6 +95,13 @@ ddpm_status ddpm_decoding_start(struct ddpm_decoding *decoding, int64_t height, 
 {
     DDPM_TRY(ddpm_decoding_judge(decoding, height, width));
     decoding->mode = mode;
+    decoding->picture->stored = (struct ddpm_picture_stored){
+        .bits = 8,
+        .channels = mode_samples(mode),
+        .extra = mode_samples(mode) > mode_colours(mode),
+        .pages = 1,
+        .most = 255,
+    };
     return ddpm_picture_resize_buffer(decoding->picture, (int)height, (int)width,
                                       mode_samples(mode));
 }
@@ -221,6 +234,23 @@ static ddpm_status convert(struct ddpm_picture *picture, enum ddpm_pixel_mode mo
     return DDPM_OK;
 }
 
+/* The range that 16-bit values use: instruments often leave most of it empty. */
+static void measure_range(struct ddpm_picture *picture, enum ddpm_pixel_mode mode)
+{
+    const int samples = mode_samples(mode), colours = mode_colours(mode);
+    const uint8_t *at = picture->pixels;
+    uint8_t least = 255, most = 0;
+    for (size_t left = (size_t)picture->height * (size_t)picture->width; left > 0; --left) {
+        for (int c = 0; c < colours; ++c) {
+            least = at[c] < least ? at[c] : least;
+            most = at[c] > most ? at[c] : most;
+        }
+        at += samples;
+    }
+    picture->stored.least = least;
+    picture->stored.most = most;
+}
+
 ddpm_status ddpm_picture_decode(struct ddpm_picture *picture, const uint8_t *bytes, size_t size,
                                 int channels, int64_t pixel_limit)
 {
@@ -246,6 +276,8 @@ ddpm_status ddpm_picture_decode(struct ddpm_picture *picture, const uint8_t *byt
     ddpm_status status = decoder->decode(&decoding);
     if (status != DDPM_OK)
         return ddpm_raise_context(status, "%s: ", decoder->name);
+    if (picture->stored.bits > 8)
+        measure_range(picture, decoding.mode);
     DDPM_TRY(convert(picture, decoding.mode, channels));
     return turn(picture, decoding.orientation);
 }

@@ -8,6 +8,7 @@
 #ifndef DDPM_DATA_PICTURE_H
 #define DDPM_DATA_PICTURE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,10 +31,20 @@
 /* Largest file that we read, in bytes. */
 #define DDPM_PICTURE_BYTE_LIMIT ((int64_t)1 << 30)
 
+/* What the file holds, of which the decoded picture shows a part. */
+struct ddpm_picture_stored {
+    int bits;            /* per value; 16 are reduced to the upper 8 */
+    int channels;        /* colours (of a palette: 3), alpha and extra samples */
+    bool extra;          /* there is alpha, or another sample besides the colours */
+    int64_t pages;       /* the first is decoded */
+    uint8_t least, most; /* of the colours' upper 8 bits; 0 and 255 unless there are 16 */
+};
+
 /* Zero-initialise before the first use. The buffers are reused from picture to picture. */
 struct ddpm_picture {
     uint8_t *pixels; /* [height, width, channels] */
     int height, width, channels;
+    struct ddpm_picture_stored stored;
     const char *remark; /* a problem with a file that decodes all the same, or NULL; never freed */
 
     size_t capacity;       /* bytes at pixels */

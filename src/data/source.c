@@ -10,6 +10,7 @@
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "data/reasons.h"
 #include "data/source_kinds.h"
 
 static const struct ddpm_source_kind *const kinds[] = {
@@ -22,6 +23,9 @@ static const struct ddpm_source_kind *const kinds[] = {
 
 /* After this many warnings about single pictures, log only their number. */
 enum { LISTED = 100 };
+
+/* How many pictures of a large folder or a packed file are decoded while opening. */
+enum { NOTICED = 64 };
 
 enum item_state {
     UNKNOWN,  /* not decoded yet */
@@ -37,7 +41,8 @@ struct ddpm_source_items {
     atomic_llong bad, enlarged, remarked;
     int64_t told; /* how many bad ones the last summary counted */
     atomic_bool enlarged_logged;
-    bool quiet; /* while all items are being checked: log messages wait until the end, to be in
+    char *reason; /* why most of the bad ones were bad when they were last checked, or NULL */
+    bool quiet;   /* while all items are being checked: log messages wait until the end, to be in
                    order */
 };
 
@@ -58,9 +63,10 @@ static ddpm_status raise_too_many_bad(const struct ddpm_source *source)
 {
     return ddpm_raise(
         DDPM_ERROR_FORMAT,
-        "%s: %lld of %lld pictures cannot be read (the log names them), want at least half of "
-        "them good; repair or remove the bad ones",
-        source->path, (long long)atomic_load(&source->items->bad), (long long)source->count);
+        "%s: %lld of %lld pictures cannot be read, want at least half of them good%s%s",
+        source->path, (long long)atomic_load(&source->items->bad), (long long)source->count,
+        source->items->reason ? "; for example " : "; repair or remove the bad ones",
+        source->items->reason ? source->items->reason : "");
 }
 
 static ddpm_status judge(const struct ddpm_source *source)
@@ -130,6 +136,14 @@ static ddpm_status check_index(const struct ddpm_source *source, int64_t index)
     return DDPM_OK;
 }
 
+static void notice(const struct ddpm_source_reader *reader, const uint8_t *out)
+{
+    const struct ddpm_source_options *options = &reader->source->options;
+    ddpm_notice(reader->source->noticed,
+                reader->source->kind->one_file ? NULL : &reader->picture.stored, out,
+                (int64_t)options->height * options->width, options->channels);
+}
+
 ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t index,
                                      const struct ddpm_random4 *random, uint8_t *out, bool *good)
 {
@@ -169,6 +183,8 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
             note_enlarged(source, index);
         if (reader->picture.remark)
             note_remark(source, index, reader->picture.remark);
+        if (source->noticed)
+            notice(reader, out);
         if (items->cache)
             memcpy(cache_place(source, index), out, source->item_bytes);
         atomic_store(&items->state[index], items->cache ? CACHED : GOOD);
@@ -197,10 +213,11 @@ ddpm_status ddpm_source_read(struct ddpm_source_reader *reader, int64_t index,
     return raise_too_many_bad(reader->source);
 }
 
-/* Check every item in parallel: the cheap check, or decoding it. */
+/* Check items in parallel: the cheap check, or decoding them. */
 struct sweep {
     struct ddpm_source *source;
     bool decode;
+    int64_t count;  /* of items to check, evenly chosen */
     char **reasons; /* [count]: why an item is bad, or what is wrong with its file; else NULL */
     pthread_mutex_t lock;
     ddpm_status status; /* first failure that is not the picture's fault */
@@ -218,10 +235,16 @@ static void keep_failure(struct sweep *sweep, ddpm_status status)
     pthread_mutex_unlock(&sweep->lock);
 }
 
-static ddpm_status look_at(struct sweep *sweep, struct ddpm_source_reader *reader, int64_t index,
+static int64_t swept(const struct ddpm_source *source, int64_t i, int64_t count)
+{
+    return i * source->count / count;
+}
+
+static ddpm_status look_at(struct sweep *sweep, struct ddpm_source_reader *reader, int64_t i,
                            uint8_t *pixels)
 {
     struct ddpm_source *source = sweep->source;
+    const int64_t index = swept(source, i, sweep->count);
     unsigned char state = atomic_load(&source->items->state[index]);
     if (state == BAD || (sweep->decode && (state == GOOD || state == CACHED)))
         return DDPM_OK;
@@ -230,13 +253,13 @@ static ddpm_status look_at(struct sweep *sweep, struct ddpm_source_reader *reade
         bool good = true;
         DDPM_TRY(ddpm_source_read_exactly(reader, index, &random, pixels, &good));
         const char *reason = good ? reader->picture.remark : ddpm_error_message();
-        return reason ? ddpm_copy_string(&sweep->reasons[index], reason) : DDPM_OK;
+        return reason ? ddpm_copy_string(&sweep->reasons[i], reason) : DDPM_OK;
     }
     ddpm_status status = source->kind->check(source, index);
     if (status == DDPM_OK || !ddpm_source_is_pictures_fault(source, status))
         return status;
     mark_bad(source, index);
-    return ddpm_copy_string(&sweep->reasons[index], ddpm_error_message());
+    return ddpm_copy_string(&sweep->reasons[i], ddpm_error_message());
 }
 
 static void sweep_range(void *context, int64_t begin, int64_t end, int thread)
@@ -256,21 +279,51 @@ static void sweep_range(void *context, int64_t begin, int64_t end, int thread)
     free(pixels);
 }
 
+static void say_skipped(void *user, const char *line)
+{
+    (void)user;
+    ddpm_log(DDPM_LOG_WARNING, "skipped: %s", line);
+}
+
+/* One line for each reason why pictures are bad; all of them only for those who want details. */
+static ddpm_status report_bad(struct ddpm_source *source, char *const *messages, int64_t count)
+{
+    struct ddpm_reasons reasons = {0};
+    ddpm_status status = DDPM_OK;
+    for (int pass = 0; pass < 2 && status == DDPM_OK; ++pass) {
+        for (int64_t i = 0; i < count && status == DDPM_OK; ++i) {
+            const int64_t item = swept(source, i, count);
+            const char *name = ddpm_source_name(source, item, NULL, 0);
+            if (!messages[i] || atomic_load(&source->items->state[item]) != BAD)
+                continue;
+            if (pass == 0)
+                status = ddpm_reasons_add(&reasons, name, messages[i]);
+            else if (ddpm_reasons_are_many(&reasons, name, messages[i]))
+                ddpm_log(DDPM_LOG_DEBUG, "bad: %s", messages[i]);
+        }
+    }
+    ddpm_reasons_say(&reasons, say_skipped, NULL);
+    if (status == DDPM_OK && reasons.count > 0) {
+        free(source->items->reason);
+        status = ddpm_copy_string(&source->items->reason, ddpm_reasons_usual(&reasons));
+    }
+    ddpm_reasons_free(&reasons);
+    return status;
+}
+
 /* `last`: no other sweep follows at once, which would find more. */
-static void report(struct ddpm_source *source, char *const *reasons, bool last)
+static ddpm_status report(struct ddpm_source *source, char *const *reasons, int64_t count,
+                          bool last)
 {
     struct ddpm_source_items *items = source->items;
     const int64_t bad = atomic_load(&items->bad);
-    int64_t found = 0;
-    for (int64_t i = 0; i < source->count; ++i)
-        if (reasons[i] && atomic_load(&items->state[i]) != BAD)
-            note_remark(source, i, reasons[i]);
-        else if (reasons[i] && found++ < LISTED)
-            ddpm_log(DDPM_LOG_WARNING, "skipped: %s", reasons[i]);
+    for (int64_t i = 0; i < count; ++i)
+        if (reasons[i] && atomic_load(&items->state[swept(source, i, count)]) != BAD)
+            note_remark(source, swept(source, i, count), reasons[i]);
+    DDPM_TRY(report_bad(source, reasons, count));
     if (last && bad > items->told) {
-        ddpm_log(DDPM_LOG_WARNING, "%s: %lld of %lld pictures cannot be read and are skipped%s",
-                 source->path, (long long)bad, (long long)source->count,
-                 bad > LISTED ? "; the first of them are listed above" : "");
+        ddpm_log(DDPM_LOG_WARNING, "%s: %lld of %lld pictures cannot be read and are skipped",
+                 source->path, (long long)bad, (long long)source->count);
         items->told = bad;
     }
     long long enlarged = atomic_load(&items->enlarged);
@@ -278,24 +331,24 @@ static void report(struct ddpm_source *source, char *const *reasons, bool last)
         ddpm_log(DDPM_LOG_WARNING,
                  "%s: %lld of %lld pictures are smaller than %dx%d and are enlarged", source->path,
                  enlarged, (long long)source->count, source->options.height, source->options.width);
+    return DDPM_OK;
 }
 
-static ddpm_status sweep_all(struct ddpm_source *source, bool decode)
+static ddpm_status sweep_some(struct ddpm_source *source, bool decode, int64_t count)
 {
-    struct sweep sweep = {.source = source, .decode = decode};
-    DDPM_TRY(ddpm_new_array((void **)&sweep.reasons, (size_t)source->count, sizeof *sweep.reasons,
+    struct sweep sweep = {.source = source, .decode = decode, .count = count};
+    DDPM_TRY(ddpm_new_array((void **)&sweep.reasons, (size_t)count, sizeof *sweep.reasons,
                             "a list of bad pictures"));
     pthread_mutex_init(&sweep.lock, NULL);
     source->items->quiet = true;
-    ddpm_parallel_for(source->options.threads, source->count, decode ? 16 : 64, sweep_range,
-                      &sweep);
+    ddpm_parallel_for(source->options.threads, count, decode ? 16 : 64, sweep_range, &sweep);
     source->items->quiet = false;
     pthread_mutex_destroy(&sweep.lock);
     if (sweep.status == DDPM_OK)
-        report(source, sweep.reasons, decode || !source->verify_opened);
+        sweep.status = report(source, sweep.reasons, count, decode);
     else
-        ddpm_raise(sweep.status, "%s", sweep.message ? sweep.message : "no memory");
-    for (int64_t i = 0; i < source->count; ++i)
+        (void)ddpm_raise(sweep.status, "%s", sweep.message ? sweep.message : "no memory");
+    for (int64_t i = 0; i < count; ++i)
         free(sweep.reasons[i]);
     free(sweep.reasons);
     free(sweep.message);
@@ -317,6 +370,21 @@ static ddpm_status make_items(struct ddpm_source *source)
     return DDPM_OK;
 }
 
+/* Decode all pictures of a small folder and some of any other source, and say what they are like.
+ */
+static ddpm_status notice_some(struct ddpm_source *source)
+{
+    const int64_t count =
+        source->verify_opened || source->count < NOTICED ? source->count : NOTICED;
+    struct ddpm_noticed noticed = {0};
+    source->noticed = &noticed;
+    ddpm_status status = sweep_some(source, true, count);
+    source->noticed = NULL;
+    if (status == DDPM_OK)
+        ddpm_noticed_say(&noticed, source->path, source->options.channels);
+    return status;
+}
+
 static ddpm_status open_source(struct ddpm_source *source, const char *path)
 {
     DDPM_TRY(ddpm_copy_string(&source->path, path));
@@ -331,8 +399,8 @@ static ddpm_status open_source(struct ddpm_source *source, const char *path)
                           (long long)source->count, (long long)COUNT_LIMIT);
     DDPM_TRY(make_items(source));
     if (source->kind->check)
-        DDPM_TRY(sweep_all(source, false));
-    return source->verify_opened ? ddpm_source_verify(source) : DDPM_OK;
+        DDPM_TRY(sweep_some(source, false, source->count));
+    return notice_some(source);
 }
 
 ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
@@ -363,6 +431,7 @@ void ddpm_source_close(struct ddpm_source **source)
     if (closing->items) {
         free((void *)closing->items->state);
         free(closing->items->cache);
+        free(closing->items->reason);
     }
     free(closing->items);
     free(closing->path);
@@ -398,7 +467,7 @@ struct ddpm_source_counts ddpm_source_count_kinds(const struct ddpm_source *sour
 
 ddpm_status ddpm_source_verify(struct ddpm_source *source)
 {
-    return source->kind->check ? sweep_all(source, true) : DDPM_OK;
+    return source->kind->check ? sweep_some(source, true, source->count) : DDPM_OK;
 }
 
 ddpm_status ddpm_source_reader_create(struct ddpm_source_reader **out, struct ddpm_source *source)

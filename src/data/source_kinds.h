@@ -3,6 +3,7 @@
 #ifndef DDPM_DATA_SOURCE_KINDS_H
 #define DDPM_DATA_SOURCE_KINDS_H
 
+#include "data/noticed.h"
 #include "data/picture.h"
 #include "data/source.h"
 
@@ -43,6 +44,7 @@ struct ddpm_source {
     bool verify_opened; /* few and small enough to decode them all while opening */
     void *data;         /* of the kind */
     struct ddpm_source_items *items;
+    struct ddpm_noticed *noticed; /* while opening: what has been decoded so far is like */
     /* For a part: the source that it belongs to, and which of its items, in order. Of the fields
      * above, a part has only count and options. */
     struct ddpm_source *whole;

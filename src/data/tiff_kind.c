@@ -58,6 +58,24 @@ static ddpm_status check_compression(uint16_t compression)
     return DDPM_OK;
 }
 
+/* What pictures of a kind that we do not read can become. */
+#define AS_ARRAY "scale them to uint8 and pass a .npy file, see \"Rasters\" in docs/handbook.md"
+
+static const char *format_name(uint16_t format)
+{
+    switch (format) {
+    case SAMPLEFORMAT_UINT:
+    case SAMPLEFORMAT_VOID:
+        return "unsigned";
+    case SAMPLEFORMAT_INT:
+        return "signed";
+    case SAMPLEFORMAT_IEEEFP:
+        return "floating-point";
+    default:
+        return "complex";
+    }
+}
+
 static ddpm_status check_samples(const struct ddpm_tiff_kind *kind, TIFF *tiff)
 {
     uint16_t format = SAMPLEFORMAT_UINT;
@@ -65,13 +83,14 @@ static ddpm_status check_samples(const struct ddpm_tiff_kind *kind, TIFF *tiff)
     TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &format);
     if ((format != SAMPLEFORMAT_UINT && format != SAMPLEFORMAT_VOID) ||
         (bits != 1 && bits != 2 && bits != 4 && bits != 8 && bits != 16))
-        return ddpm_raise(
-            DDPM_ERROR_UNSUPPORTED,
-            "got %d bits of sample format %d, want unsigned integers of 1, 2, 4, 8 or 16", bits,
-            format);
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "got %d-bit %s values, want unsigned ones of 1, 2, 4, 8 or 16 "
+                          "bits; " AS_ARRAY,
+                          bits, format_name(format));
     if (kind->samples > 16 || bits * kind->samples > 64)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
-                          "got %d samples of %d bits per pixel, want at most 64 bits together",
+                          "got %d samples of %d bits, want at most 64 bits per pixel; if they are "
+                          "bands, " AS_ARRAY,
                           kind->samples, bits);
     return DDPM_OK;
 }
@@ -131,9 +150,10 @@ static ddpm_status find_alpha(struct ddpm_tiff_kind *kind, TIFF *tiff, int colou
     if (stack || kind->samples < colours || (uint64_t)(kind->samples - colours) != entry.count)
         return ddpm_raise(
             DDPM_ERROR_UNSUPPORTED,
-            "got %d samples per pixel, %llu of them marked as extra, want %d and the extra ones; "
-            "their meaning is not given; save it as RGB, RGBA or grey",
-            kind->samples, (unsigned long long)entry.count, colours);
+            "got %d samples per pixel, %llu of them marked as extra, want %s; if they are "
+            "bands, " AS_ARRAY,
+            kind->samples, (unsigned long long)entry.count,
+            colours == 1 ? "grey with at most 1 extra" : "the colours and those marked as extra");
     kind->alpha = extra > 0 && kinds && kind->photometric != PHOTOMETRIC_SEPARATED &&
                   (kinds[0] == EXTRASAMPLE_ASSOCALPHA || kinds[0] == EXTRASAMPLE_UNASSALPHA);
     kind->premultiplied = kind->alpha && kinds[0] == EXTRASAMPLE_ASSOCALPHA;
@@ -177,6 +197,7 @@ ddpm_status ddpm_tiff_kind_read(struct ddpm_tiff_kind *kind, TIFF *tiff,
     DDPM_TRY(check_samples(kind, tiff));
     DDPM_TRY(count_colours(kind, tiff, &colours));
     DDPM_TRY(find_alpha(kind, tiff, colours, decoding));
+    kind->colours = colours;
     if (kind->photometric == PHOTOMETRIC_SEPARATED)
         kind->mode = DDPM_PIXEL_CMYK;
     else if (kind->photometric == PHOTOMETRIC_PALETTE)

@@ -10,7 +10,8 @@
 struct ddpm_tiff_kind {
     uint32_t width, height;
     uint16_t bits, samples, photometric, planar, compression;
-    bool alpha; /* the first extra sample is alpha */
+    int colours; /* samples per pixel that are colours */
+    bool alpha;  /* the first extra sample is alpha */
     bool premultiplied;
     uint16_t *palette[3]; /* libtiff's, valid while the file is open */
     enum ddpm_pixel_mode mode;
