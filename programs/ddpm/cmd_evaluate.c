@@ -9,6 +9,7 @@
 #include "evaluate_draw.h"
 #include "evaluate_likelihood.h"
 #include "evaluate_report.h"
+#include "formats/file.h"
 #include "processes.h"
 #include "progress.h"
 
@@ -125,11 +126,9 @@ static ddpm_status look(struct evaluation *e)
 
 /* Size and channels of everything compared. They are those of the generated pictures, or of the
  * real ones if the generated side is features; --image-size overrides the size of a folder. */
-static ddpm_status settle_shape(struct evaluation *e)
+static ddpm_status settle_first(struct evaluation *e, const struct ddpm_side *first)
 {
     const struct ddpm_side_shape wanted = e->shape;
-    const struct ddpm_side *first =
-        e->generated.kind == DDPM_SIDE_FEATURES ? &e->real : &e->generated;
     if (first->kind == DDPM_SIDE_MODEL)
         return ddpm_evaluate_open(&e->drawing, first->path, &e->shape);
     if (first->kind != DDPM_SIDE_PICTURES)
@@ -140,6 +139,35 @@ static ddpm_status settle_shape(struct evaluation *e)
         e->shape.width = wanted.width;
     }
     return DDPM_OK;
+}
+
+/* A folder can be read with the channels of an array that it is compared with. */
+static ddpm_status settle_channels(struct evaluation *e, const struct ddpm_side *first,
+                                   const struct ddpm_side *other)
+{
+    struct ddpm_side_shape shape = e->shape;
+    if (other == first || !other->path || other->kind != DDPM_SIDE_PICTURES ||
+        ddpm_path_is_directory(other->path))
+        return DDPM_OK;
+    DDPM_TRY(ddpm_side_shape(other, &shape));
+    if (first->kind == DDPM_SIDE_PICTURES && ddpm_path_is_directory(first->path))
+        e->shape.channels = shape.channels;
+    if (e->shape.channels == shape.channels)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_MISMATCH, "%s: got %d channel%s, want %d as in %s", other->path,
+                      shape.channels, shape.channels == 1 ? "" : "s", e->shape.channels,
+                      first->path);
+}
+
+static ddpm_status settle_shape(struct evaluation *e)
+{
+    const struct ddpm_side *first =
+        e->generated.kind == DDPM_SIDE_FEATURES ? &e->real : &e->generated;
+    DDPM_TRY(settle_first(e, first));
+    if (first->kind != DDPM_SIDE_PICTURES && first->kind != DDPM_SIDE_MODEL)
+        return DDPM_OK;
+    DDPM_TRY(settle_channels(e, first, &e->real));
+    return settle_channels(e, first, &e->held_out);
 }
 
 static ddpm_status open_network(struct evaluation *e)

@@ -29,11 +29,12 @@ static ddpm_status check_shapes(const struct prediction *p)
     const struct ddpm_npy *x = &p->x, *t = &p->t;
     const char *x_path = p->x_path, *t_path = p->t_path;
     if (x->dtype != DDPM_NPY_F32 || x->rank != 4)
-        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want <f4 of rank 4: [B,C,H,W]",
-                          x_path, ddpm_npy_dtype_name(x->dtype), x->rank);
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got %s of rank %d, want float32 of rank 4: [B,C,H,W]", x_path,
+                          ddpm_npy_dtype_name(x->dtype), x->rank);
     if ((t->dtype != DDPM_NPY_I64 && t->dtype != DDPM_NPY_F32) || t->rank != 1)
         return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "%s: got %s of rank %d, want <i8 or <f4 of rank 1: [B]", t_path,
+                          "%s: got %s of rank %d, want int64 or float32 of rank 1: [B]", t_path,
                           ddpm_npy_dtype_name(t->dtype), t->rank);
     if (x->shape[1] != p->channels)
         return ddpm_raise(DDPM_ERROR_MISMATCH,

@@ -91,8 +91,9 @@ static ddpm_status check_shape(const struct ddpm_npy *npy, const char *path,
     const int64_t channels = config->network.channels, height = config->diffusion.image_height;
     const int64_t width = config->diffusion.image_width;
     if (npy->dtype != DDPM_NPY_F32 || npy->rank != 4)
-        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want <f4 of rank 4: [n,C,H,W]",
-                          path, ddpm_npy_dtype_name(npy->dtype), npy->rank);
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got %s of rank %d, want float32 of rank 4: [n,C,H,W]", path,
+                          ddpm_npy_dtype_name(npy->dtype), npy->rank);
     if (npy->shape[1] != channels || npy->shape[2] != height || npy->shape[3] != width)
         return ddpm_raise(DDPM_ERROR_MISMATCH,
                           "%s: got [n,%" PRId64 ",%" PRId64 ",%" PRId64 "], want [n,%" PRId64

@@ -30,6 +30,21 @@ static bool has_file(const char *folder, const char *name)
            ddpm_path_exists(path);
 }
 
+/* Why an array is neither pictures nor features. */
+static ddpm_status refuse_array(const char *path, enum ddpm_npy_dtype dtype, int rank)
+{
+    if (dtype == DDPM_NPY_F32 && rank == 4)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got float32 of rank 4, as sample --array writes; want the pictures "
+                          "as uint8 [N,H,W,C]: the folder of sample --out, or for values in "
+                          "[-1,1] numpy.round(127.5 * (a + 1)).clip(0, 255).astype('uint8')",
+                          path);
+    return ddpm_raise(DDPM_ERROR_FORMAT,
+                      "%s: got %s of rank %d, want pictures uint8 [N,H,W,C] or [N,H,W], or "
+                      "features float32 [N,D]",
+                      path, ddpm_npy_dtype_name(dtype), rank);
+}
+
 static ddpm_status look_at_array(struct ddpm_side *side)
 {
     struct ddpm_npy npy;
@@ -37,15 +52,12 @@ static ddpm_status look_at_array(struct ddpm_side *side)
     const enum ddpm_npy_dtype dtype = npy.dtype;
     const int rank = npy.rank;
     ddpm_npy_close(&npy);
-    if (dtype == DDPM_NPY_U8 && rank == 4)
+    if (dtype == DDPM_NPY_U8 && (rank == 3 || rank == 4))
         side->kind = DDPM_SIDE_PICTURES;
     else if ((dtype == DDPM_NPY_F32 || dtype == DDPM_NPY_F64) && rank == 2)
         side->kind = DDPM_SIDE_FEATURES;
     else
-        return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "%s: got %s of rank %d, want pictures uint8 [N,H,W,C] or features "
-                          "float32 [N,D]",
-                          side->path, ddpm_npy_dtype_name(dtype), rank);
+        return refuse_array(side->path, dtype, rank);
     return DDPM_OK;
 }
 
@@ -100,6 +112,7 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
     if (ddpm_path_is_directory(side->path))
         return shape_of_folder(side->path, shape);
     DDPM_TRY(ddpm_npy_open(&npy, side->path));
+    ddpm_npy_add_channel(&npy);
     const bool fits = npy.shape[1] <= 1 << 16 && npy.shape[2] <= 1 << 16 && npy.shape[3] <= 4;
     if (fits) {
         shape->height = (int)npy.shape[1];

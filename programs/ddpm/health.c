@@ -137,26 +137,26 @@ static void print_kinds(const struct ddpm_npy *npy)
 static double value_at(const struct ddpm_npy *npy, int64_t index)
 {
     const char *place = (const char *)npy->data + (size_t)index * ddpm_npy_dtype_bytes(npy->dtype);
-    int32_t i32;
-    int64_t i64;
-    float f32;
-    double f64;
-    switch (npy->dtype) {
-    case DDPM_NPY_U8:
-        return *(const uint8_t *)place;
-    case DDPM_NPY_I32:
-        memcpy(&i32, place, sizeof i32);
-        return i32;
-    case DDPM_NPY_I64:
-        memcpy(&i64, place, sizeof i64);
-        return (double)i64;
-    case DDPM_NPY_F32:
-        memcpy(&f32, place, sizeof f32);
-        return (double)f32;
-    case DDPM_NPY_F64:
-        memcpy(&f64, place, sizeof f64);
-        return f64;
+#define CASE(dtype, type)                                                                          \
+    case dtype: {                                                                                  \
+        type value;                                                                                \
+        memcpy(&value, place, sizeof value);                                                       \
+        return (double)value;                                                                      \
     }
+    switch (npy->dtype) {
+        CASE(DDPM_NPY_U8, uint8_t)
+        CASE(DDPM_NPY_I32, int32_t)
+        CASE(DDPM_NPY_I64, int64_t)
+        CASE(DDPM_NPY_F32, float)
+        CASE(DDPM_NPY_F64, double)
+        CASE(DDPM_NPY_BOOL, uint8_t)
+        CASE(DDPM_NPY_I8, int8_t)
+        CASE(DDPM_NPY_U16, uint16_t)
+        CASE(DDPM_NPY_I16, int16_t)
+        CASE(DDPM_NPY_U32, uint32_t)
+        CASE(DDPM_NPY_U64, uint64_t)
+    }
+#undef CASE
     return 0;
 }
 
@@ -170,9 +170,15 @@ ddpm_status ddpm_print_array(const char *path)
     for (int i = 0; i < npy.rank; ++i)
         printf("%s%" PRId64, i ? ", " : "", npy.shape[i]);
     printf("], %s\n", ddpm_bytes_text(text, (double)npy.bytes));
+    if (npy.dtype == DDPM_NPY_U8)
+        ddpm_npy_add_channel(&npy);
     if (npy.dtype == DDPM_NPY_U8 && npy.rank == 4) {
-        printf("  pictures  %s of %" PRId64 "x%" PRId64 " with %" PRId64 " channels\n",
-               ddpm_count_text(text, npy.shape[0]), npy.shape[1], npy.shape[2], npy.shape[3]);
+        printf("  pictures  %s of %" PRId64 "x%" PRId64 " with %" PRId64 " channel%s%s\n",
+               ddpm_count_text(text, npy.shape[0]), npy.shape[1], npy.shape[2], npy.shape[3],
+               npy.shape[3] == 1 ? "" : "s",
+               ddpm_npy_channels_first(&npy)
+                   ? "; or is that [N,channels,height,width]? want [N,height,width,channels]"
+                   : "");
         print_kinds(&npy);
     }
     for (int64_t i = 0; i < npy.count; ++i)

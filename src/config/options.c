@@ -129,7 +129,7 @@ const struct ddpm_option ddpm_options[] = {
      AND(network.levels), .default_text = "1,2,4,8", IN(1, 256), .group = DDPM_GROUP_NETWORK,
      .key = "dim_mults", .help = "widths of the levels as multiples of dim, 1 to 8 levels", LOCKED},
     INTEGER("channels", network.channels, "3", IN(1, 64), NETWORK, "channels",
-            "channels of the pictures: 1 grey, 3 RGB, 4 RGBA", LOCKED),
+            "channels of the pictures: 1 grey, 3 RGB, 4 RGBA; up to 64 from a packed .npy file", LOCKED),
     NUMBER("theta", network.theta, "10000", ABOVE(1, 1e12), NETWORK, "theta",
            "longest period of the time embedding", LOCKED),
     INTEGER("mult", network.mult, "2", IN(1, 64), NETWORK, "mult",

@@ -1,4 +1,4 @@
-/* Pictures from a packed file: .npy, uint8 [N, height, width, channels].
+/* Pictures from a packed file: .npy, uint8 [N, height, width, channels] or [N, height, width].
  *
  * The file is read picture by picture, not mapped. If it is truncated while in use, reading gives
  * an error and the run can save its state. The file stays open, so deleting it or renaming another
@@ -36,22 +36,64 @@ static bool claims(const char *path)
     return !ddpm_path_is_directory(path);
 }
 
+/* The most channels that a network may have (config/options.c). */
+enum { MOST_CHANNELS = 64 };
+
+static ddpm_status check_type(const char *path, const struct ddpm_npy *npy)
+{
+    const bool floats = npy->dtype == DDPM_NPY_F32 || npy->dtype == DDPM_NPY_F64;
+    if (npy->dtype == DDPM_NPY_BOOL)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got bool values, want uint8 in 0 to 255: save 255 * "
+                          "a.astype('uint8')",
+                          path);
+    if (npy->dtype != DDPM_NPY_U8)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got %s values, want uint8; scale them first, as astype alone %s: "
+                          "numpy.round(255.0 * (a - lo) / (hi - lo)).clip(0, 255).astype('uint8')",
+                          path, ddpm_npy_dtype_name(npy->dtype),
+                          floats ? "drops what is after the point"
+                                 : "keeps only the lowest 8 bits");
+    if (npy->rank != 4)
+        return ddpm_raise(DDPM_ERROR_FORMAT,
+                          "%s: got %d dimensions, want [N,height,width,channels] or, for one "
+                          "channel, [N,height,width]",
+                          path, npy->rank);
+    return DDPM_OK;
+}
+
+static ddpm_status check_channels(const char *path, const struct ddpm_npy *npy,
+                                  const struct ddpm_source_options *options)
+{
+    const long long channels = npy->shape[3];
+    const int wanted = options->channels;
+    if (ddpm_npy_channels_first(npy) && (channels != wanted || npy->shape[1] != options->height))
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "%s: got [%lld,%lld,%lld,%lld], is that [N,channels,height,width]? want "
+                          "[N,height,width,channels]: save numpy.moveaxis(a, 1, -1)",
+                          path, (long long)npy->shape[0], (long long)npy->shape[1],
+                          (long long)npy->shape[2], channels);
+    if (channels > MOST_CHANNELS || channels < 1)
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "%s: got %lld channels, want %d, and at most %d in any run; the shape "
+                          "is [N,height,width,channels]",
+                          path, channels, wanted, MOST_CHANNELS);
+    if (channels != wanted)
+        return ddpm_raise(DDPM_ERROR_MISMATCH,
+                          "%s: got %lld channel%s, want %d; set channels to %lld (--channels "
+                          "%lld), or pack again",
+                          path, channels, channels == 1 ? "" : "s", wanted, channels, channels);
+    return DDPM_OK;
+}
+
 static ddpm_status check_shape(const struct ddpm_source *source, const struct ddpm_npy *npy)
 {
     const struct ddpm_source_options *options = &source->options;
-    if (npy->dtype != DDPM_NPY_U8 || npy->rank != 4)
-        return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "%s: got %d dimensions of %s, want uint8 [N, height, width, channels]; "
-                          "make the file with ddpm pack",
-                          source->path, npy->rank, ddpm_npy_dtype_name(npy->dtype));
-    long long count = npy->shape[0], height = npy->shape[1], width = npy->shape[2];
+    DDPM_TRY(check_type(source->path, npy));
+    const long long count = npy->shape[0], height = npy->shape[1], width = npy->shape[2];
     if (count == 0)
         return ddpm_raise(DDPM_ERROR_FORMAT, "%s: no pictures in this file", source->path);
-    if (npy->shape[3] != options->channels)
-        return ddpm_raise(DDPM_ERROR_MISMATCH,
-                          "%s: got %lld channels, want %d; pack again or set channels to %lld",
-                          source->path, (long long)npy->shape[3], options->channels,
-                          (long long)npy->shape[3]);
+    DDPM_TRY(check_channels(source->path, npy, options));
     if (height == options->height && width == options->width)
         return DDPM_OK;
     if (height < options->height || width < options->width)
@@ -63,9 +105,9 @@ static ddpm_status check_shape(const struct ddpm_source *source, const struct dd
     if (options->crop != DDPM_CROP_RANDOM)
         return ddpm_raise(
             DDPM_ERROR_MISMATCH,
-            "%s: got pictures of %lldx%lld (height x width), want %dx%d; pack again at "
-            "that size, or choose random crops of the smaller size",
-            source->path, height, width, options->height, options->width);
+            "%s: got pictures of %lldx%lld (height x width), want %dx%d; pack again at that size, "
+            "set the image size to %lldx%lld, or train on random crops (--crop random)",
+            source->path, height, width, options->height, options->width, height, width);
     if (height > INT32_MAX || width > INT32_MAX)
         return ddpm_raise(DDPM_ERROR_FORMAT, "%s: pictures of %lldx%lld are too large",
                           source->path, height, width);
@@ -132,6 +174,7 @@ static ddpm_status open_packed(struct ddpm_source *source)
     DDPM_TRY(look_at(packed, &about));
     packed->changed = about.st_mtim;
     DDPM_TRY(read_head(packed));
+    ddpm_npy_add_channel(&packed->npy);
     DDPM_TRY(check_shape(source, &packed->npy));
     source->count = packed->npy.shape[0];
     return fingerprint(packed, &source->fingerprint);

@@ -7,6 +7,7 @@
 #ifndef DDPM_FORMATS_NPY_H
 #define DDPM_FORMATS_NPY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,10 +22,18 @@ enum ddpm_npy_dtype {
     DDPM_NPY_I64, /* <i8 */
     DDPM_NPY_F32, /* <f4 */
     DDPM_NPY_F64, /* <f8 */
+    /* Only looked at (ddpm info), or refused by name: */
+    DDPM_NPY_BOOL, /* |b1 */
+    DDPM_NPY_I8,   /* |i1 */
+    DDPM_NPY_U16,  /* <u2 */
+    DDPM_NPY_I16,  /* <i2 */
+    DDPM_NPY_U32,  /* <u4 */
+    DDPM_NPY_U64,  /* <u8 */
 };
 
-/* Bytes of one value, and "<f4" and so on. */
+/* Bytes of one value; "<f4" and so on, as in a file; and "float32" and so on, for messages. */
 size_t ddpm_npy_dtype_bytes(enum ddpm_npy_dtype dtype);
+const char *ddpm_npy_dtype_code(enum ddpm_npy_dtype dtype);
 const char *ddpm_npy_dtype_name(enum ddpm_npy_dtype dtype);
 
 /* An array read from a file. `data` may be unaligned when another program wrote the file; files
@@ -52,6 +61,12 @@ ddpm_status ddpm_npy_parse(struct ddpm_npy *out, const void *data, size_t bytes,
  * is then NULL. */
 ddpm_status ddpm_npy_parse_head(struct ddpm_npy *out, const void *head, size_t head_bytes,
                                 size_t bytes, const char *label);
+
+/* See pictures [N,H,W] as [N,H,W,1]; arrays of other ranks are left as they are. */
+void ddpm_npy_add_channel(struct ddpm_npy *npy);
+
+/* Does [N,H,W,C] look like pictures that PyTorch stores, [N,C,H,W]? */
+bool ddpm_npy_channels_first(const struct ddpm_npy *npy);
 
 /* Unmap. Does nothing for a zeroed or closed array. */
 void ddpm_npy_close(struct ddpm_npy *npy);

@@ -3,22 +3,40 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are mapped as they lie on disk");
 
 static const struct {
-    const char *name;
+    const char *code, *name;
     size_t bytes;
 } dtypes[] = {
-    [DDPM_NPY_U8] = {"|u1", 1},  [DDPM_NPY_I32] = {"<i4", 4}, [DDPM_NPY_I64] = {"<i8", 8},
-    [DDPM_NPY_F32] = {"<f4", 4}, [DDPM_NPY_F64] = {"<f8", 8},
+    [DDPM_NPY_U8] = {"|u1", "uint8", 1},    [DDPM_NPY_I32] = {"<i4", "int32", 4},
+    [DDPM_NPY_I64] = {"<i8", "int64", 8},   [DDPM_NPY_F32] = {"<f4", "float32", 4},
+    [DDPM_NPY_F64] = {"<f8", "float64", 8}, [DDPM_NPY_BOOL] = {"|b1", "bool", 1},
+    [DDPM_NPY_I8] = {"|i1", "int8", 1},     [DDPM_NPY_U16] = {"<u2", "uint16", 2},
+    [DDPM_NPY_I16] = {"<i2", "int16", 2},   [DDPM_NPY_U32] = {"<u4", "uint32", 4},
+    [DDPM_NPY_U64] = {"<u8", "uint64", 8},
 };
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
+
+/* Types that NumPy writes and that are not read. */
+static const struct {
+    const char *code, *name;
+} others[] = {
+    {"<f2", "float16"},   {"<c8", "complex64"}, {"<c16", "complex128"},
+    {"<f16", "float128"}, {"|O", "object"},
+};
 
 size_t ddpm_npy_dtype_bytes(enum ddpm_npy_dtype dtype)
 {
     return dtypes[dtype].bytes;
+}
+
+const char *ddpm_npy_dtype_code(enum ddpm_npy_dtype dtype)
+{
+    return dtypes[dtype].code;
 }
 
 const char *ddpm_npy_dtype_name(enum ddpm_npy_dtype dtype)
@@ -82,25 +100,44 @@ static ddpm_status take_string(struct cursor *c, char *out, size_t room)
     return DDPM_OK;
 }
 
+/* The error for values of a type that is not read for any purpose. */
+static ddpm_status refuse_type(const char *label, const char *code)
+{
+    char little[16] = "";
+    if (code[0] == '>') {
+        snprintf(little, sizeof little, "<%s", code + 1);
+        for (int i = 0; i < DTYPES; ++i)
+            if (strcmp(little, dtypes[i].code) == 0)
+                return ddpm_raise(DDPM_ERROR_FORMAT,
+                                  "%s: got big-endian %s values '%s', want little-endian ones: "
+                                  "save a.astype('%s')",
+                                  label, dtypes[i].name, code, little);
+    }
+    const char *name = code;
+    for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
+        if (strcmp(code, others[i].code) == 0)
+            name = others[i].name;
+    return ddpm_raise(DDPM_ERROR_FORMAT,
+                      "%s: got values of type %s, want integers, float32 or float64: save "
+                      "a.astype('float32')",
+                      label, name);
+}
+
 static ddpm_status take_descr(struct cursor *c, enum ddpm_npy_dtype *dtype)
 {
-    char name[16];
+    char code[16];
     skip_spaces(c);
     if (c->at < c->end && *c->at == '[')
         return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "%s: got an array of records, want uint8, int32, int64, float32 or "
-                          "float64 values",
+                          "%s: got an array of records, want integers, float32 or float64",
                           c->label);
-    DDPM_TRY(take_string(c, name, sizeof name));
+    DDPM_TRY(take_string(c, code, sizeof code));
     for (int i = 0; i < DTYPES; ++i)
-        if (strcmp(name, dtypes[i].name) == 0 || (i == DDPM_NPY_U8 && strcmp(name, "<u1") == 0)) {
+        if (strcmp(code, dtypes[i].code) == 0 || (i == DDPM_NPY_U8 && strcmp(code, "<u1") == 0)) {
             *dtype = (enum ddpm_npy_dtype)i;
             return DDPM_OK;
         }
-    return ddpm_raise(DDPM_ERROR_FORMAT,
-                      "%s: got values of type '%s', want '|u1', '<i4', '<i8', '<f4' or '<f8': "
-                      "convert them with astype()",
-                      c->label, name);
+    return refuse_type(c->label, code);
 }
 
 static ddpm_status take_order(struct cursor *c)
@@ -253,6 +290,18 @@ ddpm_status ddpm_npy_open(struct ddpm_npy *out, const char *path)
     else
         ddpm_mapping_close(&mapping);
     return status;
+}
+
+void ddpm_npy_add_channel(struct ddpm_npy *npy)
+{
+    if (npy->rank == 3)
+        npy->shape[npy->rank++] = 1;
+}
+
+bool ddpm_npy_channels_first(const struct ddpm_npy *npy)
+{
+    const int64_t *shape = npy->shape;
+    return npy->rank == 4 && shape[1] <= 64 && 4 * shape[1] <= shape[2] && 4 * shape[1] <= shape[3];
 }
 
 void ddpm_npy_close(struct ddpm_npy *npy)

@@ -25,7 +25,7 @@ static size_t print_dict(char *out, size_t room, enum ddpm_npy_dtype dtype, int 
                          const int64_t *shape)
 {
     int used = snprintf(out, room, "{'descr': '%s', 'fortran_order': False, 'shape': (",
-                        ddpm_npy_dtype_name(dtype));
+                        ddpm_npy_dtype_code(dtype));
     for (int i = 0; i < rank; ++i)
         used += snprintf(out + used, room - (size_t)used, "%s%" PRId64 "%s", i ? ", " : "",
                          shape[i], rank == 1 ? "," : "");

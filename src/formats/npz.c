@@ -120,8 +120,8 @@ static ddpm_status take_values(const struct ddpm_npy *npy, const char *label,
                                struct ddpm_npz_array *out)
 {
     if (npy->dtype != DDPM_NPY_F64 && npy->dtype != DDPM_NPY_F32)
-        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got values of type %s, want <f8 or <f4", label,
-                          ddpm_npy_dtype_name(npy->dtype));
+        return ddpm_raise(DDPM_ERROR_FORMAT, "%s: got values of type %s, want float64 or float32",
+                          label, ddpm_npy_dtype_name(npy->dtype));
     DDPM_TRY(ddpm_new_array((void **)&out->values, (size_t)npy->count, sizeof(double), "an array"));
     for (int64_t i = 0; i < npy->count; ++i) {
         float f32;

@@ -121,7 +121,7 @@ number() {
     grep -q "nan.npy: got the feature -nan of picture 0, want finite numbers\|nan.npy: got the feature nan" errors
     evaluate eight.npy --against r.npy
     [ "$status" -eq 1 ]
-    grep -q "eight.npy: got |u1 of rank 2, want pictures uint8 \[N,H,W,C\] or features float32" errors
+    grep -q "eight.npy: got uint8 of rank 2, want pictures uint8 \[N,H,W,C\] or \[N,H,W\], or features float32" errors
     # beside pictures
     npy g30.npy '<f4' '30, 3' 360
     npy r40.npy '<f8' '40, 3' 960

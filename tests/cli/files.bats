@@ -27,7 +27,7 @@ predict() {
     succeeds
     cmp eps.npy first.npy
     run "$DDPM" info eps.npy
-    says "<f4" "[2, 3, 16, 16]" "every value is finite"
+    says "float32" "[2, 3, 16, 16]" "every value is finite"
 }
 
 @test "predict accepts another size and more pictures than a batch" {
@@ -42,10 +42,10 @@ predict() {
 @test "arrays of the wrong kind" {
     npy u8.npy '|u1' '2, 3, 16, 16' 1536
     predict "$model" u8.npy
-    fails 1 u8.npy "want <f4"
+    fails 1 u8.npy "want float32"
     npy i4.npy '<i4' '2,' 8
     predict "$model" x.npy i4.npy
-    fails 1 i4.npy "want <i8"
+    fails 1 i4.npy "want int64"
     npy rank.npy '<f4' '3, 16, 16' 3072
     predict "$model" rank.npy
     fails 1 "rank 4"
@@ -188,7 +188,7 @@ predict() {
     succeeds
     says "6 pictures of 8x12"
     run "$DDPM" info all.npy
-    says "|u1" "[6, 8, 12, 3]"
+    says "uint8" "[6, 8, 12, 3]"
     mkdir empty
     run "$DDPM" pack empty --out none.npy --size 8
     fails 1 empty

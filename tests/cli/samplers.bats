@@ -209,8 +209,8 @@ END
         [ ! -e a ]
         [ ! -e b.npy ]
     done <<'END'
-double.npy|got <f8 of rank 4, want <f4 of rank 4
-flat.npy|got <f4 of rank 3
+double.npy|got float64 of rank 4, want float32 of rank 4: [n,C,H,W]
+flat.npy|got float32 of rank 3
 grey.npy|got [n,1,16,16], want [n,3,16,16]
 small.npy|got [n,3,8,8], want [n,3,16,16]
 nan.npy|at place 0, want finite numbers

@@ -245,8 +245,10 @@ static void packed_files_of_another_kind_are_refused(void **state)
 
     assert_ok(ddpm_npy_write(file, DDPM_NPY_F32, 4, shape, floats));
     assert_error(ddpm_source_open(&source, file, &plain), DDPM_ERROR_FORMAT, "want uint8");
+    assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 2, shape + 1, pixels));
+    assert_error(ddpm_source_open(&source, file, &plain), DDPM_ERROR_FORMAT, "got 2 dimensions");
     assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 3, shape + 1, pixels));
-    assert_error(ddpm_source_open(&source, file, &plain), DDPM_ERROR_FORMAT, "got 3 dimensions");
+    assert_error(ddpm_source_open(&source, file, &plain), DDPM_ERROR_MISMATCH, "got 1 channel,");
     assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 4, empty, pixels));
     assert_error(ddpm_source_open(&source, file, &plain), DDPM_ERROR_FORMAT, "no pictures");
     assert_ok(ddpm_npy_write(file, DDPM_NPY_U8, 4, shape, pixels));
