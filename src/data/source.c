@@ -3,15 +3,11 @@
 #include "data/source.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
-#include "core/threads.h"
-#include "data/reasons.h"
-#include "data/source_kinds.h"
+#include "data/source_items.h"
 
 static const struct ddpm_source_kind *const kinds[] = {
     &ddpm_source_kind_folder,
@@ -23,28 +19,6 @@ static const struct ddpm_source_kind *const kinds[] = {
 
 /* After this many warnings about single pictures, log only their number. */
 enum { LISTED = 100 };
-
-/* How many pictures of a large folder or a packed file are decoded while opening. */
-enum { NOTICED = 64 };
-
-enum item_state {
-    UNKNOWN,  /* not decoded yet */
-    DECODING, /* a thread is putting it into the cache */
-    GOOD,     /* decodes */
-    CACHED,   /* decodes, and is in the cache */
-    BAD,
-};
-
-struct ddpm_source_items {
-    _Atomic unsigned char *state; /* [count] of enum item_state */
-    uint8_t *cache;               /* [count, item_bytes] or NULL */
-    atomic_llong bad, enlarged, remarked;
-    int64_t told; /* how many bad ones the last summary counted */
-    atomic_bool enlarged_logged;
-    char *reason; /* why most of the bad ones were bad when they were last checked, or NULL */
-    bool quiet;   /* while all items are being checked: log messages wait until the end, to be in
-                   order */
-};
 
 static ddpm_status check_options(const struct ddpm_source_options *options)
 {
@@ -69,7 +43,7 @@ static ddpm_status raise_too_many_bad(const struct ddpm_source *source)
         source->items->reason ? source->items->reason : "");
 }
 
-static ddpm_status judge(const struct ddpm_source *source)
+ddpm_status ddpm_source_judge(const struct ddpm_source *source)
 {
     return 2 * atomic_load(&source->items->bad) > source->count ? raise_too_many_bad(source)
                                                                 : DDPM_OK;
@@ -84,11 +58,10 @@ bool ddpm_source_is_pictures_fault(const struct ddpm_source *source, ddpm_status
     return status == DDPM_ERROR_FORMAT || status == DDPM_ERROR_UNSUPPORTED;
 }
 
-/* Record the current error text as the reason why an item is bad. */
-static void mark_bad(struct ddpm_source *source, int64_t index)
+void ddpm_source_mark_bad(struct ddpm_source *source, int64_t index)
 {
     struct ddpm_source_items *items = source->items;
-    if (atomic_exchange(&items->state[index], BAD) == BAD)
+    if (atomic_exchange(&items->state[index], DDPM_ITEM_BAD) == DDPM_ITEM_BAD)
         return;
     long long before = atomic_fetch_add(&items->bad, 1);
     if (items->quiet)
@@ -110,8 +83,7 @@ static void note_enlarged(struct ddpm_source *source, int64_t index)
              source->options.height);
 }
 
-/* A picture that decodes although its file has a problem. */
-static void note_remark(struct ddpm_source *source, int64_t index, const char *remark)
+void ddpm_source_note_remark(struct ddpm_source *source, int64_t index, const char *remark)
 {
     if (source->items->quiet)
         return;
@@ -155,39 +127,39 @@ ddpm_status ddpm_source_read_exactly(struct ddpm_source_reader *reader, int64_t 
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "got no random numbers, want them for a random crop");
     unsigned char state = atomic_load(&items->state[index]);
-    if (state == BAD)
+    if (state == DDPM_ITEM_BAD)
         return DDPM_OK;
     *good = true;
-    if (state == CACHED) {
+    if (state == DDPM_ITEM_CACHED) {
         memcpy(out, cache_place(source, index), source->item_bytes);
         return DDPM_OK;
     }
     /* If several threads decode the same picture, only one may put it into the cache. */
-    unsigned char unknown = UNKNOWN;
-    bool first = atomic_compare_exchange_strong(&items->state[index], &unknown, DECODING);
+    unsigned char unknown = DDPM_ITEM_UNKNOWN;
+    bool first = atomic_compare_exchange_strong(&items->state[index], &unknown, DDPM_ITEM_DECODING);
     bool enlarged = false;
     ddpm_status status = source->kind->read(reader, index, random, out, &enlarged);
     if (status != DDPM_OK) {
         *good = false;
         if (!ddpm_source_is_pictures_fault(source, status)) {
             if (first)
-                atomic_store(&items->state[index], UNKNOWN);
+                atomic_store(&items->state[index], DDPM_ITEM_UNKNOWN);
             return status;
         }
-        mark_bad(source, index);
+        ddpm_source_mark_bad(source, index);
         /* While all items are being checked, do not fail yet, so that every bad one is listed. */
-        return items->quiet ? DDPM_OK : judge(source);
+        return items->quiet ? DDPM_OK : ddpm_source_judge(source);
     }
     if (first) {
         if (enlarged)
             note_enlarged(source, index);
         if (reader->picture.remark)
-            note_remark(source, index, reader->picture.remark);
+            ddpm_source_note_remark(source, index, reader->picture.remark);
         if (source->noticed)
             notice(reader, out);
         if (items->cache)
             memcpy(cache_place(source, index), out, source->item_bytes);
-        atomic_store(&items->state[index], items->cache ? CACHED : GOOD);
+        atomic_store(&items->state[index], items->cache ? DDPM_ITEM_CACHED : DDPM_ITEM_GOOD);
     }
     return DDPM_OK;
 }
@@ -213,148 +185,6 @@ ddpm_status ddpm_source_read(struct ddpm_source_reader *reader, int64_t index,
     return raise_too_many_bad(reader->source);
 }
 
-/* Check items in parallel: the cheap check, or decoding them. */
-struct sweep {
-    struct ddpm_source *source;
-    bool decode;
-    int64_t count;  /* of items to check, evenly chosen */
-    char **reasons; /* [count]: why an item is bad, or what is wrong with its file; else NULL */
-    pthread_mutex_t lock;
-    ddpm_status status; /* first failure that is not the picture's fault */
-    char *message;
-};
-
-static void keep_failure(struct sweep *sweep, ddpm_status status)
-{
-    pthread_mutex_lock(&sweep->lock);
-    if (sweep->status == DDPM_OK) {
-        sweep->status = status;
-        if (ddpm_copy_string(&sweep->message, ddpm_error_message()) != DDPM_OK)
-            sweep->message = NULL;
-    }
-    pthread_mutex_unlock(&sweep->lock);
-}
-
-static int64_t swept(const struct ddpm_source *source, int64_t i, int64_t count)
-{
-    return i * source->count / count;
-}
-
-static ddpm_status look_at(struct sweep *sweep, struct ddpm_source_reader *reader, int64_t i,
-                           uint8_t *pixels)
-{
-    struct ddpm_source *source = sweep->source;
-    const int64_t index = swept(source, i, sweep->count);
-    unsigned char state = atomic_load(&source->items->state[index]);
-    if (state == BAD || (sweep->decode && (state == GOOD || state == CACHED)))
-        return DDPM_OK;
-    if (sweep->decode) {
-        const struct ddpm_random4 random = {{0}};
-        bool good = true;
-        DDPM_TRY(ddpm_source_read_exactly(reader, index, &random, pixels, &good));
-        const char *reason = good ? reader->picture.remark : ddpm_error_message();
-        return reason ? ddpm_copy_string(&sweep->reasons[i], reason) : DDPM_OK;
-    }
-    ddpm_status status = source->kind->check(source, index);
-    if (status == DDPM_OK || !ddpm_source_is_pictures_fault(source, status))
-        return status;
-    mark_bad(source, index);
-    return ddpm_copy_string(&sweep->reasons[i], ddpm_error_message());
-}
-
-static void sweep_range(void *context, int64_t begin, int64_t end, int thread)
-{
-    struct sweep *sweep = context;
-    struct ddpm_source_reader *reader = NULL;
-    uint8_t *pixels = NULL;
-    (void)thread;
-    ddpm_status status = ddpm_source_reader_create(&reader, sweep->source);
-    if (status == DDPM_OK)
-        status = ddpm_new_array((void **)&pixels, sweep->source->item_bytes, 1, "a picture");
-    for (int64_t i = begin; i < end && status == DDPM_OK; ++i)
-        status = look_at(sweep, reader, i, pixels);
-    if (status != DDPM_OK)
-        keep_failure(sweep, status);
-    ddpm_source_reader_destroy(&reader);
-    free(pixels);
-}
-
-static void say_skipped(void *user, const char *line)
-{
-    (void)user;
-    ddpm_log(DDPM_LOG_WARNING, "skipped: %s", line);
-}
-
-/* One line for each reason why pictures are bad; all of them only for those who want details. */
-static ddpm_status report_bad(struct ddpm_source *source, char *const *messages, int64_t count)
-{
-    struct ddpm_reasons reasons = {0};
-    ddpm_status status = DDPM_OK;
-    for (int pass = 0; pass < 2 && status == DDPM_OK; ++pass) {
-        for (int64_t i = 0; i < count && status == DDPM_OK; ++i) {
-            const int64_t item = swept(source, i, count);
-            const char *name = ddpm_source_name(source, item, NULL, 0);
-            if (!messages[i] || atomic_load(&source->items->state[item]) != BAD)
-                continue;
-            if (pass == 0)
-                status = ddpm_reasons_add(&reasons, name, messages[i]);
-            else if (ddpm_reasons_are_many(&reasons, name, messages[i]))
-                ddpm_log(DDPM_LOG_DEBUG, "bad: %s", messages[i]);
-        }
-    }
-    ddpm_reasons_say(&reasons, say_skipped, NULL);
-    if (status == DDPM_OK && reasons.count > 0) {
-        free(source->items->reason);
-        status = ddpm_copy_string(&source->items->reason, ddpm_reasons_usual(&reasons));
-    }
-    ddpm_reasons_free(&reasons);
-    return status;
-}
-
-/* `last`: no other sweep follows at once, which would find more. */
-static ddpm_status report(struct ddpm_source *source, char *const *reasons, int64_t count,
-                          bool last)
-{
-    struct ddpm_source_items *items = source->items;
-    const int64_t bad = atomic_load(&items->bad);
-    for (int64_t i = 0; i < count; ++i)
-        if (reasons[i] && atomic_load(&items->state[swept(source, i, count)]) != BAD)
-            note_remark(source, swept(source, i, count), reasons[i]);
-    DDPM_TRY(report_bad(source, reasons, count));
-    if (last && bad > items->told) {
-        ddpm_log(DDPM_LOG_WARNING, "%s: %lld of %lld pictures cannot be read and are skipped",
-                 source->path, (long long)bad, (long long)source->count);
-        items->told = bad;
-    }
-    long long enlarged = atomic_load(&items->enlarged);
-    if (enlarged > 0 && !atomic_exchange(&items->enlarged_logged, true))
-        ddpm_log(DDPM_LOG_WARNING,
-                 "%s: %lld of %lld pictures are smaller than %dx%d and are enlarged", source->path,
-                 enlarged, (long long)source->count, source->options.height, source->options.width);
-    return DDPM_OK;
-}
-
-static ddpm_status sweep_some(struct ddpm_source *source, bool decode, int64_t count)
-{
-    struct sweep sweep = {.source = source, .decode = decode, .count = count};
-    DDPM_TRY(ddpm_new_array((void **)&sweep.reasons, (size_t)count, sizeof *sweep.reasons,
-                            "a list of bad pictures"));
-    pthread_mutex_init(&sweep.lock, NULL);
-    source->items->quiet = true;
-    ddpm_parallel_for(source->options.threads, count, decode ? 16 : 64, sweep_range, &sweep);
-    source->items->quiet = false;
-    pthread_mutex_destroy(&sweep.lock);
-    if (sweep.status == DDPM_OK)
-        sweep.status = report(source, sweep.reasons, count, decode);
-    else
-        (void)ddpm_raise(sweep.status, "%s", sweep.message ? sweep.message : "no memory");
-    for (int64_t i = 0; i < count; ++i)
-        free(sweep.reasons[i]);
-    free(sweep.reasons);
-    free(sweep.message);
-    return sweep.status == DDPM_OK ? judge(source) : sweep.status;
-}
-
 static ddpm_status make_items(struct ddpm_source *source)
 {
     const struct ddpm_source_options *options = &source->options;
@@ -368,21 +198,6 @@ static ddpm_status make_items(struct ddpm_source *source)
                                 "decoded pictures"));
     }
     return DDPM_OK;
-}
-
-/* Decode all pictures of a small folder and some of any other source, and say what they are like.
- */
-static ddpm_status notice_some(struct ddpm_source *source)
-{
-    const int64_t count =
-        source->verify_opened || source->count < NOTICED ? source->count : NOTICED;
-    struct ddpm_noticed noticed = {0};
-    source->noticed = &noticed;
-    ddpm_status status = sweep_some(source, true, count);
-    source->noticed = NULL;
-    if (status == DDPM_OK)
-        ddpm_noticed_say(&noticed, source->path, source->options.channels);
-    return status;
 }
 
 static ddpm_status open_source(struct ddpm_source *source, const char *path)
@@ -399,8 +214,8 @@ static ddpm_status open_source(struct ddpm_source *source, const char *path)
                           (long long)source->count, (long long)COUNT_LIMIT);
     DDPM_TRY(make_items(source));
     if (source->kind->check)
-        DDPM_TRY(sweep_some(source, false, source->count));
-    return notice_some(source);
+        DDPM_TRY(ddpm_source_sweep(source, false, source->count));
+    return ddpm_source_notice(source);
 }
 
 ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
@@ -467,7 +282,7 @@ struct ddpm_source_counts ddpm_source_count_kinds(const struct ddpm_source *sour
 
 ddpm_status ddpm_source_verify(struct ddpm_source *source)
 {
-    return source->kind->check ? sweep_some(source, true, source->count) : DDPM_OK;
+    return source->kind->check ? ddpm_source_sweep(source, true, source->count) : DDPM_OK;
 }
 
 ddpm_status ddpm_source_reader_create(struct ddpm_source_reader **out, struct ddpm_source *source)
