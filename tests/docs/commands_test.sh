@@ -3,7 +3,7 @@
 #
 # A command is an indented line that begins with "ddpm", with what follows a "\" at its end; those of mpirun are run by
 # tests/ranks. Lines with a placeholder in capitals (RUN, FILE) or "…" only show syntax and are skipped, and so are
-# commands with a file that we do not ship. The folder has pictures, forest, others, photo.jpg and mask.png, and, unless
+# commands with a file that we do not ship. The folder has pictures, forest, others, photo.jpg, mask.png and scenes.npy, and, unless
 # the document makes them itself, runs/first and drawn. Sizes and steps are reduced so that a command takes a moment;
 # everything else is as in the document.
 set -u -o pipefail
@@ -17,6 +17,10 @@ for folder in pictures forest others; do
 done
 cp pictures/000000.png photo.jpg # what a file holds counts, not its name
 "$program" synth --out mask --count 1 --size 16 --seed 9 2>/dev/null && mv mask/000000.png mask.png
+{ # an array of 40 pictures with 13 bands
+  printf '\x93NUMPY\x01\x00v\x00%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': (40, 16, 16, 13), }"
+  head -c $((40 * 16 * 16 * 13)) /dev/zero
+} >scenes.npy
 
 # The command, with options that make it small; if an option has two values, the last counts.
 ddpm() {
