@@ -1,7 +1,7 @@
 /* One picture file: decoded, turned, resized and cropped. */
 #include "picture_file.h"
 
-#include "data/picture.h"
+#include "data/noticed.h"
 #include "data/resize.h"
 #include "progress.h"
 
@@ -18,6 +18,19 @@ static ddpm_status fit(const struct ddpm_picture *picture, int height, int width
     return status;
 }
 
+/* Of 16 bits so few are used that the picture is nearly black or of one grey. */
+static void warn_about_bits(const struct ddpm_picture *picture, const char *path)
+{
+    struct ddpm_noticed noticed = {0};
+    char text[DDPM_NOTICED_BYTES];
+    bool severe;
+    ddpm_notice(&noticed, &picture->stored, picture->pixels,
+                (int64_t)picture->height * picture->width, picture->channels);
+    (void)ddpm_noticed_bits(text, &noticed, &severe);
+    if (noticed.wide > 0 && severe)
+        ddpm_progress_warn("warning: %s: %s", path, text);
+}
+
 ddpm_status ddpm_picture_file_read(struct ddpm_picture_file *file, int channels, int height,
                                    int width, bool exact, uint8_t *out)
 {
@@ -32,6 +45,8 @@ ddpm_status ddpm_picture_file_read(struct ddpm_picture_file *file, int channels,
             file->path, picture.height, picture.width, height, width);
     if (status == DDPM_OK && picture.remark)
         ddpm_progress_warn("warning: %s: %s", file->path, picture.remark);
+    if (status == DDPM_OK)
+        warn_about_bits(&picture, file->path);
     if (status == DDPM_OK)
         status = fit(&picture, height, width, out);
     ddpm_picture_free(&picture);

@@ -70,10 +70,12 @@ const char *ddpm_noticed_bits(char buffer[DDPM_NOTICED_BYTES], const struct ddpm
 {
     const int levels = noticed->most - noticed->least + 1;
     *severe = levels < FEW_LEVELS;
+    char many[80] = "";
+    if (noticed->looked_at > 1)
+        snprintf(many, sizeof many, " in %lld of the %lld pictures looked at",
+                 (long long)noticed->wide, (long long)noticed->looked_at);
     const int used = snprintf(buffer, DDPM_NOTICED_BYTES,
-                              "16 bits per value in %lld of the %lld pictures looked at, of which "
-                              "the upper 8 are used",
-                              (long long)noticed->wide, (long long)noticed->looked_at);
+                              "16 bits per value%s, of which the upper 8 are used", many);
     if (*severe)
         snprintf(
             buffer + used, DDPM_NOTICED_BYTES - (size_t)used,

@@ -1,5 +1,5 @@
 /* Where training pictures come from: a folder of picture files, or a packed .npy file of uint8 [N,
- * height, width, channels].
+ * height, width, channels], or [N, height, width] with one channel.
  *
  * A source delivers item `index` as uint8 [height, width, channels] of the requested size. Many
  * threads may read it at once, each with its own reader.
@@ -44,10 +44,11 @@ struct ddpm_source_counts {
 
 /* Open a folder or a .npy file. In a folder, check every file's first bytes. If there are at most
  * 2000 pictures of 64 MiB in total, decode them too, so that damaged ones are known at once (with a
- * cache they are kept and never decoded again). Errors: DDPM_ERROR_IO; DDPM_ERROR_FORMAT if there
- * are no pictures, if more than half are bad, or for a .npy file of another type;
- * DDPM_ERROR_MISMATCH for a packed file with another size or other channels than requested. *out is
- * NULL on failure. */
+ * cache they are kept and never decoded again). Of more pictures, and of a .npy file, decode 64.
+ * Log what these are like (data/noticed.h), and bad ones grouped by reason. Errors: DDPM_ERROR_IO;
+ * DDPM_ERROR_FORMAT if there are no pictures, if more than half are bad, or for a .npy file of
+ * another type; DDPM_ERROR_MISMATCH for a packed file with another size or other channels than
+ * requested. *out is NULL on failure. */
 ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
                              const struct ddpm_source_options *options);
 void ddpm_source_close(struct ddpm_source **source);

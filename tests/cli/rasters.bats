@@ -72,6 +72,9 @@ train() {
     says "channels    1" "so 16 of 256 levels remain"
     run "$DDPM" info "$here/flat/a.tif"
     says "TIFF picture of 16x16 pixels (height x width), 1 channel of 16 bits with values within 0 to 4095"
+    run "$DDPM" noise "$here/flat/a.tif" --out strip.png --timesteps 100
+    succeeds
+    says "warning: $here/flat/a.tif: 16 bits per value, of which the upper 8 are used; the values lie within 0 to 4095"
 }
 
 @test "all of the 16 bits used: a remark, no warning" {
