@@ -22,10 +22,10 @@ struct ddpm_trainer;
 struct ddpm_data;
 
 /** Open the configured pictures: a folder (searched recursively for JPEG, PNG, WebP, BMP, TIFF) or
- * a packed uint8 [N,H,W,C] .npy file, converted to the configuration's size and channels. Bad files
- * are skipped and listed once in the log; if more than half are bad or none is good, the call fails
- * with DDPM_ERROR_FORMAT. On success the caller owns *out and closes it with ddpm_data_close(),
- * after destroying every trainer that uses it. On failure *out is NULL. */
+ * a packed uint8 [N,H,W,C] or [N,H,W] .npy file, converted to the configuration's size and
+ * channels. Bad files are skipped and listed once in the log; if more than half are bad or none is
+ * good, the call fails with DDPM_ERROR_FORMAT. On success the caller owns *out and closes it with
+ * ddpm_data_close(), after destroying every trainer that uses it. On failure *out is NULL. */
 DDPM_API ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **out);
 
 /** Close a data source and set the pointer to NULL. Does nothing for NULL or a pointer to NULL. */
