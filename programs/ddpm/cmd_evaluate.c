@@ -146,8 +146,8 @@ static ddpm_status settle_channels(struct evaluation *e, const struct ddpm_side 
                                    const struct ddpm_side *other)
 {
     struct ddpm_side_shape shape = e->shape;
-    if (other == first || !other->path || other->kind != DDPM_SIDE_PICTURES ||
-        ddpm_path_is_directory(other->path))
+    if (e->shape.channels == 0 || other == first || !other->path ||
+        other->kind != DDPM_SIDE_PICTURES || ddpm_path_is_directory(other->path))
         return DDPM_OK;
     DDPM_TRY(ddpm_side_shape(other, &shape));
     if (first->kind == DDPM_SIDE_PICTURES && ddpm_path_is_directory(first->path))
@@ -164,8 +164,6 @@ static ddpm_status settle_shape(struct evaluation *e)
     const struct ddpm_side *first =
         e->generated.kind == DDPM_SIDE_FEATURES ? &e->real : &e->generated;
     DDPM_TRY(settle_first(e, first));
-    if (first->kind != DDPM_SIDE_PICTURES && first->kind != DDPM_SIDE_MODEL)
-        return DDPM_OK;
     DDPM_TRY(settle_channels(e, first, &e->real));
     return settle_channels(e, first, &e->held_out);
 }
