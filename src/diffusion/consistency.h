@@ -18,7 +18,8 @@ int ddpm_consistency_stage(int64_t done, int64_t steps);
 struct ddpm_consistency_pair ddpm_consistency_pair_at(const struct ddpm_path *path, double noisy,
                                                       int stage);
 
-/* The sigma/alpha for position `place` in the batch of a step: its logarithm is normal. */
+/* The sigma/alpha for position `place` in the batch of a step: for three of four its logarithm is
+ * normal, for the rest uniform up to the noisy end. */
 double ddpm_consistency_draw(const struct ddpm_diffusion_config *model, uint64_t seed,
                              uint32_t step, uint32_t place);
 
