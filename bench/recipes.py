@@ -39,6 +39,7 @@ SMALL = {"optimizer": "muon", "lr": "2e-3", "dim-mults": "1,2,2,4"}
 CANDIDATES = {
     "base": (1, {}),
     "article": (1, {"recipe": "article"}),
+    "best": (0.56, {"recipe": "best"}),
     "x0": (1, {"objective": "x0"}),
     "noise": (1, {"objective": "noise"}),
     "flow": (1, {"objective": "flow"}),
