@@ -157,7 +157,7 @@ evaluations of the network for each$" errors
     grep -q "small.npy: got pictures of 8x8 (height x width), want 16x16" errors
     against "$at/noise" grey.npy
     [ "$status" -eq 1 ]
-    grep -q "grey.npy: got 1 channels, want 3" errors
+    grep -q "grey.npy: got 1 channel, want 3" errors
     against "$at/noise" nowhere
     [ "$status" -eq 1 ]
     grep -q "nowhere: no such folder, run or file" errors

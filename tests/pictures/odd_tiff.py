@@ -209,7 +209,8 @@ def add_tiff_refused(rows):
                              (3, 64, "double"), (3, 16, "half")):
         data = b"\0" * (H * W * bits // 8)
         pillow = name not in ("double", "half")
-        add(f"tiff-{name}.tif", tiff([data], tags_for(H, W, bits, 1, 1, t339=("H", [kind]))), "refused", "sample format",
+        words = f"{bits}-bit " + {1: "unsigned", 2: "signed", 3: "floating-point"}[kind]
+        add(f"tiff-{name}.tif", tiff([data], tags_for(H, W, bits, 1, 1, t339=("H", [kind]))), "refused", words,
             ("minus" if kind == 2 and bits < 32 else "range") if pillow else None, keep=name in ("float", "int8"))
     twelve = b"\x12\x34\x56" * (H * W // 2)
     add("tiff-12.tif", tiff([twelve], tags_for(H, W, 12, 1, 1)), "refused", "12 bits", "range")
