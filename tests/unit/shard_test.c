@@ -135,10 +135,13 @@ static void sums_of_squares_are_those_of_one_rank(void **state)
         assert_true(sum == ddpm_squares(gradients + block * BLOCK, block < 4 ? BLOCK : 160));
     }
     assert_true(sums[0][2] == 0 && sums[1][0] == 0);
-    trainer.team.shares = 0; /* fast: each its own */
+    trainer.team.shares = 0; /* fast: each its own, in blocks from its beginning */
+    double fast[4];
     assert_int_equal(ddpm_shard_summed(&trainer, 0).count, stretches[0].count);
-    ddpm_shard_measure(&trainer, (char *)sums[2]);
-    assert_true(sums[2][0] == ddpm_squares(gradients + BLOCK + 80, BLOCK));
+    assert_int_equal(ddpm_shard_squares_bytes(&trainer), sizeof fast);
+    ddpm_shard_measure(&trainer, (char *)fast);
+    assert_true(fast[0] == ddpm_squares(gradients + BLOCK + 80, BLOCK));
+    assert_true(fast[3] == ddpm_squares(gradients + 4 * BLOCK + 80, 80));
 }
 
 int main(void)
