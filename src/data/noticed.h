@@ -1,5 +1,5 @@
-/* What pictures are like before training: things that decode well and still teach a model something
- * else than the user meant. Sources count them while they open. */
+/* What is unusual about pictures that decode well but would teach a model something the user did
+ * not intend. Sources count it while they open. */
 #ifndef DDPM_DATA_NOTICED_H
 #define DDPM_DATA_NOTICED_H
 

@@ -58,7 +58,7 @@ static ddpm_status check_compression(uint16_t compression)
     return DDPM_OK;
 }
 
-/* What pictures of a kind that we do not read can become. */
+/* What to do with pictures of a kind that we do not read. */
 #define AS_ARRAY "scale them to uint8 and pass a .npy file, see \"Rasters\" in docs/handbook.md"
 
 static const char *format_name(uint16_t format)

@@ -26,6 +26,12 @@ static inline bool ddpm_follows(int64_t row, int64_t other, int64_t count, int64
 /* Columns passed to the callback together. */
 enum { DDPM_LANES = 8 };
 
+/* How many others there are in the smaller of two sets. */
+static inline int64_t ddpm_fewer_others(int64_t a, int64_t b)
+{
+    return (a < b ? a : b) - 1;
+}
+
 /* Called with the distances of `row` to columns [first, first + count), count at most DDPM_LANES.
  * All calls for one row are on one thread, with its columns in order; different rows may be on
  * different threads. */

@@ -77,15 +77,10 @@ static ddpm_status judge(const struct chance *chance, struct ddpm_neighbours *ou
     return DDPM_OK;
 }
 
-static ddpm_status allocate_neighbours(struct ddpm_neighbour **out, int64_t count)
-{
-    return ddpm_new_array((void **)out, (size_t)count, sizeof **out, "neighbours");
-}
-
 static ddpm_status pixels_held_out(struct comparison *c, const struct ddpm_small *held_out,
                                    const struct ddpm_small *real, struct ddpm_neighbour **out)
 {
-    DDPM_TRY(allocate_neighbours(out, held_out->count));
+    DDPM_TRY(ddpm_new_neighbours(out, held_out->count));
     ddpm_watch_next(&c->watch, held_out->count);
     return ddpm_pixel_neighbours(held_out, real, true, c->threads, &c->watch,
                                  "pixels, held out to real", *out);
@@ -99,18 +94,18 @@ struct pixel_work {
 static ddpm_status allocate_pixels(struct comparison *c, struct pixel_work *work)
 {
     const int64_t generated = c->generated->small.count, real = c->real->small.count;
-    DDPM_TRY(allocate_neighbours(&c->result->pixel_real, generated));
-    DDPM_TRY(allocate_neighbours(&c->result->pixel_own, generated));
-    DDPM_TRY(allocate_neighbours(&work->generated_few, generated));
-    DDPM_TRY(allocate_neighbours(&work->real_real, real));
-    return allocate_neighbours(&work->real_few, real);
+    DDPM_TRY(ddpm_new_neighbours(&c->result->pixel_real, generated));
+    DDPM_TRY(ddpm_new_neighbours(&c->result->pixel_own, generated));
+    DDPM_TRY(ddpm_new_neighbours(&work->generated_few, generated));
+    DDPM_TRY(ddpm_new_neighbours(&work->real_real, real));
+    return ddpm_new_neighbours(&work->real_few, real);
 }
 
 static ddpm_status find_pixel_neighbours(struct comparison *c, struct pixel_work *work)
 {
     struct result *result = c->result;
     const struct ddpm_small *generated = &c->generated->small, *real = &c->real->small;
-    const int64_t few = (generated->count < real->count ? generated->count : real->count) - 1;
+    const int64_t few = ddpm_fewer_others(generated->count, real->count);
     ddpm_watch_next(&c->watch, real->count);
     DDPM_TRY(ddpm_pixel_neighbours_within(real, true, few, c->threads, &c->watch,
                                           "pixels, real to real", work->real_real, work->real_few));
@@ -177,7 +172,7 @@ static ddpm_status compare_features(struct comparison *c, const struct ddpm_rows
     ddpm_status status = DDPM_OK;
     if (c->held_out) {
         const struct ddpm_rows held_out = {c->held_out->features, c->held_out->rows, real->width};
-        status = allocate_neighbours(&nearest, held_out.count);
+        status = ddpm_new_neighbours(&nearest, held_out.count);
         ddpm_watch_next(&c->watch, held_out.count);
         if (status == DDPM_OK)
             status = ddpm_feature_neighbours(&held_out, real, c->threads, &c->watch,

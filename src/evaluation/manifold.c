@@ -267,22 +267,23 @@ static void conclude(struct passes *p)
     take_roots(out->generated_few, p->generated_rows->count);
 }
 
-static ddpm_status allocate_neighbours(struct ddpm_neighbour **out, size_t count)
+ddpm_status ddpm_new_neighbours(struct ddpm_neighbour **out, int64_t count)
 {
-    return ddpm_new_array((void **)out, count, sizeof **out, "neighbours");
+    return ddpm_new_array((void **)out, (size_t)count, sizeof **out, "neighbours");
 }
 
 static ddpm_status allocate(struct passes *p)
 {
-    const size_t generated = (size_t)p->generated_rows->count, real = (size_t)p->real_rows->count;
+    const int64_t generated = p->generated_rows->count, real = p->real_rows->count;
     struct ddpm_manifold *out = p->out;
-    DDPM_TRY(ddpm_new_array((void **)&p->generated, generated, sizeof *p->generated, "radii"));
-    DDPM_TRY(ddpm_new_array((void **)&p->real, real, sizeof *p->real, "radii"));
-    DDPM_TRY(allocate_neighbours(&out->real_real, real));
-    DDPM_TRY(allocate_neighbours(&out->real_few, real));
-    DDPM_TRY(allocate_neighbours(&out->generated_real, generated));
-    DDPM_TRY(allocate_neighbours(&out->generated_own, generated));
-    return allocate_neighbours(&out->generated_few, generated);
+    DDPM_TRY(
+        ddpm_new_array((void **)&p->generated, (size_t)generated, sizeof *p->generated, "radii"));
+    DDPM_TRY(ddpm_new_array((void **)&p->real, (size_t)real, sizeof *p->real, "radii"));
+    DDPM_TRY(ddpm_new_neighbours(&out->real_real, real));
+    DDPM_TRY(ddpm_new_neighbours(&out->real_few, real));
+    DDPM_TRY(ddpm_new_neighbours(&out->generated_real, generated));
+    DDPM_TRY(ddpm_new_neighbours(&out->generated_own, generated));
+    return ddpm_new_neighbours(&out->generated_few, generated);
 }
 
 ddpm_status ddpm_manifold_measure(const struct ddpm_rows *generated, const struct ddpm_rows *real,
@@ -291,7 +292,7 @@ ddpm_status ddpm_manifold_measure(const struct ddpm_rows *generated, const struc
     struct passes passes = {
         .generated_rows = generated,
         .real_rows = real,
-        .few = (generated->count < real->count ? generated->count : real->count) - 1,
+        .few = ddpm_fewer_others(generated->count, real->count),
         .out = out,
     };
     *out = (struct ddpm_manifold){0};

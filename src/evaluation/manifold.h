@@ -21,10 +21,11 @@ struct ddpm_manifold {
     struct ddpm_neighbour *real_real;      /* [real], the nearest other real one of each */
     struct ddpm_neighbour *generated_real; /* [generated], the nearest real one of each */
     struct ddpm_neighbour *generated_own;  /* [generated], the nearest other generated one */
-    /* The same two within a set, each among as many others as the smaller set has (ddpm_follows()).
-     * Only their distances are set. */
+    /* The nearest of as many others as the smaller set has (ddpm_follows()): distances only. */
     struct ddpm_neighbour *real_few, *generated_few;
 };
+
+ddpm_status ddpm_new_neighbours(struct ddpm_neighbour **out, int64_t count);
 
 /* Rows of the same width, at least DDPM_EVALUATE_LEAST in each set. For the watch this is three
  * parts, one for each pass, with one unit per row. Free with ddpm_manifold_free(), after failures

@@ -33,7 +33,7 @@ ddpm_status ddpm_ranks_want_parts(const struct ddpm_ranks *ranks)
                         : DDPM_OK;
 }
 
-static int64_t longest(const struct ddpm_ranks *ranks, const struct ddpm_stretch *parts)
+int64_t ddpm_ranks_longest_part(const struct ddpm_ranks *ranks, const struct ddpm_stretch *parts)
 {
     int64_t count = 0;
     for (int rank = 0; rank < ranks->count; ++rank)
@@ -47,10 +47,9 @@ static struct ddpm_parts chunk(struct ddpm_ranks *ranks, const struct ddpm_stret
 {
     const struct ddpm_part_buffers *buffers = &ranks->parts;
     for (int rank = 0; rank < ranks->count; ++rank) {
-        const int64_t begin = done < parts[rank].count ? done : parts[rank].count;
-        const int64_t left = parts[rank].count - begin;
-        buffers->counts[rank] = (int)(left < most ? left : most);
-        buffers->starts[rank] = (int)(parts[rank].first + begin);
+        const struct ddpm_stretch rest = ddpm_rest_of(&parts[rank], done, most);
+        buffers->counts[rank] = (int)rest.count;
+        buffers->starts[rank] = (int)rest.first;
     }
     return (struct ddpm_parts){buffers->counts, buffers->starts};
 }
@@ -60,10 +59,12 @@ static ddpm_status run_chunks(struct ddpm_ranks *ranks, struct ddpm_collective_c
                               const float *out, float *in, const struct ddpm_stretch *parts)
 {
     DDPM_TRY(ddpm_ranks_want_parts(ranks));
-    for (int64_t done = 0; done < longest(ranks, parts); done += most) {
+    const struct ddpm_stretch *mine = &parts[ranks->index];
+    const int64_t longest = ddpm_ranks_longest_part(ranks, parts);
+    for (int64_t done = 0; done < longest; done += most) {
         call->parts = chunk(ranks, parts, done);
         /* A rank whose part has ended sends and receives nothing more. */
-        const int64_t own = done < parts[ranks->index].count ? done : parts[ranks->index].count;
+        const int64_t own = ddpm_rest_of(mine, done, most).first - mine->first;
         if (out)
             call->send = out + own;
         if (in)

@@ -77,18 +77,11 @@ ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[
     return DDPM_OK;
 }
 
-/* Numbers of a rank's piece at most: those of all shares together are counted in ints. */
+/* The most floats in a rank's piece: MPI counts those of all shares together in ints. */
 static int64_t most_of(const struct ddpm_ranks *ranks, int own)
 {
     const int64_t most = INT32_MAX / ((int64_t)ranks->count * own);
     return most < MOST_PIECE ? most : MOST_PIECE;
-}
-
-/* What is left of a stretch after its first `done` floats, up to a piece. */
-static struct ddpm_stretch piece_of(const struct ddpm_stretch *part, int64_t done, int64_t most)
-{
-    const int64_t begin = done < part->count ? done : part->count, left = part->count - begin;
-    return (struct ddpm_stretch){part->first + begin, left < most ? left : most};
 }
 
 /* One piece of every rank's stretch: to that rank from all, and there into `sum`. */
@@ -98,10 +91,10 @@ static ddpm_status sum_pieces(struct ddpm_ranks *ranks, float *const shares[], i
     const struct ddpm_share_buffers *buffers = &ranks->shares;
     const struct ddpm_part_buffers *out = &ranks->parts;
     const int64_t most = most_of(ranks, own);
-    const struct ddpm_stretch mine = piece_of(&parts[ranks->index], done, most);
+    const struct ddpm_stretch mine = ddpm_rest_of(&parts[ranks->index], done, most);
     float *to = buffers->to;
     for (int rank = 0; rank < ranks->count; ++rank) {
-        const struct ddpm_stretch piece = piece_of(&parts[rank], done, most);
+        const struct ddpm_stretch piece = ddpm_rest_of(&parts[rank], done, most);
         out->starts[rank] = (int)(to - buffers->to);
         out->counts[rank] = own * (int)piece.count;
         out->received_counts[rank] = own * (int)mine.count;
@@ -122,12 +115,10 @@ static ddpm_status sum_pieces(struct ddpm_ranks *ranks, float *const shares[], i
 ddpm_status ddpm_ranks_sum_shares_at(struct ddpm_ranks *ranks, float *const shares[], int own,
                                      float *sum, const struct ddpm_stretch *parts)
 {
-    int64_t longest = 0;
+    const int64_t most = most_of(ranks, own), longest = ddpm_ranks_longest_part(ranks, parts);
     DDPM_TRY(ddpm_ranks_want_parts(ranks));
     DDPM_TRY(provide(ranks, own));
-    for (int rank = 0; rank < ranks->count; ++rank)
-        longest = parts[rank].count > longest ? parts[rank].count : longest;
-    for (int64_t done = 0; done < longest; done += most_of(ranks, own))
+    for (int64_t done = 0; done < longest; done += most)
         DDPM_TRY(sum_pieces(ranks, shares, own, sum, parts, done));
     return DDPM_OK;
 }

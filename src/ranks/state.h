@@ -100,6 +100,17 @@ ddpm_status ddpm_nccl_look(void);
 void ddpm_nccl_say_end(void);
 void ddpm_nccl_fail(void);
 
+/* What is left of a stretch after its first `done` floats, `most` of them at most. */
+static inline struct ddpm_stretch ddpm_rest_of(const struct ddpm_stretch *part, int64_t done,
+                                               int64_t most)
+{
+    const int64_t begin = done < part->count ? done : part->count, left = part->count - begin;
+    return (struct ddpm_stretch){part->first + begin, left < most ? left : most};
+}
+
+/* Floats of the longest of all ranks' parts. */
+int64_t ddpm_ranks_longest_part(const struct ddpm_ranks *ranks, const struct ddpm_stretch *parts);
+
 /* Allocate the buffers of parts, with the number of ranks known. */
 ddpm_status ddpm_ranks_allocate_parts(struct ddpm_ranks *ranks);
 void ddpm_ranks_release_parts(struct ddpm_ranks *ranks);

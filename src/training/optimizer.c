@@ -89,8 +89,8 @@ static bool is_matrix(const struct ddpm_parameter *parameter)
 }
 
 /* A matrix takes the products that kernels/cpu/muon.simd.c does: two with all elements and 17 of
- * small matrices, of which all but the last compute one half. Everything else is bound by memory:
- * in the time of 36 bytes a core multiplies about 128 times. */
+ * small matrices, of which all but the last compute one half. The rest is bound by memory: a core
+ * does about 128 multiplications in the time in which it moves 36 bytes, those of an element. */
 double ddpm_optimizer_cost(const struct ddpm_training_config *config,
                            const struct ddpm_parameter *parameter)
 {

@@ -123,9 +123,9 @@ static __device__ inline void put_sum(float *to, float x, bool overwrites)
     *to = overwrites ? x : *to + x;
 }
 
-/* dw += Σ taps, dbias += Σ sums (NULL: not wanted), or = (attributes.overwrites), and dtime[b] = Σ of image b's sums, one block
- * per 32 columns of each. A single launch, because the last two are just a few blocks that wait for
- * memory. grid: (ceil(R·S·C/32) + ceil(C/32)·(1, or 1+B with dtime)) */
+/* dw += Σ taps and dbias += Σ sums (NULL: not wanted), or = (attributes.overwrites); dtime[b] = Σ of
+ * image b's sums. One block per 32 columns of each. A single launch, because the last two are just a
+ * few blocks that wait for memory. grid: (ceil(R·S·C/32) + ceil(C/32)·(1, or 1+B with dtime)) */
 template <class T>
 static __global__ void __launch_bounds__(32 * PARTIAL_ROWS)
     depthwise_weight_finish(const float *taps, const float *sums, int images, int chunks,
