@@ -31,7 +31,9 @@ for document in "${documents[@]}"; do
 done
 
 wide=$(awk '/^```/ { code = !code }
-  !code && !/^ *\|/ && !/^    / { line = $0; gsub(/[\200-\277]/, "", line)
+  # four spaces are code after an empty line, and otherwise the next line of a list item
+  { indented = /^    / && (blank || indented); blank = !NF }
+  !code && !/^ *\|/ && !indented { line = $0; gsub(/[\200-\277]/, "", line)
     if (length(line) > 120) printf "%s:%d: %d columns, want at most 120\n", FILENAME, FNR, length(line) }' \
   "${documents[@]}")
 [ -z "$wide" ] || say "$wide"
