@@ -6,7 +6,7 @@
  * the fp32 values. The second starts when the first has arrived, which is not the same moment on
  * every rank, so it has a lane of its own.
  *
- * Where one rank needs the sum, the first message is all there is: everyone's values go to that
+ * If only one rank needs the sum, the first message is the only one: everyone's values go to that
  * rank, which adds them up in the same way. */
 #include <string.h>
 
@@ -47,8 +47,8 @@ ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t
     return DDPM_OK;
 }
 
-/* A sum at one rank is done in chunks, a few of which are in flight: MPI has a buffer for each on
- * every rank, and whoever divides the optimizer wants to save memory. */
+/* A sum at one rank is done in chunks, a few of which are in flight: MPI needs a buffer for each on
+ * every rank, and the optimizer is divided to save memory. */
 enum { AT_ONCE = 2, CHUNKS = 4, LEAST_CHUNK = 1 << 19 };
 
 static size_t chunk_of(size_t count)
@@ -88,7 +88,7 @@ ddpm_status ddpm_ranks_sum_at_begin(struct ddpm_ranks *ranks, int root, float *v
     return begin_queued(ranks);
 }
 
-/* Values in a bf16 sum, at most. */
+/* The most values in a bf16 sum. */
 static size_t most_numbers(void)
 {
     return DDPM_MOST_COLLECTIVE_BYTES / sizeof(uint16_t);
@@ -259,7 +259,7 @@ static ddpm_status go_on(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *o
     return done ? go_further(ranks, sum, over) : DDPM_OK;
 }
 
-/* The first sum is over. */
+/* The first sum is done. */
 static ddpm_status drop_first(struct ddpm_ranks *ranks)
 {
     memmove(ranks->sums, ranks->sums + 1, (size_t)--ranks->sum_count * sizeof *ranks->sums);

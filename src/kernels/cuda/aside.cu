@@ -79,6 +79,6 @@ ddpm_status ddpm_cuda_aside_join(struct ddpm_device *base, int behind)
     cudaEvent_t event = device->asides[(device->aside_count - 1 - (unsigned)behind) % 2];
     DDPM_CUDA_TRY(cudaStreamWaitEvent(device->compute, event, 0));
     if (behind == 0)
-        device->aside_count = 0; /* a recording must not wait for work from before it */
+        device->aside_count = 0; /* a recording must not wait for work queued before it */
     return DDPM_OK;
 }

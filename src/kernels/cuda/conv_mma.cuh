@@ -88,7 +88,7 @@ static __device__ inline void finish_pair(const struct conv_epilogue<TY> *e, int
         *(float2 *)to = make_float2(low, high);
 }
 
-/* One access for two channels of y (of the residual they are read one by one). */
+/* One access for two channels of y (those of the residual are read one by one). */
 static inline bool ddpm_conv_pairs(const struct ddpm_tensor *y)
 {
     return y->c % 2 == 0 && y->pixel_stride % 2 == 0 && (uintptr_t)y->data % 8 == 0;

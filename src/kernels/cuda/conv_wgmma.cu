@@ -7,7 +7,7 @@
  * no thread spends its time on loading fragments.
  *
  * 64 columns are channels of one tap, so the source's channels must be a multiple of 64. Off unless
- * DDPM_CUDA_WGMMA=on, because no GPU has run it; and only where sm_90a was compiled for. */
+ * DDPM_CUDA_WGMMA=on, because no GPU has run it; and only in builds for sm_90a. */
 #include "kernels/cuda/conv_mma.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/rows.cuh"

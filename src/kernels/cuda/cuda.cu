@@ -7,7 +7,7 @@ extern "C" {
 #include "kernels/cuda/host.h"
 }
 
-/* The rows of cuDNN's convolutions are not here: whether they serve a call is a choice of its own
+/* The rows of cuDNN's convolutions are not here: whether they serve a call is decided separately
  * (choose.cuh). */
 CUDA_KERNELS_OF(conv2d, &ddpm_cuda_conv2d_wgmma, &ddpm_cuda_conv2d_mma, &ddpm_cuda_conv2d_simt);
 CUDA_KERNELS_OF(conv2d_backward_data, &ddpm_cuda_conv2d_backward_data_wgmma,

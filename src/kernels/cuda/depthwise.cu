@@ -3,7 +3,7 @@
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c]
  *
  * The gradient of x is the same sum over dy with reversed taps and pad' = R-1-pad, to which a
- * gradient that x already has may be added: that saves a pass over memory of its own. The 7×7 kernel
+ * gradient that x already has may be added: that saves a separate pass over memory. The 7×7 kernel
  * of the networks works on tiles in shared memory: a warp computes one row of 16 pixels, whose sums
  * stay in registers while it reads the 22 inputs of each of seven rows. The statistics of y are
  * computed from these sums. Other sizes use a plain kernel, and another pass for the statistics. */

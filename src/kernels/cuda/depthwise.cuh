@@ -1,5 +1,5 @@
-/* Tiles of the depthwise 7×7 kernels: 8×16 pixels and 64 channels per block of eight warps, a lane
- * for two neighbouring channels, the input with its border of three in shared memory. */
+/* Tiles of the depthwise 7×7 kernels: 8×16 pixels and 64 channels per block of eight warps, one
+ * lane per two neighbouring channels, the input with its border of three in shared memory. */
 #ifndef DDPM_KERNELS_CUDA_DEPTHWISE_CUH
 #define DDPM_KERNELS_CUDA_DEPTHWISE_CUH
 

@@ -265,7 +265,7 @@ static void plan_path(const struct ddpm_plan_cache *cache, const char *key,
              (unsigned long long)hash_bytes(key, strlen(key)));
 }
 
-/* The beginning of the first line, which identifies the file as the one that is wanted. */
+/* The beginning of the first line, which shows that this is the right file. */
 static int print_head(const struct ddpm_plan_cache *cache, const char *key, const char *value,
                       char head[HEAD_BYTES])
 {

@@ -1,9 +1,9 @@
-/* Matrix products of a warpgroup, which is four neighbouring warps (PTX ISA 8.0). They exist on
- * sm_90a alone: code for another architecture must not be started, and stops if it is.
+/* Matrix products of a warpgroup, which is four neighbouring warps (PTX ISA 8.0). They exist only
+ * on sm_90a: kernels compiled for another architecture must not be launched, and trap if they are.
  *
- * Both factors are tiles of rows of 128 bytes, 64 bf16, in shared memory, from an address that is a
- * multiple of 1,024 on. In the row r, the 16-byte chunk c is at c ^ (r & 7): chunk_wide<8>() of
- * conv_mma.cuh. The hardware takes the same three bits of the address, so 16 columns further on is
+ * Both factors are tiles in shared memory, with rows of 128 bytes (64 bf16); a tile starts at a
+ * multiple of 1,024. In row r, the 16-byte chunk c is at c ^ (r & 7): chunk_wide<8>() of
+ * conv_mma.cuh. The hardware uses the same three bits of the address, so 16 columns further on is
  * 32 bytes further on, in every row.
  *
  * Sums of thread t of the group, warp w = t/32, g = t%32/4, l = t%4, for c[j]:
@@ -19,8 +19,8 @@
 
 #define GROUP_SUMS(c) "+f"((c)[0]), "+f"((c)[1]), "+f"((c)[2]), "+f"((c)[3])
 
-/* A tile as the instruction wants it: where it begins, 1,024 bytes from eight rows to the next
- * eight, chunks exchanged within 128 bytes. */
+/* A tile as the instruction expects it: its start, 1,024 bytes from one group of eight rows to the
+ * next, chunks swizzled within 128 bytes. */
 static __device__ inline uint64_t group_tile(const void *shared)
 {
     uint64_t address = (uint64_t)__cvta_generic_to_shared(shared);
@@ -28,8 +28,8 @@ static __device__ inline uint64_t group_tile(const void *shared)
            (uint64_t)1 << 62;
 }
 
-/* c[64][COLUMNS] += a·bᵀ over 16 columns of a [64][16] and b [COLUMNS][16], begun and not waited
- * for: until group_wait() nobody may read c or write the tiles. */
+/* c[64][COLUMNS] += a·bᵀ over 16 columns of a [64][16] and b [COLUMNS][16], only started: until
+ * group_wait() nobody may read c or write the tiles. */
 template <int COLUMNS>
 static __device__ void group_multiply(float c[COLUMNS / 8][4], const void *a, const void *b);
 
@@ -79,8 +79,8 @@ template <> __device__ inline void group_multiply<128>(float c[128 / 8][4], cons
 #endif
 }
 
-/* Before the first product: what this thread has written to c, and what cp.async and stores of this
- * thread have written to the tiles, is there for the products. Then the block's barrier. */
+/* Call this before the first product: it makes visible to the products what this thread has written
+ * to c, and to the tiles by cp.async and by stores. Then comes the block's barrier. */
 static __device__ inline void group_publish(void)
 {
 #ifdef DDPM_HAS_WARPGROUPS
@@ -108,7 +108,7 @@ template <int COLUMNS> static __device__ inline void group_wait(float c[COLUMNS 
 #ifdef DDPM_HAS_WARPGROUPS
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 #pragma unroll
-    for (int j = 0; j < COLUMNS / 8; ++j) /* reads of c stay behind the wait */
+    for (int j = 0; j < COLUMNS / 8; ++j) /* reads of c stay after the wait */
         asm volatile("" : GROUP_SUMS(c[j])::"memory");
 #else
     (void)c;
