@@ -316,8 +316,8 @@ static const struct ddpm_verb_option options[] = {
     {"against", 'a', true, "DIR|FILE",
      "real pictures: a folder, or .npy of uint8 [N,H,W,C]; or their features or statistics"},
     {"held-out", 0, false, "DIR|FILE.npy",
-     "real pictures that were not trained on, to find copies with more certainty: how near these "
-     "come to the others is chance"},
+     "real pictures that were not trained on, to find copies with more certainty: these show how "
+     "near pictures come by chance"},
     {"features", 0, false, "builtin|FILE|G.npy,R.npy",
      "features to compare: the program's own; FID's Inception, with its weights from a "
      ".safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real pictures "
@@ -345,7 +345,7 @@ static const struct ddpm_verb_option options[] = {
     {"likelihood-steps", 0, false, "N",
      "steps of the flow's solver, each with four evaluations of the network (32)"},
     {"likelihood-probes", 0, false, "N",
-     "random directions to estimate the flow's divergence with (1)"},
+     "random directions for estimating the flow's divergence (1)"},
 };
 static const char *const settings[] = {"seed",           "clip",    "image-size",   "sampler",
                                        "sampling-steps", "spacing", "threshold",    "eta",

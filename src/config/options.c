@@ -317,7 +317,7 @@ const struct ddpm_option ddpm_options[] = {
      .help = "memory for training: normal, or low at the cost of a second forward pass"},
     {.name = "conv", .placeholder = "auto|direct", .type = DDPM_OPTION_SWITCH, AT(run.direct),
      .default_text = "auto", .choices = convolutions, .group = DDPM_GROUP_RUN, .key = "conv",
-     .help = "convolutions: auto takes the fastest algorithm, direct no other"},
+     .help = "convolutions: auto picks the fastest algorithm, direct forces direct ones"},
     TEXT("model-name", "TEXT", model_name, "ddpm", RUN, "/model_name",
          "name recorded in the run's files"),
 };

@@ -149,7 +149,7 @@ train() {
     done
     train four
     succeeds
-    says "have alpha or another channel besides the colours, which is left out; --channels 4 trains on alpha"
+    says "have alpha or another channel besides the colours, which is ignored; --channels 4 trains on alpha"
     rm -r new
     train four --channels 4
     succeeds
