@@ -90,7 +90,7 @@ static double exponential(const struct ddpm_path *path, int64_t steps, int64_t s
 }
 
 /* The path's end, then the remaining levels, evenly in ln(sigma/alpha) between edm's usual ends, or
- * the path's ends where they are closer; the clean end itself is left out. */
+ * the path's ends if they are closer; the clean end itself is omitted. */
 static double few(const struct ddpm_path *path, int64_t steps, int64_t step)
 {
     static const double sigma_max = 80, sigma_min = 0.002;

@@ -249,8 +249,8 @@ static void unit_taps(const struct ddpm_call *call, int64_t unit, int64_t count,
 
 /* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step), neighbours in memory.
  * Several are first computed in a buffer: 36 streams of single units would wait for memory each
- * time. They are written around the caches, because a network's packed weights do not fit into
- * them. */
+ * time. They are written with non-temporal stores, because a network's packed weights do not fit
+ * into the caches. */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;

@@ -17,7 +17,7 @@ struct norm_wave {
     bool stored; /* the first pass stores the activated values in y */
 };
 
-/* Sums of a block's differences to the pivot. */
+/* Sums of a block's differences from the pivot. */
 struct block_sums {
     vf sum[4], rest[4], squares[4];
     double tail_sum, tail_squares;
