@@ -40,7 +40,7 @@ static ddpm_status find_teacher(const char *teacher, char folder[PATH_MAX])
     return DDPM_OK;
 }
 
-/* A step of distilling costs 4/3 of a training step, which has one forward pass less. So 3/16 of
+/* A step of distilling costs 4/3 of a training step, which has one forward pass fewer. So 3/16 of
  * the steps take a quarter of the time. */
 static int64_t fewer_steps(int64_t trained)
 {

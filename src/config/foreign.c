@@ -70,8 +70,8 @@ static const struct ddpm_foreign_name names[] = {
     SAME("train-batch-size", "batch-size"), SAME("batch", "batch-size"), SAME("bs", "batch-size"),
     SAME("gradient-accumulation-steps", "accumulate"), SAME("gradient-accumulate-every", "accumulate"),
     SAME("accumulate-grad-batches", "accumulate"), SAME("grad-accum-steps", "accumulate"),
-    {"batch-gpu", "accumulate", "--batch-size pictures at once, --accumulate of these per step"},
-    {"microbatch", "accumulate", "--batch-size pictures at once, --accumulate of these per step"},
+    {"batch-gpu", "accumulate", "--batch-size N at once, --accumulate N such batches per step"},
+    {"microbatch", "accumulate", "--batch-size N at once, --accumulate N such batches per step"},
     /* the average */
     SAME("ema-rate", "ema-decay"), SAME("ema-max-decay", "ema-decay"), SAME("ema-beta", "ema-decay"),
     SAME("ema-update-every", "ema-every"), SAME("ema-start", "ema-after"),

@@ -2,8 +2,8 @@
  *
  * A job is a number of chunks, divided into one lane of neighbouring chunks for each thread. A
  * thread works on its own lane first, then on what is left in the others'. So it mostly works on
- * the same part of the data from one loop to the next, and finds that in its own caches. Where two
- * processors share no cache, a step takes a seventh less time (docs/scaling.md).
+ * the same part of the data from one loop to the next, and finds that in its own caches. If two
+ * processors share no cache, this shortens a step by a seventh (docs/scaling.md).
  *
  * One word holds the progress of a lane, {threads, end, next}. A thread that advances `next` by
  * compare-and-swap owns that chunk, and so knows that the job is still running. The caller works
@@ -394,8 +394,8 @@ static void read_quota(void)
                  allowed_processors());
 }
 
-/* Read the quota once. Too few threads after it grew are better than threads that it keeps
- * waiting. */
+/* Read the quota once. If it grows later, too few threads are better than too many that have to
+ * wait for it. */
 int ddpm_processor_count(void)
 {
     pthread_once(&quota_once, read_quota);

@@ -28,8 +28,8 @@ struct ddpm_chain {
     bool learned_variance; /* the model's; off unless the caller sets it */
 };
 
-/* The chain of `config` for a model with that objective and `timesteps`. Whether the numbers fit
- * together is checked when its turns are made: ddpm_sampler_turns(). */
+/* The chain of `config` for a model with that objective and `timesteps`. ddpm_sampler_turns()
+ * checks later whether the numbers fit together. */
 struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
                                      enum ddpm_objective_kind objective, int64_t timesteps);
 

@@ -1,7 +1,7 @@
 /* Checkpoints of a trainer: copying the state from the device into a checkpoint, and back.
  *
- * Where tensors are in host memory, the slabs are written directly, without a copy. Otherwise they
- * are copied out and written by a thread while training continues. If the device takes snapshots
+ * If tensors are in host memory, the slabs are written directly, without a copy. Otherwise they are
+ * copied out and written by a thread while training continues. If the device takes snapshots
  * (kernels/backend.h), the copying also overlaps the next steps; training waits for it only if
  * there is no room on the device or no pinned memory. */
 #include <limits.h>

@@ -29,7 +29,7 @@ struct ddpm_shard_state {
 };
 
 /* Divide `count` costs into `parts` runs of neighbours, none of them empty, so that the largest sum
- * of a run is as small as possible: run i ends before ends[i]. Wants parts <= count. */
+ * of a run is as small as possible: run i ends before ends[i]. Requires parts <= count. */
 void ddpm_shard_divide(const double *costs, size_t count, size_t parts, size_t *ends);
 
 /* Divide the optimizer of the trainer's only player, before its graph is built.
@@ -50,8 +50,8 @@ ddpm_status ddpm_shard_begin_sum(struct ddpm_trainer *trainer, size_t first, siz
 ddpm_status ddpm_shard_sum_shares(struct ddpm_trainer *trainer);
 size_t ddpm_shard_wire_room(const struct ddpm_trainer *trainer);
 
-/* With exact reduction, the gradients of which a rank needs the sum: those of its stretch, and
- * those that the norm needs. */
+/* With exact reduction, the gradients whose sum a rank needs: those of its stretch, and those that
+ * the norm needs. */
 struct ddpm_stretch ddpm_shard_summed(const struct ddpm_trainer *trainer, int rank);
 
 /* The gradient's norm: write this rank's sums of squares to `out`; and compute the norm from those

@@ -30,7 +30,7 @@ struct ddpm_team {
 
     float **slabs; /* gradients in host memory: a share each, or what the ranks add up */
     int slab_count;
-    struct ddpm_bucket *buckets; /* fast, where tensors lie in host memory, or devices add up */
+    struct ddpm_bucket *buckets; /* fast, if tensors are in host memory, or devices add up */
     size_t bucket_count, next_bucket;
     struct ddpm_recording *stretches; /* [bucket_count + 1], of the last micro-batch on a device */
     uint16_t *wire; /* fast, over bf16: room for all sums of a step; NULL: over fp32 */
@@ -74,7 +74,7 @@ void ddpm_team_hold(struct ddpm_team *team, ddpm_status status);
 bool ddpm_team_overlaps(const struct ddpm_trainer *trainer, int64_t index);
 ddpm_status ddpm_team_run_backward(struct ddpm_trainer *trainer);
 
-/* The same where devices add up gradients themselves, over NCCL (team_device.c): draw, forward and
+/* The same if devices add up gradients themselves, over NCCL (team_device.c): draw, forward and
  * backward pass of the last micro-batch, in stretches between which the sums are begun; and, at the
  * end of a step's passes, whatever sums are left, and a wait for all of them. Before the first
  * step, all ranks join their devices. */
@@ -85,7 +85,7 @@ ddpm_status ddpm_team_finish_sums(struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_allocate_on_device(struct ddpm_trainer *trainer);
 void ddpm_team_release_on_device(struct ddpm_trainer *trainer);
 
-/* This rank's micro-batch `index` has been run: take its gradients where a share ends with it. */
+/* This rank's micro-batch `index` has been run: take its gradients if a share ends with it. */
 ddpm_status ddpm_team_take_share(struct ddpm_trainer *trainer, int64_t index);
 
 /* The end of a step's passes, which went as `status` says: add up the gradients, and exchange

@@ -118,7 +118,7 @@ struct ddpm_step_values {
     const struct ddpm_batch *batch;
     const float *pictures, *noise;
     const int64_t *timesteps; /* on a schedule */
-    const double *sigmas;     /* on a continuous path; sigma/alpha where levels are pairs */
+    const double *sigmas;     /* on a continuous path; sigma/alpha if levels are pairs */
 };
 
 /* Does the host write the levels? On a continuous path, and if the levels are pairs. */

@@ -23,7 +23,7 @@ CASES = {"near": (160, 160, 12, 0.3, 1.0), "far": (100, 100, 24, 1.5, 0.6), "une
 
 
 def features(seed, count, width, shift, scale):
-    """Correlated, with a few exact doubles."""
+    """Correlated, with a few exact duplicates."""
     random = np.random.default_rng(seed)
     mix = np.random.default_rng(width).standard_normal((width, width)) / np.sqrt(width)
     x = (random.standard_normal((count, width)) * scale @ mix + shift / np.sqrt(width)).astype(np.float32)
