@@ -90,7 +90,7 @@ def hear_about_bad_pictures(folder):
 
 
 def values_of_options():
-    """Python's own values, and what `ddpm train` settles for a short run of a recipe."""
+    """Python's own values, and what `ddpm train` decides for a short run of a recipe."""
     size = {**TINY, "image-size": (16, 24), "dim-mults": [1, 2], "flip": np.bool_(True)}
     with ddpm.Network(size) as network:
         assert tuple(network.shape) == (16, 24, 3)

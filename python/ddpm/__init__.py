@@ -281,7 +281,7 @@ class _Data(_Handle):
 
 class Trainer(_Handle):
     """Trains `network` on the pictures of `data`, a folder or a packed file (.npy, uint8 [N, H, W, C]), with step(),
-    or on arrays of yours, with step_on()."""
+    or on your own arrays, with step_on()."""
 
     _destroy = "trainer_destroy"
 

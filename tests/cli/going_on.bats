@@ -239,7 +239,7 @@ begin() {
     run "$DDPM" train --resume --out run --steps 7
     succeeds
     [ "$(lines "not used as pictures")" -eq 1 ]
-    # A folder named on the command line is used as it is, and the user's own pictures are never left out.
+    # A folder named on the command line is used as it is, and the user's own pictures are never skipped.
     cd ..
     run "$DDPM" pack data/drawn --out drawn.npy --size 16
     succeeds

@@ -72,7 +72,7 @@ def frechet(generated, real):
 
 
 def kernel(generated, real):
-    """One subset of all pictures; where the counts differ, which torch-fidelity does not know, the equation itself."""
+    """One subset of all pictures; if the counts differ, which torch-fidelity does not support, the equation itself."""
     width = real.shape[1]
 
     def k(a, b):

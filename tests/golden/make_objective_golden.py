@@ -59,7 +59,7 @@ def schedule(options):
 
 
 def drawn_times(step, batch, shift):
-    """flow: the t that ddpm draws, from (seed, step, place); the shift is of Esser et al. 2024,
+    """flow: the t that ddpm draws, from (seed, step, place); the shift is that of Esser et al. 2024,
     equation 23."""
     bits = [formula.philox(SEED, [0], place, step, STREAM_TIMESTEP)[0, 0] for place in range(batch)]
     t = formula.uniform(np.array(bits))

@@ -89,7 +89,7 @@ def check_muon():
 
 
 def optimizers_of(network, run):
-    """Depthwise convolutions mix no channels, so their rows are no matrix for Muon."""
+    """Depthwise convolutions mix no channels, so Muon does not treat their rows as a matrix."""
     named = list(network.named_parameters())
     vectors = [p for _, p in named if p.ndim < 2]
     depthwise = {

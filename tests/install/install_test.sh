@@ -94,7 +94,7 @@ for picture in model-{0,1}-picture-{0,1}.ppm; do
     [ "$(head -c 2 "$picture")" = P6 ] || fail "$picture was not drawn"
 done
 if "$work/cmake/embed_generator" 1 run-OneResUNet no-such-run >"$work/embed.log" 2>&1; then
-    fail "embed_generator took a run that is not there"
+    fail "embed_generator accepted a run that does not exist"
 fi
 grep -q 'no-such-run: input/output error: ' "$work/embed.log" || { cat "$work/embed.log"; fail "no text of the failure"; }
 echo "installed library, CMake package, pkg-config, both examples: good"

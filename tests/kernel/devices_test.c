@@ -19,7 +19,7 @@ static char last_log[300];
 static void keep_log(void *user, ddpm_log_level level, const char *text)
 {
     (void)user;
-    if (level == DDPM_LOG_INFO || strncmp(text, "no CUDA ", 8) == 0) /* no news without a GPU */
+    if (level == DDPM_LOG_INFO || strncmp(text, "no CUDA ", 8) == 0) /* debug without a GPU */
         snprintf(last_log, sizeof last_log, "%s", text);
 }
 

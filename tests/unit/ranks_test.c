@@ -111,7 +111,7 @@ static void the_first_here_speaks(void **state)
     assert_true(ddpm_launcher_is_first_here());
     setenv("MPI_LOCALRANKID", "2", 1);
     assert_false(ddpm_launcher_is_first_here());
-    setenv("MPI_LOCALRANKID", "0", 1); /* the first of the second one's: two launchers, nested */
+    setenv("MPI_LOCALRANKID", "0", 1); /* first of the second launcher: two, nested */
     setenv("OMPI_COMM_WORLD_LOCAL_RANK", "1", 1);
     assert_false(ddpm_launcher_is_first_here());
     setenv("OMPI_COMM_WORLD_LOCAL_RANK", "0", 1);
@@ -162,8 +162,8 @@ static void alone_everything_stays_as_it_is(void **state)
     ddpm_ranks_close(&alone, 0);
 }
 
-/* Two ranks of which the other one is played here: it has the same number everywhere in every sum,
- * and is late. */
+/* Two ranks, the other one played by the test: it has the same number everywhere in every sum, and
+ * is late. */
 static struct {
     float number;    /* of the other rank */
     int delay, left; /* polls until a call is done */
@@ -185,7 +185,7 @@ static void answer(const struct ddpm_collective_call *call)
         } else if (call->what == DDPM_COLLECTIVE_EXCHANGE) {
             ((uint16_t *)call->receive)[i] = own[i];
             received[i] = ddpm_float_to_bf16(other.number);
-        } else { /* the other's piece of the sums, of which it has got nothing but a 1 */
+        } else { /* the other's piece of the sums, to which this rank contributed a 1 */
             received[i] = ddpm_float_to_bf16(other.number + 1);
         }
     }
@@ -265,7 +265,7 @@ static void sums_over_bf16_keep_what_is_not_finite(void **state)
     uint16_t room[16];
     assert_true(ddpm_ranks_room_bf16(&ranks, 2) <= 8 && ddpm_ranks_room_bf16(NULL, 2) == 0);
     memset(&other, 0, sizeof other);
-    /* Two sums at once, the second of which begins before the first has gone on. */
+    /* Two sums at once; the second begins before the first has moved on. */
     assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values, 2, room), DDPM_OK);
     assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values + 2, 2, room + 8), DDPM_OK);
     assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
