@@ -327,7 +327,8 @@ static const struct ddpm_verb_option options[] = {
      "--likelihood, real pictures to use at most (5000)"},
     {"json", 0, false, NULL, "print JSON"},
     {"sheet", 0, false, "FILE.png",
-     "the 16 generated pictures nearest to real ones, beside these; replaces an older file"},
+     "the 16 generated pictures nearest to real ones, side by side with those; replaces an older "
+     "file"},
     {"save-statistics", 0, false, "FILE.npz",
      "mean and covariance of the real pictures' features, for a later --against; replaces an older "
      "file"},

@@ -120,7 +120,7 @@ static struct ddpm_sampler_options sampler_options(const struct drawing *drawing
     return options;
 }
 
-/* What drawing `count` pictures needs in memory beside the sampler. */
+/* What drawing `count` pictures needs in memory in addition to the sampler. */
 static uint64_t host_bytes(const struct drawing *drawing, int64_t count)
 {
     const uint64_t values = ddpm_sample_output_values(&drawing->output);

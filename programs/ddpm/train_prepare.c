@@ -112,7 +112,7 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
                                         ddpm_data_fingerprint(run->data));
 }
 
-/* Turn how a stage went on this process into how it went on all. */
+/* Turn this process's status after a stage into that of all processes. */
 static ddpm_status together(ddpm_status status)
 {
     return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);

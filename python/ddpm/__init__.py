@@ -1,6 +1,6 @@
 """Train denoising diffusion models and draw from them, with NumPy arrays.
 
-The work is done by libddpm, which is searched in $DDPM_LIBRARY, beside this file, and where the system looks.
+The work is done by libddpm, which is looked for in $DDPM_LIBRARY, beside this file, and where the system looks.
 
     import ddpm
     trainer = ddpm.Trainer({"image-size": 32, "dim": 16, "batch-size": 8}, data="pictures")

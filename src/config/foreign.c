@@ -167,7 +167,7 @@ static bool same(const char *known, const char *given, size_t length)
     for (size_t i = 0; i < length; ++i) {
         const char c = given[i];
         const char folded = c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-        if (folded != known[i]) /* never case-fold its closing 0 */
+        if (folded != known[i]) /* the terminating 0 has no case */
             return false;
     }
     return known[length] == 0;

@@ -181,7 +181,8 @@ static void work_on(struct pool *pool, int number)
         (void)work_in(pool, (number + i) % threads, number);
 }
 
-/* A thread waits for its own lane only. It looks at the others when it has finished that one. */
+/* A waiting thread watches only its own lane. It turns to the others when it has finished that one.
+ */
 static bool has_work(struct pool *pool, int number)
 {
     return is_open(atomic_load(&pool->lanes[number].progress), number);
@@ -394,8 +395,8 @@ static void read_quota(void)
                  allowed_processors());
 }
 
-/* Read the quota once. If it grows later, too few threads are better than too many that have to
- * wait for it. */
+/* Read the quota once. If it grows later we use too few threads, but without it too many threads
+ * would wait for their turn. */
 int ddpm_processor_count(void)
 {
     pthread_once(&quota_once, read_quota);

@@ -86,7 +86,7 @@ size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count);
 
 /* The same if only rank `root` needs the sum, which halves the bytes. The other ranks' values stay
  * as they are. With bf16 on the wire the sum stays fp32, and `room` has ddpm_ranks_room_at_bf16()
- * elements. DDPM_ERROR_UNSUPPORTED if NCCL is all that joins the ranks. */
+ * elements. DDPM_ERROR_UNSUPPORTED if only NCCL joins the ranks. */
 ddpm_status ddpm_ranks_sum_at_begin(struct ddpm_ranks *ranks, int root, float *values,
                                     size_t count);
 ddpm_status ddpm_ranks_sum_at_bf16_begin(struct ddpm_ranks *ranks, int root, float *values,
@@ -115,7 +115,7 @@ ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *al
 
 /* gather, collect and spread of floats with parts of any length: rank r's part is stretch parts[r]
  * of `all`, which has fewer than 2^31 floats. `parts` is the same on every rank. See parts.c.
- * DDPM_ERROR_UNSUPPORTED if NCCL is all that joins the ranks. */
+ * DDPM_ERROR_UNSUPPORTED if only NCCL joins the ranks. */
 ddpm_status ddpm_ranks_gather_parts(struct ddpm_ranks *ranks, float *all,
                                     const struct ddpm_stretch *parts);
 ddpm_status ddpm_ranks_collect_parts(struct ddpm_ranks *ranks, int root, const float *own,

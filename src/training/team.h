@@ -48,7 +48,7 @@ struct ddpm_team {
 ddpm_status ddpm_team_plan(struct ddpm_team *team, struct ddpm_ranks *ranks,
                            const struct ddpm_training_config *config);
 
-/* Host memory beside the trainer's own, and device memory. */
+/* Host memory in addition to the trainer's own, and device memory. */
 size_t ddpm_team_bytes(const struct ddpm_trainer *trainer);
 size_t ddpm_team_device_bytes(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer);

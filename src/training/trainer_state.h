@@ -37,7 +37,7 @@ struct ddpm_player {
     struct ddpm_optimizer optimizer;
 };
 
-/* The parts of the graph that a step runs, beside the optimizers'. */
+/* The parts of the graph that a step runs, besides the optimizers'. */
 struct ddpm_trainer_parts {
     int draw, forward, backward;
 };

@@ -42,7 +42,7 @@ number() {
     says "coverage: the share of real pictures"
 }
 
-@test "folder and packed file are the same, with any number of threads" {
+@test "a folder and its packed file give the same numbers, with any number of threads" {
     evaluate "$at/fresh" --against "$at/real" --json
     succeeds
     folder=$(grep -v '"generated":\|"real":' <<<"$output")

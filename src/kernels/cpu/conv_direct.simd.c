@@ -169,7 +169,8 @@ static void fill_taps(const struct conv *conv, const struct window *window, cons
 }
 
 /* Where the pixels of a block start: x under every tap [tile][tap][GEMM_ROWS], then y and what is
- * added to it [BLOCK_PIXELS]. Returns the number of pixels; after the last one, it is repeated. */
+ * added to it [BLOCK_PIXELS]. Returns the number of pixels; the rest of the block repeats the last
+ * one. */
 static int64_t fill_table(const struct conv *conv, int64_t block, const void **table)
 {
     const int64_t first = block * BLOCK_PIXELS, taps = conv_taps(conv);

@@ -2,8 +2,9 @@
  * activation(x).
  *
  * The first pass computes every chunk's moments, the second writes y. If y is dense, the first pass
- * stores a in it. Otherwise, and if the statistics are given and there is no first pass, the second
- * pass computes the activation. Either way a is rounded to y's dtype before it is normalised.
+ * stores a in it. If y is not dense, or if there is no first pass because the statistics are given,
+ * the second pass computes the activation. Either way a is rounded to y's dtype before it is
+ * normalised.
  *
  * Scratch: struct moments [B, chunks]. */
 #include "kernels/cpu/group_norm.h"

@@ -1,7 +1,7 @@
-/* Calls that run beside the others, in a stream of their own. Nobody waits for gradients of weights
- * before the end of the step, so they multiply while norms and depthwise convolutions wait for
- * memory. The stream of all other calls has the higher priority. Captured streams become branches
- * of the graph. DDPM_CUDA_ASIDE=off puts everything in one stream, to measure the gain. */
+/* Calls that run alongside the others, in a stream of their own. Nobody waits for gradients of
+ * weights before the end of the step, so they multiply while norms and depthwise convolutions wait
+ * for memory. The stream of all other calls has the higher priority. Captured streams become
+ * branches of the graph. DDPM_CUDA_ASIDE=off puts everything in one stream, to measure the gain. */
 #include <stdlib.h>
 
 #include "kernels/cuda/choose.cuh"

@@ -4,8 +4,8 @@
  * into a slot of a ring in device memory, and from there to their place on `compute`: so the host
  * waits only until its own bytes have left, never for kernels, and pictures travel while the
  * previous step still computes. Snapshots go the other way: on `compute` into staging memory, which
- * takes milliseconds, and from there to the host on `snapshot`, while `compute` goes on and uploads
- * have `copy` to themselves. */
+ * takes milliseconds, and from there to the host on `snapshot`, while `compute` continues and
+ * uploads have `copy` to themselves. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/device.cuh"
 
