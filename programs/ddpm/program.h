@@ -96,8 +96,8 @@ struct ddpm_opened_model {
     int64_t step; /* of a run or checkpoint; -1: not known */
 };
 
-/* Reject a network that is only declared so far, because the work does not fit it, or does not fit
- * into memory (ddpm_check_room()). */
+/* Reject a network that is only declared so far, because the options do not suit it, or the work
+ * does not fit into memory (ddpm_check_room()). */
 typedef ddpm_status ddpm_look_at_network(void *user, struct ddpm_network *declared);
 
 /* Open a run, checkpoint or weights file for `arguments`, whose verb has the options config and

@@ -125,7 +125,7 @@ struct ddpm_sampling_config {
     double threshold; /* quantile of dynamic thresholding; 0: off */
     double eta;
     int64_t order;                                   /* 0: the sampler's own */
-    double churn, churn_min, churn_max, churn_noise; /* as struct ddpm_sampler_request */
+    double churn, churn_min, churn_max, churn_noise; /* as in struct ddpm_sampler_request */
 };
 
 struct ddpm_training_config {

@@ -34,8 +34,8 @@ struct ddpm_sum {
     int request;
     float *values;
     size_t count, piece; /* in total; per rank's piece */
-    uint16_t *to, *from; /* bf16 [ranks, piece]: pieces for each rank, then sums; pieces of each.
-                            COLLECT: `from` is NULL unless this rank sums */
+    uint16_t *to;        /* bf16 [ranks, piece]: a piece for each rank, later the sums */
+    uint16_t *from;      /* a piece from each rank; COLLECT: NULL unless this rank sums */
 };
 
 /* One chunk of every rank's part, in the form that transports need. */

@@ -95,7 +95,7 @@ ALWAYS_INLINE void fetch_patch(const struct patch *patch, int64_t c)
         }
 }
 
-/* Step 1: tile i is row i % 16 of the matrix tiles of its 16. */
+/* Step 1: tile i is row i % 16 of the matrix tiles of its group of 16. */
 static void input_range(void *context, int64_t begin, int64_t end, int thread)
 {
     const struct winograd *w = context;
