@@ -121,7 +121,7 @@ static ddpm_status find_long(const struct ddpm_verb *verb, const char *name, siz
     struct ddpm_nearest nearest = {.wanted = wanted}, ignored = {.wanted = wanted};
     if (find_known(verb, name, length, &nearest, out))
         return DDPM_OK;
-    /* Twice: a resolution is the image size, which some verbs call size. */
+    /* Look up twice: a resolution is the image size, which some verbs call size. */
     const struct ddpm_foreign_name *foreign = ddpm_foreign_find(name, length), *same = foreign;
     for (int turn = 0; turn < 2 && same && !same->advice; ++turn) {
         if (find_known(verb, same->ours, strlen(same->ours), &ignored, out)) {

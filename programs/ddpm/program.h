@@ -102,7 +102,7 @@ typedef ddpm_status ddpm_look_at_network(void *user, struct ddpm_network *declar
 
 /* Open a run, checkpoint or weights file for `arguments`, whose verb has the options config and
  * weights and takes settings of the group run. `look` is asked before any weights are read. Close
- * it with ddpm_close_model(), also after a failure. */
+ * it with ddpm_close_model(), even after a failure. */
 ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
                             ddpm_look_at_network *look, void *user, struct ddpm_opened_model *out);
 void ddpm_close_model(struct ddpm_opened_model *model);

@@ -57,7 +57,7 @@ ddpm_status ddpm_chain_fill(const struct ddpm_chain *chain,
 
 /* Fill `turns` for a model of `diffusion`, with noise levels spaced over its schedule.
  * DDPM_ERROR_ARGUMENT if the chain does not fit the model, or its numbers do not fit together. Free
- * with ddpm_turns_clear(), also after a failure. */
+ * with ddpm_turns_clear(), even after a failure. */
 ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
                              const struct ddpm_diffusion_config *diffusion, bool clip,
                              struct ddpm_turns *turns);

@@ -37,8 +37,8 @@ void ddpm_shard_divide(const double *costs, size_t count, size_t parts, size_t *
  * alone, this does nothing, like all functions here. */
 ddpm_status ddpm_shard_plan(struct ddpm_trainer *trainer);
 
-/* Memory in addition to the optimizer's own, after that is allocated; and its size in bytes.
- * Release it in any case, with the plan. */
+/* Allocate memory in addition to the optimizer's own, which must have been allocated first; and its
+ * size in bytes. Release it in any case, with the plan. */
 ddpm_status ddpm_shard_allocate(struct ddpm_trainer *trainer);
 void ddpm_shard_release(struct ddpm_trainer *trainer);
 size_t ddpm_shard_bytes(const struct ddpm_trainer *trainer);

@@ -43,7 +43,7 @@ static struct muon layout(const struct ddpm_call *call)
         .call = call, .rows = rows, .columns = columns, .least = least, .most = count / least};
 }
 
-/* Numbers of each buffer, a multiple of a vector. */
+/* How many numbers each buffer holds: a multiple of a vector. */
 static int64_t room(int64_t count)
 {
     return ddpm_ceil_div(count, 16) * 16;

@@ -1,8 +1,8 @@
 /* What every file of the CUDA backend shares: the device, checked calls, checked launches.
  *
- * The files are C in style, compiled by nvcc as C++ because kernels are: templates stand only for
- * element types and tile sizes. Kernels are static __global__ functions beside the run() of their
- * row; the rows are declared in rows.cuh and listed in cuda.cu.
+ * The files are written in C style. nvcc compiles them as C++, because kernels need that; templates
+ * are only used for element types and tile sizes. Kernels are static __global__ functions beside
+ * the run() of their row; the rows are declared in rows.cuh and listed in cuda.cu.
  *
  * Nothing here adds floats with atomics: every reduction keeps one partial result per block in
  * scratch memory and sums them in a fixed order, so a step gives the same bits every time. */
