@@ -127,7 +127,7 @@ struct ddpm_neighbours {
     int64_t near; /**< generated pictures within `threshold` of a real one */
     int64_t same; /**< of these, those at distance 0 */
     /** A distance: 1 in 20 real pictures is this near to another real one or nearer, searched among
-     * as many others as the smaller of the two sets has. */
+     * the same number of others in both sets: as many as the smaller one has. */
     double own_threshold;
     int64_t near_own; /**< generated pictures within `own_threshold` of another one, searched among
                          as many others */

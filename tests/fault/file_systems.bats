@@ -78,7 +78,7 @@ lines() {
     [ "$(cat run/checkpoints/latest)" = step-000008 ]
 }
 
-@test "no exchange of two folders, for a step that is saved again with another state" {
+@test "no exchange of two folders, for a step that is saved again with a different state" {
     train ODD_EXCHANGE=EINVAL
     succeeds
     odd ODD_EXCHANGE=EINVAL "$DDPM" train --resume --out run --steps 5
@@ -203,7 +203,7 @@ holds() {
     run "$DDPM" train --resume --out run
     succeeds
     [ ! -e run/.lock ]
-    # A process number that has been reused; a truncated file; a file of another kind.
+    # A process number that has been reused; a truncated file; a file of a different kind.
     for note in "pid $$ host $(hostname) started 5 log 5\n" "pid 12" "" "hello\n"; do
         printf "$note" > run/.lock
         odd ODD_FLOCK=ENOSYS ODD_FCNTL=ENOLCK "$DDPM" train --resume --out run

@@ -266,7 +266,8 @@ static void conv_units(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-/* The copy of an input: with a border of zeros, in another dtype, or with a channel of zeros. */
+/* The copy of an input: with a border of zeros, in a different dtype, or with a channel of zeros.
+ */
 struct copy {
     const struct ddpm_tensor *from;
     enum ddpm_dtype dtype;

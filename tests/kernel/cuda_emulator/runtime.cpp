@@ -144,7 +144,7 @@ cudaError_t emulator_launch(const struct cudaLaunchConfig_t *config, std::functi
     return blocking && !strcmp(blocking, "1") && emulator_lost ? lost() : error;
 }
 
-/* DDPM_EMULATED_DEVICES: as many, all alike. */
+/* DDPM_EMULATED_DEVICES: this many, all alike. */
 static int device_count()
 {
     const char *count = getenv("DDPM_EMULATED_DEVICES");
