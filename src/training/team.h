@@ -75,9 +75,9 @@ bool ddpm_team_overlaps(const struct ddpm_trainer *trainer, int64_t index);
 ddpm_status ddpm_team_run_backward(struct ddpm_trainer *trainer);
 
 /* The same if devices add up gradients themselves, over NCCL (team_device.c): draw, forward and
- * backward pass of the last micro-batch, in stretches between which the sums are begun; and, at the
- * end of a step's passes, whatever sums are left, and a wait for all of them. Before the first
- * step, all ranks join their devices. */
+ * backward pass of the last micro-batch, in stretches, with sums begun between them. At the end of
+ * a step's passes, begin the sums that are left and wait for all. Before the first step, all ranks
+ * join their devices. */
 bool ddpm_team_sums_on_device(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_join_devices(struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_run_stretches(struct ddpm_trainer *trainer);

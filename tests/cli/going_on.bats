@@ -47,7 +47,7 @@ goes_on_from() {
 
 @test "latest is a text file" {
     rm run/checkpoints/latest
-    printf step-000004 > run/checkpoints/latest # as git makes one where there are no links
+    printf step-000004 > run/checkpoints/latest # as git makes it on systems without links
     run "$DDPM" sample run/checkpoints/latest --out other -n 1
     succeeds
     says "step 4,"

@@ -8,7 +8,7 @@
  *     corrected = the same with different ρ and one more term, ρ_t·(m_t - m_0)
  *
  * x is the same in both, so corrected - predicted is a sum of m's alone. One turn runs the network
- * on the predicted x, corrects by what it says, and takes the next step: no x is ever kept. */
+ * on the predicted x, corrects by its output, and takes the next step: no x is ever kept. */
 #include <math.h>
 
 #include "diffusion/samplers/samplers.h"
