@@ -36,7 +36,7 @@ readelf -d "$prefix/$libdir/libddpm.so" | grep -q 'SONAME.*libddpm\.so\.[0-9]' |
 # Moved elsewhere, everything must still be found: no file may contain the prefix.
 mv "$prefix" "$work/moved"
 prefix=$work/moved
-if command -v pkg-config >/dev/null; then # no other development package may be wanted for the shared library
+if command -v pkg-config >/dev/null; then # no other development package may be needed for the shared library
     found=$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR=$prefix/$libdir/pkgconfig pkg-config --cflags --libs ddpm) ||
         fail "pkg-config wants more than ddpm.pc"
     [[ $found == *-Wl,-rpath,* ]] || fail "programs would not find the library: $found"
