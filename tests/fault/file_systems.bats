@@ -180,7 +180,7 @@ holds() {
     holds ODD_FLOCK=ENOSYS ODD_FCNTL=ENOSYS ODD_LINK=EPERM
 }
 
-@test "a live process holds its run, also from processes that see other locks" {
+@test "a live process holds its run, even against processes that see other locks" {
     "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 100000000 --save-every 0 --sample-every 0 2> errors &
     pid=$!
     wait_for grep -q "^step 1/" errors

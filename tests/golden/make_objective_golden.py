@@ -50,7 +50,7 @@ def zero_terminal(bars):
 
 
 def schedule(options):
-    """ᾱ of the linear schedule. A shift S is that of pictures S times as large: SNR/S²."""
+    """ᾱ of the linear schedule. A shift of S is the schedule for pictures S times as large: SNR/S²."""
     bars = torch.cumprod(1 - article.linear_beta_schedule(TIMESTEPS), dim=0)
     if options.get("zero_terminal_snr"):
         bars = zero_terminal(bars)

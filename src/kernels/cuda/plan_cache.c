@@ -236,7 +236,7 @@ void ddpm_plan_cache_lock(struct ddpm_plan_cache *cache)
     while ((locked = flock(cache->lock, LOCK_EX)) != 0 && errno == EINTR)
         ;
     read_file(cache);
-    if (locked == 0) /* otherwise it may be the trial of a live process */
+    if (locked == 0) /* without the lock, it may be the trial of a live process */
         take_over_trial(cache);
 }
 
