@@ -66,16 +66,15 @@ source_reader_of(const bf16 *x, const struct conv_shape *s, int k0, int begin, i
 }
 
 template <int ROWS>
-static __device__ inline void load_gradient(bf16 *tiles, struct gradient_reader *at,
-                                            struct plane<const bf16> dy)
+static __device__ inline void load_gradient(bf16 *tiles, struct gradient_reader *at, int64_t stride)
 {
     int chunk = (int)threadIdx.x % (ROWS / 8), first = (int)threadIdx.x / (ROWS / 8);
     bf16 *to = tiles + chunk / 8 * TILE + chunk_wide<8>(first, chunk % 8);
 #pragma unroll
     for (int i = 0; i < STEP / LOADED<ROWS>; ++i) {
-        copy_async(to + i * LOADED<ROWS> * 64, at->m < at->end ? at->from : NULL, dy.data);
+        copy_async(to + i * LOADED<ROWS> * 64, at->from, at->m < at->end);
         at->m += LOADED<ROWS>;
-        at->from += LOADED<ROWS> * dy.stride;
+        at->from += LOADED<ROWS> * stride;
     }
 }
 
@@ -97,32 +96,30 @@ static __device__ inline void source_advance(struct source_reader *at, const str
     }
 }
 
-static __device__ inline void load_source(bf16 *tiles, struct source_reader *at, const bf16 *x,
+static __device__ inline void load_source(bf16 *tiles, struct source_reader *at,
                                           const struct conv_shape *s)
 {
     int chunk = (int)threadIdx.x % (COLUMNS / 8), first = (int)threadIdx.x / (COLUMNS / 8);
     bf16 *to = tiles + chunk / 8 * TILE + chunk_wide<8>(first, chunk % 8);
 #pragma unroll
     for (int i = 0; i < STEP / LOADED<COLUMNS>; ++i) {
-        bool here = at->m < at->end && (unsigned)at->h < (unsigned)s->in_h &&
-                    (unsigned)at->w < (unsigned)s->in_w;
-        copy_async(to + i * LOADED<COLUMNS> * 64, here ? at->from : NULL, x);
+        copy_async(to + i * LOADED<COLUMNS> * 64, at->from,
+                   at->m < at->end && conv_inside(s, at->h, at->w));
         source_advance(at, s, LOADED<COLUMNS>);
     }
 }
 
 /* Begin the products of a step: this thread's group's 64 channels, or its half of the pixels. */
 template <int ROWS>
-static __device__ inline void multiply_stage(const struct group_stage<ROWS> *stage,
-                                             float c[COLUMNS / 8][4], int group)
+static __device__ inline void multiply_stage(struct group_tile dy, struct group_tile x, int stage,
+                                             float c[COLUMNS / 8][4])
 {
-    constexpr int PIXELS = STEP * ROWS / 128;
-    const bf16 *a = stage->dy + (ROWS == 128 ? group * TILE : group * PIXELS * 64);
-    const bf16 *b = stage->x + (ROWS == 128 ? 0 : group * PIXELS * 64);
+    int bytes = stage * (int)sizeof(struct group_stage<ROWS>);
     group_begin();
 #pragma unroll
-    for (int k = 0; k < PIXELS; k += 16)
-        group_multiply_transposed<COLUMNS>(c, a + k * 64, b + k * 64, TILE * sizeof(bf16));
+    for (int k = 0; k < STEP * ROWS / 128; k += 16)
+        group_multiply<COLUMNS, true>(c, group_tile_after(dy, bytes + 128 * k),
+                                      group_tile_after(x, bytes + 128 * k));
     group_commit();
 }
 
@@ -175,11 +172,14 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     int steps = (end - begin + STEP - 1) / STEP;
     struct gradient_reader gradient = gradient_reader_of<ROWS>(dy, &s, n0, begin, end);
     struct source_reader source = source_reader_of(x, &s, k0, begin, end);
+    const int leading = TILE * (int)sizeof(bf16), half = group * STEP / 2 * 64;
+    struct group_tile a = group_tile_of(stages->dy + (ROWS == 128 ? group * TILE : half), leading);
+    struct group_tile b = group_tile_of(stages->x + (ROWS == 128 ? 0 : half), leading);
     float c[COLUMNS / 8][4] = {};
     for (int i = 0; i < STAGES - 1; ++i) {
         if (i < steps) {
-            load_gradient<ROWS>(stages[i].dy, &gradient, dy);
-            load_source(stages[i].x, &source, x, &s);
+            load_gradient<ROWS>(stages[i].dy, &gradient, dy.stride);
+            load_source(stages[i].x, &source, &s);
         }
         copy_commit();
     }
@@ -188,11 +188,11 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
         group_publish();
         group_wait<COLUMNS>(c); /* after the barrier nobody reads the stage of step i - 1 */
         __syncthreads();
-        multiply_stage<ROWS>(stages + i % STAGES, c, group);
+        multiply_stage<ROWS>(a, b, i % STAGES, c);
         int next = i + STAGES - 1;
         if (next < steps) {
-            load_gradient<ROWS>(stages[next % STAGES].dy, &gradient, dy);
-            load_source(stages[next % STAGES].x, &source, x, &s);
+            load_gradient<ROWS>(stages[next % STAGES].dy, &gradient, dy.stride);
+            load_source(stages[next % STAGES].x, &source, &s);
         }
         copy_commit();
     }

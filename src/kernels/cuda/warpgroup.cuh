@@ -21,20 +21,39 @@
 
 #define GROUP_SUMS(c) "+f"((c)[0]), "+f"((c)[1]), "+f"((c)[2]), "+f"((c)[3])
 
-/* A tile as the instruction wants it: where it begins, 1,024 bytes from eight rows to the next
- * eight, chunks exchanged within 128 bytes. leading: bytes to the next tile of the same factor;
- * counts only where the product reads transposed tiles of more than 64 rows. */
-static __device__ inline uint64_t group_tile(const void *shared, unsigned leading)
+/* The lower half of what the instruction wants to know of a factor: where its tiles are. */
+struct group_tile {
+    uint32_t bits;
+};
+
+/* The upper half: 1,024 bytes from eight rows to the next eight, chunks exchanged within 128 bytes. */
+#define GROUP_TILE_KIND (1u << 30 | 1024 >> 4)
+
+/* leading: bytes to the next tile of the same factor; counts only where the product reads several
+ * transposed tiles. The result is hidden from the compiler, which would otherwise compute it again
+ * for every product. */
+static __device__ inline struct group_tile group_tile_of(const void *shared, unsigned leading)
 {
-    uint64_t address = (uint64_t)__cvta_generic_to_shared(shared);
-    return (address & 0x3ffff) >> 4 | (uint64_t)(leading >> 4) << 16 | (uint64_t)(1024 >> 4) << 32 |
-           (uint64_t)1 << 62;
+    uint32_t address = (uint32_t)__cvta_generic_to_shared(shared);
+    struct group_tile tile = {(address & 0x3ffff) >> 4 | (leading >> 4) << 16};
+    asm volatile("" : "+r"(tile.bits));
+    return tile;
 }
 
-template <int COLUMNS, int TRANSPOSED>
-static __device__ inline void group_multiply_tiles(float c[COLUMNS / 8][4], uint64_t a, uint64_t b)
+static __device__ inline struct group_tile group_tile_after(struct group_tile tile, int bytes)
+{
+    return {tile.bits + (uint32_t)bytes / 16};
+}
+
+/* c[64][COLUMNS] += a·bᵀ over 16 columns of a [64][16] and b [COLUMNS][16], begun and not waited
+ * for: until group_wait() nobody may read c or write the tiles. */
+template <int COLUMNS, bool TRANSPOSED = false>
+static __device__ inline void group_multiply(float c[COLUMNS / 8][4], struct group_tile a,
+                                             struct group_tile b)
 {
 #ifdef DDPM_HAS_WARPGROUPS
+    const uint64_t first = (uint64_t)GROUP_TILE_KIND << 32 | a.bits;
+    const uint64_t second = (uint64_t)GROUP_TILE_KIND << 32 | b.bits;
     static_assert(COLUMNS == 64 || COLUMNS == 128, "one instruction for each");
     if constexpr (COLUMNS == 64)
         asm volatile(
@@ -47,7 +66,7 @@ static __device__ inline void group_multiply_tiles(float c[COLUMNS / 8][4], uint
               GROUP_SUMS(c[2]), GROUP_SUMS(c[3]),
               GROUP_SUMS(c[4]), GROUP_SUMS(c[5]),
               GROUP_SUMS(c[6]), GROUP_SUMS(c[7])
-            : "l"(a), "l"(b), "n"(TRANSPOSED));
+            : "l"(first), "l"(second), "n"((int)TRANSPOSED));
     else
         asm volatile(
             "{\n.reg .pred adds;\nsetp.eq.b32 adds, 0, 0;\n"
@@ -65,27 +84,11 @@ static __device__ inline void group_multiply_tiles(float c[COLUMNS / 8][4], uint
               GROUP_SUMS(c[10]), GROUP_SUMS(c[11]),
               GROUP_SUMS(c[12]), GROUP_SUMS(c[13]),
               GROUP_SUMS(c[14]), GROUP_SUMS(c[15])
-            : "l"(a), "l"(b), "n"(TRANSPOSED));
+            : "l"(first), "l"(second), "n"((int)TRANSPOSED));
 #else
     (void)c, (void)a, (void)b;
     __trap();
 #endif
-}
-
-/* c[64][COLUMNS] += a·bᵀ over 16 columns of a [64][16] and b [COLUMNS][16], begun and not waited
- * for: until group_wait() nobody may read c or write the tiles. */
-template <int COLUMNS>
-static __device__ inline void group_multiply(float c[COLUMNS / 8][4], const void *a, const void *b)
-{
-    group_multiply_tiles<COLUMNS, 0>(c, group_tile(a, 16), group_tile(b, 16));
-}
-
-/* The same with transposed tiles: a is one, b is COLUMNS / 64 of them, `leading` bytes apart. */
-template <int COLUMNS>
-static __device__ inline void group_multiply_transposed(float c[COLUMNS / 8][4], const void *a,
-                                                        const void *b, unsigned leading)
-{
-    group_multiply_tiles<COLUMNS, 1>(c, group_tile(a, leading), group_tile(b, leading));
 }
 
 /* Before the first product: what this thread has written to c, and what cp.async and stores of this

@@ -5,19 +5,37 @@
 
 #include <cuda_runtime.h>
 
-/* A bf16 at a byte of a tile: the hardware exchanges bits of the address. */
-static inline float group_element(const void *tile, int byte)
+struct group_tile {
+    const unsigned char *shared;
+    unsigned leading;
+};
+
+static inline struct group_tile group_tile_of(const void *shared, unsigned leading)
 {
-    uintptr_t address = (uintptr_t)tile + (uintptr_t)byte;
+    return {(const unsigned char *)shared, leading};
+}
+
+static inline struct group_tile group_tile_after(struct group_tile tile, int bytes)
+{
+    return {tile.shared + bytes, tile.leading};
+}
+
+/* Element (row, k) of a factor: the hardware exchanges bits of the address. */
+template <bool TRANSPOSED> static inline float group_element(struct group_tile tile, int row, int k)
+{
+    uintptr_t address = (uintptr_t)tile.shared;
     uint16_t bits;
+    if (TRANSPOSED)
+        address += (uintptr_t)(row / 64) * tile.leading + (uintptr_t)(k * 128 + row % 64 * 2);
+    else
+        address += (uintptr_t)(row * 128 + k * 2);
     address ^= address >> 3 & 0x70;
     memcpy(&bits, (const void *)address, sizeof bits);
     return __uint_as_float((unsigned)bits << 16);
 }
 
-/* `place` tells the byte of element (row, k) of a factor. */
-template <int COLUMNS, class P>
-static inline void group_multiply_by(float c[COLUMNS / 8][4], const void *a, const void *b, P place)
+template <int COLUMNS, bool TRANSPOSED = false>
+static inline void group_multiply(float c[COLUMNS / 8][4], struct group_tile a, struct group_tile b)
 {
     const int thread = (int)threadIdx.x % 128, lane = thread % 32;
     emulator_defer([=] {
@@ -26,23 +44,10 @@ static inline void group_multiply_by(float c[COLUMNS / 8][4], const void *a, con
                 const int row = thread / 32 * 16 + lane / 4 + i / 2 * 8;
                 const int column = j * 8 + lane % 4 * 2 + i % 2;
                 for (int k = 0; k < 16; ++k)
-                    c[j][i] += group_element(a, place(row, k)) * group_element(b, place(column, k));
+                    c[j][i] += group_element<TRANSPOSED>(a, row, k) *
+                               group_element<TRANSPOSED>(b, column, k);
             }
     });
-}
-
-template <int COLUMNS>
-static inline void group_multiply(float c[COLUMNS / 8][4], const void *a, const void *b)
-{
-    group_multiply_by<COLUMNS>(c, a, b, [](int row, int k) { return row * 128 + k * 2; });
-}
-
-template <int COLUMNS>
-static inline void group_multiply_transposed(float c[COLUMNS / 8][4], const void *a, const void *b,
-                                             unsigned leading)
-{
-    group_multiply_by<COLUMNS>(
-        c, a, b, [=](int row, int k) { return row / 64 * (int)leading + k * 128 + row % 64 * 2; });
 }
 
 static inline void group_publish(void)
