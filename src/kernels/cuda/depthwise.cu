@@ -77,7 +77,7 @@ static __device__ inline void fill_weights(float *weights, const float *w,
         const float *from = w + turned * s->channels + c0 + c;
         float *to = weights + tap * TILE_C + c;
         if (s->fours)
-            copy_async(to, from, c0 + c < s->channels);
+            copy_async_cached(to, from, c0 + c < s->channels);
         else
             *to = c0 + c < s->channels ? *from : 0.0f;
     }

@@ -58,6 +58,17 @@ static __device__ inline void copy_async(void *shared, const void *from, bool he
                  : "memory");
 }
 
+/* The same through the L1 cache, for what other blocks of the multiprocessor read too. */
+static __device__ inline void copy_async_cached(void *shared, const void *from, bool here)
+{
+    uint32_t address = (uint32_t)__cvta_generic_to_shared(shared);
+    int bytes = here ? 16 : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(address), "l"(from), "r"(bytes)
+                 : "memory");
+}
+
 static __device__ inline void copy_commit(void)
 {
     asm volatile("cp.async.commit_group;" ::: "memory");

@@ -34,6 +34,11 @@ static inline void copy_async(void *shared, const void *from, bool here)
     emulator_copy_async(shared, from, here);
 }
 
+static inline void copy_async_cached(void *shared, const void *from, bool here)
+{
+    emulator_copy_async(shared, from, here);
+}
+
 static inline void copy_commit(void)
 {
     emulator_copy_commit();
