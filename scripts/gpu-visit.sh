@@ -232,7 +232,7 @@ check() { # the longest first; half of the time is kept for what comes after
       esac
     done
   done
-  if is_hopper; then for op in conv2d conv2d_backward_data; do beside wgmma $op; done; fi
+  if is_hopper; then for op in conv2d conv2d_backward_data conv2d_backward_weight; do beside wgmma $op; done; fi
   for op in device gelu; do beside step "$op" 60 "$bin/test_cuda_$op"; done
   for op in late copies kept; do beside step library-$op 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
   beside golden diffusion fp32 own

@@ -37,7 +37,7 @@ if(TARGET ddpm_cuda_emulated)
                          "DDPM_CUDA_PLUGIN=$<TARGET_FILE:ddpm_cuda_emulated>;DDPM_TEST_DEVICE=cuda")
   endif()
   # The kernels for an H100, which are off elsewhere.
-  foreach(op conv2d conv2d_backward_data)
+  foreach(op conv2d conv2d_backward_data conv2d_backward_weight)
     ddpm_kernel_ctest(kernel_cuda_emulated_wgmma_${op} --backend cuda --dtype bf16 --op ${op} --kernel ${op}_cuda_wgmma
                       --every 3)
     set_tests_properties(kernel_cuda_emulated_wgmma_${op} PROPERTIES LABELS cuda ENVIRONMENT

@@ -46,7 +46,7 @@ struct ddpm_cuda_device {
     int index;
     int multiprocessors;
     bool recording;
-    bool wgmma; /* convolutions may use conv_wgmma.cu */
+    bool wgmma; /* convolutions may use conv_wgmma.cu, conv_weight_wgmma.cu */
     cudaStream_t compute, copy, snapshot;
     unsigned char *ring;
     cudaEvent_t arrived[DDPM_CUDA_SLOTS], consumed[DDPM_CUDA_SLOTS];

@@ -15,6 +15,7 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/conv_forward.cu
     ${CMAKE_CURRENT_LIST_DIR}/conv_simt.cu
     ${CMAKE_CURRENT_LIST_DIR}/conv_weight.cu
+    ${CMAKE_CURRENT_LIST_DIR}/conv_weight_wgmma.cu
     ${CMAKE_CURRENT_LIST_DIR}/conv_wgmma.cu
     ${CMAKE_CURRENT_LIST_DIR}/cuda.cu
     ${CMAKE_CURRENT_LIST_DIR}/depthwise.cu

@@ -304,11 +304,11 @@ unsigned char *emulator_shared(void)
     return shared;
 }
 
-void emulator_copy_async(void *to, const void *from)
+void emulator_copy_async(void *to, const void *from, bool here)
 {
     if ((uintptr_t)to % 16 || (uintptr_t)from % 16)
         fail("cp.async with an address that is not a multiple of 16");
-    current->copies.push_back({to, from});
+    current->copies.push_back({to, here ? from : NULL});
 }
 
 void emulator_copy_commit(void)
