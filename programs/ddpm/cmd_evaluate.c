@@ -348,7 +348,7 @@ static const struct ddpm_verb_option options[] = {
      "random directions to estimate the flow's divergence with (1)"},
 };
 static const char *const settings[] = {"seed",           "clip",    "image-size",   "sampler",
-                                       "sampling-steps", "spacing", "threshold",    "eta",
+                                       "sampling-steps", "spacing", "start", "threshold",    "eta",
                                        "solver-order",   "churn",   "churn-min",    "churn-max",
                                        "churn-noise",    "threads", "precision",    "device",
                                        "conv",           "ranks",   "rank-timeout", NULL};
