@@ -77,10 +77,10 @@ struct ddpm_sampler_options {
     int mask; /**< 1, with `from`: draw only inside ddpm_draw.mask (RePaint, Lugmayr et al. 2022) */
     int64_t resample; /**< with `mask`: how many times to draw each step; 0: 10 */
     int64_t jump;     /**< with `mask`: how many steps to repeat at a time; 0: 1/25 of all */
-    /** What draws start from: "noise", x at the noisiest level; or "fitted", x at a lower level from
-     * a normal distribution fitted to the training pictures, which saves steps. That needs a network
-     * of a run that stored one, its picture size, and neither `from` nor `invert`. "auto": fitted
-     * where possible, but noise for the ancestral sampler. NULL: see above. */
+    /** What draws start from: "noise", x at the noisiest level; or "fitted", x at a lower level
+     * from a normal distribution fitted to the training pictures, which saves steps. That needs a
+     * network of a run that stored one, its picture size, and neither `from` nor `invert`. "auto":
+     * fitted where possible, but noise for the ancestral sampler. NULL: see above. */
     const char *start;
 };
 

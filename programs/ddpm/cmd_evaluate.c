@@ -347,11 +347,11 @@ static const struct ddpm_verb_option options[] = {
     {"likelihood-probes", 0, false, "N",
      "random directions to estimate the flow's divergence with (1)"},
 };
-static const char *const settings[] = {"seed",           "clip",    "image-size",   "sampler",
-                                       "sampling-steps", "spacing", "start", "threshold",    "eta",
-                                       "solver-order",   "churn",   "churn-min",    "churn-max",
-                                       "churn-noise",    "threads", "precision",    "device",
-                                       "conv",           "ranks",   "rank-timeout", NULL};
+static const char *const settings[] = {
+    "seed",      "clip",         "image-size", "sampler",      "sampling-steps", "spacing",
+    "start",     "threshold",    "eta",        "solver-order", "churn",          "churn-min",
+    "churn-max", "churn-noise",  "threads",    "precision",    "device",         "conv",
+    "ranks",     "rank-timeout", NULL};
 
 static const char *const common[] = {
     "against",        "held-out", "features", "count",      "json", "sheet",

@@ -12,7 +12,7 @@
 static const struct {
     enum ddpm_sampler_choice sampler;
     enum ddpm_spacing_kind spacing; /* for other samplers too, except one that needs timesteps */
-    int64_t steps, fitted_steps; /* fitted_steps: from a fitted start */
+    int64_t steps, fitted_steps;    /* fitted_steps: from a fitted start */
 } automatic[DDPM_OBJECTIVE_COUNT] = {
     [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 8},
     [DDPM_OBJECTIVE_X0] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 8},
@@ -193,7 +193,8 @@ static void given_text(const struct ddpm_chain_given *given, char *text, size_t 
 
 const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN_BYTES])
 {
-    char threshold[40] = "", eta[40] = "", order[40] = "", churn[40] = "", given[100] = "", start[40] = "";
+    char threshold[40] = "", eta[40] = "", order[40] = "", churn[40] = "", given[100] = "",
+         start[40] = "";
     if (chain->threshold != 0)
         ddpm_print(threshold, sizeof threshold, ", threshold %g", chain->threshold);
     if (chain->eta != 0)

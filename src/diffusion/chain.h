@@ -39,8 +39,8 @@ struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
 struct ddpm_chain ddpm_chain_of(const struct ddpm_sampling_config *config,
                                 const struct ddpm_diffusion_config *diffusion);
 
-/* Should the chain have a fitted start, if there is one? Always for a model that has learned to draw
- * from one. `auto` leaves the ancestral sampler alone, which takes every timestep. */
+/* Should the chain have a fitted start, if there is one? Always for a model that has learned to
+ * draw from one. `auto` leaves the ancestral sampler alone, which takes every timestep. */
 bool ddpm_chain_prefers_fitted(const struct ddpm_chain *chain,
                                const struct ddpm_sampling_config *config,
                                const struct ddpm_diffusion_config *diffusion);

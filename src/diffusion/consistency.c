@@ -11,7 +11,8 @@
 static const double mean_of_one = -1.1, mean_of_more = -1.9, deviation = 2, widening = 8;
 
 /* Drawing starts at the noisy end, which those levels hardly ever reach. So some are log-uniform
- * (measured too); they end at the model's drawing level, or where almost nothing of a picture is left. */
+ * (measured too); they end at the model's drawing level, or where almost nothing of a picture is
+ * left. */
 static const double wide_share = 0.25, wide_least = 0.5, wide_most = 160;
 
 enum { STAGES = 8 };

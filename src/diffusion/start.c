@@ -69,7 +69,8 @@ ddpm_status ddpm_start_new(const struct ddpm_start_shape *shape, int64_t compone
     ddpm_status status =
         ddpm_new_array((void **)&start->mean, values, sizeof(float), "a fitted start");
     if (status == DDPM_OK)
-        status = ddpm_new_array((void **)&start->deviations, count, sizeof(float), "a fitted start");
+        status =
+            ddpm_new_array((void **)&start->deviations, count, sizeof(float), "a fitted start");
     if (status == DDPM_OK)
         status = ddpm_new_array((void **)&start->directions, count * values, sizeof(float),
                                 "a fitted start");

@@ -21,8 +21,8 @@ static const double most_left = 0.1;
 struct fit {
     const float *pictures; /* [count,values], without their mean */
     int64_t count, values, components;
-    double *basis;  /* [values,components]: a direction per column */
-    double *scores; /* [count,components] */
+    double *basis;   /* [values,components]: a direction per column */
+    double *scores;  /* [count,components] */
     double *moments; /* [components,components] of the scores, then their eigenvectors' rows … */
     double *turns;   /* … which go here */
 };
@@ -129,8 +129,8 @@ static void diagonalize(const struct fit *fit)
     for (int64_t n = 0; n < fit->count; ++n)
         for (int64_t i = 0; i < k; ++i)
             for (int64_t j = 0; j < k; ++j)
-                fit->moments[i * k + j] += fit->scores[n * k + i] * fit->scores[n * k + j] /
-                                           (double)(fit->count - 1);
+                fit->moments[i * k + j] +=
+                    fit->scores[n * k + i] * fit->scores[n * k + j] / (double)(fit->count - 1);
     for (int64_t i = 0; i < k; ++i)
         fit->turns[i * k + i] = 1;
     for (int sweep = 0; sweep < SWEEPS; ++sweep)
