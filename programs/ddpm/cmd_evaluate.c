@@ -348,11 +348,11 @@ static const struct ddpm_verb_option options[] = {
     {"likelihood-probes", 0, false, "N",
      "random directions for estimating the flow's divergence (1)"},
 };
-static const char *const settings[] = {"seed",           "clip",    "image-size",   "sampler",
-                                       "sampling-steps", "spacing", "threshold",    "eta",
-                                       "solver-order",   "churn",   "churn-min",    "churn-max",
-                                       "churn-noise",    "threads", "precision",    "device",
-                                       "conv",           "ranks",   "rank-timeout", NULL};
+static const char *const settings[] = {
+    "seed",      "clip",         "image-size", "sampler",      "sampling-steps", "spacing",
+    "start",     "threshold",    "eta",        "solver-order", "churn",          "churn-min",
+    "churn-max", "churn-noise",  "threads",    "precision",    "device",         "conv",
+    "ranks",     "rank-timeout", NULL};
 
 static const char *const common[] = {
     "against",        "held-out", "features", "count",      "json", "sheet",

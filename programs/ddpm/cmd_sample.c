@@ -116,6 +116,8 @@ static struct ddpm_sampler_options sampler_options(const struct drawing *drawing
 {
     struct ddpm_sampler_options options = ddpm_drawing_options(drawing->config);
     options.weights = drawing->model.which;
+    if (drawing->between.text || ddpm_arguments_get(drawing->arguments, "init"))
+        options.start = "noise";
     ddpm_from_plan(&drawing->from, drawing->arguments, &options);
     return options;
 }
@@ -388,10 +390,10 @@ static const struct ddpm_verb_option options[] = {
     {"force", 'f', false, NULL, "allow an output folder that is not empty"},
 };
 static const char *const settings[] = {
-    "seed",      "scale",        "clip",    "image-size",   "sampler", "sampling-steps",
-    "spacing",   "threshold",    "eta",     "solver-order", "churn",   "churn-min",
-    "churn-max", "churn-noise",  "threads", "precision",    "device",  "conv",
-    "ranks",     "rank-timeout", NULL};
+    "seed",      "scale",     "clip",         "image-size", "sampler",      "sampling-steps",
+    "spacing",   "start",     "threshold",    "eta",        "solver-order", "churn",
+    "churn-min", "churn-max", "churn-noise",  "threads",    "precision",    "device",
+    "conv",      "ranks",     "rank-timeout", NULL};
 
 static const char *const common[] = {"out",        "count", "seed",   "sampler",  "sampling-steps",
                                      "image-size", "scale", "from",   "strength", "interpolate",

@@ -29,6 +29,7 @@ enum ddpm_stream {
     DDPM_STREAM_OFFSET = 11,     /* offset noise of training */
     DDPM_STREAM_VALIDATION = 12, /* crop and noise of validation: sample and step = hash of the
                                     picture's content, with the noise level */
+    DDPM_STREAM_START = 14,      /* the basis that a fitted start is searched from */
     DDPM_STREAM_LIKELIHOOD = 13, /* likelihood of pictures: sample = picture, step = t for noise, or
                                     one of the values below plus a number */
 };

@@ -101,6 +101,7 @@ struct ddpm_trainer {
 
     struct ddpm_recording recordings[DDPM_STAGE_COUNT];
     struct ddpm_saver saver;
+    bool start_tried; /* ddpm_trainer_fit_start() has run */
     struct ddpm_validator validator;
 
     int64_t step;                         /* steps done, as far as the host knows */
@@ -168,6 +169,13 @@ void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STAT
 
 /* Finish a checkpoint being written and release what is kept for the next. */
 void ddpm_trainer_close_saver(struct ddpm_trainer *trainer);
+
+/* Fit the network's start to the training pictures, unless it has one, there are too few pictures,
+ * or option start says noise. Reads up to DDPM_START_PICTURES pictures. A failure is only logged. */
+void ddpm_trainer_fit_start(struct ddpm_trainer *trainer);
+
+/* Take the fitted start of the checkpoint in `folder`, or none if it has none. */
+ddpm_status ddpm_trainer_read_start(struct ddpm_trainer *trainer, const char *folder);
 
 /* Fails while the result of a queued step has not been taken. */
 ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, const char *before);
