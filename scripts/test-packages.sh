@@ -150,7 +150,7 @@ step_tarball() {
 
 # Not with qemu. Limits of memory count qemu's own; some start programs of this machine's; the reference kernels' golden
 # tests would take hours; documents and style do not depend on the processor.
-not_in_qemu='^(core_limits|library_memory|fault_memory_first|install_examples|threads_.*|golden_.*_ref'
+not_in_qemu='^(core_limits|library_memory|fault_memory_first|install_examples|threads_networks|golden_.*_ref'
 not_in_qemu+='|docs_.*|style_.*)$'
 
 step_aarch64() {
