@@ -74,11 +74,6 @@ ddpm_status ddpm_packing_pack(struct ddpm_trainer *trainer, ddpm_status status)
     return met == DDPM_OK ? status : met;
 }
 
-bool ddpm_trainer_shares_packed(const struct ddpm_trainer *trainer)
-{
-    return trainer->packing.shared;
-}
-
 /* FNV-1a of the kernels that pack weights, and of how much they pack. */
 static uint64_t hash_packed(const struct ddpm_graph *graph)
 {
@@ -116,27 +111,33 @@ static ddpm_status plan_sharing(struct ddpm_trainer *trainer, uint64_t beside, s
     return DDPM_OK;
 }
 
-ddpm_status ddpm_trainer_share_packed(struct ddpm_ranks *ranks, struct ddpm_network *network,
-                                      const struct ddpm_config *config, uint64_t beside)
+static ddpm_status share(struct ddpm_ranks *ranks, struct ddpm_network *network,
+                         const struct ddpm_config *config, uint64_t beside, size_t *bytes)
 {
     struct ddpm_trainer trainer = {0};
     uint64_t hash = 0;
-    size_t bytes = 0;
     char line[96];
-    DDPM_REQUIRE(network);
-    DDPM_REQUIRE(config);
-    if (config->run.share_weights == DDPM_SHARE_WEIGHTS_OFF || !ddpm_ranks_have_neighbours(ranks))
-        return DDPM_OK;
+    if (!ddpm_ranks_have_neighbours(ranks))
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "no two ranks can share memory");
     ddpm_status status = ddpm_trainer_describe(&trainer, network, config, ranks);
     if (status == DDPM_OK)
-        status = plan_sharing(&trainer, beside, &bytes, &hash);
+        status = plan_sharing(&trainer, beside, bytes, &hash);
     ddpm_trainer_forget(&trainer);
-    status = ddpm_ranks_agree(ranks, status, NULL);
-    snprintf(line, sizeof line, "packed weights: %zu bytes, %016" PRIx64 "\n", bytes, hash);
-    if (status == DDPM_OK)
-        status = ddpm_ranks_compare(ranks, line);
-    if (status == DDPM_OK)
-        status = ddpm_ranks_share_memory(ranks, bytes);
+    DDPM_TRY(ddpm_ranks_agree(ranks, status, NULL));
+    snprintf(line, sizeof line, "packed weights: %zu bytes, %016" PRIx64 "\n", *bytes, hash);
+    DDPM_TRY(ddpm_ranks_compare(ranks, line));
+    return ddpm_ranks_share_memory(ranks, *bytes);
+}
+
+ddpm_status ddpm_trainer_share_packed(struct ddpm_ranks *ranks, struct ddpm_network *network,
+                                      const struct ddpm_config *config, uint64_t beside)
+{
+    size_t bytes = 0;
+    DDPM_REQUIRE(network);
+    DDPM_REQUIRE(config);
+    if (!ranks || config->run.share_weights == DDPM_SHARE_WEIGHTS_OFF)
+        return DDPM_OK;
+    const ddpm_status status = share(ranks, network, config, beside, &bytes);
     if (ddpm_ranks_lost(ranks))
         return status;
     if (status == DDPM_OK)

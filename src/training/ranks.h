@@ -37,9 +37,6 @@ ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddp
 ddpm_status ddpm_trainer_share_packed(struct ddpm_ranks *ranks, struct ddpm_network *network,
                                       const struct ddpm_config *config, uint64_t beside);
 
-/* Do trainers among these ranks share packed weights with others on this machine? */
-bool ddpm_trainer_shares_packed(const struct ddpm_trainer *trainer);
-
 /* Bytes that every rank sends to others per step, as planned: gradients, and weights if the
  * optimizer is sharded. 0 alone. */
 uint64_t ddpm_trainer_bytes_sent(const struct ddpm_trainer *trainer);

@@ -188,6 +188,82 @@ whole() {
     cmp {one,run}/checkpoints/latest/ema-second.safetensors
 }
 
+@test "ranks of a machine share their packed weights, with the same bits" {
+    options=(--steps 3 --batch-size 8 --verbose)
+    exact=("${options[@]}" --reduce exact --accumulate 2)
+    divided=("${options[@]}" --dim 16 --shard optimizer --optimizer muon)
+    "$DDPM" train "${tiny[@]}" "${exact[@]}" --out one
+    for ranks in 2 4; do
+        for kind in options exact divided; do
+            declare -n kinds=$kind
+            run together "$ranks" "${tiny[@]}" "${kinds[@]}" --out "$kind-$ranks"
+            succeeds
+            says "MB, one copy for the $ranks ranks of a machine"
+            run together "$ranks" "${tiny[@]}" "${kinds[@]}" --out "$kind-$ranks-off" --share-weights off
+            succeeds
+            [[ "$output" != *"of a machine"* ]]
+            same_state "$kind-$ranks" "$kind-$ranks-off"
+        done
+        same_state one "exact-$ranks"
+    done
+    run together 2 "${tiny[@]}" --out low --steps 1 --verbose --memory low
+    succeeds
+    says "packed weights are not shared: with memory low"
+    run "$DDPM" train --resume --out exact-2 --steps 4 --share-weights off
+    succeeds
+}
+
+# small_memory SIZE COMMAND…: runs it with so little shared memory, and lists what is left there in the file `left`.
+small_memory() {
+    unshare -m sh -c 'mount -t tmpfs -o size="$0" tmpfs /dev/shm && "$@"
+        code=$?
+        ls /dev/shm > left
+        exit $code' "$@"
+}
+
+@test "without room for shared memory, every rank packs its own weights" {
+    unshare -m true 2> /dev/null || skip "may not make a mount namespace"
+    export -f launch # MPICH itself needs 9 MB
+    options=("${tiny[@]}" --dim 24 --dim-mults 1,2,4 --steps 2 --verbose)
+    run small_memory 10m bash -c 'launch -n 2 "$@"' launch "$DDPM" train "${options[@]}" --out small
+    succeeds
+    says "packed weights are not shared: " "/dev/shm: got "
+    run small_memory 64m bash -c 'launch -n 2 "$@"' launch "$DDPM" train "${options[@]}" --out large
+    succeeds
+    says "one copy for the 2 ranks of a machine"
+    same_state small large
+}
+
+@test "a rank that is killed leaves no shared memory behind" {
+    unshare -m true 2> /dev/null || skip "may not make a mount namespace"
+    export -f launch
+    remember
+    small_memory 64m bash -c 'launch -n 2 ./remember "$@"' launch "$DDPM" train "${tiny[@]}" --out run --steps 100000 \
+        --save-every 5 --verbose > output 2>&1 3>&- &
+    job=$!
+    wait_for test -e run/checkpoints/step-000005
+    kill -KILL "$(cat pid-1)"
+    ended
+    [ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+    says "one copy for the 2 ranks of a machine"
+    [ ! -s left ] || { cat left; false; }
+    whole run
+}
+
+@test "a failure of one rank before its passes does not keep the others waiting" {
+    cp -r "$pictures" own
+    remember
+    launch -n 1 ./remember "$DDPM" train "${tiny[@]}" --out run --steps 100000 --save-every 5 \
+        : -n 1 ./remember "$DDPM" train "${tiny[@]}" --out run --steps 100000 --save-every 5 --data own \
+        > output 2>&1 3>&- &
+    job=$!
+    wait_for test -e run/checkpoints/step-000005
+    find own -name "*.png" -exec truncate -s 20 {} +
+    ended
+    one_error "rank 1" "saved step"
+    whole run
+}
+
 @test "with a divided state, gradients are summed only where their weights are updated" {
     together 2 "${tiny[@]}" --out plain --steps 10 2> plain.txt
     for wire in fp32 bf16; do
