@@ -148,7 +148,7 @@ static ddpm_status take_nccl(struct ddpm_ranks *ranks)
     const struct ddpm_nccl *nccl = NULL;
     ddpm_status status = ddpm_ranks_agree(ranks, ddpm_nccl_open(&nccl), NULL);
     if (status != DDPM_OK) {
-        ranks->transport->leave();
+        ranks->transport->leave(EXIT_FAILURE);
         return status;
     }
     ranks->nccl = nccl;
@@ -197,7 +197,7 @@ ddpm_status ddpm_ranks_join(enum ddpm_ranks_choice choice, double timeout, struc
         return DDPM_OK;
     }
     if (status == DDPM_OK)
-        ranks->transport->leave();
+        ranks->transport->leave(EXIT_SUCCESS);
     else if (ranks->apart)
         ddpm_nccl_fail();
     release(ranks);
@@ -222,6 +222,6 @@ void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code)
     ddpm_ranks_unshare_memory(closing);
     if (closing->nccl)
         closing->nccl->leave();
-    closing->transport->leave();
+    closing->transport->leave(exit_code);
     release(closing);
 }

@@ -125,8 +125,9 @@ static ddpm_status join(int *rank, int *count, const char **description)
     return DDPM_OK;
 }
 
-static void leave(void)
+static void leave(int exit_code)
 {
+    (void)exit_code;
     nccl.plugin->leave();
     ddpm_rendezvous_close(&nccl.files);
 }

@@ -1,11 +1,14 @@
 /* The transport over MPI. Compiled once per implementation, whose headers define the binary
  * interface; it contains no copy of core/. */
 #include <mpi.h>
+#include <pthread.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "ranks/transport.h"
 
-enum { MOST_REQUESTS = 64, MOST_NOTED = 4096, NOTE_TAG = 1 };
+enum { MOST_REQUESTS = 64, MOST_NOTED = 4096, NOTE_TAG = 1, FINALIZE_SECONDS = 20 };
 
 static struct {
     ddpm_transport_raise *raise;
@@ -262,9 +265,20 @@ static ddpm_status hear(int *from, int64_t *note)
     return DDPM_OK;
 }
 
-/* Receive the notes that nobody has read: MPI cannot end with a send that is never received. */
-static void leave(void)
+/* Ends the process if MPI_Finalize() does not return. */
+static void *watch(void *exit_code)
 {
+    struct timespec left = {.tv_sec = FINALIZE_SECONDS};
+    while (nanosleep(&left, &left) != 0)
+        continue;
+    _exit(*(int *)exit_code);
+    return NULL;
+}
+
+/* Receive the notes that nobody has read: MPI cannot end with a send that is never received. */
+static void leave(int exit_code)
+{
+    pthread_t watcher;
     int from = 0;
     int64_t note;
     MPI_Status status;
@@ -278,7 +292,12 @@ static void leave(void)
     MPI_Comm_free(&mpi.notes);
     for (int lane = 0; lane < DDPM_LANE_COUNT; ++lane)
         MPI_Comm_free(&mpi.collectives[lane]);
+    const bool watched = pthread_create(&watcher, NULL, watch, &exit_code) == 0;
     MPI_Finalize();
+    if (watched) {
+        pthread_cancel(watcher);
+        pthread_join(watcher, NULL);
+    }
 }
 
 static void end_all(int exit_code)
