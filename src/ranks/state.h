@@ -6,7 +6,7 @@
 #include "ranks/ranks.h"
 #include "ranks/transport.h"
 
-enum { DDPM_HOST_BYTES = 64, DDPM_SUMS_AT_ONCE = 4, DDPM_MOST_QUEUED = 256 };
+enum { DDPM_HOST_BYTES = 64, DDPM_SUMS_AT_ONCE = 8, DDPM_MOST_QUEUED = 256 };
 #define DDPM_MOST_COLLECTIVE_BYTES ((size_t)256 << 20)
 
 /* What a rank tells the others about itself. */

@@ -332,14 +332,6 @@ static struct ddpm_sum *first_exchange(struct ddpm_ranks *ranks)
     return NULL;
 }
 
-static ddpm_status go_on(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *over)
-{
-    bool done;
-    *over = false;
-    DDPM_TRY(ddpm_ranks_test(ranks, sum->request, &done));
-    return done ? go_further(ranks, sum, over) : DDPM_OK;
-}
-
 /* The first sum is over. */
 static ddpm_status drop_first(struct ddpm_ranks *ranks)
 {
@@ -348,19 +340,29 @@ static ddpm_status drop_first(struct ddpm_ranks *ranks)
     return begin_queued(ranks);
 }
 
+/* Continue `sum` if its request is done. */
+static ddpm_status go_on(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *moved)
+{
+    bool done, over = false;
+    DDPM_TRY(ddpm_ranks_test(ranks, sum->request, &done));
+    *moved |= done;
+    if (done)
+        DDPM_TRY(go_further(ranks, sum, &over));
+    return over ? drop_first(ranks) : DDPM_OK;
+}
+
 ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks)
 {
-    bool over;
-    if (!ranks || ranks->sums.count == 0 || ranks->lost)
-        return DDPM_OK;
-    struct ddpm_sum *first = &ranks->sums.flying[ranks->sums.first];
-    struct ddpm_sum *waiting = first_exchange(ranks);
-    if (waiting)
-        DDPM_TRY(go_on(ranks, waiting, &over));
-    if (waiting == first)
-        return DDPM_OK;
-    DDPM_TRY(go_on(ranks, first, &over));
-    return over ? drop_first(ranks) : DDPM_OK;
+    for (bool moved = true; moved && ranks && ranks->sums.count > 0 && !ranks->lost;) {
+        struct ddpm_sum *waiting = first_exchange(ranks);
+        moved = false;
+        if (waiting)
+            DDPM_TRY(go_on(ranks, waiting, &moved));
+        struct ddpm_sum *first = &ranks->sums.flying[ranks->sums.first];
+        if (first->stage != DDPM_SUM_EXCHANGE)
+            DDPM_TRY(go_on(ranks, first, &moved));
+    }
+    return DDPM_OK;
 }
 
 ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks)

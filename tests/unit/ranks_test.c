@@ -168,7 +168,7 @@ static struct {
     enum ddpm_dtype wire;
     float number;    /* of each other rank */
     int delay, left; /* polls until a call is done */
-    struct ddpm_collective_call calls[16];
+    struct ddpm_collective_call calls[32];
     int count;
     size_t bytes; /* sent to one other */
 } other;
@@ -367,24 +367,29 @@ static void values_are_summed_in_the_order_of_ranks(void **state)
 static void sums_wait_for_their_turn(void **state)
 {
     (void)state;
-    enum { CHUNK = 1 << 20, COUNT = 4 * CHUNK + 7 };
+    enum { CHUNK = 1 << 20, AT_ONCE = DDPM_SUMS_AT_ONCE, COUNT = AT_ONCE * CHUNK + 7 };
     float *values = malloc(COUNT * sizeof *values);
     struct ddpm_ranks *ranks = meet(DDPM_F32, COUNT);
     assert_non_null(values);
     for (int i = 0; i < COUNT; ++i)
         values[i] = (float)(i % 1000);
     /* What is in flight at a time takes as much room as is planned. */
-    assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, COUNT), 4 * CHUNK / 2 * sizeof(float));
-    assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, 64), 4 * 32 * sizeof(float));
+    assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, COUNT),
+                     AT_ONCE * CHUNK / 2 * sizeof(float));
+    assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, 64), AT_ONCE * 32 * sizeof(float));
     assert_int_equal(ddpm_ranks_sum_begin(ranks, values, COUNT), DDPM_OK);
     assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 0), DDPM_OK);
-    assert_int_equal(other.count, 4);
+    assert_int_equal(other.count, AT_ONCE);
+    other.left = 1; /* the first is late */
     assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
-    assert_int_equal(other.count, 5); /* the first is gathered */
+    assert_int_equal(other.count, AT_ONCE);
+    other.delay = 2;
+    assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
+    assert_int_equal(other.count, AT_ONCE + 1); /* the first is gathered */
     assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
-    assert_int_equal(other.count, 10);
+    assert_int_equal(other.count, 2 * (AT_ONCE + 1));
     for (int i = 0; i < COUNT; ++i) {
-        const bool own = i < 4 * CHUNK ? i % CHUNK < CHUNK / 2 : i < 4 * CHUNK + 4;
+        const bool own = i < AT_ONCE * CHUNK ? i % CHUNK < CHUNK / 2 : i < AT_ONCE * CHUNK + 4;
         assert_true(values[i] == (own ? (float)(i % 1000) : 1));
     }
     part(ranks);
@@ -394,23 +399,24 @@ static void sums_wait_for_their_turn(void **state)
 static void sums_at_one_rank_wait_for_their_turn(void **state)
 {
     (void)state;
-    enum { CHUNK = 1 << 19 };
-    static float values[4 * CHUNK + 7];
-    struct ddpm_ranks *ranks = meet(DDPM_F32, 4 * CHUNK + 7);
-    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 1, values, 4 * CHUNK + 7), DDPM_OK);
+    enum { CHUNK = 1 << 19, AT_ONCE = DDPM_SUMS_AT_ONCE };
+    static float values[AT_ONCE * CHUNK + 7];
+    struct ddpm_ranks *ranks = meet(DDPM_F32, AT_ONCE * CHUNK + 7);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 1, values, AT_ONCE * CHUNK + 7), DDPM_OK);
     assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 0, values, 5), DDPM_OK);
     assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 0, values, 0), DDPM_OK);
-    assert_int_equal(other.count, 4);
+    assert_int_equal(other.count, AT_ONCE);
+    other.delay = 1;
     assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
-    assert_int_equal(other.count, 5);
+    assert_int_equal(other.count, AT_ONCE + 1);
     assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
-    assert_int_equal(other.count, 6);
-    for (int i = 0; i < 5; ++i) {
+    assert_int_equal(other.count, AT_ONCE + 2);
+    for (int i = 0; i < AT_ONCE + 1; ++i) {
         assert_int_equal(other.calls[i].what, DDPM_COLLECTIVE_COLLECT);
         assert_int_equal(other.calls[i].root, 1);
         assert_ptr_equal(other.calls[i].send, values + i * CHUNK);
     }
-    assert_int_equal(other.calls[5].root, 0);
+    assert_int_equal(other.calls[AT_ONCE + 1].root, 0);
     ranks->apart = true;
     assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 0, values, 5), DDPM_ERROR_UNSUPPORTED);
     assert_int_equal(ddpm_ranks_prepare_sums(ranks, DDPM_BF16, 5), DDPM_ERROR_UNSUPPORTED);
