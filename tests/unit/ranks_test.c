@@ -383,7 +383,7 @@ static void sums_wait_for_their_turn(void **state)
     other.left = 1; /* the first is late */
     assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
     assert_int_equal(other.count, AT_ONCE);
-    other.delay = 2;
+    other.delay = 3;
     assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
     assert_int_equal(other.count, AT_ONCE + 1); /* the first is gathered */
     assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
