@@ -171,10 +171,10 @@ watch() {
 #!/bin/bash
 rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}
 "$@" &
-while sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' /proc/$!/status > "now-$rank" 2> /dev/null && [ -s "now-$rank" ]; do
-    mv "now-$rank" "peak-$rank"
-    sleep 0.05
-done
+while status=$(< /proc/$!/status) && [[ $status =~ VmHWM:[^0-9]*([0-9]+) ]]; do
+    echo "${BASH_REMATCH[1]}" > "peak-$rank"
+    sleep 0.1
+done 2> /dev/null
 wait $!
 END
     chmod +x watch
@@ -184,7 +184,7 @@ END
     watch
     for ranks in 1 2 4; do
         launch -n "$ranks" ./watch "$DDPM" train --data "$pictures" --out "run-$ranks" --dim 24 --image-size 16 \
-            --batch-size 4 --steps 2 --threads 1 --sample-every 0 --save-every 0 2> output
+            --batch-size 4 --steps 1 --threads 1 --sample-every 0 --save-every 0 2> output
         # The program and MPI themselves take less than 32 MB.
         awk 'FILENAME == "output" && / planned/ { plan = $2 * ($3 == "GB" ? 1e9 : $3 == "MB" ? 1e6 : 0) }
             FILENAME != "output" { peak = $1 * 1024 - 32e6; print plan, peak; n += peak > 0.9 * plan && peak < 1.1 * plan }
