@@ -67,7 +67,7 @@ def run_pytorch(options, configuration, part):
 
 
 def survey_pytorch(options, part):
-    """Run every configuration once: its results, and the name of the fastest. One that cannot run is left out."""
+    """Run every configuration once: its results, and the name of the fastest. One that cannot run is skipped."""
     if not options.configurations:
         found = run_pytorch(options, None, part)
         return found["results"], found["fastest"][part]

@@ -6,7 +6,7 @@
 #
 #   cores   one rank of two threads against two ranks of one thread, over Open MPI and MPICH, batch 16
 #   link    two ranks in two network namespaces with a cable between them, without a limit and with --rate (tc tbf),
-#           with gradients as fp32 and as bf16, batch 64, over Open MPI; wants root
+#           with gradients as fp32 and as bf16, batch 64, over Open MPI; needs root
 #
 # A figure is the median of the seconds per step in log.csv. The first five steps do not count: they include start-up
 # and the first use of memory. Every round runs all variants once, in turn; the table has the median of the rounds.

@@ -2,7 +2,7 @@
 # built, when DDPM_PACKAGE is DEB; a .tar.gz that can be unpacked anywhere when it is TGZ, with the libraries that not
 # every system has.
 set(DDPM_PACKAGE "" CACHE STRING "Lay out the installation for packages: DEB, TGZ, or empty for neither")
-# The project has no address: whoever gives packages away puts in their own.
+# The project has no address: whoever distributes packages fills in their own.
 set(maintainer "The authors of ddpm.c <ddpm.c@example.org>")
 if(DEFINED ENV{DEBEMAIL})
   set(maintainer "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
@@ -67,7 +67,7 @@ libzip-dev, libwebp-dev, libtiff-dev")
   set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "bash-completion, ddpm-cuda, ddpm-openmpi, ddpm-mpich")
   set(CPACK_DEBIAN_OPENMPI_PACKAGE_SUGGESTS "openmpi-bin")
   set(CPACK_DEBIAN_MPICH_PACKAGE_SUGGESTS "mpich")
-  # What cpack makes of itself would call ldconfig from scripts, where Debian has a trigger.
+  # What cpack generates by itself calls ldconfig in scripts, for which Debian has a trigger.
   file(WRITE ${PROJECT_BINARY_DIR}/shlibs "libddpm ${soname} libddpm${soname} (>= ${PROJECT_VERSION})\n")
   set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/packaging/triggers
       ${PROJECT_BINARY_DIR}/shlibs)

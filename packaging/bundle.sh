@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# bundle.sh PREFIX LIBDIR: copy into PREFIX/LIBDIR what the installed program and library need and not every system has,
-# with the licences. The C library and the compiler's own stay the system's.
+# bundle.sh PREFIX LIBDIR: copy into PREFIX/LIBDIR the libraries that the installed program and library need and that
+# not every system has, with their licences. The C library and the compiler's libraries come from the system.
 set -eu -o pipefail
 libraries=$1/$2
 

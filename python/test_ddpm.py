@@ -81,7 +81,7 @@ def hear_about_bad_pictures(folder):
     refuses(lambda: ddpm.Trainer(TINY, data=folder), "pictures cannot be read")
     logging.getLogger("ddpm").removeHandler(heard)
     assert (logging.WARNING, True) in [(level, "a.png" in text) for level, text in heard.texts], heard.texts
-    # without a handler they go to stderr, and a trainer that is still open does not disturb the end
+    # without a handler they go to stderr, and a trainer that is still open does not disturb Python's exit
     code = ("import sys, ddpm; trainer = ddpm.Trainer(eval(sys.argv[1]), data=sys.argv[2]); trainer.step()\n"
             "ddpm.Trainer(eval(sys.argv[1]), data=sys.argv[3])")
     done = subprocess.run([sys.executable, "-B", "-c", code, str(TINY), folder / "pictures.npy", folder], text=True,
@@ -90,7 +90,7 @@ def hear_about_bad_pictures(folder):
 
 
 def values_of_options():
-    """Python's own values, and what `ddpm train` settles for a short run of a recipe."""
+    """Python's own values, and what `ddpm train` decides for a short run of a recipe."""
     size = {**TINY, "image-size": (16, 24), "dim-mults": [1, 2], "flip": np.bool_(True)}
     with ddpm.Network(size) as network:
         assert tuple(network.shape) == (16, 24, 3)

@@ -9,7 +9,7 @@ doxygen=false
 [ "${1:-}" = --doxygen ] && doxygen=true && shift
 [ $# -gt 0 ] || set -- include/ddpm/*.h
 
-# Check one header, formatted by clang-format. A declaration is judged when the next one starts, or at the end, since
+# Check one header, formatted by clang-format. A declaration is checked when the next one starts, or at the end, since
 # its comment may follow it.
 undocumented() {
     awk -v file="$1" '

@@ -24,12 +24,12 @@ done < <(sed -n 's/^ *ddpm_room(\([a-z_]*\) *\(.*\))$/\1 \2/p' CMakeLists.txt)
 [ ${#uses[@]} -gt 5 ] || fail "CMakeLists.txt: only ${#uses[@]} rooms were found; has their form changed?"
 for room in "${!uses[@]}"; do
   for used in ${uses[$room]}; do
-    [ -n "${uses[$used]:-}" ] || fail "CMakeLists.txt: $room uses $used, which is no room before it"
+    [ -n "${uses[$used]:-}" ] || fail "CMakeLists.txt: $room uses $used, which is not a room before it"
   done
 done
 for folder in src/*/; do
   room=$(basename "$folder")
-  [ -n "${uses[$room]:-}" ] || fail "$folder is no room of CMakeLists.txt"
+  [ -n "${uses[$room]:-}" ] || fail "$folder is not a room of CMakeLists.txt"
 done
 
 # check FILE ALLOWED WHO: check that its includes are only from the rooms in the list ALLOWED; WHO owns the subfolders

@@ -16,8 +16,8 @@
 #
 # No fault stops the rest: each step has a log and a time limit, and what it found is written at once. The last output
 # is one table, OUT/table.md, and one archive, OUT/visit.tar.gz; send OUT/cache back to `pack --plans` for the next
-# visit. Tests that find no device count as failed where nvidia-smi names a GPU. An operation whose test fails is run
-# again with CUDA_LAUNCH_BLOCKING=1, then under memcheck. Exit: 0 nothing failed, 1 something did, 2 wrong usage.
+# visit. Tests that find no device count as failed if nvidia-smi names a GPU. An operation whose test fails is run again
+# with CUDA_LAUNCH_BLOCKING=1, then under memcheck. Exit: 0 nothing failed, 1 something did, 2 wrong usage.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -47,7 +47,7 @@ tests/golden/test_golden_networks tests/golden/test_golden_training tests/golden
 tests/unit/test_library_late tests/unit/test_library_copies tests/unit/test_library_kept tests/kernel/test_cuda_gelu"
 
 # shellcheck disable=SC2120 # the options come from a shell of its own
-build_all() { # build_all [cmake's options…]: what cannot be built is left out
+build_all() { # build_all [cmake's options…]: what cannot be built is skipped
   local libraries=$folder/libraries targets options=("$@") further=()
   [ -f "$libraries/ddpm.cmake" ] || scripts/setup.sh libraries "$libraries" || return 1
   if command -v ninja >/dev/null; then options+=(-G Ninja) further=(-- -k 0); fi
@@ -60,7 +60,7 @@ build_all() { # build_all [cmake's options…]: what cannot be built is left out
   gather
 }
 
-gather() { # fails where the program or the plug-in is missing; tests may be
+gather() { # fails if the program or the plug-in is missing; tests may be
   local file
   mkdir -p "$folder/bin" || return 1
   for file in $programs; do
@@ -100,9 +100,9 @@ work=$out/work bin=$folder/bin
 : >"$out/figures.tsv"
 gpu=$(nvidia-smi --query-gpu=name,compute_cap,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -n 1)
 
-reserve=0 # seconds that the steps of now must leave to later ones
+reserve=0 # seconds that the current steps must leave for later ones
 left() { echo $((limit - SECONDS - reserve)); }
-step() { # step NAME SECONDS COMMAND…: in so much time, with its log, and a line of what became of it
+step() { # step NAME SECONDS COMMAND…: runs it within this time, with a log, and a line about the outcome
   local name=$1 most=$(($2 * slow)) code begin=$SECONDS what
   shift 2
   [ "$most" -le "$(left)" ] || most=$(left)
@@ -197,7 +197,7 @@ kernel() { # kernel OPERATION DTYPE [CONV]: its test; if that fails, which kerne
       "${command[@]}"
   fi
 }
-resume() { # resume PRECISION CONV: stopped and gone on is the same, bit for bit
+resume() { # resume PRECISION CONV: stopped and resumed gives the same bits
   local run=$work/resume-$1-$2 how=() file
   how=(--device "$device" --dim 16 --dim-mults "1,2" --image-size 16 --batch-size 4 --precision "$1" --save-every 3
     --sample-every 0 --data "$folder/pictures.npy")
@@ -208,7 +208,7 @@ resume() { # resume PRECISION CONV: stopped and gone on is the same, bit for bit
   done
 }
 export -f resume
-resume_step() { # and fails where cuDNN should have served and did not
+resume_step() { # and fails if cuDNN should have served and did not
   step "resume-$1-$2" 60 env DDPM_LOG=debug DDPM_CUDA_CONV="$2" bash -c "resume $1 $2"
   [ "$2" = own ] || step "served-by-cudnn-$1" 5 grep 'cuDNN served [1-9]' "$out/resume-$1-$2.log"
 }
@@ -232,7 +232,7 @@ check() { # the longest first; half of the time is kept for what comes after
       esac
     done
   done
-  if is_hopper; then for op in conv2d conv2d_backward_data; do beside wgmma $op; done; fi
+  if is_hopper; then for op in conv2d conv2d_backward_data conv2d_backward_weight; do beside wgmma $op; done; fi
   for op in device gelu; do beside step "$op" 60 "$bin/test_cuda_$op"; done
   for op in late copies kept; do beside step library-$op 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
   beside golden diffusion fp32 own

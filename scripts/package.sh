@@ -24,7 +24,7 @@ mkdir -p "$folder"
 cmake -S . -B "$build" -G Ninja -DDDPM_BUILD_TESTS=OFF "${options[@]}" ${DDPM_PACKAGE_OPTIONS:-} >/dev/null
 cmake --build "$build"
 (cd "$build" && rm -rf packages && cpack -B packages >cpack.log) || { cat "$build/cpack.log" >&2; exit 1; }
-# cpack gives the library scripts that call ldconfig, although it has the trigger that Debian wants in their place.
+# cpack gives the library scripts that call ldconfig, although it already has the trigger that Debian wants instead.
 for deb in "$build"/packages/libddpm[0-9]*.deb; do
   [ -e "$deb" ] || continue
   dpkg-deb -R "$deb" "$build/packages/library"

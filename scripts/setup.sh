@@ -99,7 +99,7 @@ case ${1:-} in
 esac
 
 if ! command -v dpkg-query >/dev/null; then
-  echo "setup.sh: this is no Debian system; install what docs/dependencies.md lists, then run cmake by hand" >&2
+  echo "setup.sh: this is not a Debian system; install what docs/dependencies.md lists, then run cmake by hand" >&2
   exit 1
 fi
 # missing PACKAGE…: those that are not installed.

@@ -7,8 +7,8 @@
 #     deb      lintian; installs the .deb files and the wheel in a fresh Debian 12: trains, compiles a C program, uses
 #              Python, reads the manual pages, completes in three shells
 #     tarball  looks at the versions of glibc's symbols; unpacks it in fresh systems of Debian 11, Debian 12 and
-#              Ubuntu 24.04 and trains there without a network. Ubuntu is left out without the keys of ubuntu-keyring
-#     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. The kernel knows qemu meanwhile
+#              Ubuntu 24.04 and trains there without a network. Ubuntu is skipped without the keys of ubuntu-keyring
+#     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. Meanwhile the kernel knows qemu
 #
 # Systems are downloaded once and kept as FOLDER/SUITE.tar. DDPM_UBUNTU_KEYRING is another file of Ubuntu's keys,
 # DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR are other mirrors than debootstrap's own, DDPM_PACKAGE_OPTIONS goes to CMake.
@@ -135,7 +135,7 @@ step_tarball() {
   echo "newest symbols: $newest"
   [ "$(printf '%s\n' GLIBC_2.31 "$newest" | sort -V | tail -n 1)" = GLIBC_2.31 ] || fail "want GLIBC_2.31 or earlier"
   if [ ! -e "$keyring" ]; then
-    echo "left out: Ubuntu 24.04, no $keyring" >&2
+    echo "skipped: Ubuntu 24.04, no $keyring" >&2
     suites="bullseye bookworm"
   fi
   for suite in $suites; do
@@ -147,7 +147,7 @@ step_tarball() {
   done
 }
 
-# Tests not to expect anything of: limits of memory count qemu's own, and the others start programs of this machine's.
+# Tests that cannot pass here: memory limits count qemu's own memory, and the others start this machine's programs.
 not_in_qemu='^(library_memory|fault_memory_first|install_examples|threads_.*)$'
 
 step_aarch64() {

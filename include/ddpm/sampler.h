@@ -77,6 +77,11 @@ struct ddpm_sampler_options {
     int mask; /**< 1, with `from`: draw only inside ddpm_draw.mask (RePaint, Lugmayr et al. 2022) */
     int64_t resample; /**< with `mask`: how many times to draw each step; 0: 10 */
     int64_t jump;     /**< with `mask`: how many steps to repeat at a time; 0: 1/25 of all */
+    /** What draws start from: "noise", x at the noisiest level; or "fitted", x at a lower level
+     * from a normal distribution fitted to the training pictures, which saves steps. That needs a
+     * network of a run that stored one, its picture size, and neither `from` nor `invert`. "auto":
+     * fitted where possible, but noise for the ancestral sampler. NULL: see above. */
+    const char *start;
 };
 
 /** A sampler of one network. */
@@ -103,7 +108,7 @@ struct ddpm_draw {
      * kernels. */
     uint64_t seed;
     /** The noise to start from, x at the first level: fp32 [count, channels, height, width],
-     * finite; NULL: random. */
+     * finite; NULL: random. Needs a sampler with `start` "noise". */
     const float *init;
     size_t init_count; /**< elements of init */
     int64_t every; /**< give x to the callback every so many steps, and after the last; 0: never */
@@ -210,6 +215,7 @@ struct ddpm_sample_options {
     size_t mask_count; /**< see ddpm_draw */
     int64_t resample;  /**< see ddpm_sampler_options */
     int64_t jump;      /**< see ddpm_sampler_options */
+    const char *start; /**< see ddpm_sampler_options */
 };
 
 /** Plan, draw and free in one call: ddpm_sampler_create(), ddpm_sampler_draw(),

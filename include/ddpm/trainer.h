@@ -157,7 +157,7 @@ DDPM_API ddpm_status ddpm_trainer_measure(struct ddpm_network *network,
 DDPM_API ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
                                                const struct ddpm_config *config, uint64_t beside);
 
-/** Bands of noise levels: the levels of training, from clear to noisy, in eight equal parts. */
+/** Bands of noise levels: the levels of training, from clean to noisy, in eight equal parts. */
 #define DDPM_VALIDATION_BANDS 8
 
 /** How the validation loss is measured; all 0 if nothing is set aside. */

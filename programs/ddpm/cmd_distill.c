@@ -11,7 +11,7 @@ static const struct ddpm_verb_option options[] = {
     {"out", 'o', true, "RUN2", "folder of the new run, or of an existing run with --resume"},
     {"config", 'c', false, "FILE.json", "read options from this file; the command line wins"},
     {"resume", 'r', false, NULL,
-     "continue from the newest checkpoint of RUN2; --out may be left out: --resume RUN2"},
+     "continue from the newest checkpoint of RUN2; --out may be omitted: --resume RUN2"},
     {"time", 0, false, "TIME",
      "train as many steps as fit into this time, such as 10m or 1h30m, instead of --steps"},
 };

@@ -1,4 +1,4 @@
-/* ddpm ema: an average of another length than the run kept, saved as a model of its own. */
+/* ddpm ema: an average of a different length than the run kept, saved as a model of its own. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -44,7 +44,7 @@ const struct ddpm_verb ddpm_verb_ema = {
     .name = "ema",
     .arguments = "RUN",
     .argument_count = 1,
-    .summary = "Make an average of another length from the checkpoints of a run.",
+    .summary = "Make an average of a different length from the checkpoints of a run.",
     .examples = "  ddpm ema runs/first --length 0.15 --out runs/averaged\n",
     .options = options,
     .option_count = sizeof options / sizeof *options,

@@ -198,7 +198,7 @@ static ddpm_status finish_real(struct evaluation *e)
     return statistics ? ddpm_picture_set_write_statistics(e->real.set, statistics) : DDPM_OK;
 }
 
-/* Turn how a stage went on this process into how it went on all. */
+/* Turn this process's status after a stage into that of all processes. */
 static ddpm_status together(ddpm_status status)
 {
     return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);
@@ -268,7 +268,7 @@ static ddpm_status prepare(struct evaluation *e)
     return open_sides(e);
 }
 
-/* All sets are there. */
+/* All sets are ready. */
 static ddpm_status finish(struct evaluation *e)
 {
     if (!ddpm_processes_lead())
@@ -316,8 +316,8 @@ static const struct ddpm_verb_option options[] = {
     {"against", 'a', true, "DIR|FILE",
      "real pictures: a folder, or .npy of uint8 [N,H,W,C]; or their features or statistics"},
     {"held-out", 0, false, "DIR|FILE.npy",
-     "real pictures that were not trained on, to find copies with more certainty: how near these "
-     "come to the others is chance"},
+     "real pictures that were not trained on, to find copies with more certainty: these show how "
+     "near pictures come by chance"},
     {"features", 0, false, "builtin|FILE|G.npy,R.npy",
      "features to compare: the program's own; FID's Inception, with its weights from a "
      ".safetensors, .pth or .pt file; or float32 [N,D] of the generated and the real pictures "
@@ -327,7 +327,8 @@ static const struct ddpm_verb_option options[] = {
      "--likelihood, real pictures to use at most (5000)"},
     {"json", 0, false, NULL, "print JSON"},
     {"sheet", 0, false, "FILE.png",
-     "the 16 generated pictures nearest to real ones, beside these; replaces an older file"},
+     "the 16 generated pictures nearest to real ones, side by side with those; replaces an older "
+     "file"},
     {"save-statistics", 0, false, "FILE.npz",
      "mean and covariance of the real pictures' features, for a later --against; replaces an older "
      "file"},
@@ -338,20 +339,20 @@ static const struct ddpm_verb_option options[] = {
      "measure the likelihood of the real pictures under a run, in bits per dimension, instead of "
      "comparing"},
     {"likelihood-method", 0, false, "auto|bound|flow",
-     "the variational bound or the probability flow; auto takes the bound where there is a "
+     "the variational bound or the probability flow; auto takes the bound if there is a "
      "schedule (auto)"},
     {"likelihood-levels", 0, false, "N|all",
      "timesteps at which the bound is measured for each picture; all makes it exact (50)"},
     {"likelihood-steps", 0, false, "N",
      "steps of the flow's solver, each with four evaluations of the network (32)"},
     {"likelihood-probes", 0, false, "N",
-     "random directions to estimate the flow's divergence with (1)"},
+     "random directions for estimating the flow's divergence (1)"},
 };
-static const char *const settings[] = {"seed",           "clip",    "image-size",   "sampler",
-                                       "sampling-steps", "spacing", "threshold",    "eta",
-                                       "solver-order",   "churn",   "churn-min",    "churn-max",
-                                       "churn-noise",    "threads", "precision",    "device",
-                                       "conv",           "ranks",   "rank-timeout", NULL};
+static const char *const settings[] = {
+    "seed",      "clip",         "image-size", "sampler",      "sampling-steps", "spacing",
+    "start",     "threshold",    "eta",        "solver-order", "churn",          "churn-min",
+    "churn-max", "churn-noise",  "threads",    "precision",    "device",         "conv",
+    "ranks",     "rank-timeout", NULL};
 
 static const char *const common[] = {
     "against",        "held-out", "features", "count",      "json", "sheet",
@@ -364,16 +365,16 @@ static const char notes[] =
     "With --likelihood it must be one of the last three, and nothing is drawn.\n"
     "The numbers compare features of the pictures, not the pictures themselves:\n"
     "  Fréchet distance: how far the two sets are apart, as in FID; 0 is best\n"
-    "  kernel distance: the same as in KID, also right for few pictures; 0 on average is best\n"
+    "  kernel distance: as in KID, reliable for few pictures too; 0 on average is best\n"
     "  precision: the share of generated pictures that look like real ones; 1 is best\n"
     "  recall: the share of real pictures that could have been generated; 1 is best\n"
-    "  density: how many real pictures lie around a generated one; 1 is best, above 1 is too dull\n"
+    "  density: how many real pictures lie around a generated one; 1 is best, more means dull\n"
     "  coverage: the share of real pictures with a generated one nearby; 1 is best\n"
     "Two halves of the real pictures, compared with each other, show what a perfect model would "
     "get.\n"
-    "Suspiciously near is nearer than 95 % of the real pictures are to another real one, or of\n"
-    "those held out to a real one. So 5 % are that near by chance; if far more are, look for "
-    "copies.\n"
+    "Suspiciously near means nearer than 95 % of the real pictures are to another real one, or\n"
+    "than 95 % of the held-out pictures are to a real one. So 5 % are that near by chance; if far\n"
+    "more are, look for copies.\n"
     "More in docs/evaluation.md.\n";
 
 static const char examples[] =

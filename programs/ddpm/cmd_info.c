@@ -16,6 +16,8 @@
 #include "health.h"
 #include "info_options.h"
 #include "info_pictures.h"
+#include "model/checkpoint_find.h"
+#include "model/start_files.h"
 #include "run_log.h"
 #include "run_places.h"
 #include "run_validation.h"
@@ -23,6 +25,25 @@
 #include "training/checkpoint.h"
 
 enum { LOG_ROWS = 100, ROW_BYTES = 512 };
+
+/* Add the fitted start of the checkpoint that has this configuration, or of its run's newest. */
+static ddpm_status add_start(const char *path, const struct ddpm_config *config,
+                             struct ddpm_chain *chain)
+{
+    struct ddpm_start *start = NULL;
+    char folder[PATH_MAX], file[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%.*s", slash ? (int)(slash - path) : 1,
+                              slash ? path : "."));
+    if (ddpm_checkpoint_find(file, folder, sizeof folder) != DDPM_OK)
+        return DDPM_OK; /* a run without a checkpoint */
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/" DDPM_START_FILE, folder));
+    DDPM_TRY(ddpm_path_exists(file) ? ddpm_start_read(file, &start) : DDPM_OK);
+    if (start && ddpm_chain_prefers_fitted(chain, &config->sampling, &config->diffusion))
+        ddpm_chain_start_fitted(chain, &config->sampling, &config->diffusion, start->level);
+    ddpm_start_free(&start);
+    return DDPM_OK;
+}
 
 /* What a model with this configuration learns to predict, and the sampler it draws with by
  * default. */
@@ -36,7 +57,8 @@ static ddpm_status print_drawing(const char *path)
         status = ddpm_config_get(config, "network", network, sizeof network);
     if (status == DDPM_OK) {
         printf("network     %s\n", network);
-        const struct ddpm_chain chain = ddpm_drawing_chain(config);
+        struct ddpm_chain chain = ddpm_drawing_chain(config);
+        status = add_start(path, config, &chain);
         printf("learns      %s\n", ddpm_objectives[config->diffusion.objective].name);
         printf("draws by    %s\n", ddpm_chain_text(&chain, text));
     }

@@ -116,11 +116,13 @@ static struct ddpm_sampler_options sampler_options(const struct drawing *drawing
 {
     struct ddpm_sampler_options options = ddpm_drawing_options(drawing->config);
     options.weights = drawing->model.which;
+    if (drawing->between.text || ddpm_arguments_get(drawing->arguments, "init"))
+        options.start = "noise";
     ddpm_from_plan(&drawing->from, drawing->arguments, &options);
     return options;
 }
 
-/* What drawing `count` pictures needs in memory beside the sampler. */
+/* What drawing `count` pictures needs in memory in addition to the sampler. */
 static uint64_t host_bytes(const struct drawing *drawing, int64_t count)
 {
     const uint64_t values = ddpm_sample_output_values(&drawing->output);
@@ -388,10 +390,10 @@ static const struct ddpm_verb_option options[] = {
     {"force", 'f', false, NULL, "allow an output folder that is not empty"},
 };
 static const char *const settings[] = {
-    "seed",      "scale",        "clip",    "image-size",   "sampler", "sampling-steps",
-    "spacing",   "threshold",    "eta",     "solver-order", "churn",   "churn-min",
-    "churn-max", "churn-noise",  "threads", "precision",    "device",  "conv",
-    "ranks",     "rank-timeout", NULL};
+    "seed",      "scale",     "clip",         "image-size", "sampler",      "sampling-steps",
+    "spacing",   "start",     "threshold",    "eta",        "solver-order", "churn",
+    "churn-min", "churn-max", "churn-noise",  "threads",    "precision",    "device",
+    "conv",      "ranks",     "rank-timeout", NULL};
 
 static const char *const common[] = {"out",        "count", "seed",   "sampler",  "sampling-steps",
                                      "image-size", "scale", "from",   "strength", "interpolate",

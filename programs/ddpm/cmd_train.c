@@ -313,7 +313,7 @@ static const struct ddpm_verb_option options[] = {
     {"out", 'o', true, "RUN", "folder of the new run, or of an existing run with --resume"},
     {"config", 'c', false, "FILE.json", "read options from this file; the command line wins"},
     {"resume", 'r', false, NULL,
-     "continue from the newest checkpoint of the run; --out may be left out: --resume RUN"},
+     "continue from the newest checkpoint of the run; --out may be omitted: --resume RUN"},
     {"requeue-exit", 0, false, NULL, "after a signal to stop, save and exit with 0"},
     {"time", 0, false, "TIME",
      "train as many steps as fit into this time, such as 10m or 1h30m, instead of --steps; their "

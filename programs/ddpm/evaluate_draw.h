@@ -25,7 +25,7 @@ ddpm_status ddpm_evaluate_open(struct ddpm_evaluate_drawing *drawing, const char
 ddpm_status ddpm_evaluate_draw(struct ddpm_evaluate_drawing *drawing, struct ddpm_side *side,
                                const char *features);
 
-/* Free everything; also after a failure. */
+/* Free everything; even after a failure. */
 void ddpm_evaluate_close(struct ddpm_evaluate_drawing *drawing);
 
 #endif

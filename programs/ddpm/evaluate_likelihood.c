@@ -33,9 +33,9 @@ ddpm_status ddpm_evaluate_check_likelihood(const struct ddpm_arguments *argument
     static const char *const own[] = {"likelihood-method", "likelihood-levels", "likelihood-steps",
                                       "likelihood-probes"};
     static const char *const others[] = {"features", "sheet", "save-statistics"};
-    static const char *const drawing[] = {"sampler",   "sampling-steps", "spacing", "threshold",
-                                          "eta",       "solver-order",   "churn",   "churn-min",
-                                          "churn-max", "churn-noise"};
+    static const char *const drawing[] = {
+        "sampler",      "sampling-steps", "spacing",   "start",     "threshold",  "eta",
+        "solver-order", "churn",          "churn-min", "churn-max", "churn-noise"};
     const bool wanted = ddpm_arguments_get(arguments, "likelihood") != NULL;
     for (size_t i = 0; i < sizeof own / sizeof *own; ++i)
         if (!wanted && ddpm_arguments_get(arguments, own[i]))

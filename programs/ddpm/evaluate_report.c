@@ -36,7 +36,7 @@ static void list_rows(const struct ddpm_evaluation *e, struct row rows[ROWS])
         {"precision", "precision, k = 3  ", "generated that look real", &e->precision},
         {"recall", "recall, k = 3     ", "real that could be generated", &e->recall},
         {"density", "density, k = 5    ", "1: as dense around real ones", &e->density},
-        {"coverage", "coverage, k = 5   ", "real with a generated one near", &e->coverage},
+        {"coverage", "coverage, k = 5   ", "real with a generated one nearby", &e->coverage},
     };
     memcpy(rows, all, sizeof all);
 }
@@ -93,7 +93,7 @@ static const char *verdict(const struct ddpm_neighbours *neighbours, bool held_o
         return "unknown";
     if (neighbours->threshold == 0)
         return held_out ? "no verdict: 5 % of the held-out pictures are among the real ones"
-                        : "no verdict: 5 % of the real pictures have an exact double";
+                        : "no verdict: 5 % of the real pictures have an exact duplicate";
     if (too_many(neighbours->near, neighbours->count, DEVIATIONS))
         return "MORE THAN BY CHANCE: look at the pairs for copies";
     return neighbours->same > 0 ? "NO MORE THAN BY CHANCE, but some are exact copies"

@@ -28,7 +28,7 @@ struct ddpm_from {
 ddpm_status ddpm_leave_out_grid(struct ddpm_folder *folder);
 
 /* Read the options of `arguments` and find the files. Errors that concern only these options
- * appear here. Free with ddpm_from_clear(), after a failure too. */
+ * appear here. Free with ddpm_from_clear(), even after a failure. */
 ddpm_status ddpm_from_read_options(struct ddpm_from *from, const struct ddpm_arguments *arguments);
 
 /* How many pictures to draw without --count; 0: the usual number. */

@@ -12,7 +12,7 @@ struct ddpm_interpolation {
     int64_t frames;
 };
 
-/* Read the options of `arguments`. Free with ddpm_interpolation_clear(), after a failure too. */
+/* Read the options of `arguments`. Free with ddpm_interpolation_clear(), even after a failure. */
 ddpm_status ddpm_interpolation_read_options(struct ddpm_interpolation *interpolation,
                                             const struct ddpm_arguments *arguments);
 void ddpm_interpolation_clear(struct ddpm_interpolation *interpolation);

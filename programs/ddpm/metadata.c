@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config/config_json.h"
 #include "core/text.h"
@@ -58,6 +59,8 @@ static void add_sampler(struct ddpm_metadata *metadata, const struct ddpm_sample
     add(metadata, "ddpm:sampler", options->sampler);
     add_integer(metadata, "ddpm:sampling-steps", options->steps);
     add(metadata, "ddpm:spacing", options->spacing);
+    if (options->start && strcmp(options->start, "fitted") == 0)
+        add(metadata, "ddpm:start", "fitted");
     add_number(metadata, "ddpm:eta", options->eta);
     add_number(metadata, "ddpm:solver-order", options->order);
     add_number(metadata, "ddpm:churn", options->churn);

@@ -121,7 +121,7 @@ static ddpm_status find_long(const struct ddpm_verb *verb, const char *name, siz
     struct ddpm_nearest nearest = {.wanted = wanted}, ignored = {.wanted = wanted};
     if (find_known(verb, name, length, &nearest, out))
         return DDPM_OK;
-    /* Twice: a resolution is the image size, which some verbs call size. */
+    /* Look up twice: a resolution is the image size, which some verbs call size. */
     const struct ddpm_foreign_name *foreign = ddpm_foreign_find(name, length), *same = foreign;
     for (int turn = 0; turn < 2 && same && !same->advice; ++turn) {
         if (find_known(verb, same->ours, strlen(same->ours), &ignored, out)) {
@@ -390,7 +390,7 @@ ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const c
 {
     if (ddpm_arguments_has_setting(arguments, "sampler") && !group)
         DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
-    for (int turn = 0; turn < 2; ++turn) /* the recipe first, because options given beside it win */
+    for (int turn = 0; turn < 2; ++turn) /* the recipe first: options given with it win */
         for (size_t i = 0; i < arguments->setting_count; ++i) {
             const struct ddpm_setting *setting = &arguments->settings[i];
             const bool first = strcmp(setting->name, "recipe") == 0;

@@ -31,7 +31,7 @@ struct ddpm_arguments {
 
 /* Parse what follows the verb. DDPM_ERROR_ARGUMENT for an unknown option (naming the nearest), a
  * missing or unexpected value, and too few or too many arguments. Free the settings with
- * ddpm_arguments_clear(), after failures too. */
+ * ddpm_arguments_clear(), even after failures. */
 ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *const *words,
                                  struct ddpm_arguments *out);
 void ddpm_arguments_clear(struct ddpm_arguments *arguments);

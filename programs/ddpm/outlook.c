@@ -17,7 +17,7 @@ static double mean(const struct ddpm_share *share, double fallback)
     return share->count > 0 ? share->seconds / (double)share->count : fallback;
 }
 
-/* How many times something is still due that happens every `every` steps and at the end. */
+/* How many more times something happens that is due every `every` steps and at the end. */
 static int64_t times_left(int64_t every, int64_t step, int64_t steps)
 {
     if (every <= 0 || step < 1)

@@ -21,7 +21,8 @@ struct ddpm_outlook {
 };
 
 /* Guesses the cost of a grid in training steps. Drawing only runs forward passes, so one
- * evaluation of the network counts as a third of a training step with as many pictures. */
+ * evaluation of the network counts as a third of a training step with the same number of pictures.
+ */
 double ddpm_grid_in_steps(int64_t evaluations, int64_t pictures, int64_t pictures_per_step);
 
 /* Count one more, which took `seconds`. */

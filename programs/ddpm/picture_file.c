@@ -1,4 +1,4 @@
-/* One picture file: decoded, turned, resized and cropped. */
+/* One picture file: decoded, rotated, resized and cropped. */
 #include "picture_file.h"
 
 #include "data/noticed.h"
@@ -18,7 +18,7 @@ static ddpm_status fit(const struct ddpm_picture *picture, int height, int width
     return status;
 }
 
-/* Of 16 bits so few are used that the picture is nearly black or of one grey. */
+/* So few of the 16 bits are used that the picture is nearly black or a single grey. */
 static void warn_about_bits(const struct ddpm_picture *picture, const char *path)
 {
     struct ddpm_noticed noticed = {0};

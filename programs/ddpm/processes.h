@@ -25,8 +25,8 @@ bool ddpm_processes_lead(void);
 /* Should this process report a failure? */
 bool ddpm_processes_speak(void);
 
-/* If this process leads: warn of the first machine whose clock differs by more than a minute. Only
- * people depend on it, who read times in logs and folders. All processes call it, right after
+/* If this process leads: warn of the first machine whose clock differs by more than a minute. It
+ * only matters to people who read times in logs and folders. All processes call it, right after
  * joining. */
 ddpm_status ddpm_processes_check_clocks(void);
 

@@ -15,11 +15,11 @@
 /* Exit codes; 128 + signal after a signal. */
 enum { DDPM_EXIT_DONE, DDPM_EXIT_FAILED, DDPM_EXIT_USAGE };
 
-/* An option of one verb that is no option of the library. */
+/* An option of one verb, not of the library. */
 struct ddpm_verb_option {
     const char *name;        /* "out" */
     char letter;             /* 'n' for -n; 0: none */
-    bool required;           /* the verb cannot do without */
+    bool required;           /* the verb requires it */
     const char *placeholder; /* "DIR"; NULL: a flag without value */
     const char *help;
 };
@@ -44,7 +44,7 @@ struct ddpm_verb {
     bool every_setting;          /* or all of them */
     bool joins;                  /* several processes that were started together share its work */
     bool prints;                 /* its result is what it prints on stdout */
-    bool terse;                  /* it makes no remarks but warnings, unless asked to */
+    bool terse;                  /* it prints only warnings, unless asked for more */
     ddpm_status (*run)(const struct ddpm_arguments *arguments);
 };
 
@@ -56,10 +56,10 @@ extern const struct ddpm_verb ddpm_verb_train, ddpm_verb_distill, ddpm_verb_ema,
     ddpm_verb_evaluate, ddpm_verb_predict, ddpm_verb_noise, ddpm_verb_pack, ddpm_verb_synth,
     ddpm_verb_info, ddpm_verb_bench, ddpm_verb_completion;
 
-/* Say a failure on stderr, with a hint for its kind; returns the exit code of that kind. */
+/* Report a failure on stderr, with a hint for its kind; returns the exit code of that kind. */
 int ddpm_report(const char *verb, ddpm_status status);
 
-/* Give the failure that is about to be reported a hint of its own, instead of that of its kind. */
+/* Set the hint for the failure that is about to be reported, instead of the one for its kind. */
 void ddpm_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Send the library's remarks to stderr. */
@@ -72,8 +72,8 @@ void ddpm_report_log(void);
 void ddpm_catch_signals(void);
 int ddpm_caught_signal(void);
 
-/* What a signal would interrupt from now on, for what is said then. `step` counts where there are
- * steps. */
+/* What a signal would interrupt from now on, so that the message can say so. `step` only matters if
+ * there are steps. */
 enum ddpm_doing {
     DDPM_DOING_WORK,
     DDPM_DOING_STEP,
@@ -96,19 +96,19 @@ struct ddpm_opened_model {
     int64_t step; /* of a run or checkpoint; -1: not known */
 };
 
-/* Refuse a network that is only declared so far: because what is to be done with it does not fit
- * it, or not into memory (ddpm_check_room()). */
+/* Reject a network that is only declared so far, because the options do not suit it, or the work
+ * does not fit into memory (ddpm_check_room()). */
 typedef ddpm_status ddpm_look_at_network(void *user, struct ddpm_network *declared);
 
 /* Open a run, checkpoint or weights file for `arguments`, whose verb has the options config and
  * weights and takes settings of the group run. `look` is asked before any weights are read. Close
- * it with ddpm_close_model(), also after a failure. */
+ * it with ddpm_close_model(), even after a failure. */
 ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
                             ddpm_look_at_network *look, void *user, struct ddpm_opened_model *out);
 void ddpm_close_model(struct ddpm_opened_model *model);
 
-/* DDPM_ERROR_MEMORY, saying how much is needed and free, when `plan` and the weights that `network`
- * still lacks do not fit on its device; `host` bytes more are needed where that is the host. */
+/* DDPM_ERROR_MEMORY, saying how much is needed and free, if `plan` and the weights that `network`
+ * still lacks do not fit on its device; if that is the host, `host` more bytes are needed. */
 ddpm_status ddpm_check_room(struct ddpm_network *network, const struct ddpm_memory_plan *plan,
                             uint64_t host);
 
@@ -119,7 +119,7 @@ int64_t ddpm_step_of(const char *path);
  * itself of a file. */
 ddpm_status ddpm_settle_model(const char *path, char *out, size_t bytes);
 
-/* Make the folder `path`; DDPM_ERROR_ARGUMENT when it is there and not empty, unless `force`. */
+/* Make the folder `path`; DDPM_ERROR_ARGUMENT if it exists and is not empty, unless `force`. */
 ddpm_status ddpm_make_output_folder(const char *path, bool force);
 
 /* The option `name` of a configuration as a number: integers, and sizes as height and width. */

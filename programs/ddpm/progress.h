@@ -1,6 +1,6 @@
-/* The progress line. On a terminal it is redrawn in place, and parts are left out to fit any
- * width from 20 columns; elsewhere it is printed now and then. Everything goes to stderr, and
- * messages of the library do not break the line. */
+/* The progress line. On a terminal it is redrawn in place, and parts are dropped to fit any width
+ * from 20 columns; elsewhere it is printed now and then. Everything goes to stderr, and messages of
+ * the library do not break the line. */
 #ifndef DDPM_PROGRAM_PROGRESS_H
 #define DDPM_PROGRAM_PROGRESS_H
 
@@ -41,8 +41,8 @@ void ddpm_progress_remark(const char *format, ...) __attribute__((format(printf,
 /* The same, even if only warnings are wanted. */
 void ddpm_progress_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* How much goes to stderr. Quiet: warnings only. Verbose: also progress every second where it is
- * not redrawn. Set it before starting other threads. */
+/* How much goes to stderr. Quiet: warnings only. Verbose: also progress every second if it is not
+ * redrawn. Set it before starting other threads. */
 enum ddpm_talk { DDPM_TALK_USUAL, DDPM_TALK_QUIET, DDPM_TALK_VERBOSE };
 void ddpm_progress_talk(enum ddpm_talk talk);
 bool ddpm_progress_is_verbose(void);

@@ -13,6 +13,8 @@
 #include "formats/json.h"
 #include "missing.h"
 #include "model/checkpoint_find.h"
+#include "model/model.h"
+#include "model/start_files.h"
 
 static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_config *config)
 {
@@ -40,12 +42,26 @@ static ddpm_status find_teacher(const char *teacher, char folder[PATH_MAX])
     return DDPM_OK;
 }
 
-/* A step of distilling costs 4/3 of a training step, which has one forward pass less. So 3/16 of
+/* A step of distilling costs 4/3 of a training step, which has one forward pass fewer. So 3/16 of
  * the steps take a quarter of the time. */
 static int64_t fewer_steps(int64_t trained)
 {
     const int64_t steps = trained / 16 * 3 + trained % 16 * 3 / 16;
     return steps > 0 ? steps : 1;
+}
+
+/* If the teacher has a fitted start, the new model learns to draw from there. */
+static ddpm_status read_drawing_level(const char *folder, struct ddpm_config *config)
+{
+    char file[PATH_MAX];
+    struct ddpm_start *start;
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/" DDPM_START_FILE, folder));
+    if (!ddpm_path_exists(file))
+        return DDPM_OK;
+    DDPM_TRY(ddpm_start_read(file, &start));
+    config->diffusion.drawing_level = start->level;
+    ddpm_start_free(&start);
+    return DDPM_OK;
 }
 
 /* The teacher's options, except those that say how to change the weights and how to draw. */
@@ -71,6 +87,7 @@ static ddpm_status read_teacher(const char *teacher, struct ddpm_config *config)
     config->training.steps = fewer_steps(done > 0 ? done : config->training.steps);
     for (size_t i = 0; i < sizeof own / sizeof *own; ++i)
         DDPM_TRY(ddpm_config_set(config, own[i][0], own[i][1]));
+    DDPM_TRY(read_drawing_level(folder, config));
     return ddpm_group_reset(DDPM_GROUP_SAMPLING, config);
 }
 
@@ -84,6 +101,11 @@ static ddpm_status check_start(const struct ddpm_run_start *start, const struct 
                           "makes such a model from a "
                           "trained one",
                           steps);
+    if (!steps && config->diffusion.drawing_level > 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --drawing-level: got %g for an ordinary model; only ddpm distill "
+                          "uses it",
+                          config->diffusion.drawing_level);
     if (!steps && start->distills && start->resume)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: got a run of ddpm train; ddpm train --resume continues it",
@@ -133,5 +155,14 @@ ddpm_status ddpm_run_start_weights(const struct ddpm_run_start *start, struct dd
     DDPM_TRY(find_teacher(start->teacher, folder));
     DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/ema.safetensors", folder));
     DDPM_TRY(ddpm_network_load(network, DDPM_WEIGHTS_MODEL, file));
-    return ddpm_network_load(network, DDPM_WEIGHTS_EMA, file);
+    DDPM_TRY(ddpm_network_load(network, DDPM_WEIGHTS_EMA, file));
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/" DDPM_START_FILE, folder));
+    ddpm_start_free(&network->start);
+    if (ddpm_path_exists(file))
+        return ddpm_start_read(file, &network->start);
+    if (network->config.diffusion.drawing_level > 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --drawing-level: got %g, but %s has no fitted start to draw from",
+                          network->config.diffusion.drawing_level, folder);
+    return DDPM_OK;
 }

@@ -14,12 +14,12 @@ struct ddpm_run_start {
 
 /* Start with the defaults, the options of the resumed run, or those of the teacher with what
  * distilling changes. Then apply --config, then the command line. *evaluations: network
- * evaluations per sample. The caller owns the new configuration, also after a failure. */
+ * evaluations per sample. The caller owns the new configuration, even after a failure. */
 ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
                                  const struct ddpm_run_start *start, struct ddpm_config **config,
                                  int64_t *evaluations);
 
-/* Limit the warm-up of --recipe to a tenth of the run's steps; a warm-up given beside it stays.
+/* Limit the warm-up of --recipe to a tenth of the run's steps; a warm-up given along with it stays.
  * Call it when the number of steps is known. */
 void ddpm_run_shorten_warmup(const struct ddpm_arguments *arguments, struct ddpm_config *config);
 

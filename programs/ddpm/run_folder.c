@@ -250,8 +250,8 @@ void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool sample
         remove_matching(path, "checkpoints", ddpm_checkpoint_is_leftover);
 }
 
-/* Can symbolic links be made? Where they cannot, a text file takes their place, and the run says
- * so now. */
+/* Can symbolic links be made? If they cannot, a text file takes their place, and the run says so
+ * now. */
 static ddpm_status probe_link(const char *path)
 {
     char link[PATH_MAX];

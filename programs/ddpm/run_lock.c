@@ -149,8 +149,8 @@ static ddpm_status refuse_far(const char *path, const char *run, const struct no
 }
 
 /* Write our note. With `locked` we already hold the file system's lock. Then only a live process
- * with this same folder, which slipped past the lock, stops us, and we do without a note that
- * cannot be written (on a full disk). */
+ * with this same folder, which slipped past the lock, stops us; and if the note cannot be written
+ * (on a full disk), we continue without it. */
 static ddpm_status take_note(const char *path, const char *run, const struct note *own, bool locked,
                              bool *made)
 {

@@ -19,6 +19,8 @@ ddpm_status ddpm_run_samples_plan(struct ddpm_run_samples *samples, const char *
     samples->options = ddpm_drawing_options(config);
     samples->options.pictures = config->training.num_samples;
     samples->options.weights = DDPM_WEIGHTS_EMA;
+    if (config->diffusion.drawing_level <= 0) /* the first grid comes before anything is fitted */
+        samples->options.start = "noise";
     samples->grid = (struct ddpm_grid_shape){
         (int)config->training.num_samples, (int)config->diffusion.image_height,
         (int)config->diffusion.image_width, (int)config->network.channels,

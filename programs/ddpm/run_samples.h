@@ -14,7 +14,7 @@ struct ddpm_run_samples {
     struct ddpm_network *network;        /* borrowed */
     struct ddpm_sampler_options options; /* of a grid */
     struct ddpm_grid_shape grid;
-    uint64_t bytes; /* memory that drawing needs beside training; 0: nothing is drawn */
+    uint64_t bytes; /* memory that drawing needs on top of training; 0: nothing is drawn */
     struct ddpm_progress progress;
 };
 

@@ -23,7 +23,7 @@ uint64_t ddpm_run_space_of_checkpoint(const struct ddpm_network *network,
 }
 
 /* Bytes that this user may still write at `path`, or at the nearest folder above it that exists;
- * UINT64_MAX where the file system does not say. */
+ * UINT64_MAX if the file system does not say. */
 static uint64_t free_at(const char *path)
 {
     struct statvfs about;

@@ -78,10 +78,9 @@ void ddpm_run_validation_describe(const struct ddpm_run_validation *validation, 
     const struct ddpm_validation_plan *plan = &validation->plan;
     char aside[DDPM_TEXT_BYTES], left[DDPM_TEXT_BYTES], every[DDPM_TEXT_BYTES];
     if (plan->pictures == 0 && pictures < DDPM_VALIDATION_AUTO_LEAST)
-        ddpm_progress_remark(
-            "held out  none of fewer than %d pictures, so no checkpoints/best; see "
-            "--validation",
-            DDPM_VALIDATION_AUTO_LEAST);
+        ddpm_progress_remark("held out  none: fewer than %d pictures, so no checkpoints/best; see "
+                             "--validation",
+                             DDPM_VALIDATION_AUTO_LEAST);
     if (plan->pictures == 0)
         return;
     const double percent = 100 * share(validation);

@@ -35,7 +35,7 @@ static struct ddpm_grid_shape grid_shape(const struct ddpm_sample_output *output
                                     (int)output->channels, output->scale};
 }
 
-/* Is it named like a picture, and no folder yet? */
+/* Is it named like a picture, and not yet a folder? */
 static bool looks_like_picture(const char *path)
 {
     return ddpm_is_picture_name(path) && !ddpm_path_is_directory(path);

@@ -1,5 +1,6 @@
 /* The output of ddpm sample: pictures and their grid in a folder, or pictures as the frames of one
- * animated PNG, or all values in one array. The array can also be written beside the others. */
+ * animated PNG, or all values in one array. The array can also be written in addition to the
+ * others. */
 #ifndef DDPM_PROGRAM_SAMPLE_OUTPUT_H
 #define DDPM_PROGRAM_SAMPLE_OUTPUT_H
 

@@ -10,14 +10,14 @@ struct ddpm_shared_drawing {
     char *chunks; /* of all processes; NULL: alone */
 };
 
-/* The largest number of pictures in a chunk with which every process gets some; at most `chunk`. */
+/* The largest chunk that leaves pictures for every process; at most `chunk`. */
 int64_t ddpm_shared_chunk(int64_t chunk, int64_t count);
 
 /* The smallest chunk of all processes: not every machine has the same memory. */
 ddpm_status ddpm_shared_settle_chunk(int64_t *chunk);
 
-/* Turn how a round went on this process into how it went on all; a signal to one is a signal to
- * all. */
+/* Turn this process's status after a round into that of all processes; a signal to one is a signal
+ * to all. */
 ddpm_status ddpm_shared_agree(ddpm_status status);
 
 /* Bytes in addition to the output's own, for chunks of `chunk` pictures of `bytes` each. */

@@ -29,8 +29,8 @@ void ddpm_shared_set_turn(const struct ddpm_shared_set *shared, int64_t *offset,
 /* The bytes that go with the pictures of this process's chunk: [chunk, beside], to be filled in. */
 void *ddpm_shared_set_beside(struct ddpm_shared_set *shared);
 
-/* Called where the set is filled, with the bytes that go with `count` of its pictures, the first of
- * which is `place`. */
+/* Called on the process that fills the set, with the bytes that go with `count` of its pictures,
+ * the first of which is `place`. */
 typedef void ddpm_shared_set_take(void *user, int64_t place, int64_t count, const void *beside);
 
 /* End a round in which this process added its pictures to shared->own. `status`: how that went. A

@@ -29,7 +29,7 @@ struct ddpm_shown_option {
  * of every verb. False after the last. */
 bool ddpm_shown_option(const struct ddpm_verb *verb, size_t index, struct ddpm_shown_option *out);
 
-/* Does the short help leave out any option? */
+/* Does the short help omit any option? */
 bool ddpm_verb_has_more(const struct ddpm_verb *verb);
 
 /* The options that every verb takes. */

@@ -30,7 +30,7 @@ static const struct {
 } plans[] = {
     [DDPM_DOING_WORK] = {"stopping", "", false},
     [DDPM_DOING_STEP] = {"finishing step ", ", then saving", true},
-    [DDPM_DOING_SAMPLES] = {"leaving out the samples of step ", ", then stopping", true},
+    [DDPM_DOING_SAMPLES] = {"skipping the samples of step ", ", then stopping", true},
     [DDPM_DOING_CHECKPOINT] = {"saving step ", ", then stopping", true},
 };
 

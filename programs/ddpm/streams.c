@@ -13,8 +13,8 @@
 #include "program.h"
 #include "progress.h"
 
-/* Open it the wrong way round, so that reading and writing fail as on a closed one: with stdout
- * closed, the user must learn that the table went nowhere. */
+/* Open it in the wrong mode, so that reading or writing fails as on a closed one: if stdout is
+ * closed, the user must learn that the output went nowhere. */
 static bool take(int descriptor)
 {
     if (fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF)

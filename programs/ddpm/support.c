@@ -99,7 +99,7 @@ int64_t ddpm_step_of(const char *path)
     const char *slash = strrchr(real, '/');
     if (slash && sscanf(slash + 1, "step-%lld", &step) == 1)
         return step;
-    /* A folder of another name, for example a copy of `latest` that followed the link. */
+    /* A folder of a different name, for example a copy of `latest` that followed the link. */
     if (ddpm_path_join(&file, real, "state.json") != DDPM_OK)
         return -1;
     if (ddpm_path_is_directory(real) && ddpm_path_exists(file) &&

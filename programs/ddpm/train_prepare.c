@@ -112,7 +112,7 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
                                         ddpm_data_fingerprint(run->data));
 }
 
-/* Turn how a stage went on this process into how it went on all. */
+/* Turn this process's status after a stage into that of all processes. */
 static ddpm_status together(ddpm_status status)
 {
     return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);
@@ -275,7 +275,7 @@ static void describe_memory(const struct ddpm_train_run *run, const struct ddpm_
                              ddpm_bytes_text(samples, (double)run->samples.bytes));
 }
 
-/* What a CPU does in a second, in operations: only fast ones do as much. */
+/* Operations per second of a CPU; only fast ones reach this. */
 #define CPU_SPEED 1e12
 #define LONG_SECONDS (3 * 3600.0)
 

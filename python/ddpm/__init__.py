@@ -1,6 +1,6 @@
 """Train denoising diffusion models and draw from them, with NumPy arrays.
 
-The work is done by libddpm, which is searched in $DDPM_LIBRARY, beside this file, and where the system looks.
+The work is done by libddpm, which is looked for in $DDPM_LIBRARY, beside this file, and where the system looks.
 
     import ddpm
     trainer = ddpm.Trainer({"image-size": 32, "dim": 16, "batch-size": 8}, data="pictures")
@@ -281,7 +281,7 @@ class _Data(_Handle):
 
 class Trainer(_Handle):
     """Trains `network` on the pictures of `data`, a folder or a packed file (.npy, uint8 [N, H, W, C]), with step(),
-    or on arrays of yours, with step_on()."""
+    or on your own arrays, with step_on()."""
 
     _destroy = "trainer_destroy"
 

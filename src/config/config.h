@@ -58,6 +58,8 @@ enum ddpm_flow_times { DDPM_FLOW_UNIFORM, DDPM_FLOW_LOGIT_NORMAL };
 enum ddpm_precision { DDPM_PRECISION_AUTO, DDPM_PRECISION_FP32, DDPM_PRECISION_BF16 };
 enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE, DDPM_LR_LINEAR };
 enum ddpm_optimizer_kind { DDPM_ADAMW, DDPM_MUON };
+/* What a chain starts from: AUTO is FITTED where that is possible. */
+enum ddpm_start_choice { DDPM_START_AUTO, DDPM_START_NOISE, DDPM_START_FITTED };
 enum ddpm_decayed { DDPM_DECAY_ALL, DDPM_DECAY_MATRICES };
 enum ddpm_ema { DDPM_EMA_EXPONENTIAL, DDPM_EMA_POWER };
 /* How the noise levels of a step are drawn: each on its own, or one from each of as many equal
@@ -115,6 +117,7 @@ struct ddpm_diffusion_config {
     double sigma_data, sigma_min, sigma_max, edm_mean, edm_deviation;
     /* Set by ddpm distill: the model draws in 1, 2 or 4 steps; 0: an ordinary model. */
     int64_t drawing_steps;
+    double drawing_level; /* sigma/alpha where drawing starts; 0: the path's noisy end */
 };
 
 /* How pictures are drawn. */
@@ -122,10 +125,11 @@ struct ddpm_sampling_config {
     int sampler;      /* enum ddpm_sampler_choice */
     int64_t steps;    /* 0: the sampler's own */
     int spacing;      /* enum ddpm_spacing_kind */
+    int start;        /* enum ddpm_start_choice */
     double threshold; /* quantile of dynamic thresholding; 0: off */
     double eta;
     int64_t order;                                   /* 0: the sampler's own */
-    double churn, churn_min, churn_max, churn_noise; /* as struct ddpm_sampler_request */
+    double churn, churn_min, churn_max, churn_noise; /* as in struct ddpm_sampler_request */
 };
 
 struct ddpm_training_config {

@@ -70,8 +70,8 @@ static const struct ddpm_foreign_name names[] = {
     SAME("train-batch-size", "batch-size"), SAME("batch", "batch-size"), SAME("bs", "batch-size"),
     SAME("gradient-accumulation-steps", "accumulate"), SAME("gradient-accumulate-every", "accumulate"),
     SAME("accumulate-grad-batches", "accumulate"), SAME("grad-accum-steps", "accumulate"),
-    {"batch-gpu", "accumulate", "--batch-size pictures at once, --accumulate of these per step"},
-    {"microbatch", "accumulate", "--batch-size pictures at once, --accumulate of these per step"},
+    {"batch-gpu", "accumulate", "--batch-size N at once, --accumulate N such batches per step"},
+    {"microbatch", "accumulate", "--batch-size N at once, --accumulate N such batches per step"},
     /* the average */
     SAME("ema-rate", "ema-decay"), SAME("ema-max-decay", "ema-decay"), SAME("ema-beta", "ema-decay"),
     SAME("ema-update-every", "ema-every"), SAME("ema-start", "ema-after"),
@@ -167,7 +167,7 @@ static bool same(const char *known, const char *given, size_t length)
     for (size_t i = 0; i < length; ++i) {
         const char c = given[i];
         const char folded = c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-        if (folded != known[i]) /* never case-fold its closing 0 */
+        if (folded != known[i]) /* the terminating 0 has no case */
             return false;
     }
     return known[length] == 0;

@@ -42,6 +42,7 @@ static const char *const spacings[] = {
 #include "config/spacings.inc"
 #undef SPACING
     "auto", NULL};
+static const char *const starts[] = {"auto", "noise", "fitted", NULL};
 static const char spacing_help[] = "how the steps are spread over the noise levels: "
 #define SPACING(id, name, help, time) name ", "
 #include "config/spacings.inc"
@@ -197,12 +198,18 @@ const struct ddpm_option ddpm_options[] = {
             "ddpm distill: steps in which the model learns to draw: 1, 2 or 4; 0: an ordinary model",
             .locked = DDPM_LOCKED_OR_DEFAULT),
 
+    NUMBER("drawing-level", diffusion.drawing_level, "0", IN(0, 1000), DIFFUSION, "drawing_level",
+           "ddpm distill: noise level, as sigma/alpha, that the model learns to draw from; 0: the noisiest",
+           .locked = DDPM_LOCKED_OR_DEFAULT),
+
     CHOICE("sampler", "NAME", sampling.sampler, "auto", samplers, SAMPLING, "sampler", sampler_help,
            .aliases = sampler_aliases),
     INTEGER("sampling-steps", sampling.steps, "0", IN(0, 1e6), SAMPLING, "sampling_steps",
             "sampler steps; 0: the sampler's default"),
     CHOICE("spacing", "NAME", sampling.spacing, "auto", spacings, SAMPLING, "spacing",
            spacing_help),
+    CHOICE("start", "auto|noise|fitted", sampling.start, "auto", starts, SAMPLING, "start",
+           "what drawing starts from: noise, or fitted: a less noisy x with the training pictures' large-scale colours"),
     NUMBER("threshold", sampling.threshold, "0", IN(0, 1), SAMPLING, "threshold",
            "dynamic thresholding: clip predicted pictures at this quantile of their own values; 0: off"),
     NUMBER("eta", sampling.eta, "0", IN(0, 1), SAMPLING, "eta",
@@ -317,7 +324,7 @@ const struct ddpm_option ddpm_options[] = {
      .help = "memory for training: normal, or low at the cost of a second forward pass"},
     {.name = "conv", .placeholder = "auto|direct", .type = DDPM_OPTION_SWITCH, AT(run.direct),
      .default_text = "auto", .choices = convolutions, .group = DDPM_GROUP_RUN, .key = "conv",
-     .help = "convolutions: auto takes the fastest algorithm, direct no other"},
+     .help = "convolutions: auto picks the fastest algorithm, direct forces direct ones"},
     TEXT("model-name", "TEXT", model_name, "ddpm", RUN, "/model_name",
          "name recorded in the run's files"),
 };

@@ -18,7 +18,7 @@
 enum ddpm_stream {
     DDPM_STREAM_WEIGHTS = 1,     /* initial weights: sample = hash of the parameter's name */
     DDPM_STREAM_ORDER = 2,       /* order of the pictures: step = epoch */
-    DDPM_STREAM_AUGMENT = 3,     /* flip, turn and crop: sample = place in the batch */
+    DDPM_STREAM_AUGMENT = 3,     /* flip, rotation and crop: sample = place in the batch */
     DDPM_STREAM_TIMESTEP = 4,    /* t of training */
     DDPM_STREAM_NOISE = 5,       /* epsilon of training */
     DDPM_STREAM_SAMPLE_INIT = 6, /* x_T: sample = picture */
@@ -29,6 +29,7 @@ enum ddpm_stream {
     DDPM_STREAM_OFFSET = 11,     /* offset noise of training */
     DDPM_STREAM_VALIDATION = 12, /* crop and noise of validation: sample and step = hash of the
                                     picture's content, with the noise level */
+    DDPM_STREAM_START = 14,      /* the basis that a fitted start is searched from */
     DDPM_STREAM_LIKELIHOOD = 13, /* likelihood of pictures: sample = picture, step = t for noise, or
                                     one of the values below plus a number */
 };

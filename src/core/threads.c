@@ -2,8 +2,8 @@
  *
  * A job is a number of chunks, divided into one lane of neighbouring chunks for each thread. A
  * thread works on its own lane first, then on what is left in the others'. So it mostly works on
- * the same part of the data from one loop to the next, and finds that in its own caches. Where two
- * processors share no cache, a step takes a seventh less time (docs/scaling.md).
+ * the same part of the data from one loop to the next, and finds that in its own caches. If two
+ * processors share no cache, this shortens a step by a seventh (docs/scaling.md).
  *
  * One word holds the progress of a lane, {threads, end, next}. A thread that advances `next` by
  * compare-and-swap owns that chunk, and so knows that the job is still running. The caller works
@@ -181,7 +181,8 @@ static void work_on(struct pool *pool, int number)
         (void)work_in(pool, (number + i) % threads, number);
 }
 
-/* A thread waits for its own lane only. It looks at the others when it has finished that one. */
+/* A waiting thread watches only its own lane. It turns to the others when it has finished that one.
+ */
 static bool has_work(struct pool *pool, int number)
 {
     return is_open(atomic_load(&pool->lanes[number].progress), number);
@@ -394,8 +395,8 @@ static void read_quota(void)
                  allowed_processors());
 }
 
-/* Read the quota once. Too few threads after it grew are better than threads that it keeps
- * waiting. */
+/* Read the quota once. If it grows later we use too few threads, but without it too many threads
+ * would wait for their turn. */
 int ddpm_processor_count(void)
 {
     pthread_once(&quota_once, read_quota);

@@ -19,7 +19,7 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
 /* Text for an error of pthread_create(): the reason and the remedy. No full stop at the end. */
 const char *ddpm_thread_words(int error);
 
-/* Processors this process may use, at least 1: those of its affinity, or fewer where control groups
+/* Processors this process may use, at least 1: those of its affinity, or fewer if control groups
  * grant less processor time. */
 int ddpm_processor_count(void);
 

@@ -83,7 +83,7 @@ uint64_t ddpm_tiff_claimed_bytes(const uint8_t *bytes, size_t size);
  * 1 too if the list of directories has no end. */
 int64_t ddpm_tiff_pages(const uint8_t *bytes, size_t size);
 
-/* What the chunks of a PNG file tell us apart from the pixels. */
+/* What the chunks of a PNG file tell us besides the pixels. */
 struct ddpm_png_look {
     int orientation;
     size_t cut; /* where the IDAT chunk starts that is cut off by the end of the file; 0 = none */

@@ -126,7 +126,7 @@ static void say_what_is_left_out(const struct scan *scan)
     if (scan->own_count > 1)
         snprintf(more, sizeof more, " and %zu more", scan->own_count - 1);
     if (scan->own)
-        ddpm_log(DDPM_LOG_INFO, "left out of the pictures, because ddpm wrote it: %s%s", scan->own,
+        ddpm_log(DDPM_LOG_INFO, "not used as pictures, because ddpm wrote it: %s%s", scan->own,
                  more);
 }
 

@@ -103,7 +103,7 @@ void ddpm_noticed_say(const struct ddpm_noticed *noticed, const char *path, int 
     if (noticed->extra > 0 && channels < 4)
         ddpm_log(DDPM_LOG_INFO,
                  "%s: %lld of the %lld pictures looked at have alpha or another channel besides "
-                 "the colours, which is left out; --channels 4 trains on alpha",
+                 "the colours, which is ignored; --channels 4 trains on alpha",
                  path, (long long)noticed->extra, all);
     const int64_t empty = ddpm_noticed_empty(noticed);
     if (empty > 0 && 10 * empty >= noticed->looked_at)

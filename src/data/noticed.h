@@ -13,7 +13,7 @@ struct ddpm_noticed {
     int64_t wide;        /* with 16 bits per value */
     uint8_t least, most; /* of the upper 8 bits, in all of these */
     int64_t paged, most_pages;
-    int64_t extra;                               /* with alpha or other samples beside colours */
+    int64_t extra;                               /* with alpha or other samples besides colours */
     int64_t channels[DDPM_NOTICED_CHANNELS + 1]; /* by the number of channels; [0]: more */
     int64_t kinds[DDPM_PICTURE_KINDS];           /* noise is not looked for */
 };

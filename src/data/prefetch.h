@@ -47,8 +47,8 @@ struct ddpm_prefetch_options {
 struct ddpm_batch {
     uint64_t step;
     int size, height, width, channels;
-    const uint8_t *pixels; /* [size, height, width, channels], not yet flipped or turned */
-    const uint8_t *flips;  /* [size], bit 0: mirror; higher bits: then turn, in quarters */
+    const uint8_t *pixels; /* [size, height, width, channels], not yet flipped or rotated */
+    const uint8_t *flips;  /* [size], bit 0: mirror; higher bits: then rotate, in quarter turns */
     const int64_t *items;  /* [size], the source's items that were delivered */
 };
 

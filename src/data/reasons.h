@@ -25,7 +25,7 @@ struct ddpm_reasons {
 /* Count `message`, which usually starts with a path that ends in `name`. */
 ddpm_status ddpm_reasons_add(struct ddpm_reasons *reasons, const char *name, const char *message);
 
-/* Is a file with this message counted in a group that is one line? */
+/* Is a file with this message part of a group that is printed as one line? */
 bool ddpm_reasons_are_many(const struct ddpm_reasons *reasons, const char *name,
                            const char *message);
 

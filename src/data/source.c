@@ -78,9 +78,9 @@ static void note_enlarged(struct ddpm_source *source, int64_t index)
     atomic_fetch_add(&items->enlarged, 1);
     if (items->quiet || atomic_exchange(&items->enlarged_logged, true))
         return;
-    ddpm_log(DDPM_LOG_WARNING, "%s is smaller than %dx%d and is enlarged, as will others like it",
-             ddpm_source_name(source, index, NULL, 0), source->options.width,
-             source->options.height);
+    ddpm_log(
+        DDPM_LOG_WARNING, "%s is smaller than %dx%d and is enlarged, and so are others like it",
+        ddpm_source_name(source, index, NULL, 0), source->options.width, source->options.height);
 }
 
 void ddpm_source_note_remark(struct ddpm_source *source, int64_t index, const char *remark)

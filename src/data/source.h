@@ -46,8 +46,8 @@ struct ddpm_source_counts {
  * 2000 pictures of 64 MiB in total, decode them too, so that damaged ones are known at once (with a
  * cache they are kept and never decoded again). Of more pictures, and of a .npy file, decode 64.
  * Log what these are like (data/noticed.h), and bad ones grouped by reason. Errors: DDPM_ERROR_IO;
- * DDPM_ERROR_FORMAT if there are no pictures, if more than half are bad, or for a .npy file of
- * another type; DDPM_ERROR_MISMATCH for a packed file with another size or other channels than
+ * DDPM_ERROR_FORMAT if there are no pictures, if more than half are bad, or for a .npy file of a
+ * different type; DDPM_ERROR_MISMATCH for a packed file with another size or other channels than
  * requested. *out is NULL on failure. */
 ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
                              const struct ddpm_source_options *options);

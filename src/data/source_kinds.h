@@ -44,7 +44,7 @@ struct ddpm_source {
     bool verify_opened; /* few and small enough to decode them all while opening */
     void *data;         /* of the kind */
     struct ddpm_source_items *items;
-    struct ddpm_noticed *noticed; /* while opening: what has been decoded so far is like */
+    struct ddpm_noticed *noticed; /* while opening: what the pictures decoded so far are like */
     /* For a part: the source that it belongs to, and which of its items, in order. Of the fields
      * above, a part has only count and options. */
     struct ddpm_source *whole;

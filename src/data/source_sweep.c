@@ -83,7 +83,7 @@ static void say_skipped(void *user, const char *line)
     ddpm_log(DDPM_LOG_WARNING, "skipped: %s", line);
 }
 
-/* One line for each reason why pictures are bad; all of them only for those who want details. */
+/* One line for each reason why pictures are bad; each file by itself only if details are wanted. */
 static ddpm_status report_bad(struct ddpm_source *source, char *const *messages, int64_t count)
 {
     struct ddpm_reasons reasons = {0};
@@ -110,7 +110,7 @@ static ddpm_status report_bad(struct ddpm_source *source, char *const *messages,
     return status;
 }
 
-/* `last`: no other sweep follows at once, which would find more. */
+/* `last`: no other sweep follows directly that could find more. */
 static ddpm_status report(struct ddpm_source *source, char *const *reasons, int64_t count,
                           bool last)
 {

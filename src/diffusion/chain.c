@@ -12,13 +12,13 @@
 static const struct {
     enum ddpm_sampler_choice sampler;
     enum ddpm_spacing_kind spacing; /* for other samplers too, except one that needs timesteps */
-    int64_t steps;
+    int64_t steps, fitted_steps;    /* fitted_steps: from a fitted start */
 } automatic[DDPM_OBJECTIVE_COUNT] = {
-    [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10},
-    [DDPM_OBJECTIVE_X0] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10},
-    [DDPM_OBJECTIVE_V] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10},
-    [DDPM_OBJECTIVE_FLOW] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20},
-    [DDPM_OBJECTIVE_EDM] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 20},
+    [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 8},
+    [DDPM_OBJECTIVE_X0] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 8},
+    [DDPM_OBJECTIVE_V] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 8},
+    [DDPM_OBJECTIVE_FLOW] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20, 10},
+    [DDPM_OBJECTIVE_EDM] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 20, 10},
 };
 
 /* A short schedule needs no more steps than it has timesteps. */
@@ -77,6 +77,24 @@ struct ddpm_chain ddpm_chain_of(const struct ddpm_sampling_config *config,
     return ddpm_chain_resolve(&own, objective, diffusion->timesteps);
 }
 
+bool ddpm_chain_prefers_fitted(const struct ddpm_chain *chain,
+                               const struct ddpm_sampling_config *config,
+                               const struct ddpm_diffusion_config *diffusion)
+{
+    return config->start == DDPM_START_FITTED || diffusion->drawing_level > 0 ||
+           (config->start == DDPM_START_AUTO && !chain->kind->discrete);
+}
+
+void ddpm_chain_start_fitted(struct ddpm_chain *chain, const struct ddpm_sampling_config *config,
+                             const struct ddpm_diffusion_config *diffusion, double ratio)
+{
+    const enum ddpm_objective_kind objective = (enum ddpm_objective_kind)diffusion->objective;
+    chain->start = ratio;
+    if (config->sampler == DDPM_SAMPLER_AUTO && config->steps == 0 && !chain->kind->distilled)
+        chain->steps =
+            usual_steps(automatic[objective].fitted_steps, objective, diffusion->timesteps);
+}
+
 /* Solvers step along x̂_0, the mean of all pictures that could have led to x. A distilled network's
  * x̂_0 is no such mean; an ordinary network's is, and is too blurred to add noise to again. */
 static ddpm_status check_distilled(const struct ddpm_chain *chain,
@@ -116,6 +134,8 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
                           chain->kind->name, objective->name);
     DDPM_TRY(check_distilled(chain, diffusion));
     DDPM_TRY(ddpm_path_create(diffusion, &path));
+    if (chain->start > 0)
+        ddpm_path_cut(&path, chain->start);
     const size_t count = (size_t)chain->steps + 1;
     ddpm_status status =
         ddpm_new_array((void **)&levels, count, sizeof *levels, "the levels of a chain");
@@ -140,6 +160,10 @@ ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
         status = ddpm_chain_fill(chain, &request, turns);
     if (status == DDPM_OK)
         turns->start = path.kind == DDPM_PATH_SCHEDULE ? 1 : levels[0].sigma;
+    if (status == DDPM_OK && chain->start > 0) {
+        turns->picture = levels[0].alpha;
+        turns->noise = levels[0].sigma;
+    }
     free(levels);
     ddpm_path_clear(&path);
     return status;
@@ -169,7 +193,8 @@ static void given_text(const struct ddpm_chain_given *given, char *text, size_t 
 
 const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN_BYTES])
 {
-    char threshold[40] = "", eta[40] = "", order[40] = "", churn[40] = "", given[100] = "";
+    char threshold[40] = "", eta[40] = "", order[40] = "", churn[40] = "", given[100] = "",
+         start[40] = "";
     if (chain->threshold != 0)
         ddpm_print(threshold, sizeof threshold, ", threshold %g", chain->threshold);
     if (chain->eta != 0)
@@ -179,8 +204,10 @@ const char *ddpm_chain_text(const struct ddpm_chain *chain, char text[DDPM_CHAIN
     if (chain->churn != 0)
         ddpm_print(churn, sizeof churn, ", churn %g", chain->churn);
     given_text(&chain->given, given, sizeof given);
-    snprintf(text, DDPM_CHAIN_BYTES, "%s, %lld step%s, %s%s%s%s%s%s", chain->kind->name,
+    if (chain->start != 0)
+        ddpm_print(start, sizeof start, ", fitted start at %g", chain->start);
+    snprintf(text, DDPM_CHAIN_BYTES, "%s, %lld step%s, %s%s%s%s%s%s%s", chain->kind->name,
              (long long)chain->steps, chain->steps == 1 ? "" : "s", chain->spacing->name, threshold,
-             eta, order, churn, given);
+             eta, order, churn, given, start);
     return text;
 }

@@ -25,11 +25,12 @@ struct ddpm_chain {
     int order;
     double churn, churn_min, churn_max, churn_noise;
     struct ddpm_chain_given given;
+    double start; /* sigma/alpha of the fitted start (diffusion/start.h); 0: it starts from noise */
     bool learned_variance; /* the model's; off unless the caller sets it */
 };
 
-/* The chain of `config` for a model with that objective and `timesteps`. Whether the numbers fit
- * together is checked when its turns are made: ddpm_sampler_turns(). */
+/* The chain of `config` for a model with that objective and `timesteps`. ddpm_sampler_turns()
+ * checks later whether the numbers fit together. */
 struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
                                      enum ddpm_objective_kind objective, int64_t timesteps);
 
@@ -37,6 +38,17 @@ struct ddpm_chain ddpm_chain_resolve(const struct ddpm_sampling_config *config,
  * the number of steps it has learned. */
 struct ddpm_chain ddpm_chain_of(const struct ddpm_sampling_config *config,
                                 const struct ddpm_diffusion_config *diffusion);
+
+/* Should the chain have a fitted start, if there is one? Always for a model that has learned to
+ * draw from one. `auto` leaves the ancestral sampler alone, which takes every timestep. */
+bool ddpm_chain_prefers_fitted(const struct ddpm_chain *chain,
+                               const struct ddpm_sampling_config *config,
+                               const struct ddpm_diffusion_config *diffusion);
+
+/* Start from the fitted level `ratio` instead of noise. If `config` leaves the number of steps to
+ * the sampler `auto`, they become fewer. */
+void ddpm_chain_start_fitted(struct ddpm_chain *chain, const struct ddpm_sampling_config *config,
+                             const struct ddpm_diffusion_config *diffusion, double ratio);
 
 /* Remove the noise that a chain would add: stochastic samplers become ddim, eta and churn 0. */
 void ddpm_chain_quieten(struct ddpm_chain *chain);
@@ -57,7 +69,7 @@ ddpm_status ddpm_chain_fill(const struct ddpm_chain *chain,
 
 /* Fill `turns` for a model of `diffusion`, with noise levels spaced over its schedule.
  * DDPM_ERROR_ARGUMENT if the chain does not fit the model, or its numbers do not fit together. Free
- * with ddpm_turns_clear(), also after a failure. */
+ * with ddpm_turns_clear(), even after a failure. */
 ddpm_status ddpm_chain_turns(const struct ddpm_chain *chain,
                              const struct ddpm_diffusion_config *diffusion, bool clip,
                              struct ddpm_turns *turns);

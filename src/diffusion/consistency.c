@@ -11,7 +11,8 @@
 static const double mean_of_one = -1.1, mean_of_more = -1.9, deviation = 2, widening = 8;
 
 /* Drawing starts at the noisy end, which those levels hardly ever reach. So some are log-uniform
- * (measured too); they end where almost nothing of a picture is left. */
+ * (measured too); they end at the model's drawing level, or where almost nothing of a picture is
+ * left. */
 static const double wide_share = 0.25, wide_least = 0.5, wide_most = 160;
 
 enum { STAGES = 8 };
@@ -39,8 +40,9 @@ double ddpm_consistency_draw(const struct ddpm_diffusion_config *model, uint64_t
     const double mean = model->drawing_steps == 1 ? mean_of_one : mean_of_more;
     const struct ddpm_random4 random = ddpm_philox(seed, 0, place, step, DDPM_STREAM_TIMESTEP);
     float normal[4];
+    const double most = model->drawing_level > 0 ? model->drawing_level : wide_most;
     if ((double)ddpm_uniform(random.v[2]) < wide_share)
-        return wide_least * pow(wide_most / wide_least, (double)ddpm_uniform(random.v[3]));
+        return wide_least * pow(most / wide_least, (double)ddpm_uniform(random.v[3]));
     ddpm_normal4(random, normal);
     return exp(mean + deviation * (double)normal[0]);
 }

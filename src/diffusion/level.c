@@ -115,9 +115,21 @@ double ddpm_path_begin(const struct ddpm_path *path)
     return path->kind == DDPM_PATH_FLOW ? (double)path->timesteps / 1000 : 0;
 }
 
-double ddpm_path_end(const struct ddpm_path *path)
+static double own_end(const struct ddpm_path *path)
 {
     return (double)(path->kind == DDPM_PATH_SCHEDULE ? path->timesteps - 1 : path->timesteps);
+}
+
+double ddpm_path_end(const struct ddpm_path *path)
+{
+    return path->end > 0 ? path->end : own_end(path);
+}
+
+void ddpm_path_cut(struct ddpm_path *path, double ratio)
+{
+    const double t = ddpm_path_time(path, ratio);
+    if (t > ddpm_path_begin(path) && t < ddpm_path_end(path))
+        path->end = t;
 }
 
 static double clamp(double t, double end)
@@ -135,7 +147,7 @@ struct ddpm_level ddpm_path_level(const struct ddpm_path *path, double t)
 double ddpm_path_time(const struct ddpm_path *path, double ratio)
 {
     if (path->kind == DDPM_PATH_SCHEDULE)
-        return schedule_time(path, ratio);
+        return clamp(schedule_time(path, ratio), ddpm_path_end(path));
     if (isinf(ratio))
         return ddpm_path_end(path);
     const double sigma = path->kind == DDPM_PATH_FLOW ? ratio / (1 + ratio) : ratio;

@@ -40,12 +40,16 @@ struct ddpm_path {
     int64_t timesteps;                  /* T, at least 1 */
     const double *alpha_bars, *betas;   /* [T]; for a schedule only */
     double shift, sigma_min, sigma_max; /* for edm; flow has a shift */
+    double end; /* t of the noisy end, if ddpm_path_cut() has moved it; 0: the path's own */
 };
 
 /* The ends of the levels that the network sees. Noisy end: T-1 on a schedule, T on a continuous
  * path. Clean end: 0, but T/1000 for flow, where 0 is the picture itself. */
 double ddpm_path_begin(const struct ddpm_path *path);
 double ddpm_path_end(const struct ddpm_path *path);
+
+/* Cut off the levels above sigma/alpha `ratio`. Does nothing if the path ends below it. */
+void ddpm_path_cut(struct ddpm_path *path, double ratio);
 
 /* The level at t, which is clamped to the path. At a whole t of a schedule it is that of the
  * timestep. */

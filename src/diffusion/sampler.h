@@ -16,7 +16,7 @@
  * x̂_0 and out, the network's raw output, come from an evaluation at `at` on the current x; z is new
  * noise. With a learned variance, z is multiplied element by element by the predicted deviation
  * (diffusion/variance.h). k_j is what slot j held before this turn: a turn may read a slot and fill
- * it. A term whose weight is exactly 0 is left out, and a slot that was never filled is only read
+ * it. A term whose weight is exactly 0 is skipped, and a slot that was never filled is only read
  * with weight 0.
  *
  * If a picture is drawn inside a mask, the last turn of a step also has `blend`: then, outside the

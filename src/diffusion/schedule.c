@@ -145,7 +145,11 @@ ddpm_status ddpm_path_create(const struct ddpm_diffusion_config *config, struct 
                               .shift = config->shift,
                               .sigma_min = config->sigma_min,
                               .sigma_max = config->sigma_max};
-    return kind == DDPM_PATH_SCHEDULE ? create_schedule(config, out) : DDPM_OK;
+    if (kind == DDPM_PATH_SCHEDULE)
+        DDPM_TRY(create_schedule(config, out));
+    if (config->drawing_level > 0)
+        ddpm_path_cut(out, config->drawing_level);
+    return DDPM_OK;
 }
 
 void ddpm_path_clear(struct ddpm_path *path)

@@ -10,12 +10,11 @@
  * overshoot, so the steps get as long as fits. */
 static double along(const struct ddpm_path *path, int64_t steps, int64_t index)
 {
-    const int64_t count = path->timesteps;
-    if (path->kind != DDPM_PATH_SCHEDULE)
-        return (double)(index * count) / (double)steps;
-    if (steps <= count)
-        return (double)(index * count) / (double)steps;
-    return (double)(index * (count - 1)) / (double)(steps - 1);
+    const double end = ddpm_path_end(path);
+    const double count = path->kind == DDPM_PATH_SCHEDULE ? end + 1 : end;
+    if (path->kind != DDPM_PATH_SCHEDULE || (double)steps <= count)
+        return (double)index * count / (double)steps;
+    return (double)index * end / (double)(steps - 1);
 }
 
 static double leading(const struct ddpm_path *path, int64_t steps, int64_t step)
@@ -90,16 +89,18 @@ static double exponential(const struct ddpm_path *path, int64_t steps, int64_t s
 }
 
 /* The path's end, then the remaining levels, evenly in ln(sigma/alpha) between edm's usual ends, or
- * the path's ends where they are closer; the clean end itself is left out. */
+ * the path's ends if they are closer; the clean end itself is omitted. With two steps the second
+ * level is 0.4. */
 static double few(const struct ddpm_path *path, int64_t steps, int64_t step)
 {
-    static const double sigma_max = 80, sigma_min = 0.002;
+    static const double sigma_max = 80, product = 0.16; /* 80·0.002 */
     if (step == 0)
         return ddpm_path_end(path);
     const struct ddpm_level noisy = ddpm_path_level(path, finite_end(path));
     const struct ddpm_level clear = ddpm_path_level(path, ddpm_path_begin(path));
     const double first = log(fmin(ddpm_level_ratio(&noisy), sigma_max));
-    const double last = log(fmax(ddpm_level_ratio(&clear), sigma_min));
+    const double least = product / (path->end > 0 ? exp(first) : sigma_max);
+    const double last = log(fmax(ddpm_level_ratio(&clear), least));
     return ddpm_path_time(path, exp(first + (double)step / (double)steps * (last - first)));
 }
 

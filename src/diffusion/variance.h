@@ -1,4 +1,4 @@
-/* A learned variance of the reverse chain's steps (Nichol & Dhariwal 2021, section 3.1). Beside ε̂
+/* A learned variance of the reverse chain's steps (Nichol & Dhariwal 2021, section 3.1). Besides ε̂
  * the network predicts, for every element, a position v between two bounds of the variance's
  * logarithm:
  *

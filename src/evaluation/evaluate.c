@@ -53,8 +53,8 @@ static ddpm_status find_threshold(const struct ddpm_neighbour *neighbours, int64
     return DDPM_OK;
 }
 
-/* The nearest real picture of each held-out and of each real picture, and for repetition the
- * nearest of as many others in both sets. */
+/* The nearest real picture of each held-out and of each real picture, and, to detect repetition,
+ * the nearest among the same number of others in both sets. */
 struct chance {
     const struct ddpm_neighbour *held_out, *real, *real_few, *generated_few;
     int64_t held_out_count, real_count;

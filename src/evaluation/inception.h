@@ -1,7 +1,7 @@
 /* FID's network: the Inception-v3 of 2015 (Szegedy et al. 2016) as ported from TensorFlow to
  * PyTorch by pytorch-fid, up to its last average. It differs from torchvision's network in three
- * ways: averages leave out the padding, the last block takes a maximum instead of an average, and
- * the weights differ. */
+ * ways: averages exclude the padding, the last block takes a maximum instead of an average, and the
+ * weights differ. */
 #ifndef DDPM_EVALUATION_INCEPTION_H
 #define DDPM_EVALUATION_INCEPTION_H
 

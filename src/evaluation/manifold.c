@@ -13,7 +13,7 @@
 #include "core/memory.h"
 #include "evaluation/estimate.h"
 
-/* k of precision and recall, of density and coverage. */
+/* k for precision and recall, and k for density and coverage. */
 enum { NEAR = 3, NEARBY = 5 };
 
 /* Distances to the nearest neighbours, ascending, and the kernel with all others of the set. */

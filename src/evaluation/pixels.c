@@ -22,8 +22,8 @@ struct job {
     bool mirrored;
     uint8_t *room; /* [threads, bytes] */
     struct ddpm_neighbour *out;
-    int64_t few;                    /* within the rows: of how many that follow … */
-    struct ddpm_neighbour *nearest; /* … this is the nearest */
+    int64_t few;                    /* within the rows: among this many that follow … */
+    struct ddpm_neighbour *nearest; /* … the nearest is this */
 };
 
 /* Sums of squares so far. */

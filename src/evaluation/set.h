@@ -32,10 +32,10 @@ struct ddpm_picture_set {
     struct ddpm_statistics statistics; /* read from a file, instead of features; width 0: none */
 };
 
-/* Room for `count` pictures more. set.c. */
+/* Room for `count` more pictures. set.c. */
 ddpm_status ddpm_picture_set_make_room(struct ddpm_picture_set *set, int64_t count);
 
-/* `count` pictures more are in place: kinds, small copies and features. */
+/* `count` more pictures are in place: kinds, small copies and features. */
 void ddpm_picture_set_count_in(struct ddpm_picture_set *set, int64_t count);
 
 #endif

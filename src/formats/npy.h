@@ -22,7 +22,7 @@ enum ddpm_npy_dtype {
     DDPM_NPY_I64, /* <i8 */
     DDPM_NPY_F32, /* <f4 */
     DDPM_NPY_F64, /* <f8 */
-    /* Only looked at (ddpm info), or refused by name: */
+    /* Described by ddpm info; elsewhere an error that names the type: */
     DDPM_NPY_BOOL, /* |b1 */
     DDPM_NPY_I8,   /* |i1 */
     DDPM_NPY_U16,  /* <u2 */

@@ -149,11 +149,12 @@ static ddpm_status read_bytes(zip_t *archive, const char *path, const char *name
     const zip_uint64_t wanted = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE;
     if ((about.valid & wanted) != wanted || about.size > DDPM_NPZ_LIMIT ||
         about.size / MOST_DEFLATED > about.comp_size)
-        return ddpm_raise(DDPM_ERROR_FORMAT,
-                          "%s: member %s says that %llu bytes hold %llu, want at most %zu, and %d "
-                          "times as many",
-                          path, name, (unsigned long long)about.comp_size,
-                          (unsigned long long)about.size, DDPM_NPZ_LIMIT, MOST_DEFLATED);
+        return ddpm_raise(
+            DDPM_ERROR_FORMAT,
+            "%s: member %s claims to unpack %llu bytes to %llu, want at most %zu, and "
+            "at most %d times as many",
+            path, name, (unsigned long long)about.comp_size, (unsigned long long)about.size,
+            DDPM_NPZ_LIMIT, MOST_DEFLATED);
     zip_file_t *member = zip_fopen(archive, name, 0);
     if (!member)
         return raise_archive(path, name, archive);

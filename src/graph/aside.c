@@ -2,9 +2,9 @@
  * the gradients of convolutions' weights, which nothing in the backward pass reads.
  *
  * Before an aside starts, all earlier ones except the last are done. So the memory that an aside
- * reads and writes must not be reused until the second next aside starts or the part ends, which
- * waits for all of them. (That node counts as a reader: no earlier node may write there in place.)
- * At most two asides run at once; more would keep more memory. */
+ * reads and writes must not be reused until the aside after the next one starts, or until the part
+ * ends, which waits for all asides. (That node counts as a reader: no earlier node may write there
+ * in place.) At most two asides run at once; more would keep more memory. */
 #include "graph/aside.h"
 
 void ddpm_graph_choose_asides(struct ddpm_graph *graph)

@@ -61,7 +61,7 @@ ddpm_status ddpm_graph_cut_gradients(const struct ddpm_graph *graph, int part,
     ddpm_status status =
         ddpm_new_array((void **)out, parameters->count, sizeof **out, "gradients' buckets");
     find_last(graph, part, set, last);
-    /* Start at the end of the slab, where the layers are whose gradients come first. */
+    /* Start at the end of the slab: the gradients of its last layers come first. */
     for (size_t p = parameters->count; p-- > 0 && status == DDPM_OK;) {
         size_t first;
         latest = last[p] > latest ? last[p] : latest;

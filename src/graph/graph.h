@@ -100,8 +100,8 @@ struct ddpm_graph {
     bool recompute; /* keep only blocks' inputs and outputs; backward recomputes the rest */
     bool keep;      /* keep every result for the backward pass, recompute none */
     bool share;     /* fewer calls: compute an activation that several nodes need once, and add the
-                       gradients of one value in the call that computes the last of them. They are then
-                       rounded elsewhere */
+                       gradients of one value in the call that computes the last of them. That
+                       moves the rounding */
     bool aside; /* compute gradients of weights concurrently with other calls, if the device can */
     bool overwrites; /* gradients need not be zeroed: ddpm_graph_overwrite_gradients() */
     bool any_batch;  /* a picture's values must not depend on the batch size */

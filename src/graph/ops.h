@@ -46,7 +46,7 @@ struct ddpm_value *ddpm_timestep_embedding(struct ddpm_graph *graph, struct ddpm
 
 /* Training and sampling around the network. */
 
-/* x in another dtype; x itself if it already has it. */
+/* x in a different dtype; x itself if it already has it. */
 struct ddpm_value *ddpm_convert(struct ddpm_graph *graph, struct ddpm_value *x,
                                 enum ddpm_dtype dtype);
 struct ddpm_value *ddpm_normalize_pictures(struct ddpm_graph *graph, struct ddpm_value *pictures,

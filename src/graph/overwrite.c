@@ -1,9 +1,9 @@
 /* Gradients that are written instead of added to.
  *
  * Kernels add to the gradients of parameters, because a parameter may be used more than once and a
- * step may have several micro-batches. Where a part runs once per step, the first call that
- * computes a parameter's gradient may write it: then nobody zeroes the gradients, and the call does
- * not read them. */
+ * step may have several micro-batches. If a part runs once per step, the first call that computes a
+ * parameter's gradient may write it: then nobody zeroes the gradients, and the call does not read
+ * them. */
 #include <stdlib.h>
 
 #include "core/memory.h"

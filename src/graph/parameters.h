@@ -31,7 +31,7 @@ struct ddpm_parameters {
 };
 
 /* Find `wanted->name`, or add a copy of *wanted and give it a place. DDPM_ERROR_MISMATCH if the
- * parameter exists with another shape. *index receives its index. */
+ * parameter exists with a different shape. *index receives its index. */
 ddpm_status ddpm_parameters_declare(struct ddpm_parameters *parameters,
                                     const struct ddpm_parameter *wanted, size_t *index);
 

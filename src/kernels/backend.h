@@ -10,7 +10,7 @@
 
 struct ddpm_device_options {
     int threads;       /* 0: all processors */
-    int index;         /* which accelerator; -1 - k: the k-th, counted round and round */
+    int index;         /* which accelerator; -1 - k: the k-th, wrapping around */
     const char *level; /* CPU level to use ("avx2", …), NULL: best */
     bool direct;       /* compute convolutions directly, without Winograd */
 };
@@ -108,7 +108,7 @@ extern const struct ddpm_backend ddpm_backend_cpu;
 
 /* Open a device by its name: "cpu", "ref", "cuda", "cuda:1", or "auto" (an accelerator if there is
  * one, else the CPU; logs which). "cuda" and "auto" take the first accelerator; after
- * ddpm_device_take_turn(k) the k-th, counted round and round if there are fewer. */
+ * ddpm_device_take_turn(k) the k-th, wrapping around if there are fewer. */
 void ddpm_device_take_turn(int place);
 ddpm_status ddpm_device_open(const char *name, const struct ddpm_device_options *options,
                              struct ddpm_device **out);

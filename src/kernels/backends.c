@@ -55,7 +55,7 @@ static ddpm_status parse_index(const char *name, const char *digits, int *index)
     return DDPM_OK;
 }
 
-/* Does the machine have a GPU of NVIDIA's, with its driver? On WSL it is dxg. */
+/* Does the machine have an NVIDIA GPU with its driver? On WSL it is dxg. */
 static bool has_nvidia_driver(void)
 {
     static const char *const marks[] = {"/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg"};
@@ -65,8 +65,8 @@ static bool has_nvidia_driver(void)
     return false;
 }
 
-/* That the CPU is used, and why, once for all devices that are opened in one process. Without a
- * GPU that is what anybody expects, and no news. */
+/* Say once per process that the CPU is used, and why. Without a GPU nobody expects anything else,
+ * so then it is only a debug message. */
 static void say_without(bool plugin)
 {
     static atomic_flag said[2] = {ATOMIC_FLAG_INIT, ATOMIC_FLAG_INIT};
@@ -77,7 +77,7 @@ static void say_without(bool plugin)
              plugin ? "device" : "plug-in");
 }
 
-static int turn; /* of this process, among those of its machine */
+static int turn; /* of this process, among those on its machine */
 
 void ddpm_device_take_turn(int place)
 {

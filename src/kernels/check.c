@@ -4,7 +4,7 @@
  *            so that an element that is not written, or scratch that is read before it is written,
  *            shows; outputs that are an input in place, or accumulate, are left
  *   after    inputs that are not outputs in place have the bytes they had; no output holds the
- *            pattern, but where it was added to; finite inputs gave no NaN
+ *            pattern, except where it was added to; finite inputs gave no NaN
  *
  * A violation is DDPM_ERROR_DEVICE with the kernel's name and the call's label. It works in host
  * memory only. */

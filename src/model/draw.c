@@ -5,6 +5,7 @@
 
 #include "core/arguments.h"
 #include "core/memory.h"
+#include "core/random.h"
 #include "model/sampler_state.h"
 #include "tensor/layout.h"
 
@@ -81,6 +82,21 @@ static ddpm_status start_from_picture(const struct drawing *drawing, int64_t off
     return ddpm_graph_run(s->graph, s->parts.start_picture);
 }
 
+/* Start from a fitted picture for each picture's noise, with that noise added. */
+static ddpm_status start_fitted(const struct drawing *drawing, int64_t offset)
+{
+    struct ddpm_sampler *s = drawing->sampler;
+    const int64_t each = values_per_picture(s);
+    for (int64_t b = 0; b < s->options.batch; ++b) {
+        ddpm_fill_normal(s->planar_x, each, drawing->draw.seed, DDPM_STREAM_SAMPLE_INIT, 0,
+                         (uint32_t)(drawing->draw.first + offset + b));
+        ddpm_start_picture(s->network->start, s->turns.noise / s->turns.picture, s->planar_x,
+                           s->host_x + b * each);
+    }
+    DDPM_TRY(ddpm_graph_write(s->graph, s->picture, s->host_x));
+    return start_from_picture(drawing, offset);
+}
+
 /* Set the first x and the draw's other inputs. */
 static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t count)
 {
@@ -88,6 +104,8 @@ static ddpm_status start(const struct drawing *drawing, int64_t offset, int64_t 
     DDPM_TRY(ddpm_sampler_write_given(s, &drawing->draw, offset, count));
     if (drawing->draw.init)
         return DDPM_OK;
+    if (s->chain.start > 0)
+        return start_fitted(drawing, offset);
     return s->turns.picture == 0 ? start_from_noise(drawing, offset)
                                  : start_from_picture(drawing, offset);
 }
@@ -186,12 +204,24 @@ static ddpm_status check_numbers(const struct ddpm_draw *draw)
     return DDPM_OK;
 }
 
+/* x at the first level is the caller's only if it is nothing but noise. */
+static ddpm_status check_noise(const struct ddpm_sampler *s)
+{
+    if (s->chain.start > 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "sampling: got init, or a request for it, with a fitted start; want a "
+                          "sampler with start noise");
+    return DDPM_OK;
+}
+
 static ddpm_status check_draw(const struct ddpm_sampler *s, const struct ddpm_draw *draw)
 {
     if (draw->every < 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: every: got %lld steps, want 0 or more",
                           (long long)draw->every);
     DDPM_TRY(check_numbers(draw));
+    if (draw->init)
+        DDPM_TRY(check_noise(s));
     return ddpm_sampler_check_given(s, draw);
 }
 
@@ -234,6 +264,7 @@ ddpm_status ddpm_sampler_start_noise(struct ddpm_sampler *sampler, uint64_t seed
     const int64_t batch = sampler->options.batch, each = values_per_picture(sampler);
     const struct drawing drawing = {
         .sampler = sampler, .draw = {.seed = seed, .first = first, .count = count}, .values = x};
+    DDPM_TRY(check_noise(sampler));
     DDPM_TRY(check_numbers(&drawing.draw));
     DDPM_TRY(ddpm_check_length("sampling: x", values, (double)count * (double)each));
     for (int64_t offset = 0; offset < count; offset += batch) {
@@ -286,6 +317,7 @@ ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_o
         .mask = all.mask != NULL,
         .resample = all.resample,
         .jump = all.jump,
+        .start = all.start,
     };
     DDPM_TRY(ddpm_sampler_create(network, &options, &sampler));
     ddpm_status status = ddpm_sampler_draw(sampler, &draw, pictures, bytes);

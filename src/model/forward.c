@@ -42,7 +42,7 @@ static ddpm_status build(struct ddpm_network *network, enum ddpm_weights which, 
     plan->y = ddpm_net_build(graph, &network->config.network, &inputs);
     plan->which = which;
     ddpm_graph_keep(plan->y);
-    graph->share = network->device->backend->record_begin != NULL; /* there a call has its price */
+    graph->share = network->device->backend->record_begin != NULL; /* there each call costs extra */
     ddpm_graph_fuse(graph, ~0u);
     return graph->status;
 }

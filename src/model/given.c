@@ -106,7 +106,7 @@ ddpm_status ddpm_sampler_write_given(struct ddpm_sampler *sampler, const struct 
                        mask = given_masks(sampler, draw);
     if (draw->init)
         DDPM_TRY(write(sampler, sampler->x, &init, offset, count));
-    if (sampler->picture)
+    if (sampler->picture && draw->from)
         DDPM_TRY(write(sampler, sampler->picture, &from, offset, count));
     return sampler->mask ? write(sampler, sampler->mask, &mask, offset, count) : DDPM_OK;
 }

@@ -5,6 +5,7 @@
 #include <ddpm/network.h>
 
 #include "config/config.h"
+#include "diffusion/start.h"
 #include "formats/safetensors.h"
 #include "graph/graph.h"
 
@@ -28,6 +29,7 @@ struct ddpm_network {
     enum ddpm_dtype dtype; /* of activations */
     char description[256];
     struct ddpm_forward_plan forward;
+    struct ddpm_start *start; /* a fitted start for drawing; NULL: none */
 };
 
 void ddpm_forward_plan_clear(struct ddpm_forward_plan *plan);

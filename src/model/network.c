@@ -148,6 +148,7 @@ void ddpm_network_destroy(struct ddpm_network **network)
         return;
     ddpm_forward_plan_clear(&n->forward);
     ddpm_weight_set_clear(&n->weights);
+    ddpm_start_free(&n->start);
     if (n->owns_device)
         ddpm_device_close(&n->device);
     free(n->infos);

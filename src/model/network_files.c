@@ -9,6 +9,7 @@
 #include "formats/json.h"
 #include "model/checkpoint_find.h"
 #include "model/model.h"
+#include "model/start_files.h"
 
 ddpm_status ddpm_network_load(struct ddpm_network *network, enum ddpm_weights which,
                               const char *path)
@@ -69,6 +70,16 @@ static ddpm_status check_weights(const struct location *found, enum ddpm_weights
     ddpm_status status = ddpm_file_check(state, found->folder, weights_file(which));
     json_decref(state);
     return status;
+}
+
+/* The checkpoint's fitted start, if it has one. */
+static ddpm_status load_start(struct ddpm_network *network, const struct location *found)
+{
+    char path[PATH_MAX];
+    if (!found->folder[0])
+        return DDPM_OK;
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/" DDPM_START_FILE, found->folder));
+    return ddpm_path_exists(path) ? ddpm_start_read(path, &network->start) : DDPM_OK;
 }
 
 static ddpm_status locate(const char *path, enum ddpm_weights which, struct location *out)
@@ -152,6 +163,8 @@ static ddpm_status open_network(struct ddpm_device *device, const char *path,
         status = ddpm_network_allocate_unset(*out);
     if (status == DDPM_OK)
         status = load_both(*out, which, found.weights);
+    if (status == DDPM_OK)
+        status = load_start(*out, &found);
     ddpm_config_destroy(&effective);
     if (status != DDPM_OK)
         ddpm_network_destroy(out);

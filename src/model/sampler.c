@@ -44,6 +44,60 @@ static ddpm_status spacing_by_name(const char *name, int *out)
     return DDPM_OK;
 }
 
+static ddpm_status start_by_name(const char *name, int *out)
+{
+    static const char *const names[] = {"auto", "noise", "fitted"};
+    for (int i = 0; i < 3; ++i)
+        if (strcmp(name, names[i]) == 0) {
+            *out = i;
+            return DDPM_OK;
+        }
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown start %s; want auto, noise or fitted", name);
+}
+
+/* Why the chain cannot have a fitted start; NULL: it can. */
+static const char *no_fitted_start(const struct ddpm_sampler *sampler)
+{
+    const struct ddpm_sampler_options *options = &sampler->options;
+    const struct ddpm_start *start = sampler->network->start;
+    if (options->from || options->invert)
+        return "drawing starts from a picture";
+    if (!start)
+        return "the model has none: no checkpoint with the statistics of its pictures";
+    if (start->shape.height != options->height || start->shape.width != options->width ||
+        start->shape.channels != sampler->network->config.network.channels)
+        return "it only fits pictures of the size that the model was trained on";
+    if (!isfinite(start->level))
+        return "the training pictures are too far from a normal distribution";
+    return NULL;
+}
+
+static ddpm_status choose_start(struct ddpm_sampler *sampler,
+                                const struct ddpm_sampling_config *wanted)
+{
+    const struct ddpm_diffusion_config *diffusion = &sampler->network->config.diffusion;
+    struct ddpm_chain *chain = &sampler->chain;
+    const double learned = diffusion->drawing_level;
+    const bool asked = wanted->start == DDPM_START_FITTED;
+    sampler->options.start = "noise";
+    if (!sampler->network->weights.slabs[0]) /* only measured: the start is not read yet */
+        return DDPM_OK;
+    const char *reason = no_fitted_start(sampler);
+    if (learned > 0 && (reason || wanted->start == DDPM_START_NOISE))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "this model was distilled to draw from a fitted start%s%s",
+                          reason ? ", but " : "; want start fitted", reason ? reason : "");
+    if (reason && asked)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got start fitted, but %s; want start noise",
+                          reason);
+    if (reason || !ddpm_chain_prefers_fitted(chain, wanted, diffusion))
+        return DDPM_OK;
+    sampler->options.start = "fitted";
+    ddpm_chain_start_fitted(chain, wanted, diffusion,
+                            learned > 0 ? learned : sampler->network->start->level);
+    return DDPM_OK;
+}
+
 /* Apply `from`, `invert` and `mask` to the chain. For an inversion, a configured sampler that draws
  * noise is replaced by ddim; one named by the caller is an error. */
 static ddpm_status give(struct ddpm_sampler *sampler)
@@ -76,6 +130,8 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
         wanted = config->sampling;
     if (options->spacing)
         DDPM_TRY(spacing_by_name(options->spacing, &wanted.spacing));
+    if (options->start)
+        DDPM_TRY(start_by_name(options->start, &wanted.start));
     wanted.steps = options->steps ? options->steps : wanted.steps;
     wanted.order = options->order ? options->order : wanted.order;
     wanted.eta = options->eta != 0 ? options->eta : wanted.eta;
@@ -91,6 +147,7 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
         sampler->chain = ddpm_chain_of(&wanted, &config->diffusion);
     }
     sampler->chain.learned_variance = config->network.learned_variance;
+    DDPM_TRY(choose_start(sampler, &wanted));
     DDPM_TRY(give(sampler));
     options->sampler = sampler->chain.kind->name;
     options->spacing = sampler->chain.spacing->name;

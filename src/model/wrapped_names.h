@@ -20,7 +20,7 @@ struct ddpm_naming {
 
 /* Find the prefix of the network's tensors, which may be any text that ends in a dot, and log it.
  * DDPM_ERROR_MISMATCH if the file has the network under two prefixes, or parts of it under
- * different ones. A file of another network is not an error here: its prefix is "". */
+ * different ones. A file of a different network is not an error here: its prefix is "". */
 ddpm_status ddpm_naming_find(const struct ddpm_parameters *parameters,
                              const struct ddpm_safetensors *file, const char *path,
                              struct ddpm_naming *out);

@@ -6,8 +6,8 @@
 #include "core/clock.h"
 #include "ranks/state.h"
 
-/* Joining may take this part of the timeout: a rank that gives up must tell the others before they
- * give up on it. */
+/* Joining may take this fraction of the timeout: a rank that gives up must tell the others before
+ * they give up on it. */
 static const double part_to_join = 0.75;
 
 static const double patience = 0.25; /* seconds of waiting before it checks on the others */

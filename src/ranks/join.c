@@ -11,7 +11,7 @@
 #include "ranks/launcher.h"
 #include "ranks/state.h"
 
-/* The rank that speaks for those that are left may still save something before it ends them. */
+/* The rank that speaks for the survivors may still save something before it ends them. */
 enum { SPEAKER_SECONDS = 30, FORWARD_SECONDS = 1 };
 
 /* `host` is DDPM_HOST_BYTES long. */
@@ -33,7 +33,7 @@ const char *ddpm_ranks_host(const struct ddpm_ranks *ranks, int rank)
 
 static void describe_place(struct ddpm_rank_place *place)
 {
-    unsigned char set[8192] = {0}; /* processors of the largest machines, as a set of bits */
+    unsigned char set[8192] = {0}; /* processors of the largest machines, one bit each */
     find_host(place->host);
     if (sched_getaffinity(0, sizeof set, (cpu_set_t *)(void *)set) != 0)
         return;
@@ -69,7 +69,7 @@ static ddpm_status load(const struct ddpm_launcher *launcher, const struct ddpm_
         .name = open ? "Open MPI plug-in" : "MPICH plug-in",
         .lack = open ? "several processes were started by Open MPI, and there is no plug-in for it"
                      : "several processes were started by MPICH, and there is no plug-in for it",
-        .remedy = "build it (docs/ranks.md), give --ranks off",
+        .remedy = "build it (docs/ranks.md) or give --ranks off",
         .global = true, /* Open MPI's parts look for each other's symbols */
     };
     ddpm_transport_entry *entry;
@@ -99,7 +99,7 @@ static ddpm_status refuse_tasks(const struct ddpm_launcher *launcher)
                       launcher->count);
 }
 
-/* MPI where it has started the processes, unless a file to meet at is named. */
+/* MPI if it started the processes, unless DDPM_RANKS_FILE names a file for them to meet at. */
 static ddpm_status choose_nccl(struct ddpm_launcher *launcher)
 {
     struct ddpm_tasks tasks;
@@ -119,7 +119,7 @@ static ddpm_status choose_nccl(struct ddpm_launcher *launcher)
     return DDPM_OK;
 }
 
-/* Which launcher is to be believed; kind NONE: the process is alone. */
+/* Which launcher to believe; kind NONE: the process is alone. */
 static ddpm_status choose(enum ddpm_ranks_choice choice, struct ddpm_launcher *launcher)
 {
     *launcher = (struct ddpm_launcher){.kind = DDPM_LAUNCHER_NONE};
@@ -140,7 +140,7 @@ static ddpm_status choose(enum ddpm_ranks_choice choice, struct ddpm_launcher *l
     return DDPM_OK;
 }
 
-/* All ranks or none. What the CUDA plug-in or NCCL lacks on one of them is everyone's error. */
+/* All ranks or none. If the CUDA plug-in or NCCL is missing on one of them, all of them fail. */
 static ddpm_status take_nccl(struct ddpm_ranks *ranks)
 {
     static char description[128];

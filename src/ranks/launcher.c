@@ -12,7 +12,7 @@ static int number(const char *variable)
     return value > 0 && value < 1 << 30 ? (int)value : 0;
 }
 
-/* A variable's number from 0; -1 where it is not set or no such number. */
+/* A variable's number from 0; -1 if it is not set or not such a number. */
 static int place(const char *variable)
 {
     const char *text = getenv(variable);
@@ -39,7 +39,7 @@ ddpm_status ddpm_launcher_find(struct ddpm_launcher *out)
 {
     const int open = number("OMPI_COMM_WORLD_SIZE"), pmi = number("PMI_SIZE");
     *out = (struct ddpm_launcher){.kind = DDPM_LAUNCHER_NONE};
-    /* Under Slurm, mpirun starts its daemons with srun, whose variables they pass on. */
+    /* Under Slurm, mpirun starts its daemons with srun, and they pass srun's variables on. */
     if (open > 1 && pmi > 1 && getenv("MPI_LOCALNRANKS"))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "two launchers, one inside the other: Open MPI's started %d processes "

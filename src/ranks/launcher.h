@@ -1,5 +1,5 @@
-/* Who started this process together with others, according to the environment variables of mpirun
- * and srun. */
+/* Which launcher started this process together with others, according to the environment variables
+ * of mpirun and srun. */
 #ifndef DDPM_RANKS_LAUNCHER_H
 #define DDPM_RANKS_LAUNCHER_H
 
@@ -23,18 +23,18 @@ struct ddpm_launcher {
 /* DDPM_ERROR_ARGUMENT if one launcher was started by another. */
 ddpm_status ddpm_launcher_find(struct ddpm_launcher *out);
 
-/* Processes that srun without MPI, or torchrun, has started. */
+/* Processes started by torchrun, or by srun without MPI. */
 struct ddpm_tasks {
     const char *variable; /* that says how many */
     int rank, count;
-    int place; /* among those of this machine */
+    int place; /* among those on this machine */
 };
 
-/* Whether there are such, be it one; torchrun's come first, which srun may have started. */
+/* Are there any, even just one? torchrun's variables win: srun may have started torchrun. */
 bool ddpm_launcher_find_tasks(struct ddpm_tasks *out);
 
 /* Is this the first of the processes that were started together on this machine, as far as the
- * environment says? What strikes all before they are joined is the first one's to tell. */
+ * environment says? If all of them fail before they are joined, only the first reports it. */
 bool ddpm_launcher_is_first_here(void);
 
 #endif

@@ -1,5 +1,5 @@
-/* Gathers with one part per rank, of any length. A chunk of every part is exchanged at a time: how
- * many numbers a call may have is limited, and counts are ints. */
+/* Gathers with one part per rank, of any length. One chunk of every part is exchanged at a time,
+ * because counts are ints and a call's size is limited. */
 #include <stdlib.h>
 
 #include "core/memory.h"

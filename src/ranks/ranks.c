@@ -30,7 +30,7 @@ ddpm_status ddpm_ranks_lose(struct ddpm_ranks *ranks)
     snprintf(ranks->text, sizeof ranks->text, "%s", ddpm_error_message());
     if (ranks->apart)
         ddpm_nccl_say_end();
-    if (ranks->nccl) /* its kernels would wait for ever, and whoever frees memory for them */
+    if (ranks->nccl) /* its kernels would wait for ever, and freeing memory would wait for them */
         ranks->nccl->abort();
     return DDPM_ERROR_IO;
 }
@@ -44,7 +44,8 @@ static void tell_all(struct ddpm_ranks *ranks, enum note note)
 {
     for (int rank = 0; rank < ranks->count; ++rank)
         if (rank != ranks->index)
-            (void)ranks->transport->tell(rank, (int64_t)note); /* waiting will show who is lost */
+            (void)ranks->transport->tell(rank,
+                                         (int64_t)note); /* the next wait will show who is lost */
 }
 
 /* Receive all notes that have arrived; true if one says that its rank is busy. */

@@ -4,9 +4,9 @@
  * everywhere, and costs nothing: sums, gathers and broadcasts of one rank leave everything as it
  * is.
  *
- * Every rank makes the same calls in the same order, from one thread. A call waits for the others
- * for `timeout` seconds at most, then fails with DDPM_ERROR_IO and the ranks that did not come;
- * after such a failure nothing is exchanged any more (ddpm_ranks_lost), and closing ends all of
+ * Every rank makes the same calls in the same order, from one thread. A call waits at most
+ * `timeout` seconds for the others, then fails with DDPM_ERROR_IO and names the ranks that did not
+ * come. After such a failure nothing more is exchanged (ddpm_ranks_lost), and closing ends all of
  * them. */
 #ifndef DDPM_RANKS_RANKS_H
 #define DDPM_RANKS_RANKS_H
@@ -30,7 +30,7 @@ enum ddpm_ranks_choice {
     DDPM_RANKS_AUTO, /* MPI if mpirun or srun has started several processes */
     DDPM_RANKS_OFF,
     DDPM_RANKS_MPI,
-    DDPM_RANKS_NCCL, /* gradients over NCCL, all else over MPI where it has started the processes */
+    DDPM_RANKS_NCCL, /* gradients over NCCL, all else over MPI if it started the processes */
 };
 
 /* Join the processes that were started together with this one; once per process. *out is NULL if it
@@ -38,11 +38,11 @@ enum ddpm_ranks_choice {
  * choice that does not fit how the process was started. */
 ddpm_status ddpm_ranks_join(enum ddpm_ranks_choice choice, double timeout, struct ddpm_ranks **out);
 
-/* The CUDA device that NCCL joins on where it joins without MPI; unless this is called before, the
- * one of this process's place on its machine. */
+/* The CUDA device on which NCCL joins without MPI. Call it before joining; the default is the
+ * device whose index is this process's place on its machine. */
 void ddpm_ranks_take_device(int index);
 
-/* Part in good order, or end all ranks with `exit_code` where they have lost each other: then this
+/* Part in good order. If the ranks have lost each other, end them all with `exit_code`; this then
  * does not return. NULL does nothing. */
 void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code);
 
@@ -54,7 +54,7 @@ int ddpm_ranks_count(const struct ddpm_ranks *ranks);
 const char *ddpm_ranks_transport(const struct ddpm_ranks *ranks);
 int ddpm_ranks_hosts(const struct ddpm_ranks *ranks);
 
-/* The machine of a rank; with NULL that of rank 0, which is this process. */
+/* The machine of a rank; if `ranks` is NULL, that of this process. */
 const char *ddpm_ranks_host(const struct ddpm_ranks *ranks, int rank);
 
 /* How many ranks are on this machine, and how many share its processors, including this one; 1 for
@@ -113,9 +113,9 @@ ddpm_status ddpm_ranks_collect(struct ddpm_ranks *ranks, int root, const void *o
 ddpm_status ddpm_ranks_spread(struct ddpm_ranks *ranks, int root, const void *all, void *own,
                               size_t bytes);
 
-/* gather, collect and spread of floats with parts of any length: rank r's is stretch parts[r] of
- * `all`, which has fewer than 2^31 floats. `parts` is the same on every rank. See parts.c.
- * DDPM_ERROR_UNSUPPORTED if NCCL is all that joins the ranks. */
+/* gather, collect and spread of floats with parts of any length: rank r's part is stretch parts[r]
+ * of `all`, which has fewer than 2^31 floats. `parts` is the same on every rank. See parts.c.
+ * DDPM_ERROR_UNSUPPORTED if only NCCL joins the ranks. */
 ddpm_status ddpm_ranks_gather_parts(struct ddpm_ranks *ranks, float *all,
                                     const struct ddpm_stretch *parts);
 ddpm_status ddpm_ranks_collect_parts(struct ddpm_ranks *ranks, int root, const float *own,
@@ -125,9 +125,9 @@ ddpm_status ddpm_ranks_spread_parts(struct ddpm_ranks *ranks, int root, const fl
 
 /* Gradients in device memory, which the devices add up themselves over NCCL (option ranks nccl);
  * device_sums.c. Sums are begun in the order of calls and wait for the work that is queued in
- * `queue` (of ddpm_backend's queue()). Work queued after ddpm_ranks_wait_on_device() finds them.
- * That waits on the host, too: what is computed from a sum must not be queued before it is certain
- * to arrive, or a failure would leave half of it. */
+ * `queue` (of ddpm_backend's queue()). Work queued after ddpm_ranks_wait_on_device() sees them.
+ * That call also blocks the host: nothing that depends on a sum may be queued before the sum is
+ * certain to arrive, or a failure would leave the work half done. */
 bool ddpm_ranks_sums_on_device(const struct ddpm_ranks *ranks);
 ddpm_status ddpm_ranks_join_devices(struct ddpm_ranks *ranks, int index);
 ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, float *values,
@@ -148,13 +148,14 @@ ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[
                                   float *sum, size_t count);
 size_t ddpm_ranks_shares_bytes(const struct ddpm_ranks *ranks, int own);
 
-/* The same where every rank needs only the sum of its own stretch of the shares: of parts[index],
- * at the same place of `sum`, which is none of the shares. Stretches may overlap. */
+/* The same, but each rank only needs its own stretch of the sum, parts[index]. It is written to the
+ * same place in `sum`, which must not be one of the shares. Stretches may overlap. */
 ddpm_status ddpm_ranks_sum_shares_at(struct ddpm_ranks *ranks, float *const shares[], int own,
                                      float *sum, const struct ddpm_stretch *parts);
 
 /* Agree on how it went: DDPM_OK if no rank failed, otherwise the first failure by rank, with its
- * message, on all of them. *signal, unless NULL, becomes the largest of all ranks. See agree.c. */
+ * message, on all of them. *signal, unless NULL, becomes the largest signal of all ranks. See
+ * agree.c. */
 ddpm_status ddpm_ranks_agree(struct ddpm_ranks *ranks, ddpm_status status, int *signal);
 
 /* The same if everybody already knows that rank `failed` failed with `status`: distribute its

@@ -34,7 +34,7 @@ struct address {
     unsigned char id[DDPM_NCCL_ID_BYTES];
 };
 
-/* What is known of another rank. */
+/* What is known about another rank. */
 struct other {
     struct presence seen;
     uint64_t ended_before; /* nonce of an earlier process of this rank that has ended */
@@ -57,7 +57,7 @@ static void path_of(const struct ddpm_rendezvous *r, int rank, char path[PATH_BY
     snprintf(path, PATH_BYTES + 16, "%s.%d", r->path, rank);
 }
 
-/* Replace a file by these two blocks of bytes. */
+/* Replace a file with these two blocks of bytes. */
 static ddpm_status replace(const char *path, const void *a, size_t a_bytes, const void *b,
                            size_t b_bytes)
 {
@@ -88,7 +88,7 @@ static bool read_bytes(const char *path, void *a, size_t a_bytes, void *b, size_
     return good;
 }
 
-/* NFS remembers that a file did not exist, until its folder is opened. */
+/* NFS remembers that a file did not exist until its folder is opened again. */
 static void open_folder(const struct ddpm_rendezvous *r)
 {
     char folder[PATH_BYTES];
@@ -204,7 +204,7 @@ ddpm_status ddpm_rendezvous_open(const struct ddpm_tasks *tasks, struct ddpm_ren
     return status;
 }
 
-/* Read all files again. Those of processes that ended before this one started do not count. */
+/* Read all files again. Files of processes that ended before this one started do not count. */
 static void look_at_all(struct ddpm_rendezvous *r)
 {
     r->looked = ddpm_now();

@@ -1,4 +1,4 @@
-/* How processes find each other that srun or torchrun has started without MPI: through small files
+/* How processes started by torchrun, or by srun without MPI, find each other: through small files
  * in a folder that all of them see.
  *
  * FILE      the id of NCCL's communicator, and which processes it is for
@@ -39,7 +39,7 @@ void ddpm_rendezvous_joined(struct ddpm_rendezvous *rendezvous);
 ddpm_status ddpm_rendezvous_tell(struct ddpm_rendezvous *rendezvous, int64_t note);
 void ddpm_rendezvous_hear(struct ddpm_rendezvous *rendezvous, int *from, int64_t *note);
 
-/* Is rank `rank` still there? */
+/* Is rank `rank` still alive? */
 bool ddpm_rendezvous_has(struct ddpm_rendezvous *rendezvous, int rank);
 
 /* Tell the others that this rank ends, and why. Only the first call counts. */

@@ -83,14 +83,14 @@ ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[
     return DDPM_OK;
 }
 
-/* The most floats in a rank's piece: MPI counts those of all shares together in ints. */
+/* The most floats in a rank's piece: MPI's count, an int, covers the pieces of all shares. */
 static int64_t most_of(const struct ddpm_ranks *ranks, int own)
 {
     const int64_t most = INT32_MAX / ((int64_t)ranks->count * own);
     return most < MOST_PIECE ? most : MOST_PIECE;
 }
 
-/* One piece of every rank's stretch: to that rank from all, and there into `sum`. */
+/* One piece of every rank's stretch: all send it to that rank, which adds it up into `sum`. */
 static ddpm_status sum_pieces(struct ddpm_ranks *ranks, float *const shares[], int own, float *sum,
                               const struct ddpm_stretch *parts, int64_t done)
 {

@@ -1,4 +1,4 @@
-/* The inside of struct ddpm_ranks, shared by the files of this folder. */
+/* The fields of struct ddpm_ranks, shared by the files of this folder. */
 #ifndef DDPM_RANKS_STATE_H
 #define DDPM_RANKS_STATE_H
 
@@ -58,7 +58,7 @@ struct ddpm_sums {
     int queue_count;
 };
 
-/* One chunk of every rank's part, as transports want it. */
+/* One chunk of every rank's part, in the form that transports need. */
 struct ddpm_part_buffers {
     int *counts, *starts;                   /* [ranks] */
     int *received_counts, *received_starts; /* [ranks] */
@@ -67,13 +67,13 @@ struct ddpm_part_buffers {
 /* Buffers for summing shares, allocated by the first sum. */
 struct ddpm_share_buffers {
     float *to, *from, *sums;
-    int own; /* how many shares of a rank fit */
+    int own; /* how many shares per rank fit */
 };
 
 struct ddpm_ranks {
     const struct ddpm_transport *transport;
     const struct ddpm_nccl *nccl; /* adds up gradients; NULL: the transport does */
-    bool apart;                   /* no launcher ends all when one ends */
+    bool apart;                   /* no launcher ends the others when one ends */
     const char *description;
     int index, count;
     double timeout;
@@ -88,29 +88,30 @@ struct ddpm_ranks {
     char text[512]; /* how they were lost */
 };
 
-/* Wait until `test` says that `request` is done; for no longer than the timeout. */
+/* Wait until `test` says that `request` is done, but no longer than the timeout. */
 typedef ddpm_status ddpm_ranks_condition(int request, bool *done);
 ddpm_status ddpm_ranks_wait_until(struct ddpm_ranks *ranks, ddpm_ranks_condition *test,
                                   int request);
 
-/* The transport has failed, as the current error says: from now on there is only this error. */
+/* The transport has failed with the current error: from now on every call returns that error. */
 ddpm_status ddpm_ranks_lose(struct ddpm_ranks *ranks);
-/* The failure by which the ranks have lost each other, if they have. */
+/* If the ranks have lost each other, the failure that caused it. */
 ddpm_status ddpm_ranks_refuse_lost(const struct ddpm_ranks *ranks);
 
-/* NCCL's part of the CUDA plug-in, with its library loaded; nccl.c. And a transport that does all
- * over NCCL, for processes without MPI; ddpm_nccl_part() before an abort waits for rank 0 to speak.
+/* NCCL's part of the CUDA plug-in, with its library loaded; nccl.c. And a transport that sends
+ * everything over NCCL, for processes without MPI. Before an abort, ddpm_nccl_part() waits for rank
+ * 0 to report the error.
  */
 ddpm_status ddpm_nccl_open(const struct ddpm_nccl **out);
 const struct ddpm_transport *ddpm_nccl_transport(double timeout);
 void ddpm_nccl_part(int seconds);
-/* Such processes only: fail when another one says that it ends; say so, with the current error; and
- * give the others the time to read it. */
+/* Only for such processes: fail if another one says that it ends; tell the others that this one
+ * ends, with the current error; and give them time to read that. */
 ddpm_status ddpm_nccl_look(void);
 void ddpm_nccl_say_end(void);
 void ddpm_nccl_fail(void);
 
-/* What is left of a stretch after its first `done` floats, `most` of them at most. */
+/* At most `most` floats of a stretch, after its first `done`. */
 static inline struct ddpm_stretch ddpm_rest_of(const struct ddpm_stretch *part, int64_t done,
                                                int64_t most)
 {
@@ -121,12 +122,12 @@ static inline struct ddpm_stretch ddpm_rest_of(const struct ddpm_stretch *part, 
 /* Floats of the longest of all ranks' parts. */
 int64_t ddpm_ranks_longest_part(const struct ddpm_ranks *ranks, const struct ddpm_stretch *parts);
 
-/* Allocate the buffers of parts, with the number of ranks known. */
+/* Allocate the buffers of parts, once the number of ranks is known. */
 ddpm_status ddpm_ranks_allocate_parts(struct ddpm_ranks *ranks);
 void ddpm_ranks_release_parts(struct ddpm_ranks *ranks);
 
-/* DDPM_ERROR_UNSUPPORTED where NCCL is all that joins the ranks: it has neither unequal parts nor
- * SUM_AT. */
+/* DDPM_ERROR_UNSUPPORTED if the ranks are joined by NCCL without MPI: it has neither unequal parts
+ * nor SUM_AT. */
 ddpm_status ddpm_ranks_want_parts(const struct ddpm_ranks *ranks);
 
 void ddpm_ranks_release_sums(struct ddpm_ranks *ranks);
@@ -134,7 +135,7 @@ void ddpm_ranks_release_sums(struct ddpm_ranks *ranks);
 /* Begin a collective and wait for it. */
 ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call);
 
-/* Begin one, and wait for one. */
+/* The two halves of ddpm_ranks_run(). */
 ddpm_status ddpm_ranks_begin(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call,
                              int *request);
 ddpm_status ddpm_ranks_wait_for(struct ddpm_ranks *ranks, int request);

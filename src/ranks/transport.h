@@ -47,9 +47,9 @@ struct ddpm_collective_call {
     size_t count; /* below 2^31 */
     int root;     /* BROADCAST, COLLECT, SPREAD, SUM_AT */
     enum ddpm_lane lane;
-    struct ddpm_parts parts;    /* GATHER, COLLECT, SPREAD: of the buffer for all ranks;
-                                   EXCHANGE: of `send` */
-    struct ddpm_parts received; /* EXCHANGE: of `receive` */
+    struct ddpm_parts parts;    /* GATHER, COLLECT, SPREAD: parts of the buffer for all ranks;
+                                   EXCHANGE: parts of `send` */
+    struct ddpm_parts received; /* EXCHANGE: parts of `receive` */
 };
 
 struct ddpm_transport {
@@ -72,7 +72,7 @@ struct ddpm_transport {
     ddpm_status (*hear)(int *from, int64_t *note);
 };
 
-/* How the plug-in fails: its messages reach the caller's ddpm_error_message(). */
+/* How the plug-in reports failures: its messages reach the caller's ddpm_error_message(). */
 typedef ddpm_status ddpm_transport_raise(ddpm_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

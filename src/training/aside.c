@@ -1,5 +1,5 @@
 /* Setting pictures aside and choosing the ones to measure: on each side those whose contents have
- * the lowest hashes, equally many. So neither names nor order matter, and copies of a picture
+ * the lowest hashes, the same number. So neither names nor order matter, and copies of a picture
  * count once. */
 #include "training/aside.h"
 
@@ -78,7 +78,7 @@ static ddpm_status measure_items(struct ddpm_measured *out, struct ddpm_source *
     return status;
 }
 
-/* Equally many on each side; the memory of the rest is small. */
+/* The same number on each side; the rest takes little memory. */
 static ddpm_status level_sides(struct ddpm_aside *aside)
 {
     struct ddpm_measured *validation = &aside->measured[DDPM_SIDE_VALIDATION];

@@ -19,7 +19,7 @@ struct ddpm_aside {
     struct ddpm_source *part;                  /* items of the data to train on; NULL: all */
     struct ddpm_content *content;              /* of all items of the data */
     int64_t count, left;                       /* pictures set aside; pictures to train on */
-    struct ddpm_measured measured[DDPM_SIDES]; /* as many of each */
+    struct ddpm_measured measured[DDPM_SIDES]; /* the same number of each */
     char text[64]; /* for state.json: the fraction, or which other pictures */
 };
 

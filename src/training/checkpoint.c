@@ -19,6 +19,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 #include "model/model.h"
+#include "model/start_files.h"
 #include "training/optimizer.h"
 
 int ddpm_state_slabs(const struct ddpm_training_config *config)
@@ -91,11 +92,21 @@ static ddpm_status put_weights(const struct ddpm_run_state *run_state, const cha
     return DDPM_OK;
 }
 
+static ddpm_status put_start(const struct ddpm_run_state *run_state, const char *folder)
+{
+    char path[PATH_MAX];
+    if (!run_state->start)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/" DDPM_START_FILE, folder));
+    return ddpm_start_write(run_state->start, path);
+}
+
 static ddpm_status write_folder(const struct ddpm_run_state *run_state, const char *folder)
 {
     char *config_path;
     DDPM_TRY(ddpm_directory_create(folder));
     DDPM_TRY(put_weights(run_state, folder, true));
+    DDPM_TRY(put_start(run_state, folder));
     DDPM_TRY(ddpm_path_join(&config_path, folder, "config.json"));
     ddpm_status status = ddpm_config_write(run_state->config, config_path);
     free(config_path);

@@ -1,12 +1,13 @@
 /* Checkpoints on disk: a folder with model.safetensors, ema.safetensors, optimizer.safetensors,
- * config.json, state.json and, with a second EMA, ema-second.safetensors; see
- * docs/file-formats.md. */
+ * config.json, state.json; with a second EMA ema-second.safetensors, and start.safetensors unless
+ * there were too few pictures; see docs/file-formats.md. */
 #ifndef DDPM_TRAINING_CHECKPOINT_H
 #define DDPM_TRAINING_CHECKPOINT_H
 
 #include <jansson.h>
 
 #include "config/config.h"
+#include "diffusion/start.h"
 #include "graph/parameters.h"
 #include "model/checkpoint_find.h"
 
@@ -41,6 +42,7 @@ struct ddpm_run_state {
     uint64_t data_fingerprint;
     const char *validation; /* text of struct ddpm_aside; NULL: nothing is set aside */
     bool best;              /* make `best` name this checkpoint */
+    const struct ddpm_start *start; /* fitted start for drawing; NULL: none */
     int64_t step;
 };
 

@@ -10,6 +10,7 @@
 #include "formats/checksum.h"
 #include "formats/file.h"
 #include "formats/json.h"
+#include "model/start_files.h"
 #include "training/checkpoint.h"
 
 #define STATE_FORMAT 1
@@ -34,11 +35,9 @@ ddpm_status ddpm_checkpoint_file_path(char *path, const char *folder, const char
                             ddpm_checkpoint_files[file]);
 }
 
-static ddpm_status describe_file(const char *folder, const char *player, size_t file, json_t *files)
+static ddpm_status describe_file(const char *path, json_t *files)
 {
     struct ddpm_checksum sum;
-    char path[PATH_MAX];
-    DDPM_TRY(ddpm_checkpoint_file_path(path, folder, player, file));
     DDPM_TRY(ddpm_file_checksum(path, &sum));
     return ddpm_json_put(
         files, strrchr(path, '/') + 1,
@@ -48,10 +47,16 @@ static ddpm_status describe_file(const char *folder, const char *player, size_t 
 static ddpm_status describe_files(const struct ddpm_run_state *run_state, const char *folder,
                                   json_t *files)
 {
+    char path[PATH_MAX];
     for (int p = 0; p < run_state->player_count; ++p)
-        for (size_t file = 0; file < ddpm_state_files(&run_state->config->training); ++file)
-            DDPM_TRY(describe_file(folder, run_state->players[p].name, file, files));
-    return DDPM_OK;
+        for (size_t file = 0; file < ddpm_state_files(&run_state->config->training); ++file) {
+            DDPM_TRY(ddpm_checkpoint_file_path(path, folder, run_state->players[p].name, file));
+            DDPM_TRY(describe_file(path, files));
+        }
+    if (!run_state->start)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/" DDPM_START_FILE, folder));
+    return describe_file(path, files);
 }
 
 static ddpm_status describe_options(const struct ddpm_config *config, json_t *options)

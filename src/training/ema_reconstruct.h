@@ -1,5 +1,5 @@
-/* An average of another length, made afterwards from those in a run's checkpoints (Karras et al.
- * 2024, section 3.2 and appendix C). */
+/* An average of a different length, made afterwards from those in a run's checkpoints (Karras et
+ * al. 2024, section 3.2 and appendix C). */
 #ifndef DDPM_TRAINING_EMA_RECONSTRUCT_H
 #define DDPM_TRAINING_EMA_RECONSTRUCT_H
 

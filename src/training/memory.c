@@ -4,7 +4,7 @@
 #include "core/memory.h"
 #include "training/trainer_state.h"
 
-/* Host memory beside the device's: batches read ahead, and a checkpoint being written. */
+/* Host memory in addition to the device's: batches read ahead, and a checkpoint being written. */
 static size_t host_bytes(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_config *config = &trainer->config;
@@ -20,7 +20,7 @@ static size_t host_bytes(const struct ddpm_trainer *trainer)
     return bytes;
 }
 
-/* Device memory still to be allocated, beside the graph's own. */
+/* Device memory still to be allocated, in addition to the graph's own. */
 static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
 {
     size_t bytes = trainer->device->backend->host_memory ? host_bytes(trainer) : 0;

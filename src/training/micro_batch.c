@@ -30,7 +30,7 @@ static ddpm_status write_timesteps(struct ddpm_trainer *trainer, uint32_t step, 
     return ddpm_graph_write(trainer->graph, trainer->t, trainer->host_counters);
 }
 
-/* The levels of micro-batch `index`, where the graph does not draw them. */
+/* The levels of micro-batch `index`, if the graph does not draw them. */
 static ddpm_status write_levels(struct ddpm_trainer *trainer, uint32_t step, int64_t index)
 {
     const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;

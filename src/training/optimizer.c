@@ -25,7 +25,7 @@ static size_t own_bytes(const struct ddpm_optimizer *optimizer)
     return (size_t)own_count(optimizer) * ddpm_dtype_size(optimizer->set->dtype);
 }
 
-/* The average of a stretch, instead of the set's. */
+/* Replace the set's average by one of a stretch. */
 static ddpm_status divide_ema(struct ddpm_optimizer *optimizer)
 {
     struct ddpm_weight_set *set = optimizer->set;

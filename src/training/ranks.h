@@ -10,7 +10,7 @@
 
 #include "ranks/ranks.h"
 
-/* Options that fit into memory and train the same, where those given do not fit. */
+/* Options that fit into memory and train the same, if those given do not fit. */
 struct ddpm_smaller_step {
     int64_t batch_size, accumulate; /* 0: none was found */
     bool low_memory;

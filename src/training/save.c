@@ -1,7 +1,7 @@
 /* Checkpoints of a trainer: copying the state from the device into a checkpoint, and back.
  *
- * Where tensors are in host memory, the slabs are written directly, without a copy. Otherwise they
- * are copied out and written by a thread while training continues. If the device takes snapshots
+ * If tensors are in host memory, the slabs are written directly, without a copy. Otherwise they are
+ * copied out and written by a thread while training continues. If the device takes snapshots
  * (kernels/backend.h), the copying also overlaps the next steps; training waits for it only if
  * there is no room on the device or no pinned memory. */
 #include <limits.h>
@@ -51,6 +51,7 @@ static struct ddpm_run_state describe(const struct ddpm_trainer *trainer)
         .data_fingerprint = trainer->data ? ddpm_source_fingerprint(trainer->data->source) : 0,
         .validation = trainer->data && trainer->data->aside ? trainer->data->aside->text : NULL,
         .step = trainer->step,
+        .start = trainer->players[0].network->start,
     };
     for (int p = 0; p < trainer->player_count; ++p) {
         const struct ddpm_player *player = &trainer->players[p];
@@ -187,6 +188,7 @@ static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, boo
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a checkpoint is written"));
     DDPM_TRY(ddpm_shard_check(trainer));
     DDPM_TRY(ddpm_trainer_save_end(trainer));
+    ddpm_trainer_fit_start(trainer);
     if (!trainer->device->backend->host_memory)
         return write_in_background(trainer, run, best);
     struct ddpm_run_state run_state = describe(trainer);
@@ -273,6 +275,8 @@ ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
     ddpm_status status = ddpm_checkpoint_read(folder, &run_state);
     if (status == DDPM_OK)
         status = upload_slabs(trainer, &run_state);
+    if (status == DDPM_OK)
+        status = ddpm_trainer_read_start(trainer, folder);
     free_slabs(&run_state);
     if (status == DDPM_OK)
         trainer->step = run_state.step;

@@ -29,7 +29,7 @@ struct ddpm_shard_state {
 };
 
 /* Divide `count` costs into `parts` runs of neighbours, none of them empty, so that the largest sum
- * of a run is as small as possible: run i ends before ends[i]. Wants parts <= count. */
+ * of a run is as small as possible: run i ends before ends[i]. Requires parts <= count. */
 void ddpm_shard_divide(const double *costs, size_t count, size_t parts, size_t *ends);
 
 /* Divide the optimizer of the trainer's only player, before its graph is built.
@@ -37,8 +37,8 @@ void ddpm_shard_divide(const double *costs, size_t count, size_t parts, size_t *
  * alone, this does nothing, like all functions here. */
 ddpm_status ddpm_shard_plan(struct ddpm_trainer *trainer);
 
-/* Memory in addition to the optimizer's own, after that is allocated; and its size in bytes.
- * Release it in any case, with the plan. */
+/* Allocate memory in addition to the optimizer's own, which must have been allocated first; and its
+ * size in bytes. Release it in any case, with the plan. */
 ddpm_status ddpm_shard_allocate(struct ddpm_trainer *trainer);
 void ddpm_shard_release(struct ddpm_trainer *trainer);
 size_t ddpm_shard_bytes(const struct ddpm_trainer *trainer);
@@ -48,8 +48,8 @@ size_t ddpm_shard_bytes(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_shard_begin_sum(struct ddpm_trainer *trainer, size_t first, size_t count);
 ddpm_status ddpm_shard_sum_shares(struct ddpm_trainer *trainer);
 
-/* With exact reduction, the gradients of which a rank needs the sum: those of its stretch, and
- * those that the norm needs. */
+/* With exact reduction, the gradients whose sum a rank needs: those of its stretch, and those that
+ * the norm needs. */
 struct ddpm_stretch ddpm_shard_summed(const struct ddpm_trainer *trainer, int rank);
 
 /* The gradient's norm: write this rank's sums of squares to `out`; and compute the norm from those

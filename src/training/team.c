@@ -59,8 +59,9 @@ static struct ddpm_weight_set *set_of(const struct ddpm_trainer *trainer)
     return &trainer->players[0].network->weights;
 }
 
-/* Alone, shares are added up as they come: the sum, and the next one. Among others all of a rank's
- * are kept. Fast, a device's gradients are added up in host memory. */
+/* A rank alone adds up shares as they come, so it keeps the sum and the next share. Several ranks
+ * keep all of their shares. With fast reduction a device's gradients are added up in host memory.
+ */
 static int slab_count(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
@@ -125,8 +126,8 @@ uint64_t ddpm_trainer_bytes_sent(const struct ddpm_trainer *trainer)
     const uint64_t weights = (uint64_t)set_of(trainer)->parameters.slab_count;
     const bool divided = ddpm_trainer_is_divided(trainer);
     const uint64_t each = trainer->config.run.wire == DDPM_WIRE_BF16 ? 2 : 4;
-    /* A part of its gradients or of every share to each other rank, and the sum of its own part to
-     * each; or its updated weights instead. */
+    /* To each other rank: a part of its gradients or of every share, and the sum of its own part,
+     * or instead of that its updated weights. */
     const uint64_t gradients = team->shares > 0 ? (uint64_t)team->shares * 4 : each;
     return weights * (gradients + (divided ? 4 : each)) / ranks * (ranks - 1);
 }
@@ -257,7 +258,7 @@ ddpm_status ddpm_team_take_share(struct ddpm_trainer *trainer, int64_t index)
                                           ddpm_weight_set_bytes(set));
 }
 
-/* Add up the gradients of all ranks; of a rank that failed they are of no use, but the others wait
+/* Add up the gradients of all ranks; those of a rank that failed are useless, but the others wait
  * for them. `good`: this rank did not fail. */
 static ddpm_status reduce(struct ddpm_trainer *trainer, bool good, ddpm_status *local)
 {
@@ -319,7 +320,7 @@ static ddpm_status write_losses(struct ddpm_trainer *trainer)
     return ddpm_graph_write(trainer->graph, trainer->losses, trainer->host_loss);
 }
 
-/* Tell one another; the first failure is everyone's. */
+/* Tell one another; the first failure becomes everyone's. */
 static ddpm_status exchange(struct ddpm_trainer *trainer, ddpm_status status)
 {
     struct ddpm_team *team = &trainer->team;

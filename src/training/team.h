@@ -30,7 +30,7 @@ struct ddpm_team {
 
     float **slabs; /* gradients in host memory: a share each, or what the ranks add up */
     int slab_count;
-    struct ddpm_bucket *buckets; /* fast, where tensors lie in host memory, or devices add up */
+    struct ddpm_bucket *buckets; /* fast, if tensors are in host memory, or devices add up */
     size_t bucket_count, next_bucket;
     struct ddpm_recording *stretches; /* [bucket_count + 1], of the last micro-batch on a device */
     void *device_wire;                /* over bf16 on a device: room for one sum at a time */
@@ -46,7 +46,7 @@ struct ddpm_team {
 ddpm_status ddpm_team_plan(struct ddpm_team *team, struct ddpm_ranks *ranks,
                            const struct ddpm_training_config *config);
 
-/* Host memory beside the trainer's own, and device memory. */
+/* Host memory in addition to the trainer's own, and device memory. */
 size_t ddpm_team_bytes(const struct ddpm_trainer *trainer);
 size_t ddpm_team_device_bytes(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer);
@@ -72,10 +72,10 @@ void ddpm_team_hold(struct ddpm_team *team, ddpm_status status);
 bool ddpm_team_overlaps(const struct ddpm_trainer *trainer, int64_t index);
 ddpm_status ddpm_team_run_backward(struct ddpm_trainer *trainer);
 
-/* The same where devices add up gradients themselves, over NCCL (team_device.c): draw, forward and
- * backward pass of the last micro-batch, in stretches between which the sums are begun; and, at the
- * end of a step's passes, whatever sums are left, and a wait for all of them. Before the first
- * step, all ranks join their devices. */
+/* The same if devices add up gradients themselves, over NCCL (team_device.c): draw, forward and
+ * backward pass of the last micro-batch, in stretches, with sums begun between them. At the end of
+ * a step's passes, begin the sums that are left and wait for all. Before the first step, all ranks
+ * join their devices. */
 bool ddpm_team_sums_on_device(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_join_devices(struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_run_stretches(struct ddpm_trainer *trainer);
@@ -83,7 +83,7 @@ ddpm_status ddpm_team_finish_sums(struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_allocate_on_device(struct ddpm_trainer *trainer);
 void ddpm_team_release_on_device(struct ddpm_trainer *trainer);
 
-/* This rank's micro-batch `index` has been run: take its gradients where a share ends with it. */
+/* This rank's micro-batch `index` has been run: take its gradients if a share ends with it. */
 ddpm_status ddpm_team_take_share(struct ddpm_trainer *trainer, int64_t index);
 
 /* The end of a step's passes, which went as `status` says: add up the gradients, and exchange

@@ -37,7 +37,7 @@ struct ddpm_player {
     struct ddpm_optimizer optimizer;
 };
 
-/* The parts of the graph that a step runs, beside the optimizers'. */
+/* The parts of the graph that a step runs, besides the optimizers'. */
 struct ddpm_trainer_parts {
     int draw, forward, backward;
 };
@@ -101,6 +101,7 @@ struct ddpm_trainer {
 
     struct ddpm_recording recordings[DDPM_STAGE_COUNT];
     struct ddpm_saver saver;
+    bool start_tried; /* ddpm_trainer_fit_start() has run */
     struct ddpm_validator validator;
 
     int64_t step;                         /* steps done, as far as the host knows */
@@ -118,7 +119,7 @@ struct ddpm_step_values {
     const struct ddpm_batch *batch;
     const float *pictures, *noise;
     const int64_t *timesteps; /* on a schedule */
-    const double *sigmas;     /* on a continuous path; sigma/alpha where levels are pairs */
+    const double *sigmas;     /* on a continuous path; sigma/alpha if levels are pairs */
 };
 
 /* Does the host write the levels? On a continuous path, and if the levels are pairs. */
@@ -168,6 +169,13 @@ void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STAT
 
 /* Finish a checkpoint being written and release what is kept for the next. */
 void ddpm_trainer_close_saver(struct ddpm_trainer *trainer);
+
+/* Fit the network's start to the training pictures, unless it has one, there are too few pictures,
+ * or option start says noise. Reads up to DDPM_START_PICTURES pictures. A failure is only logged. */
+void ddpm_trainer_fit_start(struct ddpm_trainer *trainer);
+
+/* Take the fitted start of the checkpoint in `folder`, or none if it has none. */
+ddpm_status ddpm_trainer_read_start(struct ddpm_trainer *trainer, const char *folder);
 
 /* Fails while the result of a queued step has not been taken. */
 ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, const char *before);

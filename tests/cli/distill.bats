@@ -114,7 +114,7 @@ setup() {
     [ ! -e new ]
 }
 
-@test "train does not start a distilled model, and distill resumes no other run" {
+@test "train does not start a distilled model, and distill does not resume other runs" {
     run "$DDPM" train --data "$pictures" --out new "${TINY[@]}" --drawing-steps 2
     fails 2 "ddpm distill makes such a model from a trained one"
     make_run run "$pictures" 2

@@ -42,7 +42,7 @@ same() {
     same TZ="$(printf 'x%.0s' {1..3000})" COLUMNS=99999999999999999999 OMP_NUM_THREADS=x MALLOC_ARENA_MAX=-1
 }
 
-@test "locales: unknown, overlong, with a decimal comma, with another small i" {
+@test "locales: unknown, overlong, with a decimal comma, with a different small i" {
     command -v localedef >/dev/null || skip "no localedef"
     mkdir loc
     localedef -c -i de_DE -f UTF-8 loc/de_DE.UTF-8 >/dev/null 2>&1 || skip "locales cannot be made here"

@@ -31,7 +31,7 @@ number() {
         "features     builtin, 147 numbers" "kernel distance" "precision, k = 3" "recall, k = 3" "density, k = 5" \
         "coverage, k = 5" "by pixels" "by features" "nearest" \
         " of 30 (" "are suspiciously near a real picture (within " "near another generated one" "5 % would be by chance"
-    if grep -q "^empty\| at distance 0" <<<"$output"; then # said only where there are some
+    if grep -q "^empty\| at distance 0" <<<"$output"; then # printed only if there are some
         echo "$output"
         return 1
     fi
@@ -42,7 +42,7 @@ number() {
     says "coverage: the share of real pictures"
 }
 
-@test "folder and packed file are the same, with any number of threads" {
+@test "a folder and its packed file give the same numbers, with any number of threads" {
     evaluate "$at/fresh" --against "$at/real" --json
     succeeds
     folder=$(grep -v '"generated":\|"real":' <<<"$output")
@@ -76,7 +76,7 @@ number() {
     grep -q "option --held-out: want pictures for all three sets" errors
 }
 
-@test "copies are found, mirrored ones and doubles too, and shown" {
+@test "copies are found, mirrored ones and duplicates too, and shown" {
     mkdir mixed
     cp "$at"/fresh/00000[0-9].png "$at"/fresh/00001*.png mixed
     for i in 0 1 2 3 4 5 6; do cp "$at/real/00002$i.png" "mixed/copy$i.png"; done

@@ -112,7 +112,7 @@ predict() {
     succeeds
 }
 
-@test "weights that are damaged or of another network" {
+@test "weights that are damaged or of a different network" {
     bare() {
         predict "$1" x.npy t.npy --config "${2:-$model/config.json}"
     }
@@ -203,7 +203,7 @@ predict() {
     [ ! -e none.npy ]
 }
 
-@test "a packed file of another size or type does not train" {
+@test "a packed file of a different size or type does not train" {
     "$DDPM" pack "$pictures" --out all.npy --size 8 2>/dev/null
     run "$DDPM" train --data all.npy --out new "${TINY[@]}" --steps 1
     fails 1 all.npy

@@ -166,7 +166,7 @@ psnr() {
     cmp <(tail -c +129 a.npy) <(tail -c +129 b.npy | head -c 3072)
 }
 
-@test "pictures of another size or kind are converted, with a remark" {
+@test "pictures of a different size or kind are converted, with a remark" {
     "$DDPM" synth --out large --count 2 --size 24 2>/dev/null
     run "$DDPM" sample "$model" --out a --from large/000000.png -n 1 --strength 0
     succeeds

@@ -47,7 +47,7 @@ goes_on_from() {
 
 @test "latest is a text file" {
     rm run/checkpoints/latest
-    printf step-000004 > run/checkpoints/latest # as git makes one where there are no links
+    printf step-000004 > run/checkpoints/latest # as git makes it on systems without links
     run "$DDPM" sample run/checkpoints/latest --out other -n 1
     succeeds
     says "step 4,"
@@ -230,7 +230,7 @@ begin() {
         says "pictures  12 of"
         run "$DDPM" train --resume --out $out --steps 6
         succeeds
-        [ "$(lines "left out of the pictures")" -eq 1 ]
+        [ "$(lines "not used as pictures")" -eq 1 ]
     done
     says "and 1 more"
     "$DDPM" sample run --out drawn -n 2 --trajectory frames 2>/dev/null
@@ -238,8 +238,8 @@ begin() {
     ln -s ../run a/link
     run "$DDPM" train --resume --out run --steps 7
     succeeds
-    [ "$(lines "left out of the pictures")" -eq 1 ]
-    # A folder named on the command line is used as it is, and the user's own pictures are never left out.
+    [ "$(lines "not used as pictures")" -eq 1 ]
+    # A folder named on the command line is used as it is, and the user's own pictures are never skipped.
     cd ..
     run "$DDPM" pack data/drawn --out drawn.npy --size 16
     succeeds

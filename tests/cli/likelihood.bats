@@ -107,7 +107,7 @@ evaluations of the network for each$" errors
     says "14 pictures of 32x16"
 }
 
-@test "damaged pictures are left out" {
+@test "damaged pictures are skipped" {
     cp -r "$at/real" some
     head -c 100 "$at/real/000003.png" > some/000003.png
     run bash -c '"$DDPM" evaluate "$1/noise" --against some --likelihood 2> errors' _ "$at"

@@ -87,7 +87,7 @@ hints() {
     [ ! -e new ]
 }
 
-@test "a disk too small for one checkpoint is found out before the first step" {
+@test "a disk too small for one checkpoint is an error before the first step" {
     mkdir disk
     mount -t tmpfs -o size=100k tmpfs disk 2>/dev/null || skip "may not mount a tmpfs"
     run "$DDPM" train --data "$pictures" --out disk/runs/new "${TINY[@]}" --dim 32 --steps 2
@@ -122,11 +122,11 @@ hints() {
     [ ! -e drawn ]
 }
 
-@test "few pictures: that they are few, and why nothing is held out" {
+@test "few pictures: a line says so, and why nothing is held out" {
     run "$DDPM" train --data "$pictures" --out few "${TINY[@]}" --steps 1 --sample-every 0
     succeeds
     says "these are few: a model may learn them by heart" \
-        "held out  none of fewer than 200 pictures, so no checkpoints/best; see --validation"
+        "held out  none: fewer than 200 pictures, so no checkpoints/best; see --validation"
     run "$DDPM" info "$pictures"
     says "to train    these are few"
 }

@@ -122,7 +122,7 @@ synth num_images count
 END
 }
 
-@test "a name taken from another program works to the end" {
+@test "a run whose options have names from another program works from start to end" {
     cd "$BATS_TEST_TMPDIR"
     make_pictures p 8
     run "$DDPM" train --train_data_dir p --output_dir=r "${TINY[@]}" --max_train_steps 1 --learning_rate 0.002 \

@@ -139,7 +139,7 @@ train() {
     fails 1 "got 3 samples per pixel, 2 of them marked as extra, want grey with at most 1 extra" "pass a .npy file"
 }
 
-@test "four bands: that one is left out, and folders against arrays of four" {
+@test "four bands: the fourth is ignored, and folders against arrays of four" {
     "$DDPM" info "$here/flat" > /dev/null || skip "no libtiff"
     mkdir four
     tiff four/a.tif 8 4 1 1 '\x10\x90\x40\xf0\x80\x20\x70\xc0'
@@ -149,7 +149,7 @@ train() {
     done
     train four
     succeeds
-    says "have alpha or another channel besides the colours, which is left out; --channels 4 trains on alpha"
+    says "have alpha or another channel besides the colours, which is ignored; --channels 4 trains on alpha"
     rm -r new
     train four --channels 4
     succeeds

@@ -13,7 +13,7 @@ setup() {
     ln -s "$BATS_FILE_TMPDIR"/{pictures,run} .
 }
 
-@test "a recipe sets its options, wherever it appears; options given beside it win" {
+@test "a recipe sets its options, wherever it appears; options given with it win" {
     make_run first pictures 3 --recipe fast --lr 0.5 --warmup 1
     make_run last pictures 3 --lr 0.5 --warmup 1 --recipe fast
     grep -v ddpm_version first/config.json > a

@@ -129,7 +129,7 @@ same_training() {
     rm run/checkpoints/latest/state.json
     run "$DDPM" train --resume --out run --steps 6
     fails 1 state.json
-    rm run/checkpoints/latest # nobody says which one: the newest whole one
+    rm run/checkpoints/latest # no checkpoint is named: the newest complete one
     run "$DDPM" train --resume --out run --steps 6
     succeeds
     says "step-000004, it is not complete" "step 2 of 6"

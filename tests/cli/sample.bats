@@ -34,7 +34,7 @@ setup() {
     grep -Eq ' s: [0-9]+ (black|white|of one colour|saturated)' <<<"$output"
 }
 
-@test "a picture is the same in whatever batch" {
+@test "a picture is the same in any batch" {
     "$DDPM" sample "$model" --out a -n 5 --batch 5 2>/dev/null
     "$DDPM" sample "$model" --out b -n 5 --batch 2 --threads 2 2>/dev/null
     for k in 0 1 2 3 4; do

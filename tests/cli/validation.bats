@@ -77,7 +77,7 @@ pretend_rows() {
     make_pictures few 50
     train --data few --steps 4
     succeeds
-    says "held out  none of fewer than 200 pictures"
+    says "held out  none: fewer than 200 pictures"
     [[ "$output" != *"for training"* ]]
     grep -q '"validation": "off"' new/config.json
     [ "$(head -1 new/log.csv)" = step,loss,lr,grad_norm,images_per_second,seconds ]

@@ -1,6 +1,7 @@
 #!/bin/sh
 # verbs_test.sh DDPM FILE: every verb of the program has a section "## ddpm VERB" in FILE (docs/options.md) that names
-# the options of `ddpm VERB --help-all` and no others. Where a verb takes all of the library's, only its own are compared.
+# the options of `ddpm VERB --help-all` and no others. If a verb takes all options of the library, only its own are
+# compared.
 set -u
 ddpm=$1 file=$2 failed=0
 work=$(mktemp -d) || exit 1

@@ -78,7 +78,7 @@ lines() {
     [ "$(cat run/checkpoints/latest)" = step-000008 ]
 }
 
-@test "no exchange of two folders, for a step that is saved again with another state" {
+@test "no exchange of two folders, for a step that is saved again with a different state" {
     train ODD_EXCHANGE=EINVAL
     succeeds
     odd ODD_EXCHANGE=EINVAL "$DDPM" train --resume --out run --steps 5
@@ -180,7 +180,7 @@ holds() {
     holds ODD_FLOCK=ENOSYS ODD_FCNTL=ENOSYS ODD_LINK=EPERM
 }
 
-@test "a live process holds its run, also from processes that see other locks" {
+@test "a live process holds its run, even against processes that see other locks" {
     "$DDPM" train --data "$pictures" --out run "${TINY[@]}" --steps 100000000 --save-every 0 --sample-every 0 2> errors &
     pid=$!
     wait_for grep -q "^step 1/" errors
@@ -203,7 +203,7 @@ holds() {
     run "$DDPM" train --resume --out run
     succeeds
     [ ! -e run/.lock ]
-    # A process number that has been reused; a truncated file; a file of another kind.
+    # A process number that has been reused; a truncated file; a file of a different kind.
     for note in "pid $$ host $(hostname) started 5 log 5\n" "pid 12" "" "hello\n"; do
         printf "$note" > run/.lock
         odd ODD_FLOCK=ENOSYS ODD_FCNTL=ENOLCK "$DDPM" train --resume --out run

@@ -170,7 +170,7 @@ static ddpm_status forward(struct bench *bench)
     const int64_t t[1] = {1};
     float *x = bench->given.pictures;
     ddpm_status status = forward_on(bench->network, DDPM_WEIGHTS_MODEL, x, t, 1, 4, 4, y[0]);
-    /* Another set of weights is another plan. */
+    /* Another set of weights needs another plan. */
     if (status == DDPM_OK)
         status = forward_on(bench->network, DDPM_WEIGHTS_EMA, x, t, 1, 4, 4, y[1]);
     return status;

@@ -81,7 +81,7 @@ ends() {
     wait_for grep -q "^sampling" errors
     kill -HUP "$pid"
     ends 129
-    grep -q "^leaving out the samples of step 1" errors
+    grep -q "^skipping the samples of step 1" errors
     [ -z "$(ls new/samples)" ]
 }
 

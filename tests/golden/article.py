@@ -32,7 +32,7 @@ class SinusoidalPosEmb(nn.Module):
 
 
 class ConvNextBlock(nn.Module):
-    """norm=False leaves out only the first of the two group norms, as in the article."""
+    """norm=False omits only the first of the two group norms, as in the article."""
 
     def __init__(self, in_channels, out_channels, time_dim, mult=2, norm=True):
         super().__init__()
@@ -88,7 +88,7 @@ class BlockAttention(nn.Module):
 
 
 class UNet(nn.Module):
-    """What the three networks share. A subclass says how many skips a level has, and if gated.
+    """What the three networks share. A subclass says how many skips a level has, and whether they are gated.
 
     The article writes final_res_block = block(2 dim, dim), which can only run when init_dim = dim
     because its input is concat(x, r) with 2 init_dim channels. Here it is block(2 init_dim, dim):

@@ -99,7 +99,7 @@ static void every_case(void **state)
         check(row, "recall", &found->recall, EXACT);
         check(row, "density", &found->density, EXACT);
         check(row, "coverage", &found->coverage, EXACT);
-        assert_int_equal(found->features.same_own, 6); /* three exact doubles in each set */
+        assert_int_equal(found->features.same_own, 6); /* three exact duplicates in each set */
         assert_non_null(found->pixels.missing);
 
         again = compare(generated, real, 3); /* the same bits */

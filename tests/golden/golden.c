@@ -168,7 +168,7 @@ double golden_sampled_error(const struct golden *golden, const char *kind, const
     const double size = (double)stat[0] > 1e-12 ? (double)stat[0] : 1e-12;
     double worst = fabs(sqrt(norm) - (double)stat[0]) / size;
     worst = fmax(worst, fabs(probe - (double)stat[1]) / size);
-    /* The stored elements are part of the tensor: scale its norm to their number. */
+    /* Only some elements are stored: scale the tensor's norm to their number. */
     double kept_size = size * sqrt((double)kept / (double)count);
     worst = fmax(worst, sqrt(difference) / kept_size);
     free(stat);

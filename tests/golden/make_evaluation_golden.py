@@ -23,7 +23,7 @@ CASES = {"near": (160, 160, 12, 0.3, 1.0), "far": (100, 100, 24, 1.5, 0.6), "une
 
 
 def features(seed, count, width, shift, scale):
-    """Correlated, with a few exact doubles."""
+    """Correlated, with a few exact duplicates."""
     random = np.random.default_rng(seed)
     mix = np.random.default_rng(width).standard_normal((width, width)) / np.sqrt(width)
     x = (random.standard_normal((count, width)) * scale @ mix + shift / np.sqrt(width)).astype(np.float32)
@@ -72,7 +72,7 @@ def frechet(generated, real):
 
 
 def kernel(generated, real):
-    """One subset of all pictures; where the counts differ, which torch-fidelity does not know, the equation itself."""
+    """One subset of all pictures; if the counts differ, which torch-fidelity does not support, the equation itself."""
     width = real.shape[1]
 
     def k(a, b):

@@ -177,7 +177,7 @@ class Flow:
             self.begin, self.end, self.deviation = self.table[0], self.table[-1], 1.0
 
     def level(self, w):
-        """α, σ and the network's time; z = x/α but for flow."""
+        """α, σ and the network's time; z = x/α except for flow."""
         if self.r["objective"] == "flow":
             return 1 - w, w, self.r["timesteps"] * w
         if self.r["objective"] == "edm":

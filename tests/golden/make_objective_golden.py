@@ -50,7 +50,7 @@ def zero_terminal(bars):
 
 
 def schedule(options):
-    """ᾱ of the linear schedule. A shift S is that of pictures S times as large: SNR/S²."""
+    """ᾱ of the linear schedule. A shift of S is the schedule for pictures S times as large: SNR/S²."""
     bars = torch.cumprod(1 - article.linear_beta_schedule(TIMESTEPS), dim=0)
     if options.get("zero_terminal_snr"):
         bars = zero_terminal(bars)
@@ -59,7 +59,7 @@ def schedule(options):
 
 
 def drawn_times(step, batch, shift):
-    """flow: the t that ddpm draws, from (seed, step, place); the shift is of Esser et al. 2024,
+    """flow: the t that ddpm draws, from (seed, step, place); the shift is that of Esser et al. 2024,
     equation 23."""
     bits = [formula.philox(SEED, [0], place, step, STREAM_TIMESTEP)[0, 0] for place in range(batch)]
     t = formula.uniform(np.array(bits))

@@ -69,7 +69,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def check_muon():
-    """The same as PyTorch's, up to its bf16."""
+    """The same as PyTorch's, up to its rounding to bf16."""
     ours = torch.nn.Parameter(values("ours", (24, 60)).float())
     theirs = torch.nn.Parameter(ours.detach().clone())
     options = dict(lr=0.02, weight_decay=0.1)
@@ -89,7 +89,7 @@ def check_muon():
 
 
 def optimizers_of(network, run):
-    """Depthwise convolutions mix no channels, so their rows are no matrix for Muon."""
+    """Depthwise convolutions mix no channels, so Muon does not treat their rows as a matrix."""
     named = list(network.named_parameters())
     vectors = [p for _, p in named if p.ndim < 2]
     depthwise = {

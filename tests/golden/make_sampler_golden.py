@@ -107,7 +107,7 @@ class Drawing:
         return self.normal(formula.STREAM_SAMPLE_STEP, self.turns - 1 - turn)
 
     def epsilon(self, x, t):
-        """What the network says at t, which it is told as a float32."""
+        """The network's output at t, which it gets as a float32."""
         time = torch.full((x.shape[0],), t).float().double()
         return self.network(x, time)
 

@@ -3,7 +3,7 @@ refused.
 
     python tests/golden/make_torch_files.py --out tests/golden/data/torch
 
-Calls by name that a file asks for are of os.system, with `touch executed`: whoever executes them is found out.
+The calls that a file asks for are os.system with `touch executed`, so executing them leaves a trace.
 """
 
 import argparse

@@ -45,7 +45,7 @@ static void make_weights(struct pass *pass)
     ddpm_free_aligned(weights);
 }
 
-/* How a graph is made, beside its fusion rules. */
+/* How a graph is made, besides its fusion rules. */
 enum { RECOMPUTED = 1, SHARED = 2 };
 
 static void build(struct pass *pass, const struct ddpm_config *config, unsigned rules, int how)

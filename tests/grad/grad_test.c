@@ -290,8 +290,8 @@ static void uncertainty_has_its_gradient(void **state)
     ddpm_device_close(&device);
 }
 
-/* The distilling loss of d = factor·p - target, and its slopes, which times d give the gradient for
- * p. */
+/* The distilling loss of d = factor·p - target, and its slopes, which times d give the gradient
+ * with respect to p. */
 static void pseudo_huber_has_its_gradient(void **state)
 {
     (void)state;
@@ -335,8 +335,9 @@ static void pseudo_huber_has_its_gradient(void **state)
     ddpm_device_close(&device);
 }
 
-/* A learned variance: the derivative of the variational term for v; ε̂ gets none. For picture 0 the
- * step ends in the picture, with values inside and at both ends; for picture 1 it does not. */
+/* A learned variance: the derivative of the variational term with respect to v; ε̂ gets none. For
+ * picture 0 the step ends in the picture, with values inside and at both ends; for picture 1 it
+ * does not. */
 static void variances_have_their_gradients(void **state)
 {
     (void)state;

@@ -36,7 +36,7 @@ readelf -d "$prefix/$libdir/libddpm.so" | grep -q 'SONAME.*libddpm\.so\.[0-9]' |
 # Moved elsewhere, everything must still be found: no file may contain the prefix.
 mv "$prefix" "$work/moved"
 prefix=$work/moved
-if command -v pkg-config >/dev/null; then # no other development package may be wanted for the shared library
+if command -v pkg-config >/dev/null; then # no other development package may be needed for the shared library
     found=$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR=$prefix/$libdir/pkgconfig pkg-config --cflags --libs ddpm) ||
         fail "pkg-config wants more than ddpm.pc"
     [[ $found == *-Wl,-rpath,* ]] || fail "programs would not find the library: $found"
@@ -94,7 +94,7 @@ for picture in model-{0,1}-picture-{0,1}.ppm; do
     [ "$(head -c 2 "$picture")" = P6 ] || fail "$picture was not drawn"
 done
 if "$work/cmake/embed_generator" 1 run-OneResUNet no-such-run >"$work/embed.log" 2>&1; then
-    fail "embed_generator took a run that is not there"
+    fail "embed_generator accepted a run that does not exist"
 fi
 grep -q 'no-such-run: input/output error: ' "$work/embed.log" || { cat "$work/embed.log"; fail "no text of the failure"; }
 echo "installed library, CMake package, pkg-config, both examples: good"

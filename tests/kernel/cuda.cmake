@@ -1,5 +1,5 @@
-# Tests of the CUDA backend. On a GPU where there is one (skipped, 77, where not); its table without one; and all kernels
-# on an emulated device (cuda_emulator/).
+# Tests of the CUDA backend. On a GPU if there is one (otherwise skipped, 77); its table without one; and all kernels on
+# an emulated device (cuda_emulator/).
 ddpm_kernel_program(cuda_device cuda_device_test.c)
 ddpm_kernel_program(cuda_table cuda_table_test.c)
 ddpm_kernel_program(cuda_gelu cuda_gelu_test.c)
@@ -17,7 +17,7 @@ function(ddpm_cuda_tests suffix plugin)
   set_tests_properties(${names} PROPERTIES ENVIRONMENT DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>
                        SKIP_RETURN_CODE 77 LABELS cuda)
   foreach(test late copies kept sampler variance consistency)
-    if(TARGET test_library_${test}) # not where the kernels are built alone
+    if(TARGET test_library_${test}) # not if the kernels are built alone
       add_test(NAME library_${test}_cuda${suffix} COMMAND test_library_${test})
       set_tests_properties(library_${test}_cuda${suffix} PROPERTIES SKIP_RETURN_CODE 77 LABELS cuda ENVIRONMENT
                            "DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>;DDPM_TEST_DEVICE=cuda")
@@ -37,7 +37,7 @@ if(TARGET ddpm_cuda_emulated)
                          "DDPM_CUDA_PLUGIN=$<TARGET_FILE:ddpm_cuda_emulated>;DDPM_TEST_DEVICE=cuda")
   endif()
   # The kernels for an H100, which are off elsewhere.
-  foreach(op conv2d conv2d_backward_data)
+  foreach(op conv2d conv2d_backward_data conv2d_backward_weight)
     ddpm_kernel_ctest(kernel_cuda_emulated_wgmma_${op} --backend cuda --dtype bf16 --op ${op} --kernel ${op}_cuda_wgmma
                       --every 3)
     set_tests_properties(kernel_cuda_emulated_wgmma_${op} PROPERTIES LABELS cuda ENVIRONMENT

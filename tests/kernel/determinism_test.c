@@ -1,5 +1,5 @@
 /* The same call gives the same bits on 1, 2 and 3 threads, and again on the same device. oneDNN's
- * kernels promise neither, and are left out. */
+ * kernels promise neither, and are skipped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -19,11 +19,11 @@ static char last_log[300];
 static void keep_log(void *user, ddpm_log_level level, const char *text)
 {
     (void)user;
-    if (level == DDPM_LOG_INFO || strncmp(text, "no CUDA ", 8) == 0) /* no news without a GPU */
+    if (level == DDPM_LOG_INFO || strncmp(text, "no CUDA ", 8) == 0) /* debug without a GPU */
         snprintf(last_log, sizeof last_log, "%s", text);
 }
 
-/* A row of the CPU runs its own kernel; the reference's is only for those who ask for it. */
+/* A CPU row runs its own kernel; the reference's kernel only runs on request. */
 static void expect_own_kernel(struct ddpm_device *device, struct ddpm_device *reference,
                               const struct kernel_case *test)
 {

@@ -8,7 +8,7 @@
 #include "kernel_case.h"
 #include "kernels/ref/ref.h"
 
-/* Wide tensors have LEAD foreign channels before theirs and TRAIL after, or eights of them. */
+/* Wide tensors have LEAD foreign channels before theirs and TRAIL after, or multiples of eight. */
 enum { LEAD = 3, TRAIL = 4, LEAD_EIGHTS = 8, TRAIL_EIGHTS = 16, GUARD_BYTES = 256 };
 
 /* Give the tensor a buffer of its own, all NaN. */

@@ -10,12 +10,12 @@ HERE = pathlib.Path(__file__).parent
 H, W = 9, 14
 JH, JW = 12, 20
 REASONS = {
-    "16bit": "of 16-bit grey the high byte is taken, as of 16-bit colours; Pillow clips grey at 255",
+    "16bit": "16-bit grey is reduced to its high byte, like 16-bit colours; Pillow clips grey at 255",
     "trns": "a transparent grey of 2 or 4 bits: Pillow compares it with values of 8 bits",
-    "big-endian-big": "big-endian BigTIFF: Pillow does not know it",
+    "big-endian-big": "big-endian BigTIFF: Pillow does not support it",
     "y": "Y alone in TIFF: libtiff refuses it",
     "webp": "WebP in TIFF: Pillow's libtiff is built without it",
-    "range": "no range is stated in the file, and Pillow clips at 255",
+    "range": "the file states no range, and Pillow clips at 255",
     "minus": "signed samples: Pillow reads them as unsigned",
     "inks": "inks other than CMYK: Pillow takes the first four as CMYK",
     "lab": "Lab needs colour management",
@@ -24,14 +24,14 @@ REASONS = {
     "checksum": "a wrong checksum of a chunk that is no part of the pixels is remarked upon; Pillow refuses the file",
     "side": "no side may be longer than 1,000,000 pixels",
     "rle": "pixels that an RLE leaves out have the palette's first colour; Pillow refuses the file",
-    "bmp-masks": "any masks of a BMP are read; Pillow knows a list",
-    "bmp-palette": "a palette of more colours than the bits can name; Pillow refuses it",
-    "bmp-2": "2 bits per pixel, of Windows CE; Pillow refuses them",
-    "bmp-grey4": "a palette of greys with 4 bits a pixel: Pillow takes the rows for 8 bits a pixel",
-    "riff": "the picture is whole, but the container is not; Pillow refuses the file",
+    "bmp-masks": "any BMP masks are read; Pillow supports a fixed list",
+    "bmp-palette": "a palette with more colours than the bits can address; Pillow refuses it",
+    "bmp-2": "2 bits per pixel, from Windows CE; Pillow refuses them",
+    "bmp-grey4": "a palette of greys with 4 bits a pixel: Pillow reads the rows as 8 bits a pixel",
+    "riff": "the picture is complete, but the container is not; Pillow refuses the file",
     "arrangement": "TIFF arrangements that Pillow's table lacks",
     "planar": "uncompressed planes: Pillow reads extra planes or tiles of planes wrongly",
-    "no-end": "all pixels are there; Pillow wants more bytes",
+    "no-end": "all pixels are present; Pillow wants more bytes",
 }
 cases = []
 

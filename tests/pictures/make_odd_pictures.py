@@ -52,7 +52,7 @@ def judge(case, out):
         if error is None or case["value"] not in error:
             return f'want an error with "{case["value"]}", got {error or "a picture"}'
         if pillow is not None and not case["reason"]:
-            return "Pillow reads it, and no reason is given why we do not"
+            return "Pillow reads it, and this case gives no reason why we do not"
         return None
     if error:
         return f"got an error: {error}; Pillow: {refusal or 'reads it'}"

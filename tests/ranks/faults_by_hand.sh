@@ -11,8 +11,8 @@
 #   stop        a rank hangs (SIGSTOP)
 #   disk        the disk of the run is full
 #   not-finite  the loss becomes infinite
-#   cut-5       the cable is out for 5 seconds
-#   cut         the cable is out for good
+#   cut-5       the cable is unplugged for 5 seconds
+#   cut         the cable is unplugged for good
 #
 # A fault is survived if all ranks end in time (after cut-5: train to the end, with the same bits), a line says what
 # happened, and the newest checkpoint is no older than before the fault and can be resumed from. Prints a table of all

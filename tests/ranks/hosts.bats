@@ -36,7 +36,7 @@ ended() {
     output=$(cat output)
 }
 
-@test "the cable is out for 3 seconds" {
+@test "the cable is unplugged for 3 seconds" {
     begin --steps 600 --rank-timeout 30
     ip -n "$one" link set cable down
     sleep 3
@@ -56,7 +56,7 @@ ranks_are_gone() {
 }
 
 # The ranks end. The launcher may wait minutes for its other half.
-@test "the cable is out for good" {
+@test "the cable is unplugged for good" {
     begin --steps 100000 --rank-timeout 4
     ip -n "$one" link set cable down
     wait_for ranks_are_gone

@@ -94,15 +94,15 @@ one_error() {
     near one two 1 1e-3
     near one two 4 1e-2
     differ one/checkpoints/latest/model.safetensors two/checkpoints/latest/model.safetensors
-    # A sum is pieces to all and from all, then the sums gathered, in the communicator's one stream. It waits for the
-    # kernels before it, and for no others; more kernels run between two sums of a step.
+    # A sum exchanges pieces with all ranks and then gathers the sums, all in the communicator's one stream. It waits
+    # for the kernels before it, and for no others; more kernels run between two sums of a step.
     cmp <(sed 's/kernels.*//' calls.0) <(sed 's/kernels.*//' calls.1)
     awk '$1 == "allreduce" { exit failed = 1 }
         $1 == "pairs" { if (open || $2 != 4 || $4 != 0 || $8 <= kernels + 10) exit failed = 1
                         open = 1; kernels = $8; ++n }
         $1 == "allgather" && open { if ($4 != 0 || $8 != kernels) exit failed = 1; open = 0 }
         END { exit failed || n != 8 }' calls.0 || { cat calls.0; return 1; }
-    # Micro-batches are summed before they are rounded; a resumed run may change what travels.
+    # Micro-batches are summed before they are rounded; a resumed run may change --wire.
     together 2 --resume --out two --ranks nccl --wire fp32 --steps 5
     succeeds
     says "gradients as fp32"
@@ -175,7 +175,7 @@ evaluated() {
     one_error "option --likelihood: got 2 ranks"
 }
 
-@test "what is not possible is one error" {
+@test "requests that are impossible give one error" {
     run "$DDPM" train "${tiny[@]}" --out run --ranks nccl
     fails 2 "option ranks: got nccl, but this process was started neither by mpirun"
     run env RANK=0 WORLD_SIZE=2 LOCAL_RANK=0 "$DDPM" train "${tiny[@]}" --out run

@@ -251,7 +251,7 @@ END
     whole lost
 }
 
-@test "grids, validation and the best checkpoint are the first rank's" {
+@test "the first rank draws grids, validates, and writes the best checkpoint" {
     "$DDPM" synth --out many --count 210 --size 16 2> /dev/null
     options=(--data many "${TINY[@]}" --reduce exact --steps 6 --validate-every 2 --save-every 3 --sample-every 3)
     "$DDPM" train "${options[@]}" --out run
@@ -283,7 +283,7 @@ END
     says ", $((each > 1 ? each : 1)) thread"
 }
 
-@test "what cannot be shared is one error" {
+@test "work that cannot be shared gives one error" {
     run together 3 "${tiny[@]}" --out run
     one_error "got 4 pictures for 3 ranks" "the nearest are 3 and 6"
     run together 2 "${tiny[@]}" --out run --reduce exact --shares 3
@@ -297,7 +297,7 @@ END
     [ ! -e run ]
 }
 
-@test "a launcher that does not fit is one error" {
+@test "a launcher that does not fit gives one error" {
     cp "$DDPM" alone # without plug-ins
     run launch -n 2 ./alone train "${tiny[@]}" --out run
     one_error "no plug-in for it" "--ranks off"

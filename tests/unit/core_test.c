@@ -105,7 +105,7 @@ static void add_squares(void *context, int64_t begin, int64_t end, int thread)
 }
 
 /* Many short loops in a row, with changing numbers of threads: every chunk runs once, and never on
- * a thread too many. */
+ * more threads than requested. */
 static void short_loops_lose_nothing(void **state)
 {
     (void)state;

@@ -182,7 +182,7 @@ static void the_order_is_a_permutation_per_epoch(void **state)
     free(record);
 }
 
-/* All eight orientations occur, and turning does not change which pictures are flipped. */
+/* All eight orientations occur, and rotating does not change which pictures are flipped. */
 static void pictures_are_turned_too(void **state)
 {
     (void)state;

@@ -134,7 +134,7 @@ static double error_of(const struct drawn_by *by, enum ddpm_objective_kind objec
     memcpy(levels, given, (steps + 1) * sizeof *levels);
     if (!scheduled)
         move_levels(&path, given, steps, levels);
-    for (int clip = 0; clip < 2; ++clip) { /* some samplers then use another form */
+    for (int clip = 0; clip < 2; ++clip) { /* some samplers then use a different form */
         struct ddpm_turns turns = turns_of(by, &path, &model, levels, steps, clip);
         const double got = draw(&model, &turns, scaled * levels[0].alpha, true);
         worst = fmax(worst, fabs(got - wanted));

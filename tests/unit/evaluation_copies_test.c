@@ -80,7 +80,7 @@ static void repetition(const uint8_t *a, int64_t count, const uint8_t *b, int64_
     ddpm_picture_set_destroy(&real);
 }
 
-/* Among ten times as many pictures the nearest is nearer, which is no repetition. */
+/* Among ten times as many pictures the nearest is nearer, but that is not repetition. */
 static void repetition_is_judged_among_equal_numbers(void **state)
 {
     (void)state;

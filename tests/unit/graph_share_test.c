@@ -1,5 +1,5 @@
-/* Where graph->share is set, activations that several nodes need are computed once, and the
- * gradients of one value are added by the call that computes the last of them. */
+/* If graph->share is set, activations that several nodes need are computed once, and the gradients
+ * of one value are added by the call that computes the last of them. */
 #include "graph_support.h"
 
 enum { BLOCKS = 3, WIDTH = 8 };

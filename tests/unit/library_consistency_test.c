@@ -127,7 +127,8 @@ static void what_does_not_fit_is_refused(void **state)
     ddpm_config_destroy(&config);
 }
 
-/* Levels are sigma/alpha, whatever the objective; another number of steps is another run. */
+/* Levels are sigma/alpha, whatever the objective; a different number of steps is a different run.
+ */
 static void levels_are_ratios(void **state)
 {
     (void)state;

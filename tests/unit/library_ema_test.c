@@ -66,7 +66,7 @@ static void more_checkpoints_come_nearer(void **state)
     }
 }
 
-/* `count` steps, with a checkpoint after every second. */
+/* `count` steps, with a checkpoint after every second step. */
 static void train(const char *folder, const char *name, const char *length, int count)
 {
     char options[128];

@@ -15,7 +15,7 @@ const char *__lsan_default_suppressions(void)
     return "leak:argz_add_sep\n";
 }
 
-/* Possible locales of a host: a decimal comma, a two-byte decimal point with another thousands
+/* Possible locales of a host: a decimal comma, a two-byte decimal point with a different thousands
  * separator, grouping by a narrow space, and a language whose small I has no dot. */
 static const char *const names[] = {"de_DE", "fa_IR", "fr_FR", "tr_TR"};
 enum { LOCALES = sizeof names / sizeof *names };

@@ -117,7 +117,7 @@ static void a_checkpoint_without_its_second_average_is_refused(void **state)
     remove_folder(folder);
 }
 
-/* A picture turned counterclockwise by a quarter: its last column becomes its first row. */
+/* A picture rotated counterclockwise by a quarter turn: its last column becomes its first row. */
 static void turn(float *x)
 {
     float before[SIDE * SIDE * 3];

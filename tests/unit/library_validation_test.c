@@ -100,7 +100,7 @@ static void measuring_changes_nothing_of_the_training(void **state)
     remove_folder(folder);
 }
 
-/* The pictures of p.npy in another order. */
+/* The pictures of p.npy in a different order. */
 static void order_changes_no_bit(void **state)
 {
     (void)state;

@@ -111,7 +111,7 @@ static void the_first_here_speaks(void **state)
     assert_true(ddpm_launcher_is_first_here());
     setenv("MPI_LOCALRANKID", "2", 1);
     assert_false(ddpm_launcher_is_first_here());
-    setenv("MPI_LOCALRANKID", "0", 1); /* the first of the second one's: two launchers, nested */
+    setenv("MPI_LOCALRANKID", "0", 1); /* first of the second launcher: two, nested */
     setenv("OMPI_COMM_WORLD_LOCAL_RANK", "1", 1);
     assert_false(ddpm_launcher_is_first_here());
     setenv("OMPI_COMM_WORLD_LOCAL_RANK", "0", 1);

@@ -23,7 +23,7 @@ static struct ddpm_rendezvous *begin(int rank, int count)
     return out;
 }
 
-/* What is known of the others is a quarter of a second old at most. */
+/* What is known about the others is at most a quarter of a second old. */
 static void let_it_be_old(void)
 {
     usleep(300000);
@@ -124,7 +124,7 @@ static void files_of_an_earlier_job_do_no_harm(void **state)
     assert_found(second, false);
     ddpm_rendezvous_end(before[0], "killed");
     let_it_be_old();
-    struct ddpm_rendezvous *late = begin(1, 2); /* an end before its begin is not its concern */
+    struct ddpm_rendezvous *late = begin(1, 2); /* an end from before it began does not matter */
     assert_found(late, false);
     struct ddpm_rendezvous *first = begin(0, 2);
     publish(first);

@@ -40,8 +40,8 @@ static void every_rank_has_something(void **state)
     assert_divided(huge + 2, 1, 1, (size_t[]){1});
 }
 
-/* Four parameters: [64, 64], [8], [64, 64], [64, 64]; ranks 0 to `ranks` - 1, of which this is
- * `index`. */
+/* Four parameters: [64, 64], [8], [64, 64], [64, 64]; ranks 0 to `ranks` - 1; this one is `index`.
+ */
 static ddpm_status plan(int ranks, int index, int optimizer, struct ddpm_trainer *trainer)
 {
     static struct ddpm_ranks all;
@@ -100,7 +100,7 @@ static void more_ranks_than_matrices_and_vectors_are_refused(void **state)
     ddpm_shard_release(&trainer);
 }
 
-/* Three ranks of five blocks; the second has no beginning of a block. */
+/* Three ranks of five blocks; no block begins in the second. */
 static void sums_of_squares_are_those_of_one_rank(void **state)
 {
     (void)state;

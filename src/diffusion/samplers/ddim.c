@@ -6,7 +6,8 @@
  * where alpha² + sigma² = 1, s is the paper's σ(η). With η = 0 it is Euler's method in r.
  *
  * The same formula leads from a level to a noisier one: inversion, with η = 0. The network cannot
- * be asked about the clean picture, so it is asked as if that lay at the lowest level. */
+ * be evaluated at the clean picture, so it is evaluated as if the picture were at the lowest level.
+ */
 #include <math.h>
 
 #include "diffusion/samplers/samplers.h"

@@ -5,7 +5,7 @@
  *     x' = x + (r' - r)·(d + d')/2      d = (x - x̂_0)/r,  d' = (x̃ - x̂_0')/r'      in the paper's x
  *
  * x̃ lies on the line through x and x̂_0, so d = (x̃ - x̂_0)/r' too, and what must be added to x̃ is
- * (r/r' - 1)/2·(x̂_0' - x̂_0): of the first turn only x̂_0 is kept. */
+ * (r/r' - 1)/2·(x̂_0' - x̂_0): only x̂_0 of the first turn is kept. */
 #include <math.h>
 
 #include "diffusion/samplers/samplers.h"

@@ -5,10 +5,10 @@
  * level it reaches; h = λ' - λ, r_j = (λ_j - λ_0)/h, and r = 1 for m_t.
  *
  *     predicted = σ'/σ·x - α'·B·(m_0 + Σ_{j=1..p-1} ρ_j·(m_j - m_0)/r_j)
- *     corrected = the same with other ρ and one term more, ρ_t·(m_t - m_0)
+ *     corrected = the same with different ρ and one more term, ρ_t·(m_t - m_0)
  *
  * x is the same in both, so corrected - predicted is a sum of m's alone. One turn runs the network
- * on the predicted x, corrects by what it says, and takes the next step: no x is ever kept. */
+ * on the predicted x, corrects by its output, and takes the next step: no x is ever kept. */
 #include <math.h>
 
 #include "diffusion/samplers/samplers.h"
@@ -97,7 +97,8 @@ static struct weights weigh(const struct ddpm_level *from, int p, bool reached)
 }
 
 /* The order of step i: the number of levels before it, without one whose alpha is 0. Near the clean
- * picture each of the last steps has one less, so that the last is first order. */
+ * picture each of the last steps is one order lower than the step before, so that the last is first
+ * order. */
 static int order_of(const struct ddpm_sampler_request *request, int most, size_t i)
 {
     const size_t steps = ddpm_request_steps(request);

@@ -161,8 +161,8 @@ ALWAYS_INLINE const float *amx_block_at(const float *sums, int64_t m, int64_t co
     return sums + (m / AMX_ROWS * 2 + column / AMX_ROWS) * (AMX_SUMS / 4) + m % AMX_ROWS * AMX_ROWS;
 }
 
-/* Results too large for any cache are written around the caches, if 32 channels of bf16 or 16 of
- * fp32 fill whole cache lines: an ordinary store would first read the line from memory. */
+/* Results too large for any cache are written with non-temporal stores if 32 channels of bf16 or 16
+ * of fp32 fill whole cache lines: an ordinary store would first read the line from memory. */
 #define AMX_PAST_BYTES ((int64_t)12 << 20)
 
 static inline bool amx_has_lines(const struct ddpm_tensor *y)
@@ -177,7 +177,7 @@ ALWAYS_INLINE void amx_write_line(void *to, __m512i line)
     _mm512_stream_si512(to, line);
 }
 
-/* Call this after writing lines, before telling other threads that they are there. */
+/* Call this after writing lines, before telling other threads that they are ready. */
 static inline void amx_lines_end(void)
 {
     _mm_sfence();

@@ -169,7 +169,8 @@ static void fill_taps(const struct conv *conv, const struct window *window, cons
 }
 
 /* Where the pixels of a block start: x under every tap [tile][tap][GEMM_ROWS], then y and what is
- * added to it [BLOCK_PIXELS]. Returns the number of pixels; after the last one, it is repeated. */
+ * added to it [BLOCK_PIXELS]. Returns the number of pixels; the rest of the block repeats the last
+ * one. */
 static int64_t fill_table(const struct conv *conv, int64_t block, const void **table)
 {
     const int64_t first = block * BLOCK_PIXELS, taps = conv_taps(conv);
@@ -265,7 +266,8 @@ static void conv_units(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-/* The copy of an input: with a border of zeros, in another dtype, or with a channel of zeros. */
+/* The copy of an input: with a border of zeros, in a different dtype, or with a channel of zeros.
+ */
 struct copy {
     const struct ddpm_tensor *from;
     enum ddpm_dtype dtype;
@@ -348,17 +350,19 @@ static void conv_prepare(const struct conv *conv, struct ddpm_call *call, int64_
                           ddpm_align_up(tables) + copy_bytes(conv);
 }
 
-/* Weight number `i` of column n in a panel, whose segments have `channels` numbers each. */
-static void put_weight(const struct conv *conv, float *panel, int64_t channels, int64_t i, int n,
-                       float value)
+/* One tap of one column of a panel: `channels` neighbouring weights. */
+static void put_column(const struct conv *conv, float *to, const float *from, int64_t channels)
 {
     if (conv->x.dtype == DDPM_F32) {
-        panel[i * GEMM_COLUMNS + n] = value;
+        for (int64_t c = 0; c < channels; ++c)
+            to[c * GEMM_COLUMNS] = from[c];
         return;
     }
-    int64_t step = i / channels * conv->steps + i % channels / 2;
-    ((uint16_t *)(void *)panel)[2 * (step * GEMM_COLUMNS + n) + i % channels % 2] =
-        ddpm_float_to_bf16(value);
+    uint32_t *pairs = (uint32_t *)(void *)to;
+    for (int64_t c = 0; c < channels; c += 2) {
+        uint32_t high = c + 1 < channels ? ddpm_float_to_bf16(from[c + 1]) : 0;
+        pairs[c / 2 * GEMM_COLUMNS] = ddpm_float_to_bf16(from[c]) | high << 16;
+    }
 }
 
 /* --- forward --- */
@@ -384,15 +388,16 @@ static void forward_pack_panels(void *context, int64_t begin, int64_t end, int t
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *w = &call->in[1];
     const struct conv conv = conv_forward(call);
-    const int64_t depth = w->h * w->w * w->c, channels = depth / conv_taps(&conv);
-    const int64_t size = conv_taps(&conv) * conv.steps * GEMM_COLUMNS;
+    const int64_t taps = conv_taps(&conv), depth = w->h * w->w * w->c, channels = depth / taps;
+    const int64_t size = taps * conv.steps * GEMM_COLUMNS;
     for (int64_t panel = begin; panel < end; ++panel) {
         float *to = (float *)call->packed + panel * size;
         memset(to, 0, (size_t)size * sizeof *to);
         for (int n = 0; n < GEMM_COLUMNS && panel * GEMM_COLUMNS + n < w->n; ++n) {
             const float *from = (const float *)w->data + (panel * GEMM_COLUMNS + n) * depth;
-            for (int64_t i = 0; i < depth; ++i)
-                put_weight(&conv, to, channels, i, n, from[i]);
+            for (int64_t tap = 0; tap < taps; ++tap)
+                put_column(&conv, to + tap * conv.steps * GEMM_COLUMNS + n, from + tap * channels,
+                           channels);
         }
     }
 }
@@ -434,21 +439,37 @@ static int64_t panel_size(const struct conv *conv)
     return conv_taps(conv) * conv->steps * GEMM_COLUMNS;
 }
 
+/* A row of outputs of one step: the weights of a channel and, in bf16, of the next one, or NULL. */
+static void put_row(const struct conv *conv, float *to, const float *from, const float *next,
+                    int64_t columns)
+{
+    if (conv->x.dtype == DDPM_F32) {
+        memcpy(to, from, (size_t)columns * sizeof *to);
+        return;
+    }
+    uint32_t *pairs = (uint32_t *)(void *)to;
+    for (int64_t n = 0; n < columns; ++n) {
+        uint32_t high = next ? ddpm_float_to_bf16(next[n]) : 0;
+        pairs[n] = ddpm_float_to_bf16(from[n]) | high << 16;
+    }
+}
+
 /* One panel of a class, [tap][step][GEMM_COLUMNS] with reversed taps. */
 static void backward_pack_panel(const struct ddpm_call *call, const struct conv *conv, int first_h,
                                 int first_w, int64_t panel, float *to)
 {
     const struct ddpm_tensor *w = &call->in[1];
     const int64_t columns = ddpm_smaller(w->c - panel * GEMM_COLUMNS, GEMM_COLUMNS);
-    const int stride = call->attributes.stride;
+    const int64_t output = w->h * w->w * w->c; /* weights of one */
+    const int stride = call->attributes.stride, together = conv->x.dtype == DDPM_F32 ? 1 : 2;
     memset(to, 0, (size_t)panel_size(conv) * sizeof *to);
     for (int r = conv->taps_h - 1; r >= 0; --r)
         for (int s = conv->taps_w - 1; s >= 0; --s, to += conv->steps * GEMM_COLUMNS) {
             const int64_t tap = (first_h + r * stride) * w->w + first_w + s * stride;
             const float *from = (const float *)w->data + tap * w->c + panel * GEMM_COLUMNS;
-            for (int64_t k = 0; k < w->n; ++k, from += w->h * w->w * w->c)
-                for (int n = 0; n < columns; ++n)
-                    put_weight(conv, to, w->n, k, n, from[n]);
+            for (int64_t k = 0; k < w->n; k += together)
+                put_row(conv, to + k / together * GEMM_COLUMNS, from + k * output,
+                        k + 1 < w->n ? from + (k + 1) * output : NULL, columns);
         }
 }
 

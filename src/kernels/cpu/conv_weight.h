@@ -99,8 +99,8 @@ static inline void weight_fill_row(const struct ddpm_tensor *t, const struct wei
         pixels[i] = inside && w >= 0 && w < row->end_w ? first + w * pixel : (const char *)zeros;
 }
 
-/* The pixels of the next block, prefetched while the products of this one run: those read from
- * caches, not from memory. */
+/* The pixels of the next block, prefetched while the products of this one run, because these read
+ * from caches and leave memory idle. */
 struct weight_ahead {
     const char *const *next, *const *end;
     int64_t lines;   /* bytes of each pixel, if x or dy has more */

@@ -188,7 +188,7 @@ static struct weight_row x_row(const struct weight *p, const struct place *at, i
                                .channel = channel};
 }
 
-/* The pixels of a block of dy, in rows of `pitch`; the last row may be cut. */
+/* The pixels of a block of dy, in rows of `pitch`; the last row may be partial. */
 static void fill_dy(const struct weight *p, const struct place *at, int64_t k, const char **pixels)
 {
     const int64_t picture = p->steps * AMX_DEPTH;

@@ -210,47 +210,65 @@ static ddpm_status winograd_prepare(struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* The nine taps of a unit (panel, step), with the outputs of the panel adjacent; in bf16 those of
- * the step's two channels. */
-static void unit_taps(const struct ddpm_call *call, int64_t unit, float taps[2][9][GEMM_COLUMNS])
+/* Channels of one step of the depth. */
+static int channels_together(const struct ddpm_call *call)
+{
+    return call->in[0].dtype == DDPM_BF16 ? 2 : 1;
+}
+
+/* Taps of `count` neighbouring units (panel, step) of one panel: taps[channel][tap][output], with
+ * the channels of a unit adjacent, two in bf16. Forward, a cache line of weights holds 16 channels
+ * of one output, so the channels of all units are read together. */
+static void unit_taps(const struct ddpm_call *call, int64_t unit, int64_t count,
+                      float (*taps)[9][GEMM_COLUMNS])
 {
     const struct ddpm_tensor *w = &call->in[1];
     const bool forward = call->op == DDPM_OP_CONV2D;
-    const int together = call->in[0].dtype == DDPM_BF16 ? 2 : 1; /* channels of a step */
+    const int together = channels_together(call);
     const int64_t outputs = forward ? w->n : w->c, steps = ddpm_steps(&call->in[0]);
-    const int64_t first = unit / steps * GEMM_COLUMNS, columns = outputs - first;
-    for (int i = 0; i < together; ++i)
-        for (int tap = 0; tap < 9; ++tap) {
-            int64_t c = unit % steps * together + i;
-            const float *from = (const float *)w->data;
-            from += forward ? (first * 9 + tap) * w->c + c : (c * 9 + 8 - tap) * w->c + first;
-            int64_t step = forward ? 9 * w->c : 1;
-            for (int n = 0; n < GEMM_COLUMNS; ++n)
-                taps[i][tap][n] = n < columns ? from[n * step] : 0;
-        }
+    const int64_t first = unit / steps * GEMM_COLUMNS, left = outputs - first;
+    const int64_t columns = left < GEMM_COLUMNS ? left : GEMM_COLUMNS;
+    const int64_t c = unit % steps * together, channels = count * together;
+    if (columns < GEMM_COLUMNS)
+        memset(taps, 0, (size_t)channels * sizeof *taps);
+    if (forward)
+        for (int64_t n = 0; n < columns; ++n)
+            for (int tap = 0; tap < 9; ++tap) {
+                const float *from = (const float *)w->data + ((first + n) * 9 + tap) * w->c + c;
+                __builtin_prefetch(from + channels); /* of the next units */
+                for (int64_t i = 0; i < channels; ++i)
+                    taps[i][tap][n] = from[i];
+            }
+    else
+        for (int64_t i = 0; i < channels; ++i)
+            for (int tap = 0; tap < 9; ++tap)
+                memcpy(taps[i][tap],
+                       (const float *)w->data + ((c + i) * 9 + 8 - tap) * w->c + first,
+                       (size_t)columns * sizeof(float));
 }
 
 /* packed[place][panel][step][GEMM_COLUMNS] = G w Gᵀ; units are (panel, step), neighbours in memory.
  * Several are first computed in a buffer: 36 streams of single units would wait for memory each
- * time. They are written around the caches, because a network's packed weights do not fit into
- * them. */
+ * time. They are written with non-temporal stores, because a network's packed weights do not fit
+ * into the caches. */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *w = &call->in[1];
     const int64_t outputs = call->op == DDPM_OP_CONV2D ? w->n : w->c;
-    const int64_t place_size =
-        ddpm_ceil_div(outputs, GEMM_COLUMNS) * ddpm_steps(&call->in[0]) * GEMM_COLUMNS;
-    for (int64_t unit = begin; unit < end; unit += UNITS_TOGETHER) {
-        float buffer[WINOGRAD_PLACES][UNITS_TOGETHER * GEMM_COLUMNS], taps[2][9][GEMM_COLUMNS];
-        const int64_t left = end - unit, count = left < UNITS_TOGETHER ? left : UNITS_TOGETHER;
-        for (int64_t i = 0; i < count; ++i) {
-            unit_taps(call, unit + i, taps);
+    const int64_t steps = ddpm_steps(&call->in[0]);
+    const int64_t place_size = ddpm_ceil_div(outputs, GEMM_COLUMNS) * steps * GEMM_COLUMNS;
+    const int together = channels_together(call);
+    for (int64_t unit = begin, count; unit < end; unit += count) {
+        float buffer[WINOGRAD_PLACES][UNITS_TOGETHER * GEMM_COLUMNS];
+        float taps[2 * UNITS_TOGETHER][9][GEMM_COLUMNS];
+        count = ddpm_smaller(ddpm_smaller(end - unit, steps - unit % steps), UNITS_TOGETHER);
+        unit_taps(call, unit, count, taps);
+        for (int64_t i = 0; i < count; ++i)
             SIMD(winograd_weights)
-            (&taps[0][0][0], call->in[0].dtype, &buffer[0][i * GEMM_COLUMNS],
-             UNITS_TOGETHER * GEMM_COLUMNS);
-        }
+        (&taps[i * together][0][0], call->in[0].dtype, &buffer[0][i * GEMM_COLUMNS],
+         UNITS_TOGETHER * GEMM_COLUMNS);
         for (int64_t place = 0; place < WINOGRAD_PLACES; ++place)
             for (int64_t i = 0; i < count * GEMM_COLUMNS; i += LANES)
                 vf_store_past((float *)call->packed + place * place_size + unit * GEMM_COLUMNS + i,

@@ -62,7 +62,7 @@ static struct winograd winograd_plan(const struct ddpm_call *call)
 }
 
 /* 32 channels of a patch from c on: a row of matrix tiles at each place, in parts. They are written
- * around the caches, because v does not fit into them. */
+ * with non-temporal stores, because v does not fit into the caches. */
 ALWAYS_INLINE void put_tile(const struct winograd *w, const struct patch *patch, int64_t c,
                             char *to)
 {
@@ -95,7 +95,7 @@ ALWAYS_INLINE void fetch_patch(const struct patch *patch, int64_t c)
         }
 }
 
-/* Step 1: tile i is row i % 16 of the matrix tiles of its 16. */
+/* Step 1: tile i is row i % 16 of the matrix tiles of its group of 16. */
 static void input_range(void *context, int64_t begin, int64_t end, int thread)
 {
     const struct winograd *w = context;
@@ -204,8 +204,8 @@ static void panel_taps(const struct ddpm_call *call, int64_t panel, int64_t c,
 
 /* packed[place][panel][step]: AMX_PARTS · 2 tiles, whose row i is the pair of channels i and 16 + i
  * (amx_put_split). Units are (panel, step, rows). A few rows are first computed in a buffer: so
- * many streams of single rows would wait for memory each time. They are written around the caches,
- * because they do not fit into them. */
+ * many streams of single rows would wait for memory each time. They are written with non-temporal
+ * stores, because they do not fit into the caches. */
 static void pack_units(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;

@@ -63,7 +63,7 @@ static const struct ddpm_kernel *cpu_find_kernel(struct ddpm_device *device,
 {
     const struct ddpm_cpu_device *cpu = (const struct ddpm_cpu_device *)device;
     struct ddpm_call question = *call;
-    question.device = device; /* rows ask for it to choose `direct` */
+    question.device = device; /* rows look at it to see if `direct` is set */
     const struct ddpm_kernel *kernel = first_row(tables[cpu->level], &question);
     if (!kernel && cpu->level == DDPM_CPU_AMX)
         kernel = first_row(tables[DDPM_CPU_AVX512BF16], &question);

@@ -1,4 +1,4 @@
-/* Depthwise convolution, stride 1, and its gradient by x, which is the same convolution of dy with
+/* Depthwise convolution, stride 1, and the gradient of x, which is the same convolution of dy with
  * the filter rotated by 180°:
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c]
@@ -30,7 +30,7 @@ struct job {
     struct depthwise_cut cut;
     int64_t slots; /* loops over a tile's sums */
     size_t moments_bytes;
-    bool lines; /* y is written around the caches */
+    bool lines; /* y is written with non-temporal stores */
 };
 
 /* If amx_has_lines() says so. */
@@ -53,7 +53,7 @@ ALWAYS_INLINE void write_line(float *to, vf line)
 #endif
 }
 
-/* Differences of y to a pivot, while rows are written. */
+/* Differences of y from a pivot, collected while rows are written. */
 struct row_moments {
     struct moments *total; /* NULL: not wanted */
     float pivot;

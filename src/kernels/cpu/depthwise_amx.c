@@ -1,4 +1,4 @@
-/* Depthwise convolution of bf16 in matrix tiles (amx.h), stride 1, forward and gradient by x, which
+/* Depthwise convolution of bf16 in matrix tiles (amx.h), stride 1, forward and gradient of x, which
  * is the same convolution of dy with the filter rotated by 180°:
  *
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} tap[r][s]·x[b,h+r-pad,w+s-pad]     for each c
@@ -16,7 +16,7 @@
  * planes, and computes the products of four tiles at a time, channel by channel. While they run,
  * the next unit's part of x is prefetched into L2, and the sums of the previous channels are
  * rounded to pairs of channels; once there are 32 of these, they are transposed to pixels and
- * written around the caches. Statistics are moments of each tile and 32 channels.
+ * written with non-temporal stores. Statistics are moments of each tile and 32 channels.
  *
  * Packed: lines of pairs [channel][r][48]. Scratch: struct moments [B][tiles][32 channels], then
  * for each thread its planes, sums and pairs. */
@@ -43,7 +43,7 @@
 #define SUM_FLOATS (BATCH * TILE * TILE)
 #define PAIR_STRIDE (SUM_FLOATS + SKEW / 4)
 #define UNITS_AT_ONCE 4 /* one after the other on a thread, so that it knows the next one */
-#define FETCHED 3       /* pixels of the next unit per row of a filter */
+#define FETCHED 3       /* pixels of the next unit to prefetch per filter row */
 
 struct depthwise {
     const struct ddpm_call *call;

@@ -1,4 +1,4 @@
-/* Gradient of the depthwise convolution by its weights, bias and time bias:
+/* Gradients of the weights, bias and time bias of a depthwise convolution:
  *
  *     dw[r,s,c] += Σ_{b,h,w} dy[b,h,w,c]·x[b,h+r-pad,w+s-pad,c]
  *     dtime[b,c] = Σ_{h,w} dy[b,h,w,c]      dbias[c] += Σ_b dtime[b,c]

@@ -2,8 +2,9 @@
  * activation(x).
  *
  * The first pass computes every chunk's moments, the second writes y. If y is dense, the first pass
- * stores a in it. Otherwise, and if the statistics are given and there is no first pass, the second
- * pass computes the activation. Either way a is rounded to y's dtype before it is normalised.
+ * stores a in it. If y is not dense, or if there is no first pass because the statistics are given,
+ * the second pass computes the activation. Either way a is rounded to y's dtype before it is
+ * normalised.
  *
  * Scratch: struct moments [B, chunks]. */
 #include "kernels/cpu/group_norm.h"
@@ -17,7 +18,7 @@ struct norm_wave {
     bool stored; /* the first pass stores the activated values in y */
 };
 
-/* Sums of a block's differences to the pivot. */
+/* Sums of a block's differences from the pivot. */
 struct block_sums {
     vf sum[4], rest[4], squares[4];
     double tail_sum, tail_squares;

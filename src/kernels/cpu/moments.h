@@ -21,15 +21,15 @@ static inline void moments_join(struct moments *a, struct moments b)
     a->count = count;
 }
 
-/* For a block: n values, whose differences to the pivot sum to `sum`, their squares to
- * `squares`. */
+/* For a block: n values, whose differences from the pivot sum to `sum`, their squares to `squares`.
+ * */
 static inline struct moments moments_of_block(double n, float pivot, double sum, double squares)
 {
     const double m2 = squares - sum * sum / n;
     return (struct moments){n, (double)pivot + sum / n, m2 < 0 ? 0 : m2};
 }
 
-/* With eight significant bits, the difference to numbers that are themselves rounded is exact. */
+/* With eight significant bits, the difference from numbers that are themselves rounded is exact. */
 static inline float moments_pivot(float mean)
 {
     return ddpm_bf16_to_float(ddpm_float_to_bf16(mean));

@@ -43,7 +43,7 @@ static struct muon layout(const struct ddpm_call *call)
         .call = call, .rows = rows, .columns = columns, .least = least, .most = count / least};
 }
 
-/* Numbers of each buffer, a multiple of a vector. */
+/* How many numbers each buffer holds: a multiple of a vector. */
 static int64_t room(int64_t count)
 {
     return ddpm_ceil_div(count, 16) * 16;
@@ -128,7 +128,7 @@ struct product {
     bool turned, symmetric;
 };
 
-/* [depth, GEMM_COLUMNS] of b as it lies; columns past `count` are zeros. */
+/* [depth, GEMM_COLUMNS] of b as stored; columns past `count` are zeros. */
 static void pack_straight(const struct product *p, int64_t first, int64_t count, float *restrict to)
 {
     const float factor = p->factor;
@@ -141,7 +141,7 @@ static void pack_straight(const struct product *p, int64_t first, int64_t count,
     }
 }
 
-/* The same of b turned, a few columns of it at a time, so that what is written stays in L1. */
+/* The same of b transposed, a few of its columns at a time, so that what is written stays in L1. */
 static void pack_turned(const struct product *p, int64_t first, int64_t count, float *restrict to)
 {
     const float *restrict from = p->b + first * p->depth;

@@ -8,7 +8,7 @@
 
 #define TRIES 5
 #define PEAK_TRIES 20
-#define PEAK_SECONDS 0.3 /* at least: until threads run on processors of their own */
+#define PEAK_SECONDS 0.3 /* at least: by then each thread has its own processor */
 #define PEAK_CHUNKS 8    /* per thread, so that a thread that starts late still gets some */
 #define TRIAD_COUNT ((int64_t)16 << 20) /* three arrays of 64 MiB: larger than any cache */
 
@@ -65,7 +65,7 @@ ddpm_status ddpm_cpu_measure_peak(struct ddpm_device *device, enum ddpm_dtype dt
     const int level = (int)((struct ddpm_cpu_device *)device)->level;
     const struct ddpm_peak *peak = peaks[level];
     if (dtype == DDPM_F32 && !peak->range_f32)
-        peak = peaks[level - 1]; /* level amx only adds to bf16 */
+        peak = peaks[level - 1]; /* level amx only adds bf16 to the level before it */
     const bool bf16 = dtype == DDPM_BF16 && peak->range_bf16;
     const double start = ddpm_now();
     for (int i = 0; i < PEAK_TRIES || ddpm_now() - start < PEAK_SECONDS; ++i) {

@@ -1,5 +1,5 @@
 /* The processor's peak rate of multiply-adds at this level, for ddpm bench: as many independent
- * sums as the register tile of gemm.h, without memory accesses. */
+ * sums as the register tile of gemm.h has, without memory accesses. */
 #include "kernels/cpu/gemm.h"
 
 #include "kernels/cpu/element.h"

@@ -121,9 +121,9 @@ static inline vu vf_to_bf16_pairs(vf low, vf high)
     return vf_round_bf16(low) | vf_round_bf16(high) << 16;
 }
 
-/* Store to a vector-aligned address, around the caches if the level can: an ordinary store would
+/* Store to a vector-aligned address, bypassing the caches if the level can: an ordinary store would
  * first read the line from memory. Call vf_stores_past_end() before telling other threads that the
- * data is there. */
+ * data is ready. */
 static inline void vf_store_past(float *p, vf v)
 {
     vf_store(p, v);

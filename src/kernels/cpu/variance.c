@@ -66,7 +66,8 @@ static double slope(double u)
     return product > 0 ? product * 1.59576912160573071176 * (1 + 0.134145 * u * u) * u : product;
 }
 
-/* -ln of the probability of the value x, whose mean is off by d, and its derivative by l. */
+/* -ln of the probability of the value x, whose mean is off by d, and its derivative with respect to
+ * l. */
 static double decoder(double l, double d, double x, double *by_l)
 {
     const double s = exp(-l / 2), above = s * (d + 1.0 / 255), below = s * (d - 1.0 / 255);
@@ -86,7 +87,7 @@ static double decoder(double l, double d, double x, double *by_l)
     return -log(p < smallest ? smallest : p);
 }
 
-/* L of channel c of a pixel of picture b, and its derivative by l. */
+/* L of channel c of a pixel of picture b, and its derivative with respect to l. */
 static double term_at(const struct term *term, int64_t b, int64_t pixel, int64_t c, double *by_l)
 {
     const float *row = row_of(term->rows, b);

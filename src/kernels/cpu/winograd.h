@@ -4,7 +4,7 @@
  *   dw = Gᵀ[Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B)]G
  *
  * 36 products per 16 pixels instead of 144. Summed over channels, the ⊙ is one matrix product for
- * each of the 36 places ("frequencies"), which lie apart: [36][tiles][channels].
+ * each of the 36 places ("frequencies"), which are stored apart: [36][tiles][channels].
  *
  * The points are 0, ±a, ±b, ∞ with a = 5/8, b = 3/2: the relative error of a convolution is half of
  * that with the usual ±1, ±2 (docs/speed-log.md), and every constant of A and B is exact in fp32.

@@ -1,7 +1,7 @@
-/* Calls that run beside the others, in a stream of their own. Nobody waits for gradients of weights
- * before the end of the step, so they multiply while norms and depthwise convolutions wait for
- * memory. The stream of all other calls has the higher priority. Captured streams become branches
- * of the graph. DDPM_CUDA_ASIDE=off puts everything in one stream, to measure the gain. */
+/* Calls that run alongside the others, in a stream of their own. Nobody waits for gradients of
+ * weights before the end of the step, so they multiply while norms and depthwise convolutions wait
+ * for memory. The stream of all other calls has the higher priority. Captured streams become
+ * branches of the graph. DDPM_CUDA_ASIDE=off puts everything in one stream, to measure the gain. */
 #include <stdlib.h>
 
 #include "kernels/cuda/choose.cuh"
@@ -79,6 +79,6 @@ ddpm_status ddpm_cuda_aside_join(struct ddpm_device *base, int behind)
     cudaEvent_t event = device->asides[(device->aside_count - 1 - (unsigned)behind) % 2];
     DDPM_CUDA_TRY(cudaStreamWaitEvent(device->compute, event, 0));
     if (behind == 0)
-        device->aside_count = 0; /* a recording must not wait for work from before it */
+        device->aside_count = 0; /* a recording must not wait for work queued before it */
     return DDPM_OK;
 }

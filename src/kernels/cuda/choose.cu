@@ -108,7 +108,7 @@ void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
         return;
     choices->mode = MODE_CUDNN;
     ddpm_log(DDPM_LOG_INFO, "convolution kernels are not measured: there is no folder "
-                            "($XDG_CACHE_HOME, ~/.cache) to keep the choices in");
+                            "($XDG_CACHE_HOME, ~/.cache) to store the choices in");
 }
 
 ddpm_status ddpm_cuda_choices_follow(struct ddpm_cuda_device *device)
@@ -169,7 +169,7 @@ static const struct ddpm_kernel *row_of(enum ddpm_op op)
                                                 : &ddpm_cuda_conv2d_backward_weight_cudnn;
 }
 
-/* Which forms cuDNN is asked for, and how many plans are worth a trial. Fused plans, and those that
+/* Which forms to ask cuDNN for, and how many plans are worth a trial. Fused plans, and those that
  * keep fp32 sums of bf16 products, are compiled on demand; that takes a second each, so only a few
  * are tried. */
 struct form {
@@ -225,7 +225,7 @@ struct search {
     bool lost;                    /* the device: a plan's kernel did something illegal */
 };
 
-/* Close it also after a failure. */
+/* Close it even after a failure. */
 static ddpm_status open_search(struct search *search, struct ddpm_cuda_device *device,
                                const struct ddpm_call *call, const struct ddpm_kernel *own,
                                const char *key, bool measure)
@@ -247,7 +247,7 @@ static bool has_crashed(const struct search *search, const char *name)
     struct ddpm_plan_cache *cache = search->device->choices->cache;
     if (!cache || !ddpm_plan_cache_crashed(cache, search->key, name))
         return false;
-    ddpm_log(DDPM_LOG_WARNING, "cuDNN's %s is left out: a process ended while it tried it", name);
+    ddpm_log(DDPM_LOG_WARNING, "skipping cuDNN's %s: a process ended while it tried that plan", name);
     return true;
 }
 
@@ -352,13 +352,13 @@ static void keep_plan(struct ddpm_cuda_choices *choices, const char *key,
         return;
     char *text = ddpm_cudnn_print_plan(choices->cudnn, plan, &bytes);
     if (!text || !ddpm_plan_cache_write_plan(choices->cache, key, plan->name, text, bytes))
-        ddpm_log(DDPM_LOG_DEBUG, "cuDNN's %s could not be kept", plan->name);
+        ddpm_log(DDPM_LOG_DEBUG, "cuDNN's %s could not be stored", plan->name);
     free(text);
 }
 
 /* The plan of a choice: compiled by an earlier process or made now. It must compute what our own
- * kernel does, because cuDNN loads a text without running it; without memory for a trial it is
- * trusted. NULL if cuDNN has none. */
+ * kernel does, because cuDNN loads a text without checking its code; if there is no memory for a
+ * trial, the plan is trusted. NULL if cuDNN has none. */
 static struct ddpm_cudnn_plan *named_plan(struct search *search, const char *name, bool *kept)
 {
     struct ddpm_cuda_choices *choices = search->device->choices;
@@ -416,11 +416,11 @@ static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_c
         *plan = kept_choice(device, call, own, key, kept);
     if (!*plan && !ours) {
         if (!choices->said)
-            ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for shapes that are new");
+            ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for new shapes");
         choices->said = true;
         known = try_all(device, call, own, key, true, plan) == DDPM_OK;
         if (known && !ddpm_plan_cache_put(choices->cache, key, *plan ? (*plan)->name : OWN))
-            ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be kept: "
+            ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be stored: "
                                        "a resumed run may differ in the last bits");
         if (known)
             keep_plan(choices, key, *plan);

@@ -112,7 +112,7 @@ struct blend_map {
         const float of_a = m != 0.0f ? a.data[at.p * a.stride + at.c] : 0.0f; /* else not read */
         const float of_b = m != 1.0f ? b.data[at.p * b.stride + at.c] : 0.0f;
         float value = __fmul_rn(m, of_a) + __fmul_rn(1.0f - m, of_b); /* not fused */
-        if (m == 0.0f || m == 1.0f) /* one of them, whatever its bits */
+        if (m == 0.0f || m == 1.0f) /* copy one of them bit by bit */
             value = m == 0.0f ? of_b : of_a;
         y.data[at.p * y.stride + at.c] = value;
     }

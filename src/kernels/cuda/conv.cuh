@@ -81,6 +81,12 @@ static __device__ inline void conv_tap_advance(const struct conv_shape *s, struc
     conv_tap_settle(s, tap);
 }
 
+/* Is (h, w) in the source's picture? */
+static __device__ inline bool conv_inside(const struct conv_shape *s, int h, int w)
+{
+    return (unsigned)h < (unsigned)s->in_h && (unsigned)w < (unsigned)s->in_w;
+}
+
 /* Place of entry (row, tap) in the source, or -1 if it is zero. DILATED: dilation is possible; a
  * constant of the kernel, because a division takes a third of a step's instructions. */
 template <bool DILATED>
@@ -94,7 +100,7 @@ static __device__ inline int64_t conv_place(const struct conv_shape *s, struct c
         h /= s->dilate;
         w /= s->dilate;
     }
-    if ((unsigned)h >= (unsigned)s->in_h || (unsigned)w >= (unsigned)s->in_w)
+    if (!conv_inside(s, h, w))
         return -1;
     if (!DILATED)
         return row.place + tap.place;

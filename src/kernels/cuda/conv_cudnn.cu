@@ -2,8 +2,8 @@
  * bias if it is not fused, and dw += because cuDNN overwrites.
  *
  * A call's state is its plan (choose.cu), which the device owns. Plans are made before addresses
- * are known, for addresses that are multiples of 16. The memory plan gives only such addresses to
- * the tensors of these rows, and slabs have them too; if a caller does not, the kernel without
+ * are known, for addresses that are multiples of 16. The memory plan aligns the tensors of these
+ * rows that way, and slabs are aligned too; if a caller's tensors are not, the kernel without
  * tensor cores is used. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/conv_cudnn.cuh"
@@ -11,8 +11,8 @@
 #include "kernels/cuda/map.cuh"
 #include "kernels/cuda/rows.cuh"
 
-/* Alignment of cuDNN's workspace: that of memory from cudaMalloc, with which plans are tried. The
- * memory plan guarantees less for scratch. */
+/* Alignment of cuDNN's workspace: that of memory from cudaMalloc, which trials use. The memory plan
+ * guarantees less for scratch. */
 #define WORKSPACE_ALIGNMENT ((size_t)256)
 
 static const struct ddpm_tensor *x_of(const struct ddpm_call *call)
@@ -113,7 +113,7 @@ static ddpm_status cudnn_prepare(struct ddpm_call *call)
 {
     const struct ddpm_cudnn_plan *plan = ddpm_cuda_plan_of(call);
     if (!plan)
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%s: no plan of cuDNN's was chosen",
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "%s: no cuDNN plan was chosen",
                           call->label ? call->label : "?");
     call->state = (void *)plan;
     call->scratch_bytes =
@@ -171,8 +171,8 @@ static ddpm_status cudnn_run(const struct ddpm_call *call)
     return call->out[0].dtype == DDPM_F32 ? add_bias_to<float>(call) : add_bias_to<bf16>(call);
 }
 
-/* Scratch: dw as cuDNN writes it, unless that may go to its place at once, then the workspace; or
- * the scratch of the kernel without tensor cores. */
+/* Scratch: dw as cuDNN writes it, unless cuDNN may write to dw itself, then the workspace; or the
+ * scratch of the kernel without tensor cores. */
 static size_t gradient_bytes(const struct ddpm_call *call)
 {
     if (ddpm_call_overwrites(call, 0))

@@ -99,9 +99,8 @@ static __device__ inline void load_stage(struct conv_stage<COLUMNS> *stage, stru
 #pragma unroll
     for (int i = 0; i < COLUMNS / 64; ++i) {
         int row = first + 64 * i, n = n0 + row;
-        bool here = n < s->columns && at->k < wide;
-        copy_async(stage->b + chunk4(row, chunk), here ? packed + (int64_t)n * wide + at->k : NULL,
-                   packed);
+        copy_async(stage->b + chunk4(row, chunk), packed + (int64_t)n * wide + at->k,
+                   n < s->columns && at->k < wide);
     }
     at->k += MMA_STEP;
     if (at->k < wide)

@@ -33,9 +33,12 @@ static __device__ inline void load_entries(bf16 *to, const bf16 *x, const struct
                                            struct conv_row row, struct conv_tap tap, int k,
                                            bool here)
 {
-    if constexpr (VECTOR) {
-        int64_t place = here && k < s->depth ? conv_place<DILATED>(s, row, tap) : -1;
-        copy_async(to, place >= 0 ? x + place : NULL, x);
+    if constexpr (VECTOR && !DILATED) {
+        copy_async(to, x + row.place + tap.place,
+                   here && k < s->depth && conv_inside(s, row.h + tap.r, row.w + tap.s));
+    } else if constexpr (VECTOR) {
+        int64_t place = here && k < s->depth ? conv_place<true>(s, row, tap) : -1;
+        copy_async(to, x + (place >= 0 ? place : 0), place >= 0);
     } else {
         float v[8];
         for (int i = 0; i < 8; ++i) {
@@ -88,7 +91,7 @@ static __device__ inline void finish_pair(const struct conv_epilogue<TY> *e, int
         *(float2 *)to = make_float2(low, high);
 }
 
-/* One access for two channels of y (of the residual they are read one by one). */
+/* One access for two channels of y (those of the residual are read one by one). */
 static inline bool ddpm_conv_pairs(const struct ddpm_tensor *y)
 {
     return y->c % 2 == 0 && y->pixel_stride % 2 == 0 && (uintptr_t)y->data % 8 == 0;

@@ -51,7 +51,7 @@ static __device__ inline void load_gradient(bf16 *to, struct plane<const bf16> d
 {
     const bf16 *from = dy.data + m * dy.stride + n;
     if constexpr (VECTOR) {
-        copy_async(to, here && n < columns ? from : NULL, dy.data);
+        copy_async(to, from, here && n < columns);
     } else {
         float v[8];
         for (int i = 0; i < 8; ++i)

@@ -6,15 +6,16 @@
 #include "kernels/cuda/conv.cuh"
 #include "kernels/cuda/reduce.cuh"
 
-/* Number of splits with which `tiles` tiles fill the device about twice, with at least `least`
- * pixels each. */
+/* Number of splits with which all blocks run at once, if there are `tiles` tiles and two blocks fit
+ * on a multiprocessor, with at least `least` pixels each. One split more, and a few blocks would run
+ * after all others. */
 static inline int ddpm_conv_splits(const struct ddpm_call *call, int64_t tiles, int64_t least)
 {
     int64_t pixels = ddpm_tensor_pixels(&call->in[1]);
-    int64_t wanted = ddpm_ceil_div(2 * ddpm_cuda_device_of(call)->multiprocessors, tiles);
+    int64_t wanted = 2 * ddpm_cuda_device_of(call)->multiprocessors / tiles;
     int64_t most = ddpm_ceil_div(pixels, least);
     int64_t splits = wanted < most ? wanted : most;
-    return (int)(splits < 65535 ? splits : 65535);
+    return splits < 1 ? 1 : (int)(splits < 65535 ? splits : 65535);
 }
 
 static inline size_t ddpm_conv_weight_bytes(const struct ddpm_call *call, int splits)

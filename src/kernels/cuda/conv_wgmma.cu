@@ -7,7 +7,7 @@
  * no thread spends its time on loading fragments.
  *
  * 64 columns are channels of one tap, so the source's channels must be a multiple of 64. Off unless
- * DDPM_CUDA_WGMMA=on, because no GPU has run it; and only where sm_90a was compiled for. */
+ * DDPM_CUDA_WGMMA=on, because no GPU has run it; and only in builds for sm_90a. */
 #include "kernels/cuda/conv_mma.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/rows.cuh"
@@ -26,44 +26,68 @@ template <int COLUMNS> struct group_stage {
     bf16 a[ROWS * STEP], b[COLUMNS * STEP];
 };
 
+/* As conv_row, with its place in chunks of eight, which fits into 32 bits. */
+struct group_row {
+    int h, w, place;
+};
+
 /* What a thread loads: the same chunk of several rows. */
 struct group_loader {
-    struct conv_row rows[ROWS / LOADED];
+    struct group_row rows[ROWS / LOADED];
     struct conv_tap tap;
-    int k;
+    const bf16 *weights; /* of its first row of b */
 };
+
+/* m0, n0: the block's first pixel and channel. A row without a pixel is above every picture. */
+static __device__ inline void loader_begin(struct group_loader *at, const bf16 *packed,
+                                           const struct conv_shape *s, int m0, int n0)
+{
+    int first = (int)threadIdx.x / CHUNKS, k = (int)threadIdx.x % CHUNKS * 8;
+#pragma unroll
+    for (int i = 0; i < ROWS / LOADED; ++i) {
+        int m = m0 + first + LOADED * i;
+        struct conv_row row = conv_row_of(s, m);
+        at->rows[i] = {m < s->rows ? row.h : INT32_MIN / 2, row.w, (int)(row.place / 8)};
+    }
+    at->tap = conv_tap_of(s, k);
+    at->weights = packed + (int64_t)(n0 + first) * s->depth + k;
+}
 
 template <int COLUMNS>
 static __device__ inline void load_stage(struct group_stage<COLUMNS> *stage,
-                                         struct group_loader *at, const bf16 *x, const bf16 *packed,
-                                         const struct conv_shape *s, int m0, int n0)
+                                         struct group_loader *at, const bf16 *x,
+                                         const struct conv_shape *s, int n0)
 {
     int chunk = (int)threadIdx.x % CHUNKS, first = (int)threadIdx.x / CHUNKS;
+    int place = (int)(at->tap.place / 8);
 #pragma unroll
     for (int i = 0; i < ROWS / LOADED; ++i) {
-        int row = first + LOADED * i;
-        load_entries<true, false>(stage->a + chunk_wide<CHUNKS>(row, chunk), x, s, at->rows[i],
-                                  at->tap, at->k, m0 + row < s->rows);
+        struct group_row row = at->rows[i];
+        copy_async(stage->a + chunk_wide<CHUNKS>(first + LOADED * i, chunk),
+                   x + (int64_t)(row.place + place) * 8,
+                   conv_inside(s, row.h + at->tap.r, row.w + at->tap.s));
     }
 #pragma unroll
     for (int i = 0; i < COLUMNS / LOADED; ++i) {
-        int row = first + LOADED * i, n = n0 + row;
+        int row = first + LOADED * i;
         copy_async(stage->b + chunk_wide<CHUNKS>(row, chunk),
-                   n < s->columns ? packed + (int64_t)n * s->depth + at->k : NULL, packed);
+                   at->weights + (int64_t)(LOADED * i) * s->depth, n0 + row < s->columns);
     }
-    at->k += STEP;
+    at->weights += STEP;
     conv_tap_advance(s, &at->tap, STEP);
 }
 
-/* Begin the products of a step: 64 pixels of this thread's group. */
+/* Begin the products of a step. a: 64 pixels of this thread's group. */
 template <int COLUMNS>
-static __device__ inline void multiply_stage(const struct group_stage<COLUMNS> *stage,
-                                             float c[COLUMNS / 8][4], int group)
+static __device__ inline void multiply_stage(struct group_tile a, struct group_tile b, int stage,
+                                             float c[COLUMNS / 8][4])
 {
+    int bytes = stage * (int)sizeof(struct group_stage<COLUMNS>);
     group_begin();
 #pragma unroll
     for (int k = 0; k < STEP; k += 16)
-        group_multiply<COLUMNS>(c, stage->a + group * 64 * STEP + k, stage->b + k);
+        group_multiply<COLUMNS>(c, group_tile_after(a, bytes + 2 * k),
+                                group_tile_after(b, bytes + 2 * k));
     group_commit();
 }
 
@@ -79,15 +103,13 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     int m0 = (int)blockIdx.x / column_tiles * ROWS, n0 = (int)blockIdx.x % column_tiles * COLUMNS;
     int thread = (int)threadIdx.x, group = thread / 128;
     struct group_loader at;
-#pragma unroll
-    for (int i = 0; i < ROWS / LOADED; ++i)
-        at.rows[i] = conv_row_of(&s, m0 + thread / CHUNKS + LOADED * i);
-    at.k = thread % CHUNKS * 8;
-    at.tap = conv_tap_of(&s, at.k);
+    loader_begin(&at, packed, &s, m0, n0);
+    struct group_tile a = group_tile_of(stages->a + group * 64 * STEP, 16);
+    struct group_tile b = group_tile_of(stages->b, 16);
     float c[COLUMNS / 8][4] = {};
     for (int i = 0; i < STAGES - 1; ++i) {
         if (i < steps)
-            load_stage<COLUMNS>(stages + i, &at, x, packed, &s, m0, n0);
+            load_stage<COLUMNS>(stages + i, &at, x, &s, n0);
         copy_commit();
     }
     for (int i = 0; i < steps; ++i) {
@@ -95,10 +117,10 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
         group_publish();
         group_wait<COLUMNS>(c); /* after the barrier nobody reads the stage of step i - 1 */
         __syncthreads();
-        multiply_stage<COLUMNS>(stages + i % STAGES, c, group);
+        multiply_stage<COLUMNS>(a, b, i % STAGES, c);
         int next = i + STAGES - 1;
         if (next < steps)
-            load_stage<COLUMNS>(stages + next % STAGES, &at, x, packed, &s, m0, n0);
+            load_stage<COLUMNS>(stages + next % STAGES, &at, x, &s, n0);
         copy_commit();
     }
     group_wait<COLUMNS>(c);
@@ -138,7 +160,8 @@ static bool wgmma_supports(const struct ddpm_call *call)
     const struct conv_shape s = ddpm_conv_shape(call);
     return call->device && ddpm_cuda_device_of(call)->wgmma &&
            ddpm_cuda_conv2d_mma.supports(call) && x->c % STEP == 0 && x->pixel_stride % 8 == 0 &&
-           y->c >= 64 && s.dilate == 1;
+           y->c >= 64 && s.dilate == 1 &&
+           ddpm_tensor_pixels(x) * x->pixel_stride / 8 < INT32_MAX / 2;
 }
 
 template <class TY, int COLUMNS> static ddpm_status wgmma_typed(const struct ddpm_call *call)
@@ -173,12 +196,7 @@ static ddpm_status wgmma_pack(const struct ddpm_call *call)
     return ddpm_cuda_conv2d_mma.pack(call);
 }
 
-const struct ddpm_kernel ddpm_cuda_conv2d_wgmma = {"conv2d_cuda_wgmma", wgmma_supports,
-                                                   wgmma_prepare,       wgmma_pack,
-                                                   wgmma_run,           NULL};
-const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_wgmma = {"conv2d_backward_data_cuda_wgmma",
-                                                                 wgmma_supports,
-                                                                 wgmma_prepare,
-                                                                 wgmma_pack,
-                                                                 wgmma_run,
-                                                                 NULL};
+const struct ddpm_kernel ddpm_cuda_conv2d_wgmma = {
+    "conv2d_cuda_wgmma", wgmma_supports, wgmma_prepare, wgmma_pack, wgmma_run, NULL};
+const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_wgmma = {
+    "conv2d_backward_data_cuda_wgmma", wgmma_supports, wgmma_prepare, wgmma_pack, wgmma_run, NULL};

@@ -7,13 +7,13 @@ extern "C" {
 #include "kernels/cuda/host.h"
 }
 
-/* The rows of cuDNN's convolutions are not here: whether they serve a call is a choice of its own
+/* The rows of cuDNN's convolutions are not here: whether they serve a call is decided separately
  * (choose.cuh). */
 CUDA_KERNELS_OF(conv2d, &ddpm_cuda_conv2d_wgmma, &ddpm_cuda_conv2d_mma, &ddpm_cuda_conv2d_simt);
 CUDA_KERNELS_OF(conv2d_backward_data, &ddpm_cuda_conv2d_backward_data_wgmma,
                 &ddpm_cuda_conv2d_backward_data_mma, &ddpm_cuda_conv2d_backward_data_simt);
-CUDA_KERNELS_OF(conv2d_backward_weight, &ddpm_cuda_conv2d_backward_weight_mma,
-                &ddpm_cuda_conv2d_backward_weight_simt);
+CUDA_KERNELS_OF(conv2d_backward_weight, &ddpm_cuda_conv2d_backward_weight_wgmma,
+                &ddpm_cuda_conv2d_backward_weight_mma, &ddpm_cuda_conv2d_backward_weight_simt);
 CUDA_KERNELS_OF(depthwise_conv2d, &ddpm_cuda_depthwise7, &ddpm_cuda_depthwise);
 CUDA_KERNELS_OF(depthwise_conv2d_backward_data, &ddpm_cuda_depthwise7_backward_data,
                 &ddpm_cuda_depthwise_backward_data);

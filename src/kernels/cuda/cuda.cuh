@@ -1,8 +1,8 @@
 /* What every file of the CUDA backend shares: the device, checked calls, checked launches.
  *
- * The files are C in style, compiled by nvcc as C++ because kernels are: templates stand only for
- * element types and tile sizes. Kernels are static __global__ functions beside the run() of their
- * row; the rows are declared in rows.cuh and listed in cuda.cu.
+ * The files are written in C style. nvcc compiles them as C++, because kernels need that; templates
+ * are only used for element types and tile sizes. Kernels are static __global__ functions beside
+ * the run() of their row; the rows are declared in rows.cuh and listed in cuda.cu.
  *
  * Nothing here adds floats with atomics: every reduction keeps one partial result per block in
  * scratch memory and sums them in a fixed order, so a step gives the same bits every time. */
@@ -29,12 +29,12 @@ typedef __nv_bfloat16 bf16;
 #define DDPM_CUDA_SLOT_BYTES ((size_t)4 << 20)
 
 /* What a snapshot leaves free on the device: CUDA takes memory of its own, for kernels and graphs
- * loaded later, and does not know that ours could be had. */
+ * loaded later, and does not know that it could have ours. */
 #define DDPM_CUDA_SPARE_BYTES ((size_t)256 << 20)
 
 struct ddpm_cuda_choices;
 
-/* A kernel that was put into the compute stream. */
+/* A kernel launched in the compute stream. */
 struct ddpm_cuda_launch {
     char label[64]; /* the layer */
     enum ddpm_op op;
@@ -46,7 +46,7 @@ struct ddpm_cuda_device {
     int index;
     int multiprocessors;
     bool recording;
-    bool wgmma; /* convolutions may use conv_wgmma.cu */
+    bool wgmma; /* convolutions may use conv_wgmma.cu, conv_weight_wgmma.cu */
     cudaStream_t compute, copy, snapshot;
     unsigned char *ring;
     cudaEvent_t arrived[DDPM_CUDA_SLOTS], consumed[DDPM_CUDA_SLOTS];
@@ -56,7 +56,7 @@ struct ddpm_cuda_device {
     unsigned char *staging; /* of snapshots; NULL: none yet, or given to an allocation */
     size_t staging_bytes;
     cudaEvent_t staged, taken; /* staging holds the snapshot; it has left */
-    cudaStream_t aside;        /* that and `compute` change places while calls go aside */
+    cudaStream_t aside;        /* swapped with `compute` while calls go aside */
     cudaEvent_t forked, asides[2];
     unsigned aside_count; /* pairs of aside_begin and aside_end */
     struct ddpm_cuda_choices *choices; /* of convolution kernels, see choose.cuh */
@@ -68,21 +68,21 @@ struct ddpm_cuda_device {
 /* DDPM_OK, or DDPM_ERROR_DEVICE (DDPM_ERROR_MEMORY) with `what` and CUDA's text. */
 ddpm_status ddpm_cuda_check(cudaError_t error, const char *what);
 
-/* What failed.cu does: note what is about to be launched; and name what has failed where a kernel
- * did, which CUDA reports at any later call (ddpm_cuda_lost() is then true: nothing on the device
- * works any more). */
+/* failed.cu notes what is about to be launched. If a kernel fails, which CUDA may only report in a
+ * later call, it names that kernel (ddpm_cuda_lost() is then true: nothing on the device works any
+ * more). */
 void ddpm_cuda_note(const struct ddpm_call *call);
 bool ddpm_cuda_lost(cudaError_t error);
 ddpm_status ddpm_cuda_launch_failed(const struct ddpm_call *call, cudaError_t error);
 ddpm_status ddpm_cuda_check_on(struct ddpm_cuda_device *device, cudaError_t error,
                                const char *what);
-/* The same after `compute` was waited for. */
+/* The same, after waiting for `compute`. */
 ddpm_status ddpm_cuda_check_kernels(struct ddpm_cuda_device *device, cudaError_t error);
 
 #define DDPM_CUDA_TRY_ON(device, expression)                                                       \
     DDPM_TRY(ddpm_cuda_check_on(device, (expression), #expression))
 
-/* cudaMalloc on this device, which gives up the staging memory of snapshots where it must. */
+/* cudaMalloc on this device, which gives up the staging memory of snapshots if it must. */
 cudaError_t ddpm_cuda_malloc(struct ddpm_cuda_device *device, void **out, size_t bytes);
 
 #define DDPM_CUDA_TRY(expression) DDPM_TRY(ddpm_cuda_check((expression), #expression))
@@ -97,7 +97,7 @@ static inline int64_t ddpm_ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* Put a kernel into the compute stream, and say which layer it was when CUDA refuses. */
+/* Launch a kernel in the compute stream. If CUDA refuses, the error says which layer it was. */
 template <typename... Parameters, typename... Arguments>
 ddpm_status ddpm_cuda_launch(const struct ddpm_call *call, void (*kernel)(Parameters...), dim3 grid,
                              dim3 block, size_t shared_bytes, Arguments... arguments)

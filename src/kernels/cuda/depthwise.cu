@@ -3,7 +3,7 @@
  *     y[b,h,w,c] = bias[c] + time[b,c] + Σ_{r,s} w[r,s,c]·x[b,h+r-pad,w+s-pad,c]
  *
  * The gradient of x is the same sum over dy with reversed taps and pad' = R-1-pad, to which a
- * gradient that x already has may be added: that saves a pass over memory of its own. The 7×7 kernel
+ * gradient that x already has may be added: that saves a separate pass over memory. The 7×7 kernel
  * of the networks works on tiles in shared memory: a warp computes one row of 16 pixels, whose sums
  * stay in registers while it reads the 22 inputs of each of seven rows. The statistics of y are
  * computed from these sums. Other sizes use a plain kernel, and another pass for the statistics. */
@@ -16,6 +16,7 @@ struct depthwise_shape {
     int height, width, channels, tiles_w, pad_h, pad_w;
     int taps_h, taps_w;
     bool turned, vector;
+    bool fours; /* four weights at once */
     bool pairs; /* two channels of y and of the addend at once */
 };
 
@@ -64,6 +65,25 @@ static __device__ inline void add_to_sums(float sum[TILE_W][2], struct plane<con
             sum[o][k] += to_float(from[o * addend.stride + k]);
 }
 
+/* The 49 weights of channels c0.., in the order of the sums; zeros beyond the last channel. As
+ * fill_tile(), to be waited for. */
+static __device__ inline void fill_weights(float *weights, const float *w,
+                                           const struct depthwise_shape *s, int c0)
+{
+    const int wide = s->fours ? 4 : 1, per_tap = TILE_C / wide;
+    int c = (int)threadIdx.x % per_tap * wide;
+    for (int tap = (int)threadIdx.x / per_tap; tap < TAPS * TAPS; tap += TILE_THREADS / per_tap) {
+        int turned = s->turned ? TAPS * TAPS - 1 - tap : tap;
+        const float *from = w + turned * s->channels + c0 + c;
+        float *to = weights + tap * TILE_C + c;
+        if (s->fours)
+            copy_async_cached(to, from, c0 + c < s->channels);
+        else
+            *to = c0 + c < s->channels ? *from : 0.0f;
+    }
+    copy_commit();
+}
+
 /* grid: (tiles, ceil(C/64), B); shared: the input tile, then the weights [49][64] in fp32.
  * partial: moments of every block's part of y, [B][ceil(C/64)][tiles], or NULL. */
 template <class T>
@@ -80,11 +100,8 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     int64_t image = (int64_t)blockIdx.z * s.height * s.width;
     fill_tile(tile, x, image, s.height, s.width, s.channels, h0 - s.pad_h, w0 - s.pad_w, c0,
               BORDER_H, BORDER_W, s.vector);
-    for (int i = (int)threadIdx.x; i < TAPS * TAPS * TILE_C; i += TILE_THREADS) {
-        int tap = i / TILE_C, c = c0 + i % TILE_C;
-        int from = s.turned ? TAPS * TAPS - 1 - tap : tap;
-        weights[i] = c < s.channels ? w[from * s.channels + c] : 0.0f;
-    }
+    fill_weights(weights, w, &s, c0);
+    copy_wait<0>();
     __syncthreads();
     int c = c0 + 2 * lane, here = min(2, s.channels - c);
     float start[2] = {0.0f, 0.0f}, sum[TILE_W][2];
@@ -207,6 +224,7 @@ static struct depthwise_shape shape_of(const struct ddpm_call *call)
     s.turned = turned;
     s.vector = ddpm_cuda_vector(&x, 1);
     s.pairs = ddpm_cuda_vector(stored, turned ? 2 : 1);
+    s.fours = x->c % 4 == 0 && (uintptr_t)call->in[1].data % 16 == 0;
     return s;
 }
 

@@ -1,5 +1,5 @@
-/* Tiles of the depthwise 7×7 kernels: 8×16 pixels and 64 channels per block of eight warps, a lane
- * for two neighbouring channels, the input with its border of three in shared memory. */
+/* Tiles of the depthwise 7×7 kernels: 8×16 pixels and 64 channels per block of eight warps, one
+ * lane per two neighbouring channels, the input with its border of three in shared memory. */
 #ifndef DDPM_KERNELS_CUDA_DEPTHWISE_CUH
 #define DDPM_KERNELS_CUDA_DEPTHWISE_CUH
 
@@ -37,8 +37,9 @@ static __device__ inline void store_pair(bf16 *p, const float x[2])
 }
 
 /* Fill tile [rows][columns][64] from image rows h0.., columns w0.., channels c0..; zeros outside.
- * WIDE elements at a time: a constant, like rows and columns. A thread keeps its channels and
- * advances from pixel to pixel by the same distance, which needs no divisions. */
+ * WIDE elements at a time: a constant, like rows and columns. More than one are 16 bytes, which are
+ * copied in the background: a thread need not wait for one pixel before it asks for the next. It
+ * keeps its channels and advances from pixel to pixel by the same distance, without divisions. */
 template <int WIDE, class T>
 static __device__ inline void fill_tile_by(T *tile, struct plane<const T> x, int64_t image_pixel,
                                            int height, int width, int channels, int h0, int w0,
@@ -55,7 +56,7 @@ static __device__ inline void fill_tile_by(T *tile, struct plane<const T> x, int
                       (unsigned)(w0 + s) < (unsigned)width;
         const T *at = from + (int64_t)(r * width + s) * stride;
         if constexpr (WIDE > 1)
-            *(uint4 *)to = inside ? *(const uint4 *)at : make_uint4(0, 0, 0, 0);
+            copy_async(to, at, inside);
         else if (inside)
             *to = *at;
         else
@@ -69,7 +70,8 @@ static __device__ inline void fill_tile_by(T *tile, struct plane<const T> x, int
     }
 }
 
-/* `vector`: 16 bytes at a time (C a multiple of 8, addresses aligned). */
+/* `vector`: 16 bytes at a time (C a multiple of 8, addresses aligned). copy_wait<0>() and the
+ * block's barrier must come before the tile is read. */
 template <class T>
 static __device__ inline void fill_tile(T *tile, struct plane<const T> x, int64_t image_pixel,
                                         int height, int width, int channels, int h0, int w0, int c0,
@@ -80,6 +82,7 @@ static __device__ inline void fill_tile(T *tile, struct plane<const T> x, int64_
                                           rows, columns);
     else
         fill_tile_by<1>(tile, x, image_pixel, height, width, channels, h0, w0, c0, rows, columns);
+    copy_commit();
 }
 
 #endif

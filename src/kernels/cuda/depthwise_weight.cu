@@ -63,6 +63,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
                   border_rows, BORDER_W, s.vector);
         fill_tile(dy_tile, dy, image, s.height, s.width, s.channels, h0, w0, c0, rows, TILE_W,
                   s.vector);
+        copy_wait<0>();
         __syncthreads();
         if (warp < TAPS) {
             for (int h = 0; h < rows; ++h)

@@ -2,10 +2,10 @@
  *
  * Three streams. `compute` runs kernels and everything ordered with them. Uploads run on `copy`
  * into a slot of a ring in device memory, and from there to their place on `compute`: so the host
- * waits only until its own bytes have left, never for kernels, and pictures travel while the step
- * before still computes. A snapshot is the way back: on `compute` into staging memory, which takes
- * milliseconds, and from there to the host on `snapshot`, while `compute` goes on and uploads have
- * `copy` to themselves. */
+ * waits only until its own bytes have left, never for kernels, and pictures travel while the
+ * previous step still computes. Snapshots go the other way: on `compute` into staging memory, which
+ * takes milliseconds, and from there to the host on `snapshot`, while `compute` continues and
+ * uploads have `copy` to themselves. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/device.cuh"
 
@@ -157,7 +157,7 @@ void ddpm_cuda_close(struct ddpm_device *base)
     free(device);
 }
 
-/* Give up the staging memory, which must have been read to its end first. */
+/* Give up the staging memory, after waiting until all of it has been read. */
 static void drop_staging(struct ddpm_cuda_device *device)
 {
     cudaEventSynchronize(device->taken);
@@ -291,7 +291,7 @@ ddpm_status ddpm_cuda_download_end(struct ddpm_device *base, uint64_t ticket)
     return ddpm_cuda_check_on(device, cudaEventSynchronize(event), "the kernels before");
 }
 
-/* Staging memory of at least so many bytes: that of the snapshot before, or new. */
+/* Staging memory of at least `bytes` bytes: that of the previous snapshot, or new memory. */
 static ddpm_status reserve_staging(struct ddpm_cuda_device *device, size_t bytes)
 {
     void *memory = NULL;
@@ -331,7 +331,7 @@ ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *base, void *const to[],
     return DDPM_OK;
 }
 
-/* Changes nothing in the device: another thread is at work with it. */
+/* Changes nothing in the device: another thread is using it. */
 ddpm_status ddpm_cuda_snapshot_end(struct ddpm_device *base)
 {
     struct ddpm_cuda_device *device = own(base);

@@ -102,7 +102,7 @@ template <class T, int V> static ddpm_status add_typed(const struct ddpm_call *c
     return ddpm_cuda_map(call, f, ddpm_tensor_pixels(y), y->c, V);
 }
 
-/* ---- y = x in another type ---- */
+/* ---- y = x in a different type ---- */
 
 template <class T, class D, int V> struct convert_map {
     struct plane<T> x;

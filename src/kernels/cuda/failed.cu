@@ -66,7 +66,7 @@ static ddpm_status blame(const struct ddpm_cuda_device *device, cudaError_t erro
                           "CUDA: %s (%s) in a kernel of a recorded step; " EXACTLY, text, name);
     list_launches(device, launches, sizeof launches);
     if (device->launch_count == 0)
-        return ddpm_raise(DDPM_ERROR_DEVICE, "CUDA: %s (%s) in no kernel of ours", text, name);
+        return ddpm_raise(DDPM_ERROR_DEVICE, "CUDA: %s (%s) in none of our kernels", text, name);
     if (device->launch_count == 1)
         return ddpm_raise(DDPM_ERROR_DEVICE, "CUDA: %s (%s) in the kernel of %s", text, name,
                           launches);

@@ -236,7 +236,7 @@ void ddpm_plan_cache_lock(struct ddpm_plan_cache *cache)
     while ((locked = flock(cache->lock, LOCK_EX)) != 0 && errno == EINTR)
         ;
     read_file(cache);
-    if (locked == 0) /* otherwise it may be the trial of a live process */
+    if (locked == 0) /* without the lock, it may be the trial of a live process */
         take_over_trial(cache);
 }
 
@@ -265,7 +265,7 @@ static void plan_path(const struct ddpm_plan_cache *cache, const char *key,
              (unsigned long long)hash_bytes(key, strlen(key)));
 }
 
-/* The beginning of the first line, which identifies the file as the one that is wanted. */
+/* The beginning of the first line, which shows that this is the right file. */
 static int print_head(const struct ddpm_plan_cache *cache, const char *key, const char *value,
                       char head[HEAD_BYTES])
 {

@@ -7,8 +7,8 @@
  * The first is a text file: a first line with the identity (device, driver, versions), then one
  * line per choice, key and value separated by a tab. The second holds the text of one compiled plan
  * after a first line of identity, key, value, number of bytes and their checksum. Files are written
- * atomically. A file that is missing, damaged or of another identity counts as empty; no failure
- * here is an error of the program.
+ * atomically. A file that is missing, damaged or of a different identity counts as empty; a failure
+ * here is never an error for the program.
  *
  * The file's content wins: a process that has measured the same convolution at the same time uses
  * what the file says, so that a resumed run computes the same bits. */

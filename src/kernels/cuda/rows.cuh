@@ -26,6 +26,8 @@ extern const struct ddpm_kernel ddpm_cuda_conv2d_wgmma;
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_wgmma;
 /* conv_weight.cu */
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_weight_mma;
+/* conv_weight_wgmma.cu */
+extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_weight_wgmma;
 /* conv_simt.cu */
 extern const struct ddpm_kernel ddpm_cuda_conv2d_simt;
 extern const struct ddpm_kernel ddpm_cuda_conv2d_backward_data_simt;

@@ -1,5 +1,5 @@
-# Sources of the CUDA backend; the emulated build of the tests compiles the same lists. What speaks to cuDNN is apart,
-# in the library ddpm_cudnn of CMakeLists.txt or, where there is none, cudnn_none.c.
+# Sources of the CUDA backend; the emulated build of the tests compiles the same lists. The code that calls cuDNN is
+# separate: the library ddpm_cudnn of CMakeLists.txt, or cudnn_none.c in a build without cuDNN.
 set(DDPM_CUDA_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/host.c
     ${CMAKE_CURRENT_LIST_DIR}/plan_cache.c
@@ -15,6 +15,7 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/conv_forward.cu
     ${CMAKE_CURRENT_LIST_DIR}/conv_simt.cu
     ${CMAKE_CURRENT_LIST_DIR}/conv_weight.cu
+    ${CMAKE_CURRENT_LIST_DIR}/conv_weight_wgmma.cu
     ${CMAKE_CURRENT_LIST_DIR}/conv_wgmma.cu
     ${CMAKE_CURRENT_LIST_DIR}/cuda.cu
     ${CMAKE_CURRENT_LIST_DIR}/depthwise.cu

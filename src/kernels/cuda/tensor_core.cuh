@@ -46,14 +46,26 @@ static __device__ inline void load_matrices_transposed(uint32_t out[4], const vo
                  : "memory");
 }
 
-/* Start copying 16 bytes into shared memory; zeros if `from` is NULL. */
-static __device__ inline void copy_async(void *shared, const void *from, const void *any_valid)
+/* Start copying 16 bytes into shared memory; if `here` is false, zeros, and nothing is read: `from`
+ * may then be any multiple of 16. */
+static __device__ inline void copy_async(void *shared, const void *from, bool here)
 {
     uint32_t address = (uint32_t)__cvta_generic_to_shared(shared);
-    int bytes = from ? 16 : 0;
+    int bytes = here ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :
-                 : "r"(address), "l"(from ? from : any_valid), "r"(bytes)
+                 : "r"(address), "l"(from), "r"(bytes)
+                 : "memory");
+}
+
+/* The same through the L1 cache, for what other blocks of the multiprocessor read too. */
+static __device__ inline void copy_async_cached(void *shared, const void *from, bool here)
+{
+    uint32_t address = (uint32_t)__cvta_generic_to_shared(shared);
+    int bytes = here ? 16 : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(address), "l"(from), "r"(bytes)
                  : "memory");
 }
 

@@ -68,7 +68,7 @@ static __global__ void __launch_bounds__(FILL_THREADS)
         from_float(copy + i, w[i]);
 }
 
-/* Give the weights' copy, where the call has one, the values of the weights. */
+/* If the call has a copy of the weights, fill it with their values. */
 static ddpm_status fill_copy(const struct ddpm_cuda_trial *trial)
 {
     const struct ddpm_tensor *copy = ddpm_call_copy(&trial->call);
@@ -80,7 +80,8 @@ static ddpm_status fill_copy(const struct ddpm_cuda_trial *trial)
                             elements(copy));
 }
 
-/* Output 0 as it is before every first run: a residual in the same place, or a sum of gradients. */
+/* Output 0 as it is before the first run of each kernel: a residual in the same place, or a sum of
+ * gradients. */
 static ddpm_status reset(const struct ddpm_cuda_trial *trial)
 {
     DDPM_TRY(fill_tensor(trial, &trial->call.out[0], 7, 1.0f));
@@ -104,7 +105,7 @@ ddpm_status ddpm_cuda_trial_open(struct ddpm_cuda_trial *trial, struct ddpm_cuda
     trial->call = *call;
     trial->call.device = &device->base;
     struct ddpm_call *c = &trial->call;
-    /* In place of the residual where the planner might do it. */
+    /* In place of the residual if the planner might do that. */
     const bool in_place = call->op == DDPM_OP_CONV2D && ddpm_tensor_present(&c->in[3]) &&
                           c->in[3].pixel_stride == c->out[0].pixel_stride;
     for (int i = 0; i < MOST_INPUTS; ++i)
@@ -172,13 +173,13 @@ static ddpm_status agrees(const struct ddpm_cuda_trial *trial, bool *good)
         difference += norms[2 * i];
         size += norms[2 * i + 1];
     }
-    *good = difference <= tolerance * tolerance * size; /* false where one is NaN */
+    *good = difference <= tolerance * tolerance * size; /* false if one is NaN */
     return DDPM_OK;
 }
 
 /* Milliseconds of a run: the best of a few rounds, after the device has woken up. A call that is
- * given a copy of its weights has others in every step: where it packs them nevertheless, that is
- * part of its time. */
+ * given a copy of its weights gets new ones in every step: if it packs them anyway, packing is part
+ * of its time. */
 static ddpm_status time_runs(const struct ddpm_cuda_trial *trial, const struct ddpm_call *call,
                              float *milliseconds)
 {

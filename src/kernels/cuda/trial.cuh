@@ -15,7 +15,8 @@ struct ddpm_cuda_trial {
     cudaEvent_t begin, end;
 };
 
-/* Give every tensor of the call memory, and the inputs values. Close it also after a failure. */
+/* Allocate every tensor of the call, and fill the inputs with values. Close it also after a
+ * failure. */
 ddpm_status ddpm_cuda_trial_open(struct ddpm_cuda_trial *trial, struct ddpm_cuda_device *device,
                                  const struct ddpm_call *call);
 void ddpm_cuda_trial_close(struct ddpm_cuda_trial *trial);

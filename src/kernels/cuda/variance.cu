@@ -43,7 +43,8 @@ static __device__ inline double slope(double u)
     return product > 0.0 ? product * TWO_ROOTS * (1.0 + 0.134145 * u * u) * u : product;
 }
 
-/* -ln of the probability of the value x, whose mean is off by d, and its derivative by l. */
+/* -ln of the probability of the value x, whose mean is off by d, and its derivative with respect to
+ * l. */
 static __device__ inline double decoder(double l, double d, float x, double *by_l)
 {
     double s = exp(-l / 2.0), above = s * (d + 1.0 / 255.0), below = s * (d - 1.0 / 255.0);
@@ -71,7 +72,7 @@ template <class T> struct term_inputs {
     int channels;
 };
 
-/* L of channel c of pixel p, and its derivative by l. */
+/* L of channel c of pixel p, and its derivative with respect to l. */
 template <class T>
 static __device__ inline double term_at(const struct term_inputs<T> &in, int64_t p, int c,
                                         const float *row, double *by_l)

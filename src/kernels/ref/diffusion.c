@@ -4,7 +4,7 @@
 #include "core/random.h"
 #include "kernels/ref/ref.h"
 
-/* Which pixel of a picture moves to (h, w) when it is mirrored, then turned. */
+/* Which pixel of a picture moves to (h, w) when it is mirrored, then rotated. */
 static int64_t turned_from(const struct ddpm_tensor *x, int flip, int64_t n, int64_t h, int64_t w)
 {
     const int turns = flip >> 1;
@@ -20,7 +20,7 @@ static int64_t turned_from(const struct ddpm_tensor *x, int flip, int64_t n, int
     return ref_pixel(x, n, h, flip & 1 ? x->w - 1 - w : w);
 }
 
-/* x = 2·p/255 - 1, mirrored left to right if bit 0 of flip is set, then turned counterclockwise by
+/* x = 2·p/255 - 1, mirrored left to right if bit 0 of flip is set, then rotated counterclockwise by
  * flip >> 1 quarter turns.
  * in: p uint8 [B,H,W,C], flip uint8 [B,1,1,1]; out: x [B,H,W,C] */
 ddpm_status ddpm_ref_normalize_pictures(const struct ddpm_call *call)

@@ -4,7 +4,7 @@
 
 #include "kernels/ref/ref.h"
 
-/* norm = √Σg², NaN where a loss is not finite. in: g [1,1,1,N], loss [B,1,1,1] or absent; out: norm
+/* norm = √Σg², NaN if a loss is not finite. in: g [1,1,1,N], loss [B,1,1,1] or absent; out: norm
  * [1,1,1,1] */
 ddpm_status ddpm_ref_gradient_norm(const struct ddpm_call *call)
 {

@@ -3,7 +3,7 @@
 
 #include "kernels/ref/ref.h"
 
-/* One element: p and v from the network's answer, ε, x, and its picture's coefficients. */
+/* One element: p and v from the network's output, ε, x, and its picture's coefficients. */
 struct element {
     double lowest, highest, weight;
     double l, d, x; /* ln variance; error of the mean; the picture */
@@ -54,7 +54,7 @@ static double slope(double u)
     return product > 0 ? product * 2 * slope_of_tanh * (1 + 3 * cubic * u * u) * u : product;
 }
 
-/* Probability of the element's 8-bit value, and its derivative by l: du/dl = -u/2. */
+/* Probability of the element's 8-bit value, and its derivative with respect to l: du/dl = -u/2. */
 static double probability(const struct element *e, double *derivative)
 {
     const double s = exp(-e->l / 2);
@@ -68,7 +68,7 @@ static double probability(const struct element *e, double *derivative)
     return e->d > 0 ? cdf(-below) - cdf(-above) : cdf(above) - cdf(below); /* the more exact form */
 }
 
-/* L of an element and its derivative by l. */
+/* L of an element and its derivative with respect to l. */
 static double term(const struct element *e, double *derivative)
 {
     if (e->decoder) {

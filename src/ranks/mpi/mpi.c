@@ -12,7 +12,7 @@ static struct {
     MPI_Comm collectives[DDPM_LANE_COUNT], notes;
     MPI_Request requests[MOST_REQUESTS];
     bool used[MOST_REQUESTS];
-    MPI_Request told[MOST_NOTED]; /* notes on their way */
+    MPI_Request told[MOST_NOTED]; /* notes in flight */
     int64_t told_note[MOST_NOTED];
     int count;
     char description[MPI_MAX_LIBRARY_VERSION_STRING];

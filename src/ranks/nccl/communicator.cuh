@@ -46,7 +46,7 @@ extern struct ddpm_nccl_communicator ddpm_nccl_own;
 ddpm_status ddpm_nccl_check_cuda(cudaError_t error, const char *what);
 ddpm_status ddpm_nccl_settle(ncclResult_t result, const char *what);
 
-/* The error that NCCL has noticed since, if any. */
+/* The error that NCCL has noticed since the last look, if any. */
 ddpm_status ddpm_nccl_look(void);
 
 /* *done: is the work before `event` done? Fails if it never will be. */

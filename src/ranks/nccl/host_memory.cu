@@ -1,7 +1,7 @@
 /* Collectives in host memory for ranks without MPI. Piece by piece, data goes from pinned memory to
- * the device, from there to the other ranks' devices, and back to the host. They serve the start
- * and control messages. Gradients only come this way if they are summed in a fixed order
- * (ranks/shares.c). */
+ * the device, from there to the other ranks' devices, and back to the host. They carry control
+ * messages and what ranks exchange at the start. Gradients only come this way if they are summed in
+ * a fixed order (ranks/shares.c). */
 #include "ranks/nccl/communicator.cuh"
 
 #include <string.h>

@@ -7,8 +7,8 @@
  *     backward  gradients += ∂loss through f_t alone
  *     update    clip, AdamW, EMA
  *
- * x̂_0 follows from the objective, so before the first step this is the network's denoiser. That of
- * r is clipped as in drawing. Coefficients: diffusion/consistency.h. */
+ * x̂_0 follows from the objective, so before the first step this is the network's denoiser. The
+ * x̂_0 at r is clipped as in drawing. Coefficients: diffusion/consistency.h. */
 #include "diffusion/consistency.h"
 #include "nets/nets.h"
 #include "training/tasks/task.h"

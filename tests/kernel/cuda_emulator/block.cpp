@@ -13,7 +13,7 @@ dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace
 {
 enum { WARP = 32, MOST_THREADS = 1024 };
-/* A stack, and a line more, so that the tops of the stacks do not share one set of the cache. */
+/* A stack plus one cache line, so that the tops of the stacks do not share one set of the cache. */
 enum { STACK_BYTES = 64 << 10, STACK_STEP = STACK_BYTES + 64 };
 /* What every device from compute capability 8.0 grants a block. */
 enum { SHARED_BYTES = 99 << 10 };
@@ -208,7 +208,7 @@ bool all_wait(const state *lanes)
     return waiting == WARP;
 }
 
-/* Let the warps go whose 32 lanes have all arrived at an instruction. */
+/* Release the warps whose 32 lanes have all arrived at an instruction. */
 bool release_warps(size_t count)
 {
     bool any = false;
@@ -222,7 +222,7 @@ bool release_warps(size_t count)
     return any;
 }
 
-/* Let all go when everyone that still runs waits at the block's barrier. */
+/* Release all threads once every one that still runs waits at the block's barrier. */
 bool release_block(size_t count)
 {
     bool any = false;
@@ -304,11 +304,11 @@ unsigned char *emulator_shared(void)
     return shared;
 }
 
-void emulator_copy_async(void *to, const void *from)
+void emulator_copy_async(void *to, const void *from, bool here)
 {
     if ((uintptr_t)to % 16 || (uintptr_t)from % 16)
         fail("cp.async with an address that is not a multiple of 16");
-    current->copies.push_back({to, from});
+    current->copies.push_back({to, here ? from : NULL});
 }
 
 void emulator_copy_commit(void)

@@ -103,7 +103,7 @@ struct emulator_collective {
 void emulator_wait_block(void);
 void emulator_wait_warp(struct emulator_collective *lane);
 unsigned char *emulator_shared(void);
-void emulator_copy_async(void *to, const void *from);
+void emulator_copy_async(void *to, const void *from, bool here);
 void emulator_copy_commit(void);
 void emulator_copy_wait(int pending);
 void emulator_defer(std::function<void()> work); /* of this thread, until it asks for it */

@@ -35,11 +35,11 @@ static std::vector<emulator_stream *> streams;
 static emulator_stream *captured;
 static emulator_graph *capture;
 
-/* Of `late` and `used`: copies to the host are waited for by threads that are not the device's. */
+/* Guards `late` and `used`: threads other than the device's wait for copies to the host. */
 static std::mutex lock;
 
-/* The first pieces of the stream's work, as many as `until` says; where it belongs to the capture
- * they are put down there. False if a piece waits for another process: it stays the first. */
+/* Run the stream's work up to piece `until`; pieces that belong to the capture are recorded there
+ * instead. False if a piece waits for another process: it stays the first. */
 static bool try_late_until(emulator_stream *stream, size_t until)
 {
     std::lock_guard<std::mutex> guard(lock);
@@ -62,7 +62,7 @@ static void run_late_until(emulator_stream *stream, size_t until)
 }
 
 /* For tests: the kernel that fails, counted from here (1: the next; 0: none), and captures that end
- * in an error. A kernel that failed is reported by all that waits or launches, until a test sets
+ * in an error. A kernel that failed is reported by every wait and every launch, until a test sets
  * emulator_lost to 0. */
 #define EXPORT extern "C" __attribute__((visibility("default")))
 EXPORT int emulator_fails_in, emulator_lost, emulator_refuses_capture;
@@ -144,7 +144,7 @@ cudaError_t emulator_launch(const struct cudaLaunchConfig_t *config, std::functi
     return blocking && !strcmp(blocking, "1") && emulator_lost ? lost() : error;
 }
 
-/* DDPM_EMULATED_DEVICES: as many, all alike. */
+/* DDPM_EMULATED_DEVICES: this many, all alike. */
 static int device_count()
 {
     const char *count = getenv("DDPM_EMULATED_DEVICES");
@@ -407,7 +407,8 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
-/* More than what was there when it was recorded, but a device may be as fast. */
+/* Runs more than what was queued when the event was recorded, but a real device may be that fast.
+ */
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (event->stream)

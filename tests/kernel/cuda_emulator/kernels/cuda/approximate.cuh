@@ -4,7 +4,7 @@
 
 #include <cuda_runtime.h>
 
-/* Cut off the last two bits, and with a subnormal number all. */
+/* Cut off the last two bits, and all bits of a subnormal number. */
 static inline float emulator_cut(float x)
 {
     return fabsf(x) < 1.17549435e-38f ? copysignf(0.0f, x)

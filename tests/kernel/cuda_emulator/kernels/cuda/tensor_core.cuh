@@ -29,10 +29,14 @@ static inline void load_matrices_transposed(uint32_t out[4], const void *shared_
     emulator_wait_warp(&lane);
 }
 
-static inline void copy_async(void *shared, const void *from, const void *any_valid)
+static inline void copy_async(void *shared, const void *from, bool here)
 {
-    (void)any_valid;
-    emulator_copy_async(shared, from);
+    emulator_copy_async(shared, from, here);
+}
+
+static inline void copy_async_cached(void *shared, const void *from, bool here)
+{
+    emulator_copy_async(shared, from, here);
 }
 
 static inline void copy_commit(void)
