@@ -80,7 +80,7 @@ bool ddpm_ranks_speaks(const struct ddpm_ranks *ranks);
  *
  * Over DDPM_BF16, which halves the bytes, each rank's values are rounded to nearest even and summed
  * in fp32 in the order of ranks; then the sum is rounded once more, unless only one rank needs it.
- * DDPM_ERROR_UNSUPPORTED for DDPM_BF16 if NCCL is all that joins the ranks. */
+ * DDPM_ERROR_UNSUPPORTED for DDPM_BF16 if only NCCL joins the ranks. */
 ddpm_status ddpm_ranks_prepare_sums(struct ddpm_ranks *ranks, enum ddpm_dtype wire, size_t most);
 size_t ddpm_ranks_sums_bytes(const struct ddpm_ranks *ranks, enum ddpm_dtype wire, size_t most);
 
@@ -88,8 +88,8 @@ size_t ddpm_ranks_sums_bytes(const struct ddpm_ranks *ranks, enum ddpm_dtype wir
  * them before ddpm_ranks_wait(). Any number of sums may be begun; a few are in flight at a time. */
 ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count);
 
-/* The same where only rank `root` needs the sum, which halves the bytes. The other ranks' values
- * stay as they are. DDPM_ERROR_UNSUPPORTED if NCCL is all that joins the ranks. */
+/* The same if only rank `root` needs the sum, which halves the bytes. The other ranks' values stay
+ * as they are. DDPM_ERROR_UNSUPPORTED if only NCCL joins the ranks. */
 ddpm_status ddpm_ranks_sum_at_begin(struct ddpm_ranks *ranks, int root, float *values,
                                     size_t count);
 
@@ -134,9 +134,9 @@ ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, floa
                                      size_t count);
 ddpm_status ddpm_ranks_wait_on_device(struct ddpm_ranks *ranks, void *queue);
 
-/* The same with bf16 values between the ranks, and the bits of ddpm_ranks_sum_begin(). `room`
- * is device memory, of ddpm_ranks_room_bf16_on_device() bytes for the largest sum, which all sums
- * may use: they run one after another. `values` and `room` are aligned to 16 bytes. */
+/* The same with bf16 values between the ranks; gives the same bits as ddpm_ranks_sum_begin().
+ * `room` is device memory, of ddpm_ranks_room_bf16_on_device() bytes for the largest sum, which all
+ * sums may use: they run one after another. `values` and `room` are aligned to 16 bytes. */
 ddpm_status ddpm_ranks_sum_bf16_on_device(struct ddpm_ranks *ranks, void *queue, float *values,
                                           size_t count, void *room);
 size_t ddpm_ranks_room_bf16_on_device(const struct ddpm_ranks *ranks, size_t count);

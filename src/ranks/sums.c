@@ -8,7 +8,7 @@
  * when the first has arrived, which is not the same moment on every rank, so it has a lane of its
  * own.
  *
- * Where one rank needs the sum, the first message is all there is: everyone's values go to that
+ * If only one rank needs the sum, the first message is the only one: everyone's values go to that
  * rank, which adds them up in the same way.
  *
  * Sums are split into chunks, a few of which are in flight: each needs room for what the others
@@ -35,9 +35,9 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Does the transport sum? With many ranks, because each of ours sends as many messages as there are
- * ranks, and MPI a few; where one rank needs the sum, it gets the values of all ranks from us and
- * of a few from MPI. And over NCCL, which sums on the devices. MPI cannot sum bf16. */
+/* Does the transport sum? With many ranks: here every rank sends a message to every other, MPI
+ * sends fewer; and if only one rank needs the sum, it gets the values of all others here, and of a
+ * few in MPI's tree. NCCL always sums itself. MPI cannot sum bf16. */
 static bool transport_sums(const struct ddpm_ranks *ranks, enum ddpm_dtype wire, int root)
 {
     return ranks->apart || (wire == DDPM_F32 &&
@@ -332,7 +332,7 @@ static struct ddpm_sum *first_exchange(struct ddpm_ranks *ranks)
     return NULL;
 }
 
-/* The first sum is over. */
+/* The first sum is done. */
 static ddpm_status drop_first(struct ddpm_ranks *ranks)
 {
     ranks->sums.first = (ranks->sums.first + 1) % DDPM_SUMS_AT_ONCE;
