@@ -39,7 +39,7 @@ check "prefetching" "$build/tests/unit/test_data_prefetch"
 "$build/programs/ddpm/ddpm" synth --out "$work/pictures" --count 8 --size 16 2>/dev/null
 steps=(--dim 8 --dim-mults 1,2 --image-size 16 --timesteps 20 --schedule cosine --batch-size 4 --device cpu
   --threads 4 --decode-threads 2 --steps 6 --save-every 3 --sample-every 3 --num-samples 2)
-levels=(generic avx2 avx512 avx512bf16 amx)
+levels=(generic avx2 avx512 avx512bf16 amx neon neonbf16)
 if [ "$tool" = helgrind ]; then
   levels=(generic) # Valgrind knows no vectors wider than AVX2
   steps+=(--steps 3 --sample-every 0)

@@ -227,7 +227,8 @@ static void put_verb(const struct ddpm_verb *verb)
 static const struct {
     const char *name, *meaning;
 } variables[] = {
-    {"DDPM_CPU", "generic, avx2, avx512, avx512bf16 or amx: the CPU kernels to use"},
+    {"DDPM_CPU",
+     "generic, avx2, avx512, avx512bf16, amx, neon or neonbf16: the CPU kernels to use"},
     {"DDPM_CUDA_PLUGIN", "file of the CUDA plug-in, instead of looking for it"},
     {"DDPM_MPI_PLUGIN", "file of the plug-in for an MPI"},
     {"DDPM_NCCL", "NCCL's library, for --ranks nccl"},

@@ -234,6 +234,8 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     DDPM_TRY(compare(run));
     DDPM_TRY(ddpm_processes_check_clocks());
     DDPM_TRY(together(check_memory(run)));
+    DDPM_TRY(ddpm_trainer_share_packed(ddpm_processes_ranks(), run->network, run->config,
+                                       run->samples.bytes));
     DDPM_TRY(together(prepare_trainer(run)));
     if (run->seconds > 0)
         DDPM_TRY(together(choose_steps(arguments, run)));

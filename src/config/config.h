@@ -168,6 +168,9 @@ enum ddpm_wire { DDPM_WIRE_FP32, DDPM_WIRE_BF16 };
 /* What ranks divide among them instead of each holding all of it. */
 enum ddpm_shard { DDPM_SHARD_NONE, DDPM_SHARD_OPTIMIZER };
 
+/* Do the ranks of a machine share packed weights? */
+enum ddpm_share_weights { DDPM_SHARE_WEIGHTS_AUTO, DDPM_SHARE_WEIGHTS_OFF };
+
 struct ddpm_run_config {
     int64_t threads;     /* 0: all */
     int precision;       /* enum ddpm_precision */
@@ -176,6 +179,7 @@ struct ddpm_run_config {
     double rank_timeout; /* seconds */
     int wire;            /* enum ddpm_wire */
     int shard;           /* enum ddpm_shard */
+    int share_weights;   /* enum ddpm_share_weights */
     bool direct;         /* --conv direct: no Winograd */
     bool low_memory;     /* --memory low: recompute blocks in the backward pass */
 };

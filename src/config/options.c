@@ -81,6 +81,7 @@ static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const reductions[] = {"fast", "exact", NULL};
 static const char *const rank_choices[] = {"auto", "off", "mpi", "nccl", NULL};
 static const char *const wires[] = {"fp32", "bf16", NULL};
+static const char *const sharings[] = {"auto", "off", NULL};
 static const char *const shards[] = {"none", "optimizer", NULL};
 static const char *const memories[] = {"normal", "low", NULL};
 static const char *const convolutions[] = {"auto", "direct", NULL};
@@ -319,6 +320,8 @@ const struct ddpm_option ddpm_options[] = {
            "how gradients travel between ranks: fp32, or bf16, which halves the bytes and rounds"),
     CHOICE("shard", "none|optimizer", run.shard, "none", shards, RUN, "shard",
            "what ranks divide among them: none, or optimizer: moments, averages and updates of the weights"),
+    CHOICE("share-weights", "auto|off", run.share_weights, "auto", sharings, RUN, "share_weights",
+           "one copy of the packed weights for all ranks of a machine: auto (if it has shared memory) or off"),
     {.name = "memory", .placeholder = "normal|low", .type = DDPM_OPTION_SWITCH, AT(run.low_memory),
      .default_text = "normal", .choices = memories, .group = DDPM_GROUP_RUN, .key = "memory",
      .help = "memory for training: normal, or low at the cost of a second forward pass"},

@@ -9,12 +9,13 @@
 #include <cpuid.h>
 #endif
 #if defined(__linux__)
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
-static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512", "avx512bf16",
-                                                        "amx"};
+static const char *const names[DDPM_CPU_LEVEL_COUNT] = {"generic", "avx2", "avx512",  "avx512bf16",
+                                                        "amx",     "neon", "neonbf16"};
 
 const char *ddpm_cpu_level_name(enum ddpm_cpu_level level)
 {
@@ -42,6 +43,18 @@ static bool request_tiles(void)
 }
 #endif
 
+#if defined(__aarch64__)
+static bool has_neon_bf16(void)
+{
+#if defined(__linux__)
+    const unsigned long bf16 = 1ul << 14; /* HWCAP2_BF16, which older headers lack */
+    return (getauxval(AT_HWCAP2) & bf16) != 0;
+#else
+    return false;
+#endif
+}
+#endif
+
 bool ddpm_cpu_supports(enum ddpm_cpu_level level)
 {
     switch (level) {
@@ -60,6 +73,12 @@ bool ddpm_cpu_supports(enum ddpm_cpu_level level)
 #if defined(__x86_64__)
     case DDPM_CPU_AMX:
         return ddpm_cpu_supports(DDPM_CPU_AVX512BF16) && has_amx() && request_tiles();
+#endif
+#if defined(__aarch64__)
+    case DDPM_CPU_NEON:
+        return true;
+    case DDPM_CPU_NEONBF16:
+        return has_neon_bf16();
 #endif
     default:
         return false;
@@ -94,5 +113,6 @@ ddpm_status ddpm_cpu_choose_level(const char *name, enum ddpm_cpu_level *out)
         return DDPM_OK;
     }
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "%s is \"%s\", want generic, avx2, avx512, avx512bf16 or amx", source, name);
+                      "%s is \"%s\", want generic, avx2, avx512, avx512bf16, amx, neon or neonbf16",
+                      source, name);
 }

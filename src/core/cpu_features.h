@@ -6,17 +6,19 @@
 
 #include "core/error.h"
 
-/* Ascending: each level's processors also run the ones before it. */
+/* Ascending for each architecture: its processors also run the levels before their own. */
 enum ddpm_cpu_level {
     DDPM_CPU_GENERIC, /* the compiler's baseline */
     DDPM_CPU_AVX2,    /* AVX2, FMA, F16C */
     DDPM_CPU_AVX512,  /* AVX-512 F, BW, DQ, VL */
     DDPM_CPU_AVX512BF16,
-    DDPM_CPU_AMX, /* avx512bf16, and bf16 matrix tiles that the system lets us use */
+    DDPM_CPU_AMX,      /* avx512bf16, and bf16 matrix tiles that the system lets us use */
+    DDPM_CPU_NEON,     /* 64-bit ARM: every processor has NEON with fused multiply-add */
+    DDPM_CPU_NEONBF16, /* and bf16 products: BFDOT, BFCVTN */
     DDPM_CPU_LEVEL_COUNT,
 };
 
-/* "generic", "avx2", "avx512", "avx512bf16", "amx". */
+/* "generic", "avx2", "avx512", "avx512bf16", "amx", "neon", "neonbf16". */
 const char *ddpm_cpu_level_name(enum ddpm_cpu_level level);
 
 /* Can this processor (and its operating system) run the level? */

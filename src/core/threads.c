@@ -99,15 +99,21 @@ static inline void relax(void)
 #endif
 }
 
-/* Inside a loop, every thread treats subnormal results and operands as zero. Each costs a hundred
- * cycles, and tails of activations and averages of vanishing gradients are full of them. Returns
- * the state that leave_loop() restores. */
+/* Inside a loop, every thread treats subnormal results and operands as zero. Each can cost a
+ * hundred cycles, and tails of activations and averages of vanishing gradients are full of them.
+ * Returns the state that leave_loop() restores. */
 static inline unsigned enter_loop(void)
 {
 #if defined(__x86_64__)
     const unsigned before = __builtin_ia32_stmxcsr(), flush_to_zero = 0x8000, zero_operands = 0x40;
     __builtin_ia32_ldmxcsr(before | flush_to_zero | zero_operands);
     return before;
+#elif defined(__aarch64__)
+    const uint64_t flush_to_zero = 1u << 24; /* operands too */
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | flush_to_zero));
+    return (unsigned)before;
 #else
     return 0;
 #endif
@@ -117,6 +123,8 @@ static inline void leave_loop(unsigned before)
 {
 #if defined(__x86_64__)
     __builtin_ia32_ldmxcsr(before);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)before));
 #else
     (void)before;
 #endif

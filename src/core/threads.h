@@ -11,8 +11,8 @@ typedef void ddpm_range_function(void *context, int64_t begin, int64_t end, int 
 /* Run `function` over [0, count) on up to `threads` threads and wait. The range is cut into chunks
  * of `grain` iterations (the last may be shorter), handed out dynamically. A chunk's bounds never
  * depend on the number of threads, so a reduction that keeps one partial result per chunk gives the
- * same result for every thread count. On x86-64, subnormal numbers are zero inside; the caller's
- * mode is restored afterwards. */
+ * same result for every thread count. On x86-64 and 64-bit ARM, subnormal numbers are zero inside;
+ * the caller's mode is restored afterwards. */
 void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_function *function,
                        void *context);
 

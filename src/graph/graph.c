@@ -57,7 +57,8 @@ void ddpm_graph_destroy(struct ddpm_graph **graph)
             g->calls[i].kernel->release(&g->calls[i]);
     if (g->device) {
         g->device->backend->release(g->device, g->arena);
-        g->device->backend->release(g->device, g->packed);
+        if (!g->packed_is_lent)
+            g->device->backend->release(g->device, g->packed);
     }
     for (size_t i = 0; i < g->node_count; ++i) {
         free(g->nodes[i]->label);

@@ -119,6 +119,7 @@ struct ddpm_graph {
     size_t call_count;       /* how many are prepared */
     void *arena, *packed;
     size_t arena_bytes, packed_bytes;
+    bool packed_is_lent; /* `packed` belongs to the caller, who also packs */
 };
 
 /* An empty graph whose activations have this dtype. */
@@ -242,6 +243,18 @@ ddpm_status ddpm_graph_lay_out(struct ddpm_graph *graph, struct ddpm_device *dev
  * graph uses: values; gradients if it was differentiated; copies if the set keeps them, which the
  * caller must keep up to date. DDPM_ERROR_MEMORY says how much is needed. */
 ddpm_status ddpm_graph_allocate(struct ddpm_graph *graph);
+
+/* Between the two: keep packed weights in `memory` of packed_bytes bytes (borrowed, aligned to
+ * DDPM_ALIGNMENT), which graphs of other processes may share. Running the graph then never packs:
+ * do that with ddpm_graph_pack_some() while no process runs it. Not for a graph that repacks. */
+void ddpm_graph_lend_packed(struct ddpm_graph *graph, void *memory);
+
+/* Divide the calls that pack weights into `parts` parts of nearly equal bytes: part_of[i] is the
+ * part of call i, -1 if it packs nothing. [node_count] of them; the same for equal graphs. */
+void ddpm_graph_divide_packing(const struct ddpm_graph *graph, int parts, int *part_of);
+
+/* Pack the weights of those calls of a part whose sets have changed since this graph last did. */
+ddpm_status ddpm_graph_pack_some(struct ddpm_graph *graph, const int *part_of, int part);
 
 /* Both. */
 ddpm_status ddpm_graph_plan(struct ddpm_graph *graph, struct ddpm_device *device);

@@ -308,7 +308,8 @@ ddpm_status ddpm_graph_allocate(struct ddpm_graph *graph)
 {
     struct ddpm_device *device = graph->device;
     const struct ddpm_backend *backend = device->backend;
-    const size_t need = graph->arena_bytes + graph->packed_bytes;
+    const size_t packed_bytes = graph->packed_is_lent ? 0 : graph->packed_bytes;
+    const size_t need = graph->arena_bytes + packed_bytes;
     const size_t available = ddpm_device_available(device);
     if (available && need > available)
         return ddpm_raise(DDPM_ERROR_MEMORY,
@@ -316,7 +317,8 @@ ddpm_status ddpm_graph_allocate(struct ddpm_graph *graph)
                           (double)need / 1e9, (double)available / 1e9);
     DDPM_TRY(
         backend->allocate(device, graph->arena_bytes, "activations and gradients", &graph->arena));
-    DDPM_TRY(backend->allocate(device, graph->packed_bytes, "packed weights", &graph->packed));
+    if (!graph->packed_is_lent)
+        DDPM_TRY(backend->allocate(device, packed_bytes, "packed weights", &graph->packed));
     set_addresses(graph);
     free(graph->plan.storages);
     graph->plan = (struct ddpm_plan){0};

@@ -39,6 +39,8 @@ ddpm_status ddpm_graph_pack(struct ddpm_graph *graph)
 ddpm_status ddpm_graph_refresh(struct ddpm_graph *graph)
 {
     unsigned stale = 0;
+    if (graph->packed_is_lent)
+        return DDPM_OK;
     for (int use = 0; use < graph->use_count; ++use) {
         const struct ddpm_weight_set *set = graph->uses[use].set;
         if (graph->uses[use].packed_version != set->version && (!graph->repack || set->frozen))

@@ -57,7 +57,8 @@ static ddpm_status meet(struct ddpm_ranks *ranks, const struct ddpm_launcher *la
     DDPM_TRY(ddpm_new_array((void **)&ranks->fares, count, sizeof *ranks->fares, "ranks"));
     DDPM_TRY(ddpm_ranks_allocate_parts(ranks));
     describe_place(&ranks->places[ranks->index]);
-    return ddpm_ranks_gather(ranks, ranks->places, sizeof *ranks->places);
+    DDPM_TRY(ddpm_ranks_gather(ranks, ranks->places, sizeof *ranks->places));
+    return ddpm_ranks_find_neighbours(ranks);
 }
 
 static ddpm_status load(const struct ddpm_launcher *launcher, const struct ddpm_transport **out)
@@ -163,6 +164,7 @@ static void release(struct ddpm_ranks *ranks)
     free(ranks->places);
     free(ranks->waiting);
     free(ranks->fares);
+    free(ranks->lowest);
     ddpm_ranks_release_parts(ranks);
     ddpm_ranks_release_sums(ranks);
     free(ranks->shares.to);
@@ -218,6 +220,7 @@ void ddpm_ranks_close(struct ddpm_ranks **ranks, int exit_code)
             sleep(closing->speaks ? FORWARD_SECONDS : SPEAKER_SECONDS);
         closing->transport->abort(exit_code);
     }
+    ddpm_ranks_unshare_memory(closing);
     if (closing->nccl)
         closing->nccl->leave();
     closing->transport->leave();

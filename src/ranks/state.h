@@ -79,6 +79,9 @@ struct ddpm_ranks {
     double timeout;
     struct ddpm_rank_place *places; /* [count] */
     struct ddpm_rank_fare *fares;   /* [count] */
+    int *lowest;                    /* [count]: the lowest neighbour of each rank */
+    void *shared;                   /* with the neighbours; NULL: nothing */
+    size_t shared_bytes;
     struct ddpm_sums sums;
     bool *waiting; /* [count]: ranks that have said they are waiting */
     double told;   /* when ddpm_ranks_still_here() last sent a note */
@@ -131,6 +134,10 @@ void ddpm_ranks_release_parts(struct ddpm_ranks *ranks);
 ddpm_status ddpm_ranks_want_parts(const struct ddpm_ranks *ranks);
 
 void ddpm_ranks_release_sums(struct ddpm_ranks *ranks);
+
+/* Find everybody's neighbours, and give shared memory back; memory.c. */
+ddpm_status ddpm_ranks_find_neighbours(struct ddpm_ranks *ranks);
+void ddpm_ranks_unshare_memory(struct ddpm_ranks *ranks);
 
 /* Begin a collective and wait for it. */
 ddpm_status ddpm_ranks_run(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call);

@@ -13,7 +13,7 @@
 #include <ddpm/status.h>
 
 /* Increment it whenever this file changes. */
-#define DDPM_TRANSPORT_ABI 4u
+#define DDPM_TRANSPORT_ABI 5u
 
 enum ddpm_collective {
     DDPM_COLLECTIVE_SUM,       /* float [count] of all ranks added up, in `receive` on every rank */
@@ -70,6 +70,19 @@ struct ddpm_transport {
     ddpm_status (*tell)(int to, int64_t note);
     /* A note that has arrived; *from is -1 if there is none. */
     ddpm_status (*hear)(int *from, int64_t *note);
+
+    /* Memory shared with neighbours: the ranks on this machine that can reach the same memory. All
+     * four are NULL if the transport has none. */
+    /* The lowest of this rank's neighbours; itself if it has none. */
+    ddpm_status (*lowest_neighbour)(int *rank);
+    /* `bytes` bytes that all neighbours can read and write. All of them call it, and it waits for
+     * them without a timeout. Pages may be missing where the system has none left. */
+    ddpm_status (*share)(size_t bytes, void **memory);
+    /* Free it, if all neighbours have it; all of them call it. */
+    void (*unshare)(void);
+    /* Start to wait until all neighbours have called this: then each sees what the others wrote to
+     * shared memory before. Test it as a collective; it belongs to no lane. */
+    ddpm_status (*meet_neighbours)(int *request);
 };
 
 /* How the plug-in reports failures: its messages reach the caller's ddpm_error_message(). */

@@ -41,7 +41,7 @@ static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low
     DDPM_TRY(trainer->task->build(trainer, batch, low_memory));
     DDPM_TRY(ddpm_graph_lay_out(trainer->graph, trainer->device));
     DDPM_TRY(ddpm_validator_lay_out(trainer, batch));
-    *need = trainer->graph->arena_bytes + trainer->graph->packed_bytes +
+    *need = trainer->graph->arena_bytes + ddpm_packing_bytes_needed(trainer) +
             ddpm_validator_bytes(&trainer->validator) + bytes_beside_graph(trainer);
     return DDPM_OK;
 }
@@ -58,6 +58,12 @@ static size_t available_to(const struct ddpm_trainer *trainer)
 static uint64_t together(uint64_t need, uint64_t beside)
 {
     return beside < UINT64_MAX - need ? need + beside : UINT64_MAX;
+}
+
+bool ddpm_trainer_has_room(const struct ddpm_trainer *trainer, uint64_t need, uint64_t beside)
+{
+    const size_t available = available_to(trainer);
+    return !available || together(need, beside) <= available;
 }
 
 ddpm_status ddpm_trainer_lay_out_step(struct ddpm_trainer *trainer, uint64_t beside, uint64_t *need)
@@ -143,7 +149,7 @@ struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
         ddpm_graph_flops(g, trainer->parts.forward) + ddpm_graph_flops(g, trainer->parts.backward);
     return (struct ddpm_memory_plan){
         .activations = g->arena_bytes + (validation ? validation->arena_bytes : 0),
-        .packed = g->packed_bytes + (validation ? validation->packed_bytes : 0),
+        .packed = ddpm_packing_bytes(trainer) + (validation ? validation->packed_bytes : 0),
         .weights = weights,
         .host = host_bytes(trainer) - team,
         .available = ddpm_device_available(trainer->device),

@@ -30,6 +30,13 @@ ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddp
                                             const struct ddpm_config *config, uint64_t beside,
                                             struct ddpm_smaller_step *smaller);
 
+/* Before any trainer is created among `ranks`: let the ranks of each machine keep their packed
+ * weights in memory that they share, if the options allow it and there is room, also for `beside`
+ * more bytes; see packing.h. All ranks call it. If it is not possible, one remark says why, and
+ * trainers keep their own. Fails only if the ranks have lost each other. */
+ddpm_status ddpm_trainer_share_packed(struct ddpm_ranks *ranks, struct ddpm_network *network,
+                                      const struct ddpm_config *config, uint64_t beside);
+
 /* Bytes that every rank sends to others per step, as planned: gradients, and weights if the
  * optimizer is sharded. 0 alone. */
 uint64_t ddpm_trainer_bytes_sent(const struct ddpm_trainer *trainer);

@@ -15,10 +15,16 @@
 #include "training/ranks.h"
 #include "training/trainer_state.h"
 
-/* The weights are packed before each call instead, and no gradient needs zeros. */
+/* Are the weights packed at another time: before each call, or by all ranks of this machine? */
+static bool packs_elsewhere(const struct ddpm_trainer *trainer)
+{
+    return trainer->graph->repack || trainer->packing.shared;
+}
+
+/* No gradient needs zeros either. */
 static bool begins_with_nothing(const struct ddpm_trainer *trainer)
 {
-    return trainer->graph->overwrites && trainer->graph->repack;
+    return trainer->graph->overwrites && packs_elsewhere(trainer);
 }
 
 static ddpm_status begin(struct ddpm_trainer *trainer)
@@ -28,7 +34,7 @@ static ddpm_status begin(struct ddpm_trainer *trainer)
         struct ddpm_weight_set *set = &trainer->players[p].network->weights;
         DDPM_TRY(device->backend->zero(device, set->gradients, ddpm_weight_set_bytes(set)));
     }
-    return trainer->graph->repack ? DDPM_OK : ddpm_graph_pack(trainer->graph);
+    return packs_elsewhere(trainer) ? DDPM_OK : ddpm_graph_pack(trainer->graph);
 }
 
 static ddpm_status submit_stage(struct ddpm_trainer *trainer, enum ddpm_stage stage, bool draw)
@@ -90,7 +96,7 @@ static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     }
     if (!begins_with_nothing(trainer))
         DDPM_TRY(run_stage(trainer, DDPM_STAGE_BEGIN, true));
-    if (!trainer->graph->repack)
+    if (!packs_elsewhere(trainer))
         ddpm_graph_packed(trainer->graph); /* the replay has packed the weights too */
     return DDPM_OK;
 }
@@ -293,7 +299,10 @@ static ddpm_status queue_step(struct ddpm_trainer *trainer, const struct ddpm_st
 {
     struct ddpm_step_result result;
     *before = (struct ddpm_step_result){0};
-    DDPM_TRY(ddpm_team_meet(trainer, queue_passes(trainer, values, &result)));
+    ddpm_status status = ddpm_packing_pack(trainer, DDPM_OK);
+    if (status == DDPM_OK)
+        status = queue_passes(trainer, values, &result);
+    DDPM_TRY(ddpm_team_meet(trainer, status));
     result.data_wait = waited;
     if (trainer->pending)
         DDPM_TRY(read_result(trainer, NULL, before));
@@ -327,7 +336,8 @@ ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     if (status == DDPM_OK)
         status = next_batch(trainer, &batch, &waited);
     const bool taken = status == DDPM_OK;
-    if (taken)
+    status = ddpm_packing_pack(trainer, status);
+    if (status == DDPM_OK)
         status = queue_passes(trainer, &values, result);
     result->data_wait = waited;
     status = ddpm_team_meet(trainer, status);

@@ -74,9 +74,8 @@ static ddpm_status check_config(const struct ddpm_config *config, const struct d
     return DDPM_OK;
 }
 
-/* Check everything but memory. */
-static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *network,
-                            const struct ddpm_config *config, struct ddpm_ranks *ranks)
+ddpm_status ddpm_trainer_describe(struct ddpm_trainer *trainer, struct ddpm_network *network,
+                                  const struct ddpm_config *config, struct ddpm_ranks *ranks)
 {
     const struct ddpm_config *own = &network->config;
     trainer->config = config ? *config : *own;
@@ -96,9 +95,18 @@ static ddpm_status describe(struct ddpm_trainer *trainer, struct ddpm_network *n
         trainer->task->build_validation && ddpm_validator_is_configured(&trainer->config);
     DDPM_TRY(ddpm_team_plan(&trainer->team, ranks, &trainer->config.training));
     DDPM_TRY(ddpm_shard_plan(trainer));
+    ddpm_packing_plan(trainer);
     DDPM_TRY(ddpm_objective_check(
         &own->diffusion)); /* set after everything that ddpm_trainer_destroy() needs */
     return ddpm_path_create(&own->diffusion, &trainer->path);
+}
+
+void ddpm_trainer_forget(struct ddpm_trainer *trainer)
+{
+    ddpm_validator_release(&trainer->validator);
+    ddpm_graph_destroy(&trainer->graph);
+    ddpm_path_clear(&trainer->path);
+    ddpm_shard_release(trainer);
 }
 
 /* The graph inputs read in every step. */
@@ -128,6 +136,7 @@ static ddpm_status allocate(struct ddpm_trainer *trainer)
     DDPM_TRY(ddpm_trainer_lay_out(trainer, 0));
     for (int p = 0; p < trainer->player_count; ++p)
         DDPM_TRY(ddpm_optimizer_allocate(&trainer->players[p].optimizer));
+    DDPM_TRY(ddpm_packing_begin(trainer));
     DDPM_TRY(ddpm_graph_allocate(trainer->graph));
     DDPM_TRY(allocate_host(trainer));
     DDPM_TRY(ddpm_team_allocate(trainer));
@@ -152,7 +161,7 @@ ddpm_status ddpm_trainer_create_among(struct ddpm_ranks *ranks, struct ddpm_netw
     DDPM_TRY(ddpm_network_check_use(network, DDPM_WEIGHTS_MODEL));
     DDPM_TRY(DDPM_NEW(&trainer, "a trainer"));
     trainer->data = data;
-    ddpm_status status = describe(trainer, network, config, ranks);
+    ddpm_status status = ddpm_trainer_describe(trainer, network, config, ranks);
     if (status == DDPM_OK)
         status = check_config(&trainer->config, data, &trainer->team);
     if (status == DDPM_OK) {
@@ -184,6 +193,7 @@ void ddpm_trainer_destroy(struct ddpm_trainer **trainer)
         ddpm_optimizer_release(&t->players[p].optimizer);
     ddpm_path_clear(&t->path);
     ddpm_shard_release(t);
+    ddpm_packing_release(t);
     ddpm_team_release(&t->team);
     release_host(t);
     free(t);
@@ -225,17 +235,14 @@ ddpm_status ddpm_trainer_measure_among(struct ddpm_ranks *ranks, struct ddpm_net
     uint64_t need;
     DDPM_REQUIRE(network);
     DDPM_REQUIRE(out);
-    ddpm_status status = describe(&trainer, network, config, ranks);
+    ddpm_status status = ddpm_trainer_describe(&trainer, network, config, ranks);
     if (status == DDPM_OK)
         status = check_config(&trainer.config, NULL, &trainer.team);
     if (status == DDPM_OK)
         status = ddpm_trainer_lay_out_step(&trainer, 0, &need);
     if (status == DDPM_OK)
         *out = ddpm_trainer_plan_of(&trainer);
-    ddpm_validator_release(&trainer.validator);
-    ddpm_graph_destroy(&trainer.graph);
-    ddpm_path_clear(&trainer.path);
-    ddpm_shard_release(&trainer);
+    ddpm_trainer_forget(&trainer);
     return status;
 }
 
@@ -252,17 +259,14 @@ ddpm_status ddpm_trainer_check_memory_among(struct ddpm_ranks *ranks, struct ddp
     struct ddpm_trainer trainer = {0};
     DDPM_REQUIRE(network);
     trainer.divides_memory = true;
-    ddpm_status status = describe(&trainer, network, config, ranks);
+    ddpm_status status = ddpm_trainer_describe(&trainer, network, config, ranks);
     if (status == DDPM_OK)
         status = check_config(&trainer.config, NULL, &trainer.team);
     if (status == DDPM_OK)
         status = ddpm_trainer_lay_out(&trainer, beside);
     if (smaller)
         *smaller = trainer.smaller;
-    ddpm_validator_release(&trainer.validator);
-    ddpm_graph_destroy(&trainer.graph);
-    ddpm_path_clear(&trainer.path);
-    ddpm_shard_release(&trainer);
+    ddpm_trainer_forget(&trainer);
     return status;
 }
 

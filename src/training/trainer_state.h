@@ -15,6 +15,7 @@
 #include "training/aside.h"
 #include "training/checkpoint.h"
 #include "training/optimizer.h"
+#include "training/packing.h"
 #include "training/ranks.h"
 #include "training/shard.h"
 #include "training/tasks/task.h"
@@ -77,6 +78,7 @@ struct ddpm_trainer {
     struct ddpm_team team; /* how steps are split, and with whom they are shared */
     struct ddpm_shard_plan shard_plan;
     struct ddpm_shard_state shard;
+    struct ddpm_packing packing;
     bool divides_memory; /* free memory is shared with other ranks that have not allocated theirs
                             yet */
     struct ddpm_smaller_step smaller; /* what would fit; set if the plan does not */
@@ -151,13 +153,22 @@ static inline int64_t ddpm_pictures_per_step(const struct ddpm_training_config *
     return config->batch_size * config->accumulate;
 }
 
+/* trainer.c: fill a zeroed trainer from its options, and check everything but memory. For one that
+ * is never allocated: release what describing it and laying it out took. */
+ddpm_status ddpm_trainer_describe(struct ddpm_trainer *trainer, struct ddpm_network *network,
+                                  const struct ddpm_config *config, struct ddpm_ranks *ranks);
+void ddpm_trainer_forget(struct ddpm_trainer *trainer);
+
 /* memory.c: build the step's graph and lay it out; *need is everything the trainer will take. On
  * a device with its own memory, the backward pass recomputes nothing if all that and `beside`
  * bytes are at most half of what is free; the rest is for grids, snapshots and others. */
 ddpm_status ddpm_trainer_lay_out_step(struct ddpm_trainer *trainer, uint64_t beside,
                                       uint64_t *need);
 
-/* memory.c: the same, with a check. DDPM_ERROR_MEMORY, saying what would fit, if everything the
+/* memory.c: are `need` bytes and `beside` more free? */
+bool ddpm_trainer_has_room(const struct ddpm_trainer *trainer, uint64_t need, uint64_t beside);
+
+/* memory.c: lay_out_step with a check. DDPM_ERROR_MEMORY, saying what would fit, if everything the
  * trainer will allocate and `beside` more bytes do not fit. */
 ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside);
 

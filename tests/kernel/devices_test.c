@@ -65,7 +65,8 @@ static void every_shape_is_served_by_the_level(const char *level)
 static void nothing_falls_back_to_the_reference(void **unused)
 {
     (void)unused;
-    static const char *const levels[] = {"generic", "avx2", "avx512", "avx512bf16", "amx"};
+    static const char *const levels[] = {"generic", "avx2", "avx512",  "avx512bf16",
+                                         "amx",     "neon", "neonbf16"};
     for (size_t i = 0; i < sizeof levels / sizeof *levels; ++i)
         every_shape_is_served_by_the_level(levels[i]);
 }
@@ -104,6 +105,7 @@ static void tables_are_complete(void **unused)
     every_operation_has_a_row("cpu", "generic");
     every_operation_has_a_row("cpu", "avx2");
     every_operation_has_a_row("cpu", "avx512");
+    every_operation_has_a_row("cpu", "neon");
 }
 
 static void wrong_names_are_refused(void **unused)

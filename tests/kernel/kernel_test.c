@@ -1,8 +1,8 @@
 /* Every kernel of a backend, compared with the reference on the same values in fp64:
  *
- *     test_kernel [--backend cpu] [--level generic|avx2|avx512|avx512bf16|amx] [--threads 1,2]
- *                 [--direct] [--dtype fp32|bf16] [--op NAME] [--kernel NAME] [--every N]
- *                 [--bench] [--verbose]
+ *     test_kernel [--backend cpu] [--level generic|avx2|avx512|avx512bf16|amx|neon|neonbf16]
+ *                 [--threads 1,2] [--direct] [--dtype fp32|bf16] [--op NAME] [--kernel NAME]
+ *                 [--every N] [--bench] [--verbose]
  *
  * --every runs one case in N, to try out what runs this program. One cmocka test per operation;
  * with --kernel it fails unless that kernel served a case. Exit 77 (skipped) if the machine has no

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Random faults of a run of two ranks on two machines. Not part of the tests, because it takes minutes and needs root.
+# Random faults of a run of several ranks on two machines. Not part of the tests, because it takes minutes and needs
+# root.
 #
 #   tests/ranks/faults_by_hand.sh --program BUILD/programs/ddpm/ddpm --out DIR [--mpi openmpi|mpich] [--count 20]
-#                                 [--seed 1]
+#                                 [--seed 1] [--ranks 2]
 #
-# Each machine is a network namespace of this one, with a cable between the two. The fault, the rank and the time are
-# drawn from the seed:
+# Each machine is a network namespace of this one, with a cable between the two, and has half of the ranks. With four,
+# those of a machine share their packed weights. The fault, the rank and the time are drawn from the seed:
 #
 #   kill        a rank is killed (SIGKILL)
 #   stop        a rank hangs (SIGSTOP)
@@ -19,16 +20,16 @@
 # faults. Exit: 0 if all were survived, 1 if not, 2 for wrong usage.
 set -u -o pipefail
 
-program= out= job= mpi=openmpi count=20 seed=1
+program= out= job= mpi=openmpi count=20 seed=1 ranks=2
 while [ $# -gt 1 ]; do
     case $1 in
-    --program | --out | --mpi | --count | --seed) declare "${1#--}=$2" ;;
+    --program | --out | --mpi | --count | --seed | --ranks) declare "${1#--}=$2" ;;
     *) break ;;
     esac
     shift 2
 done
 if [ $# -gt 0 ] || [ ! -x "$program" ] || [ -z "$out" ] || ! command -v "mpirun.$mpi" > /dev/null; then
-    sed -n '2,20s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,22s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -40,12 +41,13 @@ cd "$out" || exit 2
 readonly LIMIT=60 WHOLE=240 TIMEOUT=4 # seconds that an end, and a whole run, may take, and --rank-timeout
 one=ddpm-$$-1 two=ddpm-$$-2
 tiny=(--dim 8 --dim-mults 1,2 --image-size 16 --timesteps 20 --schedule cosine --batch-size 4 --threads 1 --device cpu
-    --precision fp32 --reduce exact --shares 2 --sample-every 0)
+    --precision fp32 --reduce exact --shares "$ranks" --sample-every 0)
+pids=$(seq -f pid-%g 0 $((ranks - 1)))
 RANDOM=$seed
 
 disconnect() {
     [ -z "$job" ] || kill "$job" 2> /dev/null
-    kill -KILL $(cat pid-0 pid-1 2> /dev/null) 2> /dev/null
+    kill -KILL $(cat $pids 2> /dev/null) 2> /dev/null
     ! mountpoint -q disk || umount disk
     ip netns del "$one" 2> /dev/null
     ip netns del "$two" 2> /dev/null
@@ -72,10 +74,10 @@ END
 launch() {
     local words=(mpirun.openmpi --mca plm_rsh_agent "$PWD/reach" --mca btl tcp,self
         --mca btl_tcp_if_include 10.99.0.0/24 --mca oob_tcp_if_include 10.99.0.0/24 --bind-to none
-        --host 10.99.0.1,10.99.0.2)
+        --host "10.99.0.1:$((ranks / 2)),10.99.0.2:$((ranks / 2))")
     [ "$mpi" = openmpi ] || words=(mpirun.mpich -launcher ssh -launcher-exec "$PWD/reach" -iface cable
-        -hosts 10.99.0.1,10.99.0.2 -ppn 1)
-    exec ip netns exec "$one" unshare --uts sh -c 'hostname one; exec "$@"' _ "${words[@]}" -n 2 "$PWD/remember" \
+        -hosts 10.99.0.1,10.99.0.2 -ppn $((ranks / 2)))
+    exec ip netns exec "$one" unshare --uts sh -c 'hostname one; exec "$@"' _ "${words[@]}" -n "$ranks" "$PWD/remember" \
         "$program" train "$@"
 }
 
@@ -90,7 +92,10 @@ is_gone() {
 }
 
 ranks_are_gone() {
-    is_gone pid-0 && is_gone pid-1
+    local pid
+    for pid in $pids; do
+        is_gone "$pid" || return 1
+    done
 }
 
 launcher_is_gone() {
@@ -99,7 +104,7 @@ launcher_is_gone() {
 
 # Both processes have started, and there is a checkpoint.
 has_begun() {
-    test -s pid-0 && test -s pid-1 && test -e "$1/checkpoints/latest"
+    [ "$(cat $pids 2> /dev/null | wc -l)" -eq "$ranks" ] && test -e "$1/checkpoints/latest"
 }
 
 # wait_for SECONDS COMMAND…
@@ -116,7 +121,7 @@ wait_for() {
 begin() {
     local run=$1
     shift
-    rm -f pid-0 pid-1
+    rm -f $pids
     : > output
     (launch --data "$PWD/pictures" --out "$PWD/$run" "${tiny[@]}" --rank-timeout $TIMEOUT "$@") >> output 2>&1 &
     job=$!
@@ -198,7 +203,7 @@ fault() {
     wait_for 5 launcher_is_gone || kill -KILL "$job"
     wait "$job" 2> /dev/null
     job=
-    kill -KILL "$(cat pid-0)" "$(cat pid-1)" 2> /dev/null
+    kill -KILL $(cat $pids) 2> /dev/null
     ip -n "$one" link set cable up
     message=$(said "$kind" "$3") || verdict+=", NO MESSAGE"
     if [ "$kind" = cut-5 ]; then
@@ -232,7 +237,7 @@ echo "|---|---|---|---|---|---|---|"
 for ((number = 1; number <= count; ++number)); do
     [ ${#kinds[@]} -gt 0 ] || kinds=(kill stop disk not-finite cut-5 cut) # each once in any order, then again
     drawn=$((RANDOM % ${#kinds[@]}))
-    fault "$number" "${kinds[drawn]}" $((RANDOM % 2)) "$((RANDOM % 2)).$((RANDOM % 10))"
+    fault "$number" "${kinds[drawn]}" $((RANDOM % ranks)) "$((RANDOM % 2)).$((RANDOM % 10))"
     kinds=("${kinds[@]:0:drawn}" "${kinds[@]:drawn+1}")
 done
 exit $failed

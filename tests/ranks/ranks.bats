@@ -216,6 +216,81 @@ END
     cmp {one,run}/checkpoints/latest/ema-second.safetensors
 }
 
+@test "ranks of a machine share their packed weights, with the same bits" {
+    options=(--steps 3 --batch-size 8 --verbose)
+    exact=("${options[@]}" --reduce exact --accumulate 2)
+    "$DDPM" train "${tiny[@]}" "${exact[@]}" --out one
+    run together 2 "${tiny[@]}" "${exact[@]}" --out exact-2 --share-weights off
+    succeeds
+    [[ "$output" != *"packed weights: "*" MB, "* ]]
+    run together 4 "${tiny[@]}" "${exact[@]}" --out exact-4
+    succeeds
+    says "MB, one copy for the 4 ranks of a machine"
+    same_state one exact-2
+    same_state one exact-4
+    for ranks in 2 4; do
+        together "$ranks" "${tiny[@]}" "${options[@]}" --out "fast-$ranks"
+        together "$ranks" "${tiny[@]}" "${options[@]}" --out "fast-$ranks-off" --share-weights off
+        same_state "fast-$ranks" "fast-$ranks-off"
+    done
+    run together 2 "${tiny[@]}" --out low --steps 1 --verbose --memory low
+    succeeds
+    says "packed weights are not shared: with memory low"
+}
+
+# small_memory SIZE COMMAND…: runs it with so little shared memory, and lists in the file `left` what remains there.
+small_memory() {
+    unshare -m bash -c 'mount -t tmpfs -o size="$0" tmpfs /dev/shm && "$@"
+        code=$?
+        ls /dev/shm > left
+        exit $code' "$@"
+}
+
+@test "without room for shared memory, every rank packs its own weights" {
+    unshare -m true 2> /dev/null || skip "may not make a mount namespace"
+    export -f launch
+    options=("${tiny[@]}" --dim 24 --dim-mults 1,2,4 --steps 2 --verbose)
+    run small_memory 10m launch -n 2 "$DDPM" train "${options[@]}" --out small # MPICH itself needs 9 MB
+    succeeds
+    says "packed weights are not shared: " "/dev/shm: got "
+    run small_memory 64m launch -n 2 "$DDPM" train "${options[@]}" --out large
+    succeeds
+    says "one copy for the 2 ranks of a machine"
+    same_state small large
+}
+
+@test "a rank that is killed leaves no shared memory behind" {
+    unshare -m true 2> /dev/null || skip "may not make a mount namespace"
+    export -f launch
+    remember
+    small_memory 64m launch -n 2 ./remember "$DDPM" train "${tiny[@]}" --out run --steps 100000 --save-every 5 \
+        --verbose > output 2>&1 3>&- &
+    job=$!
+    wait_for test -e run/checkpoints/step-000005
+    kill -KILL "$(cat pid-1)"
+    ended
+    [ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+    says "one copy for the 2 ranks of a machine"
+    [ ! -s left ] || { cat left; false; }
+    whole run
+}
+
+@test "the others do not wait for a rank that fails before it packs weights" {
+    "$DDPM" pack "$pictures" --out packed.npy --size 16 2> /dev/null
+    cp packed.npy own.npy
+    remember
+    options=("${TINY[@]}" --sample-every 0 --out run --steps 100000 --save-every 5)
+    launch -n 1 ./remember "$DDPM" train --data packed.npy "${options[@]}" \
+        : -n 1 ./remember "$DDPM" train --data own.npy "${options[@]}" > output 2>&1 3>&- &
+    job=$!
+    wait_for test -e run/checkpoints/step-000005
+    truncate -s 128 own.npy
+    ended
+    one_error "rank 1" "own.npy" "cut short"
+    says "saved step"
+    pictures=packed.npy whole run
+}
+
 @test "with a divided state, gradients are summed only where their weights are updated" {
     together 2 "${tiny[@]}" --out plain --steps 10 2> plain.txt
     for wire in fp32 bf16; do

@@ -18,8 +18,16 @@ static const ddpm_cpu_table *const tables[DDPM_CPU_LEVEL_COUNT] = {
 #if defined(__x86_64__)
     [DDPM_CPU_AMX] = &ddpm_cpu_table_amx,
 #endif
+#elif defined(__aarch64__)
+    [DDPM_CPU_NEON] = &ddpm_cpu_table_neon,
+    [DDPM_CPU_NEONBF16] = &ddpm_cpu_table_neonbf16,
 #endif
 };
+
+static bool multiplies_bf16(enum ddpm_cpu_level level)
+{
+    return level == DDPM_CPU_AVX512BF16 || level == DDPM_CPU_AMX || level == DDPM_CPU_NEONBF16;
+}
 
 static ddpm_status cpu_open(const struct ddpm_device_options *options, struct ddpm_device **out)
 {
@@ -34,7 +42,7 @@ static ddpm_status cpu_open(const struct ddpm_device_options *options, struct dd
     device->base.backend = &ddpm_backend_cpu;
     device->base.threads = options->threads > 0 ? options->threads : ddpm_processor_count();
     device->base.direct = options->direct;
-    device->base.preferred = level >= DDPM_CPU_AVX512BF16 ? DDPM_BF16 : DDPM_F32;
+    device->base.preferred = multiplies_bf16(level) ? DDPM_BF16 : DDPM_F32;
     device->level = level;
     snprintf(device->base.description, sizeof device->base.description, "CPU, %s, %d thread%s",
              ddpm_cpu_level_name(level), device->base.threads,

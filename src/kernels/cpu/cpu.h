@@ -9,7 +9,7 @@
  * table.simd.c; amx has only the rows to try before avx512bf16's, and NULL for most operations. */
 typedef const struct ddpm_kernel *const *ddpm_cpu_table[DDPM_OP_COUNT];
 extern ddpm_cpu_table const ddpm_cpu_table_generic, ddpm_cpu_table_avx2, ddpm_cpu_table_avx512,
-    ddpm_cpu_table_avx512bf16, ddpm_cpu_table_amx;
+    ddpm_cpu_table_avx512bf16, ddpm_cpu_table_amx, ddpm_cpu_table_neon, ddpm_cpu_table_neonbf16;
 
 struct ddpm_cpu_device {
     struct ddpm_device base;

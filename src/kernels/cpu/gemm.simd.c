@@ -13,6 +13,12 @@
 
 typedef vf tile[GEMM_ROWS][GEMM_VECTORS];
 
+#if defined(DDPM_NEON)
+#include "kernels/cpu/gemm_lanes.h" /* ROWS_STEPS, OUTER_STEP */
+#else
+#define OUTER_STEP(a, b, pairs) STEP((a) + m, b, pairs)
+#endif
+
 /* One row of a tile that is partial, or is not followed by our own memory; [0, columns) of y and
  * add. */
 ALWAYS_INLINE void store_part(void *y, const void *add, int64_t offset, const float *bias,
@@ -52,7 +58,12 @@ ALWAYS_INLINE void rows_as(const struct ddpm_gemm_rows *g, const bool pairs,
         const char *row[GEMM_ROWS]; /* bf16 numbers need not be aligned to four bytes */
         UNROLL for (int m = 0; m < GEMM_ROWS; ++m) row[m] =
             (const char *)g->a[segment * GEMM_ROWS + m] + 4 * g->a_offset;
-        for (int64_t k = 0; k < depth; ++k, b += GEMM_COLUMNS)
+        int64_t k = 0;
+#if defined(DDPM_NEON)
+        for (; k + LANES <= depth; k += LANES, b += LANES * GEMM_COLUMNS)
+            ROWS_STEPS(row, k, b, pairs);
+#endif
+        for (; k < depth; ++k, b += GEMM_COLUMNS)
             STEP(row[m] + 4 * k, b, pairs);
     }
 
@@ -109,7 +120,7 @@ ALWAYS_INLINE void outer_as(const struct ddpm_gemm_outer *g, const bool pairs)
         const float *a = (const float *)g->a + segment * g->a_segment;
         const float *b = (const float *)g->b + segment * g->b_segment;
         for (int64_t p = g->depth; p > 0; --p, a += a_step, b += b_step)
-            STEP(a + m, b, pairs);
+            OUTER_STEP(a, b, pairs);
     }
 
     float *c = g->c;

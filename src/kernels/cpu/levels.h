@@ -15,6 +15,8 @@
     KERNELS_OF_LEVEL(generic, name, __VA_ARGS__);                                                  \
     KERNELS_OF_LEVEL(avx2, name, __VA_ARGS__);                                                     \
     KERNELS_OF_LEVEL(avx512, name, __VA_ARGS__);                                                   \
-    KERNELS_OF_LEVEL(avx512bf16, name, __VA_ARGS__)
+    KERNELS_OF_LEVEL(avx512bf16, name, __VA_ARGS__);                                               \
+    KERNELS_OF_LEVEL(neon, name, __VA_ARGS__);                                                     \
+    KERNELS_OF_LEVEL(neonbf16, name, __VA_ARGS__)
 
 #endif

@@ -21,6 +21,9 @@ static const struct ddpm_peak *const peaks[DDPM_CPU_LEVEL_COUNT] = {
 #if defined(__x86_64__)
     [DDPM_CPU_AMX] = &ddpm_peak_amx,
 #endif
+#elif defined(__aarch64__)
+    [DDPM_CPU_NEON] = &ddpm_peak_neon,
+    [DDPM_CPU_NEONBF16] = &ddpm_peak_neonbf16,
 #endif
 };
 

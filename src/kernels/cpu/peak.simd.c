@@ -25,7 +25,7 @@ static void range_f32(void *context, int64_t begin, int64_t end, int thread)
     peak_as(context, begin, end, thread, false);
 }
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
 #define RANGE_BF16 range_bf16
 static void range_bf16(void *context, int64_t begin, int64_t end, int thread)
 {

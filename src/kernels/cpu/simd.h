@@ -1,10 +1,10 @@
 /* Vectors of the CPU level that a file is compiled for.
  *
- * Files named *.simd.c are compiled once per level (generic, avx2, avx512, avx512bf16; NEON builds
- * use generic), with DDPM_LEVEL set to its name and the level's -m flags. They are written with
- * GCC/clang vector types, without intrinsics except those of simd_avx512bf16.h, so the same source
- * serves every level. SIMD(name) adds the level as a suffix to their functions.
- * `-ffp-contract=fast` lets the compiler turn a*b+c into fused multiply-adds. */
+ * Files named *.simd.c are compiled once per level (generic, avx2, avx512, avx512bf16; on ARM
+ * generic, neon, neonbf16), with DDPM_LEVEL set to its name and the level's -m flags. They are
+ * written with GCC/clang vector types, without intrinsics except those of simd_avx512bf16.h and
+ * simd_neon.h, so the same source serves every level. SIMD(name) adds the level as a suffix to
+ * their functions. `-ffp-contract=fast` lets the compiler turn a*b+c into fused multiply-adds. */
 #ifndef DDPM_KERNELS_CPU_SIMD_H
 #define DDPM_KERNELS_CPU_SIMD_H
 
@@ -77,13 +77,6 @@ static inline vf vf_select(vi mask, vf a, vf b)
 /* vf_dot2, vf_max, vf_min, vf_from_bf16, vf_to_bf16, vf_to_bf16_pairs, vf_store_past */
 #include "kernels/cpu/simd_avx512bf16.h"
 #else
-/* sum + a's low halves times b's + a's high halves times b's; the halves are bf16 numbers. */
-static inline vf vf_dot2(vf sum, vu a, vu b)
-{
-    sum += (vf)(a << 16) * (vf)(b << 16);
-    return sum + (vf)(a & 0xffff0000) * (vf)(b & 0xffff0000);
-}
-
 /* b where a or b is NaN. */
 static inline vf vf_max(vf a, vf b)
 {
@@ -98,6 +91,18 @@ static inline vf vf_min(vf a, vf b)
 static inline vf vf_from_bf16(vh bits)
 {
     return (vf)(__builtin_convertvector(bits, vu) << 16);
+}
+
+#if defined(DDPM_NEON)
+/* vf_multiply_add_lane; for neonbf16 also vf_dot2, vf_dot2_lane, vf_to_bf16, vf_to_bf16_pairs */
+#include "kernels/cpu/simd_neon.h"
+#endif
+#if !defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+/* sum + a's low halves times b's + a's high halves times b's; the halves are bf16 numbers. */
+static inline vf vf_dot2(vf sum, vu a, vu b)
+{
+    sum += (vf)(a << 16) * (vf)(b << 16);
+    return sum + (vf)(a & 0xffff0000) * (vf)(b & 0xffff0000);
 }
 
 /* The bits of a bf16 number in the low half. Round to nearest even; NaN stays NaN. */
@@ -120,6 +125,7 @@ static inline vu vf_to_bf16_pairs(vf low, vf high)
 {
     return vf_round_bf16(low) | vf_round_bf16(high) << 16;
 }
+#endif
 
 /* Store to a vector-aligned address, bypassing the caches if the level can: an ordinary store would
  * first read the line from memory. Call vf_stores_past_end() before telling other threads that the

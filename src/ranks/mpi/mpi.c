@@ -9,14 +9,15 @@ enum { MOST_REQUESTS = 64, MOST_NOTED = 4096, NOTE_TAG = 1 };
 
 static struct {
     ddpm_transport_raise *raise;
-    MPI_Comm collectives[DDPM_LANE_COUNT], notes;
+    MPI_Comm collectives[DDPM_LANE_COUNT], notes, neighbours;
+    MPI_Win shared; /* with the neighbours */
     MPI_Request requests[MOST_REQUESTS];
     bool used[MOST_REQUESTS];
     MPI_Request told[MOST_NOTED]; /* notes in flight */
     int64_t told_note[MOST_NOTED];
     int count;
     char description[MPI_MAX_LIBRARY_VERSION_STRING];
-} mpi;
+} mpi = {.neighbours = MPI_COMM_NULL, .shared = MPI_WIN_NULL};
 
 static ddpm_status check(int code, const char *what)
 {
@@ -40,6 +41,14 @@ static ddpm_status make_communicator(MPI_Comm *out)
 {
     TRY_MPI(MPI_Comm_dup(MPI_COMM_WORLD, out), "a communicator");
     TRY_MPI(MPI_Comm_set_errhandler(*out, MPI_ERRORS_RETURN), "a communicator");
+    return DDPM_OK;
+}
+
+static ddpm_status find_neighbours(void)
+{
+    TRY_MPI(MPI_Comm_split_type(mpi.notes, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &mpi.neighbours),
+            "ranks of this machine");
+    TRY_MPI(MPI_Comm_set_errhandler(mpi.neighbours, MPI_ERRORS_RETURN), "ranks of this machine");
     return DDPM_OK;
 }
 
@@ -75,7 +84,8 @@ static ddpm_status join(int *rank, int *count, const char **description)
     describe();
     *count = mpi.count;
     *description = mpi.description;
-    return make_communicator(&mpi.notes);
+    const ddpm_status status = make_communicator(&mpi.notes);
+    return status == DDPM_OK ? find_neighbours() : status;
 }
 
 static const char *const words[] = {
@@ -148,19 +158,23 @@ static int begin_parts(const struct ddpm_collective_call *call, MPI_Request *mad
     return MPI_ERR_ARG;
 }
 
+static ddpm_status find_request(int *slot)
+{
+    for (*slot = 0; *slot < MOST_REQUESTS; ++*slot)
+        if (!mpi.used[*slot])
+            return DDPM_OK;
+    return mpi.raise(DDPM_ERROR_ARGUMENT, "MPI: more than %d operations at once", MOST_REQUESTS);
+}
+
 static ddpm_status begin(const struct ddpm_collective_call *call, int *request)
 {
-    int slot = 0;
-    while (slot < MOST_REQUESTS && mpi.used[slot])
-        ++slot;
-    if (slot == MOST_REQUESTS)
-        return mpi.raise(DDPM_ERROR_ARGUMENT, "MPI: more than %d operations at once",
-                         MOST_REQUESTS);
-    MPI_Request *made = &mpi.requests[slot];
+    const ddpm_status status = find_request(request);
+    if (status != DDPM_OK)
+        return status;
+    MPI_Request *made = &mpi.requests[*request];
     TRY_MPI(call->parts.counts ? begin_parts(call, made) : begin_equal(call, made),
             words[call->what]);
-    mpi.used[slot] = true;
-    *request = slot;
+    mpi.used[*request] = true;
     return DDPM_OK;
 }
 
@@ -172,7 +186,53 @@ static ddpm_status test(int request, bool *done)
     *done = flag;
     if (flag || status != DDPM_OK)
         mpi.used[request] = false;
+    if (flag && status == DDPM_OK && mpi.shared != MPI_WIN_NULL)
+        return check(MPI_Win_sync(mpi.shared), "shared memory"); /* see what neighbours wrote */
     return status;
+}
+
+static ddpm_status lowest_neighbour(int *rank)
+{
+    const int first = 0;
+    MPI_Group all, near;
+    TRY_MPI(MPI_Comm_group(mpi.notes, &all), "ranks of this machine");
+    TRY_MPI(MPI_Comm_group(mpi.neighbours, &near), "ranks of this machine");
+    TRY_MPI(MPI_Group_translate_ranks(near, 1, &first, all, rank), "ranks of this machine");
+    MPI_Group_free(&near);
+    MPI_Group_free(&all);
+    return DDPM_OK;
+}
+
+/* All of it is a part of the lowest rank's. */
+static ddpm_status share(size_t bytes, void **memory)
+{
+    MPI_Aint size;
+    void *own;
+    int rank, unit;
+    TRY_MPI(MPI_Comm_rank(mpi.neighbours, &rank), "shared memory");
+    TRY_MPI(MPI_Win_allocate_shared(rank == 0 ? (MPI_Aint)bytes : 0, 1, MPI_INFO_NULL,
+                                    mpi.neighbours, &own, &mpi.shared),
+            "shared memory");
+    TRY_MPI(MPI_Win_set_errhandler(mpi.shared, MPI_ERRORS_RETURN), "shared memory");
+    TRY_MPI(MPI_Win_shared_query(mpi.shared, 0, &size, &unit, memory), "shared memory");
+    return check(MPI_Win_lock_all(MPI_MODE_NOCHECK, mpi.shared), "shared memory");
+}
+
+static void unshare(void)
+{
+    MPI_Win_unlock_all(mpi.shared);
+    MPI_Win_free(&mpi.shared);
+}
+
+static ddpm_status meet_neighbours(int *request)
+{
+    const ddpm_status status = find_request(request);
+    if (status != DDPM_OK)
+        return status;
+    TRY_MPI(MPI_Win_sync(mpi.shared), "shared memory");
+    TRY_MPI(MPI_Ibarrier(mpi.neighbours, &mpi.requests[*request]), "ranks of this machine");
+    mpi.used[*request] = true;
+    return DDPM_OK;
 }
 
 static ddpm_status tell(int to, int64_t note)
@@ -214,6 +274,7 @@ static void leave(void)
             break;
     for (int i = 0; i < mpi.count; ++i)
         MPI_Wait(&mpi.told[i], &status);
+    MPI_Comm_free(&mpi.neighbours);
     MPI_Comm_free(&mpi.notes);
     for (int lane = 0; lane < DDPM_LANE_COUNT; ++lane)
         MPI_Comm_free(&mpi.collectives[lane]);
@@ -233,6 +294,10 @@ static const struct ddpm_transport transport = {
     .test = test,
     .tell = tell,
     .hear = hear,
+    .lowest_neighbour = lowest_neighbour,
+    .share = share,
+    .unshare = unshare,
+    .meet_neighbours = meet_neighbours,
 };
 
 __attribute__((visibility("default"))) ddpm_transport_entry ddpm_transport;
