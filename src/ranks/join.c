@@ -166,6 +166,7 @@ static void release(struct ddpm_ranks *ranks)
     free(ranks->fares);
     free(ranks->lowest);
     ddpm_ranks_release_parts(ranks);
+    ddpm_ranks_release_sums(ranks);
     free(ranks->shares.to);
     free(ranks->shares.from);
     free(ranks->shares.sums);

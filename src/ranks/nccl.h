@@ -46,7 +46,7 @@ struct ddpm_nccl {
      * work that is already in `queue` (a cudaStream_t of this device); later work does not wait for
      * the sum. */
     ddpm_status (*sum)(void *queue, float *values, size_t count);
-    /* The same, but the ranks exchange bf16, rounded as by ddpm_ranks_sum_bf16_begin(). `room` is
+    /* The same, but the ranks exchange bf16, rounded as by ddpm_ranks_sum_begin(). `room` is
      * device memory for 2 * ranks * ddpm_nccl_piece() bf16 elements, borrowed until the sum has
      * arrived; all sums may share it. Both pointers are aligned to 16 bytes. */
     ddpm_status (*sum_bf16)(void *queue, float *values, size_t count, void *room);

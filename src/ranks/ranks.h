@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "tensor/tensor.h"
 
 struct ddpm_ranks;
 
@@ -73,30 +74,29 @@ bool ddpm_ranks_lost(const struct ddpm_ranks *ranks);
 /* Should this rank report a failure that all ranks know of? */
 bool ddpm_ranks_speaks(const struct ddpm_ranks *ranks);
 
+/* Make room for sums of up to `most` floats, which travel as `wire`: DDPM_F32 or DDPM_BF16. Call it
+ * before the first sum, or again between sums; the room belongs to the ranks. Its size in bytes
+ * does not grow with `most` beyond a few MB.
+ *
+ * Over DDPM_BF16, which halves the bytes, each rank's values are rounded to nearest even and summed
+ * in fp32 in the order of ranks; then the sum is rounded once more, unless only one rank needs it.
+ * DDPM_ERROR_UNSUPPORTED for DDPM_BF16 if only NCCL joins the ranks. */
+ddpm_status ddpm_ranks_prepare_sums(struct ddpm_ranks *ranks, enum ddpm_dtype wire, size_t most);
+size_t ddpm_ranks_sums_bytes(const struct ddpm_ranks *ranks, enum ddpm_dtype wire, size_t most);
+
 /* Start adding up `count` floats of all ranks, in place; the same bits on every rank. Do not touch
- * them before ddpm_ranks_wait(). Several sums may be in flight. */
+ * them before ddpm_ranks_wait(). Any number of sums may be begun; a few are in flight at a time. */
 ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count);
 
-/* The same with bf16 values on the wire, which halves the bytes. Each rank's values are rounded to
- * nearest even and summed in fp32 in the order of ranks; then the sum is rounded once more. `room`
- * has ddpm_ranks_room_bf16() elements and is borrowed until ddpm_ranks_wait(). */
-ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, size_t count,
-                                      uint16_t *room);
-size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count);
-
 /* The same if only rank `root` needs the sum, which halves the bytes. The other ranks' values stay
- * as they are. With bf16 on the wire the sum stays fp32, and `room` has ddpm_ranks_room_at_bf16()
- * elements. DDPM_ERROR_UNSUPPORTED if only NCCL joins the ranks. */
+ * as they are. DDPM_ERROR_UNSUPPORTED if only NCCL joins the ranks. */
 ddpm_status ddpm_ranks_sum_at_begin(struct ddpm_ranks *ranks, int root, float *values,
                                     size_t count);
-ddpm_status ddpm_ranks_sum_at_bf16_begin(struct ddpm_ranks *ranks, int root, float *values,
-                                         size_t count, uint16_t *room);
-size_t ddpm_ranks_room_at_bf16(const struct ddpm_ranks *ranks, int root, size_t count);
 
 /* Make progress on what is in flight, without waiting. Cheap enough to call between kernels. */
 ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks);
 
-/* Wait for all sums in flight. */
+/* Wait for all sums that have been begun. */
 ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks);
 
 /* `all` holds `bytes` bytes of every rank, in order; this rank's own are already in place. */
@@ -134,7 +134,7 @@ ddpm_status ddpm_ranks_sum_on_device(struct ddpm_ranks *ranks, void *queue, floa
                                      size_t count);
 ddpm_status ddpm_ranks_wait_on_device(struct ddpm_ranks *ranks, void *queue);
 
-/* The same with bf16 values between the ranks; gives the same bits as ddpm_ranks_sum_bf16_begin().
+/* The same with bf16 values between the ranks; gives the same bits as ddpm_ranks_sum_begin().
  * `room` is device memory, of ddpm_ranks_room_bf16_on_device() bytes for the largest sum, which all
  * sums may use: they run one after another. `values` and `room` are aligned to 16 bytes. */
 ddpm_status ddpm_ranks_sum_bf16_on_device(struct ddpm_ranks *ranks, void *queue, float *values,
@@ -146,6 +146,7 @@ size_t ddpm_ranks_room_bf16_on_device(const struct ddpm_ranks *ranks, size_t cou
  * shares.c. */
 ddpm_status ddpm_ranks_sum_shares(struct ddpm_ranks *ranks, float *const shares[], int own,
                                   float *sum, size_t count);
+size_t ddpm_ranks_shares_bytes(const struct ddpm_ranks *ranks, int own);
 
 /* The same, but each rank only needs its own stretch of the sum, parts[index]. It is written to the
  * same place in `sum`, which must not be one of the shares. Stretches may overlap. */

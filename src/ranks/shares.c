@@ -46,6 +46,12 @@ static ddpm_status sum_chunk(struct ddpm_ranks *ranks, float *const shares[], in
     return DDPM_OK;
 }
 
+size_t ddpm_ranks_shares_bytes(const struct ddpm_ranks *ranks, int own)
+{
+    const size_t pieces = 2 * (size_t)own + 1;
+    return ranks ? (size_t)ranks->count * pieces * MOST_PIECE * sizeof(float) : 0;
+}
+
 static ddpm_status allocate(struct ddpm_ranks *ranks, int own)
 {
     struct ddpm_share_buffers *buffers = &ranks->shares;

@@ -6,7 +6,7 @@
 #include "ranks/ranks.h"
 #include "ranks/transport.h"
 
-enum { DDPM_HOST_BYTES = 64, DDPM_MOST_SUMS = 48, DDPM_MOST_QUEUED = 256 };
+enum { DDPM_HOST_BYTES = 64, DDPM_SUMS_AT_ONCE = 8, DDPM_MOST_QUEUED = 256 };
 #define DDPM_MOST_COLLECTIVE_BYTES ((size_t)256 << 20)
 
 /* What a rank tells the others about itself. */
@@ -23,32 +23,45 @@ struct ddpm_rank_fare {
 /* How far a sum has come. */
 enum ddpm_sum_stage {
     DDPM_SUM_WHOLE,    /* the transport sums */
-    DDPM_SUM_EXCHANGE, /* bf16: pieces are on their way to the rank that sums them */
-    DDPM_SUM_GATHER,   /* bf16: the sums of all pieces are on their way to everyone */
-    DDPM_SUM_COLLECT,  /* bf16: everybody's values are on their way to the rank that sums them */
+    DDPM_SUM_EXCHANGE, /* pieces are on their way to the rank that sums them */
+    DDPM_SUM_GATHER,   /* the sums of all pieces are on their way to everyone */
+    DDPM_SUM_COLLECT,  /* everybody's values are on their way to the rank that sums them */
 };
 
-/* A sum in flight. */
+/* A sum in flight. A rank's piece is the part that it sums; with COLLECT, all values. */
 struct ddpm_sum {
     enum ddpm_sum_stage stage;
     int request;
     float *values;
-    size_t count, piece; /* in total; per rank's piece */
-    uint16_t *to;        /* bf16 [ranks, piece]: a piece for each rank, later the sums */
-    uint16_t *from;      /* a piece from each rank; COLLECT: NULL unless this rank sums */
+    size_t count, piece; /* numbers; of the longest piece */
+    void *own;           /* this rank's values as they travel: over fp32 `values` itself */
+    void *others;        /* [ranks - 1, piece]: what the others sent for this rank's piece */
+    int *parts;          /* [4][ranks]: counts and starts for the transport */
+};
+
+/* What is left of a sum that has not begun. */
+struct ddpm_queued_sum {
+    int root; /* negative: every rank needs it */
+    float *values;
+    size_t count;
+};
+
+/* All sums: a few in flight, each with a slot of the room, and those that wait for one. */
+struct ddpm_sums {
+    enum ddpm_dtype wire;
+    size_t piece; /* numbers of a piece, at most */
+    char *room;   /* [DDPM_SUMS_AT_ONCE] slots: others', and own unless over fp32 */
+    int *parts;   /* [DDPM_SUMS_AT_ONCE][4][ranks] */
+    struct ddpm_sum flying[DDPM_SUMS_AT_ONCE]; /* a ring: they begin and end in order */
+    int first, count;
+    struct ddpm_queued_sum queue[DDPM_MOST_QUEUED];
+    int queue_count;
 };
 
 /* One chunk of every rank's part, in the form that transports need. */
 struct ddpm_part_buffers {
     int *counts, *starts;                   /* [ranks] */
     int *received_counts, *received_starts; /* [ranks] */
-};
-
-/* What is left of a sum that only rank `root` needs. */
-struct ddpm_queued_sum {
-    int root;
-    float *values;
-    size_t count, chunk; /* in total; per call */
 };
 
 /* Buffers for summing shares, allocated by the first sum. */
@@ -69,10 +82,7 @@ struct ddpm_ranks {
     int *lowest;                    /* [count]: the lowest neighbour of each rank */
     void *shared;                   /* with the neighbours; NULL: nothing */
     size_t shared_bytes;
-    struct ddpm_sum sums[DDPM_MOST_SUMS];
-    int sum_count;
-    struct ddpm_queued_sum queue[DDPM_MOST_QUEUED]; /* not in flight yet */
-    int queue_count;
+    struct ddpm_sums sums;
     bool *waiting; /* [count]: ranks that have said they are waiting */
     double told;   /* when ddpm_ranks_still_here() last sent a note */
     struct ddpm_share_buffers shares;
@@ -122,6 +132,8 @@ void ddpm_ranks_release_parts(struct ddpm_ranks *ranks);
 /* DDPM_ERROR_UNSUPPORTED if the ranks are joined by NCCL without MPI: it has neither unequal parts
  * nor SUM_AT. */
 ddpm_status ddpm_ranks_want_parts(const struct ddpm_ranks *ranks);
+
+void ddpm_ranks_release_sums(struct ddpm_ranks *ranks);
 
 /* Find everybody's neighbours, and give shared memory back; memory.c. */
 ddpm_status ddpm_ranks_find_neighbours(struct ddpm_ranks *ranks);

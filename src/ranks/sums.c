@@ -1,300 +1,384 @@
 /* Sums that continue while their rank computes something else.
  *
- * In fp32 the transport sums. MPI has no bf16, and a sum that is rounded at every rank it passes
- * loses accuracy with every rank. So each rank sums one piece of all ranks' values, in fp32 and in
- * the order of ranks, and the rounded sums are gathered: two messages, each with half the bytes of
- * the fp32 values. The second starts when the first has arrived, which is not the same moment on
- * every rank, so it has a lane of its own.
+ * A sum of MPI's goes on only while MPI is called, and over a slow link that is not often enough.
+ * So we send messages, which the system delivers meanwhile, and sum ourselves: each rank gets one
+ * piece of all ranks' values, sums it in fp32 in the order of ranks, and the sums are gathered.
+ * That moves as few bytes as any algorithm. Both messages are the same for values that travel as
+ * bf16, which MPI cannot sum; then the values and the sums are rounded. The second message starts
+ * when the first has arrived, which is not the same moment on every rank, so it has a lane of its
+ * own.
  *
  * If only one rank needs the sum, the first message is the only one: everyone's values go to that
- * rank, which adds them up in the same way. */
+ * rank, which adds them up in the same way.
+ *
+ * Sums are split into chunks, a few of which are in flight: each needs room for what the others
+ * send. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "ranks/state.h"
-#include "tensor/tensor.h"
+#include "ranks/wire.h"
 
-static struct ddpm_sum *new_sum(struct ddpm_ranks *ranks)
+enum {
+    CHUNK = 1 << 20,       /* numbers in flight of one sum, unless pieces would be too small */
+    LEAST_PIECE = 1 << 14, /* numbers: below, a message takes longer to start than to arrive */
+    MOST_EXCHANGING = 64,  /* ranks; see transport_sums() */
+    MOST_COLLECTING = 4,
+    EVERYONE = -1, /* as `root`: all ranks need the sum */
+    NOBODY = -1,
+    STRETCH = 1024 /* numbers that are summed at a time, so that they stay in the cache */
+};
+
+static size_t smaller(size_t a, size_t b)
 {
-    return &ranks->sums[ranks->sum_count];
+    return a < b ? a : b;
 }
 
-static ddpm_status make_space(struct ddpm_ranks *ranks)
+/* Does the transport sum? With many ranks: here every rank sends a message to every other, MPI
+ * sends fewer; and if only one rank needs the sum, it gets the values of all others here, and of a
+ * few in MPI's tree. NCCL always sums itself. MPI cannot sum bf16. */
+static bool transport_sums(const struct ddpm_ranks *ranks, enum ddpm_dtype wire, int root)
 {
-    return ranks->sum_count == DDPM_MOST_SUMS ? ddpm_ranks_wait(ranks) : DDPM_OK;
+    return ranks->apart || (wire == DDPM_F32 &&
+                            ranks->count > (root == EVERYONE ? MOST_EXCHANGING : MOST_COLLECTING));
 }
 
-/* Begin a sum by the transport. */
-static ddpm_status begin_whole(struct ddpm_ranks *ranks, const struct ddpm_collective_call *call)
+/* Numbers of a piece, at most, for sums of up to `most` numbers. */
+static size_t piece_for(const struct ddpm_ranks *ranks, enum ddpm_dtype wire, size_t most)
 {
-    struct ddpm_sum *sum = new_sum(ranks);
-    *sum = (struct ddpm_sum){.stage = DDPM_SUM_WHOLE};
-    DDPM_TRY(ddpm_ranks_begin(ranks, call, &sum->request));
-    ++ranks->sum_count;
+    const size_t all = (size_t)ranks->count, share = CHUNK / all;
+    const size_t piece = share > LEAST_PIECE ? share : LEAST_PIECE;
+    return ddpm_wire_pad(wire, smaller(piece, (most + all - 1) / all));
+}
+
+/* Bytes of a slot: the pieces of the other ranks, and this rank's values as they travel. */
+static size_t slot_bytes(const struct ddpm_ranks *ranks, enum ddpm_dtype wire, size_t piece)
+{
+    const size_t all = (size_t)ranks->count;
+    const size_t pieces = wire == DDPM_BF16 ? 2 * all - 1 : all - 1;
+    return ddpm_align_up(ddpm_wire_bytes(wire, pieces * piece));
+}
+
+size_t ddpm_ranks_sums_bytes(const struct ddpm_ranks *ranks, enum ddpm_dtype wire, size_t most)
+{
+    if (!ranks || transport_sums(ranks, wire, EVERYONE))
+        return 0;
+    return DDPM_SUMS_AT_ONCE * slot_bytes(ranks, wire, piece_for(ranks, wire, most));
+}
+
+void ddpm_ranks_release_sums(struct ddpm_ranks *ranks)
+{
+    ddpm_free_aligned(ranks->sums.room);
+    free(ranks->sums.parts);
+    ranks->sums = (struct ddpm_sums){0};
+}
+
+ddpm_status ddpm_ranks_prepare_sums(struct ddpm_ranks *ranks, enum ddpm_dtype wire, size_t most)
+{
+    if (!ranks)
+        return DDPM_OK;
+    ddpm_ranks_release_sums(ranks);
+    if (wire == DDPM_BF16)
+        DDPM_TRY(ddpm_ranks_want_parts(ranks));
+    const size_t bytes = ddpm_ranks_sums_bytes(ranks, wire, most);
+    const size_t parts = (size_t)DDPM_SUMS_AT_ONCE * 4 * (size_t)ranks->count;
+    ranks->sums.wire = wire;
+    ranks->sums.piece = piece_for(ranks, wire, most);
+    if (bytes == 0)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_new_array((void **)&ranks->sums.parts, parts, sizeof *ranks->sums.parts,
+                            "gradients on their way"));
+    return ddpm_new_aligned((void **)&ranks->sums.room, bytes, "gradients on their way");
+}
+
+/* How many ranks before `rank` are not `without`: the place of its piece among the others'. */
+static size_t place(int rank, int without)
+{
+    return (size_t)(rank - (rank > without));
+}
+
+/* Where the piece of a rank begins, and its numbers. */
+static size_t first_of(const struct ddpm_sum *sum, enum ddpm_dtype wire, int rank, size_t *length)
+{
+    const size_t all = ddpm_wire_pad(wire, sum->count);
+    const size_t first = smaller((size_t)rank * sum->piece, all);
+    *length = smaller(all - first, sum->piece);
+    return first;
+}
+
+/* Sum the `length` numbers that begin at `first` of this rank's own values, and put the sums `to`
+ * there, in the order of ranks. They may replace this rank's values. */
+static void add_up(const struct ddpm_ranks *ranks, const struct ddpm_sum *sum, size_t first,
+                   size_t length, enum ddpm_dtype type, void *to)
+{
+    const enum ddpm_dtype wire = ranks->sums.wire;
+    float added[STRETCH];
+    for (size_t begin = 0; begin < length; begin += STRETCH) {
+        const size_t count = smaller(length - begin, STRETCH);
+        for (int rank = 0; rank < ranks->count; ++rank) {
+            const bool own = rank == ranks->index;
+            const size_t at = begin + (own ? first : place(rank, ranks->index) * sum->piece);
+            (rank == 0 ? ddpm_wire_read : ddpm_wire_add)(wire, own ? sum->own : sum->others, at,
+                                                         count, added);
+        }
+        ddpm_wire_write(type, added, count, to, first + begin);
+    }
+}
+
+/* The transport's counts and starts: first those of what is sent, or is gathered; then those of
+ * what is received. */
+
+static struct ddpm_parts parts_of(const struct ddpm_ranks *ranks, const struct ddpm_sum *sum,
+                                  int which)
+{
+    const int *const counts = sum->parts + 2 * which * ranks->count;
+    return (struct ddpm_parts){counts, counts + ranks->count};
+}
+
+/* Every rank's piece of all values, but not of those of `without`, who does not send itself any. */
+static void lay_out_values(const struct ddpm_ranks *ranks, struct ddpm_sum *sum, int without)
+{
+    const enum ddpm_dtype wire = ranks->sums.wire;
+    size_t length;
+    for (int rank = 0; rank < ranks->count; ++rank) {
+        sum->parts[ranks->count + rank] =
+            ddpm_wire_floats(wire, first_of(sum, wire, rank, &length));
+        sum->parts[rank] = rank == without ? 0 : ddpm_wire_floats(wire, length);
+    }
+}
+
+/* Pieces of `length` numbers from every rank except `without`. */
+static void lay_out_others(const struct ddpm_ranks *ranks, int *parts, size_t piece, size_t length,
+                           int without)
+{
+    const enum ddpm_dtype wire = ranks->sums.wire;
+    for (int rank = 0; rank < ranks->count; ++rank) {
+        parts[rank] = rank == without ? 0 : ddpm_wire_floats(wire, length);
+        parts[ranks->count + rank] = ddpm_wire_floats(wire, place(rank, without) * piece);
+    }
+}
+
+static struct ddpm_collective_call whole(struct ddpm_sum *sum, int root)
+{
+    sum->stage = DDPM_SUM_WHOLE;
+    return (struct ddpm_collective_call){.what = root == EVERYONE ? DDPM_COLLECTIVE_SUM
+                                                                  : DDPM_COLLECTIVE_SUM_AT,
+                                         .receive = sum->values,
+                                         .count = sum->count,
+                                         .root = root == EVERYONE ? 0 : root};
+}
+
+static struct ddpm_collective_call exchange(const struct ddpm_ranks *ranks, struct ddpm_sum *sum)
+{
+    const enum ddpm_dtype wire = ranks->sums.wire;
+    const size_t all = (size_t)ranks->count;
+    size_t length;
+    sum->stage = DDPM_SUM_EXCHANGE;
+    sum->piece = ddpm_wire_pad(wire, (sum->count + all - 1) / all);
+    (void)first_of(sum, wire, ranks->index, &length);
+    lay_out_values(ranks, sum, ranks->index);
+    lay_out_others(ranks, sum->parts + 2 * all, sum->piece, length, ranks->index);
+    return (struct ddpm_collective_call){.what = DDPM_COLLECTIVE_EXCHANGE,
+                                         .send = sum->own,
+                                         .receive = sum->others,
+                                         .lane = DDPM_LANE_FIRST,
+                                         .parts = parts_of(ranks, sum, 0),
+                                         .received = parts_of(ranks, sum, 1)};
+}
+
+static struct ddpm_collective_call collect(const struct ddpm_ranks *ranks, struct ddpm_sum *sum,
+                                           int root)
+{
+    sum->stage = DDPM_SUM_COLLECT;
+    sum->piece = ddpm_wire_pad(ranks->sums.wire, sum->count);
+    if (ranks->index != root)
+        sum->others = NULL;
+    lay_out_others(ranks, sum->parts, sum->piece, sum->piece, root);
+    return (struct ddpm_collective_call){.what = DDPM_COLLECTIVE_COLLECT,
+                                         .send = sum->own,
+                                         .receive = sum->others,
+                                         .root = root,
+                                         .lane = DDPM_LANE_FIRST,
+                                         .parts = parts_of(ranks, sum, 0)};
+}
+
+/* The sum of `count` values, in the next slot. */
+static void take_slot(struct ddpm_ranks *ranks, struct ddpm_sum *sum, int slot, float *values,
+                      size_t count)
+{
+    const struct ddpm_sums *sums = &ranks->sums;
+    const size_t all = (size_t)ranks->count;
+    char *room = sums->room + (size_t)slot * slot_bytes(ranks, sums->wire, sums->piece);
+    *sum = (struct ddpm_sum){.values = values,
+                             .count = count,
+                             .own = values,
+                             .others = room,
+                             .parts = sums->parts + (size_t)slot * 4 * all};
+    if (sums->wire != DDPM_BF16)
+        return;
+    sum->own = room + ddpm_wire_bytes(sums->wire, (all - 1) * sums->piece);
+    ddpm_wire_write(sums->wire, values, count, sum->own, 0);
+    if (ddpm_wire_pad(sums->wire, count) > count)
+        ((uint16_t *)sum->own)[count] = 0;
+}
+
+static ddpm_status begin_chunk(struct ddpm_ranks *ranks, int root, float *values, size_t count)
+{
+    struct ddpm_sums *sums = &ranks->sums;
+    const int slot = (sums->first + sums->count) % DDPM_SUMS_AT_ONCE;
+    struct ddpm_sum *sum = &sums->flying[slot];
+    struct ddpm_collective_call call;
+    if (transport_sums(ranks, sums->wire, root)) {
+        *sum = (struct ddpm_sum){.values = values, .count = count};
+        call = whole(sum, root);
+    } else {
+        take_slot(ranks, sum, slot, values, count);
+        call = root == EVERYONE ? exchange(ranks, sum) : collect(ranks, sum, root);
+    }
+    DDPM_TRY(ddpm_ranks_begin(ranks, &call, &sum->request));
+    ++sums->count;
     return DDPM_OK;
+}
+
+/* Numbers of a sum in flight, at most. */
+static size_t chunk_for(const struct ddpm_ranks *ranks, int root)
+{
+    if (transport_sums(ranks, ranks->sums.wire, root))
+        return CHUNK;
+    return root == EVERYONE ? (size_t)ranks->count * ranks->sums.piece : ranks->sums.piece;
+}
+
+/* Begin the next chunks, in the same order on every rank. NCCL has one collective at a time. */
+static ddpm_status begin_queued(struct ddpm_ranks *ranks)
+{
+    struct ddpm_sums *sums = &ranks->sums;
+    const int most = ranks->apart ? 1 : DDPM_SUMS_AT_ONCE;
+    while (sums->queue_count > 0 && sums->count < most) {
+        struct ddpm_queued_sum *next = sums->queue;
+        const size_t count = smaller(next->count, chunk_for(ranks, next->root));
+        DDPM_TRY(begin_chunk(ranks, next->root, next->values, count));
+        next->values += count;
+        next->count -= count;
+        if (next->count == 0)
+            memmove(next, next + 1, (size_t)--sums->queue_count * sizeof *next);
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status begin(struct ddpm_ranks *ranks, int root, float *values, size_t count)
+{
+    if (count == 0)
+        return DDPM_OK;
+    if (chunk_for(ranks, root) == 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got a sum, want room for sums first");
+    if (ranks->sums.queue_count == DDPM_MOST_QUEUED)
+        DDPM_TRY(ddpm_ranks_wait(ranks));
+    ranks->sums.queue[ranks->sums.queue_count++] = (struct ddpm_queued_sum){root, values, count};
+    return begin_queued(ranks);
 }
 
 ddpm_status ddpm_ranks_sum_begin(struct ddpm_ranks *ranks, float *values, size_t count)
 {
-    const size_t most = DDPM_MOST_COLLECTIVE_BYTES / sizeof *values;
-    for (size_t done = 0; ranks && done < count; done += most) {
-        const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_SUM,
-                                                  .receive = values + done,
-                                                  .count =
-                                                      count - done < most ? count - done : most};
-        DDPM_TRY(make_space(ranks));
-        DDPM_TRY(begin_whole(ranks, &call));
-    }
-    return DDPM_OK;
-}
-
-/* A sum at one rank is done in chunks, a few of which are in flight: MPI needs a buffer for each on
- * every rank, and the optimizer is divided to save memory. */
-enum { AT_ONCE = 2, CHUNKS = 4, LEAST_CHUNK = 1 << 19 };
-
-static size_t chunk_of(size_t count)
-{
-    const size_t most = DDPM_MOST_COLLECTIVE_BYTES / sizeof(float);
-    const size_t part = (count + CHUNKS - 1) / CHUNKS, chunk = part < most ? part : most;
-    return chunk > LEAST_CHUNK ? chunk : LEAST_CHUNK;
-}
-
-/* Begin the next chunks, in the same order on every rank. */
-static ddpm_status begin_queued(struct ddpm_ranks *ranks)
-{
-    while (ranks->queue_count > 0 && ranks->sum_count < AT_ONCE) {
-        struct ddpm_queued_sum *next = ranks->queue;
-        const size_t count = next->count < next->chunk ? next->count : next->chunk;
-        DDPM_TRY(begin_whole(ranks, &(struct ddpm_collective_call){.what = DDPM_COLLECTIVE_SUM_AT,
-                                                                   .receive = next->values,
-                                                                   .count = count,
-                                                                   .root = next->root}));
-        next->values += count;
-        next->count -= count;
-        if (next->count == 0)
-            memmove(next, next + 1, (size_t)--ranks->queue_count * sizeof *next);
-    }
-    return DDPM_OK;
+    return ranks ? begin(ranks, EVERYONE, values, count) : DDPM_OK;
 }
 
 ddpm_status ddpm_ranks_sum_at_begin(struct ddpm_ranks *ranks, int root, float *values, size_t count)
 {
-    if (!ranks || count == 0)
-        return DDPM_OK;
-    DDPM_TRY(ddpm_ranks_want_parts(ranks));
-    if (ranks->queue_count == DDPM_MOST_QUEUED)
-        DDPM_TRY(ddpm_ranks_wait(ranks));
-    ranks->queue[ranks->queue_count++] =
-        (struct ddpm_queued_sum){root, values, count, chunk_of(count)};
-    return begin_queued(ranks);
-}
-
-/* The most values in a bf16 sum. */
-static size_t most_numbers(void)
-{
-    return DDPM_MOST_COLLECTIVE_BYTES / sizeof(uint16_t);
-}
-
-size_t ddpm_ranks_room_bf16(const struct ddpm_ranks *ranks, size_t count)
-{
-    /* Each piece may be padded by less than one value per rank. */
-    const size_t padding = (size_t)ddpm_ranks_count(ranks) * (count / most_numbers() + 1);
-    return ranks ? 2 * (count + padding) : 0;
-}
-
-static void round_all(const float *restrict values, size_t count, uint16_t *restrict out)
-{
-    for (size_t i = 0; i < count; ++i)
-        out[i] = ddpm_float_to_bf16(values[i]);
-}
-
-static void widen_all(const uint16_t *restrict values, size_t count, float *restrict out)
-{
-    for (size_t i = 0; i < count; ++i)
-        out[i] = ddpm_bf16_to_float(values[i]);
-}
-
-static ddpm_status begin_exchange(struct ddpm_ranks *ranks, float *values, size_t count,
-                                  uint16_t *room)
-{
-    const size_t all = (size_t)ranks->count, piece = (count + all - 1) / all;
-    DDPM_TRY(make_space(ranks));
-    struct ddpm_sum *sum = new_sum(ranks);
-    *sum = (struct ddpm_sum){.stage = DDPM_SUM_EXCHANGE,
-                             .values = values,
-                             .count = count,
-                             .piece = piece,
-                             .to = room,
-                             .from = room + all * piece};
-    round_all(values, count, sum->to);
-    memset(sum->to + count, 0, (all * piece - count) * sizeof *sum->to);
-    const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_EXCHANGE,
-                                              .send = sum->to,
-                                              .receive = sum->from,
-                                              .count = piece * sizeof *sum->to,
-                                              .lane = DDPM_LANE_FIRST};
-    DDPM_TRY(ddpm_ranks_begin(ranks, &call, &sum->request));
-    ++ranks->sum_count;
-    return DDPM_OK;
-}
-
-ddpm_status ddpm_ranks_sum_bf16_begin(struct ddpm_ranks *ranks, float *values, size_t count,
-                                      uint16_t *room)
-{
-    const size_t most = most_numbers();
-    for (size_t done = 0; ranks && done < count; done += most) {
-        const size_t here = count - done < most ? count - done : most;
-        DDPM_TRY(begin_exchange(ranks, values + done, here, room));
-        room += 2 * (here + (size_t)ranks->count);
-    }
-    return DDPM_OK;
-}
-
-size_t ddpm_ranks_room_at_bf16(const struct ddpm_ranks *ranks, int root, size_t count)
-{
-    return !ranks ? 0 : ranks->index == root ? (size_t)ranks->count * count : count;
-}
-
-static ddpm_status begin_collect(struct ddpm_ranks *ranks, int root, float *values, size_t count,
-                                 uint16_t *room)
-{
-    const bool here = ranks->index == root;
-    DDPM_TRY(make_space(ranks));
-    struct ddpm_sum *sum = new_sum(ranks);
-    *sum = (struct ddpm_sum){.stage = DDPM_SUM_COLLECT,
-                             .values = values,
-                             .count = count,
-                             .piece = count,
-                             .to = here ? room + (size_t)root * count : room,
-                             .from = here ? room : NULL};
-    round_all(values, count, sum->to);
-    const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_COLLECT,
-                                              .send = sum->to,
-                                              .receive = sum->from,
-                                              .count = count * sizeof *sum->to,
-                                              .root = root};
-    DDPM_TRY(ddpm_ranks_begin(ranks, &call, &sum->request));
-    ++ranks->sum_count;
-    return DDPM_OK;
-}
-
-ddpm_status ddpm_ranks_sum_at_bf16_begin(struct ddpm_ranks *ranks, int root, float *values,
-                                         size_t count, uint16_t *room)
-{
-    const size_t most = most_numbers();
     if (!ranks)
         return DDPM_OK;
     DDPM_TRY(ddpm_ranks_want_parts(ranks));
-    for (size_t done = 0; done < count; done += most) {
-        const size_t here = count - done < most ? count - done : most;
-        DDPM_TRY(begin_collect(ranks, root, values + done, here, room));
-        room += ddpm_ranks_room_at_bf16(ranks, root, here);
-    }
-    return DDPM_OK;
+    return begin(ranks, root, values, count);
 }
 
-/* Numbers that are summed at a time, so that they stay in the cache. */
-enum { STRETCH = 1024 };
-
-/* Numbers [begin, begin + count) of everyone's pieces, in the order of ranks. */
-static void add_stretch(const struct ddpm_ranks *ranks, const struct ddpm_sum *sum, size_t begin,
-                        size_t count, float *restrict added)
+/* Sum this rank's piece where the others get it from, and begin to gather all pieces. */
+static ddpm_status begin_gather(struct ddpm_ranks *ranks, struct ddpm_sum *sum)
 {
-    widen_all(sum->from + begin, count, added);
-    for (size_t rank = 1; rank < (size_t)ranks->count; ++rank) {
-        const uint16_t *piece = sum->from + rank * sum->piece + begin;
-        for (size_t i = 0; i < count; ++i)
-            added[i] += ddpm_bf16_to_float(piece[i]);
-    }
+    const enum ddpm_dtype wire = ranks->sums.wire;
+    size_t length;
+    const size_t first = first_of(sum, wire, ranks->index, &length);
+    add_up(ranks, sum, first, length, wire, sum->own);
+    lay_out_values(ranks, sum, NOBODY);
+    sum->stage = DDPM_SUM_GATHER;
+    const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_GATHER,
+                                              .receive = sum->own,
+                                              .lane = DDPM_LANE_SECOND,
+                                              .parts = parts_of(ranks, sum, 0)};
+    return ddpm_ranks_begin(ranks, &call, &sum->request);
 }
 
-/* Sum this rank's piece. The sum is rounded where the others get it, too. */
-static void add_pieces(const struct ddpm_ranks *ranks, struct ddpm_sum *sum)
-{
-    const bool whole = sum->stage == DDPM_SUM_COLLECT;
-    uint16_t *own = whole ? NULL : sum->to + (size_t)ranks->index * sum->piece;
-    float added[STRETCH];
-    for (size_t begin = 0; begin < sum->piece; begin += STRETCH) {
-        const size_t left = sum->piece - begin, count = left < STRETCH ? left : STRETCH;
-        add_stretch(ranks, sum, begin, count, added);
-        if (whole)
-            memcpy(sum->values + begin, added, count * sizeof *added);
-        else
-            round_all(added, count, own + begin);
-    }
-}
-
-/* Continue `sum` after one of its requests is done. *over: nothing is left to do. */
+/* Continue `sum` after its request is done. *over: nothing is left to do. */
 static ddpm_status go_further(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *over)
 {
     *over = sum->stage != DDPM_SUM_EXCHANGE;
-    if (sum->stage == DDPM_SUM_GATHER)
-        widen_all(sum->to, sum->count, sum->values);
-    if (sum->stage == DDPM_SUM_COLLECT && sum->from)
-        add_pieces(ranks, sum);
-    if (*over)
-        return DDPM_OK;
-    add_pieces(ranks, sum);
-    const struct ddpm_collective_call call = {.what = DDPM_COLLECTIVE_GATHER,
-                                              .receive = sum->to,
-                                              .count = sum->piece * sizeof *sum->to,
-                                              .lane = DDPM_LANE_SECOND};
-    sum->stage = DDPM_SUM_GATHER;
-    return ddpm_ranks_begin(ranks, &call, &sum->request);
+    if (!*over)
+        return begin_gather(ranks, sum);
+    if (sum->stage == DDPM_SUM_GATHER && sum->own != sum->values)
+        ddpm_wire_read(ranks->sums.wire, sum->own, 0, sum->count, sum->values);
+    if (sum->stage == DDPM_SUM_COLLECT && sum->others)
+        add_up(ranks, sum, 0, sum->count, DDPM_F32, sum->values);
+    return DDPM_OK;
 }
 
 /* The first sum whose second message has not started. They start in the order of the sums. */
 static struct ddpm_sum *first_exchange(struct ddpm_ranks *ranks)
 {
-    for (int i = 0; i < ranks->sum_count; ++i)
-        if (ranks->sums[i].stage == DDPM_SUM_EXCHANGE)
-            return &ranks->sums[i];
+    struct ddpm_sums *sums = &ranks->sums;
+    for (int i = 0; i < sums->count; ++i) {
+        struct ddpm_sum *sum = &sums->flying[(sums->first + i) % DDPM_SUMS_AT_ONCE];
+        if (sum->stage == DDPM_SUM_EXCHANGE)
+            return sum;
+    }
     return NULL;
-}
-
-static ddpm_status go_on(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *over)
-{
-    bool done;
-    *over = false;
-    DDPM_TRY(ddpm_ranks_test(ranks, sum->request, &done));
-    return done ? go_further(ranks, sum, over) : DDPM_OK;
 }
 
 /* The first sum is done. */
 static ddpm_status drop_first(struct ddpm_ranks *ranks)
 {
-    memmove(ranks->sums, ranks->sums + 1, (size_t)--ranks->sum_count * sizeof *ranks->sums);
+    ranks->sums.first = (ranks->sums.first + 1) % DDPM_SUMS_AT_ONCE;
+    --ranks->sums.count;
     return begin_queued(ranks);
+}
+
+/* Continue `sum` if its request is done. */
+static ddpm_status go_on(struct ddpm_ranks *ranks, struct ddpm_sum *sum, bool *moved)
+{
+    bool done, over = false;
+    DDPM_TRY(ddpm_ranks_test(ranks, sum->request, &done));
+    *moved |= done;
+    if (done)
+        DDPM_TRY(go_further(ranks, sum, &over));
+    return over ? drop_first(ranks) : DDPM_OK;
 }
 
 ddpm_status ddpm_ranks_go_on(struct ddpm_ranks *ranks)
 {
-    bool over;
-    if (!ranks || ranks->sum_count == 0 || ranks->lost)
-        return DDPM_OK;
-    struct ddpm_sum *exchange = first_exchange(ranks);
-    if (exchange)
-        DDPM_TRY(go_on(ranks, exchange, &over));
-    if (exchange == ranks->sums)
-        return DDPM_OK;
-    DDPM_TRY(go_on(ranks, ranks->sums, &over));
-    return over ? drop_first(ranks) : DDPM_OK;
+    for (bool moved = true; moved && ranks && ranks->sums.count > 0 && !ranks->lost;) {
+        struct ddpm_sum *waiting = first_exchange(ranks);
+        moved = false;
+        if (waiting)
+            DDPM_TRY(go_on(ranks, waiting, &moved));
+        struct ddpm_sum *first = &ranks->sums.flying[ranks->sums.first];
+        if (first->stage != DDPM_SUM_EXCHANGE)
+            DDPM_TRY(go_on(ranks, first, &moved));
+    }
+    return DDPM_OK;
 }
 
 ddpm_status ddpm_ranks_wait(struct ddpm_ranks *ranks)
 {
-    struct ddpm_sum *exchange;
     bool over;
     if (!ranks)
         return DDPM_OK;
     DDPM_TRY(ddpm_ranks_refuse_lost(ranks));
-    while ((exchange = first_exchange(ranks)) != NULL) {
-        DDPM_TRY(ddpm_ranks_wait_for(ranks, exchange->request));
-        DDPM_TRY(go_further(ranks, exchange, &over));
-    }
-    while (ranks->sum_count > 0) {
-        DDPM_TRY(ddpm_ranks_wait_for(ranks, ranks->sums[0].request));
-        DDPM_TRY(go_further(ranks, ranks->sums, &over));
-        DDPM_TRY(drop_first(ranks));
+    while (ranks->sums.count > 0) {
+        struct ddpm_sum *next = first_exchange(ranks);
+        if (!next)
+            next = &ranks->sums.flying[ranks->sums.first];
+        DDPM_TRY(ddpm_ranks_wait_for(ranks, next->request));
+        DDPM_TRY(go_further(ranks, next, &over));
+        if (over)
+            DDPM_TRY(drop_first(ranks));
     }
     return DDPM_OK;
 }

@@ -139,7 +139,9 @@ ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
 struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_graph *g = trainer->graph, *validation = trainer->validator.graph;
-    uint64_t weights = ddpm_shard_bytes(trainer) + ddpm_team_device_bytes(trainer);
+    /* Gradients of several ranks, or of several shares, lie beside the weights. */
+    const uint64_t team = trainer->device->backend->host_memory ? ddpm_team_bytes(trainer) : 0;
+    uint64_t weights = ddpm_shard_bytes(trainer) + ddpm_team_device_bytes(trainer) + team;
     for (int p = 0; p < trainer->player_count; ++p)
         weights += (uint64_t)ddpm_optimizer_set_bytes(&trainer->players[p].optimizer) +
                    ddpm_optimizer_bytes(&trainer->players[p].optimizer);
@@ -149,7 +151,7 @@ struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
         .activations = g->arena_bytes + (validation ? validation->arena_bytes : 0),
         .packed = ddpm_packing_bytes(trainer) + (validation ? validation->packed_bytes : 0),
         .weights = weights,
-        .host = host_bytes(trainer),
+        .host = host_bytes(trainer) - team,
         .available = ddpm_device_available(trainer->device),
         .flops_per_step = flops * (double)trainer->team.count,
     };

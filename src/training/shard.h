@@ -44,11 +44,9 @@ void ddpm_shard_release(struct ddpm_trainer *trainer);
 size_t ddpm_shard_bytes(const struct ddpm_trainer *trainer);
 
 /* Summing gradients, each on the rank that needs the sum (shard_sums.c): begin with those that are
- * final, or sum all shares; and the size of the buffer for all sums of a step over bf16, in
- * numbers. Only for a divided optimizer. */
+ * final, or sum all shares. Only for a divided optimizer. */
 ddpm_status ddpm_shard_begin_sum(struct ddpm_trainer *trainer, size_t first, size_t count);
 ddpm_status ddpm_shard_sum_shares(struct ddpm_trainer *trainer);
-size_t ddpm_shard_wire_room(const struct ddpm_trainer *trainer);
 
 /* With exact reduction, the gradients whose sum a rank needs: those of its stretch, and those that
  * the norm needs. */

@@ -56,34 +56,17 @@ size_t ddpm_shard_squares_bytes(const struct ddpm_trainer *trainer)
     return most * sizeof(double);
 }
 
-size_t ddpm_shard_wire_room(const struct ddpm_trainer *trainer)
-{
-    const struct ddpm_shard_plan *plan = &trainer->shard_plan;
-    size_t room = 0;
-    for (int rank = 0; rank < ddpm_ranks_count(plan->ranks); ++rank)
-        room += ddpm_ranks_room_at_bf16(plan->ranks, rank, (size_t)plan->stretches[rank].count);
-    return room;
-}
-
 ddpm_status ddpm_shard_begin_sum(struct ddpm_trainer *trainer, size_t first, size_t count)
 {
     const struct ddpm_shard_plan *plan = &trainer->shard_plan;
-    struct ddpm_team *team = &trainer->team;
     float *gradients = trainer->players[0].network->weights.gradients;
     for (int rank = 0; rank < ddpm_ranks_count(plan->ranks); ++rank) {
         const struct ddpm_stretch *own = &plan->stretches[rank];
         const size_t begin = (size_t)own->first > first ? (size_t)own->first : first;
         const size_t last = first + count,
                      end = (size_t)end_of(own) < last ? (size_t)end_of(own) : last;
-        if (begin >= end)
-            continue;
-        if (!team->wire) {
+        if (begin < end)
             DDPM_TRY(ddpm_ranks_sum_at_begin(plan->ranks, rank, gradients + begin, end - begin));
-            continue;
-        }
-        DDPM_TRY(ddpm_ranks_sum_at_bf16_begin(plan->ranks, rank, gradients + begin, end - begin,
-                                              team->wire + team->wire_used));
-        team->wire_used += ddpm_ranks_room_at_bf16(plan->ranks, rank, end - begin);
     }
     return DDPM_OK;
 }

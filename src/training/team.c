@@ -82,17 +82,27 @@ static size_t stride(const struct ddpm_trainer *trainer)
     return sizeof(struct fare) + loss_bytes(&trainer->team) + ddpm_shard_squares_bytes(trainer);
 }
 
-/* Numbers in the buffer for all sums of a step, of which there are at most PIECES + 1. */
-static size_t wire_room(const struct ddpm_trainer *trainer)
+/* Do the ranks add up gradients in host memory while the backward pass runs, or right after it? */
+static bool sums_fast(const struct ddpm_trainer *trainer)
+{
+    return trainer->team.ranks && trainer->team.shares == 0 && !ddpm_team_sums_on_device(trainer);
+}
+
+static enum ddpm_dtype wire_of(const struct ddpm_trainer *trainer)
+{
+    return trainer->config.run.wire == DDPM_WIRE_BF16 ? DDPM_BF16 : DDPM_F32;
+}
+
+/* What the ranks themselves need to add up gradients. */
+static size_t sums_bytes(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
-    const size_t count = (size_t)set_of(trainer)->parameters.slab_count;
-    if (!team->ranks || trainer->config.run.wire != DDPM_WIRE_BF16 ||
-        ddpm_team_sums_on_device(trainer))
-        return 0;
-    if (ddpm_trainer_is_divided(trainer))
-        return ddpm_shard_wire_room(trainer);
-    return ddpm_ranks_room_bf16(team->ranks, count) + PIECES * ddpm_ranks_room_bf16(team->ranks, 0);
+    if (team->shares > 0)
+        return ddpm_ranks_shares_bytes(team->ranks, team->shares);
+    return sums_fast(trainer)
+               ? ddpm_ranks_sums_bytes(team->ranks, wire_of(trainer),
+                                       (size_t)set_of(trainer)->parameters.slab_count)
+               : 0;
 }
 
 size_t ddpm_team_least_bucket(const struct ddpm_trainer *trainer)
@@ -105,7 +115,7 @@ size_t ddpm_team_bytes(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
     return (size_t)slab_count(trainer) * ddpm_weight_set_bytes(set_of(trainer)) +
-           wire_room(trainer) * sizeof(uint16_t) +
+           sums_bytes(trainer) +
            (team->ranks ? (size_t)ddpm_ranks_count(team->ranks) * stride(trainer) : 0);
 }
 
@@ -138,10 +148,9 @@ ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
     team->stride = stride(trainer);
     DDPM_TRY(ddpm_new_array((void **)&team->exchange, (size_t)ddpm_ranks_count(team->ranks),
                             team->stride, "losses of all ranks"));
-    const size_t room = wire_room(trainer);
-    if (room > 0)
-        DDPM_TRY(ddpm_new_array((void **)&team->wire, room, sizeof *team->wire,
-                                "gradients on their way"));
+    if (sums_fast(trainer))
+        DDPM_TRY(ddpm_ranks_prepare_sums(team->ranks, wire_of(trainer),
+                                         (size_t)set->parameters.slab_count));
     const bool on_device = ddpm_team_sums_on_device(trainer);
     if (team->shares > 0 || !(trainer->device->backend->host_memory || on_device))
         return DDPM_OK;
@@ -157,7 +166,6 @@ void ddpm_team_release(struct ddpm_team *team)
         ddpm_free_aligned(team->slabs[i]);
     free(team->slabs);
     free(team->buckets);
-    free(team->wire);
     free(team->stretches);
     free(team->exchange);
     *team = (struct ddpm_team){0};
@@ -176,16 +184,6 @@ ddpm_status ddpm_team_raise_held(const struct ddpm_team *team)
     return team->held == DDPM_OK ? DDPM_OK : ddpm_raise(team->held, "%s", team->held_text);
 }
 
-/* Begin to add up `count` gradients of all ranks. */
-static ddpm_status begin_sum(struct ddpm_team *team, float *gradients, size_t count)
-{
-    if (!team->wire)
-        return ddpm_ranks_sum_begin(team->ranks, gradients, count);
-    uint16_t *room = team->wire + team->wire_used;
-    team->wire_used += ddpm_ranks_room_bf16(team->ranks, count);
-    return ddpm_ranks_sum_bf16_begin(team->ranks, gradients, count, room);
-}
-
 /* Send the gradients that are final after `node`. */
 static ddpm_status send_final(void *user, size_t node)
 {
@@ -197,7 +195,7 @@ static ddpm_status send_final(void *user, size_t node)
         const struct ddpm_bucket *bucket = &team->buckets[team->next_bucket++];
         DDPM_TRY(ddpm_trainer_is_divided(trainer)
                      ? ddpm_shard_begin_sum(trainer, bucket->first, bucket->count)
-                     : begin_sum(team, gradients + bucket->first, bucket->count));
+                     : ddpm_ranks_sum_begin(team->ranks, gradients + bucket->first, bucket->count));
     }
     return ddpm_ranks_go_on(team->ranks);
 }
@@ -274,14 +272,14 @@ static ddpm_status reduce(struct ddpm_trainer *trainer, bool good, ddpm_status *
     } else if (team->slab_count > 0) {
         if (good)
             *local = download(trainer, team->slabs[0]);
-        DDPM_TRY(begin_sum(team, team->slabs[0], count));
+        DDPM_TRY(ddpm_ranks_sum_begin(team->ranks, team->slabs[0], count));
     } else if (ddpm_team_sums_on_device(trainer)) {
         DDPM_TRY(ddpm_team_finish_sums(trainer));
     } else {
         DDPM_TRY(send_final(trainer, SIZE_MAX)); /* the rest */
     }
     DDPM_TRY(ddpm_ranks_wait(team->ranks));
-    team->next_bucket = team->wire_used = 0;
+    team->next_bucket = 0;
     if (good && *local == DDPM_OK && team->slab_count > 0)
         *local = upload(trainer, team->slabs[0]);
     return DDPM_OK;

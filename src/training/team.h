@@ -33,11 +33,9 @@ struct ddpm_team {
     struct ddpm_bucket *buckets; /* fast, if tensors are in host memory, or devices add up */
     size_t bucket_count, next_bucket;
     struct ddpm_recording *stretches; /* [bucket_count + 1], of the last micro-batch on a device */
-    uint16_t *wire; /* fast, over bf16: room for all sums of a step; NULL: over fp32 */
-    size_t wire_used;
-    void *device_wire; /* the same in device memory, for one sum at a time */
-    char *exchange;    /* how every rank is doing, and its losses */
-    size_t stride;     /* bytes of one rank's */
+    void *device_wire;                /* over bf16 on a device: room for one sum at a time */
+    char *exchange;                   /* how every rank is doing, and its losses */
+    size_t stride;                    /* bytes of one rank's */
 
     int signal, agreed_signal; /* this rank's, and the largest of all */
     ddpm_status held;          /* a failure that the others do not know of yet */

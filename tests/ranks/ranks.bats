@@ -164,6 +164,34 @@ whole() {
     cmp {straight,run}/checkpoints/latest/ema-second.safetensors
 }
 
+# watch: writes a script of that name, which runs its arguments and leaves its peak of memory in kB in peak-RANK. The
+# peak is read while the process lives, and later figures can only be larger.
+watch() {
+    cat > watch <<'END'
+#!/bin/bash
+rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}
+"$@" &
+while status=$(< /proc/$!/status) && [[ $status =~ VmHWM:[^0-9]*([0-9]+) ]]; do
+    echo "${BASH_REMATCH[1]}" > "peak-$rank"
+    sleep 0.1
+done 2> /dev/null
+wait $!
+END
+    chmod +x watch
+}
+
+@test "1, 2 and 4 ranks take as much memory as planned" {
+    watch
+    for ranks in 1 2 4; do
+        launch -n "$ranks" ./watch "$DDPM" train --data "$pictures" --out "run-$ranks" --dim 24 --image-size 16 \
+            --batch-size 4 --steps 1 --threads 1 --sample-every 0 --save-every 0 2> output
+        # The program and MPI themselves take less than 32 MB.
+        awk 'FILENAME == "output" && / planned/ { plan = $2 * ($3 == "GB" ? 1e9 : $3 == "MB" ? 1e6 : 0) }
+            FILENAME != "output" { peak = $1 * 1024 - 32e6; print plan, peak; n += peak > 0.9 * plan && peak < 1.1 * plan }
+            END { exit n != '"$ranks"' }' output $(seq -f "peak-%g" 0 $((ranks - 1)))
+    done
+}
+
 @test "the optimizer's state divided among ranks: the same bits, and any number of ranks can resume" {
     options=(--dim 16 --reduce exact --batch-size 8 --decay matrices --ema power --ema-second 0.1)
     make_run one "$pictures" 6 "${options[@]}"

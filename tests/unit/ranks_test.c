@@ -162,33 +162,33 @@ static void alone_everything_stays_as_it_is(void **state)
     ddpm_ranks_close(&alone, 0);
 }
 
-/* Two ranks, the other one played by the test: it has the same number everywhere in every sum, and
- * is late. */
+/* Ranks of which all but one are played here: they have the same number everywhere in every sum,
+ * and are late. */
 static struct {
-    float number;    /* of the other rank */
+    enum ddpm_dtype wire;
+    float number;    /* of each other rank */
     int delay, left; /* polls until a call is done */
-    struct ddpm_collective_call calls[8];
+    struct ddpm_collective_call calls[32];
     int count;
-    size_t bytes; /* sent to the other */
+    size_t bytes; /* sent to one other */
 } other;
 
-static void answer(const struct ddpm_collective_call *call)
+static void fill(float *message, int begin, int count, float number)
 {
-    if (!call->receive || call->what == DDPM_COLLECTIVE_SUM_AT)
-        return;
-    const size_t numbers = call->count / sizeof(uint16_t);
-    uint16_t *received = (uint16_t *)call->receive + numbers;
-    const uint16_t *own = call->send;
-    for (size_t i = 0; i < numbers; ++i) {
-        if (call->what == DDPM_COLLECTIVE_COLLECT) {
-            received[i] = ddpm_float_to_bf16(other.number);
-        } else if (call->what == DDPM_COLLECTIVE_EXCHANGE) {
-            ((uint16_t *)call->receive)[i] = own[i];
-            received[i] = ddpm_float_to_bf16(other.number);
-        } else { /* the other's piece of the sums, to which this rank contributed a 1 */
-            received[i] = ddpm_float_to_bf16(other.number + 1);
-        }
-    }
+    for (int i = 2 * begin; i < 2 * (begin + count) && other.wire == DDPM_BF16; ++i)
+        ((uint16_t *)message)[i] = ddpm_float_to_bf16(number);
+    for (int i = begin; i < begin + count && other.wire == DDPM_F32; ++i)
+        message[i] = number;
+}
+
+static void answer(const struct ddpm_collective_call *call, int rank)
+{
+    const struct ddpm_parts *parts =
+        call->what == DDPM_COLLECTIVE_EXCHANGE ? &call->received : &call->parts;
+    /* Of the sums, the other has got nothing but a 1. */
+    const float number = other.number + (call->what == DDPM_COLLECTIVE_GATHER ? 1 : 0);
+    if (call->receive && parts->counts)
+        fill(call->receive, parts->starts[rank], parts->counts[rank], number);
 }
 
 static ddpm_status play_begin(const struct ddpm_collective_call *call, int *request)
@@ -196,7 +196,9 @@ static ddpm_status play_begin(const struct ddpm_collective_call *call, int *requ
     *request = other.count;
     other.calls[other.count++] = *call;
     other.left = other.delay;
-    other.bytes += call->count;
+    if (call->parts.counts)
+        other.bytes +=
+            sizeof(float) * (size_t)call->parts.counts[call->what == DDPM_COLLECTIVE_EXCHANGE];
     return DDPM_OK;
 }
 
@@ -204,7 +206,7 @@ static ddpm_status play_test(int request, bool *done)
 {
     *done = other.left-- <= 0;
     if (*done)
-        answer(&other.calls[request]);
+        answer(&other.calls[request], 1);
     return DDPM_OK;
 }
 
@@ -224,108 +226,220 @@ static ddpm_status play_silence(int *from, int64_t *note)
 static const struct ddpm_transport played = {
     .begin = play_begin, .test = play_test, .tell = play_nothing, .hear = play_silence};
 
+/* Two ranks with room for sums of `most` numbers, this one being rank 0. */
+static struct ddpm_ranks *meet(enum ddpm_dtype wire, size_t most)
+{
+    static bool waiting[128];
+    struct ddpm_ranks *ranks = calloc(1, sizeof *ranks);
+    assert_non_null(ranks);
+    *ranks = (struct ddpm_ranks){
+        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
+    memset(&other, 0, sizeof other);
+    other.wire = wire;
+    assert_int_equal(ddpm_ranks_prepare_sums(ranks, wire, most), DDPM_OK);
+    return ranks;
+}
+
+static void part(struct ddpm_ranks *ranks)
+{
+    ddpm_ranks_release_sums(ranks);
+    free(ranks);
+}
+
 static void sums_over_bf16_are_rounded_twice(void **state)
 {
     (void)state;
-    bool waiting[2] = {false};
-    struct ddpm_ranks ranks = {
-        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
     /* 1 + 2^-8 lies between two numbers of bf16 and goes to the even one, 1; 3 times that to the
      * next. 256 + 0.75 is rounded once more as a sum. */
-    float values[5] = {1 + 0x1p-8f, 1 + 3 * 0x1p-8f, 256, -2, 77};
-    const size_t elements = ddpm_ranks_room_bf16(&ranks, 5);
-    uint16_t *room = malloc(elements * sizeof *room);
-    assert_true(elements >= 12);
-    memset(&other, 0, sizeof other);
+    float values[7] = {1 + 0x1p-8f, 1 + 3 * 0x1p-8f, 256, -2, 77, 78, 79};
+    struct ddpm_ranks *ranks = meet(DDPM_BF16, 7);
     other.number = 0.75f;
     other.delay = 3;
-    assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values, 5, room), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 7), DDPM_OK);
     assert_int_equal(other.count, 1);
     for (int i = 0; i < 4; ++i)
-        assert_int_equal(ddpm_ranks_go_on(&ranks), DDPM_OK);
+        assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
     assert_int_equal(other.count, 2); /* the first message has arrived, the second has begun */
-    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
     assert_int_equal(other.count, 2);
     assert_int_equal(other.calls[0].what, DDPM_COLLECTIVE_EXCHANGE);
     assert_int_equal(other.calls[1].what, DDPM_COLLECTIVE_GATHER);
     assert_int_not_equal(other.calls[0].lane, other.calls[1].lane);
     assert_true(values[0] == 1.75f && values[1] == 1.015625f + 0.75f && values[2] == 256);
-    assert_true(values[3] == 1.75f && values[4] == 1.75f);   /* the other's piece */
-    assert_int_equal(other.bytes, 2 * 3 * sizeof(uint16_t)); /* 2 (R-1)/R n, of 6 numbers */
-    free(room);
+    assert_true(values[3] == -1.25f);
+    assert_true(values[4] == 1.75f && values[5] == 1.75f && values[6] == 1.75f); /* the other's */
+    assert_int_equal(other.bytes, 2 * 4 * sizeof(uint16_t)); /* 2 (R-1)/R n, of 8 numbers */
+    part(ranks);
 }
 
 static void sums_over_bf16_keep_what_is_not_finite(void **state)
 {
     (void)state;
-    bool waiting[2] = {false};
-    struct ddpm_ranks ranks = {
-        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
-    float values[4] = {NAN, INFINITY, 3.4e38f, 1};
-    uint16_t room[16];
-    assert_true(ddpm_ranks_room_bf16(&ranks, 2) <= 8 && ddpm_ranks_room_bf16(NULL, 2) == 0);
-    memset(&other, 0, sizeof other);
-    /* Two sums at once; the second begins before the first has moved on. */
-    assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values, 2, room), DDPM_OK);
-    assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values + 2, 2, room + 8), DDPM_OK);
-    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    float values[8] = {NAN, 0, INFINITY, 0, 3.4e38f, 0, 1, 0};
+    struct ddpm_ranks *ranks = meet(DDPM_BF16, 4);
+    assert_int_equal(ddpm_ranks_sums_bytes(NULL, DDPM_BF16, 4), 0);
+    /* Two sums at once, the second of which begins before the first has gone on. */
+    assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 4), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_begin(ranks, values + 4, 4), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
     assert_int_equal(other.count, 4);
-    assert_true(isnan(values[0]) && values[1] == 1 && isinf(values[2]) && values[3] == 1);
-    ranks.lost = true;
-    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_ERROR_IO);
-    assert_int_equal(ddpm_ranks_sum_bf16_begin(&ranks, values, 2, room), DDPM_ERROR_IO);
+    assert_true(isnan(values[0]) && values[2] == 1 && isinf(values[4]) && values[6] == 1);
+    ranks->lost = true;
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_ERROR_IO);
+    assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 2), DDPM_ERROR_IO);
+    part(ranks);
 }
 
 static void a_sum_at_one_rank_over_bf16_is_rounded_once(void **state)
 {
     (void)state;
-    bool waiting[2] = {false};
-    struct ddpm_ranks ranks = {
-        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
     float values[3] = {1 + 0x1p-8f, 256, -2};
-    uint16_t room[6];
-    assert_int_equal(ddpm_ranks_room_at_bf16(&ranks, 0, 3), 6);
-    assert_int_equal(ddpm_ranks_room_at_bf16(&ranks, 1, 3), 3);
-    memset(&other, 0, sizeof other);
+    struct ddpm_ranks *ranks = meet(DDPM_BF16, 6);
     other.number = 0.75f;
-    assert_int_equal(ddpm_ranks_sum_at_bf16_begin(&ranks, 0, values, 3, room), DDPM_OK);
-    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 0, values, 3), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
     assert_int_equal(other.count, 1);
     assert_int_equal(other.calls[0].what, DDPM_COLLECTIVE_COLLECT);
-    assert_int_equal(other.bytes, 3 * sizeof(uint16_t));
+    assert_int_equal(other.bytes, 0); /* it has sent nothing itself */
     assert_true(values[0] == 1.75f && values[1] == 256.75f && values[2] == -1.25f);
-    assert_int_equal(ddpm_ranks_sum_at_bf16_begin(&ranks, 1, values, 3, room), DDPM_OK);
-    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 1, values, 3), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
     assert_int_equal(other.calls[1].root, 1);
+    assert_int_equal(other.bytes, 4 * sizeof(uint16_t));                            /* in pairs */
     assert_true(values[0] == 1.75f && values[1] == 256.75f && values[2] == -1.25f); /* its own */
+    part(ranks);
+}
+
+static void sums_over_fp32_are_the_same_two_messages_without_copies(void **state)
+{
+    (void)state;
+    float values[5] = {1 + 0x1p-8f, 2, 3, 4, 5};
+    struct ddpm_ranks *ranks = meet(DDPM_F32, 5);
+    other.number = 0.75f;
+    assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 5), DDPM_OK);
+    assert_ptr_equal(other.calls[0].send, values);
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
+    assert_int_equal(other.count, 2);
+    assert_int_equal(other.calls[0].what, DDPM_COLLECTIVE_EXCHANGE);
+    assert_int_equal(other.calls[1].what, DDPM_COLLECTIVE_GATHER);
+    assert_ptr_equal(other.calls[1].receive, values);
+    assert_true(values[0] == 1.75f + 0x1p-8f && values[1] == 2.75f && values[2] == 3.75f);
+    assert_true(values[3] == 1.75f && values[4] == 1.75f);  /* the other's piece */
+    assert_int_equal(other.bytes, (2 + 3) * sizeof(float)); /* its piece, and the sum of ours */
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 0, values, 2), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 1, values, 3), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
+    assert_int_equal(other.count, 4);
+    assert_int_equal(other.calls[3].what, DDPM_COLLECTIVE_COLLECT);
+    assert_ptr_equal(other.calls[3].send, values);
+    assert_true(values[0] == 2.5f + 0x1p-8f && values[1] == 3.5f && values[2] == 3.75f);
+    part(ranks);
+}
+
+/* Three ranks' numbers: 3, 2^24 and 3 at the places that they are summed in. */
+static float sum_of_three(int index)
+{
+    float value = 0x1p24f;
+    struct ddpm_ranks *ranks = meet(DDPM_F32, 1);
+    ranks->count = 3;
+    ranks->index = index;
+    other.number = 3;
+    assert_int_equal(ddpm_ranks_prepare_sums(ranks, DDPM_F32, 1), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, index, &value, 1), DDPM_OK);
+    for (int rank = 0; rank < 3; ++rank)
+        if (rank != index)
+            answer(&other.calls[0], rank);
+    other.calls[0].receive = NULL;
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
+    part(ranks);
+    return value;
+}
+
+static void values_are_summed_in_the_order_of_ranks(void **state)
+{
+    (void)state;
+    assert_true(sum_of_three(0) == (0x1p24f + 3) + 3);
+    assert_true(sum_of_three(1) == (3 + 0x1p24f) + 3);
+    assert_true(sum_of_three(2) == 6 + 0x1p24f);
+    assert_true(sum_of_three(1) != sum_of_three(2));
+}
+
+static void sums_wait_for_their_turn(void **state)
+{
+    (void)state;
+    enum { CHUNK = 1 << 20, AT_ONCE = DDPM_SUMS_AT_ONCE, COUNT = AT_ONCE * CHUNK + 7 };
+    float *values = malloc(COUNT * sizeof *values);
+    struct ddpm_ranks *ranks = meet(DDPM_F32, COUNT);
+    assert_non_null(values);
+    for (int i = 0; i < COUNT; ++i)
+        values[i] = (float)(i % 1000);
+    /* What is in flight at a time takes as much room as is planned. */
+    assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, COUNT),
+                     AT_ONCE * CHUNK / 2 * sizeof(float));
+    assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, 64), AT_ONCE * 32 * sizeof(float));
+    assert_int_equal(ddpm_ranks_sum_begin(ranks, values, COUNT), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 0), DDPM_OK);
+    assert_int_equal(other.count, AT_ONCE);
+    other.left = 1; /* the first is late */
+    assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
+    assert_int_equal(other.count, AT_ONCE);
+    other.delay = 3;
+    assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
+    assert_int_equal(other.count, AT_ONCE + 1); /* the first is gathered */
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
+    assert_int_equal(other.count, 2 * (AT_ONCE + 1));
+    for (int i = 0; i < COUNT; ++i) {
+        const bool own = i < AT_ONCE * CHUNK ? i % CHUNK < CHUNK / 2 : i < AT_ONCE * CHUNK + 4;
+        assert_true(values[i] == (own ? (float)(i % 1000) : 1));
+    }
+    part(ranks);
+    free(values);
 }
 
 static void sums_at_one_rank_wait_for_their_turn(void **state)
 {
     (void)state;
-    enum { CHUNK = 1 << 19 };
-    static float values[2 * CHUNK + 7];
-    bool waiting[2] = {false};
-    struct ddpm_ranks ranks = {
-        .transport = &played, .count = 2, .timeout = 60, .waiting = waiting, .speaks = true};
-    memset(&other, 0, sizeof other);
-    assert_int_equal(ddpm_ranks_sum_at_begin(&ranks, 1, values, 2 * CHUNK + 7), DDPM_OK);
-    assert_int_equal(ddpm_ranks_sum_at_begin(&ranks, 0, values, 5), DDPM_OK);
-    assert_int_equal(ddpm_ranks_sum_at_begin(&ranks, 0, values, 0), DDPM_OK);
-    assert_int_equal(other.count, 2);
-    assert_int_equal(ddpm_ranks_go_on(&ranks), DDPM_OK);
-    assert_int_equal(other.count, 3);
-    assert_int_equal(ddpm_ranks_wait(&ranks), DDPM_OK);
-    assert_int_equal(other.count, 4);
-    const size_t counts[] = {CHUNK, CHUNK, 7, 5};
-    for (int i = 0; i < 4; ++i) {
-        assert_int_equal(other.calls[i].what, DDPM_COLLECTIVE_SUM_AT);
-        assert_int_equal(other.calls[i].count, counts[i]);
-        assert_int_equal(other.calls[i].root, i < 3);
-        assert_ptr_equal(other.calls[i].receive, values + (i < 3 ? i * CHUNK : 0));
+    enum { CHUNK = 1 << 19, AT_ONCE = DDPM_SUMS_AT_ONCE };
+    static float values[AT_ONCE * CHUNK + 7];
+    struct ddpm_ranks *ranks = meet(DDPM_F32, AT_ONCE * CHUNK + 7);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 1, values, AT_ONCE * CHUNK + 7), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 0, values, 5), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 0, values, 0), DDPM_OK);
+    assert_int_equal(other.count, AT_ONCE);
+    other.delay = 1;
+    assert_int_equal(ddpm_ranks_go_on(ranks), DDPM_OK);
+    assert_int_equal(other.count, AT_ONCE + 1);
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
+    assert_int_equal(other.count, AT_ONCE + 2);
+    for (int i = 0; i < AT_ONCE + 1; ++i) {
+        assert_int_equal(other.calls[i].what, DDPM_COLLECTIVE_COLLECT);
+        assert_int_equal(other.calls[i].root, 1);
+        assert_ptr_equal(other.calls[i].send, values + i * CHUNK);
     }
-    ranks.apart = true;
-    assert_int_equal(ddpm_ranks_sum_at_begin(&ranks, 0, values, 5), DDPM_ERROR_UNSUPPORTED);
+    assert_int_equal(other.calls[AT_ONCE + 1].root, 0);
+    ranks->apart = true;
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 0, values, 5), DDPM_ERROR_UNSUPPORTED);
+    assert_int_equal(ddpm_ranks_prepare_sums(ranks, DDPM_BF16, 5), DDPM_ERROR_UNSUPPORTED);
+    part(ranks);
+}
+
+static void with_many_ranks_the_transport_sums(void **state)
+{
+    (void)state;
+    float values[5] = {0};
+    struct ddpm_ranks *ranks = meet(DDPM_F32, 5);
+    ranks->count = 65;
+    assert_int_equal(ddpm_ranks_prepare_sums(ranks, DDPM_F32, 5), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 5), DDPM_OK);
+    assert_int_equal(ddpm_ranks_sum_at_begin(ranks, 3, values, 5), DDPM_OK);
+    assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
+    assert_int_equal(other.calls[0].what, DDPM_COLLECTIVE_SUM);
+    assert_int_equal(other.calls[1].what, DDPM_COLLECTIVE_SUM_AT);
+    assert_int_equal(other.calls[1].root, 3);
+    assert_ptr_equal(other.calls[1].receive, values);
+    assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, 1 << 24), 0);
+    assert_int_not_equal(ddpm_ranks_sums_bytes(ranks, DDPM_BF16, 1 << 24), 0);
+    part(ranks);
 }
 
 int main(void)
@@ -340,7 +454,11 @@ int main(void)
         cmocka_unit_test(sums_over_bf16_are_rounded_twice),
         cmocka_unit_test(sums_over_bf16_keep_what_is_not_finite),
         cmocka_unit_test(a_sum_at_one_rank_over_bf16_is_rounded_once),
+        cmocka_unit_test(sums_over_fp32_are_the_same_two_messages_without_copies),
+        cmocka_unit_test(values_are_summed_in_the_order_of_ranks),
+        cmocka_unit_test(sums_wait_for_their_turn),
         cmocka_unit_test(sums_at_one_rank_wait_for_their_turn),
+        cmocka_unit_test(with_many_ranks_the_transport_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
