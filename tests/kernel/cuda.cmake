@@ -70,10 +70,13 @@ endif()
 
 # The rows of cuDNN's convolutions on the emulated device, with a stand-in for cuDNN.
 if(TARGET ddpm_fake_cudnn)
-  ddpm_kernel_program(cuda_choice cuda_choice_test.c)
+  ddpm_kernel_program(cuda_choice cuda_choice_test.c choice_support.c)
+  ddpm_kernel_program(cuda_ahead cuda_ahead_test.c choice_support.c)
   add_test(NAME cuda_choice_emulated COMMAND test_cuda_choice)
+  add_test(NAME cuda_ahead_emulated COMMAND test_cuda_ahead)
   set(environment DDPM_CUDA_PLUGIN=$<TARGET_FILE:ddpm_cuda_emulated> DDPM_CUDNN=$<TARGET_FILE:ddpm_fake_cudnn>)
-  set_tests_properties(cuda_choice_emulated PROPERTIES ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77 LABELS cuda)
+  set_tests_properties(cuda_choice_emulated cuda_ahead_emulated PROPERTIES ENVIRONMENT "${environment}"
+                       SKIP_RETURN_CODE 77 LABELS cuda)
   foreach(dtype fp32 bf16)
     foreach(op conv2d conv2d_backward_data conv2d_backward_weight)
       set(name kernel_cuda_emulated_cudnn_${op}_${dtype})

@@ -1,6 +1,7 @@
-/* The choice of a convolution's kernel, see choose.cuh. The plans are tried in search.cu. */
+/* The choice of a convolution's kernel, see choose.cuh. Plans are made ahead in ahead.cu and tried
+ * in search.cu. */
+#include "kernels/cuda/ahead.cuh"
 #include "kernels/cuda/choose.cuh"
-#include "kernels/cuda/search.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static double wanted_seconds(void)
 }
 
 void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
-                            const struct cudaDeviceProp *properties)
+                            const struct cudaDeviceProp *properties, int threads)
 {
     int driver = 0, runtime = 0;
     char identity[2 * DDPM_PLAN_TEXT_BYTES];
@@ -58,6 +59,7 @@ void ddpm_cuda_choices_open(struct ddpm_cuda_device *device,
     device->choices = choices;
     choices->mode = wanted_mode();
     choices->seconds_left = wanted_seconds();
+    choices->threads = ddpm_cuda_plan_threads(threads);
     if (choices->mode == DDPM_CUDA_MODE_OWN)
         return;
     ddpm_cudnn_open(device->compute, &choices->cudnn);
@@ -104,6 +106,8 @@ void ddpm_cuda_choices_close(struct ddpm_cuda_device *device)
     }
     if (count > 0)
         ddpm_log(DDPM_LOG_DEBUG, "cuDNN served %d of %d kinds of convolution", served, count);
+    while (choices->maker_count > 0)
+        ddpm_cudnn_close(&choices->makers[--choices->maker_count]);
     ddpm_cudnn_close(&choices->cudnn);
     ddpm_plan_cache_close(&choices->cache);
     free(choices);
@@ -141,31 +145,97 @@ static struct ddpm_cuda_choice *find(const struct ddpm_cuda_choices *choices, co
 }
 
 /* The stored choice, or a trial whose result is then stored. False if neither works. */
-static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_call *call,
-                            const struct ddpm_kernel *own, const char *key,
+static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_cuda_wish *wish,
                             struct ddpm_cudnn_plan **plan)
 {
     struct ddpm_cuda_choices *choices = device->choices;
-    bool known = true;
+    const char *kept = ddpm_plan_cache_get(choices->cache, wish->key);
     *plan = NULL;
-    ddpm_plan_cache_lock(choices->cache);
-    const char *kept = ddpm_plan_cache_get(choices->cache, key);
-    const bool ours = kept && !strcmp(kept, OWN);
-    if (kept && !ours)
-        *plan = ddpm_cuda_search_kept(device, call, own, key, kept);
-    if (!*plan && !ours) {
-        if (!choices->said)
-            ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for new shapes");
-        choices->said = true;
-        known = ddpm_cuda_search(device, call, own, key, true, plan) == DDPM_OK;
-        if (known && !ddpm_plan_cache_put(choices->cache, key, *plan ? (*plan)->name : OWN))
-            ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be stored: "
-                                       "a resumed run may differ in the last bits");
-        if (known)
-            ddpm_cuda_keep_plan(choices, key, *plan);
+    if (kept && !strcmp(kept, OWN))
+        return true;
+    if (kept)
+        *plan = ddpm_cuda_search_kept(device, wish->call, wish->own, wish->key, kept);
+    if (*plan)
+        return true;
+    if (ddpm_cuda_search(device, wish->call, wish->own, wish->key, true, plan) != DDPM_OK)
+        return false;
+    if (!ddpm_plan_cache_put(choices->cache, wish->key, *plan ? (*plan)->name : OWN))
+        ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be kept: "
+                                   "a resumed run may differ in the last bits");
+    ddpm_cuda_keep_plan(choices, wish->key, *plan);
+    return true;
+}
+
+/* Without memory for a trial, our own kernel is used until the next time. */
+static void decide(struct ddpm_cuda_device *device, const struct ddpm_cuda_wish *wish)
+{
+    struct ddpm_cuda_choices *choices = device->choices;
+    struct ddpm_cudnn_plan *plan = NULL;
+    const bool good =
+        choices->mode == DDPM_CUDA_MODE_AUTO
+            ? measured_choice(device, wish, &plan)
+            : ddpm_cuda_search(device, wish->call, wish->own, wish->key, false, &plan) == DDPM_OK;
+    struct ddpm_cuda_choice *choice =
+        good ? (struct ddpm_cuda_choice *)calloc(1, sizeof *choice) : NULL;
+    if (!choice)
+        return;
+    memcpy(choice->key, wish->key, sizeof choice->key);
+    choice->plan = plan;
+    choice->next = choices->list;
+    choices->list = choice;
+}
+
+/* If the device is lost the process is about to end, and the note of what it tried must stay. */
+static void decide_all(struct ddpm_cuda_device *device, const struct ddpm_cuda_wish *wishes,
+                       size_t count)
+{
+    struct ddpm_cuda_choices *choices = device->choices;
+    const bool measure = choices->mode == DDPM_CUDA_MODE_AUTO;
+    if (choices->cache)
+        ddpm_plan_cache_lock(choices->cache);
+    for (size_t i = 0; i < count && measure && !choices->said; ++i)
+        if (!ddpm_plan_cache_get(choices->cache, wishes[i].key)) {
+            ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for shapes that are new");
+            choices->said = true;
+        }
+    ddpm_cuda_make_ahead(device, wishes, count, measure);
+    for (size_t i = 0; i < count && !choices->lost; ++i)
+        decide(device, &wishes[i]);
+    ddpm_cuda_forget_ahead(choices);
+    if (choices->cache)
+        ddpm_plan_cache_unlock(choices->cache);
+}
+
+/* Is there a choice for this call? */
+static bool has_choice(const struct ddpm_cuda_choices *choices, const struct ddpm_call *call,
+                       const struct ddpm_kernel *own)
+{
+    return choices && choices->cudnn && !choices->lost && choices->mode != DDPM_CUDA_MODE_OWN &&
+           own && ddpm_cuda_cudnn_takes(call) &&
+           (choices->mode != DDPM_CUDA_MODE_AUTO || ddpm_call_flops(call) >= DDPM_CUDA_LEAST_FLOPS);
+}
+
+void ddpm_cuda_choose_all(struct ddpm_cuda_device *device, const struct ddpm_call *calls,
+                          size_t count)
+{
+    struct ddpm_cuda_wish *wishes = (struct ddpm_cuda_wish *)calloc(count + 1, sizeof *wishes);
+    size_t found = 0;
+    for (size_t i = 0; i < count && wishes; ++i) {
+        struct ddpm_cuda_wish *wish = &wishes[found];
+        wish->call = &calls[i];
+        wish->own = ddpm_cuda_own_row(&calls[i]);
+        if (!ddpm_cuda_is_convolution(calls[i].op) ||
+            !has_choice(device->choices, wish->call, wish->own))
+            continue;
+        describe(wish->call, wish->key);
+        bool again = find(device->choices, wish->key) != NULL;
+        for (size_t j = 0; j < found; ++j)
+            again = again || !strcmp(wishes[j].key, wish->key);
+        found += !again;
     }
-    ddpm_plan_cache_unlock(choices->cache);
-    return known;
+    if (found > 0)
+        decide_all(device, wishes, found);
+    free(wishes);
 }
 
 const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,
@@ -173,29 +243,14 @@ const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,
                                            const struct ddpm_kernel *own)
 {
     struct ddpm_cuda_choices *choices = device ? device->choices : NULL;
-    char key[DDPM_PLAN_TEXT_BYTES];
-    struct ddpm_cudnn_plan *plan = NULL;
-    if (!choices || !choices->cudnn || choices->mode == DDPM_CUDA_MODE_OWN || !own ||
-        !ddpm_cuda_cudnn_takes(call) ||
-        (choices->mode == DDPM_CUDA_MODE_AUTO && ddpm_call_flops(call) < DDPM_CUDA_LEAST_FLOPS))
+    if (!has_choice(choices, call, own))
         return own;
-    describe(call, key);
-    struct ddpm_cuda_choice *known = find(choices, key);
-    if (known)
-        return known->plan ? ddpm_cuda_cudnn_row(call->op) : own;
-    /* Without memory for a trial, use our own kernel until the next time. */
-    bool good = choices->mode == DDPM_CUDA_MODE_AUTO
-                    ? measured_choice(device, call, own, key, &plan)
-                    : ddpm_cuda_search(device, call, own, key, false, &plan) == DDPM_OK;
-    struct ddpm_cuda_choice *choice =
-        good ? (struct ddpm_cuda_choice *)calloc(1, sizeof *choice) : NULL;
-    if (!choice)
-        return own;
-    memcpy(choice->key, key, sizeof choice->key);
-    choice->plan = plan;
-    choice->next = choices->list;
-    choices->list = choice;
-    return plan ? ddpm_cuda_cudnn_row(call->op) : own;
+    struct ddpm_cuda_wish wish = {call, own, ""};
+    describe(call, wish.key);
+    if (!find(choices, wish.key))
+        decide_all(device, &wish, 1);
+    const struct ddpm_cuda_choice *known = find(choices, wish.key);
+    return known && known->plan ? ddpm_cuda_cudnn_row(call->op) : own;
 }
 
 const struct ddpm_cudnn_plan *ddpm_cuda_plan_of(const struct ddpm_call *call)

@@ -104,7 +104,7 @@ ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddp
     if (status == DDPM_OK)
         status = make_streams(device);
     if (status == DDPM_OK)
-        ddpm_cuda_choices_open(device, &properties);
+        ddpm_cuda_choices_open(device, &properties, options ? options->threads : 0);
     if (status != DDPM_OK) {
         ddpm_cuda_close(&device->base);
         return status;

@@ -1,8 +1,10 @@
 /* The search for a convolution's plan, see search.cuh.
  *
- * Plans are made one by one, because making one may take a second: once a correct one is found,
- * others are tried only within the device's time for trials. */
+ * Plans are tried one by one, and made then if no thread has made them ahead. Making one may take a
+ * second: once a correct one is found, others are tried only within the device's time for trials.
+ */
 #include "core/clock.h"
+#include "kernels/cuda/ahead.cuh"
 #include "kernels/cuda/search.cuh"
 #include "kernels/cuda/trial.cuh"
 
@@ -10,7 +12,6 @@
 #include <stdlib.h>
 
 #define CLEARLY_FASTER 0.97f
-#define MOST_NAMES 8 /* per form */
 
 const struct ddpm_kernel *ddpm_cuda_cudnn_row(enum ddpm_op op)
 {
@@ -19,15 +20,7 @@ const struct ddpm_kernel *ddpm_cuda_cudnn_row(enum ddpm_op op)
                                                 : &ddpm_cuda_conv2d_backward_weight_cudnn;
 }
 
-/* Which forms cuDNN is asked for, and how many plans are worth a trial. Fused plans, and those that
- * keep fp32 sums of bf16 products, are compiled on demand; that takes a second each, so only a few
- * are tried. */
-struct form {
-    enum ddpm_cudnn_form form;
-    int most, compiled;
-};
-
-static int forms_of(const struct ddpm_call *call, struct form forms[2])
+int ddpm_cuda_forms_of(const struct ddpm_call *call, struct ddpm_cuda_form forms[2])
 {
     int count = 0;
     if (call->op == DDPM_OP_CONV2D_BACKWARD_DATA) {
@@ -52,13 +45,12 @@ static enum ddpm_cudnn_form form_of(const struct ddpm_call *call, const char *na
                                                         : DDPM_CUDNN_PLAIN;
 }
 
-/* Make the plan with this name; NULL if cuDNN has none. */
-static struct ddpm_cudnn_plan *make_plan(struct ddpm_cuda_choices *choices,
-                                         const struct ddpm_call *call, const char *name)
+struct ddpm_cudnn_plan *ddpm_cuda_make_plan(struct ddpm_cudnn *cudnn, const struct ddpm_call *call,
+                                            const char *name)
 {
     struct ddpm_cudnn_plan *plan = NULL;
     struct ddpm_cudnn_convolution c = ddpm_cuda_cudnn_convolution(call, form_of(call, name));
-    return ddpm_cudnn_plans(choices->cudnn, &c, name, 1, 1, &plan) == 1 ? plan : NULL;
+    return ddpm_cudnn_plans(cudnn, &c, name, 1, 1, &plan) == 1 ? plan : NULL;
 }
 
 /* ---- trials ---- */
@@ -97,25 +89,26 @@ static bool has_crashed(const struct search *search, const char *name)
     struct ddpm_plan_cache *cache = search->device->choices->cache;
     if (!cache || !ddpm_plan_cache_crashed(cache, search->key, name))
         return false;
-    ddpm_log(DDPM_LOG_WARNING, "cuDNN's %s is left out: a process ended while it tried it", name);
+    ddpm_log(DDPM_LOG_WARNING, "cuDNN's %s is left out: a process ended while it made or tried it",
+             name);
     return true;
 }
 
 static void begin_trial(const struct search *search, const char *name)
 {
     if (search->device->choices->cache)
-        ddpm_plan_cache_begin_trial(search->device->choices->cache, search->key, name);
+        ddpm_plan_cache_begin_trial(search->device->choices->cache, 0, search->key, name);
 }
 
 /* If the device is lost, the process is about to end, and the next one finds the trial. */
 static void end_trial(const struct search *search)
 {
     if (search->device->choices->cache && !search->lost)
-        ddpm_plan_cache_end_trial(search->device->choices->cache);
+        ddpm_plan_cache_end_trial(search->device->choices->cache, 0);
 }
 
-/* Try a plan, and keep it if it is the best so far. */
-static void try_plan(struct search *search, struct ddpm_cudnn_plan *plan)
+/* Try a plan, and keep it if it is the best so far. False if it did not run. */
+static bool try_plan(struct search *search, struct ddpm_cudnn_plan *plan)
 {
     const struct ddpm_call *call = &search->trial.call;
     bool good;
@@ -123,6 +116,7 @@ static void try_plan(struct search *search, struct ddpm_cudnn_plan *plan)
     ddpm_status tried = ddpm_cuda_trial_run(&search->trial, ddpm_cuda_cudnn_row(call->op), plan,
                                             &good, search->measure ? &time : NULL);
     search->lost = ddpm_cuda_lost(cudaStreamQuery(search->device->compute));
+    search->device->choices->lost = search->lost;
     ddpm_log(DDPM_LOG_DEBUG, "%s, cuDNN's %s: %s, %.1f us, own %.1f us",
              call->label ? call->label : "?", plan->name,
              tried != DDPM_OK ? "did not run"
@@ -130,12 +124,36 @@ static void try_plan(struct search *search, struct ddpm_cudnn_plan *plan)
                               : "wrong result",
              1e3 * (double)time, 1e3 * (double)search->own_time);
     if (tried != DDPM_OK || !good)
-        return;
+        return tried == DDPM_OK;
     search->found = true;
     if (search->measure && time >= search->best_time)
-        return;
+        return true;
     search->best = plan;
     search->best_time = time;
+    return true;
+}
+
+/* Make the plan with this name, unless a thread has, and try it. False if cuDNN has none. */
+static bool try_name(struct search *search, const char *name)
+{
+    struct ddpm_cuda_choices *choices = search->device->choices;
+    const struct ddpm_call *call = &search->trial.call;
+    struct ddpm_cudnn_plan *plan = NULL;
+    const bool ahead = ddpm_cuda_made_ahead(choices, search->key, name, &plan);
+    if (!ahead)
+        plan = ddpm_cuda_make_plan(choices->cudnn, call, name);
+    if (!plan)
+        return false;
+    if (try_plan(search, plan) || !ahead || search->lost)
+        return true;
+    /* It may want the handle with which it was made. */
+    plan = ddpm_cuda_make_plan(choices->cudnn, call, name);
+    if (plan && try_plan(search, plan)) {
+        ddpm_log(DDPM_LOG_INFO, "cuDNN's plans are made one by one: those of threads do not run");
+        choices->threads = 1;
+        ddpm_cuda_forget_ahead(choices);
+    }
+    return true;
 }
 
 /* Is the best so far good enough to stop searching? */
@@ -145,23 +163,19 @@ static bool enough(const struct search *search)
            (search->found && (!search->measure || search->device->choices->seconds_left <= 0.0));
 }
 
-static void search_form(struct search *search, const struct form *form)
+static void search_form(struct search *search, const struct ddpm_cuda_form *form)
 {
     struct ddpm_cuda_choices *choices = search->device->choices;
     const struct ddpm_call *call = &search->trial.call;
     struct ddpm_cudnn_convolution c = ddpm_cuda_cudnn_convolution(call, form->form);
-    char names[MOST_NAMES][DDPM_CUDNN_NAME_BYTES];
-    int count = ddpm_cudnn_names(choices->cudnn, &c, MOST_NAMES, form->compiled, names);
+    char names[DDPM_CUDA_MOST_NAMES][DDPM_CUDNN_NAME_BYTES];
+    int count = ddpm_cudnn_names(choices->cudnn, &c, DDPM_CUDA_MOST_NAMES, form->compiled, names);
     for (int i = 0, tried = 0; i < count && tried < form->most && !enough(search); ++i) {
         if (has_crashed(search, names[i]))
             continue;
         const double begin = ddpm_now();
         begin_trial(search, names[i]);
-        struct ddpm_cudnn_plan *plan = make_plan(choices, call, names[i]);
-        if (plan) {
-            ++tried;
-            try_plan(search, plan);
-        }
+        tried += try_name(search, names[i]);
         end_trial(search);
         choices->seconds_left -= ddpm_now() - begin;
     }
@@ -172,9 +186,9 @@ ddpm_status ddpm_cuda_search(struct ddpm_cuda_device *device, const struct ddpm_
                              struct ddpm_cudnn_plan **best)
 {
     struct search search;
-    struct form forms[2];
+    struct ddpm_cuda_form forms[2];
     ddpm_status status = open_search(&search, device, call, own, key, measure);
-    const int count = status == DDPM_OK ? forms_of(call, forms) : 0;
+    const int count = status == DDPM_OK ? ddpm_cuda_forms_of(call, forms) : 0;
     for (int i = 0; i < count; ++i)
         search_form(&search, &forms[i]);
     ddpm_cuda_trial_close(&search.trial);
@@ -210,7 +224,7 @@ static struct ddpm_cudnn_plan *named_plan(struct search *search, const char *nam
         plan = ddpm_cudnn_load_plan(choices->cudnn, name, form_of(call, name), text, bytes);
     free(text);
     *kept = plan != NULL;
-    return plan ? plan : make_plan(choices, call, name);
+    return plan ? plan : ddpm_cuda_make_plan(choices->cudnn, call, name);
 }
 
 struct ddpm_cudnn_plan *ddpm_cuda_search_kept(struct ddpm_cuda_device *device,
@@ -229,7 +243,7 @@ struct ddpm_cudnn_plan *ddpm_cuda_search_kept(struct ddpm_cuda_device *device,
         if (plan && can_try && kept) {
             try_plan(&search, plan);
             if (!search.found && !search.lost) {
-                plan = make_plan(choices, call, name);
+                plan = ddpm_cuda_make_plan(choices->cudnn, call, name);
                 kept = false;
             }
         }

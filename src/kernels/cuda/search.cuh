@@ -11,6 +11,9 @@ extern "C" {
 #include "kernels/cuda/plan_cache.h"
 }
 
+#define DDPM_CUDA_MOST_NAMES 8                  /* of plans, per form */
+#define DDPM_CUDA_MAKERS (DDPM_PLAN_TRIALS - 1) /* threads that make plans, at most */
+
 enum ddpm_cuda_mode { DDPM_CUDA_MODE_AUTO, DDPM_CUDA_MODE_CUDNN, DDPM_CUDA_MODE_OWN };
 
 struct ddpm_cuda_choice {
@@ -26,7 +29,25 @@ struct ddpm_cuda_choices {
     struct ddpm_cuda_choice *list;
     double seconds_left; /* for trying more plans than the first correct one */
     bool said;
+    bool lost;   /* the device: a plan's kernel did something illegal */
+    int threads; /* that may make plans ahead; 1: none does */
+    struct ddpm_cudnn *makers[DDPM_CUDA_MAKERS];
+    int maker_count;
+    struct ddpm_cuda_ahead *ahead; /* plans that threads have made; NULL: none (ahead.cuh) */
 };
+
+/* Which forms cuDNN is asked for, and how many plans are worth a trial. Fused plans, and those that
+ * keep fp32 sums of bf16 products, are compiled on demand; that takes a second each, so only a few
+ * are tried. */
+struct ddpm_cuda_form {
+    enum ddpm_cudnn_form form;
+    int most, compiled;
+};
+int ddpm_cuda_forms_of(const struct ddpm_call *call, struct ddpm_cuda_form forms[2]);
+
+/* Make the plan with this name; NULL if cuDNN has none. */
+struct ddpm_cudnn_plan *ddpm_cuda_make_plan(struct ddpm_cudnn *cudnn, const struct ddpm_call *call,
+                                            const char *name);
 
 /* cuDNN's row for this operation. */
 const struct ddpm_kernel *ddpm_cuda_cudnn_row(enum ddpm_op op);

@@ -7,6 +7,7 @@ set(DDPM_CUDA_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/../../ranks/nccl/library.c
     ${CMAKE_CURRENT_LIST_DIR}/../../tensor/tensor.c)
 set(DDPM_CUDA_SOURCES
+    ${CMAKE_CURRENT_LIST_DIR}/ahead.cu
     ${CMAKE_CURRENT_LIST_DIR}/aside.cu
     ${CMAKE_CURRENT_LIST_DIR}/attention.cu
     ${CMAKE_CURRENT_LIST_DIR}/choose.cu

@@ -10,14 +10,20 @@
  * The text of a plan names a configuration that this process remembers. */
 #include "fake_cudnn.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MAX_REMEMBERED = 256 };
 
 /* For tests: how many plans were compiled, and how many came from texts; are texts rejected? */
-EXPORT int fake_cudnn_compiled, fake_cudnn_loaded, fake_cudnn_refuses;
+EXPORT atomic_int fake_cudnn_compiled, fake_cudnn_loaded, fake_cudnn_refuses;
+/* How many plans were made, how many at once at most, and how many ms does each take? Does making
+ * the first right one for this type of operation end the process? How many handles are open? */
+EXPORT atomic_int fake_cudnn_made, fake_cudnn_most_at_once, fake_cudnn_milliseconds;
+EXPORT atomic_int fake_cudnn_dies_at, fake_cudnn_handles;
 
 static struct descriptor *remembered[MAX_REMEMBERED]; /* configurations */
 static int remembered_count;
@@ -52,13 +58,15 @@ EXPORT const char *cudnnGetErrorString(cudnnStatus_t status)
 
 EXPORT cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
 {
-    *handle = calloc(1, 1);
+    *handle = calloc(1, sizeof(atomic_int)); /* threads that use it */
+    ++fake_cudnn_handles;
     return CUDNN_STATUS_SUCCESS;
 }
 
 EXPORT cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)
 {
     free(handle);
+    --fake_cudnn_handles;
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -150,6 +158,28 @@ static cudnnStatus_t load_plan(struct descriptor *plan, const struct attribute *
                                     CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &remembered[index]);
 }
 
+/* Threads may do this at the same time, but not with the same handle. */
+static void make_plan(struct descriptor *plan)
+{
+    static atomic_int making;
+    atomic_int *users = (atomic_int *)child(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 0);
+    const struct descriptor *config = child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0);
+    const int at_once = ++making;
+    int most = fake_cudnn_most_at_once;
+    if (++*users != 1 ||
+        (config->engine == ENGINE_RIGHT &&
+         (int)child(config->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, 0)->type == fake_cudnn_dies_at))
+        abort();
+    while (at_once > most &&
+           !atomic_compare_exchange_weak(&fake_cudnn_most_at_once, &most, at_once))
+        ;
+    nanosleep(&(struct timespec){.tv_nsec = 1000000L * fake_cudnn_milliseconds}, NULL);
+    fake_cudnn_compiled += op_count(config->graph) > 1;
+    ++fake_cudnn_made;
+    --*users;
+    --making;
+}
+
 /* Like cuDNN, it must know the device before it reads a text. */
 static cudnnStatus_t finalize_plan(struct descriptor *plan)
 {
@@ -158,8 +188,7 @@ static cudnnStatus_t finalize_plan(struct descriptor *plan)
         return CUDNN_STATUS_BAD_PARAM;
     if (text)
         return load_plan(plan, text);
-    fake_cudnn_compiled +=
-        op_count(child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0)->graph) > 1;
+    make_plan(plan);
     return CUDNN_STATUS_SUCCESS;
 }
 

@@ -8,9 +8,9 @@
 enum { MAX_PACK = 8 };
 
 /* For tests: how often the two right engines ran; does the first of them crash? Do plans from texts
- * fail to run? */
+ * fail to run, or plans that were made with another handle? */
 EXPORT int fake_cudnn_right_runs, fake_cudnn_second_right_runs;
-EXPORT int fake_cudnn_crashes, fake_cudnn_stalls;
+EXPORT int fake_cudnn_crashes, fake_cudnn_stalls, fake_cudnn_wants_its_handle;
 
 /* A tensor with its memory: the caller's, or our own if it is virtual. */
 struct operand {
@@ -227,7 +227,9 @@ EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescr
     void *workspace = *(void **)find(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values;
     if (!handle || config->engine == ENGINE_NONDETERMINISTIC || !workspace ||
         (uintptr_t)workspace % 256 != 0 ||
-        (fake_cudnn_stalls && find(plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)))
+        (fake_cudnn_stalls && find(plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)) ||
+        (fake_cudnn_wants_its_handle &&
+         child(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 0) != (struct descriptor *)handle))
         return CUDNN_STATUS_BAD_PARAM;
     memset(workspace, 0xff, WORKSPACE);
     if (config->engine == ENGINE_RIGHT && fake_cudnn_crashes)
