@@ -160,7 +160,7 @@ static bool measured_choice(struct ddpm_cuda_device *device, const struct ddpm_c
     if (ddpm_cuda_search(device, wish->call, wish->own, wish->key, true, plan) != DDPM_OK)
         return false;
     if (!ddpm_plan_cache_put(choices->cache, wish->key, *plan ? (*plan)->name : OWN))
-        ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be kept: "
+        ddpm_log(DDPM_LOG_WARNING, "the choice of a convolution's kernel could not be stored: "
                                    "a resumed run may differ in the last bits");
     ddpm_cuda_keep_plan(choices, wish->key, *plan);
     return true;
@@ -195,7 +195,7 @@ static void decide_all(struct ddpm_cuda_device *device, const struct ddpm_cuda_w
         ddpm_plan_cache_lock(choices->cache);
     for (size_t i = 0; i < count && measure && !choices->said; ++i)
         if (!ddpm_plan_cache_get(choices->cache, wishes[i].key)) {
-            ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for shapes that are new");
+            ddpm_log(DDPM_LOG_INFO, "measuring convolution kernels for new shapes");
             choices->said = true;
         }
     ddpm_cuda_make_ahead(device, wishes, count, measure);

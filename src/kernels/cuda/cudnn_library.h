@@ -9,7 +9,7 @@
 #include <cudnn.h>
 
 #if CUDNN_VERSION < 90800 || CUDNN_MAJOR != 9
-#error "headers of cuDNN 9.8 or a later 9 are wanted"
+#error "want headers of cuDNN 9.8 or a later 9.x"
 #endif
 
 /* The functions that are used, by name. */

@@ -1,5 +1,5 @@
-/* Plans of cuDNN's engines. If cuDNN rejects something, that is not a failure here: there is one
- * plan less to choose from. */
+/* Plans of cuDNN's engines. If cuDNN rejects something, that is not a failure here: there is just
+ * one plan fewer to choose from. */
 #include "kernels/cuda/cudnn_library.h"
 
 #include <stdarg.h>
@@ -72,7 +72,7 @@ static void name_knobs(struct ddpm_cudnn *cudnn, cudnnBackendDescriptor_t config
         cudnn->cudnnBackendDestroyDescriptor_(knobs[--made]);
 }
 
-/* What can be known about a configuration before making a plan of it. */
+/* What is known about a configuration before a plan is made from it. */
 struct config_info {
     char name[DDPM_CUDNN_NAME_BYTES];
     bool compiled;
@@ -209,12 +209,13 @@ int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convoluti
  * engine compiles, the machine code of its kernels. Observed with 9.19 without a GPU, for a
  * described H100 and a stand-in for the driver that accepts any code: texts of fused bf16
  * convolutions and of fp32 gradients of bf16 weights are 40 to 190 KB long. Plans made from them
- * are ready in 1 to 16 ms (the first in a new process in up to 0.12 s, with loading libraries)
- * instead of 0.4 to 0.9 s, need the same workspace, and print the same text again. cuDNN rejects a
- * text that is truncated, or of another version or device, but does not notice a flipped bit in the
- * code. A loaded plan lists more settings than the one it was made from, so its name cannot be
- * found from it. Engines that do not compile have texts too, of 2 KB, but gain nothing. Not tested:
- * whether a loaded plan runs, and any of this with a handle instead of a described device. */
+ * are ready in 1 to 16 ms (the first in a new process takes up to 0.12 s, including loading
+ * libraries) instead of 0.4 to 0.9 s, need the same workspace, and print the same text again. cuDNN
+ * rejects a text that is truncated, or of another version or device, but does not notice a flipped
+ * bit in the code. A loaded plan lists more settings than the one it was made from, so its name
+ * cannot be derived from it. Engines that do not compile have texts of 2 KB, but loading those
+ * saves no time. Not tested: whether a loaded plan runs, and any of this with a handle instead of a
+ * described device. */
 
 char *ddpm_cudnn_print_plan(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_plan *plan,
                             size_t *bytes)

@@ -1,7 +1,7 @@
 /* The CUDA device's memory and all copies; device.cu describes the streams. */
 #include "kernels/cuda/device.cuh"
 
-/* Give up the staging memory, which must have been read to its end first. */
+/* Give up the staging memory, after waiting until all of it has been read. */
 static void drop_staging(struct ddpm_cuda_device *device)
 {
     cudaEventSynchronize(device->taken);
@@ -128,7 +128,7 @@ ddpm_status ddpm_cuda_download_end(struct ddpm_device *base, uint64_t ticket)
     return ddpm_cuda_check_on(device, cudaEventSynchronize(event), "the kernels before");
 }
 
-/* Staging memory of at least so many bytes: that of the snapshot before, or new. */
+/* Staging memory of at least `bytes` bytes: that of the previous snapshot, or new memory. */
 static ddpm_status reserve_staging(struct ddpm_cuda_device *device, size_t bytes)
 {
     void *memory = NULL;
@@ -168,7 +168,7 @@ ddpm_status ddpm_cuda_snapshot_begin(struct ddpm_device *base, void *const to[],
     return DDPM_OK;
 }
 
-/* Changes nothing in the device: another thread is at work with it. */
+/* Changes nothing in the device: another thread is using it. */
 ddpm_status ddpm_cuda_snapshot_end(struct ddpm_device *base)
 {
     struct ddpm_cuda_device *device = ddpm_cuda_own(base);

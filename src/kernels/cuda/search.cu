@@ -67,7 +67,7 @@ struct search {
     bool lost;                    /* the device: a plan's kernel did something illegal */
 };
 
-/* Close it also after a failure. */
+/* Close it even after a failure. */
 static ddpm_status open_search(struct search *search, struct ddpm_cuda_device *device,
                                const struct ddpm_call *call, const struct ddpm_kernel *own,
                                const char *key, bool measure)
@@ -89,8 +89,8 @@ static bool has_crashed(const struct search *search, const char *name)
     struct ddpm_plan_cache *cache = search->device->choices->cache;
     if (!cache || !ddpm_plan_cache_crashed(cache, search->key, name))
         return false;
-    ddpm_log(DDPM_LOG_WARNING, "cuDNN's %s is left out: a process ended while it made or tried it",
-             name);
+    ddpm_log(DDPM_LOG_WARNING,
+             "skipping cuDNN's %s: a process ended while it made or tried that plan", name);
     return true;
 }
 
@@ -206,13 +206,13 @@ void ddpm_cuda_keep_plan(struct ddpm_cuda_choices *choices, const char *key,
         return;
     char *text = ddpm_cudnn_print_plan(choices->cudnn, plan, &bytes);
     if (!text || !ddpm_plan_cache_write_plan(choices->cache, key, plan->name, text, bytes))
-        ddpm_log(DDPM_LOG_DEBUG, "cuDNN's %s could not be kept", plan->name);
+        ddpm_log(DDPM_LOG_DEBUG, "cuDNN's %s could not be stored", plan->name);
     free(text);
 }
 
 /* The plan of a choice: compiled by an earlier process or made now. It must compute what our own
- * kernel does, because cuDNN loads a text without running it; without memory for a trial it is
- * trusted. NULL if cuDNN has none. */
+ * kernel does, because cuDNN loads a text without checking its code; if there is no memory for a
+ * trial, the plan is trusted. NULL if cuDNN has none. */
 static struct ddpm_cudnn_plan *named_plan(struct search *search, const char *name, bool *kept)
 {
     struct ddpm_cuda_choices *choices = search->device->choices;

@@ -36,7 +36,7 @@ struct ddpm_cuda_choices {
     struct ddpm_cuda_ahead *ahead; /* plans that threads have made; NULL: none (ahead.cuh) */
 };
 
-/* Which forms cuDNN is asked for, and how many plans are worth a trial. Fused plans, and those that
+/* Which forms to ask cuDNN for, and how many plans are worth a trial. Fused plans, and those that
  * keep fp32 sums of bf16 products, are compiled on demand; that takes a second each, so only a few
  * are tried. */
 struct ddpm_cuda_form {
