@@ -80,7 +80,7 @@ visit() {
     visit first
     succeeds
     says "| tests | " "passed, 0 failed, 0 skipped | none fails | reached |"
-    grep -q wgmma out/steps.tsv
+    grep -q "kernel-conv2d_backward_weight-wgmma"$'\t'"passed" out/steps.tsv
     for dtype in fp32 bf16; do
         for conv in own cudnn; do
             for name in golden-networks golden-training resume; do
