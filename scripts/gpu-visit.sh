@@ -345,6 +345,8 @@ form_first() {
   for dtype in bf16 fp32; do for op in $(operations | grep '^conv2d'); do beside kernel "$op" $dtype cudnn; done; done
   bench bench-auto "$batch" 115 DDPM_LOG=debug # its log names every plan that was tried
   wait
+  figure "cuDNN's plans" "$(grep -o -e '[0-9]* threads made .*' -e 'those of threads do not run' \
+    "$out/bench-auto.log" 2>/dev/null | paste -sd ';')" "made by threads, and they run"
   bench bench-16 "$batch" 30
   headline bench-16 "training step, batch $batch" "≤ 12 ms" "1 / 0.012"
   bench bench-16-aside-off "$batch" 30 DDPM_CUDA_ASIDE=off

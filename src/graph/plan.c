@@ -57,32 +57,41 @@ static void settle_views(struct ddpm_graph *graph)
 }
 
 /* Step 2. */
+static void describe_call(const struct ddpm_graph *graph, const struct ddpm_node *node,
+                          struct ddpm_call *call)
+{
+    call->op = node->op;
+    call->label = node->label;
+    call->device = graph->device;
+    call->attributes = node->attributes;
+    call->any_batch = graph->any_batch;
+    for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
+        if (node->in[k])
+            call->in[k] = node->in[k]->tensor;
+    for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k)
+        if (node->out[k])
+            call->out[k] = node->out[k]->tensor;
+}
+
 static ddpm_status prepare_calls(struct ddpm_graph *graph)
 {
+    const struct ddpm_backend *backend = graph->device->backend;
     DDPM_TRY(ddpm_new_array((void **)&graph->calls, graph->node_count, sizeof *graph->calls,
                             "planned calls"));
+    for (size_t i = 0; i < graph->node_count; ++i)
+        describe_call(graph, graph->nodes[i], &graph->calls[i]);
+    if (backend->expect_calls)
+        backend->expect_calls(graph->device, graph->calls, graph->node_count);
     for (size_t i = 0; i < graph->node_count; ++i) {
-        const struct ddpm_node *node = graph->nodes[i];
         struct ddpm_call *call = &graph->calls[i];
-        call->op = node->op;
-        call->label = node->label;
-        call->device = graph->device;
-        call->attributes = node->attributes;
-        call->any_batch = graph->any_batch;
-        for (int k = 0; k < DDPM_MAX_INPUTS; ++k)
-            if (node->in[k])
-                call->in[k] = node->in[k]->tensor;
-        for (int k = 0; k < DDPM_MAX_OUTPUTS; ++k)
-            if (node->out[k])
-                call->out[k] = node->out[k]->tensor;
-        call->kernel = graph->device->backend->find_kernel(graph->device, call);
+        call->kernel = backend->find_kernel(graph->device, call);
         if (!call->kernel)
             return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
                               "%s: the %s backend has no %s kernel for %s [%lld,%lld,%lld,%lld]",
-                              node->label, graph->device->backend->name,
-                              ddpm_op_info[node->op].name, ddpm_dtype_name(call->in[0].dtype),
-                              (long long)call->in[0].n, (long long)call->in[0].h,
-                              (long long)call->in[0].w, (long long)call->in[0].c);
+                              call->label, backend->name, ddpm_op_info[call->op].name,
+                              ddpm_dtype_name(call->in[0].dtype), (long long)call->in[0].n,
+                              (long long)call->in[0].h, (long long)call->in[0].w,
+                              (long long)call->in[0].c);
         graph->call_count = i + 1;
         if (call->kernel->prepare)
             DDPM_TRY(call->kernel->prepare(call));

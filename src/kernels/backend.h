@@ -74,6 +74,10 @@ struct ddpm_backend {
     const struct ddpm_kernel *(*find_kernel)(struct ddpm_device *device,
                                              const struct ddpm_call *call);
 
+    /* These calls are the next that find_kernel is asked about, so that the backend can make what
+     * they need for all of them at once. NULL: it needs no such notice. Optional for the caller. */
+    void (*expect_calls)(struct ddpm_device *device, const struct ddpm_call *calls, size_t count);
+
     /* Record the calls made between begin and end, and replay them with one submission. NULL if the
      * backend cannot. */
     ddpm_status (*record_begin)(struct ddpm_device *device);
@@ -122,7 +126,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in contains no copy of core/; it raises errors and logs through `host`,
  * so that error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 /* Increment this whenever a struct in this file, kernels.h or tensor.h changes. */
-#define DDPM_PLUGIN_ABI 16u
+#define DDPM_PLUGIN_ABI 17u
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

@@ -8,36 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include <dlfcn.h>
-
-#include "kernels/backend.h"
-
-enum { EXIT_SKIPPED = 77 };
-
-static char folder[64];
-
-static int make_folder(void **unused)
-{
-    (void)unused;
-    snprintf(folder, sizeof folder, "/tmp/ddpm-choice-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    assert_int_equal(setenv("DDPM_CUDA_CONV", "auto", 1), 0);
-    return setenv("XDG_CACHE_HOME", folder, 1);
-}
-
-static int remove_folder(void **unused)
-{
-    char command[512];
-    (void)unused;
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
+#include "choice_support.h"
 
 /* The row that serves a convolution; `copied`: with a bf16 copy of its weights. *packed_bytes: the
  * size of its packed weights. */
@@ -45,19 +21,7 @@ static const struct ddpm_kernel *prepared_row(enum ddpm_op op, enum ddpm_dtype d
                                               int64_t channels, bool copied, size_t *packed_bytes)
 {
     struct ddpm_device *device;
-    struct ddpm_call call = {
-        .op = op, .attributes = {.kernel_h = 3, .kernel_w = 3, .stride = 1, .padding = 1}};
-    struct ddpm_tensor x = ddpm_tensor_make(dtype, 1, 4, 4, channels);
-    struct ddpm_tensor y = ddpm_tensor_make(dtype, 1, 4, 4, 16);
-    struct ddpm_tensor w = ddpm_tensor_make(DDPM_F32, 16, 3, 3, channels);
-    struct ddpm_tensor bias = ddpm_tensor_make(DDPM_F32, 1, 1, 1, 16);
-    if (op == DDPM_OP_CONV2D) {
-        call.in[0] = x, call.in[1] = w, call.in[2] = bias, call.in[3] = y, call.out[0] = y;
-    } else if (op == DDPM_OP_CONV2D_BACKWARD_DATA) {
-        call.in[0] = y, call.in[1] = w, call.out[0] = x;
-    } else {
-        call.in[0] = x, call.in[1] = y, call.out[0] = w, call.out[1] = bias;
-    }
+    struct ddpm_call call = choice_call(op, dtype, channels);
     if (copied)
         call.in[op == DDPM_OP_CONV2D ? 4 : 2] = ddpm_tensor_make(DDPM_BF16, 16, 3, 3, channels);
     assert_int_equal(ddpm_device_open("cuda", &(struct ddpm_device_options){0}, &device), DDPM_OK);
@@ -77,22 +41,6 @@ static const struct ddpm_kernel *row(enum ddpm_op op, enum ddpm_dtype dtype, int
     return prepared_row(op, dtype, channels, false, &ignored);
 }
 
-/* The text of the only file of choices. */
-static void read_choices(char *path, size_t path_bytes, char *text, size_t text_bytes)
-{
-    char command[512];
-    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plans", folder);
-    FILE *list = popen(command, "r");
-    assert_non_null(list);
-    assert_non_null(fgets(path, (int)path_bytes, list));
-    pclose(list);
-    path[strcspn(path, "\n")] = '\0';
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    text[fread(text, 1, text_bytes - 1, file)] = '\0';
-    fclose(file);
-}
-
 static void choices_are_measured_and_kept(void **unused)
 {
     (void)unused;
@@ -101,14 +49,14 @@ static void choices_are_measured_and_kept(void **unused)
     for (int i = 0; i < 3; ++i) {
         enum ddpm_op op = (enum ddpm_op)(DDPM_OP_CONV2D + i);
         const struct ddpm_kernel *kernel = row(op, DDPM_BF16, 8);
-        read_choices(path, sizeof path, text, sizeof text);
+        choice_read(path, sizeof path, text, sizeof text);
         /* The stand-in's plain loops beat the emulated kernel, but speed is not the point here: the
          * file says what was chosen, and engine 1, which is wrong, was not. */
         assert_int_equal(strstr(kernel->name, "_cudnn") != NULL, strstr(text, chosen[i]) != NULL);
         assert_null(strstr(text, "1_2=7"));
         assert_null(strstr(text, "0_2=7"));
         assert_ptr_equal(row(op, DDPM_BF16, 8), kernel);
-        read_choices(path, sizeof path, again, sizeof again);
+        choice_read(path, sizeof path, again, sizeof again);
         assert_string_equal(text, again);
     }
 }
@@ -117,7 +65,7 @@ static void choices_are_measured_and_kept(void **unused)
 static void rewrite(const char *value)
 {
     char path[512], text[8192];
-    read_choices(path, sizeof path, text, sizeof text);
+    choice_read(path, sizeof path, text, sizeof text);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file, "%.*s\t%s\n", (int)strcspn(text, "\t"), text, value);
@@ -135,7 +83,7 @@ static void what_is_kept_is_obeyed(void **unused)
     assert_non_null(strstr(row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_F32, 8)->name, "_cudnn"));
     rewrite("an engine that is no more");
     row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_F32, 8);
-    read_choices(path, sizeof path, text, sizeof text);
+    choice_read(path, sizeof path, text, sizeof text);
     assert_null(strstr(text, "no more"));
 }
 
@@ -148,7 +96,7 @@ static void a_copy_of_the_weights_is_measured_apart_and_not_packed(void **unused
     size_t packed;
     for (int i = 0; i < 2; ++i) {
         prepared_row(ops[i], DDPM_BF16, 8, true, &packed);
-        read_choices(path, sizeof path, text, sizeof text);
+        choice_read(path, sizeof path, text, sizeof text);
         assert_non_null(strstr(text, " copy\t"));
         rewrite(plans[i]);
         assert_non_null(strstr(prepared_row(ops[i], DDPM_BF16, 8, true, &packed)->name, "_cudnn"));
@@ -160,22 +108,12 @@ static void a_copy_of_the_weights_is_measured_apart_and_not_packed(void **unused
     }
 }
 
-/* A counter of the stand-in. */
-static int *counter(const char *name)
-{
-    void *library = dlopen(getenv("DDPM_CUDNN"), RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(library);
-    int *number = dlsym(library, name);
-    assert_non_null(number);
-    return number;
-}
-
 /* Find the row of a convolution with a compiled plan, and expect this many plans to be compiled and
  * loaded for it. */
 static void expect_fused(int compiled, int loaded)
 {
-    const int *all_compiled = counter("fake_cudnn_compiled");
-    const int *all_loaded = counter("fake_cudnn_loaded");
+    const int *all_compiled = choice_counter("fake_cudnn_compiled");
+    const int *all_loaded = choice_counter("fake_cudnn_loaded");
     const int compiled_before = *all_compiled, loaded_before = *all_loaded;
     assert_non_null(strstr(row(DDPM_OP_CONV2D, DDPM_BF16, 8)->name, "_cudnn"));
     assert_int_equal(*all_compiled - compiled_before, compiled);
@@ -186,7 +124,7 @@ static void expect_fused(int compiled, int loaded)
 static void damage_plan(const char *mode, const char *text)
 {
     char command[512], path[512];
-    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plan", folder);
+    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plan", choice_folder());
     FILE *list = popen(command, "r");
     assert_non_null(list);
     assert_non_null(fgets(path, sizeof path, list));
@@ -218,7 +156,7 @@ static void what_was_compiled_is_not_compiled_again(void **unused)
 static void what_cudnn_refuses_is_compiled_again(void **unused)
 {
     (void)unused;
-    int *refuses = counter("fake_cudnn_refuses");
+    int *refuses = choice_counter("fake_cudnn_refuses");
     row(DDPM_OP_CONV2D, DDPM_BF16, 8);
     rewrite("fused2_2=7");
     row(DDPM_OP_CONV2D, DDPM_BF16, 8);
@@ -232,7 +170,7 @@ static void what_cudnn_refuses_is_compiled_again(void **unused)
 static void what_does_not_run_is_compiled_again(void **unused)
 {
     (void)unused;
-    int *stalls = counter("fake_cudnn_stalls");
+    int *stalls = choice_counter("fake_cudnn_stalls");
     row(DDPM_OP_CONV2D, DDPM_BF16, 8);
     rewrite("fused2_2=7");
     row(DDPM_OP_CONV2D, DDPM_BF16, 8);
@@ -249,7 +187,7 @@ static void what_is_not_compiled_is_not_kept(void **unused)
     row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
     rewrite("data2_2=7");
     row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
-    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plan 2>/dev/null", folder);
+    snprintf(command, sizeof command, "ls %s/ddpm/cuda-*.plan 2>/dev/null", choice_folder());
     assert_int_not_equal(system(command), 0);
 }
 
@@ -262,16 +200,16 @@ static void a_plan_that_crashes_is_not_tried_again(void **unused)
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        *counter("fake_cudnn_crashes") = 1;
+        *choice_counter("fake_cudnn_crashes") = 1;
         row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    *counter("fake_cudnn_crashes") = 1; /* it would still do so */
+    *choice_counter("fake_cudnn_crashes") = 1; /* it would still do so */
     row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
-    *counter("fake_cudnn_crashes") = 0;
-    read_choices(path, sizeof path, text, sizeof text);
+    *choice_counter("fake_cudnn_crashes") = 0;
+    choice_read(path, sizeof path, text, sizeof text);
     assert_non_null(strstr(text, " data2_2=7\t1\n"));
     assert_null(strstr(text, "\tdata2_2=7\n"));
 }
@@ -287,13 +225,13 @@ static void a_kept_plan_that_crashes_is_not_tried_again(void **unused)
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        *counter("fake_cudnn_crashes") = 1;
+        *choice_counter("fake_cudnn_crashes") = 1;
         row(DDPM_OP_CONV2D, DDPM_BF16, 8);
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    const int *executed = counter("fake_cudnn_right_runs");
+    const int *executed = choice_counter("fake_cudnn_right_runs");
     const int before = *executed;
     row(DDPM_OP_CONV2D, DDPM_BF16, 8);
     assert_int_equal(*executed, before);
@@ -305,7 +243,7 @@ static void a_kept_plan_that_crashes_is_not_tried_again(void **unused)
 static void trials_end_when_their_time_is_up(void **unused)
 {
     (void)unused;
-    const int *runs = counter("fake_cudnn_second_right_runs");
+    const int *runs = choice_counter("fake_cudnn_second_right_runs");
     assert_int_equal(setenv("DDPM_CUDA_TRIALS", "0", 1), 0);
     const int before = *runs;
     row(DDPM_OP_CONV2D_BACKWARD_DATA, DDPM_BF16, 8);
@@ -334,14 +272,10 @@ static void without_a_place_cudnn_s_own_guess_serves(void **unused)
 
 int main(void)
 {
-    struct ddpm_device *device;
-    if (!getenv("DDPM_CUDNN") ||
-        ddpm_device_open("cuda", &(struct ddpm_device_options){0}, &device) != DDPM_OK) {
-        fprintf(stderr, "test_cuda_choice: %s\n", ddpm_error_message());
-        return EXIT_SKIPPED;
-    }
-    ddpm_device_close(&device);
-#define CASE(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+    const int cannot = choice_can_run("test_cuda_choice");
+    if (cannot)
+        return cannot;
+#define CASE(f) cmocka_unit_test_setup_teardown(f, choice_make_folder, choice_remove_folder)
     const struct CMUnitTest tests[] = {
         CASE(choices_are_measured_and_kept),
         CASE(what_is_kept_is_obeyed),

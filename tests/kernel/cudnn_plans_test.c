@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 #include "kernels/cuda/cudnn.h"
 
@@ -165,6 +166,80 @@ static void plans_come_back_from_their_text(void **unused)
     ddpm_cudnn_close(&other);
 }
 
+/* The first plan of some shape, made by a thread with a library of its own. */
+struct making {
+    struct ddpm_cudnn *cudnn;
+    struct ddpm_cudnn_convolution shape;
+    struct ddpm_cudnn_plan *plan; /* NULL: none */
+};
+
+static void *make(void *argument)
+{
+    struct making *making = argument;
+    if (ddpm_cudnn_plans(making->cudnn, &making->shape, NULL, 1, 1, &making->plan) != 1)
+        making->plan = NULL;
+    return NULL;
+}
+
+/* Threads, each with one of these shapes, make the plans that one thread makes. */
+static void expect_same_from_threads(const struct ddpm_cudnn_convolution *shapes, int count)
+{
+    enum { THREADS = 3 };
+    struct making alone[THREADS], beside[THREADS];
+    pthread_t threads[THREADS];
+    assert_in_range(count, 1, THREADS);
+    for (int i = 0; i < count; ++i) {
+        alone[i] = beside[i] = (struct making){.shape = shapes[i]};
+        ddpm_cudnn_open_deviceless(devices[0], &alone[i].cudnn);
+        ddpm_cudnn_open_deviceless(devices[0], &beside[i].cudnn);
+        assert_non_null(beside[i].cudnn);
+    }
+    for (int i = 0; i < count; ++i)
+        assert_int_equal(pthread_create(&threads[i], NULL, make, &beside[i]), 0);
+    for (int i = 0; i < count; ++i)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < count; ++i) {
+        make(&alone[i]);
+        assert_int_equal(beside[i].plan == NULL, alone[i].plan == NULL);
+        if (alone[i].plan) {
+            print_message("made by a thread: %s\n", beside[i].plan->name);
+            assert_string_equal(beside[i].plan->name, alone[i].plan->name);
+            assert_int_equal(beside[i].plan->workspace_bytes, alone[i].plan->workspace_bytes);
+        }
+        ddpm_cudnn_close(&alone[i].cudnn);
+        ddpm_cudnn_close(&beside[i].cudnn);
+    }
+}
+
+static void threads_make_the_same_plans(void **unused)
+{
+    (void)unused;
+    const struct ddpm_cudnn_convolution shapes[] = {
+        layer(DDPM_CUDNN_PLAIN, DDPM_F32, 32, 128, 64, 3, 1, 1),
+        layer(DDPM_CUDNN_DATA, DDPM_F32, 32, 128, 64, 3, 1, 1),
+        layer(DDPM_CUDNN_WEIGHT, DDPM_F32, 32, 128, 64, 3, 1, 1)};
+    expect_same_from_threads(shapes, 3);
+}
+
+/* Compiling needs a driver. NULL: there is no stand-in; else the number of codes it has taken. */
+static int *load_driver(void)
+{
+    const char *driver = getenv("DDPM_TEST_DRIVER");
+    void *library = driver ? dlopen(driver, RTLD_NOW | RTLD_LOCAL) : NULL;
+    return library ? dlsym(library, "fake_driver_libraries") : NULL;
+}
+
+static void threads_compile_the_same_plans(void **unused)
+{
+    (void)unused;
+    if (!load_driver())
+        skip();
+    const struct ddpm_cudnn_convolution shapes[] = {
+        layer(DDPM_CUDNN_FUSED, DDPM_BF16, 16, 64, 128, 3, 1, 1),
+        layer(DDPM_CUDNN_WEIGHT, DDPM_BF16, 16, 64, 128, 3, 1, 1)};
+    expect_same_from_threads(shapes, 2);
+}
+
 static double now(void)
 {
     struct timespec time;
@@ -176,9 +251,7 @@ static void compiled_plans_hold_their_code(void **unused)
 {
     (void)unused;
     struct ddpm_cudnn *cudnn, *other;
-    const char *driver = getenv("DDPM_TEST_DRIVER");
-    void *library = driver ? dlopen(driver, RTLD_NOW | RTLD_LOCAL) : NULL;
-    int *codes = library ? dlsym(library, "fake_driver_libraries") : NULL;
+    const int *codes = load_driver();
     if (!codes)
         skip();
     open_both(&cudnn, &other);
@@ -221,7 +294,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_have_plans),
         cmocka_unit_test(plans_come_back_from_their_text),
+        cmocka_unit_test(threads_make_the_same_plans),
         cmocka_unit_test(compiled_plans_hold_their_code),
+        cmocka_unit_test(threads_compile_the_same_plans),
     };
     return cmocka_run_group_tests_name("cuDNN's plans", tests, NULL, NULL);
 }

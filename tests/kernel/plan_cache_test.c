@@ -326,9 +326,13 @@ static void a_trial_that_nothing_ended_is_found_by_the_next_process(void **unuse
     assert_true(child >= 0);
     if (child == 0) {
         struct ddpm_plan_cache *cache = open_locked("device A");
-        ddpm_plan_cache_begin_trial(cache, "conv 1", "plan 1");
-        ddpm_plan_cache_end_trial(cache);
-        ddpm_plan_cache_begin_trial(cache, "conv 1", "plan 2");
+        ddpm_plan_cache_begin_trial(cache, 0, "conv 1", "plan 1");
+        ddpm_plan_cache_end_trial(cache, 0);
+        ddpm_plan_cache_begin_trial(cache, 0, "conv 1", "plan 2");
+        /* Of two threads, one is still at it. */
+        ddpm_plan_cache_begin_trial(cache, 1, "conv 3", "plan 3");
+        ddpm_plan_cache_begin_trial(cache, DDPM_PLAN_TRIALS - 1, "conv 4", "plan 4");
+        ddpm_plan_cache_end_trial(cache, 1);
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -337,6 +341,8 @@ static void a_trial_that_nothing_ended_is_found_by_the_next_process(void **unuse
         assert_false(ddpm_plan_cache_crashed(cache, "conv 1", "plan 1"));
         assert_true(ddpm_plan_cache_crashed(cache, "conv 1", "plan 2"));
         assert_false(ddpm_plan_cache_crashed(cache, "conv 2", "plan 2"));
+        assert_false(ddpm_plan_cache_crashed(cache, "conv 3", "plan 3"));
+        assert_true(ddpm_plan_cache_crashed(cache, "conv 4", "plan 4"));
         ddpm_plan_cache_close(&cache);
     }
 }

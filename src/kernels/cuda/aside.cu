@@ -7,11 +7,6 @@
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/device.cuh"
 
-static struct ddpm_cuda_device *own(struct ddpm_device *device)
-{
-    return (struct ddpm_cuda_device *)device;
-}
-
 ddpm_status ddpm_cuda_aside_open(struct ddpm_cuda_device *device)
 {
     int least = 0, greatest = 0;
@@ -51,7 +46,7 @@ static ddpm_status change_places(struct ddpm_cuda_device *device)
 
 ddpm_status ddpm_cuda_aside_begin(struct ddpm_device *base)
 {
-    struct ddpm_cuda_device *device = own(base);
+    struct ddpm_cuda_device *device = ddpm_cuda_own(base);
     if (!device->aside)
         return DDPM_OK;
     DDPM_CUDA_TRY(cudaSetDevice(device->index));
@@ -62,7 +57,7 @@ ddpm_status ddpm_cuda_aside_begin(struct ddpm_device *base)
 
 ddpm_status ddpm_cuda_aside_end(struct ddpm_device *base)
 {
-    struct ddpm_cuda_device *device = own(base);
+    struct ddpm_cuda_device *device = ddpm_cuda_own(base);
     if (!device->aside)
         return DDPM_OK;
     cudaError_t error = cudaEventRecord(device->asides[device->aside_count++ % 2], device->compute);
@@ -72,7 +67,7 @@ ddpm_status ddpm_cuda_aside_end(struct ddpm_device *base)
 
 ddpm_status ddpm_cuda_aside_join(struct ddpm_device *base, int behind)
 {
-    struct ddpm_cuda_device *device = own(base);
+    struct ddpm_cuda_device *device = ddpm_cuda_own(base);
     if (!device->aside || device->aside_count <= (unsigned)behind)
         return DDPM_OK;
     DDPM_CUDA_TRY(cudaSetDevice(device->index));

@@ -27,17 +27,32 @@ static const struct ddpm_kernel *const *const rows[DDPM_OP_COUNT] = {
 #undef OP
 };
 
+bool ddpm_cuda_is_convolution(enum ddpm_op op)
+{
+    return op == DDPM_OP_CONV2D || op == DDPM_OP_CONV2D_BACKWARD_DATA ||
+           op == DDPM_OP_CONV2D_BACKWARD_WEIGHT;
+}
+
+const struct ddpm_kernel *ddpm_cuda_own_row(const struct ddpm_call *call)
+{
+    for (const struct ddpm_kernel *const *row = rows[call->op]; *row; ++row)
+        if (!(*row)->supports || (*row)->supports(call))
+            return *row;
+    return NULL;
+}
+
 static const struct ddpm_kernel *find_kernel(struct ddpm_device *device,
                                              const struct ddpm_call *call)
 {
-    const bool convolution = call->op == DDPM_OP_CONV2D ||
-                             call->op == DDPM_OP_CONV2D_BACKWARD_DATA ||
-                             call->op == DDPM_OP_CONV2D_BACKWARD_WEIGHT;
-    for (const struct ddpm_kernel *const *row = rows[call->op]; *row; ++row)
-        if (!(*row)->supports || (*row)->supports(call))
-            return convolution ? ddpm_cuda_choose((struct ddpm_cuda_device *)device, call, *row)
-                               : *row;
-    return NULL;
+    const struct ddpm_kernel *row = ddpm_cuda_own_row(call);
+    return row && ddpm_cuda_is_convolution(call->op)
+               ? ddpm_cuda_choose((struct ddpm_cuda_device *)device, call, row)
+               : row;
+}
+
+static void expect_calls(struct ddpm_device *device, const struct ddpm_call *calls, size_t count)
+{
+    ddpm_cuda_choose_all((struct ddpm_cuda_device *)device, calls, count);
 }
 
 static const struct ddpm_backend *backend(void);
@@ -69,6 +84,7 @@ static struct ddpm_backend make_backend(void)
     table.zero = ddpm_cuda_zero;
     table.synchronize = ddpm_cuda_synchronize;
     table.find_kernel = find_kernel;
+    table.expect_calls = expect_calls;
     table.record_begin = ddpm_cuda_record_begin;
     table.record_end = ddpm_cuda_record_end;
     table.replay = ddpm_cuda_replay;

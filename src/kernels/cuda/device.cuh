@@ -4,6 +4,13 @@
 
 #include "kernels/cuda/cuda.cuh"
 
+#define DDPM_MIB(bytes) ((double)(bytes) / (1024.0 * 1024.0))
+
+static inline struct ddpm_cuda_device *ddpm_cuda_own(struct ddpm_device *device)
+{
+    return (struct ddpm_cuda_device *)device;
+}
+
 ddpm_status ddpm_cuda_open(const struct ddpm_device_options *options, struct ddpm_device **out);
 void ddpm_cuda_close(struct ddpm_device *device);
 
@@ -25,6 +32,8 @@ ddpm_status ddpm_cuda_copy(struct ddpm_device *device, void *to, const void *fro
 ddpm_status ddpm_cuda_zero(struct ddpm_device *device, void *to, size_t bytes);
 ddpm_status ddpm_cuda_synchronize(struct ddpm_device *device);
 
+/* An error while a recording runs; `what` must not be recorded. */
+ddpm_status ddpm_cuda_refuse_recording(const struct ddpm_cuda_device *device, const char *what);
 ddpm_status ddpm_cuda_record_begin(struct ddpm_device *device);
 ddpm_status ddpm_cuda_record_end(struct ddpm_device *device, void **recording);
 ddpm_status ddpm_cuda_replay(struct ddpm_device *device, void *recording);

@@ -20,7 +20,7 @@ struct entry {
 
 struct ddpm_plan_cache {
     char stem[PATH_BYTES]; /* start of all paths: folder/cuda-<hash> */
-    char path[PATH_BYTES + 8], lock_path[PATH_BYTES + 16], trial_path[PATH_BYTES + 8];
+    char path[PATH_BYTES + 8], lock_path[PATH_BYTES + 16];
     char identity[LINE_BYTES];
     int lock; /* file descriptor, -1: none */
     struct entry *entries;
@@ -155,18 +155,28 @@ static void name_crash(const char *key, const char *name, char entry[DDPM_PLAN_T
              (unsigned long long)hash_bytes(key, strlen(key)), name);
 }
 
-void ddpm_plan_cache_begin_trial(struct ddpm_plan_cache *cache, const char *key, const char *name)
+static void trial_path(const struct ddpm_plan_cache *cache, int trial, char path[PATH_BYTES + 16])
 {
-    FILE *file = fopen(cache->trial_path, "w");
+    snprintf(path, PATH_BYTES + 16, "%s.trial%d", cache->stem, trial);
+}
+
+void ddpm_plan_cache_begin_trial(const struct ddpm_plan_cache *cache, int trial, const char *key,
+                                 const char *name)
+{
+    char path[PATH_BYTES + 16];
+    trial_path(cache, trial, path);
+    FILE *file = fopen(path, "w");
     if (!file)
         return;
     fprintf(file, "%s\t%s\n", key, name);
     fclose(file);
 }
 
-void ddpm_plan_cache_end_trial(struct ddpm_plan_cache *cache)
+void ddpm_plan_cache_end_trial(const struct ddpm_plan_cache *cache, int trial)
 {
-    (void)remove(cache->trial_path);
+    char path[PATH_BYTES + 16];
+    trial_path(cache, trial, path);
+    (void)remove(path);
 }
 
 bool ddpm_plan_cache_crashed(const struct ddpm_plan_cache *cache, const char *key, const char *name)
@@ -177,10 +187,11 @@ bool ddpm_plan_cache_crashed(const struct ddpm_plan_cache *cache, const char *ke
 }
 
 /* Remember the trial during which a process ended. */
-static void take_over_trial(struct ddpm_plan_cache *cache)
+static void take_over_trial(struct ddpm_plan_cache *cache, int trial)
 {
-    char line[LINE_BYTES], entry[DDPM_PLAN_TEXT_BYTES];
-    FILE *file = fopen(cache->trial_path, "r");
+    char path[PATH_BYTES + 16], line[LINE_BYTES], entry[DDPM_PLAN_TEXT_BYTES];
+    trial_path(cache, trial, path);
+    FILE *file = fopen(path, "r");
     if (!file)
         return;
     char *tab = fgets(line, sizeof line, file) ? strchr(line, '\t') : NULL;
@@ -190,7 +201,7 @@ static void take_over_trial(struct ddpm_plan_cache *cache)
         name_crash(line, tab + 1, entry);
         (void)ddpm_plan_cache_put(cache, entry, "1");
     }
-    ddpm_plan_cache_end_trial(cache);
+    ddpm_plan_cache_end_trial(cache, trial);
 }
 
 void ddpm_plan_cache_open(const char *identity, struct ddpm_plan_cache **out)
@@ -208,7 +219,6 @@ void ddpm_plan_cache_open(const char *identity, struct ddpm_plan_cache **out)
              (unsigned long long)hash_bytes(cache->identity, strlen(cache->identity)));
     snprintf(cache->path, sizeof cache->path, "%s.plans", cache->stem);
     snprintf(cache->lock_path, sizeof cache->lock_path, "%s.lock", cache->path);
-    snprintf(cache->trial_path, sizeof cache->trial_path, "%s.trial", cache->stem);
     /* Find out now whether anything can be stored: a choice that the next process would not know is
      * not worth measuring. */
     cache->lock = open(cache->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -236,8 +246,8 @@ void ddpm_plan_cache_lock(struct ddpm_plan_cache *cache)
     while ((locked = flock(cache->lock, LOCK_EX)) != 0 && errno == EINTR)
         ;
     read_file(cache);
-    if (locked == 0) /* without the lock, it may be the trial of a live process */
-        take_over_trial(cache);
+    for (int i = 0; locked == 0 && i < DDPM_PLAN_TRIALS; ++i) /* not those of a live process */
+        take_over_trial(cache, i);
 }
 
 void ddpm_plan_cache_unlock(struct ddpm_plan_cache *cache)

@@ -7,6 +7,7 @@ set(DDPM_CUDA_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/../../ranks/nccl/library.c
     ${CMAKE_CURRENT_LIST_DIR}/../../tensor/tensor.c)
 set(DDPM_CUDA_SOURCES
+    ${CMAKE_CURRENT_LIST_DIR}/ahead.cu
     ${CMAKE_CURRENT_LIST_DIR}/aside.cu
     ${CMAKE_CURRENT_LIST_DIR}/attention.cu
     ${CMAKE_CURRENT_LIST_DIR}/choose.cu
@@ -27,10 +28,12 @@ set(DDPM_CUDA_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/group_norm.cu
     ${CMAKE_CURRENT_LIST_DIR}/group_norm_backward.cu
     ${CMAKE_CURRENT_LIST_DIR}/loss.cu
+    ${CMAKE_CURRENT_LIST_DIR}/memory.cu
     ${CMAKE_CURRENT_LIST_DIR}/muon.cu
     ${CMAKE_CURRENT_LIST_DIR}/nearest.cu
     ${CMAKE_CURRENT_LIST_DIR}/optimizer.cu
     ${CMAKE_CURRENT_LIST_DIR}/resample.cu
+    ${CMAKE_CURRENT_LIST_DIR}/search.cu
     ${CMAKE_CURRENT_LIST_DIR}/threshold.cu
     ${CMAKE_CURRENT_LIST_DIR}/trial.cu
     ${CMAKE_CURRENT_LIST_DIR}/variance.cu

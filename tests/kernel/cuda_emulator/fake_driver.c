@@ -59,7 +59,7 @@ EXPORT int cuLibraryLoadData(void **library);
 int cuLibraryLoadData(void **library)
 {
     *library = &fake_driver_libraries;
-    ++fake_driver_libraries;
+    __atomic_add_fetch(&fake_driver_libraries, 1, __ATOMIC_RELAXED); /* threads compile */
     return SUCCESS;
 }
 
