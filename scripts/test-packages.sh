@@ -51,7 +51,8 @@ download() {
     *) options+=("$suite" "$folder/$suite.new" "${DDPM_DEBIAN_MIRROR:-}") ;;
   esac
   rm -rf "$folder/$suite.new"
-  debootstrap "${options[@]}" >"$folder/$suite.log" || fail "no $suite, see $folder/$suite.log"
+  # Its mounts end with it, also if it is interrupted: nothing is removed through them later.
+  unshare -m debootstrap "${options[@]}" >"$folder/$suite.log" || fail "no $suite, see $folder/$suite.log"
   rm -f "$folder/$suite.new"/var/cache/apt/archives/*.deb
   tar -C "$folder/$suite.new" -cf "$folder/$suite.tar.part" .
   mv "$folder/$suite.tar.part" "$folder/$suite.tar"
