@@ -49,7 +49,7 @@ case $plugin in
     ;;
   mpich)
     launcher="mpirun -n 2"
-    train together --device cpu | tee said | grep -E '^ranks +2 .*MPICH' ||
+    train together --device cpu 2>&1 | tee said | grep -E '^ranks +2 .*MPICH' ||
       { cat said >&2; fail "two processes did not train together"; }
     launcher=
     ;;
