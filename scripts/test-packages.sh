@@ -118,8 +118,8 @@ step_build() {
     bash /src/scripts/package.sh tarball /packages
   echo "== Debian packages and wheel, in Debian 12"
   fresh build-bookworm bookworm
-  install build-bookworm gcc g++ libc6-dev ccache cmake ninja-build pkg-config file libjansson-dev libpng-dev zlib1g-dev \
-    libjpeg-dev libwebp-dev libtiff-dev libzip-dev libopenmpi-dev libmpich-dev lintian python3-pip python3-setuptools \
+  install build-bookworm gcc g++ libc6-dev ccache cmake ninja-build pkg-config file libjansson-dev libpng-dev \
+    zlib1g-dev libjpeg-dev libwebp-dev libtiff-dev libzip-dev libopenmpi-dev libmpich-dev lintian python3-pip python3-setuptools \
     python3-wheel dpkg-dev
   [ -e "$toolkit/bin/nvcc" ] || echo "skipped: ddpm-cuda, no nvcc here" >&2
   building build-bookworm DDPM_PACKAGE_OPTIONS="-DDDPM_CUDA_ARCHITECTURES=90-real ${DDPM_PACKAGE_OPTIONS:-}" \

@@ -14,8 +14,8 @@ fail() {
 
 # train RUN OPTION…: a step, by a program that the shell or $launcher finds on PATH.
 train() {
-  ${launcher:-} ddpm train --data pictures --out "$1" --image-size 16 --dim 8 --dim-mults 1,2 --batch-size 4 --timesteps 50 --steps 1 \
-    --sample-every 0 "${@:2}"
+  ${launcher:-} ddpm train --data pictures --out "$1" --image-size 16 --dim 8 --dim-mults 1,2 --batch-size 4 --timesteps 50 \
+    --steps 1 --sample-every 0 "${@:2}"
 }
 
 # refused TEXT COMMAND…: it fails and says TEXT.
@@ -43,7 +43,8 @@ case $plugin in
     if grep -iE 'cuda|cudnn|nvidia|nccl' <<<"$depends"; then
       fail "$package depends on NVIDIA's packages"
     fi
-    refused "no CUDA device: the plug-in is installed, but NVIDIA's driver (libcuda.so.1) is not" train run --device cuda
+    refused "no CUDA device: the plug-in is installed, but NVIDIA's driver (libcuda.so.1) is not" \
+      train run --device cuda
     train auto --device auto --verbose 2>&1 | tee said | grep -F 'no CUDA device, using the CPU' ||
       { cat said >&2; fail "nothing said why the CPU is used"; }
     ;;
