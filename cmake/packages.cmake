@@ -42,20 +42,28 @@ if(DDPM_PACKAGE STREQUAL "DEB")
   execute_process(COMMAND gzip -9nkf ${PROJECT_BINARY_DIR}/changelog)
   set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "") # or it is the first line of every package's description
   set(CPACK_COMPONENTS_ALL "")
-  set(what "Denoising diffusion models learn from a folder of pictures and draw new ones.")
   ddpm_deb(program ddpm graphics "train diffusion models on pictures and draw new ones"
-           "${what}\nThe program trains them, draws and evaluates, without Python.")
+           "ddpm learns from a folder of pictures and draws new ones, by denoising
+diffusion. It trains, resumes, draws, evaluates and exports weights, without
+Python. With the package ddpm-cuda it also runs on NVIDIA GPUs.")
   ddpm_deb(library libddpm${soname} libs "diffusion models of pictures - shared library"
-           "${what}\nThis package is the library that programs in C use to train and to draw.")
+           "This library trains denoising diffusion models on pictures, and draws from
+them, inside other programs. The program ddpm does not need it.")
   ddpm_deb(development libddpm-dev libdevel "diffusion models of pictures - headers and static library"
-           "${what}\nThis package has what is needed to compile programs that use the library.")
-  set(plugin_openmpi "Open MPI")
-  set(plugin_mpich "MPICH")
-  set(plugin_cuda "NVIDIA GPUs")
+           "This package is for compiling programs that use libddpm. It has files for
+pkg-config and CMake.")
+  set(about_openmpi "Open MPI" "ddpm and libddpm need this package to train in several processes that
+Open MPI starts, on one or more machines.")
+  set(about_mpich "MPICH" "ddpm and libddpm need this package to train in several processes of MPICH,
+on one or more machines.")
+  set(about_cuda "NVIDIA GPUs" "ddpm and libddpm need this package to train and draw on NVIDIA GPUs of
+compute capability 8.0 or later. NVIDIA's driver is needed too. cuDNN and
+NCCL are used if they are installed.")
   foreach(plugin openmpi mpich cuda)
     if(TARGET ddpm_${plugin})
-      ddpm_deb(${plugin} ddpm-${plugin} graphics "diffusion models of pictures - plug-in for ${plugin_${plugin}}"
-               "${what}\nThis package lets the program and the library use ${plugin_${plugin}}.")
+      list(GET about_${plugin} 0 for)
+      list(GET about_${plugin} 1 about)
+      ddpm_deb(${plugin} ddpm-${plugin} graphics "diffusion models of pictures - plug-in for ${for}" "${about}")
       string(TOUPPER ${plugin} key)
       set(CPACK_DEBIAN_${key}_PACKAGE_DEPENDS "ddpm (= ${PROJECT_VERSION}) | libddpm${soname} (= ${PROJECT_VERSION})")
     endif()
@@ -67,6 +75,7 @@ libzip-dev, libwebp-dev, libtiff-dev")
   set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "bash-completion, ddpm-cuda, ddpm-openmpi, ddpm-mpich")
   set(CPACK_DEBIAN_OPENMPI_PACKAGE_SUGGESTS "openmpi-bin")
   set(CPACK_DEBIAN_MPICH_PACKAGE_SUGGESTS "mpich")
+  set(CPACK_DEBIAN_CUDA_PACKAGE_SUGGESTS "libcuda1, libnccl2, libcudnn9-cuda-13 | libcudnn9-cuda-12") # all by dlopen
   # What cpack generates by itself calls ldconfig in scripts, for which Debian has a trigger.
   file(WRITE ${PROJECT_BINARY_DIR}/shlibs "libddpm ${soname} libddpm${soname} (>= ${PROJECT_VERSION})\n")
   set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/packaging/triggers

@@ -3,15 +3,19 @@
 # without steps, the first three. As root, on Debian or Ubuntu, with debootstrap. FOLDER takes about 5 GB. Nothing
 # outside it is changed.
 #
-#     build    .deb files and wheel in Debian 12, tarball in Debian 11, all into FOLDER/packages
+#     build    .deb files and wheel in Debian 12, tarball in Debian 11, all into FOLDER/packages. ddpm-cuda is skipped
+#              without nvcc, and made for one GPU (90-real) unless DDPM_PACKAGE_OPTIONS has DDPM_CUDA_ARCHITECTURES
 #     deb      lintian; installs the .deb files and the wheel in a fresh Debian 12: trains, compiles a C program, uses
-#              Python, reads the manual pages, completes in three shells
+#              Python, reads the manual pages, completes in three shells; then plug-ins: trains by MPICH, asks for CUDA
+#              without a driver, removes them again
 #     tarball  looks at the versions of glibc's symbols; unpacks it in fresh systems of Debian 11, Debian 12 and
 #              Ubuntu 24.04 and trains there without a network. Ubuntu is skipped without the keys of ubuntu-keyring
 #     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. Meanwhile the kernel knows qemu
 #
-# Systems are downloaded once and kept as FOLDER/SUITE.tar. DDPM_UBUNTU_KEYRING is another file of Ubuntu's keys,
-# DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR are other mirrors than debootstrap's own, DDPM_PACKAGE_OPTIONS goes to CMake,
+# Systems are downloaded once and kept as FOLDER/SUITE.tar; what ccache keeps of compiled files is in FOLDER/ccache, or
+# in CCACHE_DIR. The systems get this one's settings of how apt fetches, such as a proxy. DDPM_UBUNTU_KEYRING is another
+# file of Ubuntu's keys, DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR are other mirrors than debootstrap's own,
+# DDPM_CUDA_TOOLKIT is the folder of a CUDA toolkit if nvcc is not on PATH, DDPM_PACKAGE_OPTIONS goes to CMake,
 # and DDPM_TEST_OPTIONS to the ctest of aarch64 ("-R kernel").
 set -eu -o pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,6 +34,9 @@ packages=$folder/packages
 keyring=${DDPM_UBUNTU_KEYRING:-/usr/share/keyrings/ubuntu-archive-keyring.gpg}
 [ "$(id -u)" = 0 ] || fail "only root can make a system with debootstrap"
 command -v debootstrap >/dev/null || fail "debootstrap is missing"
+cache=${CCACHE_DIR:-$folder/ccache}
+nvcc=$(command -v nvcc || true)
+toolkit=${DDPM_CUDA_TOOLKIT:-$(dirname "$(dirname "$(readlink -f "${nvcc:-/no/bin/nvcc}")")")}
 
 # download SUITE: a minimal system, once.
 download() {
@@ -44,7 +51,8 @@ download() {
     *) options+=("$suite" "$folder/$suite.new" "${DDPM_DEBIAN_MIRROR:-}") ;;
   esac
   rm -rf "$folder/$suite.new"
-  debootstrap "${options[@]}" >"$folder/$suite.log" || fail "no $suite, see $folder/$suite.log"
+  # Its mounts end with it, also if it is interrupted: nothing is removed through them later.
+  unshare -m debootstrap "${options[@]}" >"$folder/$suite.log" || fail "no $suite, see $folder/$suite.log"
   rm -f "$folder/$suite.new"/var/cache/apt/archives/*.deb
   tar -C "$folder/$suite.new" -cf "$folder/$suite.tar.part" .
   mv "$folder/$suite.tar.part" "$folder/$suite.tar"
@@ -58,23 +66,36 @@ fresh() {
   mkdir "$folder/$1"
   tar -C "$folder/$1" -xf "$folder/$2.tar"
   mkdir "$folder/$1/src" "$folder/$1/packages"
+  apt-config dump | grep -E '^Acquire::(Check|Retries|http|https)' >"$folder/$1/etc/apt/apt.conf.d/90outside" || true
   echo force-unsafe-io >"$folder/$1/etc/dpkg/dpkg.cfg.d/quick" # nothing here needs to outlive a crash
   (cd "$source" && git ls-files -co --exclude-standard -z | tar -c --null -T - --ignore-failed-read) |
     tar -C "$folder/$1/src" -x
 }
 
-# inside NAME COMMAND…: in that system, with /proc and terminals; without_network NAME COMMAND…: with no network but its own.
+# inside NAME COMMAND…: in that system, with /proc, terminals and the folders of $shared, which are the same outside.
+# without_network NAME COMMAND…: with no network but its own. building NAME COMMAND…: with ccache and the CUDA toolkit.
 inside() {
   local root=$folder/$1
   shift
   # shellcheck disable=SC2016 # the inner shell's words
-  unshare -m -p -f ${namespaces:-} bash -c 'mount -t proc proc "$0/proc" && mkdir -p "$0/dev/pts" &&
-    mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts" && exec chroot "$0" "$@"' "$root" \
+  shared=${shared:-} unshare -m -p -f ${namespaces:-} bash -c 'mount -t proc proc "$0/proc" && mkdir -p "$0/dev/pts" &&
+    mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts" &&
+    for path in $shared; do mkdir -p "$0$path" && mount --bind "$path" "$0$path" || exit 1; done &&
+    exec chroot "$0" "$@"' "$root" \
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
     DEBIAN_FRONTEND=noninteractive DDPM_PACKAGE_OPTIONS="${DDPM_PACKAGE_OPTIONS:-}" "$@"
 }
 without_network() {
   namespaces=-n inside "$@"
+}
+building() {
+  local name=$1 launcher
+  shift
+  for launcher in C CXX CUDA; do set -- "CMAKE_${launcher}_COMPILER_LAUNCHER=ccache" "$@"; done
+  [ ! -e "$toolkit/bin/nvcc" ] || set -- "CUDACXX=$toolkit/bin/nvcc" "$@"
+  mkdir -p "$cache"
+  shared="$cache $([ ! -e "$toolkit/bin/nvcc" ] || echo "$toolkit")" inside "$name" \
+    env "CCACHE_DIR=$cache" CCACHE_BASEDIR=/src CCACHE_NOHASHDIR=1 "$@"
 }
 
 # install NAME PACKAGE…
@@ -91,20 +112,24 @@ step_build() {
   echo "== tarball, in Debian 11"
   fresh build-bullseye bullseye
   # Its gcc does not know AMX.
-  install build-bullseye clang-13 libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev \
+  install build-bullseye clang-13 libc6-dev ccache cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev \
     libjpeg-dev libwebp-dev libzip-dev
-  inside build-bullseye env CC=clang-13 bash /src/scripts/package.sh tarball /packages
+  building build-bullseye CC=clang-13 DDPM_PACKAGE_OPTIONS="-DDDPM_CUDA=OFF ${DDPM_PACKAGE_OPTIONS:-}" \
+    bash /src/scripts/package.sh tarball /packages
   echo "== Debian packages and wheel, in Debian 12"
   fresh build-bookworm bookworm
-  install build-bookworm gcc libc6-dev cmake ninja-build pkg-config file libjansson-dev libpng-dev zlib1g-dev \
-    libjpeg-dev libwebp-dev libtiff-dev libzip-dev libopenmpi-dev libmpich-dev lintian python3-pip python3-setuptools \
+  install build-bookworm gcc g++ libc6-dev ccache cmake ninja-build pkg-config file libjansson-dev libpng-dev \
+    zlib1g-dev libjpeg-dev libwebp-dev libtiff-dev libzip-dev libopenmpi-dev libmpich-dev lintian python3-pip python3-setuptools \
     python3-wheel dpkg-dev
-  inside build-bookworm bash /src/scripts/package.sh deb /packages
+  [ -e "$toolkit/bin/nvcc" ] || echo "skipped: ddpm-cuda, no nvcc here" >&2
+  building build-bookworm DDPM_PACKAGE_OPTIONS="-DDDPM_CUDA_ARCHITECTURES=90-real ${DDPM_PACKAGE_OPTIONS:-}" \
+    bash /src/scripts/package.sh deb /packages
   inside build-bookworm pip wheel -q --no-build-isolation --no-deps -w /packages /src/python
   cp "$folder"/build-*/packages/* "$packages"
 }
 
 step_deb() {
+  local plugin
   echo "== lintian"
   if [ -e "$folder/build-bookworm/usr/bin/lintian" ]; then
     cp "$packages"/*.deb "$folder/build-bookworm/packages"
@@ -117,10 +142,19 @@ step_deb() {
   cp "$packages"/*.deb "$packages"/*.whl "$folder/try-deb/packages"
   # shellcheck disable=SC2046 # words
   install try-deb $(cd "$packages" && ls ddpm_*.deb libddpm*.deb | sed 's#^#/packages/#') \
-    gcc libc6-dev pkg-config bash-completion fish zsh man-db groff-base python3-numpy python3-pip
-  inside try-deb sh -c 'pip install -q --root-user-action=ignore --break-system-packages --no-index --no-deps "$0"' \
-    "/packages/$(cd "$packages" && ls -- *.whl)"
-  inside try-deb bash /src/tests/packages/try_debian.sh /src
+    gcc libc6-dev pkg-config bash-completion fish zsh man-db groff-base python3-numpy python3-venv
+  inside try-deb bash /src/tests/packages/try_debian.sh /src "/packages/$(cd "$packages" && ls -- *.whl)"
+  echo "== plug-ins, in the same Debian 12"
+  for plugin in cuda mpich; do
+    if [ -e "$(find "$packages" -name "ddpm-${plugin}_*.deb")" ]; then
+      # shellcheck disable=SC2046 # a second package or none
+      install try-deb "$(cd "$packages" && ls ddpm-"$plugin"_*.deb | sed 's#^#/packages/#')" \
+        $([ $plugin = cuda ] || echo $plugin)
+      inside try-deb bash /src/tests/packages/try_plugin.sh $plugin
+    else
+      echo "skipped: no ddpm-$plugin was built" >&2
+    fi
+  done
 }
 
 step_tarball() {
@@ -135,7 +169,7 @@ step_tarball() {
     grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
   echo "newest symbols: $newest"
   [ "$(printf '%s\n' GLIBC_2.31 "$newest" | sort -V | tail -n 1)" = GLIBC_2.31 ] || fail "want GLIBC_2.31 or earlier"
-  if [ ! -e "$keyring" ]; then
+  if [ ! -e "$folder/noble.tar" ] && [ ! -e "$keyring" ]; then
     echo "skipped: Ubuntu 24.04, no $keyring" >&2
     suites="bullseye bookworm"
   fi

@@ -1,8 +1,9 @@
 /* Finding and loading plug-ins. */
-#define _GNU_SOURCE /* dladdr */
+#define _GNU_SOURCE /* dladdr1 */
 #include "core/plugin.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,23 +31,42 @@ static ddpm_status open_file(const struct ddpm_plugin *plugin, const char *path,
     return DDPM_OK;
 }
 
-/* Look in the folder of the library or program that contains this function, in its subfolder ddpm/
- * (the installed library), and in the library folder's ddpm/ next to that folder (the installed
- * program). */
+/* The file that contains this function: the shared library or the program. The loader knows a
+ * program only by the name that it was called by, which has no folder if the shell found it on
+ * PATH; so the kernel is asked. Empty if not known. */
+static void find_own_file(char path[PATH_BYTES])
+{
+    Dl_info self;
+    struct link_map *map = NULL;
+    path[0] = 0;
+    if (!dladdr1((void *)(uintptr_t)ddpm_plugin_open, &self, (void **)&map, RTLD_DL_LINKMAP) ||
+        !map)
+        return;
+    if (map->l_name && *map->l_name) {
+        if (snprintf(path, PATH_BYTES, "%s", map->l_name) >= PATH_BYTES)
+            path[0] = 0;
+        return;
+    }
+    ssize_t length = readlink("/proc/self/exe", path, PATH_BYTES - 1);
+    path[length > 0 ? length : 0] = 0;
+}
+
+/* Look in the folder of that file, in its subfolder ddpm/ (the installed library), and in the
+ * library folder's ddpm/ next to that folder (the installed program). Never in the current folder,
+ * where anyone may have put a file. */
 static ddpm_status open_beside(const struct ddpm_plugin *plugin, void **library)
 {
+    char own[PATH_BYTES];
     *library = NULL;
-    Dl_info self;
-    if (!dladdr((void *)(uintptr_t)ddpm_plugin_open, &self) || !self.dli_fname)
+    find_own_file(own);
+    const char *slash = strrchr(own, '/');
+    if (!slash)
         return DDPM_OK;
-    const char *slash = strrchr(self.dli_fname, '/');
-    int length = slash ? (int)(slash - self.dli_fname) : 1;
-    const char *folder = slash ? self.dli_fname : ".";
+    int length = (int)(slash - own);
     static const char *const places[] = {"/", "/ddpm/", "/../" DDPM_LIBRARY_FOLDER "/ddpm/"};
     for (size_t i = 0; i < sizeof places / sizeof *places && !*library; ++i) {
         char path[PATH_BYTES];
-        int written =
-            snprintf(path, sizeof path, "%.*s%s%s", length, folder, places[i], plugin->file);
+        int written = snprintf(path, sizeof path, "%.*s%s%s", length, own, places[i], plugin->file);
         if (written > 0 && written < (int)sizeof path)
             DDPM_TRY(open_file(plugin, path, library));
     }

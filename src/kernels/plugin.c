@@ -10,7 +10,7 @@ static const struct ddpm_plugin cuda = {
     .variable = "DDPM_CUDA_PLUGIN",
     .name = "CUDA plug-in",
     .lack = "no CUDA backend",
-    .remedy = "build it",
+    .remedy = "install ddpm-cuda or build it",
 };
 
 ddpm_status ddpm_plugin_load_cuda(const struct ddpm_backend **out)

@@ -36,6 +36,9 @@ summaries=$(sed -n 's/^set(CPACK_COMPONENT_[A-Z]*_DESCRIPTION "//p' "$config")
 [ "$(wc -l <<<"$summaries")" -ge 3 ] || fail "got these summaries: $summaries"
 [ -z "$(sort <<<"$summaries" | uniq -d)" ] || fail "two packages have the same summary: $summaries"
 
+lines=$(sed -n '/^set(CPACK_COMPONENT_[A-Z]*_DESCRIPTION "/,/")$/p' "$config" | sort | uniq -d)
+[ -z "$lines" ] || fail "two packages have the same line of description: $lines"
+
 # ddpm.pc names neither the system's folders, which programs find anyway, nor a folder of this build.
 if command -v pkg-config >/dev/null; then
     flags=$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR=$build pkg-config --cflags --libs ddpm | xargs)

@@ -1,8 +1,9 @@
 #!/bin/bash
-# try_debian.sh SOURCE: the installed Debian packages and the wheel. The system has a C compiler, pkg-config, man, bash-
-# completion, fish, zsh and NumPy, and no -dev package but libddpm-dev and the C library's.
+# try_debian.sh SOURCE WHEEL: the installed Debian packages, and the wheel in a virtual environment. The system has a C
+# compiler, pkg-config, man, bash-completion, fish, zsh, NumPy and venv, and no -dev package but libddpm-dev and the C
+# library's.
 set -eu -o pipefail
-source=$1
+source=$1 wheel=$2
 here=$(dirname "$0")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -25,7 +26,9 @@ done
 echo "C program by pkg-config: good"
 
 cp "$source/python/test_ddpm.py" "$work"
-python3 -B "$work/test_ddpm.py"
+python3 -m venv --system-site-packages "$work/python" # NumPy is Debian's
+"$work/python/bin/pip" install -q --no-index --no-deps "$wheel"
+(cd "$work" && python/bin/python -B test_ddpm.py)
 
 pages=0
 for page in /usr/share/man/man1/ddpm*.1.gz; do

@@ -9,6 +9,7 @@
  * uploads have `copy` to themselves. */
 #include "kernels/cuda/choose.cuh"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/failed.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,10 +28,8 @@ static ddpm_status choose_device(int wanted, int *out)
 {
     int count = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess) {
-        (void)cudaGetLastError();
-        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "no CUDA device: %s", cudaGetErrorString(error));
-    }
+    if (error != cudaSuccess)
+        return ddpm_cuda_no_device(error);
     if (count == 0)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "no CUDA device on this machine");
     const int index = wanted < 0 ? (-1 - wanted) % count : wanted;

@@ -1,9 +1,9 @@
-/* Naming the kernel that failed.
+/* What failed: finding a device, or a kernel, which is named.
  *
  * If a kernel reads memory that it may not, for example, the next call reports it, and so does
  * every call after that. So the last launches are remembered, and forgotten once the stream has
  * been waited for without an error. With CUDA_LAUNCH_BLOCKING=1 a launch reports its own kernel. */
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/failed.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +27,19 @@ bool ddpm_cuda_lost(cudaError_t error)
     default:
         return false;
     }
+}
+
+ddpm_status ddpm_cuda_no_device(cudaError_t error)
+{
+    int driver = 0;
+    (void)cudaGetLastError();
+    /* CUDA calls a driver that is not there one of version 0, which is too old. */
+    if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
+        driver == 0)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
+                          "no CUDA device: the plug-in is installed, but NVIDIA's driver "
+                          "(libcuda.so.1) is not");
+    return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "no CUDA device: %s", cudaGetErrorString(error));
 }
 
 void ddpm_cuda_note(const struct ddpm_call *call)

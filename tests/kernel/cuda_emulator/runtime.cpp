@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <mutex>
@@ -144,7 +145,7 @@ cudaError_t emulator_launch(const struct cudaLaunchConfig_t *config, std::functi
     return blocking && !strcmp(blocking, "1") && emulator_lost ? lost() : error;
 }
 
-/* DDPM_EMULATED_DEVICES: this many, all alike. */
+/* DDPM_EMULATED_DEVICES: this many, all alike; "none": no driver is installed. */
 static int device_count()
 {
     const char *count = getenv("DDPM_EMULATED_DEVICES");
@@ -153,8 +154,9 @@ static int device_count()
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
+    const char *devices = getenv("DDPM_EMULATED_DEVICES");
     *count = device_count();
-    return cudaSuccess;
+    return devices && !strcmp(devices, "none") ? cudaErrorInsufficientDriver : cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int index)
