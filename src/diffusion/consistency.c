@@ -37,12 +37,16 @@ struct ddpm_consistency_pair ddpm_consistency_pair_at(const struct ddpm_path *pa
 double ddpm_consistency_draw(const struct ddpm_diffusion_config *model, uint64_t seed,
                              uint32_t step, uint32_t place)
 {
-    const double mean = model->drawing_steps == 1 ? mean_of_one : mean_of_more;
+    const bool cut = model->drawing_level > 0;
+    const double mean = model->drawing_steps == 1 && !cut ? mean_of_one : mean_of_more;
     const struct ddpm_random4 random = ddpm_philox(seed, 0, place, step, DDPM_STREAM_TIMESTEP);
     float normal[4];
-    const double most = model->drawing_level > 0 ? model->drawing_level : wide_most;
-    if ((double)ddpm_uniform(random.v[2]) < wide_share)
-        return wide_least * pow(most / wide_least, (double)ddpm_uniform(random.v[3]));
+    if ((double)ddpm_uniform(random.v[2]) < wide_share) {
+        const double wide =
+            wide_least * pow(wide_most / wide_least, (double)ddpm_uniform(random.v[3]));
+        if (!cut || wide <= model->drawing_level)
+            return wide;
+    }
     ddpm_normal4(random, normal);
     return exp(mean + deviation * (double)normal[0]);
 }
