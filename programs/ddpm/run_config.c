@@ -108,8 +108,7 @@ void ddpm_run_shorten_warmup(const struct ddpm_arguments *arguments, struct ddpm
         config->training.warmup = most;
 }
 
-/* If the teacher has a fitted start, the new model learns to draw from there; in one step from half
- * of its level (measured: docs/distillation.md). */
+/* If the teacher has a fitted start, the new model learns to draw from there. */
 static ddpm_status choose_drawing_level(const struct ddpm_run_start *start,
                                         const struct ddpm_arguments *arguments,
                                         struct ddpm_config *config)
@@ -125,7 +124,7 @@ static ddpm_status choose_drawing_level(const struct ddpm_run_start *start,
     if (!ddpm_path_exists(file))
         return DDPM_OK;
     DDPM_TRY(ddpm_start_read(file, &fitted));
-    diffusion->drawing_level = diffusion->drawing_steps == 1 ? fitted->level / 2 : fitted->level;
+    diffusion->drawing_level = fitted->level;
     ddpm_start_free(&fitted);
     return DDPM_OK;
 }

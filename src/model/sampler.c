@@ -211,6 +211,8 @@ static ddpm_status make_turns(struct ddpm_sampler *sampler)
     DDPM_TRY(ddpm_chain_turns(chain, &sampler->network->config.diffusion,
                               sampler->options.clip != 0, &sampler->turns));
     const struct ddpm_turns *turns = &sampler->turns;
+    if (chain->start > 0)
+        sampler->chain.start = turns->noise / turns->picture; /* the first level, exactly */
     sampler->steps = turns->count ? (int64_t)turns->items[turns->count - 1].step + 1 : 0;
     sampler->evaluations = (int64_t)ddpm_turns_evaluations(&sampler->turns);
     ddpm_chain_text(chain, sampler->description);
