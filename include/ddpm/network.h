@@ -144,9 +144,11 @@ struct ddpm_forward_input {
     size_t size;              /**< sizeof(struct ddpm_forward_input) */
     const float *x;           /**< [batch, channels, height, width] */
     size_t x_count;           /**< elements of x */
-    const int64_t *timesteps; /**< [batch], each in [0, T-1]; or NULL: see times */
-    const float *times; /**< [batch], may be fractional, or NULL: each in [0, T-1]; for objective
-                           flow T·t in [0, T], for edm ln(sigma)/4 */
+    /** [batch], each in [0, T-1]. Give this or `times`; the other is NULL. */
+    const int64_t *timesteps;
+    /** [batch], may be fractional. Objectives with a schedule: each in [0, T-1]. Objective flow:
+     * T·t, in [0, T]. Objective edm: ln(sigma)/4. */
+    const float *times;
     size_t time_count;  /**< elements of timesteps or times */
     int64_t batch;      /**< pictures */
     int64_t height;     /**< pixels, a multiple of ddpm_picture_format.multiple */
