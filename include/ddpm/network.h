@@ -141,18 +141,18 @@ DDPM_API ddpm_status ddpm_network_set(struct ddpm_network *network, enum ddpm_we
 
 /** What ddpm_network_forward() reads. Zero the struct, then set `size` and the rest. */
 struct ddpm_forward_input {
-    size_t size;              /**< sizeof(struct ddpm_forward_input) */
-    const float *x;           /**< [batch, channels, height, width] */
-    size_t x_count;           /**< elements of x */
+    size_t size;    /**< sizeof(struct ddpm_forward_input) */
+    const float *x; /**< [batch, channels, height, width] */
+    size_t x_count; /**< elements of x */
     /** [batch], each in [0, T-1]. Give this or `times`; the other is NULL. */
     const int64_t *timesteps;
     /** [batch], may be fractional. Objectives with a schedule: each in [0, T-1]. Objective flow:
      * T·t, in [0, T]. Objective edm: ln(sigma)/4. */
     const float *times;
-    size_t time_count;  /**< elements of timesteps or times */
-    int64_t batch;      /**< pictures */
-    int64_t height;     /**< pixels, a multiple of ddpm_picture_format.multiple */
-    int64_t width;      /**< pixels, likewise a multiple */
+    size_t time_count; /**< elements of timesteps or times */
+    int64_t batch;     /**< pictures */
+    int64_t height;    /**< pixels, a multiple of ddpm_picture_format.multiple */
+    int64_t width;     /**< pixels, likewise a multiple */
 };
 
 /** y = network(x, t), where y is fp32 [batch, out_channels, height, width] of exactly `y_count`

@@ -9,7 +9,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <ddpm/network.h>
 
@@ -88,20 +87,23 @@ struct ddpm_sampler_options {
     const char *start;
 };
 
-/** Options with every default: as configured, with the EMA weights. A value to assign, in C and in
+/** Options with every default: as configured, with the EMA weights. An initialiser, in C and in
  * C++: `struct ddpm_sampler_options options = DDPM_SAMPLER_OPTIONS_INIT;` */
-#define DDPM_SAMPLER_OPTIONS_INIT ddpm_sampler_options_init()
-
-/** The value of DDPM_SAMPLER_OPTIONS_INIT, with the size that this header knows. */
-static inline struct ddpm_sampler_options ddpm_sampler_options_init(void)
-{
-    struct ddpm_sampler_options options;
-    memset(&options, 0, sizeof options);
-    options.size = sizeof options;
-    options.weights = DDPM_WEIGHTS_EMA;
-    options.clip = -1;
-    return options;
-}
+#ifdef __cplusplus
+#define DDPM_SAMPLER_OPTIONS_INIT                                                                  \
+    ([] {                                                                                          \
+        ddpm_sampler_options defaults_{};                                                          \
+        defaults_.size = sizeof defaults_;                                                         \
+        defaults_.weights = DDPM_WEIGHTS_EMA;                                                      \
+        defaults_.clip = -1;                                                                       \
+        return defaults_;                                                                          \
+    }())
+#else
+#define DDPM_SAMPLER_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(struct ddpm_sampler_options), .weights = DDPM_WEIGHTS_EMA, .clip = -1       \
+    }
+#endif
 
 /** A sampler of one network. */
 struct ddpm_sampler;
@@ -239,21 +241,25 @@ struct ddpm_sample_options {
     const char *start; /**< see ddpm_sampler_options */
 };
 
-/** One picture with every default: as configured, with the EMA weights. A value to assign, as
+/** One picture with every default: as configured, with the EMA weights. An initialiser, as
  * DDPM_SAMPLER_OPTIONS_INIT. */
-#define DDPM_SAMPLE_OPTIONS_INIT ddpm_sample_options_init()
-
-/** The value of DDPM_SAMPLE_OPTIONS_INIT, with the size that this header knows. */
-static inline struct ddpm_sample_options ddpm_sample_options_init(void)
-{
-    struct ddpm_sample_options options;
-    memset(&options, 0, sizeof options);
-    options.size = sizeof options;
-    options.count = 1;
-    options.weights = DDPM_WEIGHTS_EMA;
-    options.clip = -1;
-    return options;
-}
+#ifdef __cplusplus
+#define DDPM_SAMPLE_OPTIONS_INIT                                                                   \
+    ([] {                                                                                          \
+        ddpm_sample_options defaults_{};                                                           \
+        defaults_.size = sizeof defaults_;                                                         \
+        defaults_.count = 1;                                                                       \
+        defaults_.weights = DDPM_WEIGHTS_EMA;                                                      \
+        defaults_.clip = -1;                                                                       \
+        return defaults_;                                                                          \
+    }())
+#else
+#define DDPM_SAMPLE_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        .size = sizeof(struct ddpm_sample_options), .count = 1, .weights = DDPM_WEIGHTS_EMA,       \
+        .clip = -1                                                                                 \
+    }
+#endif
 
 /** Plan, draw and free in one call: ddpm_sampler_create(), ddpm_sampler_draw(),
  * ddpm_sampler_destroy(). The errors are theirs. `bytes` must be the size of `pictures`: count ·

@@ -62,9 +62,10 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
  * groups training, data and run; network and diffusion are those of the network. NULL: the
  * configuration that the network was made from. `data` (borrowed; must outlive the trainer) may be
  * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so they do
- * not fail for lack of it: DDPM_ERROR_MEMORY, with the bytes needed, comes now. Writing a checkpoint
- * still needs a little, for names and JSON, and on an accelerator a copy of the state. On success the caller owns *out and frees it with
- * ddpm_trainer_destroy(). On failure *out is NULL. */
+ * not fail for lack of it: DDPM_ERROR_MEMORY, with the bytes needed, comes now. Writing a
+ * checkpoint still needs a little, for names and JSON, and on an accelerator a copy of the state.
+ * On success the caller owns *out and frees it with ddpm_trainer_destroy(). On failure *out is
+ * NULL. */
 DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
                                          const struct ddpm_config *config, struct ddpm_data *data,
                                          struct ddpm_trainer **out);

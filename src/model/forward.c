@@ -103,8 +103,8 @@ static ddpm_status check_times(const struct ddpm_network *network,
     ddpm_objective_times(&network->config.diffusion, &least, &most);
     if (!input->timesteps == !input->times)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "forward: got %s timesteps and times, want one of the two",
-                          input->times ? "both" : "neither");
+                          input->times ? "forward: both timesteps and times given; give one"
+                                       : "forward: neither timesteps nor times given; give one");
     DDPM_TRY(ddpm_check_length("forward: timesteps", input->time_count, (double)input->batch));
     for (int64_t b = 0; b < input->batch; ++b) {
         const double t = input->times ? (double)input->times[b] : (double)input->timesteps[b];

@@ -268,7 +268,7 @@ ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
     DDPM_REQUIRE(trainer);
     DDPM_REQUIRE(path);
     struct ddpm_run_state run_state = describe(trainer);
-    if (trainer->prefetch || trainer->step > 0)
+    if (trainer->prefetch)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "cannot resume: this trainer has already done a step");
     trainer->broken = true;

@@ -154,8 +154,8 @@ static void drawing(void **state)
     refused(ddpm_sampler_draw(sampler, &from, pictures, VALUES), "init: got a buffer of 193");
     TRY_SIZES(ddpm_draw, draw, sizeof(size_t), DDPM_OK,
               ddpm_sampler_draw(sampler, options, pictures, VALUES));
-    DRAW_WITH(from, values, "from: got it, but the sampler was planned without");
-    DRAW_WITH(mask, values, "mask: got it, but the sampler was planned without");
+    DRAW_WITH(from, values, "from: the sampler was not planned with `from`");
+    DRAW_WITH(mask, values, "mask: the sampler was not planned with `mask`");
     refused(ddpm_sampler_start_noise(NULL, 0, 0, 1, values, VALUES), "got NULL as sampler");
     refused(ddpm_sampler_start_noise(sampler, 0, 0, 1, NULL, VALUES), "got NULL as x");
     refused(ddpm_sampler_start_noise(sampler, 0, 0, 0, values, VALUES), "got 0 pictures");
@@ -183,8 +183,8 @@ static void drawing_from_pictures(void **state)
                                    .mask_count = AREA};
     assert_ok(ddpm_sampler_create(network, &options_, &sampler));
     assert_ok(ddpm_sampler_draw(sampler, &draw, pictures, VALUES));
-    DRAW_WITH(from, NULL, "from: got none, but the sampler was planned with");
-    DRAW_WITH(mask, NULL, "mask: got none, but the sampler was planned with");
+    DRAW_WITH(from, NULL, "from: got NULL, but the sampler was planned with `from`");
+    DRAW_WITH(mask, NULL, "mask: got NULL, but the sampler was planned with `mask`");
     DRAW_WITH(init, values, "got init and pictures");
     DRAW_WITH(from_count, VALUES - 1, "from: got a buffer of 191, want 192");
     DRAW_WITH(from_count, 2 * VALUES, "from: got a buffer of 384");
@@ -195,7 +195,8 @@ static void drawing_from_pictures(void **state)
     two.mask_count = 2 * AREA;
     assert_ok(ddpm_sampler_draw(sampler, &two, pictures, 2 * VALUES));
     two.from_count = 3;
-    refused(ddpm_sampler_draw(sampler, &two, pictures, 2 * VALUES), "want 192 for all, or 384");
+    refused(ddpm_sampler_draw(sampler, &two, pictures, 2 * VALUES),
+            "want 192 values for one picture, or count times that, which is 384");
     values[9] = INFINITY;
     refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "from: got inf at place 9");
     values[9] = 0;

@@ -151,11 +151,17 @@ static void files_of_weights(void **state)
     refused(ddpm_network_save(network, BAD_WEIGHTS, "x"), "got weights 7");
     refused(ddpm_network_save(network, DDPM_WEIGHTS_EMA, NULL), "got NULL as path");
     refused(ddpm_network_save(network, DDPM_WEIGHTS_EMA, ""), "got an empty path");
-    refused(ddpm_network_open(NULL, config, DDPM_WEIGHTS_EMA, &other), "got NULL as path");
+    assert_int_equal(ddpm_network_save(network, DDPM_WEIGHTS_EMA, "none/x.safetensors"),
+                     DDPM_ERROR_IO);
+    assert_non_null(strstr(ddpm_error_message(), "cannot write none/x.safetensors: "));
+    refused(ddpm_network_open(NULL, config, DDPM_WEIGHTS_EMA, &other),
+            "ddpm_network_open: got NULL as path");
     assert_null(other);
     refused(ddpm_network_open("x", config, BAD_WEIGHTS, &other), "got weights 7");
     refused(ddpm_network_open("x", config, DDPM_WEIGHTS_EMA, NULL), "got NULL as out");
-    refused(ddpm_network_open("/dev/null", NULL, DDPM_WEIGHTS_EMA, &other), "configuration");
+    assert_int_equal(ddpm_network_open("/dev/null", NULL, DDPM_WEIGHTS_EMA, &other),
+                     DDPM_ERROR_FORMAT);
+    assert_non_null(strstr(ddpm_error_message(), "no weights file; want a .safetensors file"));
     assert_int_equal(ddpm_network_open("", config, DDPM_WEIGHTS_EMA, &other), DDPM_ERROR_IO);
     refused(ddpm_network_open_on(NULL, "x", config, DDPM_WEIGHTS_EMA, &other), "NULL as device");
     refused(ddpm_network_open_on(device, NULL, config, DDPM_WEIGHTS_EMA, &other), "NULL as path");
