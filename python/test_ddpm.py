@@ -173,6 +173,8 @@ def draw_and_predict(run):
         both = network.predict(x, [3, 10])
         assert both.shape == x.shape and both.dtype == np.float32 and np.isfinite(both).all()
         assert np.allclose(network.predict(x[1:], [10]), both[1:], atol=1e-5)
+        picture = network.predict_x0(x, [3, 10])
+        assert picture.shape == x.shape and np.isfinite(picture).all() and (picture != both).any()
         refuses(lambda: network.predict(x, [3]), "want [B, C, H, W] and [B]")
         refuses(lambda: network.predict(x.transpose(0, 2, 3, 1), [3, 10]), "(2, 16, 16, 3)")
         refuses(lambda: network.predict(np.full_like(x, np.nan), [3, 10]), "not finite")

@@ -222,6 +222,15 @@ class Network(_Handle):
         """One forward pass: x [B, channels, height, width], finite, nominally in [-1, 1], at `times` [B] from 0 to
         T - 1 (T·t of flow, ln(sigma)/4 of edm). Returns what the network predicts, float32 of x's shape (with
         learned-variance or out-dim, of other channels)."""
+        return self._forward("network_forward", self._format().out_channels, x, times, ema)
+
+    def predict_x0(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:
+        """The pictures that the network predicts in noisy ones, float32 of x's shape, not clipped. x and `times` are
+        as in predict(), but of edm x is not scaled."""
+        return self._forward("network_predict_x0", self._format().channels, x, times, ema)
+
+    def _forward(self, call: str, out_channels: int, x: npt.ArrayLike, times: npt.ArrayLike,
+                 ema: bool) -> npt.NDArray[np.float32]:
         values, at = _floats(x), _floats(times)
         channels = self._format().channels
         if values.ndim != 4 or at.shape != values.shape[:1] or values.shape[1] != channels:
@@ -230,10 +239,10 @@ class Network(_Handle):
             raise ValueError("x: got values that are not finite, want finite numbers")
         batch, _, height, width = values.shape
         given = _c.ForwardInput(x=values.ctypes.data, x_count=values.size, times=at.ctypes.data, time_count=at.size,
-                              batch=batch, height=height, width=width)
+                                batch=batch, height=height, width=width)
         given.size = ctypes.sizeof(given)
-        out = np.empty((batch, self._format().out_channels, height, width), np.float32)
-        _call("network_forward", self._open(), int(ema), byref(given), out.ctypes.data, out.size)
+        out = np.empty((batch, out_channels, height, width), np.float32)
+        _call(call, self._open(), int(ema), byref(given), out.ctypes.data, out.size)
         return out
 
     def save(self, path: PathLike, ema: bool = True) -> None:

@@ -85,6 +85,7 @@ def _load() -> ctypes.CDLL:
                "network_create": [c_void_p, c_void_p], "network_open": [c_char_p, c_void_p, c_int, c_void_p],
                "network_picture_format": [c_void_p, c_void_p],
                "network_forward": [c_void_p, c_int, c_void_p, c_void_p, c_size_t],
+               "network_predict_x0": [c_void_p, c_int, c_void_p, c_void_p, c_size_t],
                "network_save": [c_void_p, c_int, c_char_p], "sample": [c_void_p, c_void_p, c_void_p, c_size_t],
                "data_open": [c_void_p, c_void_p], "data_split": [c_void_p, c_void_p, c_char_p],
                "data_measure": [c_void_p, c_void_p],

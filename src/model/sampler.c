@@ -166,15 +166,16 @@ static ddpm_status check_numbers(const struct ddpm_sampler_options *options)
 {
     const struct {
         const char *name;
-        int64_t value;
-    } numbers[] = {{"batch", options->batch},
-                   {"height", options->height},
-                   {"width", options->width},
-                   {"steps", options->steps}};
+        int64_t value, most;
+    } numbers[] = {{"batch", options->batch, INT32_MAX},
+                   {"height", options->height, INT64_MAX},
+                   {"width", options->width, INT64_MAX},
+                   {"steps", options->steps, INT64_MAX}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; ++i)
-        if (numbers[i].value < 0 || numbers[i].value > INT32_MAX)
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampler: %s: got %lld, want 0 to %d",
-                              numbers[i].name, (long long)numbers[i].value, INT32_MAX);
+        if (numbers[i].value < 0 || numbers[i].value > numbers[i].most)
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampler: %s: got %lld, want 0 or %s",
+                              numbers[i].name, (long long)numbers[i].value,
+                              numbers[i].value < 0 ? "more" : "a number below 2^31");
     if (options->clip < -1 || options->clip > 1)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampler: clip: got %d, want 0, 1 or -1",
                           options->clip);

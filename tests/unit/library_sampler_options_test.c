@@ -58,7 +58,7 @@ static void what_makes_no_sense_is_refused(void **state)
         {{.sampler = "ddim", .churn_max = 2}, "sampler ddim has none"},
         {{.sampler = "unipc", .order = 4}, "got order 4, want 2 to 3"},
         {{.sampler = "ancestral", .steps = 26}, "got 26 sampling steps, want at most"},
-        {{.steps = -1}, "sampler: steps: got -1, want 0 to"},
+        {{.steps = -1}, "sampler: steps: got -1, want 0 or more"},
     };
     struct ddpm_network *network = tiny_network(NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
