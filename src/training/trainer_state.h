@@ -183,7 +183,8 @@ void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STAT
 void ddpm_trainer_close_saver(struct ddpm_trainer *trainer);
 
 /* Fit the network's start to the training pictures, unless it has one, there are too few pictures,
- * or option start says noise. Reads up to DDPM_START_PICTURES pictures. A failure is only logged. */
+ * or option start says noise. Reads up to DDPM_START_PICTURES pictures. A failure is only logged.
+ */
 void ddpm_trainer_fit_start(struct ddpm_trainer *trainer);
 
 /* Take the fitted start of the checkpoint in `folder`, or none if it has none. */
