@@ -69,15 +69,11 @@ static ddpm_status generate(struct generator *generator, struct ddpm_network *ne
     uint8_t *pictures = malloc(all);
     if (!pictures)
         return DDPM_ERROR_MEMORY;
-    struct ddpm_sample_options options = {
-        .size = sizeof options,
-        .count = generator->count,
-        .seed = 1,
-        .weights = DDPM_WEIGHTS_EMA,
-        .clip = -1,
-        .callback = show_progress,
-        .user = generator,
-    };
+    struct ddpm_sample_options options = DDPM_SAMPLE_OPTIONS_INIT;
+    options.count = generator->count;
+    options.seed = 1;
+    options.callback = show_progress;
+    options.user = generator;
     status = ddpm_sample(network, &options, pictures, all);
     for (int64_t k = 0; k < generator->count && status == DDPM_OK; ++k) {
         char path[64];

@@ -128,14 +128,10 @@ static int show_progress(void *user, const struct ddpm_sample_progress *progress
 
 static ddpm_status sample(struct session *session, uint8_t *pictures)
 {
-    struct ddpm_sample_options options = {
-        .size = sizeof options,
-        .count = DRAWN,
-        .seed = 7,
-        .weights = DDPM_WEIGHTS_EMA,
-        .clip = -1,
-        .callback = show_progress,
-    };
+    struct ddpm_sample_options options = DDPM_SAMPLE_OPTIONS_INIT;
+    options.count = DRAWN;
+    options.seed = 7;
+    options.callback = show_progress;
     return ddpm_sample(session->network, &options, pictures, DRAWN * PICTURE);
 }
 

@@ -1,5 +1,7 @@
 """python3 test_ddpm.py, with DDPM_LIBRARY set. Exit 77: no NumPy."""
 import logging
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,10 +39,14 @@ def train_on_arrays(folder):
         refuses(lambda: trainer.step_on(pictures + 9, times, noise), "want -1 to 1")
         refuses(lambda: trainer.step_on(np.full_like(pictures, np.nan), times, noise), "want -1 to 1")
         refuses(lambda: trainer.step_on(pictures, [20] * 4, noise), "want 0 to 19")
+        refuses(lambda: trainer.step_on(pictures, [0.5] * 4, noise), "want integers for objective noise")
         losses = [trainer.step_on(pictures, rng.integers(0, 20, 4), rng.normal(size=pictures.shape)).loss
                   for _ in range(10)]
         assert np.isfinite(losses).all() and losses[-1] < losses[0], losses
         trainer.save(folder / "arrays")
+        assert trainer.network.draw(1, steps=2).shape == (1, 16, 16, 3)
+    trainer.close()
+    refuses(lambda: trainer.step_on(pictures, times, noise), "this Trainer is closed")
     return folder / "arrays"
 
 
@@ -60,6 +66,59 @@ def train_on_files(folder):
     with ddpm.Trainer(TINY, data=other) as wrong:
         refuses(lambda: wrong.resume(folder / "files"), str(data))
         refuses(lambda: wrong.resume(folder / "files"), "other.npy")
+
+
+def draw_in_other_ways(network, pictures):
+    noisy = [network.draw(3, seed=7, steps=4, sampler="ddim", eta=eta) for eta in (0, 1)]
+    assert (noisy[0] != noisy[1]).any()
+    assert (network.draw(3, seed=7, steps=4, clip=False) != network.draw(3, seed=7, steps=4, clip=True)).any()
+    assert (network.draw(3, steps=10, like=pictures, strength=0) == pictures).all()
+    assert network.draw(3, steps=10, like=pictures[0], strength=0.5).shape == pictures.shape
+    refuses(lambda: network.draw(3, like=pictures[:2]), "like: got uint8 (2, 16, 16, 3), want uint8 (3, 16, 16, 3)")
+    refuses(lambda: network.draw(3, like=pictures / 255), "like: got float64")
+    seen = []
+    network.draw(2, steps=4, sampler="ddim", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)], seen
+
+    def stop(done, _):
+        if done == 2:
+            raise ValueError("enough")
+
+    refuses(lambda: network.draw(2, steps=4, progress=stop), "enough")
+    steps = []
+
+    def interrupt(done, _):
+        steps.append(done)
+        if done == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        network.draw(2, steps=20, sampler="ancestral", progress=interrupt)
+        raise AssertionError("Ctrl-C did not end the draw")
+    except KeyboardInterrupt:
+        assert steps == [1, 2], steps
+
+
+def look_for_the_library(folder):
+    """Where installs go, without help from the loader."""
+    library = Path(os.environ["DDPM_LIBRARY"])
+    home = folder / "home"
+    (home / ".local/lib").mkdir(parents=True)
+    environment = {name: value for name, value in os.environ.items() if name not in ("DDPM_LIBRARY", "LD_LIBRARY_PATH")}
+    numpy = os.pathsep.join(path for path in sys.path if path)
+    environment.update(HOME=str(home), PYTHONPATH=numpy)
+
+    def load():
+        return subprocess.run([sys.executable, "-B", "-c", "import ddpm; print(ddpm._c.library._name)"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=folder)
+
+    without = load()  # if the system has one of its own, it is found
+    if without.returncode != 0:
+        assert "ImportError: " in without.stderr and "run ldconfig, or set DDPM_LIBRARY=" in without.stderr, without
+        (home / ".local/lib/libddpm.so.0.2").symlink_to(library.resolve())
+        assert load().stdout.strip() == str(home / ".local/lib/libddpm.so.0.2")
+    environment["DDPM_LIBRARY"] = str(folder / "none.so")
+    assert "none.so" in load().stderr
 
 
 class Heard(logging.Handler):
@@ -96,7 +155,9 @@ def values_of_options():
         assert tuple(network.shape) == (16, 24, 3)
     with ddpm.Network({**size, "image-size": np.int64(16), "dim-mults": (1, 2)}) as network:
         assert tuple(network.shape) == (16, 16, 3)
-    ddpm.Trainer({"recipe": "fast", "steps": 100, **TINY}).close()
+    with ddpm.Trainer({"recipe": "fast", "steps": 100, **TINY}) as trainer:
+        rates = [trainer.step_on(np.zeros((4, 3, 16, 16)), [1] * 4, np.zeros((4, 3, 16, 16))).lr for _ in range(10)]
+        assert np.allclose(np.divide(rates[:9], rates[0]), np.arange(1, 10)), rates
     refuses(lambda: ddpm.Trainer({"recipe": "fast", "steps": 100, "warmup": 100, **TINY}), "warmup: got 100")
     refuses(lambda: ddpm.Trainer({**TINY, "time": "1m"}), "ddpm train --time")
 
@@ -112,10 +173,15 @@ def draw_and_predict(run):
         both = network.predict(x, [3, 10])
         assert both.shape == x.shape and both.dtype == np.float32 and np.isfinite(both).all()
         assert np.allclose(network.predict(x[1:], [10]), both[1:], atol=1e-5)
+        picture = network.predict_x0(x, [3, 10])
+        assert picture.shape == x.shape and np.isfinite(picture).all() and (picture != both).any()
         refuses(lambda: network.predict(x, [3]), "want [B, C, H, W] and [B]")
         refuses(lambda: network.predict(x.transpose(0, 2, 3, 1), [3, 10]), "(2, 16, 16, 3)")
         refuses(lambda: network.predict(np.full_like(x, np.nan), [3, 10]), "not finite")
         refuses(lambda: network.draw(1, sampler="none-such"), "none-such")
+        refuses(lambda: network.draw(1, seed=-1), "seed: got -1, want 0 to 2**64 - 1")
+        refuses(lambda: network.draw(1, seed=2 ** 64), "want 0 to 2**64 - 1")
+        draw_in_other_ways(network, pictures)
     refuses(lambda: network.draw(1), "closed")
 
 
@@ -127,4 +193,5 @@ with tempfile.TemporaryDirectory() as place:
     train_on_files(Path(place))
     hear_about_bad_pictures(Path(place))
     values_of_options()
+    look_for_the_library(Path(place))
 print("ddpm for Python: good")

@@ -34,8 +34,9 @@ DDPM_API ddpm_status ddpm_config_copy(const struct ddpm_config *config, struct d
 
 /** Set one option. In names, '_' counts as '-'. Some names from other programs are accepted too;
  * the log says which option was meant. Setting `recipe` sets every option of that recipe, so set it
- * before the options that should differ. DDPM_ERROR_ARGUMENT for an unknown name, or for a value of
- * the wrong type or out of range; the configuration is then unchanged. */
+ * before the options that should differ. A recipe's warm-up is at most a tenth of `steps`,
+ * whichever of the two is set first. DDPM_ERROR_ARGUMENT for an unknown name, or for a value of the
+ * wrong type or out of range; the configuration is then unchanged. */
 DDPM_API ddpm_status ddpm_config_set(struct ddpm_config *config, const char *name,
                                      const char *value);
 

@@ -1,5 +1,9 @@
 /** @file
- * The whole public interface of ddpm.c.
+ * The whole public interface of ddpm.c. */
+
+/** @mainpage ddpm.c
+ *
+ * A library that trains denoising diffusion models on pictures and draws new ones.
  *
  *     status.h    status codes, error texts, version
  *     log.h       log messages

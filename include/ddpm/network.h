@@ -141,16 +141,18 @@ DDPM_API ddpm_status ddpm_network_set(struct ddpm_network *network, enum ddpm_we
 
 /** What ddpm_network_forward() reads. Zero the struct, then set `size` and the rest. */
 struct ddpm_forward_input {
-    size_t size;              /**< sizeof(struct ddpm_forward_input) */
-    const float *x;           /**< [batch, channels, height, width] */
-    size_t x_count;           /**< elements of x */
-    const int64_t *timesteps; /**< [batch], each in [0, T-1]; or NULL: see times */
-    const float *times; /**< [batch], may be fractional, or NULL: each in [0, T-1]; for objective
-                           flow T·t in [0, T], for edm ln(sigma)/4 */
-    size_t time_count;  /**< elements of timesteps or times */
-    int64_t batch;      /**< pictures */
-    int64_t height;     /**< pixels, a multiple of ddpm_picture_format.multiple */
-    int64_t width;      /**< pixels, likewise a multiple */
+    size_t size;    /**< sizeof(struct ddpm_forward_input) */
+    const float *x; /**< [batch, channels, height, width] */
+    size_t x_count; /**< elements of x */
+    /** [batch], each in [0, T-1]. Give this or `times`; the other is NULL. */
+    const int64_t *timesteps;
+    /** [batch], may be fractional. Objectives with a schedule: each in [0, T-1]. Objective flow:
+     * T·t, in [0, T]. Objective edm: ln(sigma)/4. */
+    const float *times;
+    size_t time_count; /**< elements of timesteps or times */
+    int64_t batch;     /**< pictures */
+    int64_t height;    /**< pixels, a multiple of ddpm_picture_format.multiple */
+    int64_t width;     /**< pixels, likewise a multiple */
 };
 
 /** y = network(x, t), where y is fp32 [batch, out_channels, height, width] of exactly `y_count`
@@ -159,6 +161,15 @@ struct ddpm_forward_input {
 DDPM_API ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddpm_weights which,
                                           const struct ddpm_forward_input *input, float *y,
                                           size_t y_count);
+
+/** The pictures that the network predicts in noisy ones: x̂_0 from x = α·x_0 + σ·ε and the output of
+ * ddpm_network_forward(), as the objective defines it (docs/objectives.md). `input` as there, but x
+ * is not scaled by the caller for objective edm; its time says how noisy it is. x0 has the shape of
+ * x, `x0_count` elements; it is not clipped. x and x0 must not overlap. Errors are those of
+ * ddpm_network_forward(); x0 is undefined after a failure. */
+DDPM_API ddpm_status ddpm_network_predict_x0(struct ddpm_network *network, enum ddpm_weights which,
+                                             const struct ddpm_forward_input *input, float *x0,
+                                             size_t x0_count);
 
 /** Read weights from a .safetensors file. It must hold exactly the network's parameters, each with
  * its shape (DDPM_ERROR_MISMATCH names the first that does not fit), and every value must be

@@ -21,7 +21,8 @@ extern "C" {
 struct ddpm_sample_progress {
     double time; /**< the noise level that the last step started from: T-1 … 0 for the ancestral
                     chain */
-    int64_t timestep; /**< steps left; with T steps, the timestep just done: T-1 … 0 */
+    int64_t timestep; /**< how many steps are left. The ancestral chain has one step per timestep,
+                           so there this is also the timestep just done: T-1 … 0 */
     int64_t done;     /**< steps done, over all batches */
     int64_t total;    /**< steps in total, over all batches */
     int64_t first;    /**< pictures [first, first+count) of the request are in x */
@@ -41,7 +42,9 @@ struct ddpm_sample_progress {
  * returns DDPM_STOPPED. */
 typedef int ddpm_sample_callback(void *user, const struct ddpm_sample_progress *progress);
 
-/** How a sampler draws. Zero the struct, then set `size` and what should differ from the default.
+/** How a sampler draws. Start from DDPM_SAMPLER_OPTIONS_INIT, then set what should differ from the
+ * default. If you zero the struct instead: set `size`, set `clip` to -1 (as configured) and
+ * `weights` to DDPM_WEIGHTS_EMA; zero means no clipping and the raw weights.
  *
  * With `sampler` NULL, the chain comes from the configuration; options that are not 0 or NULL here
  * override it. With a sampler's name or "auto", the configured chain is ignored, and 0 and NULL
@@ -83,6 +86,24 @@ struct ddpm_sampler_options {
      * fitted where possible, but noise for the ancestral sampler. NULL: see above. */
     const char *start;
 };
+
+/** Options with every default: as configured, with the EMA weights. An initialiser, in C and in
+ * C++: `struct ddpm_sampler_options options = DDPM_SAMPLER_OPTIONS_INIT;` */
+#ifdef __cplusplus
+#define DDPM_SAMPLER_OPTIONS_INIT                                                                  \
+    ([] {                                                                                          \
+        ddpm_sampler_options defaults_{};                                                          \
+        defaults_.size = sizeof defaults_;                                                         \
+        defaults_.weights = DDPM_WEIGHTS_EMA;                                                      \
+        defaults_.clip = -1;                                                                       \
+        return defaults_;                                                                          \
+    }())
+#else
+#define DDPM_SAMPLER_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(struct ddpm_sampler_options), .weights = DDPM_WEIGHTS_EMA, .clip = -1       \
+    }
+#endif
 
 /** A sampler of one network. */
 struct ddpm_sampler;
@@ -183,7 +204,9 @@ DDPM_API size_t ddpm_sampler_count(void);
 /** Sampler `index` in [0, count). All fields are NULL for a larger index. */
 DDPM_API struct ddpm_sampler_info ddpm_sampler_at(size_t index);
 
-/** The fields of ddpm_sampler_options and ddpm_draw together. */
+/** The fields of ddpm_sampler_options and ddpm_draw together. Start from DDPM_SAMPLE_OPTIONS_INIT,
+ * then set `count` and the rest. If you zero the struct instead: set `size`, set `clip` to -1 (as
+ * configured) and `weights` to DDPM_WEIGHTS_EMA; zero means no clipping and the raw weights. */
 struct ddpm_sample_options {
     size_t size;                    /**< sizeof(struct ddpm_sample_options) */
     int64_t count;                  /**< pictures, at least 1 */
@@ -217,6 +240,26 @@ struct ddpm_sample_options {
     int64_t jump;      /**< see ddpm_sampler_options */
     const char *start; /**< see ddpm_sampler_options */
 };
+
+/** One picture with every default: as configured, with the EMA weights. An initialiser, as
+ * DDPM_SAMPLER_OPTIONS_INIT. */
+#ifdef __cplusplus
+#define DDPM_SAMPLE_OPTIONS_INIT                                                                   \
+    ([] {                                                                                          \
+        ddpm_sample_options defaults_{};                                                           \
+        defaults_.size = sizeof defaults_;                                                         \
+        defaults_.count = 1;                                                                       \
+        defaults_.weights = DDPM_WEIGHTS_EMA;                                                      \
+        defaults_.clip = -1;                                                                       \
+        return defaults_;                                                                          \
+    }())
+#else
+#define DDPM_SAMPLE_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        .size = sizeof(struct ddpm_sample_options), .count = 1, .weights = DDPM_WEIGHTS_EMA,       \
+        .clip = -1                                                                                 \
+    }
+#endif
 
 /** Plan, draw and free in one call: ddpm_sampler_create(), ddpm_sampler_draw(),
  * ddpm_sampler_destroy(). The errors are theirs. `bytes` must be the size of `pictures`: count ·

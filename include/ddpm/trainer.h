@@ -61,9 +61,11 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
 /** Make a trainer of `network` (borrowed; must outlive the trainer). From `config` it copies the
  * groups training, data and run; network and diffusion are those of the network. NULL: the
  * configuration that the network was made from. `data` (borrowed; must outlive the trainer) may be
- * NULL if you only use ddpm_trainer_step_given(). All memory is planned here, so DDPM_ERROR_MEMORY,
- * with the bytes needed, comes now or not at all. On success the caller owns *out and frees it with
- * ddpm_trainer_destroy(). On failure *out is NULL. */
+ * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so they do
+ * not fail for lack of it: DDPM_ERROR_MEMORY, with the bytes needed, comes now. Writing a
+ * checkpoint still needs a little, for names and JSON, and on an accelerator a copy of the state.
+ * On success the caller owns *out and frees it with ddpm_trainer_destroy(). On failure *out is
+ * NULL. */
 DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
                                          const struct ddpm_config *config, struct ddpm_data *data,
                                          struct ddpm_trainer **out);
@@ -90,11 +92,11 @@ DDPM_API ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer,
 
 /** The same without waiting for the accelerator: queue one step and return the result of the step
  * before it (`result->step` says which; 0: none yet), so that the device never waits for the host.
- * On the CPU, the result is that of the step itself. A failure belongs to the step before; the step
- * just queued is then dropped. ddpm_trainer_flush() returns the last result. Until then, this
- * trainer's other steps, gradients and checkpoints fail with DDPM_ERROR_ARGUMENT,
- * ddpm_trainer_steps_done() does not count the queued step, and the network's weights are those
- * after it. */
+ * On the CPU, the result is that of the step itself. If the earlier step failed, its error is
+ * returned here and the new step is dropped. ddpm_trainer_flush() returns the last result. Until
+ * you call it, a step is queued: the trainer's other steps, gradients and checkpoints fail with
+ * DDPM_ERROR_ARGUMENT, and ddpm_trainer_steps_done() does not count it. The network's weights are
+ * already those after it. */
 DDPM_API ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer,
                                             struct ddpm_step_result *result);
 
@@ -196,7 +198,11 @@ DDPM_API ddpm_status ddpm_trainer_validate(struct ddpm_trainer *trainer,
  * file system has no links); then remove all but the newest `keep` (0: keep all) and the best. If
  * the process is killed or the disk fills up, the last good checkpoint is still there.
  * DDPM_ERROR_IO, DDPM_ERROR_MEMORY; DDPM_ERROR_NOT_FINITE, with nothing written, if a weight is NaN
- * or infinite. */
+ * or infinite.
+ *
+ * Nothing else is written into `run`: its config.json, log.csv and grids of samples are the work of
+ * `ddpm train`. `ddpm train --resume` continues such a run on its pictures, with the options in the
+ * checkpoint's config.json; ddpm sample, info and evaluate open it as any other. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
 /** Start writing a checkpoint: copy the state and, if the device has its own memory, write it while
@@ -213,8 +219,11 @@ DDPM_API ddpm_status ddpm_trainer_save_best_begin(struct ddpm_trainer *trainer, 
 DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
 
 /** Continue from a run's newest complete checkpoint, or from the given checkpoint folder: weights,
- * EMA, moments, step. DDPM_ERROR_MISMATCH names the field that does not fit the configuration or
- * the data. After a failure the trainer is unusable. */
+ * EMA, moments, step. Call it before the first step. The configuration must be that of the
+ * checkpoint, except for options that do not change what is computed, and `steps`, which matters
+ * only to a learning rate that decays. DDPM_ERROR_MISMATCH names the field that does not fit the
+ * configuration or the data. After a failure the state may be half read: steps and checkpoints then
+ * fail with DDPM_ERROR_ARGUMENT, and only another ddpm_trainer_resume() helps. */
 DDPM_API ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path);
 
 #ifdef __cplusplus

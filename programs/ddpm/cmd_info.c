@@ -236,8 +236,20 @@ static ddpm_status print_run(const char *path, bool *any)
     return ddpm_checkpoint_any(path, any);
 }
 
+/* The folder whose config.json describes `path`: a run that a program saved through the library
+ * has none but that of each checkpoint. */
+static ddpm_status find_configured(const char *path, bool has_checkpoint, char *folder)
+{
+    char own[PATH_MAX];
+    DDPM_TRY(ddpm_path_format(own, sizeof own, "%s/config.json", path));
+    if (has_checkpoint && !ddpm_path_exists(own))
+        return ddpm_checkpoint_find(path, folder, PATH_MAX);
+    return ddpm_path_format(folder, PATH_MAX, "%s", path);
+}
+
 static ddpm_status print_folder(const char *path)
 {
+    char configured[PATH_MAX];
     char *checkpoints;
     DDPM_TRY(ddpm_path_join(&checkpoints, path, "checkpoints"));
     const bool is_run = ddpm_path_is_directory(checkpoints);
@@ -259,9 +271,10 @@ static ddpm_status print_folder(const char *path)
     ddpm_status status = any ? print_checked(path) : DDPM_OK;
     char reason[1024];
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
-    DDPM_TRY(in_folder(path, "config.json", print_drawing));
-    DDPM_TRY(in_folder(path, "config.json", print_memory));
-    DDPM_TRY(in_folder(path, "config.json", ddpm_info_changed_options));
+    DDPM_TRY(find_configured(path, any, configured));
+    DDPM_TRY(in_folder(configured, "config.json", print_drawing));
+    DDPM_TRY(in_folder(configured, "config.json", print_memory));
+    DDPM_TRY(in_folder(configured, "config.json", ddpm_info_changed_options));
     return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", reason);
 }
 

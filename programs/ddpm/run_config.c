@@ -16,20 +16,40 @@
 #include "model/model.h"
 #include "model/start_files.h"
 
+/* A run that a program saved through the library has no config.json but that of each checkpoint.
+ * Where that program has set no pictures aside, its option `validation` may still be "auto". */
+static ddpm_status read_of_checkpoint(const char *run, struct ddpm_config *config)
+{
+    char folder[PATH_MAX], file[PATH_MAX];
+    json_t *state;
+    DDPM_TRY(ddpm_checkpoint_find(run, folder, sizeof folder));
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/config.json", folder));
+    DDPM_TRY(ddpm_config_read(config, file));
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/state.json", folder));
+    DDPM_TRY(ddpm_json_read(&state, file));
+    const bool validates = json_object_get(state, "validation") != NULL;
+    json_decref(state);
+    return validates ? DDPM_OK : ddpm_config_set(config, "validation", "off");
+}
+
 static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_config *config)
 {
     char own[PATH_MAX];
+    bool saved;
     /* Options missing from the file of a run that is older than validation. */
     DDPM_TRY(ddpm_config_set(config, "validation", "off"));
     DDPM_TRY(ddpm_path_format(own, sizeof own, "%s/config.json", start->path));
     if (!ddpm_path_exists(start->path))
         return ddpm_raise_missing(start->path, "no run to resume: there is no such folder");
-    if (!ddpm_path_exists(own))
+    if (ddpm_path_exists(own))
+        return ddpm_config_read(config, own);
+    DDPM_TRY(ddpm_checkpoint_any(start->path, &saved));
+    if (!saved)
         return ddpm_raise(DDPM_ERROR_IO,
                           "%s: no run to resume (no config.json); leave out --resume to start a "
                           "new one",
                           start->path);
-    return ddpm_config_read(config, own);
+    return read_of_checkpoint(start->path, config);
 }
 
 /* The checkpoint folder of the teacher. */
@@ -100,14 +120,6 @@ static ddpm_status check_start(const struct ddpm_run_start *start, const struct 
     return DDPM_OK;
 }
 
-void ddpm_run_shorten_warmup(const struct ddpm_arguments *arguments, struct ddpm_config *config)
-{
-    const int64_t most = config->training.steps / 10;
-    if (ddpm_arguments_has_setting(arguments, "recipe") &&
-        !ddpm_arguments_has_setting(arguments, "warmup") && config->training.warmup > most)
-        config->training.warmup = most;
-}
-
 /* If the teacher has a fitted start, the new model learns to draw from there. */
 static ddpm_status choose_drawing_level(const struct ddpm_run_start *start,
                                         const struct ddpm_arguments *arguments,
@@ -144,7 +156,6 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
         DDPM_TRY(ddpm_config_read(*config, file));
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, *config));
     DDPM_TRY(choose_drawing_level(start, arguments, *config));
-    ddpm_run_shorten_warmup(arguments, *config);
     DDPM_TRY(check_start(start, *config));
     DDPM_TRY(ddpm_config_check(*config));
     DDPM_TRY(ddpm_drawing_check(arguments, *config, evaluations));

@@ -19,10 +19,6 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
                                  const struct ddpm_run_start *start, struct ddpm_config **config,
                                  int64_t *evaluations);
 
-/* Limit the warm-up of --recipe to a tenth of the run's steps; a warm-up given along with it stays.
- * Call it when the number of steps is known. */
-void ddpm_run_shorten_warmup(const struct ddpm_arguments *arguments, struct ddpm_config *config);
-
 /* Start a new run with the teacher's EMA weights, as weights and as EMA. Does nothing unless the
  * run distils. */
 ddpm_status ddpm_run_start_weights(const struct ddpm_run_start *start,

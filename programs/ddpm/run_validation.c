@@ -78,9 +78,10 @@ void ddpm_run_validation_describe(const struct ddpm_run_validation *validation, 
     const struct ddpm_validation_plan *plan = &validation->plan;
     char aside[DDPM_TEXT_BYTES], left[DDPM_TEXT_BYTES], every[DDPM_TEXT_BYTES];
     if (plan->pictures == 0 && pictures < DDPM_VALIDATION_AUTO_LEAST)
-        ddpm_progress_remark("held out  none: fewer than %d pictures, so no checkpoints/best; see "
-                             "--validation",
-                             DDPM_VALIDATION_AUTO_LEAST);
+        ddpm_progress_remark(
+            "held out  none (fewer than %d pictures), so there will be no checkpoints/best; see "
+            "--validation",
+            DDPM_VALIDATION_AUTO_LEAST);
     if (plan->pictures == 0)
         return;
     const double percent = 100 * share(validation);
@@ -91,10 +92,11 @@ void ddpm_run_validation_describe(const struct ddpm_run_validation *validation, 
         ddpm_progress_remark("          the run is too short to measure their loss in 2 %% of its "
                              "time; --validate-every N measures it anyway");
     else
-        ddpm_progress_remark("          the loss on %" PRId64 " of them, and on as many for "
-                             "training, is measured every %s steps: about %.*f %% of the time",
-                             plan->pictures, ddpm_count_text(every, validation->every),
-                             percent < 10 ? 2 : 0, percent);
+        ddpm_progress_remark("          the loss is measured every %s steps, on %" PRId64
+                             " held-out and %" PRId64 " training pictures: about %.*f %% of the "
+                             "time",
+                             ddpm_count_text(every, validation->every), plan->pictures,
+                             plan->pictures, percent < 10 ? 2 : 0, percent);
 }
 
 static void write_header(char *out, size_t bytes)

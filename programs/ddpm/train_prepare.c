@@ -207,9 +207,9 @@ static ddpm_status prepare_trainer(struct ddpm_train_run *run)
 
 /* Choose how many steps fit into --time. Timing changes weights and moments, so network and
  * trainer are then created again. */
-static ddpm_status choose_steps(const struct ddpm_arguments *arguments, struct ddpm_train_run *run)
+static ddpm_status choose_steps(struct ddpm_train_run *run)
 {
-    DDPM_TRY(ddpm_train_time_choose(arguments, run));
+    DDPM_TRY(ddpm_train_time_choose(run));
     ddpm_trainer_destroy(&run->trainer);
     ddpm_network_destroy(&run->network);
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
@@ -238,7 +238,7 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
                                        run->samples.bytes));
     DDPM_TRY(together(prepare_trainer(run)));
     if (run->seconds > 0)
-        DDPM_TRY(together(choose_steps(arguments, run)));
+        DDPM_TRY(together(choose_steps(run)));
     DDPM_TRY(together(run->resume && leads ? resume(run) : DDPM_OK));
     DDPM_TRY(ddpm_trainer_share_state(run->trainer));
     DDPM_TRY(together(plan_validation(run)));

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "config/recipes.h"
 #include "core/clock.h"
 #include "core/text.h"
 #include "processes.h"
@@ -109,8 +110,7 @@ static void say_choice(const struct ddpm_train_run *run, int64_t steps, double e
         "          their number is now fixed: on a busier machine they take longer");
 }
 
-ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
-                                   struct ddpm_train_run *run)
+ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run)
 {
     const bool validates = strcmp(run->config->data.validation, "off") != 0;
     double each = 0;
@@ -127,6 +127,6 @@ ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
         say_choice(run, steps, each);
     run->timed = each;
     run->steps = run->outlook.steps = run->config->training.steps = steps;
-    ddpm_run_shorten_warmup(arguments, run->config);
+    ddpm_recipe_shorten_warmup(&run->config->training);
     return ddpm_config_check(run->config);
 }

@@ -14,7 +14,6 @@ ddpm_status ddpm_train_time_check(const struct ddpm_arguments *arguments,
 /* Time a few steps of the run's trainer and set run->steps and the configuration's steps.
  * Weights, moments and the position in the pictures have moved on, so create network and trainer
  * again. Every process of the run must call it; the leader's choice counts. */
-ddpm_status ddpm_train_time_choose(const struct ddpm_arguments *arguments,
-                                   struct ddpm_train_run *run);
+ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run);
 
 #endif

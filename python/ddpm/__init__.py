@@ -1,6 +1,7 @@
 """Train denoising diffusion models and draw from them, with NumPy arrays.
 
-The work is done by libddpm, which is looked for in $DDPM_LIBRARY, beside this file, and where the system looks.
+The work is done by libddpm: the file that $DDPM_LIBRARY names, else the first one found beside this module, by the
+system's loader, or in the usual folders (/usr/local/lib, ~/.local/lib, sys.prefix/lib).
 
     import ddpm
     trainer = ddpm.Trainer({"image-size": 32, "dim": 16, "batch-size": 8}, data="pictures")
@@ -22,25 +23,22 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import logging
 import os
 import weakref
-from ctypes import byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint64, c_void_p
-from pathlib import Path
+from ctypes import byref, c_void_p
 from types import TracebackType
-from typing import Any, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
+
+from . import _library as _c
 
 __all__ = ["Error", "Network", "StepResult", "Trainer", "version"]
 
 Options = Mapping[str, Union[str, int, float, bool, Sequence[int]]]
 PathLike = Union[str, "os.PathLike[str]"]
 Self = TypeVar("Self", bound="_Handle")
-_SONAME = "libddpm.so.0.2"
-_LOG_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING)
-_LogCallback = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 
 
 class Error(RuntimeError):
@@ -60,90 +58,28 @@ class StepResult(NamedTuple):
     lr: float
 
 
-class _PictureFormat(ctypes.Structure):
-    _fields_ = [("height", c_int64), ("width", c_int64), ("channels", c_int64), ("out_channels", c_int64),
-                ("type", c_int), ("bytes", c_uint64), ("timesteps", c_int64), ("multiple", c_int64),
-                ("reserved", c_int64 * 4)]
-
-
-class _StepResult(ctypes.Structure):
-    _fields_ = [("step", c_int64), ("loss", c_double), ("grad_norm", c_double), ("lr", c_double),
-                ("data_wait", c_double), ("reserved", c_double * 4)]
-
-
-class _StepInput(ctypes.Structure):
-    _fields_ = [("size", c_size_t), ("pictures", c_void_p), ("picture_count", c_size_t),
-                ("timesteps", c_void_p), ("timestep_count", c_size_t), ("noise", c_void_p),
-                ("noise_count", c_size_t), ("sigmas", c_void_p), ("sigma_count", c_size_t)]
-
-
-class _ForwardInput(ctypes.Structure):
-    _fields_ = [("size", c_size_t), ("x", c_void_p), ("x_count", c_size_t), ("timesteps", c_void_p),
-                ("times", c_void_p), ("time_count", c_size_t), ("batch", c_int64), ("height", c_int64),
-                ("width", c_int64)]
-
-
-class _SampleOptions(ctypes.Structure):
-    _fields_ = [("size", c_size_t), ("count", c_int64), ("batch", c_int64), ("height", c_int64),
-                ("width", c_int64), ("seed", c_uint64), ("first", c_int64), ("weights", c_int), ("clip", c_int),
-                ("every", c_int64), ("callback", c_void_p), ("user", c_void_p), ("sampler", c_char_p),
-                ("steps", c_int64), ("spacing", c_char_p), ("eta", c_double), ("order", c_int),
-                ("churn", c_double), ("churn_min", c_double), ("churn_max", c_double), ("churn_noise", c_double),
-                ("threshold", c_double), ("from_", c_void_p), ("from_count", c_size_t), ("strength", c_double),
-                ("mask", c_void_p), ("mask_count", c_size_t), ("resample", c_int64), ("jump", c_int64)]
-
-
-def _load() -> ctypes.CDLL:
-    named = os.environ.get("DDPM_LIBRARY")
-    beside = Path(__file__).with_name(_SONAME)
-    library = ctypes.CDLL(named or (str(beside) if beside.exists() else _SONAME))
-    handles = {"config_create": [c_void_p], "config_set": [c_void_p, c_char_p, c_char_p],
-               "config_get": [c_void_p, c_char_p, c_char_p, c_size_t],
-               "network_create": [c_void_p, c_void_p], "network_open": [c_char_p, c_void_p, c_int, c_void_p],
-               "network_picture_format": [c_void_p, c_void_p],
-               "network_forward": [c_void_p, c_int, c_void_p, c_void_p, c_size_t],
-               "network_save": [c_void_p, c_int, c_char_p], "sample": [c_void_p, c_void_p, c_void_p, c_size_t],
-               "data_open": [c_void_p, c_void_p], "data_split": [c_void_p, c_void_p, c_char_p],
-               "data_measure": [c_void_p, c_void_p],
-               "trainer_create": [c_void_p, c_void_p, c_void_p, c_void_p], "trainer_step": [c_void_p, c_void_p],
-               "trainer_step_given": [c_void_p, c_void_p, c_void_p], "trainer_save": [c_void_p, c_char_p],
-               "trainer_resume": [c_void_p, c_char_p]}
-    for name, arguments in handles.items():
-        function = getattr(library, "ddpm_" + name)
-        function.argtypes, function.restype = arguments, c_int
-    for name in ("config_destroy", "network_destroy", "data_close", "trainer_destroy"):
-        function = getattr(library, "ddpm_" + name)
-        function.argtypes, function.restype = [c_void_p], None
-    library.ddpm_set_log_callback.argtypes, library.ddpm_set_log_callback.restype = [_LogCallback, c_void_p], None
-    for name in ("error_message", "version"):
-        function = getattr(library, "ddpm_" + name)
-        function.argtypes, function.restype = [], c_char_p
-    return library
-
-
-def _log(_: Optional[int], level: int, text: bytes) -> None:
-    logging.getLogger("ddpm").log(_LOG_LEVELS[level], "%s", text.decode(errors="replace"))
-
-
-_library = _load()
-_log_callback = _LogCallback(_log)  # must live as long as it is set
-_library.ddpm_set_log_callback(_log_callback, None)
-
-
 def version() -> str:
     """The library's version, "0.2.0"."""
-    text: bytes = _library.ddpm_version()
+    text: bytes = _c.library.ddpm_version()
     return text.decode()
 
 
 def _call(name: str, *arguments: Any) -> None:
-    status = getattr(_library, "ddpm_" + name)(*arguments)
+    status = getattr(_c.library, "ddpm_" + name)(*arguments)
     if status != 0:
-        raise Error(status, _library.ddpm_error_message().decode())
+        raise Error(status, _c.library.ddpm_error_message().decode())
 
 
 def _floats(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _pictures_as_floats(pictures: npt.ArrayLike, count: int, shape: Sequence[int]) -> npt.NDArray[np.float32]:
+    """uint8 [count, H, W, C], or [H, W, C], as [.., C, H, W] in [-1, 1]."""
+    given = np.asarray(pictures)
+    if given.dtype != np.uint8 or given.shape not in (tuple(shape), (count, *shape)):
+        raise ValueError(f"like: got {given.dtype} {given.shape}, want uint8 {(count, *shape)} or {tuple(shape)}")
+    return _floats(np.moveaxis(given / np.float32(127.5) - 1, -1, -3))
 
 
 def _text(name: str, value: Any) -> str:
@@ -169,9 +105,9 @@ class _Handle:
         return self._pointer
 
     def close(self) -> None:
-        """Free it. Later calls do nothing."""
+        """Free it. Closing twice is fine; other calls raise ValueError."""
         if self._pointer:
-            getattr(_library, "ddpm_" + self._destroy)(byref(self._pointer))
+            getattr(_c.library, "ddpm_" + self._destroy)(byref(self._pointer))
 
     def __enter__(self: Self) -> Self:
         return self
@@ -193,16 +129,17 @@ class _Config(_Handle):
         _call("config_create", byref(self._pointer))
         for name, value in sorted(options.items(), key=lambda item: item[0] != "recipe"):  # the recipe first
             self.set(name, _text(name, value))
-        if "recipe" in options and not any("warmup" in name for name in options):  # as ddpm train does
-            self.set("warmup", str(min(self.number("warmup"), self.number("steps") // 10)))
 
     def set(self, name: str, text: str) -> None:
         _call("config_set", self._pointer, name.encode(), os.fsencode(text))
 
-    def number(self, name: str) -> int:
+    def text(self, name: str) -> str:
         room = ctypes.create_string_buffer(64)
         _call("config_get", self._pointer, name.encode(), room, len(room))
-        return int(room.value)
+        return room.value.decode()
+
+    def number(self, name: str) -> int:
+        return int(self.text(name))
 
 
 class Network(_Handle):
@@ -225,8 +162,8 @@ class Network(_Handle):
                   byref(network._pointer))
         return network
 
-    def _format(self) -> _PictureFormat:
-        out = _PictureFormat()
+    def _format(self) -> _c.PictureFormat:
+        out = _c.PictureFormat()
         _call("network_picture_format", self._open(), byref(out))
         return out
 
@@ -237,25 +174,63 @@ class Network(_Handle):
         return out.height, out.width, out.channels
 
     def draw(self, count: int, seed: int = 0, *, first: int = 0, ema: bool = True, sampler: Optional[str] = None,
-             steps: int = 0, height: int = 0, width: int = 0, batch: int = 0) -> npt.NDArray[np.uint8]:
+             steps: int = 0, eta: float = 0, clip: Optional[bool] = None, height: int = 0, width: int = 0,
+             batch: int = 0, like: Optional[npt.ArrayLike] = None, strength: float = 0.5,
+             progress: Optional[Callable[[int, int], Any]] = None) -> npt.NDArray[np.uint8]:
         """Draw pictures number `first` to `first + count - 1`: uint8 [count, height, width, channels].
 
-        Same seed and number, same picture. `sampler` and `steps` are --sampler and --sampling-steps of `ddpm
-        sample`, `height` and `width` its --image-size (0: as trained), `batch` how many are drawn at once.
+        Same seed and number, same picture. `sampler`, `steps`, `eta` and `clip` are --sampler, --sampling-steps, --eta
+        and --clip of `ddpm sample` (0 or None: as configured), `height` and `width` its --image-size (0: as trained),
+        `batch` how many are drawn at once. `like` are pictures to start from, uint8 [count, height, width, channels]
+        or one for all, of which `strength`, 0 to 1, is drawn anew. `progress(done, total)` is called after every
+        step; an exception that it raises, and Ctrl-C, end the draw.
         """
+        if not 0 <= seed < 2 ** 64:
+            raise ValueError(f"seed: got {seed}, want 0 to 2**64 - 1")
         own = self._format()
-        options = _SampleOptions(count=count, batch=batch, height=height, width=width, seed=seed, first=first,
-                                 weights=int(ema), clip=-1, sampler=sampler.encode() if sampler else None,
-                                 steps=steps)
+        options = _c.SampleOptions(count=count, batch=batch, height=height, width=width, seed=seed, first=first,
+                                   weights=int(ema), clip=-1 if clip is None else int(clip), eta=eta, steps=steps,
+                                   sampler=sampler.encode() if sampler else None)
         options.size = ctypes.sizeof(options)
-        pictures = np.empty((max(count, 0), height or own.height, width or own.width, own.channels), np.uint8)
-        _call("sample", self._open(), byref(options), pictures.ctypes.data, pictures.nbytes)
+        shape = (height or own.height, width or own.width, own.channels)
+        if like is not None:
+            start = _pictures_as_floats(like, count, shape)
+            options.from_, options.from_count, options.strength = start.ctypes.data, start.size, strength
+        failures: List[BaseException] = []
+
+        def after_step(_: Optional[int], state: Any) -> int:
+            try:
+                if progress:
+                    progress(state.contents.done, state.contents.total)
+            except BaseException as error:  # it cannot pass through the library
+                failures.append(error)
+            return int(bool(failures or interrupts))
+
+        pictures = np.empty((max(count, 0), *shape), np.uint8)
+        with _c.hold_interrupts() as interrupts:
+            options.callback = _c.SampleCallback(after_step)
+            try:
+                _call("sample", self._open(), byref(options), pictures.ctypes.data, pictures.nbytes)
+            except Error:
+                if not failures and not interrupts:
+                    raise
+        if failures:
+            raise failures[0]
         return pictures
 
     def predict(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:
         """One forward pass: x [B, channels, height, width], finite, nominally in [-1, 1], at `times` [B] from 0 to
         T - 1 (T·t of flow, ln(sigma)/4 of edm). Returns what the network predicts, float32 of x's shape (with
         learned-variance or out-dim, of other channels)."""
+        return self._forward("network_forward", self._format().out_channels, x, times, ema)
+
+    def predict_x0(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:
+        """The pictures that the network predicts in noisy ones, float32 of x's shape, not clipped. x and `times` are
+        as in predict(), but of edm x is not scaled."""
+        return self._forward("network_predict_x0", self._format().channels, x, times, ema)
+
+    def _forward(self, call: str, out_channels: int, x: npt.ArrayLike, times: npt.ArrayLike,
+                 ema: bool) -> npt.NDArray[np.float32]:
         values, at = _floats(x), _floats(times)
         channels = self._format().channels
         if values.ndim != 4 or at.shape != values.shape[:1] or values.shape[1] != channels:
@@ -263,11 +238,11 @@ class Network(_Handle):
         if not np.isfinite(values).all():
             raise ValueError("x: got values that are not finite, want finite numbers")
         batch, _, height, width = values.shape
-        given = _ForwardInput(x=values.ctypes.data, x_count=values.size, times=at.ctypes.data, time_count=at.size,
-                              batch=batch, height=height, width=width)
+        given = _c.ForwardInput(x=values.ctypes.data, x_count=values.size, times=at.ctypes.data, time_count=at.size,
+                                batch=batch, height=height, width=width)
         given.size = ctypes.sizeof(given)
-        out = np.empty((batch, self._format().out_channels, height, width), np.float32)
-        _call("network_forward", self._open(), int(ema), byref(given), out.ctypes.data, out.size)
+        out = np.empty((batch, out_channels, height, width), np.float32)
+        _call(call, self._open(), int(ema), byref(given), out.ctypes.data, out.size)
         return out
 
     def save(self, path: PathLike, ema: bool = True) -> None:
@@ -281,7 +256,8 @@ class _Data(_Handle):
 
 class Trainer(_Handle):
     """Trains `network` on the pictures of `data`, a folder or a packed file (.npy, uint8 [N, H, W, C]), with step(),
-    or on your own arrays, with step_on()."""
+    or on your own arrays, with step_on(). `network` is the Network being trained: draw from it at any time. It is
+    closed with the trainer."""
 
     _destroy = "trainer_destroy"
 
@@ -292,6 +268,7 @@ class Trainer(_Handle):
         if data is not None:
             given["data"] = os.fsdecode(data)
         with _Config(given) as config:
+            self._objective = config.text("objective")
             self._batch = config.number("batch-size") * config.number("accumulate")
             if data is not None:
                 _call("data_open", config._pointer, byref(self._data._pointer))
@@ -312,7 +289,7 @@ class Trainer(_Handle):
 
     def step(self) -> StepResult:
         """One training step on pictures of `data`."""
-        out = _StepResult()
+        out = _c.StepResult()
         _call("trainer_step", self._open(), byref(out))
         return StepResult(out.step, out.loss, out.grad_norm, out.lr)
 
@@ -320,6 +297,7 @@ class Trainer(_Handle):
         """One step on arrays: pictures in [-1, 1] and noise of a standard normal distribution, both [B, channels,
         height, width]; times [B], integers from 0 to T - 1 (as floats t of flow, above 0 and at most 1, or sigma of
         edm). B is accumulate times batch-size."""
+        pointer = self._open()
         x, eps, at = _floats(pictures), _floats(noise), np.ascontiguousarray(times)
         height, width, channels = self.network.shape
         want = (self._batch, channels, height, width)
@@ -329,21 +307,24 @@ class Trainer(_Handle):
         if not np.abs(x).max() <= 1.001:  # NaN too
             raise ValueError(f"pictures: got values from {x.min():g} to {x.max():g}, want -1 to 1; scale them first, "
                              "2 * (a - low) / (high - low) - 1")
-        given = _StepInput(pictures=x.ctypes.data, picture_count=x.size, noise=eps.ctypes.data,
+        given = _c.StepInput(pictures=x.ctypes.data, picture_count=x.size, noise=eps.ctypes.data,
                            noise_count=eps.size)
-        if at.dtype.kind in "iu":
+        if self._objective not in ("flow", "edm"):
+            if at.dtype.kind not in "iu":
+                raise ValueError(f"times: got {at.dtype}, want integers for objective {self._objective}")
             at = at.astype(np.int64)
             given.timesteps, given.timestep_count = at.ctypes.data, at.size
         else:
             at = at.astype(np.float64)
             given.sigmas, given.sigma_count = at.ctypes.data, at.size
         given.size = ctypes.sizeof(given)
-        out = _StepResult()
-        _call("trainer_step_given", self._open(), byref(given), byref(out))
+        out = _c.StepResult()
+        _call("trainer_step_given", pointer, byref(given), byref(out))
         return StepResult(out.step, out.loss, out.grad_norm, out.lr)
 
     def save(self, run: PathLike) -> None:
-        """Write a checkpoint into the run's folder, which `ddpm` can use too."""
+        """Write a checkpoint into the run's folder, run/checkpoints, which `ddpm` can use too: `ddpm train --resume`
+        continues a run trained on files."""
         _call("trainer_save", self._open(), os.fsencode(run))
 
     def resume(self, path: PathLike) -> None:
@@ -359,4 +340,4 @@ def _end() -> None:
     """Threads that read pictures must not log into an interpreter that is gone."""
     for trainer in list(_trainers):
         trainer.close()
-    _library.ddpm_set_log_callback(_LogCallback(), None)
+    _c.library.ddpm_set_log_callback(_c.LogCallback(), None)

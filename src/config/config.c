@@ -82,6 +82,7 @@ ddpm_status ddpm_config_set(struct ddpm_config *config, const char *name, const 
     DDPM_REQUIRE(value);
     DDPM_TRY(find(name, &option));
     DDPM_TRY(ddpm_option_parse(option, value, config));
+    ddpm_recipe_option_was_set(option, config);
     if (option->offset == offsetof(struct ddpm_config, training.recipe))
         return ddpm_recipe_apply((enum ddpm_recipe)config->training.recipe, config);
     return DDPM_OK;

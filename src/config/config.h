@@ -137,11 +137,12 @@ struct ddpm_training_config {
     int64_t batch_size, accumulate, steps;
     int optimizer; /* enum ddpm_optimizer_kind */
     double lr, beta1, beta2, eps, weight_decay;
-    int decay;            /* enum ddpm_decayed: weights that weight_decay applies to */
-    double max_grad_norm; /* 0: off */
-    int64_t warmup;       /* steps */
-    int lr_schedule;      /* enum ddpm_lr_schedule; cosine and linear decay to 0 at `steps` */
-    int ema;              /* enum ddpm_ema */
+    int decay;             /* enum ddpm_decayed: weights that weight_decay applies to */
+    double max_grad_norm;  /* 0: off */
+    int64_t warmup;        /* steps */
+    int64_t recipe_warmup; /* not 0: warmup is this, but at most a tenth of the steps */
+    int lr_schedule;       /* enum ddpm_lr_schedule; cosine and linear decay to 0 at `steps` */
+    int ema;               /* enum ddpm_ema */
     double ema_length, ema_second; /* power: as fractions of the run so far; second: 0: none */
     double ema_decay;
     int64_t ema_every, ema_after;

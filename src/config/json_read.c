@@ -104,7 +104,10 @@ static ddpm_status set(struct ddpm_config *config, const struct ddpm_option *opt
     ddpm_status status = value_text(option, value, text, sizeof text)
                              ? ddpm_option_parse(option, text, config)
                              : ddpm_option_refuse(option, ddpm_json_type_name(value));
-    return status == DDPM_OK ? DDPM_OK : DDPM_ERROR_FORMAT;
+    if (status != DDPM_OK)
+        return DDPM_ERROR_FORMAT;
+    ddpm_recipe_option_was_set(option, config);
+    return DDPM_OK;
 }
 
 /* The option that has this key in another section, or this name in another program. */

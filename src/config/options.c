@@ -63,11 +63,11 @@ static const char *const recipes[] = {
 #include "config/recipes.inc"
 #undef RECIPE
     "none", NULL};
-static const char recipe_help[] = "named set of options; options you give yourself win:  "
+static const char recipe_help[] =
 #define RECIPE(id, name, ...) name ", "
 #include "config/recipes.inc"
 #undef RECIPE
-                                  "or none";
+    "or none: a named set of options; options you give yourself win";
 static const char *const loss_weights[] = {"none", "min-snr", "soft-min-snr", "uncertainty", NULL};
 static const char *const level_samplings[] = {"random", "stratified", NULL};
 static const char *const flow_times[] = {"uniform", "logit-normal", NULL};

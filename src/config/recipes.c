@@ -1,8 +1,6 @@
 /* Recipes: named sets of options. */
 #include "config/recipes.h"
 
-#include "config/option.h"
-
 enum { MOST_SETTINGS = 32 };
 
 static const struct {
@@ -39,5 +37,22 @@ ddpm_status ddpm_recipe_apply(enum ddpm_recipe recipe, struct ddpm_config *confi
         DDPM_TRY(ddpm_recipe_apply(DDPM_RECIPE_ARTICLE, config));
     for (size_t i = 0; ddpm_recipe_setting(recipe, i, &option, &value); ++i)
         DDPM_TRY(ddpm_option_parse(ddpm_option_find(option), value, config));
+    if (recipe != DDPM_RECIPE_NONE)
+        config->training.recipe_warmup = config->training.warmup;
+    ddpm_recipe_shorten_warmup(&config->training);
     return DDPM_OK;
+}
+
+void ddpm_recipe_shorten_warmup(struct ddpm_training_config *training)
+{
+    const int64_t most = training->steps / 10;
+    if (training->recipe_warmup)
+        training->warmup = training->recipe_warmup < most ? training->recipe_warmup : most;
+}
+
+void ddpm_recipe_option_was_set(const struct ddpm_option *option, struct ddpm_config *config)
+{
+    if (option->offset == offsetof(struct ddpm_config, training.warmup))
+        config->training.recipe_warmup = 0;
+    ddpm_recipe_shorten_warmup(&config->training);
 }

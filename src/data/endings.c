@@ -72,8 +72,11 @@ char *ddpm_endings_text(const struct ddpm_endings *endings, char *out, size_t by
         if (n >= LISTED)
             others += endings->kept[at].count;
         else if (used < bytes)
-            used += (size_t)snprintf(out + used, bytes - used, "%s%zu %s", used ? ", " : "",
-                                     endings->kept[at].count, *ending ? ending : "without ending");
+            used += (size_t)snprintf(out + used, bytes - used, "%s%zu %s%s", used ? ", " : "",
+                                     endings->kept[at].count, *ending ? ending : "file",
+                                     *ending                        ? ""
+                                     : endings->kept[at].count == 1 ? " without an extension"
+                                                                    : "s without an extension");
     }
     if (others > 0 && used < bytes)
         (void)snprintf(out + used, bytes - used, ", %zu others", others);

@@ -181,7 +181,7 @@ static void log_ignored(const struct scan *scan)
 {
     char text[512];
     if (scan->ignored.count > 0)
-        ddpm_log(DDPM_LOG_INFO, "%s: not looked at: %s", scan->folder->path,
+        ddpm_log(DDPM_LOG_INFO, "%s: ignored: %s", scan->folder->path,
                  ddpm_endings_text(&scan->ignored, text, sizeof text));
 }
 

@@ -21,10 +21,11 @@ static ddpm_status check_options(const struct ddpm_picture_set_options *options)
         return DDPM_OK;
     if (height < 1 || width < 1 || height > 1 << 16 || width > 1 << 16 ||
         (channels != 1 && channels != 3 && channels != 4))
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "got pictures of %dx%d with %d channels, want sides of 1 to 65536 and 1, "
-                          "3 or 4 channels",
-                          height, width, channels);
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "got pictures of %dx%d with %d channel%s, want sides of 1 to 65536 and 1, "
+            "3 or 4 channels",
+            height, width, channels, channels == 1 ? "" : "s");
     return DDPM_OK;
 }
 

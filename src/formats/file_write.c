@@ -70,7 +70,7 @@ static ddpm_status open_target(struct ddpm_file *file)
         flags |= O_CREAT | O_TRUNC;
     }
     file->descriptor = open(shown_name(file), flags, 0666);
-    return file->descriptor < 0 ? ddpm_raise_errno("cannot write %s", shown_name(file)) : DDPM_OK;
+    return file->descriptor < 0 ? ddpm_raise_errno("cannot write %s", file->path) : DDPM_OK;
 }
 
 ddpm_status ddpm_file_create(struct ddpm_file **out, const char *path)
@@ -100,7 +100,7 @@ static ddpm_status write_out(struct ddpm_file *file, const uint8_t *data, size_t
         if (wrote == 0)
             errno = ENOSPC;
         if (wrote <= 0)
-            return file->status = ddpm_raise_errno("cannot write %s", shown_name(file));
+            return file->status = ddpm_raise_errno("cannot write %s", file->path);
         data += wrote;
         bytes -= (size_t)wrote;
         file->flushed += (uint64_t)wrote;
@@ -153,7 +153,7 @@ ddpm_status ddpm_file_patch(struct ddpm_file *file, uint64_t offset, const void 
         if (wrote == 0)
             errno = ENOSPC;
         if (wrote <= 0)
-            return file->status = ddpm_raise_errno("cannot write %s", shown_name(file));
+            return file->status = ddpm_raise_errno("cannot write %s", file->path);
         source += wrote;
         bytes -= (size_t)wrote;
         offset += (uint64_t)wrote;

@@ -195,12 +195,17 @@ static ddpm_status draw_batch(const struct drawing *drawing, int64_t offset)
 
 static ddpm_status check_numbers(const struct ddpm_draw *draw)
 {
-    if (draw->count < 1 || draw->first < 0 || draw->count > INT32_MAX ||
-        draw->first > INT32_MAX - draw->count)
+    if (draw->count < 1 || draw->count > INT32_MAX)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: count: got %lld, want 1 to %d",
+                          (long long)draw->count, INT32_MAX);
+    if (draw->first < 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: first: got %lld, want 0 or more",
+                          (long long)draw->first);
+    if (draw->first > INT32_MAX - draw->count)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampling: got %lld pictures from number %lld, want 1 or more from 0 or "
-                          "more",
-                          (long long)draw->count, (long long)draw->first);
+                          "sampling: first: got %lld, want at most %lld with a count of %lld",
+                          (long long)draw->first, (long long)(INT32_MAX - draw->count),
+                          (long long)draw->count);
     return DDPM_OK;
 }
 

@@ -103,8 +103,8 @@ static ddpm_status check_times(const struct ddpm_network *network,
     ddpm_objective_times(&network->config.diffusion, &least, &most);
     if (!input->timesteps == !input->times)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "forward: got %s timesteps and times, want one of the two",
-                          input->times ? "both" : "neither");
+                          input->times ? "forward: both timesteps and times given; give one"
+                                       : "forward: neither timesteps nor times given; give one");
     DDPM_TRY(ddpm_check_length("forward: timesteps", input->time_count, (double)input->batch));
     for (int64_t b = 0; b < input->batch; ++b) {
         const double t = input->times ? (double)input->times[b] : (double)input->timesteps[b];
@@ -115,22 +115,30 @@ static ddpm_status check_times(const struct ddpm_network *network,
     return DDPM_OK;
 }
 
-static ddpm_status check_input(const struct ddpm_network *network,
-                               const struct ddpm_forward_input *input, const float *y,
-                               size_t y_count)
+ddpm_status ddpm_forward_check_input(const struct ddpm_network *network,
+                                     const struct ddpm_forward_input *input)
 {
     if (input->batch < 1 || input->height < 1 || input->width < 1)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got a batch of %lld pictures of %lldx%lld",
                           (long long)input->batch, (long long)input->height,
                           (long long)input->width);
-    if (!input->x || !y)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "forward: got NULL as %s", y ? "x" : "y");
+    if (!input->x)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "forward: got NULL as x");
     const double area = (double)input->batch * (double)input->height * (double)input->width;
     DDPM_TRY(ddpm_check_length("forward: x", input->x_count,
                                area * (double)network->config.network.channels));
-    DDPM_TRY(ddpm_check_length("forward: y", y_count,
-                               area * (double)ddpm_network_out_channels(network)));
     return check_times(network, input);
+}
+
+static ddpm_status check_output(const struct ddpm_network *network,
+                                const struct ddpm_forward_input *input, const float *y,
+                                size_t y_count)
+{
+    const double area = (double)input->batch * (double)input->height * (double)input->width;
+    if (!y)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "forward: got NULL as y");
+    return ddpm_check_length("forward: y", y_count,
+                             area * (double)ddpm_network_out_channels(network));
 }
 
 ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddpm_weights which,
@@ -139,7 +147,8 @@ ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddpm_weights
     struct ddpm_forward_input input;
     DDPM_TRY(ddpm_network_check_use(network, which));
     DDPM_TRY(ddpm_take_options(&input, sizeof input, sizeof input, given, "ddpm_forward_input"));
-    DDPM_TRY(check_input(network, &input, y, y_count));
+    DDPM_TRY(ddpm_forward_check_input(network, &input));
+    DDPM_TRY(check_output(network, &input, y, y_count));
     DDPM_TRY(plan_forward(network, which, input.batch, input.height, input.width));
     struct ddpm_forward_plan *plan = &network->forward;
     DDPM_TRY(write_inputs(network, &input));

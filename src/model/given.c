@@ -54,15 +54,20 @@ static ddpm_status check_values(const struct given *given)
 static ddpm_status check(const struct given *given, bool planned, int64_t count)
 {
     const int64_t all = count * given->each;
-    if (planned != (given->values != NULL))
+    if (planned && !given->values)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampling: %s: got %s, but the sampler was planned with%s", given->name,
-                          planned ? "none" : "it", planned ? "" : "out");
+                          "sampling: %s: got NULL, but the sampler was planned with `%s`",
+                          given->name, given->name);
+    if (!planned && given->values)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "sampling: %s: the sampler was not planned with `%s`", given->name,
+                          given->name);
     if (!planned)
         return DDPM_OK;
     if (given->count != (size_t)given->each && given->count != (size_t)all)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampling: %s: got a buffer of %zu, want %lld for all, or %lld for each",
+                          "sampling: %s: got %zu values, want %lld values for one picture, or "
+                          "count times that, which is %lld",
                           given->name, given->count, (long long)given->each, (long long)all);
     return check_values(given);
 }

@@ -34,6 +34,10 @@ struct ddpm_network {
 
 void ddpm_forward_plan_clear(struct ddpm_forward_plan *plan);
 
+/* Check everything that a forward pass reads. */
+ddpm_status ddpm_forward_check_input(const struct ddpm_network *network,
+                                     const struct ddpm_forward_input *input);
+
 /* How much memory a forward pass of this shape needs on top of the weights, which may not be
  * allocated yet. */
 ddpm_status ddpm_forward_measure(struct ddpm_network *network, int64_t batch, int64_t height,

@@ -140,21 +140,39 @@ static ddpm_status load_both(struct ddpm_network *network, enum ddpm_weights whi
                          ddpm_weight_set_bytes(weights));
 }
 
+/* A .safetensors file begins with 8 bytes for the length of its header, which is a JSON object. */
+static bool looks_like_weights(const char *path)
+{
+    char head[9];
+    FILE *file = fopen(path, "rb");
+    const bool does = file && fread(head, 1, sizeof head, file) == sizeof head && head[8] == '{';
+    if (file)
+        (void)fclose(file);
+    return does;
+}
+
+static ddpm_status raise_no_config(const char *path)
+{
+    if (looks_like_weights(path))
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "%s: a weights file does not describe its network; give its configuration", path);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "%s: this is no weights file; want a .safetensors file, with its "
+                      "configuration, or the folder of a run or of a checkpoint",
+                      path);
+}
+
 static ddpm_status open_network(struct ddpm_device *device, const char *path,
                                 const struct ddpm_config *config, enum ddpm_weights which,
                                 struct ddpm_network **out)
 {
     struct location found;
     struct ddpm_config *effective = NULL;
-    DDPM_REQUIRE(out);
-    *out = NULL;
-    DDPM_REQUIRE(path);
     DDPM_TRY(ddpm_check_weights(which));
     DDPM_TRY(locate(path, which, &found));
     if (!found.config[0] && !config)
-        return ddpm_raise(
-            DDPM_ERROR_ARGUMENT,
-            "%s: a weights file does not describe its network; give its configuration", path);
+        return raise_no_config(path);
     DDPM_TRY(effective_config(&found, config, &effective));
     ddpm_status status = found.folder[0] ? check_weights(&found, which) : DDPM_OK;
     if (status == DDPM_OK)
@@ -174,6 +192,9 @@ static ddpm_status open_network(struct ddpm_device *device, const char *path,
 ddpm_status ddpm_network_open(const char *path, const struct ddpm_config *config,
                               enum ddpm_weights which, struct ddpm_network **out)
 {
+    DDPM_REQUIRE(out);
+    *out = NULL;
+    DDPM_REQUIRE(path);
     return open_network(NULL, path, config, which, out);
 }
 
@@ -184,5 +205,6 @@ ddpm_status ddpm_network_open_on(struct ddpm_device *device, const char *path,
     DDPM_REQUIRE(out);
     *out = NULL;
     DDPM_REQUIRE(device);
+    DDPM_REQUIRE(path);
     return open_network(device, path, config, which, out);
 }

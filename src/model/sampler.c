@@ -162,6 +162,26 @@ static ddpm_status choose_chain(struct ddpm_sampler *sampler)
     return DDPM_OK;
 }
 
+static ddpm_status check_numbers(const struct ddpm_sampler_options *options)
+{
+    const struct {
+        const char *name;
+        int64_t value, most;
+    } numbers[] = {{"batch", options->batch, INT32_MAX},
+                   {"height", options->height, INT64_MAX},
+                   {"width", options->width, INT64_MAX},
+                   {"steps", options->steps, INT64_MAX}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; ++i)
+        if (numbers[i].value < 0 || numbers[i].value > numbers[i].most)
+            return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampler: %s: got %lld, want 0 or %s",
+                              numbers[i].name, (long long)numbers[i].value,
+                              numbers[i].value < 0 ? "more" : "a number below 2^31");
+    if (options->clip < -1 || options->clip > 1)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampler: clip: got %d, want 0, 1 or -1",
+                          options->clip);
+    return DDPM_OK;
+}
+
 /* Fill in defaults for what the caller left unset. */
 static ddpm_status fill_in_defaults(struct ddpm_sampler *sampler)
 {
@@ -170,13 +190,7 @@ static ddpm_status fill_in_defaults(struct ddpm_sampler *sampler)
     if (options->pictures < 0 || options->pictures > INT32_MAX)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: got %lld pictures, want 1 or more",
                           (long long)options->pictures);
-    if (options->batch < 0 || options->batch > INT32_MAX || options->height < 0 ||
-        options->width < 0 || options->steps < 0 || options->clip < -1 || options->clip > 1)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampler: got batch %lld, %lldx%lld, %lld steps, clip %d; want none "
-                          "negative, and clip 0, 1 or -1",
-                          (long long)options->batch, (long long)options->height,
-                          (long long)options->width, (long long)options->steps, options->clip);
+    DDPM_TRY(check_numbers(options));
     if (!options->height)
         options->height = diffusion->image_height;
     if (!options->width)

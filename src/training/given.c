@@ -97,6 +97,7 @@ ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
     if (trainer->team.ranks)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "a step on given values: got several ranks, "
                                                   "want one");
+    DDPM_TRY(ddpm_trainer_refuse_broken(trainer));
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step on given values"));
     DDPM_TRY(ddpm_take_options(&input, sizeof input, offsetof(struct ddpm_step_input, sigmas),
                                given, "ddpm_step_input"));

@@ -185,6 +185,7 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
 
 static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, bool best)
 {
+    DDPM_TRY(ddpm_trainer_refuse_broken(trainer));
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a checkpoint is written"));
     DDPM_TRY(ddpm_shard_check(trainer));
     DDPM_TRY(ddpm_trainer_save_end(trainer));
@@ -270,6 +271,7 @@ ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
     if (trainer->prefetch)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "cannot resume: this trainer has already done a step");
+    trainer->broken = true;
     DDPM_TRY(ddpm_checkpoint_find(path, folder, sizeof folder));
     DDPM_TRY(allocate_slabs(trainer, &run_state));
     ddpm_status status = ddpm_checkpoint_read(folder, &run_state);
@@ -278,7 +280,9 @@ ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
     if (status == DDPM_OK)
         status = ddpm_trainer_read_start(trainer, folder);
     free_slabs(&run_state);
-    if (status == DDPM_OK)
-        trainer->step = run_state.step;
-    return status;
+    if (status != DDPM_OK)
+        return status;
+    trainer->step = run_state.step;
+    trainer->broken = false;
+    return DDPM_OK;
 }

@@ -268,6 +268,15 @@ static ddpm_status read_result(struct ddpm_trainer *trainer, const struct ddpm_s
     return status;
 }
 
+ddpm_status ddpm_trainer_refuse_broken(const struct ddpm_trainer *trainer)
+{
+    if (!trainer->broken)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "this trainer could not be resumed, so its weights may be half read; want "
+                      "another ddpm_trainer_resume(), or a new trainer");
+}
+
 ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, const char *before)
 {
     if (!trainer->pending)
@@ -329,6 +338,7 @@ ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     double waited = 0;
     DDPM_REQUIRE(trainer);
     DDPM_REQUIRE(result);
+    DDPM_TRY(ddpm_trainer_refuse_broken(trainer));
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step that is waited for"));
     *result = (struct ddpm_step_result){0};
     const struct ddpm_step_values values = {.batch = &batch};
@@ -356,6 +366,7 @@ ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer, struct ddpm_ste
     DDPM_REQUIRE(result);
     if (!trainer->device->backend->download_begin || trainer->team.ranks)
         return ddpm_trainer_step(trainer, result);
+    DDPM_TRY(ddpm_trainer_refuse_broken(trainer));
     DDPM_TRY(next_batch(trainer, &batch, &waited));
     ddpm_status status =
         queue_step(trainer, &(struct ddpm_step_values){.batch = &batch}, waited, result);

@@ -68,9 +68,10 @@ static ddpm_status check_config(const struct ddpm_config *config, const struct d
         have->width != config->diffusion.image_width || have->channels != config->network.channels)
         return ddpm_raise(
             DDPM_ERROR_MISMATCH,
-            "the data is %dx%d with %d channels, the network wants %lldx%lld with %lld",
-            have->height, have->width, have->channels, (long long)config->diffusion.image_height,
-            (long long)config->diffusion.image_width, (long long)config->network.channels);
+            "the data is %dx%d with %d channel%s, the network wants %lldx%lld with %lld",
+            have->height, have->width, have->channels, have->channels == 1 ? "" : "s",
+            (long long)config->diffusion.image_height, (long long)config->diffusion.image_width,
+            (long long)config->network.channels);
     return DDPM_OK;
 }
 

@@ -106,6 +106,7 @@ struct ddpm_trainer {
     bool start_tried; /* ddpm_trainer_fit_start() has run */
     struct ddpm_validator validator;
 
+    bool broken;                          /* a resume failed: the state may be half read */
     int64_t step;                         /* steps done, as far as the host knows */
     bool pending;                         /* one more is queued, and its numbers are not read yet */
     struct ddpm_step_result pending_step; /* what is known about it */
@@ -182,11 +183,15 @@ void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STAT
 void ddpm_trainer_close_saver(struct ddpm_trainer *trainer);
 
 /* Fit the network's start to the training pictures, unless it has one, there are too few pictures,
- * or option start says noise. Reads up to DDPM_START_PICTURES pictures. A failure is only logged. */
+ * or option start says noise. Reads up to DDPM_START_PICTURES pictures. A failure is only logged.
+ */
 void ddpm_trainer_fit_start(struct ddpm_trainer *trainer);
 
 /* Take the fitted start of the checkpoint in `folder`, or none if it has none. */
 ddpm_status ddpm_trainer_read_start(struct ddpm_trainer *trainer, const char *folder);
+
+/* Fails after a resume that failed. */
+ddpm_status ddpm_trainer_refuse_broken(const struct ddpm_trainer *trainer);
 
 /* Fails while the result of a queued step has not been taken. */
 ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, const char *before);

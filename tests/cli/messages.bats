@@ -126,7 +126,7 @@ hints() {
     run "$DDPM" train --data "$pictures" --out few "${TINY[@]}" --steps 1 --sample-every 0
     succeeds
     says "these are few: a model may learn them by heart" \
-        "held out  none: fewer than 200 pictures, so no checkpoints/best; see --validation"
+        "held out  none (fewer than 200 pictures), so there will be no checkpoints/best; see --validation"
     run "$DDPM" info "$pictures"
     says "to train    these are few"
 }

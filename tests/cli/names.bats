@@ -107,16 +107,16 @@ plain() {
     mv pictures/000001.png pictures/one.JPE
     run "$DDPM" pack pictures --out all.npy --size 16
     succeeds
-    says "not looked at: 4 .gif, 1 " "1 .heic" "1 .avif" "1 .txt" "1 without ending" "12 pictures"
-    [ "$(grep -c 'not looked at' <<<"$output")" -eq 1 ]
+    says "ignored: 4 .gif, 1 " "1 .heic" "1 .avif" "1 .txt" "1 file without an extension" "12 pictures"
+    [ "$(grep -c 'ignored' <<<"$output")" -eq 1 ]
     run "$DDPM" train --data pictures --out new "${TINY[@]}" --steps 1 --sample-every 0
     succeeds
-    says "not looked at: 4 .gif" "pictures  12 of size 16"
+    says "ignored: 4 .gif" "pictures  12 of size 16"
     mkdir other
     touch other/{a,b}.heic
     run "$DDPM" pack other --out none.npy --size 16
     fails 1 "no pictures" ".jfif"
-    says "other: not looked at: 2 .heic"
+    says "other: ignored: 2 .heic"
 }
 
 @test "only pictures that are used are counted, not those that are skipped" {

@@ -140,3 +140,21 @@ same_training() {
     fails 1 missing "no run"
     [ ! -e missing ]
 }
+
+@test "a run that a program saved through the library can be continued" {
+    make_run straight "$pictures" 6 --save-every 2
+    rm -r run/config.json run/log.csv run/samples # the library writes checkpoints only
+    "$DDPM" info run > info
+    grep -q "^run of ddpm train" info
+    grep -q dim info
+    make_run run "$pictures" 6 --resume
+    for file in model ema optimizer; do
+        cmp "run/checkpoints/latest/$file.safetensors" "straight/checkpoints/latest/$file.safetensors"
+    done
+    grep -q '"train_num_steps": 6' run/config.json
+    [ "$(sed -n '2s/,.*//p' run/log.csv)" -eq 5 ]
+    [ "$(wc -l < run/log.csv)" -eq 3 ]
+    rm -r run/config.json run/checkpoints/*
+    run "$DDPM" train --resume run
+    fails 1 "run: no run to resume (no config.json)"
+}

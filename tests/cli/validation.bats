@@ -36,7 +36,7 @@ pretend_rows() {
 @test "a run of 200 pictures or more holds out 5 %, and says what that costs" {
     train --steps 20 --validate-every 10 --save-every 20
     succeeds
-    says "held out  " "for training" "of them, and on as many for training, is measured every 10 steps: about " "% of the time"
+    says "held out  " "for training" "the loss is measured every 10 steps, on " " held-out and " " training pictures: about " "% of the time"
     says "step 10: validation loss " "on training pictures " "the best so far"
     grep -q '"validation": "0.05"' new/config.json
     [ "$(readlink new/checkpoints/best)" = step-000020 ]
@@ -77,7 +77,7 @@ pretend_rows() {
     make_pictures few 50
     train --data few --steps 4
     succeeds
-    says "held out  none: fewer than 200 pictures"
+    says "held out  none (fewer than 200 pictures)"
     [[ "$output" != *"for training"* ]]
     grep -q '"validation": "off"' new/config.json
     [ "$(head -1 new/log.csv)" = step,loss,lr,grad_norm,images_per_second,seconds ]
@@ -189,7 +189,7 @@ pretend_rows() {
     rm others/copy-*
     train --steps 2 --validate-every 1 --validation others
     succeeds
-    says "held out  6 pictures, 210 for training" "the loss on 6 of them, and on as many for training"
+    says "held out  6 pictures, 210 for training" "on 6 held-out and 6 training pictures"
     grep -q "\"validation\": \"$PWD/others\"" new/config.json
     # The run resumes with them from another folder.
     mkdir elsewhere && cd elsewhere

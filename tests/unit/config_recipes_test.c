@@ -120,6 +120,9 @@ static void a_recipe_is_written_in_full(void **state)
     assert_non_null(strstr(text, "\"recipe\": \"fast\""));
     set(again, "warmup", "7");
     assert_int_equal(ddpm_config_from_text(again, text, "text"), DDPM_OK);
+    assert_int_equal(config->training.recipe_warmup, 100);
+    assert_int_equal(again->training.recipe_warmup, 0); /* the only thing that is not written */
+    config->training.recipe_warmup = 0;
     assert_memory_equal(config, again, sizeof *config);
     free(text);
     ddpm_config_destroy(&config);
@@ -193,6 +196,50 @@ static void options_of_recipes_that_do_not_fit(void **state)
     ddpm_config_destroy(&config);
 }
 
+static void a_recipe_s_warmup_is_at_most_a_tenth_of_the_steps(void **state)
+{
+    static const char file[] =
+        "{\"recipe\": \"fast\", \"trainer_config\": {\"train_num_steps\": 60}}";
+    (void)state;
+    struct ddpm_config *config = fresh(), *copy;
+    set(config, "recipe", "fast");
+    set(config, "steps", "50");
+    assert_value(config, "warmup", "5");
+    assert_int_equal(ddpm_config_check(config), DDPM_OK);
+    assert_int_equal(ddpm_config_copy(config, &copy), DDPM_OK);
+    set(copy, "steps", "5000"); /* the recipe's own again */
+    assert_value(copy, "warmup", "100");
+    ddpm_config_destroy(&copy);
+    set(config, "warmup", "40");
+    set(config, "steps", "45");
+    assert_value(config, "warmup", "40");
+    set(config, "recipe", "best"); /* sets it again */
+    assert_value(config, "warmup", "4");
+    assert_int_equal(ddpm_config_from_text(config, file, "text"), DDPM_OK);
+    assert_value(config, "warmup", "6");
+    set(config, "recipe", "article"); /* has none */
+    assert_value(config, "warmup", "0");
+    ddpm_config_destroy(&config);
+}
+
+/* What is written is what is trained with, and stays if the run becomes longer. */
+static void a_written_warmup_is_no_longer_the_recipe_s(void **state)
+{
+    (void)state;
+    char *text;
+    struct ddpm_config *config = fresh(), *read = fresh();
+    set(config, "steps", "50");
+    set(config, "recipe", "fast");
+    assert_value(config, "warmup", "5");
+    assert_int_equal(ddpm_config_to_text(config, &text), DDPM_OK);
+    assert_int_equal(ddpm_config_from_text(read, text, "text"), DDPM_OK);
+    set(read, "steps", "5000");
+    assert_value(read, "warmup", "5");
+    free(text);
+    ddpm_config_destroy(&read);
+    ddpm_config_destroy(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +251,8 @@ int main(void)
         cmocka_unit_test(a_file_with_an_unknown_recipe_is_refused),
         cmocka_unit_test(the_article_s_file_is_of_its_recipe),
         cmocka_unit_test(options_of_recipes_that_do_not_fit),
+        cmocka_unit_test(a_recipe_s_warmup_is_at_most_a_tenth_of_the_steps),
+        cmocka_unit_test(a_written_warmup_is_no_longer_the_recipe_s),
     };
     return cmocka_run_group_tests_name("recipes", tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@ static void others_are_counted_by_ending(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
         ddpm_endings_count(&endings, names[i]);
     assert_string_equal(ddpm_endings_text(&endings, text, sizeof text),
-                        "3 .gif, 2 .heic, 2 without ending");
+                        "3 .gif, 2 .heic, 2 files without an extension");
 }
 
 static void many_endings_end_in_a_number(void **state)
@@ -60,8 +60,8 @@ static void a_scan_says_once_what_it_did_not_look_at(void **state)
     start_log();
     assert_ok(ddpm_folder_scan(&scan, folder));
     assert_int_equal(scan.count, 3);
-    assert_int_equal(count_in_log("not looked at: 2 .gif, 1 "), 1);
-    assert_int_equal(count_in_log("not looked at"), 1);
+    assert_int_equal(count_in_log("ignored: 2 .gif, 1 "), 1);
+    assert_int_equal(count_in_log("ignored"), 1);
     assert_int_equal(count_in_log("1 .heic"), 1);
     assert_int_equal(count_in_log(".\\x1B[1m"), 1);
     ddpm_folder_free(&scan);

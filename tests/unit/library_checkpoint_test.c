@@ -96,6 +96,35 @@ static void another_option_is_refused_by_name(void **state)
     remove_folder(folder);
 }
 
+/* It must not train on silently, from its first weights. */
+static void a_trainer_that_could_not_be_resumed_is_refused(void **state)
+{
+    (void)state;
+    char *folder = folder_with_pictures();
+    struct ddpm_step_result result;
+    struct run run;
+    start(&run, folder, NULL);
+    steps(&run, 1);
+    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, "run")));
+    end(&run);
+    start(&run, folder, NULL);
+    assert_error(ddpm_trainer_resume(run.trainer, in_folder(folder, "none")), DDPM_ERROR_IO,
+                 "none");
+    assert_error(ddpm_trainer_step(run.trainer, &result), DDPM_ERROR_ARGUMENT,
+                 "this trainer could not be resumed");
+    assert_error(ddpm_trainer_step_late(run.trainer, &result), DDPM_ERROR_ARGUMENT,
+                 "this trainer could not be resumed");
+    assert_error(ddpm_trainer_step_given(run.trainer, NULL, &result), DDPM_ERROR_ARGUMENT,
+                 "this trainer could not be resumed");
+    assert_error(ddpm_trainer_save(run.trainer, in_folder(folder, "run")), DDPM_ERROR_ARGUMENT,
+                 "this trainer could not be resumed");
+    assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, "run")));
+    steps(&run, 1);
+    assert_int_equal(ddpm_trainer_steps_done(run.trainer), 2);
+    end(&run);
+    remove_folder(folder);
+}
+
 static void other_pictures_are_refused(void **state)
 {
     (void)state;
@@ -290,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(going_on_is_as_never_having_stopped),
         cmocka_unit_test(another_option_is_refused_by_name),
+        cmocka_unit_test(a_trainer_that_could_not_be_resumed_is_refused),
         cmocka_unit_test(other_pictures_are_refused),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(only_the_newest_are_kept),

@@ -151,11 +151,16 @@ static void files_of_weights(void **state)
     refused(ddpm_network_save(network, BAD_WEIGHTS, "x"), "got weights 7");
     refused(ddpm_network_save(network, DDPM_WEIGHTS_EMA, NULL), "got NULL as path");
     refused(ddpm_network_save(network, DDPM_WEIGHTS_EMA, ""), "got an empty path");
-    refused(ddpm_network_open(NULL, config, DDPM_WEIGHTS_EMA, &other), "got NULL as path");
+    assert_int_equal(ddpm_network_save(network, DDPM_WEIGHTS_EMA, "none/x.safetensors"),
+                     DDPM_ERROR_IO);
+    assert_non_null(strstr(ddpm_error_message(), "cannot write none/x.safetensors: "));
+    refused(ddpm_network_open(NULL, config, DDPM_WEIGHTS_EMA, &other),
+            "ddpm_network_open: got NULL as path");
     assert_null(other);
     refused(ddpm_network_open("x", config, BAD_WEIGHTS, &other), "got weights 7");
     refused(ddpm_network_open("x", config, DDPM_WEIGHTS_EMA, NULL), "got NULL as out");
-    refused(ddpm_network_open("/dev/null", NULL, DDPM_WEIGHTS_EMA, &other), "configuration");
+    refused(ddpm_network_open("/dev/null", NULL, DDPM_WEIGHTS_EMA, &other),
+            "no weights file; want a .safetensors file, with its configuration");
     assert_int_equal(ddpm_network_open("", config, DDPM_WEIGHTS_EMA, &other), DDPM_ERROR_IO);
     refused(ddpm_network_open_on(NULL, "x", config, DDPM_WEIGHTS_EMA, &other), "NULL as device");
     refused(ddpm_network_open_on(device, NULL, config, DDPM_WEIGHTS_EMA, &other), "NULL as path");
@@ -192,6 +197,12 @@ static void forward_passes(void **state)
                                              .height = 8,
                                              .width = 8};
     assert_ok(ddpm_network_forward(network, DDPM_WEIGHTS_EMA, &input, y, VALUES));
+    assert_ok(ddpm_network_predict_x0(network, DDPM_WEIGHTS_EMA, &input, y, VALUES));
+    refused(ddpm_network_predict_x0(NULL, DDPM_WEIGHTS_EMA, &input, y, VALUES), "want a network");
+    refused(ddpm_network_predict_x0(network, BAD_WEIGHTS, &input, y, VALUES), "got weights 7");
+    refused(ddpm_network_predict_x0(network, DDPM_WEIGHTS_EMA, NULL, y, VALUES), "got NULL");
+    refused(ddpm_network_predict_x0(network, DDPM_WEIGHTS_EMA, &input, NULL, VALUES), "NULL as x0");
+    refused(ddpm_network_predict_x0(network, DDPM_WEIGHTS_EMA, &input, y, VALUES - 1), "x0: got");
     refused(ddpm_network_forward(NULL, DDPM_WEIGHTS_EMA, &input, y, VALUES), "want a network");
     refused(ddpm_network_forward(network, BAD_WEIGHTS, &input, y, VALUES), "got weights 7");
     refused(ddpm_network_forward(network, DDPM_WEIGHTS_EMA, NULL, y, VALUES), "got NULL");

@@ -118,6 +118,51 @@ static void every_sampler_draws(void **state)
     }
 }
 
+/* One step of DDIM from the noisiest level ends at x̂_0. */
+static void the_predicted_picture_is_where_one_step_ends(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options;
+        float time, sigma;
+    } cases[] = {
+        {"objective=noise", 24, 1}, {"objective=noise learned-variance=on", 24, 1},
+        {"objective=x0", 24, 1},    {"objective=v zero-terminal-snr=on", 24, 1},
+        {"objective=flow", 25, 1},  {"objective=edm sigma-max=64", 1.0397208f, 64}}; /* ln(64)/4 */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        struct ddpm_network *network = model_to_draw(cases[i].options);
+        struct ddpm_sampler_options options = DDPM_SAMPLER_OPTIONS_INIT;
+        struct ddpm_sampler *sampler;
+        float x[2 * VALUES], wanted[2 * VALUES], got[2 * VALUES];
+        const float times[2] = {cases[i].time, cases[i].time};
+        for (int j = 0; j < 2 * VALUES; ++j)
+            x[j] = cases[i].sigma * sinf((float)j);
+        options.sampler = "ddim";
+        options.spacing = "trailing";
+        options.steps = 1;
+        options.clip = 0;
+        const struct ddpm_draw request = {
+            .size = sizeof request, .count = 2, .init = x, .init_count = 2 * VALUES};
+        const struct ddpm_forward_input input = {.size = sizeof input,
+                                                 .x = x,
+                                                 .x_count = 2 * VALUES,
+                                                 .times = times,
+                                                 .time_count = 2,
+                                                 .batch = 2,
+                                                 .height = SIDE,
+                                                 .width = SIDE};
+        assert_ok(ddpm_sampler_create(network, &options, &sampler));
+        assert_ok(ddpm_sampler_draw_array(sampler, &request, wanted, 2 * VALUES));
+        assert_ok(ddpm_network_predict_x0(network, DDPM_WEIGHTS_EMA, &input, got, 2 * VALUES));
+        for (int j = 0; j < 2 * VALUES; ++j)
+            if (!(fabsf(got[j] - wanted[j]) <= 1e-4f * (1 + fabsf(wanted[j]))))
+                fail_msg("%s: value %d is %g, want %g", cases[i].options, j, (double)got[j],
+                         (double)wanted[j]);
+        ddpm_sampler_destroy(&sampler);
+        ddpm_network_destroy(&network);
+    }
+}
+
 /* The first x is noise with the first level's standard deviation: 1, or sigma_max for edm. */
 static void a_chain_begins_with_noise_of_its_first_level(void **state)
 {
@@ -276,6 +321,7 @@ int main(void)
         cmocka_unit_test(going_on_is_as_never_having_stopped),
         cmocka_unit_test(learned_weights_are_learned),
         cmocka_unit_test(every_sampler_draws),
+        cmocka_unit_test(the_predicted_picture_is_where_one_step_ends),
         cmocka_unit_test(a_chain_begins_with_noise_of_its_first_level),
         cmocka_unit_test(ancestral_needs_a_schedule),
         cmocka_unit_test(edm_needs_sigma_data),

@@ -58,7 +58,7 @@ static void what_makes_no_sense_is_refused(void **state)
         {{.sampler = "ddim", .churn_max = 2}, "sampler ddim has none"},
         {{.sampler = "unipc", .order = 4}, "got order 4, want 2 to 3"},
         {{.sampler = "ancestral", .steps = 26}, "got 26 sampling steps, want at most"},
-        {{.steps = -1}, "want none negative"},
+        {{.steps = -1}, "sampler: steps: got -1, want 0 or more"},
     };
     struct ddpm_network *network = tiny_network(NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
@@ -120,6 +120,22 @@ static void evaluations_measure_time(void **state)
     ddpm_network_destroy(&network);
 }
 
+static void the_initialisers_hold_the_defaults(void **state)
+{
+    (void)state;
+    static const struct ddpm_sampler_options sampler = DDPM_SAMPLER_OPTIONS_INIT;
+    static const struct ddpm_sample_options sample = DDPM_SAMPLE_OPTIONS_INIT;
+    assert_int_equal(sampler.size, sizeof sampler);
+    assert_int_equal(sampler.weights, DDPM_WEIGHTS_EMA);
+    assert_int_equal(sampler.clip, -1);
+    assert_null(sampler.sampler);
+    assert_int_equal(sample.size, sizeof sample);
+    assert_int_equal(sample.count, 1);
+    assert_int_equal(sample.weights, DDPM_WEIGHTS_EMA);
+    assert_int_equal(sample.clip, -1);
+    assert_null(sample.from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +143,7 @@ int main(void)
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(an_older_caller_is_served),
         cmocka_unit_test(evaluations_measure_time),
+        cmocka_unit_test(the_initialisers_hold_the_defaults),
     };
     return cmocka_run_group_tests_name("library samplers", tests, NULL, NULL);
 }
