@@ -14,11 +14,11 @@ static const struct {
     enum ddpm_spacing_kind spacing; /* for other samplers too, except one that needs timesteps */
     int64_t steps, fitted_steps;    /* fitted_steps: from a fitted start */
 } automatic[DDPM_OBJECTIVE_COUNT] = {
-    [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 8},
-    [DDPM_OBJECTIVE_X0] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 8},
-    [DDPM_OBJECTIVE_V] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 8},
-    [DDPM_OBJECTIVE_FLOW] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20, 10},
-    [DDPM_OBJECTIVE_EDM] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 20, 10},
+    [DDPM_OBJECTIVE_NOISE] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 6},
+    [DDPM_OBJECTIVE_X0] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 6},
+    [DDPM_OBJECTIVE_V] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 10, 6},
+    [DDPM_OBJECTIVE_FLOW] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_TRAILING, 20, 12},
+    [DDPM_OBJECTIVE_EDM] = {DDPM_SAMPLER_DPMPP, DDPM_SPACING_KARRAS, 20, 12},
 };
 
 /* A short schedule needs no more steps than it has timesteps. */

@@ -88,21 +88,34 @@ static double exponential(const struct ddpm_path *path, int64_t steps, int64_t s
     return between_ends(path, steps, step, log, exp);
 }
 
+/* On a path that was cut: a single step starts at half of the end's sigma/alpha; of two steps the
+ * second is at 0.1, and more are spaced evenly in ln(sigma/alpha) as these two are (measured:
+ * docs/distillation.md). */
+static double few_of_cut(const struct ddpm_path *path, int64_t steps, int64_t step)
+{
+    static const double second = 0.1;
+    const struct ddpm_level noisy = ddpm_path_level(path, ddpm_path_end(path));
+    const double first = ddpm_level_ratio(&noisy);
+    if (steps == 1)
+        return ddpm_path_time(path, first / 2);
+    const double part = 2 * (double)step / (double)steps;
+    return step == 0 ? ddpm_path_end(path)
+                     : ddpm_path_time(path, first * pow(second / first, part));
+}
+
 /* The path's end, then the remaining levels, evenly in ln(sigma/alpha) between edm's usual ends, or
- * the path's ends if they are closer; the clean end itself is omitted. With two steps the second
- * level is 0.4. On a path that was cut it is 0.1, and a single step starts at half of the end's
- * sigma/alpha (measured: docs/distillation.md). */
+ * the path's ends if they are closer; the clean end itself is omitted. */
 static double few(const struct ddpm_path *path, int64_t steps, int64_t step)
 {
-    static const double sigma_max = 80, sigma_min = 0.002, second_if_cut = 0.1;
+    static const double sigma_max = 80, sigma_min = 0.002;
+    if (path->end > 0)
+        return few_of_cut(path, steps, step);
+    if (step == 0)
+        return ddpm_path_end(path);
     const struct ddpm_level noisy = ddpm_path_level(path, finite_end(path));
     const struct ddpm_level clear = ddpm_path_level(path, ddpm_path_begin(path));
-    if (step == 0)
-        return steps == 1 && path->end > 0 ? ddpm_path_time(path, ddpm_level_ratio(&noisy) / 2)
-                                           : ddpm_path_end(path);
     const double first = log(fmin(ddpm_level_ratio(&noisy), sigma_max));
-    const double least = path->end > 0 ? second_if_cut * second_if_cut / exp(first) : sigma_min;
-    const double last = log(fmax(ddpm_level_ratio(&clear), least));
+    const double last = log(fmax(ddpm_level_ratio(&clear), sigma_min));
     return ddpm_path_time(path, exp(first + (double)step / (double)steps * (last - first)));
 }
 

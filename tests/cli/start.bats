@@ -17,10 +17,10 @@ setup() {
     grep -q '"start.safetensors"' "$run/checkpoints/latest/state.json"
     run "$DDPM" info "$run"
     succeeds
-    says "dpmpp, 8 steps, karras, fitted start at " "all files are as state.json says"
+    says "dpmpp, 6 steps, karras, fitted start at " "all files are as state.json says"
     run "$DDPM" sample "$run" --out fitted --array fitted.npy -n 5
     succeeds
-    says "8 steps, karras, fitted start at "
+    says "6 steps, karras, fitted start at "
     "$DDPM" sample "$run" --out again --array again.npy -n 3 --first 2 --batch 2 2>/dev/null
     cmp <(tail -c $((3 * 3 * 16 * 16 * 4)) fitted.npy) <(tail -c $((3 * 3 * 16 * 16 * 4)) again.npy)
     run "$DDPM" info fitted/0000.png
