@@ -40,8 +40,8 @@ struct ddpm_run_state {
     const struct ddpm_config *config;
     bool has_data;
     uint64_t data_fingerprint;
-    const char *validation; /* text of struct ddpm_aside; NULL: nothing is set aside */
-    bool best;              /* make `best` name this checkpoint */
+    const char *validation;         /* text of struct ddpm_aside; NULL: nothing is set aside */
+    bool best;                      /* make `best` name this checkpoint */
     const struct ddpm_start *start; /* fitted start for drawing; NULL: none */
     int64_t step;
 };
