@@ -153,7 +153,7 @@ train() {
     rm -r new
     train four --channels 4
     succeeds
-    [ "$(grep -c "left out" <<<"$output")" -eq 0 ]
+    [ "$(grep -c "which is ignored" <<<"$output")" -eq 0 ]
     run "$DDPM" info four
     says "channels    4"
     "$DDPM" pack four --out four.npy --size 16 --channels 4 2>/dev/null

@@ -166,6 +166,7 @@ static void options_that_a_run_keeps(void **state)
         "edm-mean",
         "edm-deviation",
         "drawing-steps",
+        "drawing-level",
         "optimizer",
         "ema",
         "ema-length",

@@ -150,7 +150,7 @@ static void what_ddpm_wrote_is_left_out(void **state)
     assert_ok(ddpm_folder_scan(&scan, folder));
     assert_int_equal(scan.count, 1);
     assert_true(scan.fingerprint == before);
-    assert_int_equal(count_in_log("left out"), 1);
+    assert_int_equal(count_in_log("not used as pictures"), 1);
     assert_int_equal(count_in_log("and 2 more"), 1);
     ddpm_folder_free(&scan);
     remove_folder(folder);
@@ -177,7 +177,7 @@ static void what_only_looks_like_it_is_kept(void **state)
     start_log();
     assert_ok(ddpm_folder_scan(&scan, folder));
     assert_int_equal(scan.count, 6);
-    assert_int_equal(count_in_log("left out"), 0);
+    assert_int_equal(count_in_log("not used as pictures"), 0);
     ddpm_folder_free(&scan);
     char *root = text("%s/%s", folder, "drawn"); /* a folder that the user names is never skipped */
     make_sub(folder, "drawn");
