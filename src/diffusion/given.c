@@ -158,7 +158,8 @@ ddpm_status ddpm_chain_fill(const struct ddpm_chain *chain,
     DDPM_TRY(ddpm_sampler_check(chain->kind, request));
     const size_t run = given->from ? (size_t)llround(given->strength * (double)steps) : steps;
     const size_t begin = steps - run;
-    if (begin > 0) { /* otherwise the chain starts from noise alone */
+    const bool cut = given->from && request->path && request->path->end > 0;
+    if (begin > 0 || cut) { /* otherwise the chain starts from noise alone */
         turns->picture = request->levels[begin].alpha;
         turns->noise = request->levels[begin].sigma;
     }

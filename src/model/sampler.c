@@ -82,6 +82,8 @@ static ddpm_status choose_start(struct ddpm_sampler *sampler,
     sampler->options.start = "noise";
     if (!sampler->network->weights.slabs[0]) /* only measured: the start is not read yet */
         return DDPM_OK;
+    if (learned > 0 && sampler->options.from) /* the first level shows enough of the picture */
+        return DDPM_OK;
     const char *reason = no_fitted_start(sampler);
     if (learned > 0 && (reason || wanted->start == DDPM_START_NOISE))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,

@@ -92,6 +92,10 @@ setup() {
     run "$DDPM" sample quick --out drawn -n 1
     succeeds
     says "consistency, 2 steps, few, fitted start at "
+    for strength in 0.5 1; do
+        run "$DDPM" sample quick --out like --force --from "$pictures" --strength $strength -n 1
+        succeeds
+    done
     run "$DDPM" sample quick --out drawn --force -n 1 --start noise
     fails 2 "this model was distilled to draw from a fitted start"
     run "$DDPM" distill "$run" --out noise --steps 2 --drawing-level 0 --threads 1
