@@ -12,10 +12,10 @@ enum { ROUNDS = 8, SWEEPS = 12, TESTED = 16 };
 
 /* Candidates for the level. At 80 even edm starts from noise alone. */
 static const double levels[] = {5, 10, 20, 40};
-/* Largest third and fourth cumulants, of coefficients with noise scaled to variance 1, that still
- * count as normal. */
+/* The largest third and fourth joint cumulants that still count as normal, of components with noise,
+ * scaled to variance 1. */
 static const double most_third = 0.5, most_fourth = 1;
-/* Largest variance, as a fraction of the noise's, in directions that are left out. */
+/* Largest variance, as a fraction of the noise's, in directions that are not stored. */
 static const double most_left = 0.1;
 
 struct fit {
@@ -23,8 +23,8 @@ struct fit {
     int64_t count, values, components;
     double *basis;   /* [values,components]: a direction per column */
     double *scores;  /* [count,components] */
-    double *moments; /* [components,components] of the scores, then their eigenvectors' rows … */
-    double *turns;   /* … which go here */
+    double *moments; /* [components,components]: second moments of the scores */
+    double *turns;   /* [components,components]: their eigenvectors, as rows */
 };
 
 static void fit_free(struct fit *fit)
@@ -164,9 +164,9 @@ static void store(const struct fit *fit, struct ddpm_start *start)
     project(fit);
 }
 
-/* Are the first components, with noise of deviation s added, close to normal? Their third and
- * fourth joint cumulants are those without noise; the variances, to which they are scaled, are
- * not. `shrink` [tested]: by how much adding noise reduces a scaled score. */
+/* Are the first components close to normal once noise is added? Noise does not change their third
+ * and fourth joint cumulants, but it adds to the variances by which these are scaled. `shrink`
+ * [tested]: 1 over the standard deviation of a score with noise. */
 static bool is_normal(const struct fit *fit, const double *shrink, int64_t tested)
 {
     const int64_t k = fit->components;
@@ -194,7 +194,7 @@ static bool is_normal(const struct fit *fit, const double *shrink, int64_t teste
     return true;
 }
 
-/* Uses `moments` for the variances. */
+/* The first row of `moments` is overwritten with the variances. */
 static double choose_level(const struct fit *fit, const struct ddpm_start *start)
 {
     const int64_t k = fit->components, tested = k < TESTED ? k : TESTED;
