@@ -12,8 +12,8 @@ enum { ROUNDS = 8, SWEEPS = 12, TESTED = 16 };
 
 /* Candidates for the level. At 80 even edm starts from noise alone. */
 static const double levels[] = {5, 10, 20, 40};
-/* The largest third and fourth joint cumulants that still count as normal, of components with noise,
- * scaled to variance 1. */
+/* The largest third and fourth joint cumulants that still count as normal, of components with
+ * noise, scaled to variance 1. */
 static const double most_third = 0.5, most_fourth = 1;
 /* Largest variance, as a fraction of the noise's, in directions that are not stored. */
 static const double most_left = 0.1;
