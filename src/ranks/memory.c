@@ -119,11 +119,12 @@ ddpm_status ddpm_ranks_share_memory(struct ddpm_ranks *ranks, size_t bytes)
      */
     DDPM_TRY(
         ddpm_ranks_agree(ranks, shares ? ranks->transport->share(room, &memory) : DDPM_OK, NULL));
-    char *aligned = (char *)memory + (0 - (uintptr_t)memory) % DDPM_ALIGNMENT;
-    ranks->shared = shares ? aligned : NULL;
-    ranks->shared_bytes = shares ? bytes : 0;
-    const ddpm_status status =
-        ddpm_ranks_agree(ranks, shares ? make_own_pages(ranks, aligned, bytes) : DDPM_OK, NULL);
+    if (shares) {
+        ranks->shared = (char *)memory + (0 - (uintptr_t)memory) % DDPM_ALIGNMENT;
+        ranks->shared_bytes = bytes;
+    }
+    const ddpm_status status = ddpm_ranks_agree(
+        ranks, shares ? make_own_pages(ranks, ranks->shared, bytes) : DDPM_OK, NULL);
     if (status != DDPM_OK)
         ddpm_ranks_unshare_memory(ranks);
     return status;
