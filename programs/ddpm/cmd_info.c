@@ -30,15 +30,14 @@ enum { LOG_ROWS = 100, ROW_BYTES = 512 };
 static ddpm_status add_start(const char *path, const struct ddpm_config *config,
                              struct ddpm_chain *chain)
 {
-    struct ddpm_start *start = NULL;
-    char folder[PATH_MAX], file[PATH_MAX];
+    struct ddpm_start *start;
+    char folder[PATH_MAX], own[PATH_MAX];
     const char *slash = strrchr(path, '/');
-    DDPM_TRY(ddpm_path_format(file, sizeof file, "%.*s", slash ? (int)(slash - path) : 1,
+    DDPM_TRY(ddpm_path_format(own, sizeof own, "%.*s", slash ? (int)(slash - path) : 1,
                               slash ? path : "."));
-    if (ddpm_checkpoint_find(file, folder, sizeof folder) != DDPM_OK)
+    if (ddpm_checkpoint_find(own, folder, sizeof folder) != DDPM_OK)
         return DDPM_OK; /* a run without a checkpoint */
-    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/" DDPM_START_FILE, folder));
-    DDPM_TRY(ddpm_path_exists(file) ? ddpm_start_read(file, &start) : DDPM_OK);
+    DDPM_TRY(ddpm_start_load(folder, &start));
     if (start && ddpm_chain_prefers_fitted(chain, &config->sampling, &config->diffusion))
         ddpm_chain_start_fitted(chain, &config->sampling, &config->diffusion, start->level);
     ddpm_start_free(&start);

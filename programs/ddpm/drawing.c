@@ -67,7 +67,6 @@ struct ddpm_sampler_options ddpm_drawing_options(const struct ddpm_config *confi
     const struct ddpm_sampling_config *sampling = &config->sampling;
     const bool any_sampler = sampling->sampler == DDPM_SAMPLER_AUTO;
     const bool any_spacing = sampling->spacing == DDPM_SPACING_AUTO;
-    static const char *const starts[] = {"auto", "noise", "fitted"};
     return (struct ddpm_sampler_options){
         .size = sizeof(struct ddpm_sampler_options),
         .sampler = any_sampler ? "auto" : ddpm_samplers[sampling->sampler].name,
@@ -83,7 +82,7 @@ struct ddpm_sampler_options ddpm_drawing_options(const struct ddpm_config *confi
         .churn_max = sampling->churn_max,
         .churn_noise = sampling->churn_noise,
         .threshold = sampling->threshold,
-        .start = starts[sampling->start],
+        .start = ddpm_start_names[sampling->start],
     };
 }
 

@@ -126,17 +126,15 @@ static ddpm_status choose_drawing_level(const struct ddpm_run_start *start,
                                         struct ddpm_config *config)
 {
     struct ddpm_diffusion_config *diffusion = &config->diffusion;
-    char folder[PATH_MAX], file[PATH_MAX];
+    char folder[PATH_MAX];
     struct ddpm_start *fitted;
     if (!start->distills || start->resume || diffusion->drawing_level > 0 ||
         ddpm_arguments_has_setting(arguments, "drawing-level"))
         return DDPM_OK;
     DDPM_TRY(find_teacher(start->teacher, folder));
-    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/" DDPM_START_FILE, folder));
-    if (!ddpm_path_exists(file))
-        return DDPM_OK;
-    DDPM_TRY(ddpm_start_read(file, &fitted));
-    diffusion->drawing_level = fitted->level;
+    DDPM_TRY(ddpm_start_load(folder, &fitted));
+    if (fitted)
+        diffusion->drawing_level = fitted->level;
     ddpm_start_free(&fitted);
     return DDPM_OK;
 }
@@ -174,11 +172,9 @@ ddpm_status ddpm_run_start_weights(const struct ddpm_run_start *start, struct dd
     DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/ema.safetensors", folder));
     DDPM_TRY(ddpm_network_load(network, DDPM_WEIGHTS_MODEL, file));
     DDPM_TRY(ddpm_network_load(network, DDPM_WEIGHTS_EMA, file));
-    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/" DDPM_START_FILE, folder));
     ddpm_start_free(&network->start);
-    if (ddpm_path_exists(file))
-        return ddpm_start_read(file, &network->start);
-    if (network->config.diffusion.drawing_level > 0)
+    DDPM_TRY(ddpm_start_load(folder, &network->start));
+    if (!network->start && network->config.diffusion.drawing_level > 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --drawing-level: got %g, but %s has no fitted start to draw from",
                           network->config.diffusion.drawing_level, folder);

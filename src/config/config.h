@@ -60,6 +60,7 @@ enum ddpm_lr_schedule { DDPM_LR_CONSTANT, DDPM_LR_COSINE, DDPM_LR_LINEAR };
 enum ddpm_optimizer_kind { DDPM_ADAMW, DDPM_MUON };
 /* What a chain starts from: AUTO is FITTED where that is possible. */
 enum ddpm_start_choice { DDPM_START_AUTO, DDPM_START_NOISE, DDPM_START_FITTED };
+extern const char *const ddpm_start_names[]; /* by enum ddpm_start_choice, then NULL */
 enum ddpm_decayed { DDPM_DECAY_ALL, DDPM_DECAY_MATRICES };
 enum ddpm_ema { DDPM_EMA_EXPONENTIAL, DDPM_EMA_POWER };
 /* How the noise levels of a step are drawn: each on its own, or one from each of as many equal

@@ -42,7 +42,7 @@ static const char *const spacings[] = {
 #include "config/spacings.inc"
 #undef SPACING
     "auto", NULL};
-static const char *const starts[] = {"auto", "noise", "fitted", NULL};
+const char *const ddpm_start_names[] = {"auto", "noise", "fitted", NULL};
 static const char spacing_help[] = "how the steps are spread over the noise levels: "
 #define SPACING(id, name, help, time) name ", "
 #include "config/spacings.inc"
@@ -209,7 +209,7 @@ const struct ddpm_option ddpm_options[] = {
             "sampler steps; 0: the sampler's default"),
     CHOICE("spacing", "NAME", sampling.spacing, "auto", spacings, SAMPLING, "spacing",
            spacing_help),
-    CHOICE("start", "auto|noise|fitted", sampling.start, "auto", starts, SAMPLING, "start",
+    CHOICE("start", "auto|noise|fitted", sampling.start, "auto", ddpm_start_names, SAMPLING, "start",
            "what drawing starts from: noise, or fitted: a less noisy x with the training pictures' large-scale colours"),
     NUMBER("threshold", sampling.threshold, "0", IN(0, 1), SAMPLING, "threshold",
            "dynamic thresholding: clip predicted pictures at this quantile of their own values; 0: off"),

@@ -89,7 +89,7 @@ void ddpm_chain_start_fitted(struct ddpm_chain *chain, const struct ddpm_samplin
                              const struct ddpm_diffusion_config *diffusion, double ratio)
 {
     const enum ddpm_objective_kind objective = (enum ddpm_objective_kind)diffusion->objective;
-    chain->start = ratio;
+    chain->start = diffusion->drawing_level > 0 ? diffusion->drawing_level : ratio;
     if (config->sampler == DDPM_SAMPLER_AUTO && config->steps == 0 && !chain->kind->distilled)
         chain->steps =
             usual_steps(automatic[objective].fitted_steps, objective, diffusion->timesteps);

@@ -45,7 +45,8 @@ bool ddpm_chain_prefers_fitted(const struct ddpm_chain *chain,
                                const struct ddpm_sampling_config *config,
                                const struct ddpm_diffusion_config *diffusion);
 
-/* Start from the fitted level `ratio` instead of noise. If `config` leaves the number of steps to
+/* Start from the fitted level `ratio` instead of noise, or from the level that a model has learned
+ * to draw from. If `config` leaves the number of steps to
  * the sampler `auto`, they become fewer. */
 void ddpm_chain_start_fitted(struct ddpm_chain *chain, const struct ddpm_sampling_config *config,
                              const struct ddpm_diffusion_config *diffusion, double ratio);

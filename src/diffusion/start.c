@@ -98,9 +98,11 @@ void ddpm_start_picture(const struct ddpm_start *start, double ratio, const floa
     const double scale = block_scale(shape);
     float reduced[DDPM_START_VALUES] = {0}, sum[DDPM_START_VALUES];
     for (int64_t h = 0; h < shape->height; ++h)
-        for (int64_t w = 0; w < shape->width; ++w)
+        for (int64_t w = 0; w < shape->width; ++w) {
+            float *block = reduced + block_of(shape, h, w);
             for (int64_t c = 0; c < channels; ++c)
-                reduced[block_of(shape, h, w) + c] += *z++;
+                block[c] += *z++;
+        }
     memcpy(sum, start->mean, (size_t)values * sizeof *sum);
     for (int64_t k = 0; k < start->components; ++k) {
         const float *direction = start->directions + k * values;
@@ -113,7 +115,9 @@ void ddpm_start_picture(const struct ddpm_start *start, double ratio, const floa
             sum[i] += part * direction[i];
     }
     for (int64_t h = 0; h < shape->height; ++h)
-        for (int64_t w = 0; w < shape->width; ++w)
+        for (int64_t w = 0; w < shape->width; ++w) {
+            const float *block = sum + block_of(shape, h, w);
             for (int64_t c = 0; c < channels; ++c)
-                *out++ = (float)scale * sum[block_of(shape, h, w) + c];
+                *out++ = (float)scale * block[c];
+        }
 }

@@ -24,8 +24,8 @@
 
 #define DDPM_START_GRID 16       /* most blocks along a side */
 #define DDPM_START_COMPONENTS 64 /* most principal directions */
-#define DDPM_START_PICTURES 1024 /* as many pictures are enough */
-#define DDPM_START_FEWEST 100    /* fewer are not */
+#define DDPM_START_PICTURES 1024 /* most pictures that are used */
+#define DDPM_START_FEWEST 100    /* with fewer there is no fit */
 #define DDPM_START_VALUES 1024   /* most values of a reduced picture */
 
 /* Pictures [height,width,channels] and their reduction to [rows,columns,channels]. */

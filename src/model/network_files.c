@@ -72,16 +72,6 @@ static ddpm_status check_weights(const struct location *found, enum ddpm_weights
     return status;
 }
 
-/* The checkpoint's fitted start, if it has one. */
-static ddpm_status load_start(struct ddpm_network *network, const struct location *found)
-{
-    char path[PATH_MAX];
-    if (!found->folder[0])
-        return DDPM_OK;
-    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/" DDPM_START_FILE, found->folder));
-    return ddpm_path_exists(path) ? ddpm_start_read(path, &network->start) : DDPM_OK;
-}
-
 static ddpm_status locate(const char *path, enum ddpm_weights which, struct location *out)
 {
     const char *file = weights_file(which);
@@ -181,8 +171,8 @@ static ddpm_status open_network(struct ddpm_device *device, const char *path,
         status = ddpm_network_allocate_unset(*out);
     if (status == DDPM_OK)
         status = load_both(*out, which, found.weights);
-    if (status == DDPM_OK)
-        status = load_start(*out, &found);
+    if (status == DDPM_OK && found.folder[0])
+        status = ddpm_start_load(found.folder, &(*out)->start);
     ddpm_config_destroy(&effective);
     if (status != DDPM_OK)
         ddpm_network_destroy(out);

@@ -46,12 +46,9 @@ static ddpm_status spacing_by_name(const char *name, int *out)
 
 static ddpm_status start_by_name(const char *name, int *out)
 {
-    static const char *const names[] = {"auto", "noise", "fitted"};
-    for (int i = 0; i < 3; ++i)
-        if (strcmp(name, names[i]) == 0) {
-            *out = i;
+    for (*out = 0; ddpm_start_names[*out]; ++*out)
+        if (strcmp(name, ddpm_start_names[*out]) == 0)
             return DDPM_OK;
-        }
     return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown start %s; want auto, noise or fitted", name);
 }
 
@@ -77,15 +74,15 @@ static ddpm_status choose_start(struct ddpm_sampler *sampler,
 {
     const struct ddpm_diffusion_config *diffusion = &sampler->network->config.diffusion;
     struct ddpm_chain *chain = &sampler->chain;
-    const double learned = diffusion->drawing_level;
+    const bool learned = diffusion->drawing_level > 0;
     const bool asked = wanted->start == DDPM_START_FITTED;
     sampler->options.start = "noise";
     if (!sampler->network->weights.slabs[0]) /* only measured: the start is not read yet */
         return DDPM_OK;
-    if (learned > 0 && sampler->options.from) /* the first level shows enough of the picture */
+    if (learned && sampler->options.from) /* the first level shows enough of the picture */
         return DDPM_OK;
     const char *reason = no_fitted_start(sampler);
-    if (learned > 0 && (reason || wanted->start == DDPM_START_NOISE))
+    if (learned && (reason || wanted->start == DDPM_START_NOISE))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "this model was distilled to draw from a fitted start%s%s",
                           reason ? ", but " : "; want start fitted", reason ? reason : "");
@@ -95,8 +92,7 @@ static ddpm_status choose_start(struct ddpm_sampler *sampler,
     if (reason || !ddpm_chain_prefers_fitted(chain, wanted, diffusion))
         return DDPM_OK;
     sampler->options.start = "fitted";
-    ddpm_chain_start_fitted(chain, wanted, diffusion,
-                            learned > 0 ? learned : sampler->network->start->level);
+    ddpm_chain_start_fitted(chain, wanted, diffusion, sampler->network->start->level);
     return DDPM_OK;
 }
 

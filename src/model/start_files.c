@@ -1,11 +1,13 @@
 /* Reading and writing start.safetensors. */
 #include "model/start_files.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/text.h"
+#include "formats/file.h"
 #include "formats/safetensors.h"
 
 ddpm_status ddpm_start_write(const struct ddpm_start *start, const char *path)
@@ -94,4 +96,12 @@ ddpm_status ddpm_start_read(const char *path, struct ddpm_start **out)
     if (status != DDPM_OK)
         ddpm_start_free(out);
     return status;
+}
+
+ddpm_status ddpm_start_load(const char *folder, struct ddpm_start **out)
+{
+    char path[PATH_MAX];
+    *out = NULL;
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/" DDPM_START_FILE, folder));
+    return ddpm_path_exists(path) ? ddpm_start_read(path, out) : DDPM_OK;
 }

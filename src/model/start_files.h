@@ -13,4 +13,7 @@ ddpm_status ddpm_start_write(const struct ddpm_start *start, const char *path);
  * start, DDPM_ERROR_NOT_FINITE for a value that is not finite. *out is NULL on failure. */
 ddpm_status ddpm_start_read(const char *path, struct ddpm_start **out);
 
+/* Read the start of the checkpoint in `folder`; *out is NULL if it has none. */
+ddpm_status ddpm_start_load(const char *folder, struct ddpm_start **out);
+
 #endif

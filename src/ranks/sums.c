@@ -291,7 +291,7 @@ ddpm_status ddpm_ranks_sum_at_begin(struct ddpm_ranks *ranks, int root, float *v
     return begin(ranks, root, values, count);
 }
 
-/* Sum this rank's piece where the others get it from, and begin to gather all pieces. */
+/* Sum this rank's piece in place, and begin to gather the pieces of all ranks. */
 static ddpm_status begin_gather(struct ddpm_ranks *ranks, struct ddpm_sum *sum)
 {
     const enum ddpm_dtype wire = ranks->sums.wire;

@@ -27,7 +27,7 @@ static inline int ddpm_wire_floats(enum ddpm_dtype wire, size_t count)
 /* fp32 numbers to numbers [at, at + count) of `to`, rounded to the nearest, ties to even. */
 void ddpm_wire_write(enum ddpm_dtype wire, const float *from, size_t count, void *to, size_t at);
 
-/* And back, in place of what is in `to`, or added to it. */
+/* Numbers [at, at + count) of `from`, written to `to` or added to it. */
 void ddpm_wire_read(enum ddpm_dtype wire, const void *from, size_t at, size_t count, float *to);
 void ddpm_wire_add(enum ddpm_dtype wire, const void *from, size_t at, size_t count, float *to);
 

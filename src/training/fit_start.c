@@ -1,13 +1,11 @@
 /* The fitted start of a run: statistics of its pictures, gathered once, before the first checkpoint
  * is written. They are not part of the training state: nothing that training computes depends on
  * them. */
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
-#include "formats/file.h"
 #include "model/start_files.h"
 #include "training/trainer_state.h"
 
@@ -111,8 +109,6 @@ void ddpm_trainer_fit_start(struct ddpm_trainer *trainer)
 ddpm_status ddpm_trainer_read_start(struct ddpm_trainer *trainer, const char *folder)
 {
     struct ddpm_start **start = &trainer->players[0].network->start;
-    char path[PATH_MAX];
-    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/" DDPM_START_FILE, folder));
     ddpm_start_free(start);
-    return ddpm_path_exists(path) ? ddpm_start_read(path, start) : DDPM_OK;
+    return ddpm_start_load(folder, start);
 }

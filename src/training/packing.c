@@ -4,9 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/arguments.h"
 #include "core/memory.h"
+#include "data/folder.h"
 #include "ranks/memory.h"
 #include "training/ranks.h"
 #include "training/trainer_state.h"
@@ -74,17 +76,16 @@ ddpm_status ddpm_packing_pack(struct ddpm_trainer *trainer, ddpm_status status)
     return met == DDPM_OK ? status : met;
 }
 
-/* FNV-1a of the kernels that pack weights, and of how much they pack. */
+/* The kernels that pack weights, and how much they pack. */
 static uint64_t hash_packed(const struct ddpm_graph *graph)
 {
-    uint64_t hash = 14695981039346656037u;
+    uint64_t hash = DDPM_FNV64_START;
     for (size_t i = 0; i < graph->node_count; ++i) {
         const struct ddpm_call *call = &graph->calls[i];
         if (!call->packed_bytes)
             continue;
-        for (const char *c = call->kernel->name; *c; ++c)
-            hash = (hash ^ (unsigned char)*c) * 1099511628211u;
-        hash = (hash ^ call->packed_bytes) * 1099511628211u;
+        hash = ddpm_fnv64(hash, call->kernel->name, strlen(call->kernel->name));
+        hash = ddpm_fnv64(hash, &call->packed_bytes, sizeof call->packed_bytes);
     }
     return hash;
 }

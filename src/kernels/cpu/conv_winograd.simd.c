@@ -226,8 +226,8 @@ static void unit_taps(const struct ddpm_call *call, int64_t unit, int64_t count,
     const bool forward = call->op == DDPM_OP_CONV2D;
     const int together = channels_together(call);
     const int64_t outputs = forward ? w->n : w->c, steps = ddpm_steps(&call->in[0]);
-    const int64_t first = unit / steps * GEMM_COLUMNS, left = outputs - first;
-    const int64_t columns = left < GEMM_COLUMNS ? left : GEMM_COLUMNS;
+    const int64_t first = unit / steps * GEMM_COLUMNS;
+    const int64_t columns = ddpm_smaller(outputs - first, GEMM_COLUMNS);
     const int64_t c = unit % steps * together, channels = count * together;
     if (columns < GEMM_COLUMNS)
         memset(taps, 0, (size_t)channels * sizeof *taps);

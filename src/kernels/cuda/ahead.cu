@@ -117,7 +117,7 @@ static struct job *take_job(struct crew *crew)
     if (crew->next < crew->ahead->count)
         job = &crew->ahead->jobs[crew->next];
     if (job && job->rank > 0 && ddpm_now() >= crew->deadline)
-        job = NULL; /* nor is there time for those behind it */
+        job = NULL; /* those behind it have no time left either */
     if (job)
         ++crew->next;
     pthread_mutex_unlock(&crew->mutex);
