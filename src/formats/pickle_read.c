@@ -193,8 +193,8 @@ static bool same(const char *text, size_t length, const char *word)
 static ddpm_status run_name(struct ddpm_pickle_reader *r, uint8_t opcode)
 {
     struct ddpm_pickle_value value = {.kind = DDPM_PICKLE_NAME};
-    const char *module, *name;
-    size_t module_length, length;
+    const char *module = NULL, *name = NULL;
+    size_t module_length = 0, length = 0;
     (void)opcode;
     DDPM_TRY(take_line(r, &module, &module_length));
     DDPM_TRY(take_line(r, &name, &length));
