@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 #include "core/text.h"
 #include "data/endings.h"
@@ -30,14 +31,6 @@ struct scan {
     size_t own_count;
     struct ddpm_endings ignored;
 };
-
-uint64_t ddpm_fnv64(uint64_t hash, const void *bytes, size_t count)
-{
-    const uint8_t *at = bytes;
-    for (size_t i = 0; i < count; ++i)
-        hash = (hash ^ at[i]) * UINT64_C(0x100000001B3);
-    return hash;
-}
 
 /* Takes ownership of `name`. */
 static ddpm_status add_file(struct scan *scan, char *name, int64_t bytes)

@@ -35,8 +35,4 @@ void ddpm_folder_free(struct ddpm_folder *folder);
 /* Path of file `index`; free it with free(). */
 ddpm_status ddpm_folder_file_path(const struct ddpm_folder *folder, size_t index, char **out);
 
-/* FNV-1a, 64 bits: continue `hash` with more bytes, starting from DDPM_FNV64_START. */
-#define DDPM_FNV64_START UINT64_C(0xCBF29CE484222325)
-uint64_t ddpm_fnv64(uint64_t hash, const void *bytes, size_t count);
-
 #endif

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
-#include "data/folder.h"
 #include "data/picture.h"
 #include "data/source_kinds.h"
 #include "formats/file.h"

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 #include "kernels/host_memory.h"
 
@@ -93,18 +94,14 @@ static bool output_is_input(const struct ddpm_call *call, const struct ddpm_tens
     return false;
 }
 
-/* FNV-1a over words of the elements of a view. */
+/* A hash of the elements of a view. */
 static uint64_t hash_tensor(const struct ddpm_tensor *t)
 {
     const size_t size = ddpm_dtype_size(t->dtype);
-    uint64_t hash = 1469598103934665603u;
-    for (int64_t p = 0; p < ddpm_tensor_pixels(t); ++p) {
-        for (int64_t c = 0; c < t->c; ++c) {
-            uint64_t word = 0;
-            memcpy(&word, element(t, p, c), size);
-            hash = (hash ^ word) * 1099511628211u;
-        }
-    }
+    uint64_t hash = DDPM_FNV64_START;
+    for (int64_t p = 0; p < ddpm_tensor_pixels(t); ++p)
+        for (int64_t c = 0; c < t->c; ++c)
+            hash = ddpm_fnv64(hash, element(t, p, c), size);
     return hash;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 #include "core/plugin.h"
 #include "ranks/launcher.h"
@@ -37,9 +38,7 @@ static void describe_place(struct ddpm_rank_place *place)
     find_host(place->host);
     if (sched_getaffinity(0, sizeof set, (cpu_set_t *)(void *)set) != 0)
         return;
-    place->processors = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < sizeof set; ++i)
-        place->processors = (place->processors ^ set[i]) * 1099511628211u;
+    place->processors = ddpm_fnv64(DDPM_FNV64_START, set, sizeof set);
 }
 
 static ddpm_status meet(struct ddpm_ranks *ranks, const struct ddpm_launcher *launcher)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/hash.h"
 #include "core/memory.h"
 
 enum { PATH_BYTES = 4096, HOST_BYTES = 64, TEXT_BYTES = 400 };
@@ -141,14 +142,6 @@ static void describe_job(const struct ddpm_tasks *tasks, char *text, size_t byte
     snprintf(name, name_bytes, ".ddpm-ranks-%.64s", first ? first : "job");
 }
 
-static uint64_t hash(const char *text)
-{
-    uint64_t value = 14695981039346656037u; /* FNV-1a */
-    for (; *text; ++text)
-        value = (value ^ (unsigned char)*text) * 1099511628211u;
-    return value;
-}
-
 /* Random, but never 0. */
 static uint64_t draw_nonce(void)
 {
@@ -174,7 +167,7 @@ static void fill(struct ddpm_rendezvous *r, const struct ddpm_tasks *tasks)
     r->index = tasks->rank;
     r->count = tasks->count;
     memcpy(r->own.magic, magic, sizeof magic);
-    r->own.job = hash(job);
+    r->own.job = ddpm_fnv64(DDPM_FNV64_START, job, strlen(job));
     r->own.nonce = draw_nonce();
     if (gethostname(r->own.host, HOST_BYTES - 1) != 0)
         snprintf(r->own.host, HOST_BYTES, "unknown host");

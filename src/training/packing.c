@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "core/arguments.h"
+#include "core/hash.h"
 #include "core/memory.h"
-#include "data/folder.h"
 #include "ranks/memory.h"
 #include "training/ranks.h"
 #include "training/trainer_state.h"

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 #include "training/ranks.h"
 #include "training/trainer_state.h"
@@ -63,7 +64,7 @@ ddpm_status ddpm_trainer_share_state(struct ddpm_trainer *trainer)
 
 ddpm_status ddpm_trainer_compare_state(struct ddpm_trainer *trainer)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a, one word at a time */
+    uint64_t hash = DDPM_FNV64_START;
     void *own, *host;
     char line[80];
     if (!trainer->team.ranks)
@@ -72,8 +73,8 @@ ddpm_status ddpm_trainer_compare_state(struct ddpm_trainer *trainer)
     host = own;
     if (status == DDPM_OK)
         status = view_slab(trainer, trainer->players[0].network->weights.slabs[0], &host);
-    for (size_t i = 0; i < slab_bytes(trainer) / sizeof(uint32_t) && status == DDPM_OK; ++i)
-        hash = (hash ^ ((const uint32_t *)host)[i]) * 1099511628211u;
+    if (status == DDPM_OK)
+        hash = ddpm_fnv64(hash, host, slab_bytes(trainer));
     ddpm_free_aligned(own);
     DDPM_TRY(ddpm_ranks_agree(trainer->team.ranks, status, NULL));
     snprintf(line, sizeof line, "weights of step %" PRId64 ": %016" PRIx64 "\n", trainer->step,

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "core/hash.h"
 #include "data/folder.h"
 
 static void make_sub(const char *folder, const char *name)

@@ -2,7 +2,7 @@
  * neither black nor white. */
 #include "data_support.h"
 
-#include "data/folder.h"
+#include "core/hash.h"
 #include "data/synthetic.h"
 
 enum { SIDE = 64, BYTES = SIDE * SIDE * 3 };

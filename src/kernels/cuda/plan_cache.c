@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/hash.h"
+
 enum { PATH_BYTES = 4096, LINE_BYTES = 2 * DDPM_PLAN_TEXT_BYTES + 2, MOST_ENTRIES = 65536 };
 enum { HEAD_BYTES = 2 * LINE_BYTES + 64, MOST_PLAN_BYTES = 16 << 20 };
 
@@ -43,15 +45,6 @@ static bool find_folder(char folder[PATH_BYTES])
         return false;
     snprintf(folder + length, (size_t)(PATH_BYTES - length), "/ddpm");
     return mkdir(folder, 0700) == 0 || errno == EEXIST;
-}
-
-/* FNV-1a. */
-static uint64_t hash_bytes(const char *bytes, size_t count)
-{
-    uint64_t hash = 1469598103934665603u;
-    for (size_t i = 0; i < count; ++i)
-        hash = (hash ^ (unsigned char)bytes[i]) * 1099511628211u;
-    return hash;
 }
 
 static struct entry *find(const struct ddpm_plan_cache *cache, const char *key)
@@ -152,7 +145,7 @@ static bool write_file(const struct ddpm_plan_cache *cache)
 static void name_crash(const char *key, const char *name, char entry[DDPM_PLAN_TEXT_BYTES])
 {
     snprintf(entry, DDPM_PLAN_TEXT_BYTES, "crashed %016llx %s",
-             (unsigned long long)hash_bytes(key, strlen(key)), name);
+             (unsigned long long)ddpm_fnv64(DDPM_FNV64_START, key, strlen(key)), name);
 }
 
 static void trial_path(const struct ddpm_plan_cache *cache, int trial, char path[PATH_BYTES + 16])
@@ -215,8 +208,9 @@ void ddpm_plan_cache_open(const char *identity, struct ddpm_plan_cache **out)
         return;
     cache->lock = -1;
     snprintf(cache->identity, sizeof cache->identity, "%.*s\n", LINE_BYTES - 2, identity);
-    snprintf(cache->stem, sizeof cache->stem, "%.*s/cuda-%016llx", PATH_BYTES - 64, folder,
-             (unsigned long long)hash_bytes(cache->identity, strlen(cache->identity)));
+    snprintf(
+        cache->stem, sizeof cache->stem, "%.*s/cuda-%016llx", PATH_BYTES - 64, folder,
+        (unsigned long long)ddpm_fnv64(DDPM_FNV64_START, cache->identity, strlen(cache->identity)));
     snprintf(cache->path, sizeof cache->path, "%s.plans", cache->stem);
     snprintf(cache->lock_path, sizeof cache->lock_path, "%s.lock", cache->path);
     /* Find out now whether anything can be stored: a choice that the next process would not know is
@@ -272,7 +266,7 @@ static void plan_path(const struct ddpm_plan_cache *cache, const char *key,
                       char path[PATH_BYTES + 32])
 {
     snprintf(path, PATH_BYTES + 32, "%s-%016llx.plan", cache->stem,
-             (unsigned long long)hash_bytes(key, strlen(key)));
+             (unsigned long long)ddpm_fnv64(DDPM_FNV64_START, key, strlen(key)));
 }
 
 /* The beginning of the first line, which shows that this is the right file. */
@@ -292,7 +286,7 @@ static char *read_body(FILE *file, size_t bytes, uint64_t checksum)
         return NULL;
     plan[bytes] = '\0';
     if (fread(plan, 1, bytes, file) == bytes && fgetc(file) == EOF &&
-        hash_bytes(plan, bytes) == checksum)
+        ddpm_fnv64(DDPM_FNV64_START, plan, bytes) == checksum)
         return plan;
     free(plan);
     return NULL;
@@ -329,6 +323,6 @@ bool ddpm_plan_cache_write_plan(const struct ddpm_plan_cache *cache, const char 
         return false;
     print_head(cache, key, value, head);
     bool good = fprintf(draft.file, "%s%zu\t%016llx\n", head, bytes,
-                        (unsigned long long)hash_bytes(plan, bytes)) > 0;
+                        (unsigned long long)ddpm_fnv64(DDPM_FNV64_START, plan, bytes)) > 0;
     return commit(&draft, good && fwrite(plan, 1, bytes, draft.file) == bytes);
 }
