@@ -12,7 +12,7 @@ jobs=$(nproc)
 
 scripts/setup.sh test
 
-echo "== gcc"
+echo "== gcc, optimised like the demo and the packages"
 cuda=OFF
 if command -v nvcc >/dev/null; then
   cuda=ON
@@ -20,8 +20,8 @@ if command -v nvcc >/dev/null; then
 else
   echo "skipped: no nvcc, so the CUDA backend is not compiled"
 fi
-cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDDPM_WERROR=ON -DDDPM_CUDA=$cuda \
-  -DDDPM_CUDA_ARCHITECTURES=90 >/dev/null
+cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS=-g -DDDPM_WERROR=ON \
+  -DDDPM_CUDA=$cuda -DDDPM_CUDA_ARCHITECTURES=90 >/dev/null
 cmake --build build/test
 ctest --test-dir build/test --output-on-failure -j "$jobs"
 
