@@ -241,7 +241,7 @@ struct ddpm_sample_options {
     const char *start; /**< see ddpm_sampler_options */
 };
 
-/** One picture with every default: as configured, with the EMA weights. An initialiser, as
+/** One picture with every default: as configured, with the EMA weights. An initialiser, like
  * DDPM_SAMPLER_OPTIONS_INIT. */
 #ifdef __cplusplus
 #define DDPM_SAMPLE_OPTIONS_INIT                                                                   \

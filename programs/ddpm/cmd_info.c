@@ -235,8 +235,8 @@ static ddpm_status print_run(const char *path, bool *any)
     return ddpm_checkpoint_any(path, any);
 }
 
-/* The folder whose config.json describes `path`: a run that a program saved through the library
- * has none but that of each checkpoint. */
+/* The folder whose config.json describes `path`: a run that a program saved through the library has
+ * only those of its checkpoints. */
 static ddpm_status find_configured(const char *path, bool has_checkpoint, char *folder)
 {
     char own[PATH_MAX];

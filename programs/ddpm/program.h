@@ -88,7 +88,7 @@ void ddpm_take_signal(int number);
 /* DDPM_STOPPED when a signal was caught. */
 ddpm_status ddpm_check_signal(void);
 
-/* What the model files of a verb's first argument are, and the options in force. */
+/* The model that a verb's first argument names, and the options in force. */
 struct ddpm_opened_model {
     struct ddpm_device *device;
     struct ddpm_network *network;

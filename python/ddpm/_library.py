@@ -1,4 +1,4 @@
-"""libddpm by ctypes: finding it, its structs, its functions, its log."""
+"""libddpm through ctypes: finding it, its structs, its functions, its log."""
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,7 @@
 /* The plan: the memory of every value and the kernel of every node.
  *
  *   1. concatenations copy nothing if their input can be placed inside their output
- *   2. kernels are chosen and prepared, which tells how much scratch each needs
+ *   2. kernels are chosen and prepared, which shows how much scratch each needs
  *   3. a value needs its storage from its producer to its last reader; in-place operations share
  *   4. everything is placed in one arena (place.c), allocated, and given its address */
 #include "graph/plan.h"

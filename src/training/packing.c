@@ -90,7 +90,8 @@ static uint64_t hash_packed(const struct ddpm_graph *graph)
     return hash;
 }
 
-/* Could this rank share? Then *bytes is how much, and *hash what. */
+/* Could this rank share its packed weights? If so, *bytes is their size, and *hash tells which
+ * weights they are. */
 static ddpm_status plan_sharing(struct ddpm_trainer *trainer, uint64_t beside, size_t *bytes,
                                 uint64_t *hash)
 {

@@ -53,7 +53,7 @@ def add_jpeg():
     two[at + 9] = 2
     two[at + 13:at + 13] = b"\2\x11\0"
     add("jpeg-2-components.jpg", bytes(two), "refused", "components")
-    for name in ("arithmetic", "arithmetic-progressive"):  # by cjpeg -arithmetic: no Python library writes them
+    for name in ("arithmetic", "arithmetic-progressive"):  # from cjpeg -arithmetic: no Python library writes them
         data = (HERE / f"{name}.jpg").read_bytes()
         add(f"jpeg-{name}.jpg", data, keep=name == "arithmetic")
         add(f"jpeg-{name}-no-end.jpg", data[:-2], "refused", "truncated")

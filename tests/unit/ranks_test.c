@@ -162,8 +162,8 @@ static void alone_everything_stays_as_it_is(void **state)
     ddpm_ranks_close(&alone, 0);
 }
 
-/* Ranks of which all but one are played here: they have the same number everywhere in every sum,
- * and are late. */
+/* This test plays all ranks but one: they have the same number everywhere in every sum, and are
+ * late. */
 static struct {
     enum ddpm_dtype wire;
     float number;    /* of each other rank */
@@ -185,7 +185,7 @@ static void answer(const struct ddpm_collective_call *call, int rank)
 {
     const struct ddpm_parts *parts =
         call->what == DDPM_COLLECTIVE_EXCHANGE ? &call->received : &call->parts;
-    /* Of the sums, the other has got nothing but a 1. */
+    /* In the sums, the other rank adds just 1. */
     const float number = other.number + (call->what == DDPM_COLLECTIVE_GATHER ? 1 : 0);
     if (call->receive && parts->counts)
         fill(call->receive, parts->starts[rank], parts->counts[rank], number);

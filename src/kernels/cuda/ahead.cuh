@@ -6,8 +6,8 @@
  * which plans are tried, and so the choice, does not depend on the threads.
  *
  * cuDNN demands that threads do not share a handle, so each has its own, and plans run with the
- * handle of the device. No GPU has shown yet that this works with every engine: if such a plan does
- * not run, it is made again, and threads make no more. */
+ * handle of the device. Nobody has checked on a GPU yet that this works with every engine: if such
+ * a plan does not run, it is made again, and the threads stop making plans. */
 #ifndef DDPM_KERNELS_CUDA_AHEAD_CUH
 #define DDPM_KERNELS_CUDA_AHEAD_CUH
 

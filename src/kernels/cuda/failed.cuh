@@ -1,4 +1,4 @@
-/* What is said when no device can be found. */
+/* The error when no device can be found. */
 #ifndef DDPM_KERNELS_CUDA_FAILED_CUH
 #define DDPM_KERNELS_CUDA_FAILED_CUH
 
