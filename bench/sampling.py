@@ -30,7 +30,7 @@ MODES = ["bf16-eager", "bf16-compile", "fp32-eager", "fp32-compile", "openvino"]
 
 def settings_of(options):
     text = subprocess.run([options.ddpm, "info", options.run], check=True, capture_output=True, text=True).stdout
-    sampler, steps = re.search(r"draws by\s+(\S+), (\d+) steps?", text).groups()
+    sampler, steps = re.search(r"draws with\s+(\S+), (\d+) steps?", text).groups()
     config = json.loads((pathlib.Path(options.run) / "config.json").read_text(encoding="utf-8"))
     size = config["diffusion_config"]["image_size"]
     return {"sampler": sampler, "steps": int(steps), "dim": config["unet_config"]["input"],

@@ -129,8 +129,8 @@ DDPM_API struct ddpm_parameter_info ddpm_network_parameter(const struct ddpm_net
 /** Elements of all parameters together. */
 DDPM_API int64_t ddpm_network_weight_count(const struct ddpm_network *network);
 
-/** Copy one parameter to `values`, in PyTorch's element order. `count` is the room in `values` and
- * must equal the parameter's element count. DDPM_ERROR_ARGUMENT for an unknown name. */
+/** Copy one parameter to `values`, in PyTorch's element order. `count` is the length of `values`
+ * and must equal the parameter's element count. DDPM_ERROR_ARGUMENT for an unknown name. */
 DDPM_API ddpm_status ddpm_network_get(const struct ddpm_network *network, enum ddpm_weights which,
                                       const char *name, float *values, size_t count);
 

@@ -134,7 +134,7 @@ DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
                                              struct ddpm_step_result *result);
 
 /** The gradient of the last step for the parameter `name`, before clipping, in PyTorch's element
- * order. `count` is the room in `values` and must equal the parameter's element count. */
+ * order. `count` is the length of `values` and must equal the parameter's element count. */
 DDPM_API ddpm_status ddpm_trainer_gradient(const struct ddpm_trainer *trainer, const char *name,
                                            float *values, size_t count);
 

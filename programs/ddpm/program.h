@@ -82,7 +82,7 @@ enum ddpm_doing {
 };
 void ddpm_doing(enum ddpm_doing what, int64_t step);
 
-/* Another process that this one works with caught a signal: as if it had come here. */
+/* Another process that this one works with caught a signal: treat it as if it had come here. */
 void ddpm_take_signal(int number);
 
 /* DDPM_STOPPED when a signal was caught. */
@@ -101,7 +101,7 @@ struct ddpm_opened_model {
 typedef ddpm_status ddpm_look_at_network(void *user, struct ddpm_network *declared);
 
 /* Open a run, checkpoint or weights file for `arguments`, whose verb has the options config and
- * weights and takes settings of the group run. `look` is asked before any weights are read. Close
+ * weights and takes settings of the group run. `look` is called before any weights are read. Close
  * it with ddpm_close_model(), even after a failure. */
 ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
                             ddpm_look_at_network *look, void *user, struct ddpm_opened_model *out);

@@ -32,7 +32,7 @@ ddpm_status ddpm_shared_begin(struct ddpm_shared_drawing *shared,
 void ddpm_shared_turn(const struct ddpm_sample_output *output, int rank, int64_t *offset,
                       int64_t *count);
 
-/* End a round, which went as `status` says on this process: the leader adds to its output what all
+/* End a round; `status` says how it went on this process. The leader adds to its output what all
  * have drawn, from output->pictures or ->values. A failure or signal of one ends all. */
 ddpm_status ddpm_shared_add(struct ddpm_shared_drawing *shared, struct ddpm_sample_output *output,
                             ddpm_status status);

@@ -322,7 +322,7 @@ ddpm_status ddpm_graph_allocate(struct ddpm_graph *graph)
     const size_t available = ddpm_device_available(device);
     if (available && need > available)
         return ddpm_raise(DDPM_ERROR_MEMORY,
-                          "out of memory before any work: the plan needs %.2f GB, %.2f GB are free",
+                          "not enough memory to start: the plan needs %.2f GB, %.2f GB are free",
                           (double)need / 1e9, (double)available / 1e9);
     DDPM_TRY(
         backend->allocate(device, graph->arena_bytes, "activations and gradients", &graph->arena));

@@ -47,7 +47,7 @@ static void hear(void *unused, ddpm_log_level level, const char *text)
     pthread_mutex_unlock(&heard.mutex);
 }
 
-/* Choose for three shapes forward and three backward with so many threads, as a plan does. */
+/* Choose for three shapes forward and three backward with this many threads, as a plan does. */
 static void choose(const char *threads)
 {
     struct ddpm_device *device;
@@ -167,7 +167,7 @@ static void threads_stop_when_the_time_is_up(void **unused)
     assert_int_equal(*choice_counter("fake_cudnn_second_right_runs"), 0);
 }
 
-/* The child makes a plan that ends it, beside others. */
+/* The child makes several plans, and one of them ends it. */
 static void a_plan_that_ends_the_process_is_not_made_again(void **unused)
 {
     (void)unused;

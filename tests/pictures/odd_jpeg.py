@@ -57,7 +57,7 @@ def add_jpeg():
         data = (HERE / f"{name}.jpg").read_bytes()
         add(f"jpeg-{name}.jpg", data, keep=name == "arithmetic")
         add(f"jpeg-{name}-no-end.jpg", data[:-2], "refused", "truncated")
-    separate = (HERE / "separate.jpg").read_bytes()  # by cjpeg -scans, a scan for each component
+    separate = (HERE / "separate.jpg").read_bytes()  # from cjpeg -scans, a scan for each component
     add("jpeg-separate.jpg", separate, keep=True)
     add("jpeg-separate-no-end.jpg", separate[:-2], "array", of_pillow(separate), "no-end")
     last = separate.rindex(b"\xff\xda")

@@ -41,8 +41,8 @@ static void reducing_keeps_the_length_of_blocks(void **state)
         assert_true(fabs((double)reduced[i] - sqrt(6)) < 1e-6);
 }
 
-/* Reduced pictures with two known directions: 3·even + 20·odd values, of which the last follows
- * `shape_of`, and a little of everything else. */
+/* Reduced pictures with two known directions, 3·even + 20·odd values (the odd ones follow
+ * `shape_of`), and a little of everything else. */
 static float *made_up(const struct ddpm_start_shape *shape, double (*shape_of)(double normal))
 {
     const int64_t values = ddpm_start_values(shape);

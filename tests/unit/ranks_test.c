@@ -278,7 +278,7 @@ static void sums_over_bf16_keep_what_is_not_finite(void **state)
     float values[8] = {NAN, 0, INFINITY, 0, 3.4e38f, 0, 1, 0};
     struct ddpm_ranks *ranks = meet(DDPM_BF16, 4);
     assert_int_equal(ddpm_ranks_sums_bytes(NULL, DDPM_BF16, 4), 0);
-    /* Two sums at once, the second of which begins before the first has gone on. */
+    /* Two sums at once; the second begins before the first has made progress. */
     assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 4), DDPM_OK);
     assert_int_equal(ddpm_ranks_sum_begin(ranks, values + 4, 4), DDPM_OK);
     assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);

@@ -20,7 +20,7 @@ struct ddpm_cuda_wish {
     char key[DDPM_PLAN_TEXT_BYTES];
 };
 
-/* How many threads make plans, if the caller's options allow so many (0: all processors);
+/* How many threads make plans, if the caller's options allow that many (0: all processors);
  * DDPM_CUDA_PLAN_THREADS sets another number. With 1, none does. */
 int ddpm_cuda_plan_threads(int threads);
 

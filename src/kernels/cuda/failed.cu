@@ -1,8 +1,9 @@
 /* Errors that say what failed: finding a device, or which kernel.
  *
- * If a kernel reads memory that it may not, for example, the next call reports it, and so does
- * every call after that. So the last launches are remembered, and forgotten once the stream has
- * been waited for without an error. With CUDA_LAUNCH_BLOCKING=1 a launch reports its own kernel. */
+ * If a kernel reads memory that it must not read, for example, the next call reports it, and so
+ * does every call after that. So the last launches are remembered, and forgotten once the stream
+ * has been waited for without an error. With CUDA_LAUNCH_BLOCKING=1 a launch reports its own
+ * kernel. */
 #include "kernels/cuda/failed.cuh"
 
 #include <stdio.h>
