@@ -7,9 +7,9 @@ RUN is any run or checkpoint of TwoResUNet (its weights do not affect the time).
 The whole command is timed, from its start to the last file; evaluations and steps are read from its output.
 PyTorch draws with diffusers' DPMSolverMultistepScheduler (2M, the same number of steps, x_0 clipped) around the
 article's network: one warmed-up process, in the fastest of bf16 or fp32 autocast with channels_last, eager and
-compiled; only the loop is timed, neither imports nor compiling nor writing. OpenVINO runs the network, converted from
-PyTorch, in the same loop with its latency hint and its own choice of precision. Rounds are interleaved; medians are
-printed, and ratios (above 1: ddpm is faster).
+compiled; only the loop is timed, not imports, compiling or writing. OpenVINO runs the network, converted from PyTorch,
+in the same loop with its latency hint and its own choice of precision. Rounds are interleaved; medians are printed, and
+ratios (above 1: ddpm is faster).
 
 Needs torch, diffusers and openvino.
 """

@@ -4,8 +4,8 @@
 #
 #   scripts/gpu-visit.sh pack [--pictures FOLDER] [--plans FOLDER]   here: builds for sm_90a and packs all that is run
 #   scripts/gpu-visit.sh first                                       there: is it right? how long does a step take?
-#   scripts/gpu-visit.sh second after fixing: compared with compiled PyTorch; drawing scripts/gpu-visit.sh run the
-#   article's 37,000 steps, in 600 s
+#   scripts/gpu-visit.sh second                                      after fixing: against compiled PyTorch; drawing
+#   scripts/gpu-visit.sh run                                         the article's 37,000 steps, in 600 s
 #
 #   --folder DIR   what was packed (visit)            --out DIR     results (visit-results)
 #   --limit S      seconds of the whole command       --jobs N      tests at a time (all processors)

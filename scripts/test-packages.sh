@@ -182,8 +182,8 @@ step_tarball() {
   done
 }
 
-# Not with qemu. Limits of memory count qemu's own; some start programs of this machine's; the reference kernels' golden
-# tests would take hours; documents and style do not depend on the processor.
+# Not with qemu. Memory limits would count qemu's own memory; some tests start programs of this machine; the golden
+# tests of the reference kernels would take hours; documents and style do not depend on the processor.
 not_in_qemu='^(core_limits|library_memory|fault_memory_first|install_examples|threads_networks|golden_.*_ref'
 not_in_qemu+='|docs_.*|style_.*)$'
 

@@ -61,11 +61,11 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
 /** Make a trainer of `network` (borrowed; must outlive the trainer). From `config` it copies the
  * groups training, data and run; network and diffusion are those of the network. NULL: the
  * configuration that the network was made from. `data` (borrowed; must outlive the trainer) may be
- * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here: if there is
- * too little, this call fails with DDPM_ERROR_MEMORY and says how much is needed, and no step does.
- * Writing a checkpoint still needs a little, for names and JSON, and on an accelerator a copy of
- * the state. On success the caller owns *out and frees it with ddpm_trainer_destroy(). On failure
- * *out is NULL. */
+ * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so no step
+ * runs out of it: if there is too little, this call fails with DDPM_ERROR_MEMORY and says how much
+ * is needed. Writing a checkpoint still needs a little, for names and JSON, and on an accelerator a
+ * copy of the state. On success the caller owns *out and frees it with ddpm_trainer_destroy(). On
+ * failure *out is NULL. */
 DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
                                          const struct ddpm_config *config, struct ddpm_data *data,
                                          struct ddpm_trainer **out);

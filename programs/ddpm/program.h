@@ -44,7 +44,7 @@ struct ddpm_verb {
     bool every_setting;          /* or all of them */
     bool joins;                  /* several processes that were started together share its work */
     bool prints;                 /* its result is what it prints on stdout */
-    bool terse;                  /* it prints only warnings, unless asked for more */
+    bool terse;                  /* it prints only warnings, unless told otherwise */
     ddpm_status (*run)(const struct ddpm_arguments *arguments);
 };
 

@@ -16,8 +16,8 @@
 #include "model/model.h"
 #include "model/start_files.h"
 
-/* A run that a program saved through the library has only the config.json of each checkpoint. Where
- * that program has set no pictures aside, its option `validation` may still be "auto". */
+/* A run that a program saved through the library has only the config.json of each checkpoint. If
+ * that program set no pictures aside, its option `validation` may still be "auto". */
 static ddpm_status read_of_checkpoint(const char *run, struct ddpm_config *config)
 {
     char folder[PATH_MAX], file[PATH_MAX];

@@ -16,7 +16,7 @@ int64_t ddpm_shared_chunk(int64_t chunk, int64_t count);
 /* The smallest chunk of all processes: not every machine has the same memory. */
 ddpm_status ddpm_shared_settle_chunk(int64_t *chunk);
 
-/* Turn this process's status after a round into that of all processes; a signal to one is a signal
+/* Combine this process's status after a round with those of the others; a signal to one is a signal
  * to all. */
 ddpm_status ddpm_shared_agree(ddpm_status status);
 

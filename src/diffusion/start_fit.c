@@ -140,7 +140,7 @@ static void diagonalize(const struct fit *fit)
                 rotate(fit->moments, fit->turns, k, p, q);
 }
 
-/* Store components by falling variance, and leave the scores in the same order. */
+/* Store components in order of falling variance, and leave the scores in the same order. */
 static void store(const struct fit *fit, struct ddpm_start *start)
 {
     const int64_t k = fit->components;

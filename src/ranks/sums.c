@@ -107,8 +107,8 @@ static size_t first_of(const struct ddpm_sum *sum, enum ddpm_dtype wire, int ran
     return first;
 }
 
-/* Sum the `length` numbers that begin at `first` of this rank's own values, in the order of ranks,
- * and write the sums to `to`. They may replace this rank's values. */
+/* Add up `length` numbers of every rank, in the order of ranks, and write the sums to `to`. This
+ * rank's own begin at `first` of its values, and the sums may replace them. */
 static void add_up(const struct ddpm_ranks *ranks, const struct ddpm_sum *sum, size_t first,
                    size_t length, enum ddpm_dtype type, void *to)
 {

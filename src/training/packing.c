@@ -70,8 +70,8 @@ ddpm_status ddpm_packing_pack(struct ddpm_trainer *trainer, ddpm_status status)
         return status;
     if (status == DDPM_OK)
         status = ddpm_graph_pack_some(trainer->graph, packing->part_of, packing->part);
-    /* After a failure, neighbours get through their passes with the last step's weights. The end of
-     * the step tells them. */
+    /* After a failure, the neighbours finish their passes with the last step's weights, and learn
+     * of it at the end of the step. */
     const ddpm_status met = ddpm_ranks_meet_neighbours(ranks);
     return met == DDPM_OK ? status : met;
 }

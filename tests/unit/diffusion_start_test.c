@@ -108,7 +108,7 @@ static void known_components_are_found(void **state)
     ddpm_start_free(&start);
 }
 
-/* Two kinds of pictures, dark and bright: only much noise hides that. Their fourth cumulant is
+/* Two kinds of pictures, dark and bright: only strong noise hides that. Their fourth cumulant is
  * -2·(400/(400 + s²))², at least -1 from s = 13 on. */
 static void two_kinds_of_pictures_raise_the_level(void **state)
 {

@@ -113,7 +113,7 @@ static void widen(struct ddpm_network *from, struct ddpm_network *to, float v)
 static double largest_difference(const float *a, const float *b, int count)
 {
     double largest = 0;
-    for (int i = 0; i < count; ++i) { /* gcc 12 for ARM crashes over fmax() here */
+    for (int i = 0; i < count; ++i) { /* gcc 12 for ARM crashes on fmax() here */
         const double difference = fabs((double)a[i] - (double)b[i]);
         largest = difference > largest ? difference : largest;
     }

@@ -162,7 +162,7 @@ static void alone_everything_stays_as_it_is(void **state)
     ddpm_ranks_close(&alone, 0);
 }
 
-/* This test plays all ranks but one: they have the same number everywhere in every sum, and are
+/* All ranks but one are simulated here: they have the same number everywhere in every sum, and are
  * late. */
 static struct {
     enum ddpm_dtype wire;
@@ -336,7 +336,7 @@ static void sums_over_fp32_are_the_same_two_messages_without_copies(void **state
     part(ranks);
 }
 
-/* Three ranks' numbers: 3, 2^24 and 3 at the places that they are summed in. */
+/* Three ranks' numbers: 3, 2^24 and 3 at the positions where they are summed. */
 static float sum_of_three(int index)
 {
     float value = 0x1p24f;
@@ -373,7 +373,7 @@ static void sums_wait_for_their_turn(void **state)
     assert_non_null(values);
     for (int i = 0; i < COUNT; ++i)
         values[i] = (float)(i % 1000);
-    /* What is in flight at a time takes as much room as is planned. */
+    /* What is in flight at any time takes as much room as planned. */
     assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, COUNT),
                      AT_ONCE * CHUNK / 2 * sizeof(float));
     assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, 64), AT_ONCE * 32 * sizeof(float));
