@@ -10,7 +10,8 @@
 #              CUDA without a driver, removes them again
 #     tarball  looks at the versions of glibc's symbols; unpacks it in fresh systems of Debian 11, Debian 12 and
 #              Ubuntu 24.04 and trains there without a network. Ubuntu is skipped without the keys of ubuntu-keyring
-#     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. Meanwhile the kernel knows qemu
+#     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. Until it ends, the kernel
+#              runs ARM programs with qemu
 #
 # Systems are downloaded once and kept as FOLDER/SUITE.tar; what ccache keeps of compiled files is in FOLDER/ccache, or
 # in CCACHE_DIR. The systems get this machine's apt settings, such as a proxy. Variables: DDPM_UBUNTU_KEYRING is a file

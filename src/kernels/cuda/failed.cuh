@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/cuda.cuh"
 
-/* Raise DDPM_ERROR_UNSUPPORTED for what cudaGetDeviceCount() answered: an error, because there is
+/* Raise DDPM_ERROR_UNSUPPORTED for what cudaGetDeviceCount() returned: an error, because there is
  * no driver or no GPU. */
 ddpm_status ddpm_cuda_no_device(cudaError_t error);
 
