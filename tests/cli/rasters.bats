@@ -111,7 +111,7 @@ train() {
     says "pages       up to 3 in 9 of them"
 }
 
-@test "types that are not read are named in words, once for all files, with a way out" {
+@test "one message for all files names the unsupported type in words and says what to do instead" {
     "$DDPM" info "$here/flat" > /dev/null || skip "no libtiff"
     mkdir float
     tiff float/a.tif 32 1 3 1 '\x00\x00\x80\x3f'
