@@ -27,7 +27,7 @@ bare() {
     while read -r name taken steps spacing; do
         run "$DDPM" sample "$model" --out $name -n 1 --sampler $name
         succeeds
-        says "by $taken, $steps steps, $spacing, on" "; by $taken, $steps steps, $spacing"
+        says "with $taken, $steps steps, $spacing, on" "; with $taken, $steps steps, $spacing"
         run "$DDPM" info $name/0000.png
         says "ddpm:sampler: $taken" "ddpm:sampling-steps: $steps" "ddpm:spacing: $spacing"
     done <<'END'
