@@ -92,8 +92,8 @@ static __device__ inline void group_multiply(float c[COLUMNS / 8][4], struct gro
 #endif
 }
 
-/* Call this before the first product: it makes visible to the products what this thread has written
- * to c, and to the tiles by cp.async and by stores. Then comes the block's barrier. */
+/* Call this before the first product: it lets the products see what this thread has written to c,
+ * and to the tiles by cp.async and stores. Follow it with the block's barrier. */
 static __device__ inline void group_publish(void)
 {
 #ifdef DDPM_HAS_WARPGROUPS
