@@ -7,9 +7,9 @@ RUN is any run or checkpoint of TwoResUNet (its weights do not affect the time).
 The whole command is timed, from its start to the last file; evaluations and steps are read from its output.
 PyTorch draws with diffusers' DPMSolverMultistepScheduler (2M, the same number of steps, x_0 clipped) around the
 article's network: one warmed-up process, in the fastest of bf16 or fp32 autocast with channels_last, eager and
-compiled; only the loop is timed, neither imports nor compiling nor writing. OpenVINO runs the network, converted from
-PyTorch, in the same loop with its latency hint and its own choice of precision. Rounds are interleaved; medians are
-printed, and ratios (above 1: ddpm is faster).
+compiled; only the loop is timed, not imports, compiling or writing. OpenVINO runs the network, converted from PyTorch,
+in the same loop with its latency hint and its own choice of precision. Rounds are interleaved; medians are printed, and
+ratios (above 1: ddpm is faster).
 
 Needs torch, diffusers and openvino.
 """
@@ -30,7 +30,7 @@ MODES = ["bf16-eager", "bf16-compile", "fp32-eager", "fp32-compile", "openvino"]
 
 def settings_of(options):
     text = subprocess.run([options.ddpm, "info", options.run], check=True, capture_output=True, text=True).stdout
-    sampler, steps = re.search(r"draws by\s+(\S+), (\d+) steps?", text).groups()
+    sampler, steps = re.search(r"draws with\s+(\S+), (\d+) steps?", text).groups()
     config = json.loads((pathlib.Path(options.run) / "config.json").read_text(encoding="utf-8"))
     size = config["diffusion_config"]["image_size"]
     return {"sampler": sampler, "steps": int(steps), "dim": config["unet_config"]["input"],

@@ -42,8 +42,8 @@ set(package_targets ${outside})
 list(FILTER package_targets INCLUDE REGEX "::")
 list(JOIN package_targets " " DDPM_PACKAGE_TARGETS)
 
-# The system's own folders are named as they are, so that pkg-config knows them and omits -I and -L. Elsewhere the tree
-# can be moved, and a program finds the library where it was when the program was linked.
+# The system's own folders are written as they are, so that pkg-config knows them and omits -I and -L. Elsewhere the
+# tree can be moved, and a program finds the library where it was when the program was linked.
 if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
   set(DDPM_PC_PREFIX /usr)
   set(DDPM_PC_RPATH "")

@@ -39,6 +39,6 @@ wide=$(awk '/^```/ { code = !code }
 [ -z "$wide" ] || say "$wide"
 
 twice=$(awk 'BEGIN { RS = "" } length($0) > 160 && !/^ *\|/ && !/^    / && seen[$0]++ {
-  print FILENAME ": a paragraph that is there twice: " substr($0, 1, 60) }' "${documents[@]}")
+  print FILENAME ": a repeated paragraph: " substr($0, 1, 60) }' "${documents[@]}")
 [ -z "$twice" ] || say "$twice"
 exit $failed

@@ -4,7 +4,7 @@
 #
 #   scripts/gpu-visit.sh pack [--pictures FOLDER] [--plans FOLDER]   here: builds for sm_90a and packs all that is run
 #   scripts/gpu-visit.sh first                                       there: is it right? how long does a step take?
-#   scripts/gpu-visit.sh second                                      after fixing: beside compiled PyTorch; drawing
+#   scripts/gpu-visit.sh second                                      after fixing: against compiled PyTorch; drawing
 #   scripts/gpu-visit.sh run                                         the article's 37,000 steps, in 600 s
 #
 #   --folder DIR   what was packed (visit)            --out DIR     results (visit-results)
@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
       declare "${1#--}=$2"
       shift
       ;;
-    *) usage "got \"$1\", want the options that stand at the head of this file" ;;
+    *) usage "got \"$1\", want the options listed at the top of this file" ;;
   esac
   shift
 done
@@ -217,7 +217,7 @@ golden() { # golden NAME PRECISION CONV
     "$bin/test_golden_$1"
 }
 is_hopper() { case $gpu in *", 9.0, "*) ;; *) return 1 ;; esac; } # what conv_wgmma.cu is for
-wgmma() { # wgmma OPERATION: is off unless it is asked for
+wgmma() { # wgmma OPERATION: off unless it is switched on
   step "kernel-$1-wgmma" "$patience" env DDPM_CUDA_CONV=own DDPM_CUDA_WGMMA=on "$bin/test_kernel" --backend "$device" \
     --dtype bf16 --op "$1" --kernel "$1_cuda_wgmma"
 }
@@ -404,7 +404,7 @@ prepare
   printf '| what | figure | wanted | |\n|---|---|---|---|\n'
   cat "$out/figures.tsv"
   echo
-  echo "not run for want of time: $(grep -c 'NOT RUN' "$out/steps.tsv") steps"
+  echo "not run because no time was left: $(grep -c 'NOT RUN' "$out/steps.tsv") steps"
   grep -v -P '\t(passed|NOT RUN.*)\t' "$out/steps.tsv" | sed 's/\t/: /; s/\t\(.*\)$/ (\1 s)/' | head -c 4000
   echo "the longest steps: $(sort -t "$(printf '\t')" -k 3 -n -r "$out/steps.tsv" | head -n 8 |
     awk -F '\t' '{ printf "%s%s %d s", (NR > 1 ? ", " : ""), $1, $3 }')"

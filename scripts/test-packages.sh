@@ -6,17 +6,18 @@
 #     build    .deb files and wheel in Debian 12, tarball in Debian 11, all into FOLDER/packages. ddpm-cuda is skipped
 #              without nvcc, and made for one GPU (90-real) unless DDPM_PACKAGE_OPTIONS has DDPM_CUDA_ARCHITECTURES
 #     deb      lintian; installs the .deb files and the wheel in a fresh Debian 12: trains, compiles a C program, uses
-#              Python, reads the manual pages, completes in three shells; then plug-ins: trains by MPICH, asks for CUDA
-#              without a driver, removes them again
+#              Python, reads the manual pages, completes in three shells; then plug-ins: trains with MPICH, asks for
+#              CUDA without a driver, removes them again
 #     tarball  looks at the versions of glibc's symbols; unpacks it in fresh systems of Debian 11, Debian 12 and
 #              Ubuntu 24.04 and trains there without a network. Ubuntu is skipped without the keys of ubuntu-keyring
-#     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. Meanwhile the kernel knows qemu
+#     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. Until it ends, the kernel
+#              runs ARM programs with qemu
 #
 # Systems are downloaded once and kept as FOLDER/SUITE.tar; what ccache keeps of compiled files is in FOLDER/ccache, or
-# in CCACHE_DIR. The systems get this one's settings of how apt fetches, such as a proxy. DDPM_UBUNTU_KEYRING is another
-# file of Ubuntu's keys, DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR are other mirrors than debootstrap's own,
-# DDPM_CUDA_TOOLKIT is the folder of a CUDA toolkit if nvcc is not on PATH, DDPM_PACKAGE_OPTIONS goes to CMake,
-# and DDPM_TEST_OPTIONS to the ctest of aarch64 ("-R kernel").
+# in CCACHE_DIR. The systems get this machine's apt settings, such as a proxy. Variables: DDPM_UBUNTU_KEYRING is a file
+# with Ubuntu's keys. DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR replace debootstrap's own mirrors. DDPM_CUDA_TOOLKIT is
+# the folder of a CUDA toolkit if nvcc is not on PATH. DDPM_PACKAGE_OPTIONS are options for CMake, and DDPM_TEST_OPTIONS
+# for the ctest of aarch64 ("-R kernel").
 set -eu -o pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -182,8 +183,8 @@ step_tarball() {
   done
 }
 
-# Not with qemu. Limits of memory count qemu's own; some start programs of this machine's; the reference kernels' golden
-# tests would take hours; documents and style do not depend on the processor.
+# Not with qemu. Memory limits would count qemu's own memory; some tests start programs of this machine; the golden
+# tests of the reference kernels would take hours; documents and style do not depend on the processor.
 not_in_qemu='^(core_limits|library_memory|fault_memory_first|install_examples|threads_networks|golden_.*_ref'
 not_in_qemu+='|docs_.*|style_.*)$'
 

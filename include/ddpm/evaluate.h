@@ -126,11 +126,11 @@ struct ddpm_neighbours {
     double threshold;
     int64_t near; /**< generated pictures within `threshold` of a real one */
     int64_t same; /**< of these, those at distance 0 */
-    /** A distance: 1 in 20 real pictures is this near to another real one or nearer, searched among
-     * the same number of others in both sets: as many as the smaller one has. */
+    /** A distance: 1 in 20 real pictures has another real one this near or nearer, if each is
+     * compared with as many others as the smaller set has. */
     double own_threshold;
-    int64_t near_own; /**< generated pictures within `own_threshold` of another one, searched among
-                         as many others */
+    int64_t near_own; /**< generated pictures within `own_threshold` of another one, among as many
+                       * others */
     int64_t same_own; /**< generated pictures that are equal to another one */
 };
 

@@ -129,8 +129,8 @@ DDPM_API struct ddpm_parameter_info ddpm_network_parameter(const struct ddpm_net
 /** Elements of all parameters together. */
 DDPM_API int64_t ddpm_network_weight_count(const struct ddpm_network *network);
 
-/** Copy one parameter to `values`, in PyTorch's element order. `count` is the room in `values` and
- * must equal the parameter's element count. DDPM_ERROR_ARGUMENT for an unknown name. */
+/** Copy one parameter to `values`, in PyTorch's element order. `count` is the length of `values`
+ * and must equal the parameter's element count. DDPM_ERROR_ARGUMENT for an unknown name. */
 DDPM_API ddpm_status ddpm_network_get(const struct ddpm_network *network, enum ddpm_weights which,
                                       const char *name, float *values, size_t count);
 
@@ -162,11 +162,11 @@ DDPM_API ddpm_status ddpm_network_forward(struct ddpm_network *network, enum ddp
                                           const struct ddpm_forward_input *input, float *y,
                                           size_t y_count);
 
-/** The pictures that the network predicts in noisy ones: x̂_0 from x = α·x_0 + σ·ε and the output of
- * ddpm_network_forward(), as the objective defines it (docs/objectives.md). `input` as there, but x
- * is not scaled by the caller for objective edm; its time says how noisy it is. x0 has the shape of
- * x, `x0_count` elements; it is not clipped. x and x0 must not overlap. Errors are those of
- * ddpm_network_forward(); x0 is undefined after a failure. */
+/** The pictures that the network predicts from noisy ones: x̂_0 from x = α·x_0 + σ·ε and the output
+ * of ddpm_network_forward(), as the objective defines it (docs/objectives.md). `input` is as there,
+ * but x is not scaled by the caller for objective edm; its time says how noisy it is. x0 has the
+ * shape of x, `x0_count` elements; it is not clipped. x and x0 must not overlap. Errors are those
+ * of ddpm_network_forward(); x0 is undefined after a failure. */
 DDPM_API ddpm_status ddpm_network_predict_x0(struct ddpm_network *network, enum ddpm_weights which,
                                              const struct ddpm_forward_input *input, float *x0,
                                              size_t x0_count);

@@ -82,8 +82,9 @@ struct ddpm_sampler_options {
     int64_t jump;     /**< with `mask`: how many steps to repeat at a time; 0: 1/25 of all */
     /** What draws start from: "noise", x at the noisiest level; or "fitted", x at a lower level
      * from a normal distribution fitted to the training pictures, which saves steps. That needs a
-     * network of a run that stored one, its picture size, and neither `from` nor `invert`. "auto":
-     * fitted where possible, but noise for the ancestral sampler. NULL: see above. */
+     * network from a run that stored such a fit, pictures of the run's size, and neither `from` nor
+     * `invert`. "auto": fitted where possible, but noise for the ancestral sampler. NULL: see
+     * above. */
     const char *start;
 };
 
@@ -241,7 +242,7 @@ struct ddpm_sample_options {
     const char *start; /**< see ddpm_sampler_options */
 };
 
-/** One picture with every default: as configured, with the EMA weights. An initialiser, as
+/** One picture with every default: as configured, with the EMA weights. An initialiser, like
  * DDPM_SAMPLER_OPTIONS_INIT. */
 #ifdef __cplusplus
 #define DDPM_SAMPLE_OPTIONS_INIT                                                                   \

@@ -61,11 +61,11 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
 /** Make a trainer of `network` (borrowed; must outlive the trainer). From `config` it copies the
  * groups training, data and run; network and diffusion are those of the network. NULL: the
  * configuration that the network was made from. `data` (borrowed; must outlive the trainer) may be
- * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so they do
- * not fail for lack of it: DDPM_ERROR_MEMORY, with the bytes needed, comes now. Writing a
- * checkpoint still needs a little, for names and JSON, and on an accelerator a copy of the state.
- * On success the caller owns *out and frees it with ddpm_trainer_destroy(). On failure *out is
- * NULL. */
+ * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so no step
+ * runs out of it: if there is too little, this call fails with DDPM_ERROR_MEMORY and says how much
+ * is needed. Writing a checkpoint still needs a little, for names and JSON, and on an accelerator a
+ * copy of the state. On success the caller owns *out and frees it with ddpm_trainer_destroy(). On
+ * failure *out is NULL. */
 DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
                                          const struct ddpm_config *config, struct ddpm_data *data,
                                          struct ddpm_trainer **out);
@@ -95,8 +95,8 @@ DDPM_API ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer,
  * On the CPU, the result is that of the step itself. If the earlier step failed, its error is
  * returned here and the new step is dropped. ddpm_trainer_flush() returns the last result. Until
  * you call it, a step is queued: the trainer's other steps, gradients and checkpoints fail with
- * DDPM_ERROR_ARGUMENT, and ddpm_trainer_steps_done() does not count it. The network's weights are
- * already those after it. */
+ * DDPM_ERROR_ARGUMENT, and ddpm_trainer_steps_done() does not count it. The network's weights
+ * already include it. */
 DDPM_API ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer,
                                             struct ddpm_step_result *result);
 
@@ -134,7 +134,7 @@ DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
                                              struct ddpm_step_result *result);
 
 /** The gradient of the last step for the parameter `name`, before clipping, in PyTorch's element
- * order. `count` is the room in `values` and must equal the parameter's element count. */
+ * order. `count` is the length of `values` and must equal the parameter's element count. */
 DDPM_API ddpm_status ddpm_trainer_gradient(const struct ddpm_trainer *trainer, const char *name,
                                            float *values, size_t count);
 
@@ -202,7 +202,7 @@ DDPM_API ddpm_status ddpm_trainer_validate(struct ddpm_trainer *trainer,
  *
  * Nothing else is written into `run`: its config.json, log.csv and grids of samples are the work of
  * `ddpm train`. `ddpm train --resume` continues such a run on its pictures, with the options in the
- * checkpoint's config.json; ddpm sample, info and evaluate open it as any other. */
+ * checkpoint's config.json; ddpm sample, info and evaluate open it like any other. */
 DDPM_API ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run);
 
 /** Start writing a checkpoint: copy the state and, if the device has its own memory, write it while
@@ -221,7 +221,7 @@ DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
 /** Continue from a run's newest complete checkpoint, or from the given checkpoint folder: weights,
  * EMA, moments, step. Call it before the first step. The configuration must be that of the
  * checkpoint, except for options that do not change what is computed, and `steps`, which matters
- * only to a learning rate that decays. DDPM_ERROR_MISMATCH names the field that does not fit the
+ * only if the learning rate decays. DDPM_ERROR_MISMATCH names the field that does not fit the
  * configuration or the data. After a failure the state may be half read: steps and checkpoints then
  * fail with DDPM_ERROR_ARGUMENT, and only another ddpm_trainer_resume() helps. */
 DDPM_API ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path);

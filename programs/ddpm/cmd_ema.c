@@ -7,7 +7,7 @@
 #include "streams.h"
 #include "training/ema_reconstruct.h"
 
-/* If the fitted profile is off by more than this, it is not the average that was asked for. */
+/* If the fitted profile is off by more than this, it is not the requested average. */
 static const double far_off = 0.1;
 
 static ddpm_status run(const struct ddpm_arguments *arguments)

@@ -198,7 +198,7 @@ static ddpm_status finish_real(struct evaluation *e)
     return statistics ? ddpm_picture_set_write_statistics(e->real.set, statistics) : DDPM_OK;
 }
 
-/* Turn this process's status after a stage into that of all processes. */
+/* Combine this process's status after a stage with those of the others. */
 static ddpm_status together(ddpm_status status)
 {
     return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);

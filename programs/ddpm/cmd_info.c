@@ -59,7 +59,7 @@ static ddpm_status print_drawing(const char *path)
         struct ddpm_chain chain = ddpm_drawing_chain(config);
         status = add_start(path, config, &chain);
         printf("learns      %s\n", ddpm_objectives[config->diffusion.objective].name);
-        printf("draws by    %s\n", ddpm_chain_text(&chain, text));
+        printf("draws with  %s\n", ddpm_chain_text(&chain, text));
     }
     ddpm_config_destroy(&config);
     return status;
@@ -201,7 +201,7 @@ static ddpm_status print_checkpoint_names(const char *path)
     return DDPM_OK;
 }
 
-/* How far the run is: the step of its newest checkpoint, and how many it is to have. */
+/* How far the run is: the step of its newest checkpoint, and how many it will have. */
 static ddpm_status print_steps(const char *path)
 {
     struct ddpm_config *config;
@@ -235,8 +235,8 @@ static ddpm_status print_run(const char *path, bool *any)
     return ddpm_checkpoint_any(path, any);
 }
 
-/* The folder whose config.json describes `path`: a run that a program saved through the library
- * has none but that of each checkpoint. */
+/* The folder whose config.json describes `path`: a run that a program saved through the library has
+ * only those of its checkpoints. */
 static ddpm_status find_configured(const char *path, bool has_checkpoint, char *folder)
 {
     char own[PATH_MAX];

@@ -70,15 +70,15 @@ static ddpm_status check_values(const struct prediction *p, const char *x_path, 
         const double t = time_at(&p->t, i);
         if (!(t >= p->least_time && t <= p->most_time))
             return ddpm_raise(DDPM_ERROR_FORMAT,
-                              "%s: got %.9g at place %" PRId64 ", want %.9g to %.9g", t_path, t, i,
-                              p->least_time, p->most_time);
+                              "%s: got %.9g at position %" PRId64 ", want %.9g to %.9g", t_path, t,
+                              i, p->least_time, p->most_time);
     }
     for (int64_t i = 0; i < p->x.count; ++i) {
         float x;
         memcpy(&x, (const char *)p->x.data + (size_t)i * sizeof x, sizeof x);
         if (!isfinite(x))
             return ddpm_raise(DDPM_ERROR_FORMAT,
-                              "%s: got %g at place %" PRId64 ", want finite numbers", x_path,
+                              "%s: got %g at position %" PRId64 ", want finite numbers", x_path,
                               (double)x, i);
     }
     return DDPM_OK;

@@ -221,7 +221,7 @@ static ddpm_status prepare(struct drawing *drawing)
                : DDPM_OK;
 }
 
-/* Draw `count` pictures, the first of which has number `offset`. */
+/* Draw `count` pictures, starting with number `offset`. */
 static ddpm_status draw_chunk(struct drawing *drawing, int64_t offset, int64_t count)
 {
     struct ddpm_sample_output *output = &drawing->output;
@@ -265,7 +265,7 @@ static void say_what_is_drawn(const struct drawing *drawing)
     char step[DDPM_TEXT_BYTES];
     const struct ddpm_opened_model *model = &drawing->model;
     ddpm_progress_remark(
-        "%s%s%s, %s weights, %" PRId64 " pictures of %" PRId64 "x%" PRId64 " by %s, on %s",
+        "%s%s%s, %s weights, %" PRId64 " pictures of %" PRId64 "x%" PRId64 " with %s, on %s",
         drawing->arguments->arguments[0], model->step >= 0 ? ", step " : "",
         model->step >= 0 ? ddpm_count_text(step, model->step) : "",
         model->which == DDPM_WEIGHTS_EMA ? "EMA" : "raw", drawing->draw.count,
@@ -279,11 +279,12 @@ static void say_what_was_drawn(const struct drawing *drawing)
     const bool counted = drawing->output.channels <= DDPM_PNG_MOST_CHANNELS;
     ddpm_progress_clear();
     if (drawing->from.invert) {
-        ddpm_progress_remark("inverted %" PRId64 " pictures in %.2f s; by %s", drawing->output.done,
-                             drawing->seconds, ddpm_sampler_description(drawing->sampler));
+        ddpm_progress_remark("inverted %" PRId64 " pictures in %.2f s with %s",
+                             drawing->output.done, drawing->seconds,
+                             ddpm_sampler_description(drawing->sampler));
         return;
     }
-    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %s%sby %s", drawing->output.done,
+    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %s%swith %s", drawing->output.done,
                          drawing->seconds,
                          counted ? ddpm_kinds_text(kinds, drawing->output.kinds) : "",
                          counted ? "; " : "", ddpm_sampler_description(drawing->sampler));

@@ -118,7 +118,7 @@ static ddpm_status copy_values(const struct ddpm_npy *npy, const char *path, flo
     for (int64_t i = 0; i < npy->count; ++i)
         if (!isfinite((*out)[i]))
             return ddpm_raise(DDPM_ERROR_FORMAT,
-                              "%s: got %g at place %" PRId64 ", want finite numbers", path,
+                              "%s: got %g at position %" PRId64 ", want finite numbers", path,
                               (double)(*out)[i], i);
     return DDPM_OK;
 }

@@ -171,7 +171,7 @@ ddpm_status ddpm_evaluate_draw(struct ddpm_evaluate_drawing *drawing, struct ddp
     ddpm_status status = ddpm_shared_set_begin(&round.shared, prepare(&round, &options), &options,
                                                "pictures to draw");
     if (status == DDPM_OK && ddpm_processes_lead())
-        ddpm_progress_remark("%s: drawing %" PRId64 " pictures of %dx%d by %s, on %s", side->path,
+        ddpm_progress_remark("%s: drawing %" PRId64 " pictures of %dx%d with %s, on %s", side->path,
                              drawing->count, side->shape.height, side->shape.width,
                              ddpm_sampler_description(drawing->sampler),
                              ddpm_network_device(drawing->model.network));

@@ -186,7 +186,7 @@ static ddpm_status plan(struct measuring *m)
     return ddpm_new_array((void **)&m->pictures, (size_t)m->piece, picture_bytes(m), "pictures");
 }
 
-/* Read the piece that starts at place `begin` of the list, and measure its good pictures. */
+/* Read the piece that starts at position `begin` of the list, and measure its good pictures. */
 static ddpm_status measure_piece(struct measuring *m, int64_t begin)
 {
     const int64_t left = m->options.pictures - begin;

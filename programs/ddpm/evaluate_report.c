@@ -95,8 +95,8 @@ static const char *verdict(const struct ddpm_neighbours *neighbours, bool held_o
         return held_out ? "no verdict: 5 % of the held-out pictures are among the real ones"
                         : "no verdict: 5 % of the real pictures have an exact duplicate";
     if (too_many(neighbours->near, neighbours->count, DEVIATIONS))
-        return "MORE THAN BY CHANCE: look at the pairs for copies";
-    return neighbours->same > 0 ? "NO MORE THAN BY CHANCE, but some are exact copies"
+        return "MORE THAN CHANCE EXPLAINS: look at the pairs for copies";
+    return neighbours->same > 0 ? "NO MORE THAN CHANCE EXPLAINS, but some are exact copies"
                                 : "no sign of copies";
 }
 

@@ -7,8 +7,8 @@
 /* Print all options of the file and their values. */
 ddpm_status ddpm_info_options(const char *path);
 
-/* Print those that differ from the defaults, as few of a run's hundred options do; with --verbose
- * all of them. */
+/* Print only those that differ from the defaults, because a run has a hundred options and few do;
+ * with --verbose all of them. */
 ddpm_status ddpm_info_changed_options(const char *path);
 
 #endif

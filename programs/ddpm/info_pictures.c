@@ -43,16 +43,16 @@ static ddpm_status print_texts(const char *path)
     return DDPM_OK;
 }
 
-/* ", 1 channel of 16 bits with values within 0 to 4095, 30 pages of which the first is used". */
+/* ", 1 channel of 16 bits with values within 0 to 4095, 30 pages (only the first is used)". */
 static void print_stored(const struct ddpm_picture_stored *stored)
 {
     printf(", %d channel%s of %d bit%s", stored->channels, stored->channels == 1 ? "" : "s",
            stored->bits, stored->bits == 1 ? "" : "s");
     if (stored->bits > 8)
-        printf(" with values within %d to %d, of which the upper 8 bits are used",
-               stored->least << 8, (stored->most << 8) + 255);
+        printf(" with values within %d to %d (only the upper 8 bits are used)", stored->least << 8,
+               (stored->most << 8) + 255);
     if (stored->pages > 1)
-        printf(", %" PRId64 " pages of which the first is used", stored->pages);
+        printf(", %" PRId64 " pages (only the first is used)", stored->pages);
 }
 
 ddpm_status ddpm_info_picture(const char *path)

@@ -19,7 +19,7 @@ ddpm_status ddpm_check_room(struct ddpm_network *network, const struct ddpm_memo
     if (!plan->available || need <= (double)plan->available)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_MEMORY,
-                      "out of memory before any work: %s are needed (weights %s, the rest %s), %s "
+                      "not enough memory to start: %s are needed (weights %s, the rest %s), %s "
                       "are free",
                       ddpm_bytes_text(needed, need), ddpm_bytes_text(weights_text, weights),
                       ddpm_bytes_text(work_text, need - weights),

@@ -44,7 +44,7 @@ struct ddpm_verb {
     bool every_setting;          /* or all of them */
     bool joins;                  /* several processes that were started together share its work */
     bool prints;                 /* its result is what it prints on stdout */
-    bool terse;                  /* it prints only warnings, unless asked for more */
+    bool terse;                  /* it prints only warnings, unless told otherwise */
     ddpm_status (*run)(const struct ddpm_arguments *arguments);
 };
 
@@ -82,13 +82,13 @@ enum ddpm_doing {
 };
 void ddpm_doing(enum ddpm_doing what, int64_t step);
 
-/* Another process that this one works with caught a signal: as if it had come here. */
+/* Another process that this one works with caught a signal: treat it as if it had come here. */
 void ddpm_take_signal(int number);
 
 /* DDPM_STOPPED when a signal was caught. */
 ddpm_status ddpm_check_signal(void);
 
-/* What the model files of a verb's first argument are, and the options in force. */
+/* The model that a verb's first argument names, and the options in force. */
 struct ddpm_opened_model {
     struct ddpm_device *device;
     struct ddpm_network *network;
@@ -101,7 +101,7 @@ struct ddpm_opened_model {
 typedef ddpm_status ddpm_look_at_network(void *user, struct ddpm_network *declared);
 
 /* Open a run, checkpoint or weights file for `arguments`, whose verb has the options config and
- * weights and takes settings of the group run. `look` is asked before any weights are read. Close
+ * weights and takes settings of the group run. `look` is called before any weights are read. Close
  * it with ddpm_close_model(), even after a failure. */
 ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *path,
                             ddpm_look_at_network *look, void *user, struct ddpm_opened_model *out);

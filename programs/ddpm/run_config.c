@@ -16,8 +16,8 @@
 #include "model/model.h"
 #include "model/start_files.h"
 
-/* A run that a program saved through the library has no config.json but that of each checkpoint.
- * Where that program has set no pictures aside, its option `validation` may still be "auto". */
+/* A run that a program saved through the library has only the config.json of each checkpoint. If
+ * that program set no pictures aside, its option `validation` may still be "auto". */
 static ddpm_status read_of_checkpoint(const char *run, struct ddpm_config *config)
 {
     char folder[PATH_MAX], file[PATH_MAX];
@@ -36,7 +36,7 @@ static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_conf
 {
     char own[PATH_MAX];
     bool saved;
-    /* Options missing from the file of a run that is older than validation. */
+    /* Runs from before validation existed lack this option. */
     DDPM_TRY(ddpm_config_set(config, "validation", "off"));
     DDPM_TRY(ddpm_path_format(own, sizeof own, "%s/config.json", start->path));
     if (!ddpm_path_exists(start->path))

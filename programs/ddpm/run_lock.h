@@ -3,7 +3,7 @@
  * The file system's lock on RUN/log.csv keeps others out: flock(), or an fcntl() lock if there is
  * no flock. RUN/.lock says who holds it, by process and host. If there are no locks at all, that
  * file, created with O_EXCL, is the lock. If it was left behind by a killed process of this host,
- * it is replaced; if it is from another host, it is believed. */
+ * it is replaced; if it is from another host, it is trusted. */
 #ifndef DDPM_PROGRAM_RUN_LOCK_H
 #define DDPM_PROGRAM_RUN_LOCK_H
 

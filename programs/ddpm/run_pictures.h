@@ -10,7 +10,7 @@
 /* With fewer pictures than this there is a warning, with this text. */
 enum { DDPM_FEW_PICTURES = 200 };
 #define DDPM_FEW_PICTURES_TEXT                                                                     \
-    "these are few: a model may learn them by heart; a few hundred or more are better"
+    "only a few pictures: a model may learn them by heart; a few hundred or more are better"
 
 /* Make the paths of options data and validation absolute. If a run is resumed (`run`, else NULL),
  * paths that the command line does not give must still exist. */

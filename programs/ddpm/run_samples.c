@@ -67,7 +67,7 @@ ddpm_status ddpm_run_samples_measure(struct ddpm_run_samples *samples, uint64_t 
             return DDPM_OK;
     }
     return ddpm_raise(DDPM_ERROR_MEMORY,
-                      "out of memory before any work: drawing samples while training takes %.2f "
+                      "not enough memory to start: drawing samples while training takes %.2f "
                       "GB more, %.2f GB are free; --sample-every 0 draws none",
                       (double)samples->bytes / 1e9,
                       ((double)memory.available - (double)training) / 1e9);

@@ -27,7 +27,7 @@ ddpm_status ddpm_run_samples_plan(struct ddpm_run_samples *samples, const char *
  * hold. */
 bool ddpm_run_samples_wanted(const struct ddpm_run_samples *samples);
 
-/* Print one line if grids are asked for, but PNG cannot hold the channels. */
+/* Print one line if the options want grids, but PNG cannot hold the channels. */
 void ddpm_run_samples_describe(const struct ddpm_run_samples *samples);
 
 /* Measure the memory that drawing needs while the trainer keeps its `training` bytes.

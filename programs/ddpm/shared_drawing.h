@@ -16,7 +16,7 @@ int64_t ddpm_shared_chunk(int64_t chunk, int64_t count);
 /* The smallest chunk of all processes: not every machine has the same memory. */
 ddpm_status ddpm_shared_settle_chunk(int64_t *chunk);
 
-/* Turn this process's status after a round into that of all processes; a signal to one is a signal
+/* Combine this process's status after a round with those of the others; a signal to one is a signal
  * to all. */
 ddpm_status ddpm_shared_agree(ddpm_status status);
 
@@ -32,7 +32,7 @@ ddpm_status ddpm_shared_begin(struct ddpm_shared_drawing *shared,
 void ddpm_shared_turn(const struct ddpm_sample_output *output, int rank, int64_t *offset,
                       int64_t *count);
 
-/* End a round, which went as `status` says on this process: the leader adds to its output what all
+/* End a round; `status` says how it went on this process. The leader adds to its output what all
  * have drawn, from output->pictures or ->values. A failure or signal of one ends all. */
 ddpm_status ddpm_shared_add(struct ddpm_shared_drawing *shared, struct ddpm_sample_output *output,
                             ddpm_status status);

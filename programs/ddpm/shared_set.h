@@ -30,7 +30,7 @@ void ddpm_shared_set_turn(const struct ddpm_shared_set *shared, int64_t *offset,
 void *ddpm_shared_set_beside(struct ddpm_shared_set *shared);
 
 /* Called on the process that fills the set, with the bytes that go with `count` of its pictures,
- * the first of which is `place`. */
+ * starting at number `place`. */
 typedef void ddpm_shared_set_take(void *user, int64_t place, int64_t count, const void *beside);
 
 /* End a round in which this process added its pictures to shared->own. `status`: how that went. A

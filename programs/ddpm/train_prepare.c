@@ -112,7 +112,7 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
                                         ddpm_data_fingerprint(run->data));
 }
 
-/* Turn this process's status after a stage into that of all processes. */
+/* Combine this process's status after a stage with those of the others. */
 static ddpm_status together(ddpm_status status)
 {
     return ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL);

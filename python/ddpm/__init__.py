@@ -181,8 +181,8 @@ class Network(_Handle):
 
         Same seed and number, same picture. `sampler`, `steps`, `eta` and `clip` are --sampler, --sampling-steps, --eta
         and --clip of `ddpm sample` (0 or None: as configured), `height` and `width` its --image-size (0: as trained),
-        `batch` how many are drawn at once. `like` are pictures to start from, uint8 [count, height, width, channels]
-        or one for all, of which `strength`, 0 to 1, is drawn anew. `progress(done, total)` is called after every
+        `batch` how many are drawn at once. `like` are pictures to start from, uint8 [count, height, width, channels] or
+        one for all; `strength`, 0 to 1, is how much of them is redrawn. `progress(done, total)` is called after every
         step; an exception that it raises, and Ctrl-C, end the draw.
         """
         if not 0 <= seed < 2 ** 64:
@@ -225,8 +225,8 @@ class Network(_Handle):
         return self._forward("network_forward", self._format().out_channels, x, times, ema)
 
     def predict_x0(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:
-        """The pictures that the network predicts in noisy ones, float32 of x's shape, not clipped. x and `times` are
-        as in predict(), but of edm x is not scaled."""
+        """The pictures that the network predicts from noisy ones, float32 of x's shape, not clipped. x and `times` are
+        as in predict(), except that x is not scaled for edm."""
         return self._forward("network_predict_x0", self._format().channels, x, times, ema)
 
     def _forward(self, call: str, out_channels: int, x: npt.ArrayLike, times: npt.ArrayLike,

@@ -1,4 +1,4 @@
-"""libddpm by ctypes: finding it, its structs, its functions, its log."""
+"""libddpm through ctypes: finding it, its structs, its functions, its log."""
 from __future__ import annotations
 
 import contextlib
@@ -58,7 +58,7 @@ class SampleOptions(ctypes.Structure):
 
 
 def _usual_folders() -> Iterator[Path]:
-    """Where an install puts libraries but the loader may not look: not in ~/.local, nor before `ldconfig` was run."""
+    """Where an install puts libraries that the loader may not find: in ~/.local, or anywhere before `ldconfig` has run."""
     for prefix in (Path("/usr/local"), Path(os.path.expanduser("~/.local")), Path(sys.prefix)):
         for below in ("lib", "lib64", f"lib/{os.uname().machine}-linux-gnu"):
             yield prefix / below

@@ -148,7 +148,7 @@ struct ddpm_training_config {
     double ema_decay;
     int64_t ema_every, ema_after;
     int level_sampling;       /* enum ddpm_level_sampling */
-    int64_t noise_candidates; /* candidate noises per picture, of which the nearest is used */
+    int64_t noise_candidates; /* candidate noises per picture; the nearest is used */
     int64_t save_every, sample_every, num_samples, scale, keep;
     int64_t validate_every, patience; /* steps; 0: automatic. validations; 0: off */
     int reduce;                       /* enum ddpm_reduce */

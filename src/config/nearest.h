@@ -14,9 +14,8 @@ struct ddpm_nearest {
 /* Offer one known name. */
 void ddpm_nearest_offer(struct ddpm_nearest *nearest, const char *name);
 
-/* The best name, if it is near enough to be what was meant: one typo in a short word, two from
- * seven letters on, three from eleven on, or a prefix of it. NULL otherwise: a bad guess
- * misleads. */
+/* The best name, if what was typed is close enough to it: one typo in a short word, two from seven
+ * letters on, three from eleven on, or a prefix of it. NULL otherwise: a bad guess misleads. */
 const char *ddpm_nearest_name(const struct ddpm_nearest *nearest);
 
 /* The end of an error message: "; the nearest is "NAME"", with a `mark` "; the nearest is

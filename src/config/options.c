@@ -270,7 +270,7 @@ const struct ddpm_option ddpm_options[] = {
            "noise levels of a step: random: each drawn on its own; stratified: spread evenly over the batch",
            .locked = DDPM_LOCKED_OR_DEFAULT),
     INTEGER("noise-candidates", training.noise_candidates, "1", IN(1, 64), TRAINING, "noise_candidates",
-            "candidate noises per picture, of which the nearest is used; 1: no choice",
+            "candidate noises per picture; the nearest is used; 1: no choice",
             .locked = DDPM_LOCKED_OR_DEFAULT),
     INTEGER("save-every", training.save_every, "1000", IN(0, 1e9), TRAINING, "save_every",
             "steps between checkpoints; 0: at the end only"),

@@ -33,7 +33,7 @@ static ddpm_status open_file(const struct ddpm_plugin *plugin, const char *path,
 
 /* The file that contains this function: the shared library or the program. The loader knows a
  * program only by the name that it was called by, which has no folder if the shell found it on
- * PATH; so the kernel is asked. Empty if not known. */
+ * PATH; so we ask the kernel. Empty if not known. */
 static void find_own_file(char path[PATH_BYTES])
 {
     Dl_info self;

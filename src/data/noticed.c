@@ -75,7 +75,7 @@ const char *ddpm_noticed_bits(char buffer[DDPM_NOTICED_BYTES], const struct ddpm
         snprintf(many, sizeof many, " in %lld of the %lld pictures looked at",
                  (long long)noticed->wide, (long long)noticed->looked_at);
     const int used = snprintf(buffer, DDPM_NOTICED_BYTES,
-                              "16 bits per value%s, of which the upper 8 are used", many);
+                              "16 bits per value%s (only the upper 8 are used)", many);
     if (*severe)
         snprintf(
             buffer + used, DDPM_NOTICED_BYTES - (size_t)used,

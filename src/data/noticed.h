@@ -26,7 +26,7 @@ void ddpm_notice(struct ddpm_noticed *noticed, const struct ddpm_picture_stored 
 /* How many show nothing: black, white or of one colour. */
 int64_t ddpm_noticed_empty(const struct ddpm_noticed *noticed);
 
-/* "16 bits per value in 200 of 200 pictures looked at, of which the upper 8 are used; …". Returns
+/* "16 bits per value in 200 of 200 pictures looked at (only the upper 8 are used); …". Returns
  * `buffer`. *severe: so few levels remain that something must be done. */
 #define DDPM_NOTICED_BYTES 320
 const char *ddpm_noticed_bits(char buffer[DDPM_NOTICED_BYTES], const struct ddpm_noticed *noticed,

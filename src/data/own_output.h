@@ -13,8 +13,8 @@
  * read. */
 bool ddpm_is_own_output(const char *path, char *const *names, size_t count);
 
-/* The same for a folder that has not been listed yet. If it is own output, its grid.png is not one
- * of the pictures. Fails with any error of listing it. */
+/* The same for a folder that has not been listed yet. If ddpm wrote it, its grid.png is not one of
+ * the pictures. Fails with any error of listing it. */
 ddpm_status ddpm_folder_is_own_output(const char *path, bool *own);
 
 #endif

@@ -31,7 +31,7 @@
 /* Largest file that we read, in bytes. */
 #define DDPM_PICTURE_BYTE_LIMIT ((int64_t)1 << 30)
 
-/* What the file holds, of which the decoded picture shows a part. */
+/* What the file holds; the decoded picture may show only part of it. */
 struct ddpm_picture_stored {
     int bits;            /* per value; 16 are reduced to the upper 8 */
     int channels;        /* colours (of a palette: 3), alpha and extra samples */

@@ -1,5 +1,5 @@
 /* Checking many items of a source at once, while it opens or before all of it is read, and saying
- * what was found: bad pictures, by reason, and pictures that are not what the user may think. */
+ * what was found: bad pictures, by reason, and pictures that may not be what the user expects. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -110,7 +110,7 @@ static ddpm_status report_bad(struct ddpm_source *source, char *const *messages,
     return status;
 }
 
-/* `last`: no other sweep follows directly that could find more. */
+/* `last`: no other sweep follows that could find more. */
 static ddpm_status report(struct ddpm_source *source, char *const *reasons, int64_t count,
                           bool last)
 {

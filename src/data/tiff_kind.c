@@ -4,7 +4,8 @@
 
 enum { TAG_WIDTH = 256, TAG_HEIGHT = 257, TAG_EXTRA = 338 };
 
-/* Tags that share bytes can claim more than the file has; in valid files by no more than this. */
+/* Tags that share bytes can claim more bytes than the file has, but in valid files at most this
+ * many more. */
 enum { TAG_SLACK = 1 << 16 };
 
 ddpm_status ddpm_tiff_judge(const struct ddpm_decoding *decoding, int64_t *height, int64_t *width)

@@ -7,7 +7,7 @@
 
 #include "core/memory.h"
 
-/* The most equal parts, at most `most`, that a side divides into. */
+/* The largest number of equal parts, up to `most`, that a side divides into. */
 static int64_t parts_of(int64_t side, int64_t most)
 {
     int64_t parts = side < most ? side : most;

@@ -1,5 +1,6 @@
 /* Fitting a start: principal components of reduced pictures, and the level at which pictures with
- * noise are close to normal. Plain loops in a fixed order, so every machine gets the same. */
+ * noise are close to normal. Plain loops in a fixed order, so every machine gets the same
+ * result. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,7 @@ static void collect(const struct fit *fit)
         }
 }
 
-/* Gram and Schmidt, twice because one pass loses digits. A column that depends on those before it
+/* Gram-Schmidt, twice because one pass loses digits. A column that depends on those before it
  * becomes 0. */
 static void orthonormalize(const struct fit *fit)
 {
@@ -139,7 +140,7 @@ static void diagonalize(const struct fit *fit)
                 rotate(fit->moments, fit->turns, k, p, q);
 }
 
-/* Store components by falling variance, and leave the scores in the same order. */
+/* Store components in order of falling variance, and leave the scores in the same order. */
 static void store(const struct fit *fit, struct ddpm_start *start)
 {
     const int64_t k = fit->components;

@@ -24,7 +24,8 @@ enum ddpm_inception_kind {
     DDPM_INCEPTION_AVERAGE, /* without the padding */
 };
 
-/* Slots for activations: a block's input, its concatenated results, two for what is between. */
+/* Slots for activations: a block's input, its concatenated results, and two for what is in
+ * between. */
 enum ddpm_inception_slot {
     DDPM_INCEPTION_IN,
     DDPM_INCEPTION_A,

@@ -196,7 +196,8 @@ ddpm_status ddpm_picture_set_add(struct ddpm_picture_set *set, const uint8_t *pi
     if (adding.bytes == 0 || count < 1 || (!set->kind && set->rows > 0))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "got %lld pictures for a set that has a size of %dx%d and %lld rows of "
-                          "features, want at least one picture, a size, and features last",
+                          "features, want at least one picture, a set with a size, and the "
+                          "pictures before the features",
                           (long long)count, o->height, o->width, (long long)set->rows);
     DDPM_TRY(ddpm_check_length("pictures", bytes, (double)count * (double)adding.bytes));
     DDPM_TRY(ddpm_picture_set_make_room(set, count));

@@ -57,8 +57,8 @@ ddpm_status ddpm_npy_open(struct ddpm_npy *out, const char *path);
 /* The same from the caller's memory; `label` is the prefix of error texts. */
 ddpm_status ddpm_npy_parse(struct ddpm_npy *out, const void *data, size_t bytes, const char *label);
 
-/* The same for a file of `bytes` bytes of which only the first `head_bytes` are in memory; `data`
- * is then NULL. */
+/* The same for a file of `bytes` bytes, with only the first `head_bytes` in memory; `data` is then
+ * NULL. */
 ddpm_status ddpm_npy_parse_head(struct ddpm_npy *out, const void *head, size_t head_bytes,
                                 size_t bytes, const char *label);
 

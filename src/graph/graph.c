@@ -211,7 +211,8 @@ struct ddpm_value *ddpm_graph_parameter(struct ddpm_graph *graph, const char *na
     if (status == DDPM_OK && set->device &&
         ddpm_parameters_find(&set->parameters, parameter.name) == set->parameters.count)
         status = ddpm_raise(DDPM_ERROR_MISMATCH,
-                            "the weight set has its memory and no parameter %s", parameter.name);
+                            "the weight set is allocated already and has no parameter %s",
+                            parameter.name);
     if (status == DDPM_OK)
         status = ddpm_parameters_declare(&set->parameters, &parameter, &index);
     free(parameter.name);

@@ -253,7 +253,8 @@ void ddpm_graph_lend_packed(struct ddpm_graph *graph, void *memory);
  * part of call i, -1 if it packs nothing. [node_count] of them; the same for equal graphs. */
 void ddpm_graph_divide_packing(const struct ddpm_graph *graph, int parts, int *part_of);
 
-/* Pack the weights of those calls of a part whose sets have changed since this graph last did. */
+/* Pack the weights of those calls of a part whose sets have changed since this graph last packed
+ * them. */
 ddpm_status ddpm_graph_pack_some(struct ddpm_graph *graph, const int *part_of, int part);
 
 /* Both. */

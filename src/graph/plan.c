@@ -1,7 +1,7 @@
 /* The plan: the memory of every value and the kernel of every node.
  *
  *   1. concatenations copy nothing if their input can be placed inside their output
- *   2. kernels are chosen and prepared, which tells how much scratch each needs
+ *   2. kernels are chosen and prepared, which shows how much scratch each needs
  *   3. a value needs its storage from its producer to its last reader; in-place operations share
  *   4. everything is placed in one arena (place.c), allocated, and given its address */
 #include "graph/plan.h"
@@ -322,7 +322,7 @@ ddpm_status ddpm_graph_allocate(struct ddpm_graph *graph)
     const size_t available = ddpm_device_available(device);
     if (available && need > available)
         return ddpm_raise(DDPM_ERROR_MEMORY,
-                          "out of memory before any work: the plan needs %.2f GB, %.2f GB are free",
+                          "not enough memory to start: the plan needs %.2f GB, %.2f GB are free",
                           (double)need / 1e9, (double)available / 1e9);
     DDPM_TRY(
         backend->allocate(device, graph->arena_bytes, "activations and gradients", &graph->arena));

@@ -74,8 +74,8 @@ struct ddpm_backend {
     const struct ddpm_kernel *(*find_kernel)(struct ddpm_device *device,
                                              const struct ddpm_call *call);
 
-    /* These calls are the next that find_kernel is asked about, so that the backend can make what
-     * they need for all of them at once. NULL: it needs no such notice. Optional for the caller. */
+    /* The calls that find_kernel will get next, so that the backend can prepare what they need all
+     * at once. NULL: it needs no such notice. Optional for the caller. */
     void (*expect_calls)(struct ddpm_device *device, const struct ddpm_call *calls, size_t count);
 
     /* Record the calls made between begin and end, and replay them with one submission. NULL if the

@@ -262,8 +262,8 @@ static ddpm_status check_open(const struct ddpm_device_options *options, struct 
     *out = NULL;
     if (strcmp(name, "cpu") != 0 && strcmp(name, "ref") != 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "DDPM_CHECK_BACKEND: got \"%s\", want cpu or ref: only memory of the "
-                          "host can be checked",
+                          "DDPM_CHECK_BACKEND: got \"%s\", want cpu or ref: only host memory can "
+                          "be checked",
                           name);
     struct check_device *check;
     DDPM_TRY(DDPM_NEW(&check, "the checking device"));

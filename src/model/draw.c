@@ -82,7 +82,7 @@ static ddpm_status start_from_picture(const struct drawing *drawing, int64_t off
     return ddpm_graph_run(s->graph, s->parts.start_picture);
 }
 
-/* Start from a fitted picture for each picture's noise, with that noise added. */
+/* Start each picture from its noise plus what the fit makes of that noise. */
 static ddpm_status start_fitted(const struct drawing *drawing, int64_t offset)
 {
     struct ddpm_sampler *s = drawing->sampler;
@@ -209,7 +209,7 @@ static ddpm_status check_numbers(const struct ddpm_draw *draw)
     return DDPM_OK;
 }
 
-/* x at the first level is the caller's only if it is nothing but noise. */
+/* The caller can give or get x at the first level only if it is pure noise. */
 static ddpm_status check_noise(const struct ddpm_sampler *s)
 {
     if (s->chain.start > 0)

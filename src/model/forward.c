@@ -42,7 +42,8 @@ static ddpm_status build(struct ddpm_network *network, enum ddpm_weights which, 
     plan->y = ddpm_net_build(graph, &network->config.network, &inputs);
     plan->which = which;
     ddpm_graph_keep(plan->y);
-    graph->share = network->device->backend->record_begin != NULL; /* there each call costs extra */
+    graph->share = network->device->backend->record_begin != NULL; /* there every call has a fixed
+                                                                    * cost */
     ddpm_graph_fuse(graph, ~0u);
     return graph->status;
 }

@@ -39,11 +39,11 @@ static ddpm_status check_values(const struct given *given)
         const float value = given->values[i];
         if (!isfinite(value))
             return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                              "sampling: %s: got %g at place %zu, want finite numbers", given->name,
-                              (double)value, i);
+                              "sampling: %s: got %g at position %zu, want finite numbers",
+                              given->name, (double)value, i);
         if (value < given->lowest || value > given->highest)
             return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                              "sampling: %s: got %g at place %zu, want %g to %g", given->name,
+                              "sampling: %s: got %g at position %zu, want %g to %g", given->name,
                               (double)value, i, (double)given->lowest, (double)given->highest);
     }
     return DDPM_OK;

@@ -26,7 +26,7 @@ static double value_of(uint8_t byte)
     return (double)byte / 127.5 - 1;
 }
 
-/* Put evaluation `at` at place b of the batch: x_t and the time for the network. */
+/* Put evaluation `at` at position b of the batch: x_t and the time for the network. */
 static void place(struct ddpm_likelihood *l, const struct evaluation *at, int64_t b)
 {
     const uint64_t seed = l->options.seed;
@@ -48,7 +48,7 @@ static double clamp(double x)
     return x < -1 ? -1 : x > 1 ? 1 : x;
 }
 
-/* The term of the evaluation at place b, in bits per dimension. */
+/* The term of the evaluation at position b, in bits per dimension. */
 static double bits_of(const struct ddpm_likelihood *l, const struct evaluation *at, int64_t b)
 {
     const struct ddpm_bound_term *term = &l->places[b];

@@ -44,7 +44,8 @@ static ddpm_status build(struct ddpm_likelihood *l)
     l->answer = ddpm_net_build(g, &network->config.network, &inputs);
     if (l->answer)
         ddpm_graph_keep(l->answer);
-    g->share = network->device->backend->record_begin != NULL; /* there a call has its price */
+    g->share = network->device->backend->record_begin != NULL; /* there every call has a fixed
+                                                                * cost */
     ddpm_graph_fuse(g, ~0u);
     l->backward = -1;
     if (flow)

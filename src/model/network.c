@@ -96,7 +96,7 @@ ddpm_status ddpm_network_allocate_unset(struct ddpm_network *network)
     const size_t available = ddpm_device_available(network->device);
     if (available && need > available)
         return ddpm_raise(DDPM_ERROR_MEMORY,
-                          "out of memory before any work: %.2f GB of weights, %.2f GB are free",
+                          "not enough memory to start: %.2f GB of weights, %.2f GB are free",
                           (double)need / 1e9, (double)available / 1e9);
     ddpm_status status = ddpm_weight_set_allocate(weights, network->device, AVERAGES);
     if (status != DDPM_OK)

@@ -199,7 +199,8 @@ ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler)
     build_keeping(sampler, &needs, &made);
     if (needs.blend)
         build_blend(sampler);
-    g->share = network->device->backend->record_begin != NULL; /* there a call has its price */
+    g->share = network->device->backend->record_begin != NULL; /* there every call has a fixed
+                                                                * cost */
     ddpm_graph_fuse(g, ~0u);
     return g->status;
 }

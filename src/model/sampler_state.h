@@ -65,7 +65,7 @@ struct ddpm_sampler {
 /* Build the graph of the sampler's turns. */
 ddpm_status ddpm_sampler_build(struct ddpm_sampler *sampler);
 
-/* Run one turn, as a recording if the device has them. */
+/* Run one turn, as a recording if the device can record. */
 ddpm_status ddpm_sampler_run_turn(struct ddpm_sampler *sampler, const struct ddpm_turn *turn);
 
 /* Check that a draw has exactly the x, pictures and masks that the sampler was planned for. */

@@ -74,7 +74,7 @@ static ddpm_status compare(struct ddpm_ranks *ranks, const char *lines, char *th
     if (!own)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_MISMATCH,
-                      "the ranks do not train the same: got \"%.*s\", rank 0 has \"%.*s\"",
+                      "the ranks do not agree: got \"%.*s\", rank 0 has \"%.*s\"",
                       (int)line_length(own), own, (int)line_length(other), other);
 }
 

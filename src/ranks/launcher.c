@@ -12,7 +12,7 @@ static int number(const char *variable)
     return value > 0 && value < 1 << 30 ? (int)value : 0;
 }
 
-/* A variable's number from 0; -1 if it is not set or not such a number. */
+/* The number in a variable; -1 if it is not set or not a number of at least 0. */
 static int place(const char *variable)
 {
     const char *text = getenv(variable);

@@ -1,8 +1,8 @@
 /* Memory that the ranks of one machine share, without ever dying for lack of it.
  *
- * Shared memory is a file in a file system of memory, usually /dev/shm, which containers keep
- * small. A page for which that has no room ends the process with SIGBUS when it is first written.
- * So free space is checked first; and the pages are made by read(), which fails instead. */
+ * Shared memory is a file in a file system that lives in memory, usually /dev/shm, which containers
+ * keep small. If that has no room for a page, the first write to the page ends the process with
+ * SIGBUS. So free space is checked first, and read() makes the pages: it fails instead. */
 #include "ranks/memory.h"
 
 #include <errno.h>

@@ -13,8 +13,8 @@ int ddpm_ranks_neighbour(const struct ddpm_ranks *ranks);
 bool ddpm_ranks_have_neighbours(const struct ddpm_ranks *ranks);
 
 /* Allocate `bytes` zeroed bytes on every machine; all ranks call it. They stay until the ranks are
- * closed; call it once. On failure, which is the same on all ranks, there is nothing: the text says
- * why, with the rank. A rank without neighbours gets nothing, and never fails. */
+ * closed; call it once. On failure, which is the same on all ranks, nothing is allocated; the text
+ * says why, and on which rank. A rank without neighbours gets nothing, and never fails. */
 ddpm_status ddpm_ranks_share_memory(struct ddpm_ranks *ranks, size_t bytes);
 
 /* The address of this memory, aligned to DDPM_ALIGNMENT, and its size; NULL if there is none. The

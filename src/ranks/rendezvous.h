@@ -2,7 +2,7 @@
  * in a folder that all of them see.
  *
  * FILE      the id of NCCL's communicator, and which processes it is for
- * FILE.k    the state of rank k: that it is there, that it waits, why it ended
+ * FILE.k    the state of rank k: it has started, it waits, or why it ended
  *
  * Files are always replaced, never changed in place. Files of an earlier job with the same name do
  * no harm: every process draws a random number, and only accepts an id that comes with it. */

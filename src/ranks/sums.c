@@ -1,12 +1,12 @@
 /* Sums that continue while their rank computes something else.
  *
- * A sum of MPI's goes on only while MPI is called, and over a slow link that is not often enough.
- * So we send messages, which the system delivers meanwhile, and sum ourselves: each rank gets one
- * piece of all ranks' values, sums it in fp32 in the order of ranks, and the sums are gathered.
- * That moves as few bytes as any algorithm. Both messages are the same for values that travel as
- * bf16, which MPI cannot sum; then the values and the sums are rounded. The second message starts
- * when the first has arrived, which is not the same moment on every rank, so it has a lane of its
- * own.
+ * MPI's own sums make progress only while MPI is called, and over a slow link that is not often
+ * enough. So we send messages, which the system delivers meanwhile, and sum ourselves: each rank
+ * gets one piece of all ranks' values, sums it in fp32 in the order of ranks, and the sums are
+ * gathered. That moves as few bytes as any algorithm. Both messages are the same for values that
+ * travel as bf16, which MPI cannot sum; then the values and the sums are rounded. The second
+ * message starts when the first has arrived, which is not the same moment on every rank, so it has
+ * a lane of its own.
  *
  * If only one rank needs the sum, the first message is the only one: everyone's values go to that
  * rank, which adds them up in the same way.
@@ -35,9 +35,9 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Does the transport sum? With many ranks: here every rank sends a message to every other, MPI
- * sends fewer; and if only one rank needs the sum, it gets the values of all others here, and of a
- * few in MPI's tree. NCCL always sums itself. MPI cannot sum bf16. */
+/* Does the transport do the sum? MPI does with many ranks: our way sends a message from every rank
+ * to every other, and if only one rank needs the sum, that rank gets the values of all others,
+ * where MPI's tree sends it only a few. NCCL always does. MPI cannot sum bf16. */
 static bool transport_sums(const struct ddpm_ranks *ranks, enum ddpm_dtype wire, int root)
 {
     return ranks->apart || (wire == DDPM_F32 &&
@@ -92,7 +92,7 @@ ddpm_status ddpm_ranks_prepare_sums(struct ddpm_ranks *ranks, enum ddpm_dtype wi
     return ddpm_new_aligned((void **)&ranks->sums.room, bytes, "gradients on their way");
 }
 
-/* How many ranks before `rank` are not `without`: the place of its piece among the others'. */
+/* The position of `rank` among all ranks except `without`, and so that of its piece. */
 static size_t place(int rank, int without)
 {
     return (size_t)(rank - (rank > without));
@@ -107,8 +107,8 @@ static size_t first_of(const struct ddpm_sum *sum, enum ddpm_dtype wire, int ran
     return first;
 }
 
-/* Sum the `length` numbers that begin at `first` of this rank's own values, and put the sums `to`
- * there, in the order of ranks. They may replace this rank's values. */
+/* Add up `length` numbers of every rank, in the order of ranks, and write the sums to `to`. This
+ * rank's own begin at `first` of its values, and the sums may replace them. */
 static void add_up(const struct ddpm_ranks *ranks, const struct ddpm_sum *sum, size_t first,
                    size_t length, enum ddpm_dtype type, void *to)
 {
@@ -136,7 +136,7 @@ static struct ddpm_parts parts_of(const struct ddpm_ranks *ranks, const struct d
     return (struct ddpm_parts){counts, counts + ranks->count};
 }
 
-/* Every rank's piece of all values, but not of those of `without`, who does not send itself any. */
+/* One piece of all values for every rank except `without`, which sends nothing to itself. */
 static void lay_out_values(const struct ddpm_ranks *ranks, struct ddpm_sum *sum, int without)
 {
     const enum ddpm_dtype wire = ranks->sums.wire;

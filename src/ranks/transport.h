@@ -56,7 +56,7 @@ struct ddpm_transport {
     /* Join the others, once per process. *description, "Open MPI v4.1.4", lives as long as the
      * process. */
     ddpm_status (*join)(int *rank, int *count, const char **description);
-    /* Leave the others in good order; all ranks call it. If MPI's own end hangs, which MPICH's has
+    /* Leave the others in good order; all ranks call it. If MPI_Finalize() hangs, as MPICH's has
      * been seen to do, the process ends with `exit_code`. */
     void (*leave)(int exit_code);
     /* End all ranks now. Does not return. */

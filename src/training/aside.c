@@ -1,5 +1,5 @@
-/* Setting pictures aside and choosing the ones to measure: on each side those whose contents have
- * the lowest hashes, the same number. So neither names nor order matter, and copies of a picture
+/* Setting pictures aside and choosing the ones to measure: the same number on each side, those
+ * whose contents have the lowest hashes. So neither names nor order matter, and copies of a picture
  * count once. */
 #include "training/aside.h"
 

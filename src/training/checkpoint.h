@@ -1,6 +1,6 @@
 /* Checkpoints on disk: a folder with model.safetensors, ema.safetensors, optimizer.safetensors,
- * config.json, state.json; with a second EMA ema-second.safetensors, and start.safetensors unless
- * there were too few pictures; see docs/file-formats.md. */
+ * config.json and state.json. A run with a second EMA adds ema-second.safetensors, one with enough
+ * pictures start.safetensors. See docs/file-formats.md. */
 #ifndef DDPM_TRAINING_CHECKPOINT_H
 #define DDPM_TRAINING_CHECKPOINT_H
 

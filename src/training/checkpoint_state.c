@@ -163,7 +163,7 @@ static ddpm_status raise_other_data(const char *folder, const struct ddpm_run_st
     if (strspn(saved, "0") == strlen(saved))
         status = ddpm_raise(DDPM_ERROR_MISMATCH,
                             "cannot resume: the checkpoint was trained on arrays that a program "
-                            "supplied, want the same without pictures, or start another run");
+                            "supplied; resume without data, or start another run");
     else if (*before && *path && strcmp(before, path) != 0)
         status = ddpm_raise(DDPM_ERROR_MISMATCH,
                             "cannot resume: data is %s (%s) in the checkpoint and %s (%s) now; "

@@ -131,7 +131,7 @@ ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
     if (!available || need <= available)
         return DDPM_OK;
     snprintf(why, sizeof why,
-             "out of memory before any work: the plan needs %.2f GB, %.2f GB are free",
+             "not enough memory to start: the plan needs %.2f GB, %.2f GB are free",
              (double)need / 1e9, (double)available / 1e9);
     return suggest_smaller(trainer, beside, why);
 }
@@ -139,7 +139,7 @@ ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside)
 struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_graph *g = trainer->graph, *validation = trainer->validator.graph;
-    /* Gradients of several ranks, or of several shares, lie beside the weights. */
+    /* Gradients of several ranks, or of several shares, take memory in addition to the weights. */
     const uint64_t team = trainer->device->backend->host_memory ? ddpm_team_bytes(trainer) : 0;
     uint64_t weights = ddpm_shard_bytes(trainer) + ddpm_team_device_bytes(trainer) + team;
     for (int p = 0; p < trainer->player_count; ++p)

@@ -88,8 +88,8 @@ static bool is_matrix(const struct ddpm_parameter *parameter)
     return parameter->rank > 1 && parameter->k == parameter->shape[0];
 }
 
-/* A matrix takes the products that kernels/cpu/muon.simd.c does: two with all elements and 17 of
- * small matrices, of which all but the last compute one half. The rest is bound by memory: a core
+/* A matrix takes the products that kernels/cpu/muon.simd.c does: two with all elements, and 17 of
+ * small matrices, where all but the last compute only one half. The rest is bound by memory: a core
  * does about 128 multiplications in the time in which it moves 36 bytes, those of an element. */
 double ddpm_optimizer_cost(const struct ddpm_training_config *config,
                            const struct ddpm_parameter *parameter)

@@ -70,8 +70,8 @@ ddpm_status ddpm_packing_pack(struct ddpm_trainer *trainer, ddpm_status status)
         return status;
     if (status == DDPM_OK)
         status = ddpm_graph_pack_some(trainer->graph, packing->part_of, packing->part);
-    /* After a failure, neighbours get through their passes with the last step's weights. The end of
-     * the step tells them. */
+    /* After a failure, the neighbours finish their passes with the last step's weights, and learn
+     * of it at the end of the step. */
     const ddpm_status met = ddpm_ranks_meet_neighbours(ranks);
     return met == DDPM_OK ? status : met;
 }
@@ -90,7 +90,8 @@ static uint64_t hash_packed(const struct ddpm_graph *graph)
     return hash;
 }
 
-/* Could this rank share? Then *bytes is how much, and *hash what. */
+/* Could this rank share its packed weights? If so, *bytes is their size, and *hash tells which
+ * weights they are. */
 static ddpm_status plan_sharing(struct ddpm_trainer *trainer, uint64_t beside, size_t *bytes,
                                 uint64_t *hash)
 {

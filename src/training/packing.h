@@ -2,9 +2,9 @@
  *
  * All packed weights of a step lie in memory that the ranks of a machine share (ranks/memory.h).
  * Before a step's passes, each packs its part, and waits for the others. They read until their
- * passes are done, and none packs again before: at the end of a step, every rank gets the losses of
- * all (ddpm_team_meet), which each sends only after its passes. If a bad step is then run again to
- * diagnose it, the ranks agree on the result before anything else.
+ * passes are done, and none packs again before that: at the end of a step, every rank gets the
+ * losses of all (ddpm_team_meet), which each sends only after its passes. If a bad step is then run
+ * again to diagnose it, the ranks agree on the result before anything else.
  *
  * Drawing and validation have packed weights of their own. */
 #ifndef DDPM_TRAINING_PACKING_H

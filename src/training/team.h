@@ -86,7 +86,7 @@ void ddpm_team_release_on_device(struct ddpm_trainer *trainer);
 /* This rank's micro-batch `index` has been run: take its gradients if a share ends with it. */
 ddpm_status ddpm_team_take_share(struct ddpm_trainer *trainer, int64_t index);
 
-/* The end of a step's passes, which went as `status` says: add up the gradients, and exchange
+/* The end of a step's passes; `status` says how they went. Add up the gradients, and exchange
  * losses, failures and signals. A failure of any rank is returned by all. */
 ddpm_status ddpm_team_meet(struct ddpm_trainer *trainer, ddpm_status status);
 

@@ -154,8 +154,8 @@ static inline int64_t ddpm_pictures_per_step(const struct ddpm_training_config *
     return config->batch_size * config->accumulate;
 }
 
-/* trainer.c: fill a zeroed trainer from its options, and check everything but memory. For one that
- * is never allocated: release what describing it and laying it out took. */
+/* trainer.c: fill a zeroed trainer from its options, and check everything but memory. For a trainer
+ * that is never allocated: release what it took to describe it and lay it out. */
 ddpm_status ddpm_trainer_describe(struct ddpm_trainer *trainer, struct ddpm_network *network,
                                   const struct ddpm_config *config, struct ddpm_ranks *ranks);
 void ddpm_trainer_forget(struct ddpm_trainer *trainer);

@@ -23,10 +23,10 @@ setup() {
     differ "$teacher/checkpoints/latest/ema.safetensors" "$few/checkpoints/latest/ema.safetensors"
     run "$DDPM" info "$few"
     succeeds
-    says "draws by    consistency, 2 steps, few"
+    says "draws with  consistency, 2 steps, few"
     run "$DDPM" info "$teacher"
     succeeds
-    says "draws by    heun, 18 steps"
+    says "draws with  heun, 18 steps"
 }
 
 @test "it draws in one, two and four steps, the same pictures in every batch" {
@@ -34,14 +34,14 @@ setup() {
         "$DDPM" distill "$teacher" --out few-$steps --drawing-steps $steps --steps 2 --threads 1 2> said
         run "$DDPM" sample few-$steps --out drawn-$steps --array $steps.npy -n 3
         succeeds
-        says "by consistency, $steps step" ", few"
+        says "with consistency, $steps step" ", few"
         "$DDPM" sample few-$steps --out again --force --array again.npy -n 3 --batch 2
         cmp $steps.npy again.npy
     done
     differ 1.npy 2.npy
     run "$DDPM" sample few-2 --out other -n 1 --sampling-steps 3
     succeeds
-    says "by consistency, 3 steps"
+    says "with consistency, 3 steps"
 }
 
 @test "every objective is distilled" {
@@ -51,7 +51,7 @@ setup() {
         succeeds
         run "$DDPM" sample few-$objective --out drawn-$objective -n 1
         succeeds
-        says "by consistency, 2 steps"
+        says "with consistency, 2 steps"
     done
 }
 

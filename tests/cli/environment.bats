@@ -74,9 +74,9 @@ same() {
 @test "limits of addresses and data are seen before the first step" {
     bash -c 'ulimit -v 1500000; "$DDPM" version' || skip "this build takes more addresses than that to start"
     run bash -c 'ulimit -v 1500000; "$DDPM" train --data p --out big --dim 64 --image-size 128 --device cpu --precision fp32'
-    fails 1 "out of memory before any work" "GB are free"
+    fails 1 "not enough memory to start" "GB are free"
     run bash -c 'ulimit -d 1500000; "$DDPM" train --data p --out big --dim 64 --image-size 128 --device cpu --precision fp32'
-    fails 1 "out of memory before any work"
+    fails 1 "not enough memory to start"
     [ ! -e big ]
 }
 

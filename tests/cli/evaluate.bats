@@ -58,7 +58,7 @@ number() {
     says "held out     30 pictures: other" "as 5 % of the held-out ones are" "no sign of copies"
     evaluate "$at/real.npy" --against "$at/real" --held-out other --json
     succeeds
-    says '"held_out": 30' '"same": 40' '"verdict": "MORE THAN BY CHANCE'
+    says '"held_out": 30' '"same": 40' '"verdict": "MORE THAN CHANCE EXPLAINS'
     # Pictures in both sets measure nothing.
     evaluate "$at/fresh" --against "$at/real" --held-out "$at/real.npy"
     succeeds
@@ -82,7 +82,7 @@ number() {
     for i in 0 1 2 3 4 5 6; do cp "$at/real/00002$i.png" "mixed/copy$i.png"; done
     evaluate mixed --against "$at/real" --sheet sheet.png
     succeeds
-    says "7 at distance 0: MORE THAN BY CHANCE" "copy0.png and 000020.png: 0"
+    says "7 at distance 0: MORE THAN CHANCE EXPLAINS" "copy0.png and 000020.png: 0"
     run "$DDPM" info sheet.png
     succeeds
     evaluate mixed --against "$at/real" --json
@@ -163,7 +163,7 @@ number() {
     evaluate run --against "$at/real" -n 12 --sampler ddim --sampling-steps 3 --seed 5 --sheet sheet.png
     succeeds
     says "generated    12 pictures of 16x16: run" "by features"
-    grep -q "run: drawing 12 pictures of 16x16 by ddim, 3 steps" errors
+    grep -q "run: drawing 12 pictures of 16x16 with ddim, 3 steps" errors
     [ -s sheet.png ]
     # the pictures of ddpm sample, without its grid
     "$DDPM" sample run --out drawn -n 12 --sampler ddim --sampling-steps 3 --seed 5 2>/dev/null

@@ -55,7 +55,7 @@ psnr() {
 @test "strength goes from the picture itself to a plain draw" {
     run "$DDPM" sample "$model" --out same --from "$pictures" --strength 0
     succeeds
-    says "4 pictures of 16x16 by dpmpp, 20 steps, karras, strength 0"
+    says "4 pictures of 16x16 with dpmpp, 20 steps, karras, strength 0"
     pixels "$pictures" given.npy
     pixels same same.npy
     cmp given.npy same.npy
@@ -95,7 +95,7 @@ psnr() {
 @test "inverted pictures come back, at 30 dB and more" {
     run "$DDPM" sample "$model" --array noise.npy --from "$pictures" --invert --sampling-steps 250 --clip off
     succeeds
-    says "by ddim, 250 steps, karras, inverted" "inverted 4 pictures"
+    says "with ddim, 250 steps, karras, inverted" "inverted 4 pictures"
     "$DDPM" sample "$model" --out back --init noise.npy --sampler ddim --sampling-steps 250 --clip off
     pixels "$pictures" given.npy
     pixels back back.npy
@@ -257,7 +257,7 @@ END
     make_run noisy "$pictures" 2 --sampler ancestral
     run "$DDPM" sample noisy --array a.npy --from "$pictures" --invert
     succeeds
-    says "by ddim, 20 steps, trailing, inverted"
+    says "with ddim, 20 steps, trailing, inverted"
 }
 
 @test "Ctrl-C leaves no half-written animation or noise" {

@@ -32,7 +32,7 @@ setup() {
         bench) echo "8 threads made 40 of 52 plans for 20 kinds of convolution in 9.00 s" >&2
             [ -z "${DDPM_CUDA_ASIDE:-}" ] || STEP=0.0125
             printf "{\n  \"step_seconds\": ${STEP:-0.010},\n  \"step_flops\": 4e12\n}\n" ;;
-        sample) echo "drew 2 pictures in 1.5 s: 0 black; by a sampler" ;;
+        sample) echo "drew 2 pictures in 1.5 s: 0 black; with a sampler" ;;
         train)
             sleep 0.5 # so that there is something to ask nvidia-smi about
             mkdir -p "$out/checkpoints/latest"
@@ -119,7 +119,7 @@ visit() {
 @test "no time, no programs" {
     visit first --limit 0
     [ "$status" -eq 1 ]
-    says "NOT RUN: no time was left" "not run for want of time: "
+    says "NOT RUN: no time was left" "not run because no time was left: "
     rm visit/bin/*
     mkdir visit/libraries
     touch visit/libraries/ddpm.cmake

@@ -58,7 +58,7 @@ evaluations of the network for each$" errors
     [ "$(number value | cut -c 1-5)" = "$(cut -c 1-5 <<<"$mean")" ]
 }
 
-@test "the flow for a continuous objective, and for a schedule if asked for" {
+@test "the flow for a continuous objective, and for a schedule on request" {
     likelihood flow --likelihood-steps 3 -n 10
     succeeds
     says "by  the probability flow, 3 steps, 1 probe" "bits per dimension"

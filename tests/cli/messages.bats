@@ -80,7 +80,7 @@ hints() {
     (ulimit -v 2000000 && "$DDPM" --version > /dev/null 2>&1) || skip "the program does not start in little memory"
     run bash -c 'ulimit -v 2000000; export MALLOC_ARENA_MAX=2; "$DDPM" train "$@"' _ --data "$pictures" --out new \
         "${TINY[@]}" --image-size 256 --dim 16 --batch-size 64
-    fails 1 "out of memory before any work" "would fit"
+    fails 1 "not enough memory to start" "would fit"
     says "  hint: --batch-size " " --accumulate " " trains the same in less memory"
     read -r batch accumulate < <(sed -n 's/.*--batch-size \([0-9]*\) --accumulate \([0-9]*\).*/\1 \2/p' <<<"$output")
     [ $((batch * accumulate)) -eq 64 ]
@@ -125,10 +125,10 @@ hints() {
 @test "few pictures: a line says so, and why nothing is held out" {
     run "$DDPM" train --data "$pictures" --out few "${TINY[@]}" --steps 1 --sample-every 0
     succeeds
-    says "these are few: a model may learn them by heart" \
+    says "only a few pictures: a model may learn them by heart" \
         "held out  none (fewer than 200 pictures), so there will be no checkpoints/best; see --validation"
     run "$DDPM" info "$pictures"
-    says "to train    these are few"
+    says "to train    only a few pictures"
 }
 
 @test "bad pictures: one summary, after all that are found at the start" {

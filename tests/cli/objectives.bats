@@ -30,9 +30,9 @@ train() {
         run "$DDPM" sample "$runs/$objective" --out $objective -n 2
         succeeds
         case $objective in
-        flow) says "by dpmpp, 20 steps, trailing" ;;
-        edm) says "by dpmpp, 20 steps, karras" ;;
-        *) says "by dpmpp, 10 steps, karras" ;;
+        flow) says "with dpmpp, 20 steps, trailing" ;;
+        edm) says "with dpmpp, 20 steps, karras" ;;
+        *) says "with dpmpp, 10 steps, karras" ;;
         esac
         [ "$(ls $objective | tr '\n' ' ')" = "0000.png 0001.png grid.png " ]
     done
@@ -154,7 +154,7 @@ END
             case "$objective $time" in
             edm*|flow*101) succeeds ;;
             v*) fails 1 "want 0 to 19" ;;
-            flow*) fails 1 "got -0.5 at place 0, want 0 to 20" ;;
+            flow*) fails 1 "got -0.5 at position 0, want 0 to 20" ;;
             esac
         done
     done

@@ -36,7 +36,7 @@ train() {
     done
 }
 
-@test "more than half bad pictures are an error, and so is no good one" {
+@test "more than half bad pictures are an error, and so is having no good one" {
     for k in 1 2 3 4 5 6 7 8 9 10 11 12 13; do
         echo text > "pictures/bad$k.png"
     done

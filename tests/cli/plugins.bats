@@ -1,5 +1,5 @@
-# Where the program looks for plug-ins, and what it says when one is there but no driver. Broken files show which of
-# them was tried.
+# Where the program looks for plug-ins, and what it says when one is installed but the driver is not. Broken files show
+# which of them was tried.
 load "$DDPM_SUPPORT"
 
 setup() {

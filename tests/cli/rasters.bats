@@ -62,7 +62,7 @@ train() {
     "$DDPM" info "$here/flat" > /dev/null || skip "no libtiff"
     train "$here/flat"
     succeeds
-    says "warning: $here/flat: 16 bits per value in 9 of the 9 pictures looked at, of which the upper 8 are used" \
+    says "warning: $here/flat: 16 bits per value in 9 of the 9 pictures looked at (only the upper 8 are used)" \
         "within 0 to 4095, so 16 of 256 levels remain: stretch them to 0 to 65535 first" docs/handbook.md
     [ "$(grep -c "16 bits" <<<"$output")" -eq 1 ]
     run "$DDPM" pack "$here/flat" --out flat.npy --size 16
@@ -74,14 +74,14 @@ train() {
     says "TIFF picture of 16x16 pixels (height x width), 1 channel of 16 bits with values within 0 to 4095"
     run "$DDPM" noise "$here/flat/a.tif" --out strip.png --timesteps 100
     succeeds
-    says "warning: $here/flat/a.tif: 16 bits per value, of which the upper 8 are used; the values lie within 0 to 4095"
+    says "warning: $here/flat/a.tif: 16 bits per value (only the upper 8 are used); the values lie within 0 to 4095"
 }
 
 @test "all of the 16 bits used: a remark, no warning" {
     "$DDPM" info "$here/flat" > /dev/null || skip "no libtiff"
     train "$here/wide"
     succeeds
-    says "$here/wide: 16 bits per value in 9 of the 9 pictures looked at, of which the upper 8 are used"
+    says "$here/wide: 16 bits per value in 9 of the 9 pictures looked at (only the upper 8 are used)"
     [ "$(grep -c "warning\|levels" <<<"$output")" -eq 0 ]
 }
 
@@ -106,12 +106,12 @@ train() {
     says "9 of the 9 pictures looked at have several pages, up to 3; the first page of each is used"
     [ "$(grep -c "pages" <<<"$output")" -eq 1 ]
     run "$DDPM" info "$here/pages/a.tif"
-    says "3 pages of which the first is used"
+    says "3 pages (only the first is used)"
     run "$DDPM" info "$here/pages"
     says "pages       up to 3 in 9 of them"
 }
 
-@test "types that are not read are named in words, once for all files, with a way out" {
+@test "one message for all files names the unsupported type in words and says what to do instead" {
     "$DDPM" info "$here/flat" > /dev/null || skip "no libtiff"
     mkdir float
     tiff float/a.tif 32 1 3 1 '\x00\x00\x80\x3f'

@@ -16,7 +16,7 @@ setup() {
     run "$DDPM" sample "$model" --out drawn -n 3 --seed 5
     succeeds
     says "drew 3 pictures in "
-    grep -Eq ' s: (none empty|[0-9] saturated); by ' <<<"$output" # none is black, white or of one colour
+    grep -Eq ' s: (none empty|[0-9] saturated); with ' <<<"$output" # none is black, white or of one colour
     [ "$(ls drawn | tr '\n' ' ')" = "0000.png 0001.png 0002.png grid.png " ]
     run "$DDPM" info drawn/0002.png
     says "ddpm:picture: 2" "ddpm:seed: 5" "ddpm:step: 200" "ddpm:weights: ema" "ddpm:clip: on" "ddpm:config:" "ddpm:model:"

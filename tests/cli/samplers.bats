@@ -27,7 +27,7 @@ bare() {
     while read -r name taken steps spacing; do
         run "$DDPM" sample "$model" --out $name -n 1 --sampler $name
         succeeds
-        says "by $taken, $steps steps, $spacing, on" "; by $taken, $steps steps, $spacing"
+        says "with $taken, $steps steps, $spacing, on" "; with $taken, $steps steps, $spacing"
         run "$DDPM" info $name/0000.png
         says "ddpm:sampler: $taken" "ddpm:sampling-steps: $steps" "ddpm:spacing: $spacing"
     done <<'END'
@@ -51,7 +51,7 @@ END
 @test "steps, spacing, and options that only some samplers have" {
     run "$DDPM" sample "$model" --out a -n 1 --sampler ddim --sampling-steps 7 --spacing karras --eta 0.5
     succeeds
-    says "by ddim, 7 steps, karras, eta 0.5"
+    says "with ddim, 7 steps, karras, eta 0.5"
     run "$DDPM" info a/0000.png
     says "ddpm:sampler: ddim" "ddpm:sampling-steps: 7" "ddpm:spacing: karras" "ddpm:eta: 0.5"
     run "$DDPM" sample "$model" --out b -n 1 --sampler unipc --solver-order 3
@@ -89,9 +89,9 @@ END
     bare "$model" old
     run "$DDPM" sample old --out a -n 1
     succeeds
-    says "by dpmpp, 10 steps"
+    says "with dpmpp, 10 steps"
     run "$DDPM" info old
-    says "draws by    dpmpp, 10 steps, karras"
+    says "draws with  dpmpp, 10 steps, karras"
     run "$DDPM" train --resume old --steps 61 --sample-every 61
     succeeds
     grep -q '"sampler": "auto"' old/config.json
@@ -99,7 +99,7 @@ END
     says "ddpm:sampler: dpmpp"
     run "$DDPM" sample old --out b -n 1 --sampler ancestral
     succeeds
-    says "by ancestral, 60 steps"
+    says "with ancestral, 60 steps"
 }
 
 @test "the article's configuration file gets the article's chain" {
@@ -115,33 +115,33 @@ END
     run "$DDPM" info new/samples/step-000002.png
     says "ddpm:sampler: ancestral" "ddpm:sampling-steps: 60"
     run "$DDPM" sample new --out drawn -n 1
-    says "by ancestral, 60 steps"
+    says "with ancestral, 60 steps"
     run "$DDPM" sample new/checkpoints/latest/model.safetensors --config article.json --out bare -n 1
-    says "by ancestral, 60 steps"
+    says "with ancestral, 60 steps"
     # An option wins; so does a file that names a sampler itself.
     run "$DDPM" train --config article.json --data "$BATS_FILE_TMPDIR/pictures" --out other --sampler auto --device cpu
     succeeds
     grep -q '"sampler": "auto"' other/config.json
     sed '0,/{/s//{"sampling_config": {"sampler": "euler", "eta": 0.25}, /' article.json > named.json
     run "$DDPM" info named.json
-    says "draws by    ddim, 50 steps, karras, eta 0.25"
+    says "draws with  ddim, 50 steps, karras, eta 0.25"
     # Any other file draws with auto.
     echo '{"diffusion_config": {"timesteps": 60}}' > own.json
     run "$DDPM" info own.json
-    says "draws by    dpmpp, 10 steps, karras"
+    says "draws with  dpmpp, 10 steps, karras"
 }
 
 @test "a run's configured sampler, and another one named instead" {
     make_run run "$BATS_FILE_TMPDIR/pictures" 2 --sampler ddim --eta 0.5 --sampling-steps 9 --sample-every 2 --scale 2
     run "$DDPM" sample run --out a -n 1
     succeeds
-    says "by ddim, 9 steps, karras, eta 0.5"
+    says "with ddim, 9 steps, karras, eta 0.5"
     run "$DDPM" sample run --out b -n 1 --eta 0
-    says "by ddim, 9 steps, karras, on"
+    says "with ddim, 9 steps, karras, on"
     # Steps and eta were meant for ddim.
     run "$DDPM" sample run --out c -n 1 --sampler unipc
     succeeds
-    says "by unipc, 20 steps, karras, on"
+    says "with unipc, 20 steps, karras, on"
     run "$DDPM" info run/samples/step-000002.png
     says "ddpm:sampler: ddim" "ddpm:eta: 0.5"
     run "$DDPM" train --resume run --steps 3 --sampler dpmpp
@@ -213,7 +213,7 @@ double.npy|got float64 of rank 4, want float32 of rank 4: [n,C,H,W]
 flat.npy|got float32 of rank 3
 grey.npy|got [n,1,16,16], want [n,3,16,16]
 small.npy|got [n,3,8,8], want [n,3,16,16]
-nan.npy|at place 0, want finite numbers
+nan.npy|at position 0, want finite numbers
 none.npy|got no pictures
 two.npy -n 3|got 2 pictures, want the 3 of --count
 missing.npy|missing.npy

@@ -49,7 +49,7 @@ setup() {
     says "ddim, 5 steps, trailing, fitted start" || says "ddim, 5 steps, karras, fitted start"
 }
 
-@test "what cannot be had is refused" {
+@test "a start that is not possible is refused" {
     run "$DDPM" sample "$run" --out wide --image-size 16x32 -n 1 --start fitted
     fails 2 "got start fitted, but it only fits pictures of the size that the model was trained on"
     run "$DDPM" sample "$run" --out changed --from "$pictures" -n 1 --start fitted

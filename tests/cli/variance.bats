@@ -33,7 +33,7 @@ setup() {
     head -c 128 y.npy | grep -q '(1, 6, 16, 16)'
 }
 
-@test "a run resumes with its variance, not without" {
+@test "a run resumes with its variance, but not without it" {
     cp -r "$model" run
     run "$DDPM" train --data "$pictures" --out run --resume --steps 6
     succeeds

@@ -45,7 +45,7 @@ ends() {
     ends 130
 }
 
-@test "the soft limit of processor time saves" {
+@test "reaching the soft limit on processor time saves" {
     rm -rf new
     code=0
     bash -c 'ulimit -S -t 2; exec "$DDPM" train --data "$1" --out new "${@:2}" 2> errors' _ "$pictures" "${TINY[@]}" \

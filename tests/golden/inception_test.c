@@ -1,6 +1,6 @@
-/* Features of FID's Inception compared with pytorch-fid's, with weights by formula from a file that
- * the test writes. DDPM_TEST_INCEPTION names a file of the same weights written by another program,
- * to use instead. */
+/* Features of FID's Inception compared with pytorch-fid's, with weights that follow a formula, from
+ * a file that the test writes. DDPM_TEST_INCEPTION names a file of the same weights written by
+ * another program, to use instead. */
 #include "golden/golden.h"
 
 #include <math.h>

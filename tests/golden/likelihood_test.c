@@ -50,7 +50,7 @@ static struct ddpm_network *make_network(const struct golden *golden, const json
     return network;
 }
 
-/* Element (b, y, x, c) of planes [B,C,H,W], at place i of [B,H,W,C]. */
+/* Element (b, y, x, c) of planes [B,C,H,W], at position i of [B,H,W,C]. */
 static int64_t planar(const struct ddpm_tensor *shape, int64_t i)
 {
     const int64_t area = shape->h * shape->w, c = i % shape->c, pixel = i / shape->c;

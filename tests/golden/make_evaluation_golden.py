@@ -72,7 +72,8 @@ def frechet(generated, real):
 
 
 def kernel(generated, real):
-    """One subset of all pictures; if the counts differ, which torch-fidelity does not support, the equation itself."""
+    """From torch-fidelity, with one subset of all pictures. It needs as many generated pictures as real ones; for other
+    counts we use the equation itself."""
     width = real.shape[1]
 
     def k(a, b):

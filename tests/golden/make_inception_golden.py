@@ -1,4 +1,5 @@
-"""Make inception.safetensors: the output of pytorch-fid's Inception for a few pictures, with weights by formula.
+"""Make inception.safetensors: the output of pytorch-fid's Inception for a few pictures, with weights that follow a
+formula.
 
     python tests/golden/make_inception_golden.py --out tests/golden/data [--weights FOLDER]
 
@@ -25,7 +26,7 @@ PICTURES = [("small", 32, 32, 3), ("tall", 304, 8, 3), ("wide", 6, 310, 3), ("gr
 
 
 def weights(name, shape):
-    """A convolution's keep the size of activations; batch norms are near what they are at the start."""
+    """Those of convolutions keep the size of activations; batch norms stay near their initial values."""
     u = values(name, shape)
     kind = name.rsplit(".", 1)[1]
     if name.endswith("conv.weight"):

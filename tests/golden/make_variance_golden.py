@@ -3,8 +3,8 @@
     python tests/golden/make_variance_golden.py --out tests/golden/data
 
 The loss is the paper's L_hybrid as its authors' code has it (RESCALED_MSE, LEARNED_RANGE), written down
-here with both means; ddpm uses only their difference. The chains are diffusers' DDPMScheduler's.
-README.md describes the files' tensors.
+here with both means; ddpm uses only their difference. The chains come from diffusers' DDPMScheduler. README.md
+describes the files' tensors.
 """
 
 import argparse

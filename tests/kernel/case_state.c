@@ -259,7 +259,7 @@ static bool rest_is_untouched(struct case_state *state, int number)
     return untouched;
 }
 
-/* AdamW's copy is its own weights, rounded, to the bit. */
+/* AdamW's copy is its own weights, rounded, bit for bit. */
 static bool copy_is_rounded(struct case_state *state)
 {
     const struct case_tensor *w = &state->out[0], *copy = &state->out[4];

@@ -84,7 +84,7 @@ if(TARGET ddpm_fake_cudnn)
       set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment};DDPM_CUDA_CONV=cudnn" LABELS cuda)
     endforeach()
   endforeach()
-  # Whole training steps against PyTorch's, all convolutions by the stand-in.
+  # Whole training steps against PyTorch's, all convolutions through the stand-in.
   if(NOT DDPM_KERNELS_ONLY)
     foreach(run two_fp32 att_fp32 two_bf16)
       string(REGEX MATCH "^[a-z]+" file ${run})

@@ -20,7 +20,7 @@
 
 enum { KINDS = 6, DATA_GRADIENT = 12 /* cuDNN's number of that operation */ };
 
-/* What the device says of plans, without times, and all that is chosen. */
+/* The device's messages about plans, without times, and everything that was chosen. */
 static struct {
     pthread_mutex_t mutex;
     char trials[16384], others[16384];
@@ -47,7 +47,7 @@ static void hear(void *unused, ddpm_log_level level, const char *text)
     pthread_mutex_unlock(&heard.mutex);
 }
 
-/* Choose for three shapes forward and three backward with so many threads, as a plan does. */
+/* Choose for three shapes forward and three backward with this many threads, as a plan does. */
 static void choose(const char *threads)
 {
     struct ddpm_device *device;
@@ -142,7 +142,7 @@ static void the_choice_does_not_depend_on_threads(void **unused)
     }
 }
 
-/* What is stored needs no plans but its own. */
+/* Stored choices need no plans except their own. */
 static void threads_make_nothing_that_is_known(void **unused)
 {
     (void)unused;
@@ -155,8 +155,8 @@ static void threads_make_nothing_that_is_known(void **unused)
     assert_in_range(*choice_counter("fake_cudnn_made") - made, 0, KINDS);
 }
 
-/* Without time for better plans, threads make the first plan of each shape, and searches only what
- * they need until one is right. */
+/* Without time for better plans, threads make the first plan of each shape, and searches make only
+ * as many as they need to find a correct one. */
 static void threads_stop_when_the_time_is_up(void **unused)
 {
     (void)unused;
@@ -167,7 +167,7 @@ static void threads_stop_when_the_time_is_up(void **unused)
     assert_int_equal(*choice_counter("fake_cudnn_second_right_runs"), 0);
 }
 
-/* The child makes a plan that ends it, beside others. */
+/* The child makes several plans, and one of them ends it. */
 static void a_plan_that_ends_the_process_is_not_made_again(void **unused)
 {
     (void)unused;

@@ -329,7 +329,7 @@ static void a_trial_that_nothing_ended_is_found_by_the_next_process(void **unuse
         ddpm_plan_cache_begin_trial(cache, 0, "conv 1", "plan 1");
         ddpm_plan_cache_end_trial(cache, 0);
         ddpm_plan_cache_begin_trial(cache, 0, "conv 1", "plan 2");
-        /* Of two threads, one is still at it. */
+        /* One of two threads has not finished its trial. */
         ddpm_plan_cache_begin_trial(cache, 1, "conv 3", "plan 3");
         ddpm_plan_cache_begin_trial(cache, DDPM_PLAN_TRIALS - 1, "conv 4", "plan 4");
         ddpm_plan_cache_end_trial(cache, 1);

@@ -37,7 +37,7 @@ summaries=$(sed -n 's/^set(CPACK_COMPONENT_[A-Z]*_DESCRIPTION "//p' "$config")
 [ -z "$(sort <<<"$summaries" | uniq -d)" ] || fail "two packages have the same summary: $summaries"
 
 lines=$(sed -n '/^set(CPACK_COMPONENT_[A-Z]*_DESCRIPTION "/,/")$/p' "$config" | sort | uniq -d)
-[ -z "$lines" ] || fail "two packages have the same line of description: $lines"
+[ -z "$lines" ] || fail "two packages have the same description line: $lines"
 
 # ddpm.pc names neither the system's folders, which programs find anyway, nor a folder of this build.
 if command -v pkg-config >/dev/null; then

@@ -23,7 +23,7 @@ for example in train_and_sample embed_generator; do
   cc -std=c11 -pthread -o "$work/$example" "$source/examples/$example.c" $flags -lm
 done
 (cd "$work" && ./train_and_sample 3 out.ppm >/dev/null && [ "$(head -c 2 out.ppm)" = P6 ]) || fail train_and_sample
-echo "C program by pkg-config: good"
+echo "C program with pkg-config: good"
 
 cp "$source/python/test_ddpm.py" "$work"
 python3 -m venv --system-site-packages "$work/python" # NumPy is Debian's

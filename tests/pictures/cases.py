@@ -21,7 +21,7 @@ REASONS = {
     "lab": "Lab needs colour management",
     "lzma": "LZMA in TIFF: its memory cannot be bounded",
     "photometric": "no photometric interpretation: Pillow assumes that 0 is white",
-    "checksum": "a wrong checksum of a chunk that is no part of the pixels is remarked upon; Pillow refuses the file",
+    "checksum": "a chunk that is not part of the pixels has a wrong checksum: a warning here; Pillow refuses the file",
     "side": "no side may be longer than 1,000,000 pixels",
     "rle": "pixels that an RLE leaves out have the palette's first colour; Pillow refuses the file",
     "bmp-masks": "any BMP masks are read; Pillow supports a fixed list",

@@ -53,11 +53,11 @@ def add_jpeg():
     two[at + 9] = 2
     two[at + 13:at + 13] = b"\2\x11\0"
     add("jpeg-2-components.jpg", bytes(two), "refused", "components")
-    for name in ("arithmetic", "arithmetic-progressive"):  # by cjpeg -arithmetic: no Python library writes them
+    for name in ("arithmetic", "arithmetic-progressive"):  # from cjpeg -arithmetic: no Python library writes them
         data = (HERE / f"{name}.jpg").read_bytes()
         add(f"jpeg-{name}.jpg", data, keep=name == "arithmetic")
         add(f"jpeg-{name}-no-end.jpg", data[:-2], "refused", "truncated")
-    separate = (HERE / "separate.jpg").read_bytes()  # by cjpeg -scans, a scan for each component
+    separate = (HERE / "separate.jpg").read_bytes()  # from cjpeg -scans, a scan for each component
     add("jpeg-separate.jpg", separate, keep=True)
     add("jpeg-separate-no-end.jpg", separate[:-2], "array", of_pillow(separate), "no-end")
     last = separate.rindex(b"\xff\xda")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Random faults of a run of several ranks on two machines. Not part of the tests, because it takes minutes and needs
+# Random faults in a run of several ranks on two machines. Not part of the tests, because it takes minutes and needs
 # root.
 #
 #   tests/ranks/faults_by_hand.sh --program BUILD/programs/ddpm/ddpm --out DIR [--mpi openmpi|mpich] [--count 20]

@@ -164,8 +164,8 @@ whole() {
     cmp {straight,run}/checkpoints/latest/ema-second.safetensors
 }
 
-# watch: writes a script of that name, which runs its arguments and leaves its peak of memory in kB in peak-RANK. The
-# peak is read while the process lives, and later figures can only be larger.
+# watch: writes a script of that name, which runs its arguments and leaves its peak memory in kB in peak-RANK. The peak
+# is read while the process lives, and later figures can only be larger.
 watch() {
     cat > watch <<'END'
 #!/bin/bash
@@ -239,7 +239,8 @@ END
     says "packed weights are not shared: with memory low"
 }
 
-# small_memory SIZE COMMAND…: runs it with so little shared memory, and lists in the file `left` what remains there.
+# small_memory SIZE COMMAND…: runs it with only this much shared memory, and lists in the file `left` what remains
+# there.
 small_memory() {
     unshare -m bash -c 'mount -t tmpfs -o size="$0" tmpfs /dev/shm && "$@"
         code=$?

@@ -222,7 +222,7 @@ static void a_recipe_s_warmup_is_at_most_a_tenth_of_the_steps(void **state)
     ddpm_config_destroy(&config);
 }
 
-/* What is written is what is trained with, and stays if the run becomes longer. */
+/* The values written are those used for training, and they stay if the run becomes longer. */
 static void a_written_warmup_is_no_longer_the_recipe_s(void **state)
 {
     (void)state;

@@ -27,7 +27,7 @@ static void defaults_are_filled_in(void **state)
     expect(config, 8, "dpmpp, 8 steps, karras"); /* never more steps than timesteps */
     expect(config, 1, "dpmpp, 1 step, karras");
     config.steps = 50;
-    expect(config, 12, "dpmpp, 50 steps, karras"); /* unless asked for */
+    expect(config, 12, "dpmpp, 50 steps, karras"); /* unless requested */
     config = any;
     config.sampler = DDPM_SAMPLER_ANCESTRAL;
     expect(config, 1000, "ancestral, 1000 steps, trailing");

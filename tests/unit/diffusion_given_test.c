@@ -104,7 +104,7 @@ static double run(const struct ddpm_turns *turns, double x)
     return x;
 }
 
-/* Where the flow takes a number from the clean picture to the first level: to the same quantile. */
+/* Where the flow takes a value of the clean picture at the first level: it keeps its quantile. */
 static double exact_latent(const struct ddpm_level *first, double x)
 {
     const double wide = hypot(first->alpha * DATA_DEVIATION, first->sigma);

@@ -41,8 +41,8 @@ static void reducing_keeps_the_length_of_blocks(void **state)
         assert_true(fabs((double)reduced[i] - sqrt(6)) < 1e-6);
 }
 
-/* Reduced pictures with two known directions: 3·even + 20·odd values, of which the last follows
- * `shape_of`, and a little of everything else. */
+/* Reduced pictures with two known directions, 3·even + 20·odd values (the odd ones follow
+ * `shape_of`), and a little of everything else. */
 static float *made_up(const struct ddpm_start_shape *shape, double (*shape_of)(double normal))
 {
     const int64_t values = ddpm_start_values(shape);
@@ -108,7 +108,7 @@ static void known_components_are_found(void **state)
     ddpm_start_free(&start);
 }
 
-/* Two kinds of pictures, dark and bright: only much noise hides that. Their fourth cumulant is
+/* Two kinds of pictures, dark and bright: only strong noise hides that. Their fourth cumulant is
  * -2·(400/(400 + s²))², at least -1 from s = 13 on. */
 static void two_kinds_of_pictures_raise_the_level(void **state)
 {

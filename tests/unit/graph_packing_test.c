@@ -30,8 +30,8 @@ static void run(struct net *net, float *y)
     assert_ok(ddpm_graph_read(net->graph, net->y, y));
 }
 
-/* Every call that packs has a part, no other has, and no part has more than the largest call above
- * the smallest part. */
+/* Every call that packs has a part, and no other call does. Parts differ by no more than the
+ * largest call. */
 static void check_division(const struct ddpm_graph *g, const int *part_of)
 {
     size_t bytes[PARTS] = {0}, largest = 0;

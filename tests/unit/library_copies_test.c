@@ -158,7 +158,7 @@ static void weights_that_are_set_are_copied(void **state)
     close_run(&without);
 }
 
-/* The resumed trainer has done a step before: its copies are of different weights. */
+/* The resumed trainer has already done a step, so its copies hold different weights. */
 static void resuming_copies_the_weights_that_are_read(void **state)
 {
     (void)state;

@@ -149,7 +149,7 @@ static void drawing(void **state)
     struct ddpm_draw from = draw;
     from.init = values;
     from.init_count = VALUES;
-    refused(ddpm_sampler_draw(sampler, &from, pictures, VALUES), "init: got nan at place 7");
+    refused(ddpm_sampler_draw(sampler, &from, pictures, VALUES), "init: got nan at position 7");
     from.init_count = VALUES + 1;
     refused(ddpm_sampler_draw(sampler, &from, pictures, VALUES), "init: got a buffer of 193");
     TRY_SIZES(ddpm_draw, draw, sizeof(size_t), DDPM_OK,
@@ -198,12 +198,12 @@ static void drawing_from_pictures(void **state)
     refused(ddpm_sampler_draw(sampler, &two, pictures, 2 * VALUES),
             "want 192 values for one picture, or count times that, which is 384");
     values[9] = INFINITY;
-    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "from: got inf at place 9");
+    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "from: got inf at position 9");
     values[9] = 0;
     mask[3] = 1.5F;
-    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "mask: got 1.5 at place 3");
+    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "mask: got 1.5 at position 3");
     mask[3] = NAN;
-    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "mask: got nan at place 3");
+    refused(ddpm_sampler_draw(sampler, &draw, pictures, VALUES), "mask: got nan at position 3");
     ddpm_sampler_destroy(&sampler);
     ddpm_network_destroy(&network);
 }

@@ -88,7 +88,7 @@ static void networks(void **state)
         .size = sizeof given, .height = 4, .width = 5, .channels = 3};
     given.features = "inception";
     refused(ddpm_picture_set_create(&given, &set), "without a network");
-    given.network = (const struct ddpm_feature_network *)&given; /* is not looked at */
+    given.network = (const struct ddpm_feature_network *)&given; /* is not read */
     given.features = "builtin";
     refused(ddpm_picture_set_create(&given, &set), "with a network");
     given.features = NULL;

@@ -169,7 +169,7 @@ static void a_chain_begins_where_it_is_told(void **state)
     draw.init_count = VALUES;
     init[VALUES + 5] = INFINITY;
     assert_error(ddpm_sampler_draw_array(sampler, &draw, alone, VALUES), DDPM_ERROR_ARGUMENT,
-                 "init: got inf at place 5");
+                 "init: got inf at position 5");
     ddpm_sampler_destroy(&sampler);
     ddpm_network_destroy(&network);
 }

@@ -359,7 +359,7 @@ static void a_run_keeps_its_split(void **state)
 {
     (void)state;
     static const struct {
-        const char *first, *second, *error; /* NULL: goes on */
+        const char *first, *second, *error; /* NULL: continues */
     } cases[] = {
         {"validation=0.4", "validation=0.3", "validation is 0.4 in the checkpoint and 0.3 now"},
         {"validation=0.4", "validation=off", "validation is 0.4 in the checkpoint and off now"},

@@ -113,7 +113,7 @@ static void widen(struct ddpm_network *from, struct ddpm_network *to, float v)
 static double largest_difference(const float *a, const float *b, int count)
 {
     double largest = 0;
-    for (int i = 0; i < count; ++i) { /* gcc 12 for ARM crashes over fmax() here */
+    for (int i = 0; i < count; ++i) { /* gcc 12 for ARM crashes on fmax() here */
         const double difference = fabs((double)a[i] - (double)b[i]);
         largest = difference > largest ? difference : largest;
     }
@@ -138,7 +138,7 @@ static void v_chooses_between_the_bounds(void **state)
         widen(fixed, wide, 1);
         draw(wide, name, 2, 2, got);
         if ((largest_difference(got, wanted, 2 * VALUES) > 1e-2) != reads)
-            fail_msg("%s: reads the variance, or does not, against its nature", name);
+            fail_msg("%s: reads the variance although it should not, or the other way round", name);
     }
     ddpm_network_destroy(&fixed);
     ddpm_network_destroy(&wide);

@@ -1,5 +1,4 @@
-/* Memory shared by the ranks of a machine, over a transport that is played here. tests/ranks has
- * the rest. */
+/* Memory shared by the ranks of a machine, over a simulated transport. tests/ranks has the rest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -162,8 +162,8 @@ static void alone_everything_stays_as_it_is(void **state)
     ddpm_ranks_close(&alone, 0);
 }
 
-/* Ranks of which all but one are played here: they have the same number everywhere in every sum,
- * and are late. */
+/* All ranks but one are simulated here: they have the same number everywhere in every sum, and are
+ * late. */
 static struct {
     enum ddpm_dtype wire;
     float number;    /* of each other rank */
@@ -185,7 +185,7 @@ static void answer(const struct ddpm_collective_call *call, int rank)
 {
     const struct ddpm_parts *parts =
         call->what == DDPM_COLLECTIVE_EXCHANGE ? &call->received : &call->parts;
-    /* Of the sums, the other has got nothing but a 1. */
+    /* In the sums, the other rank adds just 1. */
     const float number = other.number + (call->what == DDPM_COLLECTIVE_GATHER ? 1 : 0);
     if (call->receive && parts->counts)
         fill(call->receive, parts->starts[rank], parts->counts[rank], number);
@@ -278,7 +278,7 @@ static void sums_over_bf16_keep_what_is_not_finite(void **state)
     float values[8] = {NAN, 0, INFINITY, 0, 3.4e38f, 0, 1, 0};
     struct ddpm_ranks *ranks = meet(DDPM_BF16, 4);
     assert_int_equal(ddpm_ranks_sums_bytes(NULL, DDPM_BF16, 4), 0);
-    /* Two sums at once, the second of which begins before the first has gone on. */
+    /* Two sums at once; the second begins before the first has made progress. */
     assert_int_equal(ddpm_ranks_sum_begin(ranks, values, 4), DDPM_OK);
     assert_int_equal(ddpm_ranks_sum_begin(ranks, values + 4, 4), DDPM_OK);
     assert_int_equal(ddpm_ranks_wait(ranks), DDPM_OK);
@@ -336,7 +336,7 @@ static void sums_over_fp32_are_the_same_two_messages_without_copies(void **state
     part(ranks);
 }
 
-/* Three ranks' numbers: 3, 2^24 and 3 at the places that they are summed in. */
+/* Three ranks' numbers: 3, 2^24 and 3 at the positions where they are summed. */
 static float sum_of_three(int index)
 {
     float value = 0x1p24f;
@@ -373,7 +373,7 @@ static void sums_wait_for_their_turn(void **state)
     assert_non_null(values);
     for (int i = 0; i < COUNT; ++i)
         values[i] = (float)(i % 1000);
-    /* What is in flight at a time takes as much room as is planned. */
+    /* What is in flight at any time takes as much room as planned. */
     assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, COUNT),
                      AT_ONCE * CHUNK / 2 * sizeof(float));
     assert_int_equal(ddpm_ranks_sums_bytes(ranks, DDPM_F32, 64), AT_ONCE * 32 * sizeof(float));

@@ -56,8 +56,8 @@ static int64_t conv_taps(const struct conv *conv)
     return (int64_t)conv->taps_h * conv->taps_w;
 }
 
-/* A 1×1 convolution of stride 1 needs no rows: all pixels are split into rows of FLAT_WIDTH, the
- * last of which may be partial, or form a single row. A copy takes whole rows. */
+/* A 1×1 convolution of stride 1 needs no rows: all pixels are split into rows of FLAT_WIDTH (the
+ * last may be partial), or form a single row. A copy takes whole rows. */
 static void flatten(struct conv *conv)
 {
     const int64_t pixels = conv->grid_pixels, width = ddpm_smaller(pixels, FLAT_WIDTH);

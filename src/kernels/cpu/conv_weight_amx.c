@@ -220,7 +220,7 @@ static void fill_windows(const struct weight *p, const struct weight_row *row)
         p->pixels[i] = p->line + i * pixel + row->channel * p->size;
 }
 
-/* 32 channels of a pixel from c on, of which `left` exist. */
+/* 32 channels of a pixel from c on; `left` of them exist. */
 ALWAYS_INLINE __m512i load_channels(const char *pixel, int64_t c, int64_t left)
 {
     const __mmask32 mask = left >= 32 ? ~0u : left > 0 ? (1u << left) - 1 : 0;

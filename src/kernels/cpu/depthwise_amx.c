@@ -30,7 +30,7 @@
 #define CHANNELS 32 /* transposed together */
 #define PAIRS (CHANNELS / 2)
 #define BATCH 4 /* tiles at a time */
-#define LINE 48 /* pairs of a packed row of the filter, of which 46 are read */
+#define LINE 48 /* pairs of a packed row of the filter; 46 of them are read */
 #define PART 8  /* rows written at once */
 #define PARTS (BATCH * TILE / PART)
 #define MOST_TAPS (AMX_DEPTH - TILE + 1)
@@ -102,7 +102,7 @@ static struct depthwise depthwise_plan(const struct ddpm_call *call)
 
 /* --- planes of x --- */
 
-/* 32 pixels × 32 channels, from c on and of which `left` exist, as 32 pixels of a channel's row. */
+/* 32 pixels × 32 channels from c on (`left` of them exist), as 32 pixels of a channel's row. */
 ALWAYS_INLINE void turn_pixels(const uint16_t *const *pixels, int64_t ahead, int64_t c,
                                int64_t left, char *to, int64_t plane)
 {
@@ -172,7 +172,7 @@ struct batch {
     vf sum[BATCH], squares[BATCH];
 };
 
-/* A part of a tile: PART rows, of which the columns in `mask` exist. */
+/* A part of a tile: PART rows, and those columns that are in `mask`. */
 ALWAYS_INLINE void put_part_as(struct batch *batch, const struct put *put, int64_t part,
                                const bool statistics, const bool whole)
 {
@@ -299,7 +299,7 @@ static void put_moments(const struct depthwise *p, const struct batch *batch, in
                          (double)vf_sum(batch->sum[tile]), (double)vf_sum(batch->squares[tile]));
 }
 
-/* CHANNELS channels from c on of the batch's tiles, of which the first `count` are written. */
+/* CHANNELS channels from c on of the batch's tiles; the first `count` are written. */
 static void run_batch(const struct depthwise *p, struct batch *batch, int64_t count, int64_t c,
                       const char *planes, char *buffers, struct fetch *fetch)
 {

@@ -16,8 +16,8 @@
 #define PAIR_HALVES 2
 #endif
 
-/* The compiler forgets what it knows of an index or pointer, so that it loads again what it would
- * otherwise keep on the stack. */
+/* Make the compiler forget what it knows about an index or pointer, so that it loads again what it
+ * would otherwise keep on the stack. */
 #define READ_AGAIN(place) __asm__("" : "+r"(place))
 
 /* What to multiply of the vector at p in round `half`. */

@@ -13,8 +13,8 @@
  *
  * If the result is rounded to bf16, with its eight bits, a third of the work is enough: Φ(u) - 1/2
  * and its sum with u·φ(u) are computed as u·P(2u²/4.5² - 1), |u| ≤ 4.5. P is minimax, of degree 8
- * and 9, under the condition that u = ±4.5 gives ±1/2. That holds up to the rounding of 1/2, so
- * almost nothing is left beyond: 3e-8·x. Absolute error of x·Φ(x) 8e-5, of its derivative 7e-5. */
+ * and 9, under the condition that u = ±4.5 gives ±1/2. Because 1/2 is rounded, 3e-8·x is left
+ * beyond that, which is almost nothing. Absolute error of x·Φ(x) 8e-5, of its derivative 7e-5. */
 #ifndef DDPM_KERNELS_CPU_SIMD_MATH_H
 #define DDPM_KERNELS_CPU_SIMD_MATH_H
 

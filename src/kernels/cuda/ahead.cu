@@ -10,7 +10,7 @@
 
 struct job {
     const struct ddpm_cuda_wish *wish;
-    int rank; /* of the plan among those of its wish: 0 is tried first */
+    int rank; /* order among the plans of its wish: 0 is tried first */
     char name[DDPM_CUDNN_NAME_BYTES];
     struct ddpm_cudnn_plan *plan;
     bool made;
@@ -33,7 +33,7 @@ struct crew {
 struct maker {
     struct crew *crew;
     struct ddpm_cudnn *cudnn;
-    int trial; /* its place in the plan cache for the plan at hand */
+    int trial; /* its slot in the plan cache for the current plan */
     pthread_t thread;
 };
 
@@ -53,7 +53,7 @@ int ddpm_cuda_plan_threads(int threads)
     return (int)max(1L, min(processors, (long)DDPM_CUDA_MAKERS));
 }
 
-/* ---- what is to be made ---- */
+/* ---- what to make ---- */
 
 /* The plans that a search tries first, if cuDNN can make them. */
 static void add_jobs(struct ddpm_cuda_choices *choices, const struct ddpm_cuda_wish *wish, int most,

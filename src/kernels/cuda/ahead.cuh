@@ -6,8 +6,8 @@
  * which plans are tried, and so the choice, does not depend on the threads.
  *
  * cuDNN demands that threads do not share a handle, so each has its own, and plans run with the
- * handle of the device. No GPU has shown yet that this works with every engine: if such a plan does
- * not run, it is made again, and threads make no more. */
+ * handle of the device. Nobody has checked on a GPU yet that this works with every engine: if such
+ * a plan does not run, it is made again, and the threads stop making plans. */
 #ifndef DDPM_KERNELS_CUDA_AHEAD_CUH
 #define DDPM_KERNELS_CUDA_AHEAD_CUH
 
@@ -20,7 +20,7 @@ struct ddpm_cuda_wish {
     char key[DDPM_PLAN_TEXT_BYTES];
 };
 
-/* How many threads make plans, if the caller's options allow so many (0: all processors);
+/* How many threads make plans, if the caller's options allow that many (0: all processors);
  * DDPM_CUDA_PLAN_THREADS sets another number. With 1, none does. */
 int ddpm_cuda_plan_threads(int threads);
 

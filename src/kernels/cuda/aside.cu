@@ -62,7 +62,7 @@ ddpm_status ddpm_cuda_aside_end(struct ddpm_device *base)
         return DDPM_OK;
     cudaError_t error = cudaEventRecord(device->asides[device->aside_count++ % 2], device->compute);
     DDPM_TRY(change_places(device));
-    return ddpm_cuda_check(error, "a call beside the others");
+    return ddpm_cuda_check(error, "a call alongside the others");
 }
 
 ddpm_status ddpm_cuda_aside_join(struct ddpm_device *base, int behind)

@@ -34,7 +34,8 @@ const struct ddpm_kernel *ddpm_cuda_choose(struct ddpm_cuda_device *device,
 void ddpm_cuda_choose_all(struct ddpm_cuda_device *device, const struct ddpm_call *calls,
                           size_t count);
 
-/* cuda.cu: the first of our own rows that supports the call, or NULL; has this operation choices? */
+/* cuda.cu: the first of our own rows that supports the call, or NULL; does this operation have
+ * choices? */
 const struct ddpm_kernel *ddpm_cuda_own_row(const struct ddpm_call *call);
 bool ddpm_cuda_is_convolution(enum ddpm_op op);
 

@@ -1,4 +1,4 @@
-/* Convolutions by cuDNN plans (cudnn.h) as rows of the table. choose.cu decides which calls they
+/* Convolutions with cuDNN plans (cudnn.h) as rows of the table. choose.cu decides which calls they
  * serve, and with which plan; find_kernel() asks there before it searches the table. */
 #ifndef DDPM_KERNELS_CUDA_CONV_CUDNN_CUH
 #define DDPM_KERNELS_CUDA_CONV_CUDNN_CUH

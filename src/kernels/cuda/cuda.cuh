@@ -28,8 +28,8 @@ typedef __nv_bfloat16 bf16;
 #define DDPM_CUDA_SLOTS 16
 #define DDPM_CUDA_SLOT_BYTES ((size_t)4 << 20)
 
-/* What a snapshot leaves free on the device: CUDA takes memory of its own, for kernels and graphs
- * loaded later, and does not know that it could have ours. */
+/* What a snapshot leaves free on the device: CUDA allocates memory itself, for kernels and graphs
+ * that it loads later, and cannot make us give up ours. */
 #define DDPM_CUDA_SPARE_BYTES ((size_t)256 << 20)
 
 struct ddpm_cuda_choices;
@@ -68,9 +68,9 @@ struct ddpm_cuda_device {
 /* DDPM_OK, or DDPM_ERROR_DEVICE (DDPM_ERROR_MEMORY) with `what` and CUDA's text. */
 ddpm_status ddpm_cuda_check(cudaError_t error, const char *what);
 
-/* failed.cu notes what is about to be launched. If a kernel fails, which CUDA may only report in a
- * later call, it names that kernel (ddpm_cuda_lost() is then true: nothing on the device works any
- * more). */
+/* failed.cu notes what is about to be launched. CUDA may report a failed kernel only in a later
+ * call; the note then tells which kernel it was. After that ddpm_cuda_lost() is true: nothing on
+ * the device works any more. */
 void ddpm_cuda_note(const struct ddpm_call *call);
 bool ddpm_cuda_lost(cudaError_t error);
 ddpm_status ddpm_cuda_launch_failed(const struct ddpm_call *call, cudaError_t error);

@@ -163,7 +163,7 @@ int ddpm_cudnn_names(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convoluti
     int count = 0;
     for (int i = 0; problem && i < problem->config_count && count < most; ++i) {
         struct config_info info;
-        bool again = false; /* the two kinds of heuristics may propose the same */
+        bool again = false; /* the two kinds of heuristics may propose the same one */
         if (!look_at(cudnn, problem->configs[i], wanted, &info) || (info.compiled && compiled == 0))
             continue;
         for (int j = 0; j < count; ++j)
@@ -185,7 +185,7 @@ int ddpm_cudnn_plans(struct ddpm_cudnn *cudnn, const struct ddpm_cudnn_convoluti
         return 0;
     for (int i = 0; i < problem->config_count && count < most; ++i) {
         struct config_info info;
-        bool again = false; /* the two kinds of heuristics may propose the same */
+        bool again = false; /* the two kinds of heuristics may propose the same one */
         if (!look_at(cudnn, problem->configs[i], wanted, &info) ||
             (name && strcmp(name, info.name) != 0) || (info.compiled && compiled == 0))
             continue;

@@ -65,8 +65,8 @@ static __device__ inline void add_to_sums(float sum[TILE_W][2], struct plane<con
             sum[o][k] += to_float(from[o * addend.stride + k]);
 }
 
-/* The 49 weights of channels c0.., in the order of the sums; zeros beyond the last channel. As
- * fill_tile(), to be waited for. */
+/* The 49 weights of channels c0.., in the order of the sums; zeros beyond the last channel. Wait
+ * for them as for fill_tile(). */
 static __device__ inline void fill_weights(float *weights, const float *w,
                                            const struct depthwise_shape *s, int c0)
 {

@@ -37,7 +37,7 @@ static __device__ inline void store_pair(bf16 *p, const float x[2])
 }
 
 /* Fill tile [rows][columns][64] from image rows h0.., columns w0.., channels c0..; zeros outside.
- * WIDE elements at a time: a constant, like rows and columns. More than one are 16 bytes, which are
+ * WIDE elements at a time: a constant, like rows and columns. More than one element is 16 bytes,
  * copied in the background: a thread need not wait for one pixel before it asks for the next. It
  * keeps its channels and advances from pixel to pixel by the same distance, without divisions. */
 template <int WIDE, class T>

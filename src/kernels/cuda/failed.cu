@@ -1,8 +1,9 @@
-/* What failed: finding a device, or a kernel, which is named.
+/* Errors that say what failed: finding a device, or which kernel.
  *
- * If a kernel reads memory that it may not, for example, the next call reports it, and so does
- * every call after that. So the last launches are remembered, and forgotten once the stream has
- * been waited for without an error. With CUDA_LAUNCH_BLOCKING=1 a launch reports its own kernel. */
+ * If a kernel reads memory that it must not read, for example, the next call reports it, and so
+ * does every call after that. So the last launches are remembered, and forgotten once the stream
+ * has been waited for without an error. With CUDA_LAUNCH_BLOCKING=1 a launch reports its own
+ * kernel. */
 #include "kernels/cuda/failed.cuh"
 
 #include <stdio.h>
@@ -33,7 +34,7 @@ ddpm_status ddpm_cuda_no_device(cudaError_t error)
 {
     int driver = 0;
     (void)cudaGetLastError();
-    /* CUDA calls a driver that is not there one of version 0, which is too old. */
+    /* CUDA reports a missing driver as one of version 0, which is too old. */
     if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
         driver == 0)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
@@ -79,7 +80,8 @@ static ddpm_status blame(const struct ddpm_cuda_device *device, cudaError_t erro
                           "CUDA: %s (%s) in a kernel of a recorded step; " EXACTLY, text, name);
     list_launches(device, launches, sizeof launches);
     if (device->launch_count == 0)
-        return ddpm_raise(DDPM_ERROR_DEVICE, "CUDA: %s (%s) in none of our kernels", text, name);
+        return ddpm_raise(DDPM_ERROR_DEVICE, "CUDA: %s (%s), but not in one of our kernels",
+                          text, name);
     if (device->launch_count == 1)
         return ddpm_raise(DDPM_ERROR_DEVICE, "CUDA: %s (%s) in the kernel of %s", text, name,
                           launches);

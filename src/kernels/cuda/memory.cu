@@ -30,8 +30,8 @@ ddpm_status ddpm_cuda_allocate(struct ddpm_device *base, size_t bytes, const cha
     if (error == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
         return ddpm_raise(DDPM_ERROR_MEMORY,
-                          "%s: needs %.0f MiB of device memory, %.0f MiB are free; "
-                          "take a smaller batch or less memory (--batch-size, --memory low)",
+                          "%s: needs %.0f MiB of device memory, %.0f MiB are free; use a smaller "
+                          "batch or less memory (--batch-size, --memory low)",
                           what, DDPM_MIB(bytes), DDPM_MIB(ddpm_cuda_available(base)));
     }
     DDPM_CUDA_TRY(error);

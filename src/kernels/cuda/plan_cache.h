@@ -41,8 +41,8 @@ bool ddpm_plan_cache_put(struct ddpm_plan_cache *cache, const char *key, const c
 /* Put this around everything that cuDNN does with a plan for the first time in a process, while the
  * cache is locked. If the process ends in between (it crashed, or was killed because it hung), the
  * next one to lock the cache finds out, and from then on treats the plan as one that crashes.
- * `trial`, from 0 to DDPM_PLAN_TRIALS - 1, tells threads apart, each of which may have begun one:
- * if the process ends, all that had begun and not ended count as crashing. */
+ * `trial`, from 0 to DDPM_PLAN_TRIALS - 1, tells threads apart: each may have a trial in progress.
+ * If the process ends, all plans whose trials have not ended count as crashing. */
 enum { DDPM_PLAN_TRIALS = 9 };
 void ddpm_plan_cache_begin_trial(const struct ddpm_plan_cache *cache, int trial, const char *key,
                                  const char *name);

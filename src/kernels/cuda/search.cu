@@ -149,7 +149,8 @@ static bool try_name(struct search *search, const char *name)
     /* It may want the handle with which it was made. */
     plan = ddpm_cuda_make_plan(choices->cudnn, call, name);
     if (plan && try_plan(search, plan)) {
-        ddpm_log(DDPM_LOG_INFO, "cuDNN's plans are made one by one: those of threads do not run");
+        ddpm_log(DDPM_LOG_INFO, "cuDNN's plans are made one by one: those made by threads do not "
+                                "run");
         choices->threads = 1;
         ddpm_cuda_forget_ahead(choices);
     }

@@ -4,9 +4,9 @@
  * Both factors are tiles of rows of 128 bytes, 64 bf16, in shared memory, from an address that is a
  * multiple of 1,024 on. In the row r, the 16-byte chunk c is at c ^ (r & 7): chunk_wide<8>() of
  * conv_mma.cuh. The hardware takes the same three bits of the address. A row of a tile is a row of
- * the factor, and 16 columns of depth further on is 32 bytes further on, in every row. Or, where
- * the product reads transposed tiles, a row is one column of depth, of 64 rows of the factor, and 16
- * columns of depth further on is 2,048 bytes further on; a factor with more rows has more tiles.
+ * the factor: to advance by 16 columns of depth, add 32 bytes in every row. Where the product reads
+ * transposed tiles, a row is one column of depth of 64 rows of the factor: to advance by 16 columns
+ * of depth, add 2,048 bytes. A factor with more rows has more tiles.
  *
  * Sums of thread t of the group, warp w = t/32, g = t%32/4, l = t%4, for c[j]:
  *     [0] (16w+g, 8j+2l)  [1] (16w+g, 8j+2l+1)  [2] (16w+g+8, 8j+2l)  [3] (16w+g+8, 8j+2l+1) */
@@ -92,8 +92,8 @@ static __device__ inline void group_multiply(float c[COLUMNS / 8][4], struct gro
 #endif
 }
 
-/* Call this before the first product: it makes visible to the products what this thread has written
- * to c, and to the tiles by cp.async and by stores. Then comes the block's barrier. */
+/* Call this before the first product: it lets the products see what this thread has written to c,
+ * and to the tiles by cp.async and stores. Follow it with the block's barrier. */
 static __device__ inline void group_publish(void)
 {
 #ifdef DDPM_HAS_WARPGROUPS

@@ -18,7 +18,8 @@ ddpm_status ddpm_task_begin(struct ddpm_trainer *trainer, bool low_memory)
     g->recompute = low_memory;
     g->keep = trainer->keeps_results && !low_memory;
     g->aside = g->keep;
-    g->share = trainer->device->backend->record_begin != NULL; /* there a call has its price */
+    g->share = trainer->device->backend->record_begin != NULL; /* there every call has a fixed
+                                                                * cost */
     g->repack = (trainer->team.count == 1 && !trainer->packing.shared) || low_memory;
     ddpm_optimizer_build_copy(&player->optimizer, g);
     return DDPM_OK;
