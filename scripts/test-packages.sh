@@ -15,8 +15,8 @@
 # Systems are downloaded once and kept as FOLDER/SUITE.tar; what ccache keeps of compiled files is in FOLDER/ccache, or
 # in CCACHE_DIR. The systems get this one's settings of how apt fetches, such as a proxy. DDPM_UBUNTU_KEYRING is another
 # file of Ubuntu's keys, DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR are other mirrors than debootstrap's own,
-# DDPM_CUDA_TOOLKIT is the folder of a CUDA toolkit if nvcc is not on PATH, DDPM_PACKAGE_OPTIONS goes to CMake,
-# and DDPM_TEST_OPTIONS to the ctest of aarch64 ("-R kernel").
+# DDPM_CUDA_TOOLKIT is the folder of a CUDA toolkit if nvcc is not on PATH, DDPM_PACKAGE_OPTIONS and
+# CMAKE_BUILD_PARALLEL_LEVEL go to CMake, and DDPM_TEST_OPTIONS to the ctest of aarch64 ("-R kernel").
 set -eu -o pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -83,6 +83,7 @@ inside() {
     for path in $shared; do mkdir -p "$0$path" && mount --bind "$path" "$0$path" || exit 1; done &&
     exec chroot "$0" "$@"' "$root" \
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+    ${CMAKE_BUILD_PARALLEL_LEVEL:+"CMAKE_BUILD_PARALLEL_LEVEL=$CMAKE_BUILD_PARALLEL_LEVEL"} \
     DEBIAN_FRONTEND=noninteractive DDPM_PACKAGE_OPTIONS="${DDPM_PACKAGE_OPTIONS:-}" "$@"
 }
 without_network() {
