@@ -136,8 +136,7 @@ step_build() {
   # Its gcc does not know AMX.
   install build-bullseye clang-13 libc6-dev ccache cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev \
     libjpeg-dev libwebp-dev libzip-dev
-  building build-bullseye CC=clang-13 DDPM_PACKAGE_OPTIONS="-DDDPM_CUDA=OFF ${DDPM_PACKAGE_OPTIONS:-}" \
-    bash /src/scripts/package.sh tarball /packages
+  building build-bullseye CC=clang-13 bash /src/scripts/package.sh tarball /packages
   echo "== Debian packages and wheel, in Debian 12"
   fresh build-bookworm bookworm
   install build-bookworm gcc g++ libc6-dev ccache cmake ninja-build pkg-config file libjansson-dev libpng-dev \
