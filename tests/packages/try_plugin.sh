@@ -50,7 +50,7 @@ case $plugin in
       { cat said >&2; fail "nothing said why the CPU is used"; }
     ;;
   openmpi | mpich)
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
     launcher="mpirun.$plugin -n 2"
     name=$([ "$plugin" = mpich ] && echo MPICH || echo "Open MPI")
     train together --device cpu 2>&1 | tee said | grep -E "^ranks +2 .*$name" ||
