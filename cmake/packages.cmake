@@ -19,6 +19,16 @@ set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
 set(CPACK_GENERATOR ${DDPM_PACKAGE})
 set(CPACK_STRIP_FILES ON)
 
+# ddpm_at_install(COMPONENT COMMAND): run it when the component has been installed. COMMAND_ERROR_IS_FATAL would need
+# CMake 3.19: earlier versions pass it to the command.
+set(installed "\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}")
+function(ddpm_at_install component command)
+  install(CODE "execute_process(COMMAND ${command} RESULT_VARIABLE result)
+    if(result)
+      message(FATAL_ERROR \"failed with ${command}: \${result}\")
+    endif()" COMPONENT ${component})
+endfunction()
+
 # ddpm_deb(COMPONENT PACKAGE SECTION SUMMARY DESCRIPTION): one .deb.
 function(ddpm_deb component package section summary description)
   string(TOUPPER ${component} key)
@@ -87,18 +97,15 @@ libzip-dev, libwebp-dev, libtiff-dev")
   set(CPACK_DEB_COMPONENT_INSTALL ON)
   set(CPACK_COMPONENTS_GROUPING IGNORE)
   set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
-  # Debian's manual pages are compressed, and its static libraries have no debugging symbols.
-  install(CODE [[
-    file(GLOB pages $ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/man/man1/*.1)
-    execute_process(COMMAND gzip -9nf ${pages})]] COMPONENT program)
-  install(CODE "execute_process(COMMAND ${CMAKE_STRIP} --strip-debug
-    \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/libddpm.a)" COMPONENT development)
+  ddpm_at_install(program "find ${installed}/share/man/man1 -name *.1 -exec gzip -9nf {} +") # as Debian's
 elseif(DDPM_PACKAGE STREQUAL "TGZ")
   set(CPACK_PACKAGE_FILE_NAME ddpm-${PROJECT_VERSION}-linux-${CMAKE_SYSTEM_PROCESSOR})
   install(FILES LICENSE README.md DESTINATION .)
-  install(CODE "execute_process(COMMAND bash ${PROJECT_SOURCE_DIR}/packaging/bundle.sh
-    \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_LIBDIR} COMMAND_ERROR_IS_FATAL ANY)")
+  ddpm_at_install(program "bash ${PROJECT_SOURCE_DIR}/packaging/bundle.sh ${installed} ${CMAKE_INSTALL_LIBDIR}")
 elseif(DDPM_PACKAGE)
   message(FATAL_ERROR "DDPM_PACKAGE: got \"${DDPM_PACKAGE}\", want DEB or TGZ")
+endif()
+if(DDPM_PACKAGE) # cpack strips programs and shared libraries only
+  ddpm_at_install(development "${CMAKE_STRIP} --strip-debug ${installed}/${CMAKE_INSTALL_LIBDIR}/libddpm.a")
 endif()
 include(CPack)

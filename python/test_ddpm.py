@@ -1,4 +1,4 @@
-"""python3 test_ddpm.py, with DDPM_LIBRARY set. Exit 77: no NumPy."""
+"""python3 test_ddpm.py, with DDPM_LIBRARY set unless the library is installed. Exit 77: no NumPy."""
 import logging
 import os
 import signal
@@ -92,6 +92,7 @@ def draw_in_other_ways(network, pictures):
         if done == 2:
             signal.raise_signal(signal.SIGINT)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background commands with it ignored
     try:
         network.draw(2, steps=20, sampler="ancestral", progress=interrupt)
         raise AssertionError("Ctrl-C did not end the draw")
@@ -101,7 +102,6 @@ def draw_in_other_ways(network, pictures):
 
 def look_for_the_library(folder):
     """Where installs go, without help from the loader."""
-    library = Path(os.environ["DDPM_LIBRARY"])
     home = folder / "home"
     (home / ".local/lib").mkdir(parents=True)
     environment = {name: value for name, value in os.environ.items() if name not in ("DDPM_LIBRARY", "LD_LIBRARY_PATH")}
@@ -115,7 +115,7 @@ def look_for_the_library(folder):
     without = load()  # if the system has one of its own, it is found
     if without.returncode != 0:
         assert "ImportError: " in without.stderr and "run ldconfig, or set DDPM_LIBRARY=" in without.stderr, without
-        (home / ".local/lib/libddpm.so.0.2").symlink_to(library.resolve())
+        (home / ".local/lib/libddpm.so.0.2").symlink_to(Path(os.environ["DDPM_LIBRARY"]).resolve())
         assert load().stdout.strip() == str(home / ".local/lib/libddpm.so.0.2")
     environment["DDPM_LIBRARY"] = str(folder / "none.so")
     assert "none.so" in load().stderr

@@ -12,8 +12,8 @@ kind=${1:-}
 folder=${2:-packages}
 case $kind in
   # The bundled libraries must also be found by each other: DT_RPATH, not DT_RUNPATH.
-  tarball) options=(-DDDPM_PACKAGE=TGZ -DCMAKE_INSTALL_PREFIX=/opt/ddpm -DCMAKE_INSTALL_LIBDIR=lib -DDDPM_OPENMPI=OFF
-                    -DDDPM_MPICH=OFF "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags"
+  tarball) options=(-DDDPM_PACKAGE=TGZ -DCMAKE_INSTALL_PREFIX=/opt/ddpm -DCMAKE_INSTALL_LIBDIR=lib -DDDPM_CUDA=OFF
+                    -DDDPM_OPENMPI=OFF -DDDPM_MPICH=OFF "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags"
                     "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,--disable-new-dtags") ;;
   deb) options=(-DDDPM_PACKAGE=DEB -DCMAKE_INSTALL_PREFIX=/usr -DDDPM_ZSH_COMPLETIONS=share/zsh/vendor-completions
                 -DDDPM_CUDA_ARCHITECTURES=all) ;; # not only the GPU of this machine

@@ -1,5 +1,6 @@
 #!/bin/bash
-# try_plugin.sh cuda|mpich: an installed package ddpm-cuda, where there is no driver, or ddpm-mpich, used and removed.
+# try_plugin.sh cuda|openmpi|mpich: an installed package ddpm-cuda, where there is no driver, or one of the packages for
+# MPI, used and removed.
 set -eu -o pipefail
 plugin=$1
 package=ddpm-$plugin
@@ -14,8 +15,8 @@ fail() {
 
 # train RUN OPTION…: a step, by a program that the shell or $launcher finds on PATH.
 train() {
-  ${launcher:-} ddpm train --data pictures --out "$1" --image-size 16 --dim 8 --dim-mults 1,2 --batch-size 4 --timesteps 50 \
-    --steps 1 --sample-every 0 "${@:2}"
+  ${launcher:-} ddpm train --data pictures --out "$1" --image-size 16 --dim 8 --dim-mults 1,2 --batch-size 4 \
+    --timesteps 50 --steps 1 --sample-every 0 "${@:2}"
 }
 
 # refused TEXT COMMAND…: it fails and says TEXT.
@@ -48,9 +49,11 @@ case $plugin in
     train auto --device auto --verbose 2>&1 | tee said | grep -F 'no CUDA device, using the CPU' ||
       { cat said >&2; fail "nothing said why the CPU is used"; }
     ;;
-  mpich)
-    launcher="mpirun -n 2"
-    train together --device cpu 2>&1 | tee said | grep -E '^ranks +2 .*MPICH' ||
+  openmpi | mpich)
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+    launcher="mpirun.$plugin -n 2"
+    name=$([ "$plugin" = mpich ] && echo MPICH || echo "Open MPI")
+    train together --device cpu 2>&1 | tee said | grep -E "^ranks +2 .*$name" ||
       { cat said >&2; fail "two processes did not train together"; }
     launcher=
     ;;
