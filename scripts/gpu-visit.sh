@@ -14,12 +14,12 @@
 #   --build DIR    pack's build folder (build-visit)  --slow N      N times every step's time, for a rehearsal on few or
 #                                                     busy processors
 #
-# No fault stops the rest: each step has a log and a time limit, and what it found is written at once. The limits add up
-# to less than 330 s; the last steps of `first` and `second` get what the others leave. Everything is timed while nothing
-# else runs. The last output is one table, OUT/table.md, and one archive, OUT/visit.tar.gz; the output has at most 12,000
-# characters, the archive 16 MiB. Send OUT/cache back to `pack --plans` for the next visit. Tests that find no device
-# count as failed if nvidia-smi names a GPU. An operation whose test fails is run again with CUDA_LAUNCH_BLOCKING=1, then
-# under memcheck. Exit: 0 nothing failed, 1 something did, 2 wrong usage.
+# No fault stops the rest: each step has a log and a time limit, and what it found is written at once. The limits add
+# up to less than 330 s; the last steps of `first` and `second` get what the others leave. Everything is timed while
+# nothing else runs. The last output is one table, OUT/table.md, and one archive, OUT/visit.tar.gz; the output has at
+# most 12,000 characters, the archive 16 MiB. Send OUT/cache back to `pack --plans` for the next visit. Tests that find
+# no device count as failed if nvidia-smi names a GPU. An operation whose test fails is run again with
+# CUDA_LAUNCH_BLOCKING=1, then under memcheck. Exit: 0 nothing failed, 1 something did, 2 wrong usage.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -55,7 +55,8 @@ build_all() { # build_all [cmake's options…]: what cannot be built is skipped
   if command -v ninja >/dev/null; then options+=(-G Ninja) further=(-- -k 0); fi
   # shellcheck disable=SC2016 # the loader's variable
   cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DDDPM_CUDA=ON -DDDPM_CUDA_ARCHITECTURES=90a-real \
-    -DCMAKE_BUILD_RPATH='$ORIGIN/../libraries/lib' -C "$libraries/ddpm.cmake" "${options[@]}" || return 1
+    -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON -DCMAKE_INSTALL_RPATH='$ORIGIN/../libraries/lib' -C "$libraries/ddpm.cmake" \
+    "${options[@]}" || return 1
   targets=$(for file in $programs; do basename "$file" .so; done | sed 's/^libddpm_cuda$/ddpm_cuda/')
   # shellcheck disable=SC2086 # a list of words
   cmake --build "$build" --parallel "$jobs" --target $targets "${further[@]}"
