@@ -343,7 +343,7 @@ warm() { # warm BATCH: what torch.compile makes is stored, and found again
     --part train --repeats 1 --configuration bf16-channels_last-compile
 }
 long() { # long NAME STEPS SECONDS WANTED: training from the packed pictures, with the GPU's share of time
-  local asking='' log=$out/$1.csv rate
+  local asking='' log=$out/$1.csv rate busy=''
   if [ -n "$gpu" ]; then
     nvidia-smi --query-gpu=utilization.gpu,memory.used --format=csv,noheader,nounits -lms 200 >"$log" 2>&1 &
     asking=$!
@@ -357,10 +357,11 @@ long() { # long NAME STEPS SECONDS WANTED: training from the packed pictures, wi
     END { if (n > 1) printf "%.2f", 1e3 * (last - first) / (n - 1) }' "$out/$1-loss.csv" 2>/dev/null)
   figure "$2 steps with checkpoints" "${rate:-$(why "$1")}${rate:+ ms a step}" "$4"
   # the middle half: not the start, not the end
-  [ -z "$asking" ] || figure "GPU busy meanwhile" "$(awk -F ', *' '
+  [ -z "$asking" ] || busy=$(awk -F ', *' '
     $1 ~ /^[0-9]+$/ { share[n++] = $1; if ($2 > most) most = $2 }
     END { for (i = int(n / 4); i < int(3 * n / 4); i++) { sum += share[i]; m++ }
-      if (m) printf "%.0f %%, %d MiB in use", sum / m, most; else printf "not told" }' "$log")" "≥ 97 %"
+      if (m) printf "%.0f %%, %d MiB in use", sum / m, most }' "$log")
+  [ -z "$asking" ] || figure "GPU busy meanwhile" "${busy:-$(why "$1")}" "≥ 97 %"
 }
 drawing() { # drawing NAME SECONDS WANTED-SECONDS OPTIONS…
   local name=draw-${1//[ ,]/-} drew
