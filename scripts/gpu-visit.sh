@@ -196,7 +196,7 @@ prepare() {
   mkdir -p "$out/cache"
   find_cudnn
   load
-  step machine 15 bash -c describe
+  step machine 20 bash -c describe
 }
 model=(--dim "$dim" --image-size "$size" --timesteps "$timesteps" --precision bf16 --device "$device")
 
@@ -237,8 +237,18 @@ wgmma() { # wgmma OPERATION: is off unless it is asked for
   step "kernel-$1-wgmma" "$patience" env DDPM_CUDA_CONV=own DDPM_CUDA_WGMMA=on "$bin/test_kernel" --backend "$device" \
     --dtype bf16 --op "$1" --kernel "$1_cuda_wgmma"
 }
-check() { # in the time that is left, the longest first
+check() { # in the time that is left: whole networks first, then operations
   local op dtype conv served
+  for dtype in bf16 fp32; do
+    for conv in cudnn own; do
+      beside resume_step $dtype $conv
+      for op in training networks; do beside golden $op $dtype $conv; done
+    done
+  done
+  beside golden diffusion fp32 own
+  for op in late copies kept; do beside step library-$op 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
+  for op in device gelu; do beside step "$op" 60 "$bin/test_cuda_$op"; done
+  if is_hopper; then for op in conv2d conv2d_backward_data conv2d_backward_weight; do beside wgmma $op; done; fi
   for op in $(operations); do
     for dtype in bf16 fp32; do
       case $op in
@@ -247,21 +257,11 @@ check() { # in the time that is left, the longest first
       esac
     done
   done
-  if is_hopper; then for op in conv2d conv2d_backward_data conv2d_backward_weight; do beside wgmma $op; done; fi
-  for op in device gelu; do beside step "$op" 60 "$bin/test_cuda_$op"; done
-  for op in late copies kept; do beside step library-$op 60 env DDPM_TEST_DEVICE="$device" "$bin/test_library_$op"; done
-  beside golden diffusion fp32 own
-  for dtype in bf16 fp32; do
-    for conv in own cudnn; do
-      beside resume_step $dtype $conv
-      for op in networks training; do beside golden $op $dtype $conv; done
-    done
-  done
   wait
   served=$(cat "$out"/resume-*-cudnn.log 2>/dev/null | grep -o 'cuDNN served .*' | tail -n 1)
-  figure "convolutions in cuDNN" "${served:-none}" "some"
-  figure "tests" "$(awk -F '\t' '$2 == "passed" { p++ } $2 ~ /^FAILED|^NOT/ { f++ } $2 == "skipped" { s++ }
-    END { printf "%d passed, %d failed, %d skipped", p, f, s }' "$out/steps.tsv")" "none fails" \
+  figure "convolutions in cuDNN" "${served:-none: $(why resume-bf16-cudnn)}" "some"
+  figure "tests" "$(awk -F '\t' '$2 == "passed" { p++ } $2 ~ /^FAILED/ { f++ } $2 == "skipped" { s++ } $2 ~ /^NOT/ { n++ }
+    END { printf "%d passed, %d failed, %d skipped, %d not run", p, f, s, n }' "$out/steps.tsv")" "none fails" \
     "$(grep -c -e FAILED -e 'NOT RUN' "$out/steps.tsv") == 0"
 }
 
@@ -354,8 +354,9 @@ long() { # long NAME STEPS SECONDS WANTED: training from the packed pictures, wi
   cp "$work/$1/log.csv" "$out/$1-loss.csv" 2>/dev/null
   rate=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "seconds") at = i }
     NR > 1 { n++; last = $at; if (n == 1) first = last }
-    END { if (n > 1) printf "%.2f", 1e3 * (last - first) / (n - 1) }' "$out/$1-loss.csv" 2>/dev/null)
-  figure "$2 steps with checkpoints" "${rate:-$(why "$1")}${rate:+ ms a step}" "$4"
+    END { if (n > 1) printf "%.2f ms a step, %.0f s in all", 1e3 * (last - first) / (n - 1), last }' \
+    "$out/$1-loss.csv" 2>/dev/null)
+  figure "$2 steps with checkpoints" "${rate:-$(why "$1")}" "$4"
   # the middle half: not the start, not the end
   [ -z "$asking" ] || busy=$(awk -F ', *' '
     $1 ~ /^[0-9]+$/ { share[n++] = $1; if ($2 > most) most = $2 }

@@ -92,7 +92,7 @@ visit() {
     stand_in visit/bin/test_library_copies 'exit 0'
     visit first
     succeeds
-    says "| tests | " "passed, 0 failed, 0 skipped | none fails | reached |"
+    says "| tests | " "passed, 0 failed, 0 skipped, 0 not run | none fails | reached |"
     grep -q "kernel-conv2d_backward_weight-wgmma"$'\t'"passed" out/steps.tsv
     for dtype in fp32 bf16; do
         for conv in own cudnn; do
@@ -120,14 +120,12 @@ visit() {
     stand_in bin/timeout "[ \"\$1\" != --kill-after ] || echo \"\${*:3}\" >>$PWD/limits"'; exec /usr/bin/timeout "$@"'
     pytorch
     visit first
-    sed '/--op /,$d' limits >measured # what comes before the tests
-    [ "$(wc -l <measured)" -ge 10 ]
-    [ "$(awk '{ sum += $1 } END { print sum }' measured)" -le 310 ]
-    if grep bench limits | grep -v -F -f measured; then false; fi
+    awk '/-c resume|cuDNN served|bin\/test_[gcl]|--op / { tests = 1; next } { late += tests; sum += $1; steps++ }
+        END { exit late || steps < 10 || sum > 310 }' limits
     rm limits
     visit second
-    sed '/compare.py .*--batch 8 .*compile/,$d; /racecheck/d' limits >measured
-    awk '/pytorch_bench/ { if (warm++) next } { sum += $1 } END { exit sum > 310 }' measured
+    awk '/compare.py .*--batch 8 .*compile/ { exit } /racecheck/ || /pytorch_bench/ && warm++ { next } { sum += $1; steps++ }
+        END { exit steps < 8 || sum > 310 }' limits
 }
 
 @test "steps beside PyTorch: its time, its memory, or why there is none" {
@@ -151,7 +149,7 @@ visit() {
     [ "$status" -eq 1 ]
     [ "${#output}" -le 12000 ]
     says "| training step, batch 4 | not measured: FAILED: 1; broken | ≤ 12 ms |" \
-        "| four slowest kernels | not measured: FAILED: 1; broken |" "| convolutions in cuDNN | none | some |" \
+        "| four slowest kernels | not measured: FAILED: 1; broken |" "| convolutions in cuDNN | none: not measured: FAILED: 1; broken | some |" \
         "| 3 steps with checkpoints | not measured: FAILED: 1; broken |" "the longest steps"
     [ "$(stat -c %s out/visit.tar.gz)" -le $((16 << 20)) ]
     visit second
