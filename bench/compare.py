@@ -3,8 +3,9 @@
     python bench/compare.py --ddpm build/programs/ddpm/ddpm --size 128 --batch 16 --rounds 3
 
 First it times every PyTorch configuration (pytorch_bench.py) once. Then, in every round, it times the fastest one and
-ddpm in turn, so that both see the machine in the same state. It prints the medians over the rounds, their ratio (above
-1: ddpm is faster), and the peak memory of both. That is resident memory as counted by the system; on a GPU it is how
+ddpm in turn, so that both see the machine in the same state. With --rounds 0, for want of time, PyTorch's first run
+counts, and ddpm runs before and after it. It prints the medians over the rounds, their ratio (above 1: ddpm is faster),
+and the peak memory of both. That is resident memory as counted by the system; on a GPU it is how
 much nvidia-smi's number rose (other users of the GPU count too) or, if that is unknown, what ddpm planned and what
 PyTorch's allocator reserved. With --data (a folder or a packed file) ddpm's training step is that of a run, which reads
 pictures ahead. PyTorch is only needed for measuring: ddpm needs no Python.
@@ -67,20 +68,23 @@ def run_pytorch(options, configuration, part):
 
 
 def survey_pytorch(options, part):
-    """Run every configuration once: its results, and the name of the fastest. One that cannot run is skipped."""
+    """Run every configuration once; one that cannot run is skipped. Returns their results, the name of the fastest, and
+    its run."""
     if not options.configurations:
-        found = run_pytorch(options, None, part)
-        return found["results"], found["fastest"][part]
-    results = {}
+        found = run_pytorch(options, None, part)  # its memory is that of all configurations
+        return found["results"], found["fastest"][part], found | {"device_bytes": None}
+    runs, results = {}, {}
     for configuration in options.configurations:
         try:
-            results[configuration] = run_pytorch(options, configuration, part)["results"][configuration]
+            runs[configuration] = run_pytorch(options, configuration, part)
+            results[configuration] = runs[configuration]["results"][configuration]
         except subprocess.CalledProcessError as error:
             results[configuration] = {"error": f"exit code {error.returncode}"}
     able = [name for name in results if f"{part}_s" in results[name]]
     if not able:
         raise SystemExit(f"PyTorch ran with none of {', '.join(results)}")
-    return results, min(able, key=lambda name: results[name][f"{part}_s"])
+    fastest = min(able, key=lambda name: results[name][f"{part}_s"])
+    return results, fastest, runs[fastest]
 
 
 def run_ddpm(options, part):
@@ -119,10 +123,12 @@ def compare_memory(options, part, ours, theirs, configuration):
 
 def compare(options, part):
     ours = [run_ddpm(options, part)]  # first, while it is the only child that has run
-    surveyed, fastest = survey_pytorch(options, part)
-    theirs = []
+    surveyed, fastest, run = survey_pytorch(options, part)
+    theirs = [] if options.rounds else [run]
     for _ in range(options.rounds):
         theirs.append(run_pytorch(options, fastest, part))
+        ours.append(run_ddpm(options, part))
+    if not options.rounds:
         ours.append(run_ddpm(options, part))
     our_seconds = statistics.median(result["step_seconds"] for result in ours)
     their_seconds = statistics.median(seconds_of(result, fastest, part) for result in theirs)

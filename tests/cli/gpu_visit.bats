@@ -49,6 +49,19 @@ stand_in() {
     chmod +x "$1"
 }
 
+# A Python whose torch knows the device, and a comparison whose PyTorch takes twice our time. Compiled, batch 8 fails.
+pytorch() {
+    stand_in bin/python 'case "$*" in
+        *"import torch"*) echo yes ;;
+        *pytorch_bench.py*) ;;
+        *compare.py*"--batch 8 "*compile*) echo "no memory | none" >&2; exit 1 ;;
+        *compare.py*) echo "[{\"ratio\": 2.0, \"memory\": {\"ratio\": 0.5},
+            \"pytorch\": {\"seconds\": 0.02}, \"ddpm\": {\"seconds\": 0.01}}]" ;;
+        *) exec python3 "$@" ;;
+    esac'
+    export PYTHON=$PWD/bin/python
+}
+
 # visit FORM [OPTION…]
 visit() {
     run "$script" "$1" --small --folder "$PWD/visit" --out "$PWD/out" --jobs 16 "${@:2}"
@@ -70,7 +83,7 @@ visit() {
     grep -q "library-kept"$'\t'"passed" out/steps.tsv
     grep -q "kernel-conv2d-fp32-own-blocking"$'\t'"passed" out/steps.tsv
     grep -q "kernel-conv2d-fp32-own-memcheck"$'\t'"FAILED" out/steps.tsv
-    [ "$(wc -c <<<"$output")" -le 13000 ]
+    [ "${#output}" -le 12000 ]
     tar -tzf out/visit.tar.gz | grep -q table.md
 }
 
@@ -79,7 +92,7 @@ visit() {
     stand_in visit/bin/test_library_copies 'exit 0'
     visit first
     succeeds
-    says "| tests | " "passed, 0 failed, 0 skipped | none fails | reached |"
+    says "| tests | " "passed, 0 failed, 0 skipped, 0 not run | none fails | reached |"
     grep -q "kernel-conv2d_backward_weight-wgmma"$'\t'"passed" out/steps.tsv
     for dtype in fp32 bf16; do
         for conv in own cudnn; do
@@ -101,6 +114,46 @@ visit() {
     visit first
     [ "$status" -eq 1 ]
     says "served-by-cudnn-bf16: FAILED: 1"
+}
+
+@test "what is measured has limits that leave time for the tests, and runs alone" {
+    stand_in bin/timeout "[ \"\$1\" != --kill-after ] || echo \"\${*:3}\" >>$PWD/limits"'; exec /usr/bin/timeout "$@"'
+    pytorch
+    visit first
+    awk '/-c resume|cuDNN served|bin\/test_[gcl]|--op / { tests = 1; next } { late += tests; sum += $1; steps++ }
+        END { exit late || steps < 10 || sum > 310 }' limits
+    rm limits
+    visit second
+    awk '/compare.py .*--batch 8 .*compile/ { exit } /racecheck/ || /pytorch_bench/ && warm++ { next } { sum += $1; steps++ }
+        END { exit steps < 8 || sum > 310 }' limits
+}
+
+@test "steps beside PyTorch: its time, its memory, or why there is none" {
+    pytorch
+    visit first
+    says "| PyTorch's time to ours, eager | 2.00: 20.00 ms to 10.00 | ≥ 1.5 | reached |" \
+        "| our memory to PyTorch's, eager | 0.50 | < 1 | reached |"
+    visit second
+    says "| PyTorch's time to ours, eager, batch 4 | 2.00" "| PyTorch's time to ours, compile, batch 4 | 2.00" \
+        "| PyTorch's time to ours, eager, batch 8 | 2.00" "| PyTorch's time to ours, drawing, batch 4 | 2.00" \
+        "| PyTorch's time to ours, compile, batch 8 | not measured: FAILED: 1; no memory / none | ≥ 1.5 |"
+}
+
+@test "steps that fail: every figure has its reason, and output and archive stay small" {
+    for name in bin/ncu visit/bin/*; do
+        stand_in "$name" '{ head -c 300000 /dev/urandom; echo; echo broken; } >&2; exit 1'
+    done
+    stand_in visit/bin/ddpm '[ "$1" != --version ] || exit 0
+        { head -c 300000 /dev/urandom; echo; echo broken; } >&2; exit 1'
+    visit first
+    [ "$status" -eq 1 ]
+    [ "${#output}" -le 12000 ]
+    says "| training step, batch 4 | not measured: FAILED: 1; broken | ≤ 12 ms |" \
+        "| four slowest kernels | not measured: FAILED: 1; broken |" "| convolutions in cuDNN | none: not measured: FAILED: 1; broken | some |" \
+        "| 3 steps with checkpoints | not measured: FAILED: 1; broken |" "the longest steps"
+    [ "$(stat -c %s out/visit.tar.gz)" -le $((16 << 20)) ]
+    visit second
+    says "| 2 pictures, all 30 steps | not measured: FAILED: 1; broken | ≤ 3.5 s | FALLS SHORT |"
 }
 
 @test "the second command and the long run" {

@@ -5,12 +5,11 @@
  * Its heuristics propose four engines: one that says it is not deterministic and must not be used,
  * one with wrong results, which must be detected, and two correct ones. For graphs of several
  * operations the engines say that they compile; the last one is only proposed for single
- * operations, and is slow. Executing waits for nothing and cannot be recorded.
+ * operations, and is slow. Plans run in the stream of the device's handle, and can be recorded.
  *
  * The text of a plan names a configuration that this process remembers. */
 #include "fake_cudnn.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +57,7 @@ EXPORT const char *cudnnGetErrorString(cudnnStatus_t status)
 
 EXPORT cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
 {
-    *handle = calloc(1, sizeof(atomic_int)); /* threads that use it */
+    *handle = calloc(1, sizeof(struct handle));
     ++fake_cudnn_handles;
     return CUDNN_STATUS_SUCCESS;
 }
@@ -72,7 +71,10 @@ EXPORT cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)
 
 EXPORT cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
 {
-    return handle && stream ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
+    if (!handle || !stream)
+        return CUDNN_STATUS_BAD_PARAM;
+    ((struct handle *)handle)->stream = stream;
+    return CUDNN_STATUS_SUCCESS;
 }
 
 EXPORT cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
@@ -162,11 +164,11 @@ static cudnnStatus_t load_plan(struct descriptor *plan, const struct attribute *
 static void make_plan(struct descriptor *plan)
 {
     static atomic_int making;
-    atomic_int *users = (atomic_int *)child(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 0);
+    struct handle *handle = (struct handle *)child(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 0);
     const struct descriptor *config = child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0);
     const int at_once = ++making;
     int most = fake_cudnn_most_at_once;
-    if (++*users != 1 ||
+    if (++handle->users != 1 ||
         (config->engine == ENGINE_RIGHT &&
          (int)child(config->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, 0)->type == fake_cudnn_dies_at))
         abort();
@@ -176,7 +178,7 @@ static void make_plan(struct descriptor *plan)
     nanosleep(&(struct timespec){.tv_nsec = 1000000L * fake_cudnn_milliseconds}, NULL);
     fake_cudnn_compiled += op_count(config->graph) > 1;
     ++fake_cudnn_made;
-    --*users;
+    --handle->users;
     --making;
 }
 

@@ -2,6 +2,7 @@
 #ifndef DDPM_TESTS_FAKE_CUDNN_H
 #define DDPM_TESTS_FAKE_CUDNN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +11,12 @@
 
 enum { MAX_ATTRIBUTES = 16, WORKSPACE = 512 };
 enum { ENGINE_NONDETERMINISTIC, ENGINE_WRONG, ENGINE_RIGHT, ENGINE_SECOND, ENGINES };
+
+/* cudnnHandle_t points to one of these. */
+struct handle {
+    atomic_int users; /* threads that make plans with it */
+    cudaStream_t stream;
+};
 
 struct attribute {
     cudnnBackendAttributeName_t name;

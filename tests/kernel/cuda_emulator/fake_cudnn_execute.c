@@ -1,6 +1,8 @@
 /* Executing the plans of the stand-in for cuDNN, see fake_cudnn.c. */
 #include "fake_cudnn.h"
 
+#include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -207,8 +209,34 @@ static void pointwise(struct execution *e, const struct descriptor *op)
                             (b ? get(&second, place(&second, n, c, h, w)) : 0.0f));
 }
 
-EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
-                                         cudnnBackendDescriptor_t pack)
+/* ---- running in a stream ---- */
+
+/* A plan and a copy of what it runs on: the caller's goes when the call returns. */
+struct job {
+    const struct descriptor *plan;
+    struct descriptor *pack;
+};
+
+static struct job *job_of(const struct descriptor *plan, const struct descriptor *pack)
+{
+    struct job *job = calloc(1, sizeof *job);
+    cudnnBackendDescriptor_t copy = NULL;
+    cudnnBackendCreateDescriptor(pack->type, &copy);
+    for (int i = 0; i < pack->count; ++i)
+        cudnnBackendSetAttribute(copy, pack->attributes[i].name, pack->attributes[i].type,
+                                 pack->attributes[i].count, pack->attributes[i].values);
+    *job = (struct job){plan, copy};
+    return job;
+}
+
+static void release_job(void *argument)
+{
+    struct job *job = argument;
+    cudnnBackendDestroyDescriptor(job->pack);
+    free(job);
+}
+
+static void run_job(void *argument)
 {
     static const int names[3][4] = {
         {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
@@ -221,17 +249,11 @@ EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescr
          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC}};
-    struct execution e = {.pack = pack};
-    const struct descriptor *config = child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0);
+    const struct job *job = argument;
+    struct execution e = {.pack = job->pack};
+    const struct descriptor *config = child(job->plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0);
     const float wrong = config->engine == ENGINE_WRONG ? 1.0f : 0.0f;
-    void *workspace = *(void **)find(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values;
-    if (!handle || config->engine == ENGINE_NONDETERMINISTIC || !workspace ||
-        (uintptr_t)workspace % 256 != 0 ||
-        (fake_cudnn_stalls && find(plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)) ||
-        (fake_cudnn_wants_its_handle &&
-         child(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 0) != (struct descriptor *)handle))
-        return CUDNN_STATUS_BAD_PARAM;
-    memset(workspace, 0xff, WORKSPACE);
+    memset(*(void **)find(job->pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values, 0xff, WORKSPACE);
     if (config->engine == ENGINE_RIGHT && fake_cudnn_crashes)
         abort();
     fake_cudnn_right_runs += config->engine == ENGINE_RIGHT;
@@ -251,5 +273,34 @@ EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescr
     }
     for (int i = 0; i < e.virtual_count; ++i)
         free(e.virtuals[i].data);
+}
+
+/* Put a job into a stream of the emulated device, which then owns it. */
+static void submit(cudaStream_t stream, struct job *job)
+{
+    void (*submit_to)(void *, void (*)(void *), void (*)(void *), void *);
+    void *emulator = dlopen(getenv("DDPM_CUDA_PLUGIN"), RTLD_NOW | RTLD_NOLOAD);
+    void *address = emulator ? dlsym(emulator, "emulator_submit") : NULL;
+    if (!address) {
+        fprintf(stderr, "fake_cudnn: no emulator_submit in DDPM_CUDA_PLUGIN\n");
+        abort();
+    }
+    memcpy(&submit_to, &address, sizeof address);
+    submit_to(stream, run_job, release_job, job);
+    dlclose(emulator);
+}
+
+EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
+                                         cudnnBackendDescriptor_t pack)
+{
+    const struct descriptor *config = child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0);
+    void *workspace = *(void **)find(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values;
+    if (!handle || config->engine == ENGINE_NONDETERMINISTIC || !workspace ||
+        (uintptr_t)workspace % 256 != 0 ||
+        (fake_cudnn_stalls && find(plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)) ||
+        (fake_cudnn_wants_its_handle &&
+         child(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 0) != (struct descriptor *)handle))
+        return CUDNN_STATUS_BAD_PARAM;
+    submit(((struct handle *)handle)->stream, job_of(plan, pack));
     return CUDNN_STATUS_SUCCESS;
 }

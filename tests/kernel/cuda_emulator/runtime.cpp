@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -116,6 +117,17 @@ void emulator_add_work(void *stream, int (*work)(void *argument), void *argument
 {
     add_late((emulator_stream *)stream,
              [=] { return work(argument) ? cudaErrorNotReady : cudaSuccess; });
+}
+
+/* For the stand-in for cuDNN: work for a stream, as often as it is recorded and replayed. */
+EXPORT void emulator_submit(void *stream, void (*work)(void *argument),
+                            void (*release)(void *argument), void *argument)
+{
+    const std::shared_ptr<void> held(argument, release);
+    (void)submit((cudaStream_t)stream, [=] {
+        work(held.get());
+        return cudaSuccess;
+    });
 }
 
 int emulator_stream_waited_for(void *stream)
