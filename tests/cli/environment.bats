@@ -90,6 +90,10 @@ same() {
     # LeakSanitizer needs a thread of its own.
     ASAN_OPTIONS=detect_leaks=0 run setpriv --reuid 54321 --clear-groups bash -c 'cd "$0" && ulimit -u 1 && exec ./ddpm train --data p --out out/r '"${TINY[*]}"' \
         --threads 4 --steps 2 --lr 0.00125' "$open"
+    if [[ "$output" == *qemu_thread_create* ]]; then
+        rm -rf "$open"
+        skip "qemu itself does not start without a second thread"
+    fi
     mv "$open/out/r" .
     rm -rf "$open"
     succeeds

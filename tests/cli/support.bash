@@ -73,13 +73,13 @@ npy() {
     } > "$1"
 }
 
-# wait_for COMMAND…: until it succeeds, at most 60 seconds.
+# wait_for COMMAND…: until it succeeds, at most DDPM_TEST_WAIT seconds (60; more with an emulator).
 wait_for() {
     local tries=0
     until "$@"; do
         sleep 0.02
         tries=$((tries + 1))
-        [ "$tries" -lt 3000 ] || { echo "waited too long for: $*"; return 1; }
+        [ "$tries" -lt $((50 * ${DDPM_TEST_WAIT:-60})) ] || { echo "waited too long for: $*"; return 1; }
     done
 }
 
