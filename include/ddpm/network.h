@@ -203,7 +203,7 @@ DDPM_API ddpm_status ddpm_network_open_on(struct ddpm_device *device, const char
                                           const struct ddpm_config *config, enum ddpm_weights which,
                                           struct ddpm_network **out);
 
-/** One line of text for users: "CPU (avx2), 2 threads, fp32". Valid as long as the network. */
+/** One line of text for users: "CPU, avx2, 2 threads, fp32". Valid as long as the network. */
 DDPM_API const char *ddpm_network_device(const struct ddpm_network *network);
 
 #ifdef __cplusplus

@@ -148,7 +148,7 @@ static ddpm_status raise_no_config(const char *path)
             DDPM_ERROR_ARGUMENT,
             "%s: a weights file does not describe its network; give its configuration", path);
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "%s: this is no weights file; want a .safetensors file, with its "
+                      "%s: not a weights file; want a .safetensors file, with its "
                       "configuration, or the folder of a run or of a checkpoint",
                       path);
 }

@@ -160,7 +160,7 @@ static void files_of_weights(void **state)
     refused(ddpm_network_open("x", config, BAD_WEIGHTS, &other), "got weights 7");
     refused(ddpm_network_open("x", config, DDPM_WEIGHTS_EMA, NULL), "got NULL as out");
     refused(ddpm_network_open("/dev/null", NULL, DDPM_WEIGHTS_EMA, &other),
-            "no weights file; want a .safetensors file, with its configuration");
+            "not a weights file; want a .safetensors file, with its configuration");
     assert_int_equal(ddpm_network_open("", config, DDPM_WEIGHTS_EMA, &other), DDPM_ERROR_IO);
     refused(ddpm_network_open_on(NULL, "x", config, DDPM_WEIGHTS_EMA, &other), "NULL as device");
     refused(ddpm_network_open_on(device, NULL, config, DDPM_WEIGHTS_EMA, &other), "NULL as path");

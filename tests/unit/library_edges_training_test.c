@@ -141,12 +141,14 @@ static void steps_and_checkpoints(void **state)
     refused(ddpm_trainer_gradient(trainer, NAME, values, PARAMETER - 1), NAME);
     refused(ddpm_trainer_gradient(trainer, NAME, values, PARAMETER + 1), NAME);
     refused(ddpm_trainer_save(NULL, "x"), "got NULL as trainer");
-    refused(ddpm_trainer_save(trainer, NULL), "got NULL as run");
+    refused(ddpm_trainer_save(trainer, NULL), "ddpm_trainer_save: got NULL as run");
+    refused(ddpm_trainer_save(trainer, ""), "a checkpoint: got an empty path");
     assert_int_equal(ddpm_trainer_save(trainer, "/dev/null/run"), DDPM_ERROR_IO);
     refused(ddpm_trainer_save_begin(NULL, "x"), "got NULL as trainer");
     refused(ddpm_trainer_save_begin(trainer, NULL), "got NULL as run");
     refused(ddpm_trainer_save_best_begin(NULL, "x"), "got NULL as trainer");
     refused(ddpm_trainer_save_best_begin(trainer, NULL), "got NULL as run");
+    refused(ddpm_trainer_save_best_begin(trainer, ""), "a checkpoint: got an empty path");
     refused(ddpm_trainer_save_end(NULL), "got NULL as trainer");
     assert_ok(ddpm_trainer_save_end(trainer));
     refused(ddpm_trainer_resume(NULL, "x"), "got NULL as trainer");
