@@ -113,8 +113,7 @@ static void a_network_is_told_its_objectives_times(void **state)
     assert_error(forward_at("objective=edm", 80), DDPM_ERROR_ARGUMENT, "got 80, want -22 to 22");
 }
 
-/* The level of a time is the one that a predicted picture is computed at, above the level at which
- * a distilled model draws too. */
+/* The level of a time is the one that a predicted picture is computed at. */
 static void a_time_has_a_level(void **state)
 {
     (void)state;
@@ -173,6 +172,14 @@ static void levels_end_where_the_path_ends(void **state)
     assert_error(ddpm_network_level(network, NAN, &alpha, &sigma), DDPM_ERROR_ARGUMENT,
                  "want 0 to 24");
     assert_true(alpha == 0 && sigma == 1);
+    ddpm_network_destroy(&network);
+    double drawn[2]; /* a distilled model draws from a lower level, but its times mean the same */
+    network = model_of("objective=v drawing-steps=2 drawing-level=2");
+    assert_ok(ddpm_network_level(network, 23, &drawn[0], &drawn[1]));
+    ddpm_network_destroy(&network);
+    network = model_of("objective=v");
+    assert_ok(ddpm_network_level(network, 23, &alpha, &sigma));
+    assert_true(sigma / alpha > 2 && drawn[0] == alpha && drawn[1] == sigma);
     ddpm_network_destroy(&network);
     network = model_of("objective=edm");
     assert_ok(ddpm_network_level(network, log(80) / 4, &alpha, &sigma));
