@@ -46,7 +46,7 @@ static void samplers(void **state)
     SAMPLER_WITH(sampler, "", "sampler");
     SAMPLER_WITH(sampler, "ancestrel", "ancestral");
     SAMPLER_WITH(spacing, "", "spacing");
-    SAMPLER_WITH(spacing, "x", "spacing x");
+    SAMPLER_WITH(spacing, "x", "spacing \"x\"; want leading, linspace");
     SAMPLER_WITH(steps, -1, "steps: got -1, want 0 or more");
     SAMPLER_WITH(steps, 26, "got 26 sampling steps");
     SAMPLER_WITH(steps, INT64_MAX, "sampling steps");
@@ -237,7 +237,7 @@ static void sampling_in_one_call(void **state)
     SAMPLE_WITH(clip, 3, "clip: got 3");
     SAMPLE_WITH(sampler, "", "sampler");
     SAMPLE_WITH(steps, 4, "got 4 sampling steps");
-    SAMPLE_WITH(spacing, "none", "spacing none");
+    SAMPLE_WITH(spacing, "none", "spacing \"none\"; want leading");
     SAMPLE_WITH(eta, 2, "eta 2");
     SAMPLE_WITH(strength, 0.5, "without pictures");
     const float values[VALUES] = {0};
