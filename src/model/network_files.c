@@ -148,8 +148,8 @@ static ddpm_status raise_no_config(const char *path)
             DDPM_ERROR_ARGUMENT,
             "%s: a weights file does not describe its network; give its configuration", path);
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "%s: not a weights file; want a .safetensors file, with its "
-                      "configuration, or the folder of a run or of a checkpoint",
+                      "%s: not a weights file; want a .safetensors file, with its configuration, "
+                      "or the folder of a run or of a checkpoint",
                       path);
 }
 
