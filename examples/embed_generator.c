@@ -3,12 +3,16 @@
  *     embed_generator COUNT MODEL [MODEL…]
  *
  * MODEL is a run folder or a checkpoint folder of `ddpm train`. Every model draws COUNT pictures to
- * model-M-picture-K.ppm (.pgm for grey ones). Failures are values: if a model cannot be opened,
- * only its own pictures are missing. Its error text is printed when all are done.
+ * model-M-picture-K.ppm (.pgm for grey ones). Each plans its chain once and draws picture after
+ * picture. Failures are values: if a model cannot be opened, only its own pictures are missing. Its
+ * error text is printed when all are done. Ctrl-C cancels the draws.
  *
  *     cc -std=c11 -pthread -o embed_generator embed_generator.c $(pkg-config --cflags --libs ddpm)
  *
  * or make, or CMake, in this folder. */
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,19 +33,22 @@ struct generator {
     char text[512]; /* of a failure: the library stores it per thread, so copy it on that thread */
 };
 
-static void keep_failure(struct generator *generator, ddpm_status status)
+static atomic_int cancelled;
+
+static void cancel(int number)
 {
-    generator->status = status;
-    snprintf(generator->text, sizeof generator->text, "%s", ddpm_error_message());
+    (void)number;
+    cancelled = 1;
 }
 
-static int show_progress(void *user, const struct ddpm_sample_progress *progress)
+/* Called after every step. Any other value than 0 ends the draw with DDPM_STOPPED. */
+static int after_step(void *user, const struct ddpm_sample_progress *progress)
 {
     const struct generator *generator = user;
     if (progress->done == progress->total || progress->done % 100 == 0)
         printf("model %d: %3.0f %%\n", generator->number,
                100.0 * (double)progress->done / (double)progress->total);
-    return 0;
+    return cancelled;
 }
 
 /* One picture, uint8 [height, width, channels], as binary PPM or PGM. */
@@ -59,43 +66,64 @@ static int write_picture(const char *path, const uint8_t *pixels, int height, in
     return fclose(file) != 0 || failed ? -1 : 0;
 }
 
-static ddpm_status generate(struct generator *generator, struct ddpm_network *network)
+static int write_numbered(const struct generator *generator, int64_t k, const uint8_t *picture,
+                          const struct ddpm_picture_format *format)
 {
-    struct ddpm_picture_format format;
-    ddpm_status status = ddpm_network_picture_format(network, &format);
-    if (status != DDPM_OK)
-        return status;
-    const size_t bytes = (size_t)format.bytes, all = (size_t)generator->count * bytes;
-    uint8_t *pictures = malloc(all);
-    if (!pictures)
+    char path[64];
+    snprintf(path, sizeof path, "model-%d-picture-%lld.%s", generator->number, (long long)k,
+             format->channels == 1 ? "pgm" : "ppm");
+    return write_picture(path, picture, (int)format->height, (int)format->width,
+                         (int)format->channels);
+}
+
+/* Draw and write one picture after the other. The library's failures have a text; those of this
+ * program get one in generator->text. */
+static ddpm_status draw_all(struct generator *generator, struct ddpm_sampler *sampler,
+                            const struct ddpm_picture_format *format)
+{
+    uint8_t *picture = malloc(format->bytes);
+    ddpm_status status = DDPM_OK;
+    if (!picture) {
+        snprintf(generator->text, sizeof generator->text, "no memory for a picture");
         return DDPM_ERROR_MEMORY;
-    struct ddpm_sample_options options = DDPM_SAMPLE_OPTIONS_INIT;
-    options.count = generator->count;
-    options.seed = 1;
-    options.callback = show_progress;
-    options.user = generator;
-    status = ddpm_sample(network, &options, pictures, all);
-    for (int64_t k = 0; k < generator->count && status == DDPM_OK; ++k) {
-        char path[64];
-        snprintf(path, sizeof path, "model-%d-picture-%lld.%s", generator->number, (long long)k,
-                 format.channels == 1 ? "pgm" : "ppm");
-        if (write_picture(path, pictures + (size_t)k * bytes, (int)format.height, (int)format.width,
-                          (int)format.channels) != 0)
-            status = DDPM_ERROR_IO;
     }
-    free(pictures);
+    for (int64_t k = 0; k < generator->count && status == DDPM_OK; ++k) {
+        const struct ddpm_draw draw = {.size = sizeof draw,
+                                       .count = 1,
+                                       .first = k,
+                                       .seed = 1,
+                                       .callback = after_step,
+                                       .user = generator};
+        status = ddpm_sampler_draw(sampler, &draw, picture, format->bytes);
+        if (status == DDPM_OK && write_numbered(generator, k, picture, format) != 0) {
+            snprintf(generator->text, sizeof generator->text, "picture %lld: %s", (long long)k,
+                     strerror(errno));
+            status = DDPM_ERROR_IO;
+        }
+    }
+    free(picture);
     return status;
 }
 
 static void *run_generator(void *argument)
 {
     struct generator *generator = argument;
+    struct ddpm_sampler_options options = DDPM_SAMPLER_OPTIONS_INIT;
+    struct ddpm_picture_format format;
     struct ddpm_network *network;
+    struct ddpm_sampler *sampler = NULL;
+    options.pictures = 1; /* in one draw */
     ddpm_status status = ddpm_network_open(generator->model, NULL, DDPM_WEIGHTS_EMA, &network);
     if (status == DDPM_OK)
-        status = generate(generator, network);
-    if (status != DDPM_OK)
-        keep_failure(generator, status);
+        status = ddpm_network_picture_format(network, &format);
+    if (status == DDPM_OK)
+        status = ddpm_sampler_create(network, &options, &sampler);
+    if (status == DDPM_OK)
+        status = draw_all(generator, sampler, &format);
+    if (status != DDPM_OK && !generator->text[0])
+        snprintf(generator->text, sizeof generator->text, "%s", ddpm_error_message());
+    generator->status = status;
+    ddpm_sampler_destroy(&sampler);
     ddpm_network_destroy(&network);
     return NULL;
 }
@@ -111,6 +139,7 @@ int main(int count, char **arguments)
                 MOST_MODELS);
         return 2;
     }
+    signal(SIGINT, cancel);
     for (; started < models; ++started) {
         generators[started] = (struct generator){
             .model = arguments[2 + started], .number = started, .count = pictures};

@@ -68,6 +68,36 @@ def train_on_files(folder):
         refuses(lambda: wrong.resume(folder / "files"), "other.npy")
 
 
+def train_on_an_array(folder):
+    """The same as on a file of it; an array may be a view, and may be changed or freed afterwards."""
+    wide = np.random.default_rng(3).integers(0, 256, (40, 16, 32, 3), dtype=np.uint8)
+    wide[..., 16:, :] //= 2
+    data = folder / "view.npy"
+    np.save(data, wide[:, :, :16])
+    options = {**TINY, "validation": 0.2}
+    with ddpm.Trainer(options, data=data) as on_file, ddpm.Trainer(options, data=wide[:, :, :16]) as on_array:
+        wide[:] = 0
+        for _ in range(3):
+            assert on_array.step() == on_file.step()
+        measured = on_array.validate()
+        assert measured == on_file.validate() and measured.step == 3 and measured.loss > 0, measured
+        assert measured.training_loss > 0 and measured.training_loss != measured.loss
+        on_array.save(folder / "array")
+        following = on_array.step()
+    with ddpm.Trainer(options, data=data) as again:
+        again.resume(folder / "array")
+        assert again.step() == following
+    with ddpm.Trainer({**TINY, "channels": 1}, data=np.zeros((9, 16, 16), np.uint8)) as trainer:
+        trainer.step()
+        refuses(trainer.validate, "no pictures set aside")
+    refuses(lambda: ddpm.Trainer(TINY, data=np.zeros((9, 16, 16, 3))), "data: got float64 (9, 16, 16, 3)")
+    refuses(lambda: ddpm.Trainer(TINY, data=np.zeros((9, 16, 16), np.uint8)), "want [N, H, W, 3]")
+    refuses(lambda: ddpm.Trainer(TINY, data=np.zeros((9, 20, 16, 3), np.uint8)), "20x16 (height x width), want 16x16")
+    refuses(lambda: ddpm.Trainer(TINY, data=np.zeros((0, 16, 16, 3), np.uint8)), "an array of 0 pictures")
+    with ddpm.Trainer({**TINY, "crop": "random"}, data=np.zeros((9, 20, 16, 3), np.uint8)) as trainer:
+        trainer.step()
+
+
 def draw_in_other_ways(network, pictures):
     noisy = [network.draw(3, seed=7, steps=4, sampler="ddim", eta=eta) for eta in (0, 1)]
     assert (noisy[0] != noisy[1]).any()
@@ -175,6 +205,10 @@ def draw_and_predict(run):
         assert np.allclose(network.predict(x[1:], [10]), both[1:], atol=1e-5)
         picture = network.predict_x0(x, [3, 10])
         assert picture.shape == x.shape and np.isfinite(picture).all() and (picture != both).any()
+        alpha, sigma = network.level(3)  # of objective noise
+        want = (x[:1] - sigma * network.predict(x[:1], [3])) / alpha
+        assert abs(alpha ** 2 + sigma ** 2 - 1) < 1e-12 and np.allclose(picture[:1], want, atol=1e-4)
+        refuses(lambda: network.level(20), "time: got 20, want 0 to 19")
         refuses(lambda: network.predict(x, [3]), "want [B, C, H, W] and [B]")
         refuses(lambda: network.predict(x.transpose(0, 2, 3, 1), [3, 10]), "(2, 16, 16, 3)")
         refuses(lambda: network.predict(np.full_like(x, np.nan), [3, 10]), "not finite")
@@ -191,6 +225,7 @@ with tempfile.TemporaryDirectory() as place:
     refuses(lambda: ddpm.Network.open(Path(place) / "missing"), "missing")
     draw_and_predict(train_on_arrays(Path(place)))
     train_on_files(Path(place))
+    train_on_an_array(Path(place))
     hear_about_bad_pictures(Path(place))
     values_of_options()
     look_for_the_library(Path(place))

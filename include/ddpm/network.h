@@ -171,6 +171,14 @@ DDPM_API ddpm_status ddpm_network_predict_x0(struct ddpm_network *network, enum 
                                              const struct ddpm_forward_input *input, float *x0,
                                              size_t x0_count);
 
+/** The noise level of a time: *alpha and *sigma of x = α·x_0 + σ·ε, where `time` is what the
+ * network would be given (ddpm_forward_input.timesteps or .times). With ddpm_network_predict_x0()
+ * this is all that a sampler of your own needs. The network may be one without weights. Both are
+ * written on success only. DDPM_ERROR_ARGUMENT for a time outside the range of the objective;
+ * DDPM_ERROR_MEMORY. */
+DDPM_API ddpm_status ddpm_network_level(const struct ddpm_network *network, double time,
+                                        double *alpha, double *sigma);
+
 /** Read weights from a .safetensors file. It must hold exactly the network's parameters, each with
  * its shape (DDPM_ERROR_MISMATCH names the first that does not fit), and every value must be
  * finite. On failure the network is unchanged. */
@@ -195,7 +203,7 @@ DDPM_API ddpm_status ddpm_network_open_on(struct ddpm_device *device, const char
                                           const struct ddpm_config *config, enum ddpm_weights which,
                                           struct ddpm_network **out);
 
-/** One line of text for users: "CPU (avx2), 2 threads, fp32". Valid as long as the network. */
+/** One line of text for users: "CPU, avx2, 2 threads, fp32". Valid as long as the network. */
 DDPM_API const char *ddpm_network_device(const struct ddpm_network *network);
 
 #ifdef __cplusplus

@@ -28,6 +28,15 @@ struct ddpm_data;
  * ddpm_data_close(), after destroying every trainer that uses it. On failure *out is NULL. */
 DDPM_API ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **out);
 
+/** The same for an array of pictures in memory, uint8 [count, height, width, channels]; `bytes`
+ * must be its size. The option `channels` gives its channels. Height and width are those of the
+ * option `image-size`, or larger with `crop random`. The option `data` must be empty. The array is
+ * borrowed: it must not change, and must outlive the data. The data is the same as that of a packed
+ * file with these pictures, so a run started on one can be resumed on the other. */
+DDPM_API ddpm_status ddpm_data_open_array(const struct ddpm_config *config, const uint8_t *pictures,
+                                          int64_t count, int64_t height, int64_t width,
+                                          size_t bytes, struct ddpm_data **out);
+
 /** Close a data source and set the pointer to NULL. Does nothing for NULL or a pointer to NULL. */
 DDPM_API void ddpm_data_close(struct ddpm_data **data);
 

@@ -1,9 +1,11 @@
 /* ddpm train: a run from its options to its last checkpoint.
  *
- *     RUN/config.json                      every option and its value, version, hash of the
- * pictures RUN/log.csv                          one row per step (run_log.c) RUN/validation.csv,
- * hashes.npy       if pictures are set aside (run_validation.c) RUN/samples/step-NNNNNN.png grids
- * drawn with the EMA weights RUN/checkpoints/step-NNNNNN/, latest, best (the library) */
+ *     RUN/config.json                  every option and its value, version, hash of the pictures
+ *     RUN/log.csv                      one row per step (run_log.c)
+ *     RUN/validation.csv, hashes.npy   if pictures are set aside (run_validation.c)
+ *     RUN/samples/step-NNNNNN.png      grids drawn with the EMA weights
+ *     RUN/checkpoints/step-NNNNNN/, latest, best                           (the library)
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@ The work is done by libddpm: the file that $DDPM_LIBRARY names, else the first o
 system's loader, or in the usual folders (/usr/local/lib, ~/.local/lib, sys.prefix/lib).
 
     import ddpm
-    trainer = ddpm.Trainer({"image-size": 32, "dim": 16, "batch-size": 8}, data="pictures")
+    trainer = ddpm.Trainer({"image-size": 32, "dim": 16, "batch-size": 8}, data="pictures")     # or an array
     for step in range(1000):
         result = trainer.step()
     trainer.save("runs/first")
@@ -27,14 +27,14 @@ import os
 import weakref
 from ctypes import byref, c_void_p
 from types import TracebackType
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _library as _c
 
-__all__ = ["Error", "Network", "StepResult", "Trainer", "version"]
+__all__ = ["Error", "Network", "StepResult", "Trainer", "ValidationResult", "version"]
 
 Options = Mapping[str, Union[str, int, float, bool, Sequence[int]]]
 PathLike = Union[str, "os.PathLike[str]"]
@@ -56,6 +56,14 @@ class StepResult(NamedTuple):
     loss: float
     grad_norm: float
     lr: float
+
+
+class ValidationResult(NamedTuple):
+    """Losses of the EMA weights; see ddpm_validation_result."""
+
+    step: int
+    loss: float
+    training_loss: float
 
 
 def version() -> str:
@@ -229,6 +237,12 @@ class Network(_Handle):
         as in predict(), except that x is not scaled for edm."""
         return self._forward("network_predict_x0", self._format().channels, x, times, ema)
 
+    def level(self, time: float) -> Tuple[float, float]:
+        """(alpha, sigma) of x = alpha * picture + sigma * noise at this time, for a sampler of your own."""
+        alpha, sigma = ctypes.c_double(), ctypes.c_double()
+        _call("network_level", self._open(), time, byref(alpha), byref(sigma))
+        return alpha.value, sigma.value
+
     def _forward(self, call: str, out_channels: int, x: npt.ArrayLike, times: npt.ArrayLike,
                  ema: bool) -> npt.NDArray[np.float32]:
         values, at = _floats(x), _floats(times)
@@ -251,29 +265,47 @@ class Network(_Handle):
 
 
 class _Data(_Handle):
+    """Nothing, until open() is called."""
+
     _destroy = "data_close"
+
+    def open(self, config: _Config, data: Union[PathLike, npt.NDArray[np.uint8]]) -> None:
+        if isinstance(data, np.ndarray):
+            if data.dtype != np.uint8 or data.ndim not in (3, 4):
+                raise ValueError(f"data: got {data.dtype} {data.shape}, want uint8 [N, H, W, C], or [N, H, W] for one "
+                                 "channel")
+            channels = config.number("channels")
+            if (data.shape + (1,))[3] != channels:
+                raise ValueError(f"data: got {data.shape}, want [N, H, W, {channels}], as the option channels says")
+            self._pictures = np.array(data, order="C")  # a copy, since the library wants it unchanged
+            _call("data_open_array", config._pointer, self._pictures.ctypes.data, *data.shape[:3], data.nbytes,
+                  byref(self._pointer))
+        else:
+            _call("data_open", config._pointer, byref(self._pointer))
+        _call("data_split", self._pointer, config._pointer, None)
+        _call("data_measure", self._pointer, config._pointer)
 
 
 class Trainer(_Handle):
-    """Trains `network` on the pictures of `data`, a folder or a packed file (.npy, uint8 [N, H, W, C]), with step(),
-    or on your own arrays, with step_on(). `network` is the Network being trained: draw from it at any time. It is
-    closed with the trainer."""
+    """Trains `network` with step() on the pictures of `data`: a folder, a packed file (.npy, uint8 [N, H, W, C]), or
+    such an array, which is copied. Or with step_on(), on pictures, times and noise that you pass to every step.
+    `network` is the Network being trained: draw from it at any time. It is closed with the trainer.
+
+    Of 200 pictures or more, some are set aside and not trained on (option "validation"); see validate()."""
 
     _destroy = "trainer_destroy"
 
-    def __init__(self, options: Options, data: Optional[PathLike] = None) -> None:
+    def __init__(self, options: Options, data: Union[PathLike, npt.NDArray[np.uint8], None] = None) -> None:
         super().__init__()
         self._data = _Data()
         given = dict(options)
-        if data is not None:
+        if data is not None and not isinstance(data, np.ndarray):
             given["data"] = os.fsdecode(data)
         with _Config(given) as config:
             self._objective = config.text("objective")
             self._batch = config.number("batch-size") * config.number("accumulate")
             if data is not None:
-                _call("data_open", config._pointer, byref(self._data._pointer))
-                _call("data_split", self._data._pointer, config._pointer, None)
-                _call("data_measure", self._data._pointer, config._pointer)
+                self._data.open(config, data)
             self.network = Network.__new__(Network)
             _Handle.__init__(self.network)
             _call("network_create", config._pointer, byref(self.network._pointer))
@@ -321,6 +353,13 @@ class Trainer(_Handle):
         out = _c.StepResult()
         _call("trainer_step_given", pointer, byref(given), byref(out))
         return StepResult(out.step, out.loss, out.grad_norm, out.lr)
+
+    def validate(self) -> ValidationResult:
+        """The loss on pictures that were set aside, and on as many training pictures: always the same ones, with the
+        same noise. An Error if none were set aside."""
+        out = _c.ValidationResult()
+        _call("trainer_validate", self._open(), byref(out))
+        return ValidationResult(out.step, out.loss, out.training_loss)
 
     def save(self, run: PathLike) -> None:
         """Write a checkpoint into the run's folder, run/checkpoints, which `ddpm` can use too: `ddpm train --resume`

@@ -28,6 +28,11 @@ class StepResult(ctypes.Structure):
                 ("data_wait", c_double), ("reserved", c_double * 4)]
 
 
+class ValidationResult(ctypes.Structure):
+    _fields_ = [("step", c_int64), ("loss", c_double), ("training_loss", c_double), ("bands", c_double * 8),
+                ("training_bands", c_double * 8), ("reserved", c_double * 4)]
+
+
 class StepInput(ctypes.Structure):
     _fields_ = [("size", c_size_t), ("pictures", c_void_p), ("picture_count", c_size_t),
                 ("timesteps", c_void_p), ("timestep_count", c_size_t), ("noise", c_void_p),
@@ -87,10 +92,14 @@ def _load() -> ctypes.CDLL:
                "network_forward": [c_void_p, c_int, c_void_p, c_void_p, c_size_t],
                "network_predict_x0": [c_void_p, c_int, c_void_p, c_void_p, c_size_t],
                "network_save": [c_void_p, c_int, c_char_p], "sample": [c_void_p, c_void_p, c_void_p, c_size_t],
-               "data_open": [c_void_p, c_void_p], "data_split": [c_void_p, c_void_p, c_char_p],
+               "network_level": [c_void_p, c_double, c_void_p, c_void_p],
+               "data_open": [c_void_p, c_void_p],
+               "data_open_array": [c_void_p, c_void_p, c_int64, c_int64, c_int64, c_size_t, c_void_p],
+               "data_split": [c_void_p, c_void_p, c_char_p],
                "data_measure": [c_void_p, c_void_p],
                "trainer_create": [c_void_p, c_void_p, c_void_p, c_void_p], "trainer_step": [c_void_p, c_void_p],
-               "trainer_step_given": [c_void_p, c_void_p, c_void_p], "trainer_save": [c_void_p, c_char_p],
+               "trainer_step_given": [c_void_p, c_void_p, c_void_p], "trainer_validate": [c_void_p, c_void_p],
+               "trainer_save": [c_void_p, c_char_p],
                "trainer_resume": [c_void_p, c_char_p]}
     for name, arguments in handles.items():
         function = getattr(library, "ddpm_" + name)

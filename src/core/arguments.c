@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* No later version's struct is larger than this; such a size was never set. */
+enum { MOST_BYTES = 1 << 16 };
+
 ddpm_status ddpm_take_options(void *own, size_t own_size, size_t least, const void *given,
                               const char *name)
 {
@@ -10,7 +13,7 @@ ddpm_status ddpm_take_options(void *own, size_t own_size, size_t least, const vo
     if (!given)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got NULL, want a struct %s", name);
     memcpy(&size, given, sizeof size);
-    if (size < least)
+    if (size < least || size > MOST_BYTES)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "struct %s: got size %zu, want its size member set to sizeof(struct %s)",
                           name, size, name);

@@ -15,8 +15,8 @@
 
 /* Copy the caller's options struct, whose first member is its size, into `own`. A caller built
  * against an older header passes a smaller struct; the missing fields become 0. DDPM_ERROR_ARGUMENT
- * for NULL, for a size below `least` (that of the first version), and for a larger struct that sets
- * fields this version does not know. */
+ * for NULL, for a size below `least` (that of the first version) or above 64 KiB, and for a larger
+ * struct that sets fields this version does not know. */
 ddpm_status ddpm_take_options(void *own, size_t own_size, size_t least, const void *given,
                               const char *name);
 

@@ -200,12 +200,18 @@ static ddpm_status make_items(struct ddpm_source *source)
     return DDPM_OK;
 }
 
+static const struct ddpm_source_kind *kind_of(const char *path)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i)
+        if (kinds[i]->claims(path))
+            return kinds[i];
+    return NULL;
+}
+
 static ddpm_status open_source(struct ddpm_source *source, const char *path)
 {
     DDPM_TRY(ddpm_copy_string(&source->path, path));
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !source->kind; ++i)
-        if (kinds[i]->claims(path))
-            source->kind = kinds[i];
+    source->kind = source->array ? &ddpm_source_kind_array : kind_of(path);
     if (!source->kind)
         return ddpm_raise(DDPM_ERROR_FORMAT, "%s: neither a folder nor a packed file", path);
     DDPM_TRY(source->kind->open(source));
@@ -218,21 +224,36 @@ static ddpm_status open_source(struct ddpm_source *source, const char *path)
     return ddpm_source_notice(source);
 }
 
-ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
-                             const struct ddpm_source_options *options)
+static ddpm_status open_any(struct ddpm_source **out, const char *path,
+                            const struct ddpm_picture_array *array,
+                            const struct ddpm_source_options *options)
 {
     *out = NULL;
     DDPM_TRY(check_options(options));
     struct ddpm_source *source = NULL;
     DDPM_TRY(DDPM_NEW(&source, "a source of pictures"));
     source->options = *options;
+    source->array = array;
     source->item_bytes =
         (size_t)options->height * (size_t)options->width * (size_t)options->channels;
     ddpm_status status = open_source(source, path);
+    source->array = NULL;
     if (status != DDPM_OK)
         ddpm_source_close(&source);
     *out = source;
     return status;
+}
+
+ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
+                             const struct ddpm_source_options *options)
+{
+    return open_any(out, path, NULL, options);
+}
+
+ddpm_status ddpm_source_open_array(struct ddpm_source **out, const struct ddpm_picture_array *array,
+                                   const struct ddpm_source_options *options)
+{
+    return open_any(out, "the array", array, options);
 }
 
 void ddpm_source_close(struct ddpm_source **source)

@@ -1,5 +1,5 @@
 /* Where training pictures come from: a folder of picture files, or a packed .npy file of uint8 [N,
- * height, width, channels], or [N, height, width] with one channel.
+ * height, width, channels], or [N, height, width] with one channel, or such an array in memory.
  *
  * A source delivers item `index` as uint8 [height, width, channels] of the requested size. Many
  * threads may read it at once, each with its own reader.
@@ -52,6 +52,19 @@ struct ddpm_source_counts {
 ddpm_status ddpm_source_open(struct ddpm_source **out, const char *path,
                              const struct ddpm_source_options *options);
 void ddpm_source_close(struct ddpm_source **source);
+
+/* Pictures in memory: uint8 [count, height, width, channels], borrowed while the source is open;
+ * count at least 1, `bytes` their size. */
+struct ddpm_picture_array {
+    const uint8_t *pixels;
+    int64_t count, height, width;
+    size_t bytes;
+};
+
+/* The same for pictures in memory, with the channels of `options`. They are delivered, named and
+ * hashed as those of a packed file of the same content. */
+ddpm_status ddpm_source_open_array(struct ddpm_source **out, const struct ddpm_picture_array *array,
+                                   const struct ddpm_source_options *options);
 
 /* Make a source of the items `part` [count] of `whole`, in that order; takes ownership of the
  * array. It shares the items' state and cache with `whole` (borrowed; close it after the part). Its

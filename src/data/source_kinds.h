@@ -11,7 +11,7 @@ struct ddpm_source_kind {
     const char *name;
     /* All items are in one file, so a read error is the file's fault, not the picture's. */
     bool one_file;
-    /* Does this kind handle this path? */
+    /* Does this kind handle this path? NULL for arrays, which have none. */
     bool (*claims)(const char *path);
     /* Fill source->count, fingerprint and state. After a failure `close` is called too. */
     ddpm_status (*open)(struct ddpm_source *source);
@@ -31,12 +31,14 @@ struct ddpm_source_kind {
     ddpm_status (*stamp)(const struct ddpm_source *source, int64_t index, uint64_t *out);
 };
 
-extern const struct ddpm_source_kind ddpm_source_kind_folder, ddpm_source_kind_packed;
+extern const struct ddpm_source_kind ddpm_source_kind_folder, ddpm_source_kind_packed,
+    ddpm_source_kind_array;
 
 struct ddpm_source {
     const struct ddpm_source_kind *kind;
     struct ddpm_source_options options;
-    char *path;
+    char *path;                             /* of an array: what messages call it */
+    const struct ddpm_picture_array *array; /* while an array is opened */
     int64_t count;
     uint64_t fingerprint;
     size_t item_bytes;

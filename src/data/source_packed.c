@@ -1,4 +1,5 @@
-/* Pictures from a packed file: .npy, uint8 [N, height, width, channels] or [N, height, width].
+/* Pictures from a packed file: .npy, uint8 [N, height, width, channels] or [N, height, width]; or
+ * from an array of the caller's, which is treated as such a file's content.
  *
  * The file is read picture by picture, not mapped. If it is truncated while in use, reading gives
  * an error and the run can save its state. The file stays open, so deleting it or renaming another
@@ -24,7 +25,8 @@ enum { BLOCKS = 64, BLOCK_BYTES = 4096 };
 enum { HEAD_BYTES = 1 << 16 };
 
 struct packed {
-    struct ddpm_npy npy; /* without data */
+    struct ddpm_npy npy;   /* without data */
+    const uint8_t *pixels; /* of an array, borrowed; NULL: they are in the file */
     struct ddpm_file_reader reader;
     bool open;
     pthread_mutex_t lock;
@@ -114,6 +116,15 @@ static ddpm_status check_shape(const struct ddpm_source *source, const struct dd
     return DDPM_OK;
 }
 
+/* Bytes of the file or, without a header, of the array. */
+static ddpm_status read_bytes(const struct packed *packed, uint64_t place, void *out, size_t bytes)
+{
+    if (!packed->pixels)
+        return ddpm_file_reader_read(&packed->reader, place, out, bytes);
+    memcpy(out, packed->pixels + place, bytes);
+    return DDPM_OK;
+}
+
 static ddpm_status fingerprint(const struct packed *packed, uint64_t *out)
 {
     const struct ddpm_npy *npy = &packed->npy;
@@ -129,7 +140,7 @@ static ddpm_status fingerprint(const struct packed *packed, uint64_t *out)
     const size_t step = whole ? BLOCK_BYTES : (npy->bytes - BLOCK_BYTES) / (BLOCKS - 1);
     for (size_t i = 0; i < BLOCKS && i * step < npy->bytes; ++i) {
         const size_t left = npy->bytes - i * step, bytes = left < BLOCK_BYTES ? left : BLOCK_BYTES;
-        DDPM_TRY(ddpm_file_reader_read(&packed->reader, npy->start + i * step, block, bytes));
+        DDPM_TRY(read_bytes(packed, npy->start + i * step, block, bytes));
         hash = ddpm_fnv64(hash, block, bytes);
     }
     *out = hash;
@@ -162,13 +173,19 @@ static ddpm_status look_at(const struct packed *packed, struct stat *out)
     return ddpm_raise_errno("cannot look at %s", packed->reader.path);
 }
 
+static ddpm_status make_packed(struct ddpm_source *source, struct packed **out)
+{
+    DDPM_TRY(DDPM_NEW(out, "a packed file"));
+    pthread_mutex_init(&(*out)->lock, NULL);
+    source->data = *out;
+    return DDPM_OK;
+}
+
 static ddpm_status open_packed(struct ddpm_source *source)
 {
-    struct packed *packed = NULL;
+    struct packed *packed;
     struct stat about;
-    DDPM_TRY(DDPM_NEW(&packed, "a packed file"));
-    pthread_mutex_init(&packed->lock, NULL);
-    source->data = packed;
+    DDPM_TRY(make_packed(source, &packed));
     DDPM_TRY(ddpm_file_reader_open(&packed->reader, source->path));
     packed->open = true;
     DDPM_TRY(look_at(packed, &about));
@@ -177,6 +194,38 @@ static ddpm_status open_packed(struct ddpm_source *source)
     ddpm_npy_add_channel(&packed->npy);
     DDPM_TRY(check_shape(source, &packed->npy));
     source->count = packed->npy.shape[0];
+    return fingerprint(packed, &source->fingerprint);
+}
+
+static ddpm_status check_array(const struct ddpm_source *source,
+                               const struct ddpm_picture_array *array)
+{
+    const struct ddpm_source_options *options = &source->options;
+    const bool same = array->height == options->height && array->width == options->width;
+    const bool larger = array->height >= options->height && array->width >= options->width;
+    if (same || (larger && options->crop == DDPM_CROP_RANDOM && array->height <= INT32_MAX &&
+                 array->width <= INT32_MAX))
+        return DDPM_OK;
+    return ddpm_raise(
+        DDPM_ERROR_MISMATCH, "%s: got pictures of %lldx%lld (height x width), want %dx%d%s",
+        source->path, (long long)array->height, (long long)array->width, options->height,
+        options->width, larger ? "; resize them, set image-size, or set crop to random" : "");
+}
+
+static ddpm_status open_array(struct ddpm_source *source)
+{
+    const struct ddpm_picture_array *array = source->array;
+    struct packed *packed;
+    DDPM_TRY(make_packed(source, &packed));
+    DDPM_TRY(check_array(source, array));
+    packed->pixels = array->pixels;
+    packed->npy = (struct ddpm_npy){
+        .dtype = DDPM_NPY_U8,
+        .rank = 4,
+        .shape = {array->count, array->height, array->width, source->options.channels},
+        .bytes = array->bytes,
+    };
+    source->count = array->count;
     return fingerprint(packed, &source->fingerprint);
 }
 
@@ -197,6 +246,8 @@ static ddpm_status check_again(const struct ddpm_source *source, struct packed *
 {
     struct stat about;
     uint64_t now;
+    if (packed->pixels)
+        return DDPM_OK;
     ddpm_status status = look_at(packed, &about);
     if (status != DDPM_OK || (about.st_mtim.tv_sec == packed->changed.tv_sec &&
                               about.st_mtim.tv_nsec == packed->changed.tv_nsec))
@@ -241,13 +292,13 @@ static ddpm_status read_item(struct ddpm_source_reader *reader, int64_t index,
     *enlarged = false;
     DDPM_TRY(check_unchanged(source));
     if (bytes == source->item_bytes)
-        return ddpm_file_reader_read(&packed->reader, place, out, bytes);
+        return read_bytes(packed, place, out, bytes);
     struct ddpm_placement placement;
     DDPM_TRY(ddpm_placement_choose(&placement, (int)shape[1], (int)shape[2], options->height,
                                    options->width, options->crop, random));
     if (!reader->pixels)
         DDPM_TRY(ddpm_new_array((void **)&reader->pixels, bytes, 1, "a packed picture"));
-    DDPM_TRY(ddpm_file_reader_read(&packed->reader, place, reader->pixels, bytes));
+    DDPM_TRY(read_bytes(packed, place, reader->pixels, bytes));
     return ddpm_resize_crop(&reader->resizer, reader->pixels, (int)shape[1], (int)shape[2],
                             options->channels, &placement, options->height, options->width, out);
 }
@@ -267,7 +318,7 @@ static ddpm_status hash(const struct ddpm_source *source, int64_t index, void *b
     uint64_t hash = DDPM_FNV64_START;
     for (size_t done = 0; done < all; done += bytes) {
         const size_t now = all - done < bytes ? all - done : bytes;
-        DDPM_TRY(ddpm_file_reader_read(&packed->reader, place + done, buffer, now));
+        DDPM_TRY(read_bytes(packed, place + done, buffer, now));
         hash = ddpm_fnv64(hash, buffer, now);
     }
     *out = hash;
@@ -288,6 +339,17 @@ const struct ddpm_source_kind ddpm_source_kind_packed = {
     .one_file = true,
     .claims = claims,
     .open = open_packed,
+    .close = close_packed,
+    .name_of = name_of,
+    .read = read_item,
+    .hash = hash,
+    .stamp = stamp,
+};
+
+const struct ddpm_source_kind ddpm_source_kind_array = {
+    .name = "array",
+    .one_file = true,
+    .open = open_array,
     .close = close_packed,
     .name_of = name_of,
     .read = read_item,

@@ -6,7 +6,7 @@
 #include "core/memory.h"
 #include "core/random.h"
 
-/* ε (Ho et al. 2020, eq. 14): x̂_0 = x/√ᾱ - √(1/ᾱ - 1)·ε̂ */
+/* ε (Ho et al. 2020, eq. 14): x̂_0 = x/√ᾱ - √(1/ᾱ - 1)·ε̂ (eq. 15) */
 static void noise_row(const struct ddpm_level *level, double sigma_data,
                       struct ddpm_objective_row *row)
 {

@@ -30,8 +30,14 @@ ddpm_status ddpm_sampler_find(const char *name, const struct ddpm_sampler_kind *
         if (kind->alias)
             ddpm_nearest_offer(&nearest, kind->alias);
     }
-    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown sampler %s; the nearest is %s", name,
-                      nearest.best);
+    static const char all[] = "; want "
+#define SAMPLER(id, name_, ...) name_ ", "
+#include "config/samplers.inc"
+#undef SAMPLER
+                              "or auto";
+    char text[DDPM_NEAREST_BYTES];
+    ddpm_nearest_text(&nearest, "", text);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown sampler \"%s\"%s", name, *text ? text : all);
 }
 
 static ddpm_status check_levels(const struct ddpm_sampler_request *request)

@@ -214,8 +214,8 @@ static ddpm_status check_noise(const struct ddpm_sampler *s)
 {
     if (s->chain.start > 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "sampling: got init, or a request for it, with a fitted start; want a "
-                          "sampler with start noise");
+                          "sampling: this sampler starts from a fitted distribution, which takes "
+                          "no noise as init; want a sampler with start \"noise\"");
     return DDPM_OK;
 }
 
@@ -324,6 +324,7 @@ ddpm_status ddpm_sample(struct ddpm_network *network, const struct ddpm_sample_o
         .jump = all.jump,
         .start = all.start,
     };
+    DDPM_TRY(check_numbers(&draw));
     DDPM_TRY(ddpm_sampler_create(network, &options, &sampler));
     ddpm_status status = ddpm_sampler_draw(sampler, &draw, pictures, bytes);
     ddpm_sampler_destroy(&sampler);

@@ -265,8 +265,8 @@ ddpm_status ddpm_likelihood_add(struct ddpm_likelihood *likelihood, const uint8_
     DDPM_REQUIRE(likelihood);
     DDPM_REQUIRE(pictures);
     if (count < 1 || count > INT32_MAX - l->result.pictures)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "likelihood: got %lld pictures, want 1 or more",
-                          (long long)count);
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "likelihood: got %lld pictures, want 1 to %lld",
+                          (long long)count, (long long)(INT32_MAX - l->result.pictures));
     DDPM_TRY(ddpm_check_length("likelihood: pictures", bytes, (double)count * (double)l->values));
     l->pictures = pictures;
     l->done = 0;

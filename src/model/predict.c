@@ -1,4 +1,5 @@
-/* From a noisy picture to the picture that the network predicts: x̂_0 by the objective's row. */
+/* From a noisy picture to the picture that the network predicts: x̂_0 by the objective's row; and
+ * the noise level of a time. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -20,6 +21,15 @@ static struct ddpm_level level_at(const struct ddpm_path *path, double time)
         return ddpm_path_level_of_sigma(path, exp(4 * time));
     }
     return ddpm_path_level(path, time);
+}
+
+/* The whole path: a model distilled from a fitted start has no drawn levels above it, but its
+ * network may be run there. */
+static ddpm_status make_path(const struct ddpm_network *network, struct ddpm_path *path)
+{
+    struct ddpm_diffusion_config diffusion = network->config.diffusion;
+    diffusion.drawing_level = 0;
+    return ddpm_path_create(&diffusion, path);
 }
 
 static struct ddpm_objective_row row_of(const struct ddpm_network *network,
@@ -77,7 +87,7 @@ ddpm_status ddpm_network_predict_x0(struct ddpm_network *network, enum ddpm_weig
                           "%lld",
                           (long long)out_channels, (long long)channels);
     DDPM_TRY(ddpm_objective_check(&network->config.diffusion));
-    DDPM_TRY(ddpm_path_create(&network->config.diffusion, &path));
+    DDPM_TRY(make_path(network, &path));
     ddpm_status status =
         ddpm_new_array((void **)&out, input.x_count / (size_t)channels * (size_t)out_channels,
                        sizeof *out, "the network's output");
@@ -86,4 +96,24 @@ ddpm_status ddpm_network_predict_x0(struct ddpm_network *network, enum ddpm_weig
     free(out);
     ddpm_path_clear(&path);
     return status;
+}
+
+ddpm_status ddpm_network_level(const struct ddpm_network *network, double time, double *alpha,
+                               double *sigma)
+{
+    struct ddpm_path path = {0};
+    double least, most;
+    DDPM_REQUIRE(network);
+    DDPM_REQUIRE(alpha);
+    DDPM_REQUIRE(sigma);
+    ddpm_objective_times(&network->config.diffusion, &least, &most);
+    if (!(time >= least && time <= most))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "time: got %.9g, want %.9g to %.9g", time, least,
+                          most);
+    DDPM_TRY(make_path(network, &path));
+    const struct ddpm_level level = level_at(&path, time);
+    *alpha = level.alpha;
+    *sigma = level.sigma;
+    ddpm_path_clear(&path);
+    return DDPM_OK;
 }

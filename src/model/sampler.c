@@ -186,8 +186,8 @@ static ddpm_status fill_in_defaults(struct ddpm_sampler *sampler)
     const struct ddpm_diffusion_config *diffusion = &sampler->network->config.diffusion;
     struct ddpm_sampler_options *options = &sampler->options;
     if (options->pictures < 0 || options->pictures > INT32_MAX)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: got %lld pictures, want 1 or more",
-                          (long long)options->pictures);
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "sampling: pictures: got %lld, want 0 to %d",
+                          (long long)options->pictures, INT32_MAX);
     DDPM_TRY(check_numbers(options));
     if (!options->height)
         options->height = diffusion->image_height;

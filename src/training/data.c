@@ -7,15 +7,11 @@
 #include "core/threads.h"
 #include "training/trainer_state.h"
 
-ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **out)
+/* Make the data of `array`, or with NULL of the path that is configured. */
+static ddpm_status open_data(const struct ddpm_config *config,
+                             const struct ddpm_picture_array *array, struct ddpm_data **out)
 {
     struct ddpm_data *data;
-    DDPM_REQUIRE(out);
-    *out = NULL;
-    DDPM_REQUIRE(config);
-    if (!config->data.data[0])
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "no pictures given: want a folder or a packed .npy file as data");
     DDPM_TRY(DDPM_NEW(&data, "a data source"));
     data->config = *config;
     struct ddpm_source_options options = {
@@ -26,11 +22,46 @@ ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **
         .threads = ddpm_processor_count(),
         .cache_bytes = DDPM_SOURCE_CACHE_BYTES,
     };
-    ddpm_status status = ddpm_source_open(&data->source, config->data.data, &options);
+    ddpm_status status = array ? ddpm_source_open_array(&data->source, array, &options)
+                               : ddpm_source_open(&data->source, config->data.data, &options);
     if (status != DDPM_OK)
         ddpm_data_close(&data);
     *out = data;
     return status;
+}
+
+ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **out)
+{
+    DDPM_REQUIRE(out);
+    *out = NULL;
+    DDPM_REQUIRE(config);
+    if (!config->data.data[0])
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "no pictures given: want a folder or a packed .npy file as data");
+    return open_data(config, NULL, out);
+}
+
+ddpm_status ddpm_data_open_array(const struct ddpm_config *config, const uint8_t *pictures,
+                                 int64_t count, int64_t height, int64_t width, size_t bytes,
+                                 struct ddpm_data **out)
+{
+    DDPM_REQUIRE(out);
+    *out = NULL;
+    DDPM_REQUIRE(config);
+    DDPM_REQUIRE(pictures);
+    if (config->data.data[0])
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option data: got %s beside an array, want only one of the two",
+                          config->data.data);
+    if (count < 1 || height < 1 || width < 1)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got an array of %lld pictures of %lldx%lld, want at least 1 of 1x1",
+                          (long long)count, (long long)height, (long long)width);
+    DDPM_TRY(ddpm_check_length("an array of pictures", bytes,
+                               (double)count * (double)height * (double)width *
+                                   (double)config->network.channels));
+    const struct ddpm_picture_array array = {pictures, count, height, width, bytes};
+    return open_data(config, &array, out);
 }
 
 void ddpm_data_close(struct ddpm_data **data)

@@ -47,8 +47,7 @@ ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_ba
         snprintf(where, sizeof where, "%s", ddpm_error_message());
     else if (status != DDPM_OK)
         return status;
-    /* A bad gradient is noticed only after the last micro-batch, whose values are still in place.
-     * / */
+    /* A bad gradient is noticed only after the last micro-batch; its values are still in place. */
     int64_t index = micro_batch >= 0 ? micro_batch : trainer->team.count - 1;
     name_pictures(trainer, items ? items + index * size : NULL, size, picture, who, sizeof who);
     return ddpm_raise(DDPM_ERROR_NOT_FINITE,

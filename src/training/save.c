@@ -185,6 +185,8 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
 
 static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, bool best)
 {
+    if (!*run) /* that would be the root's folder "checkpoints" */
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a checkpoint: got an empty path, want the run's");
     DDPM_TRY(ddpm_trainer_refuse_broken(trainer));
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a checkpoint is written"));
     DDPM_TRY(ddpm_shard_check(trainer));
@@ -242,6 +244,8 @@ void ddpm_trainer_close_saver(struct ddpm_trainer *trainer)
 
 ddpm_status ddpm_trainer_save(struct ddpm_trainer *trainer, const char *run)
 {
+    DDPM_REQUIRE(trainer);
+    DDPM_REQUIRE(run);
     DDPM_TRY(ddpm_trainer_save_begin(trainer, run));
     return ddpm_trainer_save_end(trainer);
 }

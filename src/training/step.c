@@ -290,8 +290,8 @@ ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, cons
 static ddpm_status next_batch(struct ddpm_trainer *trainer, struct ddpm_batch *batch,
                               double *waited)
 {
-    /* After a failed step, or steps on given values, the batches read ahead belong to other steps.
-     * / */
+    /* After a failed step, or steps on given values, the batches read ahead are those of other
+     * steps. */
     if (trainer->next_batch != steps_queued(trainer))
         ddpm_prefetch_destroy(&trainer->prefetch);
     DDPM_TRY(start_prefetch(trainer));

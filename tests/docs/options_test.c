@@ -3,7 +3,8 @@
  *
  *     test_docs_options --print
  *
- * Also checks docs/samplers.md: every sampler and spacing, and what auto means. */
+ * Also checks docs/samplers.md: every sampler and spacing, and what auto means; and that the
+ * config.json of docs/file-formats.md has every option. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -100,10 +101,28 @@ static void test_tables_are_those_of_the_program(void **state)
     free(text);
 }
 
+static void test_the_configuration_file_is_complete(void **state)
+{
+    (void)state;
+    char *text = read_text(fopen("docs/file-formats.md", "r"));
+    for (size_t i = 0; i < ddpm_options_count; ++i) {
+        const char *key = ddpm_options[i].key;
+        char words[80];
+        const char *inner = key;
+        for (const char *c = key; *c; ++c)
+            if (*c == '/' || *c == '.')
+                inner = c + 1;
+        snprintf(words, sizeof words, "\"%s\": ", inner);
+        if (!strstr(text, words))
+            fail_msg("docs/file-formats.md: config.json lacks %s", words);
+    }
+    free(text);
+}
+
 static void assert_has(const char *text, const char *row)
 {
     if (!strstr(text, row))
-        fail_msg("docs/samplers.md lacks \"%s\"", row);
+        fail_msg("docs/samplers.md lacks \"%s\"", row[0] == '\n' ? row + 1 : row);
 }
 
 static void test_samplers_are_described(void **state)
@@ -139,8 +158,11 @@ static void test_samplers_are_described(void **state)
 
 int main(int count, char **arguments)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tables_are_those_of_the_program),
-                                       cmocka_unit_test(test_samplers_are_described)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tables_are_those_of_the_program),
+        cmocka_unit_test(test_the_configuration_file_is_complete),
+        cmocka_unit_test(test_samplers_are_described),
+    };
     if (count > 1 && strcmp(arguments[1], "--print") == 0) {
         print_tables(stdout);
         return 0;

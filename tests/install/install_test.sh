@@ -52,10 +52,11 @@ flags=""
 
 programs=("$work/cmake/train_and_sample" "$work/cmake/train_and_sample_static")
 if [ -x "${MAKE:-}" ]; then
-    export PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig
+    unset PKG_CONFIG_PATH
     for kind in shared static; do
         mkdir -p "$work/make-$kind"
-        "$MAKE" -C "$source/examples" OUT="$work/make-$kind" CC="${CC:-cc}" CFLAGS="-O1 -Wall -Wextra -Werror $flags" \
+        "$MAKE" -C "$source/examples" PKG_CONFIG_PATH="$prefix/$libdir/pkgconfig" OUT="$work/make-$kind" \
+            CC="${CC:-cc}" CFLAGS="-O1 -Wall -Wextra -Werror $flags" \
             $([ $kind = static ] && echo STATIC=1) >"$work/make-$kind.log" 2>&1 ||
             { cat "$work/make-$kind.log"; fail "make, $kind"; }
         programs+=("$work/make-$kind/train_and_sample")

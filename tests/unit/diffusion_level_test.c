@@ -188,7 +188,7 @@ static void bad_spacings_are_refused(void **state)
     assert_ok(ddpm_levels_space(&path, spacing, 1, true, levels));
     assert_refused(ddpm_levels_space(&path, spacing, 2, false, levels), "1 timesteps");
     assert_refused(ddpm_spacing_find("karas", &spacing),
-                   "unknown spacing karas; the nearest is karras");
+                   "unknown spacing \"karas\"; the nearest is \"karras\"");
     path.timesteps = 10;
     clear_path(&path);
 }

@@ -256,8 +256,11 @@ static void bad_requests_are_refused(void **state)
         assert_ok(ddpm_sampler_find(names[i], &kinds[i]));
     assert_ok(ddpm_sampler_find("euler", &kind));
     assert_ptr_equal(kind, kinds[1]);
-    assert_refused(ddpm_sampler_find("dpmp", &kind), "unknown sampler dpmp; the nearest is dpmpp");
-    assert_refused(ddpm_sampler_find("oiler", &kind), "the nearest is euler");
+    assert_refused(ddpm_sampler_find("dpmp", &kind),
+                   "unknown sampler \"dpmp\"; the nearest is \"dpmpp\"");
+    assert_refused(
+        ddpm_sampler_find("oiler", &kind),
+        "\"oiler\"; want ancestral, ddim, heun, dpmpp, dpmpp-sde, unipc, consistency, or auto");
 
     even_levels(levels, 4, true);
     const struct ddpm_sampler_request good = {.levels = levels, .count = 5};

@@ -29,6 +29,8 @@ enum { VALUES = 3 * 8 * 8, PARAMETER = 8 }; /* of a tiny picture, and of the par
         refused(call, "struct " #type ": got size 0");                                             \
         options->size = (least)-1;                                                                 \
         refused(call, "struct " #type ": got size");                                               \
+        options->size = SIZE_MAX; /* never set: memory behind it must not be read */               \
+        refused(call, "struct " #type ": got size");                                               \
         options->size = sizeof larger;                                                             \
         assert_int_equal(call, ok);                                                                \
         larger.behind[sizeof larger.behind - 1] = 1;                                               \

@@ -46,13 +46,13 @@ static void samplers(void **state)
     SAMPLER_WITH(sampler, "", "sampler");
     SAMPLER_WITH(sampler, "ancestrel", "ancestral");
     SAMPLER_WITH(spacing, "", "spacing");
-    SAMPLER_WITH(spacing, "x", "spacing x");
+    SAMPLER_WITH(spacing, "x", "spacing \"x\"; want leading, linspace");
     SAMPLER_WITH(steps, -1, "steps: got -1, want 0 or more");
     SAMPLER_WITH(steps, 26, "got 26 sampling steps");
     SAMPLER_WITH(steps, INT64_MAX, "sampling steps");
     SAMPLER_WITH(batch, -1, "batch: got -1, want 0 or more");
     SAMPLER_WITH(batch, INT64_MAX, "batch: got 9223372036854775807");
-    SAMPLER_WITH(pictures, -1, "got -1 pictures");
+    SAMPLER_WITH(pictures, -1, "pictures: got -1, want 0 to 2147483647");
     SAMPLER_WITH(pictures, INT64_MAX, "pictures");
     SAMPLER_WITH(height, -8, "height: got -8");
     SAMPLER_WITH(width, -8, "width: got -8");
@@ -227,8 +227,8 @@ static void sampling_in_one_call(void **state)
     refused(ddpm_sample(network, &options_, pictures, VALUES - 1), "pictures: got");
     refused(ddpm_sample(network, &options_, pictures, VALUES + 1), "pictures: got");
     SAMPLE_WITH(count, 0, "count: got 0, want 1");
-    SAMPLE_WITH(count, -1, "got -1 pictures");
-    SAMPLE_WITH(count, INT64_MAX, "pictures");
+    SAMPLE_WITH(count, -1, "count: got -1, want 1 to 2147483647");
+    SAMPLE_WITH(count, INT64_MAX, "count: got 9223372036854775807, want 1 to");
     SAMPLE_WITH(first, -1, "first: got -1, want 0 or more");
     SAMPLE_WITH(every, -1, "every");
     SAMPLE_WITH(batch, -1, "batch: got -1, want 0 or more");
@@ -237,7 +237,7 @@ static void sampling_in_one_call(void **state)
     SAMPLE_WITH(clip, 3, "clip: got 3");
     SAMPLE_WITH(sampler, "", "sampler");
     SAMPLE_WITH(steps, 4, "got 4 sampling steps");
-    SAMPLE_WITH(spacing, "none", "spacing none");
+    SAMPLE_WITH(spacing, "none", "spacing \"none\"; want leading");
     SAMPLE_WITH(eta, 2, "eta 2");
     SAMPLE_WITH(strength, 0.5, "without pictures");
     const float values[VALUES] = {0};

@@ -203,6 +203,12 @@ static void forward_passes(void **state)
     refused(ddpm_network_predict_x0(network, DDPM_WEIGHTS_EMA, NULL, y, VALUES), "got NULL");
     refused(ddpm_network_predict_x0(network, DDPM_WEIGHTS_EMA, &input, NULL, VALUES), "NULL as x0");
     refused(ddpm_network_predict_x0(network, DDPM_WEIGHTS_EMA, &input, y, VALUES - 1), "x0: got");
+    double alpha, sigma;
+    assert_ok(ddpm_network_level(network, 3, &alpha, &sigma));
+    refused(ddpm_network_level(NULL, 3, &alpha, &sigma), "NULL as network");
+    refused(ddpm_network_level(network, 3, NULL, &sigma), "NULL as alpha");
+    refused(ddpm_network_level(network, 3, &alpha, NULL), "NULL as sigma");
+    refused(ddpm_network_level(network, -1, &alpha, &sigma), "time: got -1, want 0 to 24");
     refused(ddpm_network_forward(NULL, DDPM_WEIGHTS_EMA, &input, y, VALUES), "want a network");
     refused(ddpm_network_forward(network, BAD_WEIGHTS, &input, y, VALUES), "got weights 7");
     refused(ddpm_network_forward(network, DDPM_WEIGHTS_EMA, NULL, y, VALUES), "got NULL");

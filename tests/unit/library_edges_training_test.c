@@ -29,6 +29,35 @@ static void data_sources(void **state)
     ddpm_config_destroy(&config);
 }
 
+static void arrays_of_pictures(void **state)
+{
+    (void)state;
+    static const uint8_t pixels[3 * VALUES];
+    struct ddpm_data *data;
+    struct ddpm_config *config = tiny_config("");
+    refused(ddpm_data_open_array(NULL, pixels, 3, 8, 8, 3 * VALUES, &data), "NULL as config");
+    assert_null(data);
+    refused(ddpm_data_open_array(config, NULL, 3, 8, 8, 3 * VALUES, &data), "NULL as pictures");
+    refused(ddpm_data_open_array(config, pixels, 3, 8, 8, 3 * VALUES, NULL), "NULL as out");
+    refused(ddpm_data_open_array(config, pixels, 0, 8, 8, 0, &data), "0 pictures of 8x8");
+    refused(ddpm_data_open_array(config, pixels, -1, 8, 8, 0, &data), "-1 pictures of 8x8");
+    refused(ddpm_data_open_array(config, pixels, 3, 0, 8, 0, &data), "3 pictures of 0x8");
+    refused(ddpm_data_open_array(config, pixels, 3, 8, INT64_MIN, 0, &data), "3 pictures of 8x-");
+    refused(ddpm_data_open_array(config, pixels, 3, 8, 8, 3 * VALUES - 1, &data),
+            "an array of pictures: got a buffer of 575, want 576");
+    refused(ddpm_data_open_array(config, pixels, INT64_MAX, INT64_MAX, INT64_MAX, SIZE_MAX, &data),
+            "an array of pictures: got a buffer of");
+    assert_error(ddpm_data_open_array(config, pixels, 3, 4, 16, 3 * VALUES, &data),
+                 DDPM_ERROR_MISMATCH, "the array: got pictures of 4x16 (height x width), want 8x8");
+    assert_error(ddpm_data_open_array(config, pixels, 1, 12, 16, 3 * VALUES, &data),
+                 DDPM_ERROR_MISMATCH, "set image-size, or set crop to random");
+    assert_null(data);
+    assert_ok(ddpm_config_set(config, "data", "/none"));
+    refused(ddpm_data_open_array(config, pixels, 3, 8, 8, 3 * VALUES, &data),
+            "option data: got /none beside an array");
+    ddpm_config_destroy(&config);
+}
+
 static void splits(void **state)
 {
     (void)state;
@@ -112,12 +141,14 @@ static void steps_and_checkpoints(void **state)
     refused(ddpm_trainer_gradient(trainer, NAME, values, PARAMETER - 1), NAME);
     refused(ddpm_trainer_gradient(trainer, NAME, values, PARAMETER + 1), NAME);
     refused(ddpm_trainer_save(NULL, "x"), "got NULL as trainer");
-    refused(ddpm_trainer_save(trainer, NULL), "got NULL as run");
+    refused(ddpm_trainer_save(trainer, NULL), "ddpm_trainer_save: got NULL as run");
+    refused(ddpm_trainer_save(trainer, ""), "a checkpoint: got an empty path");
     assert_int_equal(ddpm_trainer_save(trainer, "/dev/null/run"), DDPM_ERROR_IO);
     refused(ddpm_trainer_save_begin(NULL, "x"), "got NULL as trainer");
     refused(ddpm_trainer_save_begin(trainer, NULL), "got NULL as run");
     refused(ddpm_trainer_save_best_begin(NULL, "x"), "got NULL as trainer");
     refused(ddpm_trainer_save_best_begin(trainer, NULL), "got NULL as run");
+    refused(ddpm_trainer_save_best_begin(trainer, ""), "a checkpoint: got an empty path");
     refused(ddpm_trainer_save_end(NULL), "got NULL as trainer");
     assert_ok(ddpm_trainer_save_end(trainer));
     refused(ddpm_trainer_resume(NULL, "x"), "got NULL as trainer");
@@ -181,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(data_sources),
+        cmocka_unit_test(arrays_of_pictures),
         cmocka_unit_test(splits),
         cmocka_unit_test(trainers),
         cmocka_unit_test(steps_and_checkpoints),

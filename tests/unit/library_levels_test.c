@@ -113,11 +113,87 @@ static void a_network_is_told_its_objectives_times(void **state)
     assert_error(forward_at("objective=edm", 80), DDPM_ERROR_ARGUMENT, "got 80, want -22 to 22");
 }
 
+/* The level of a time is the one that a predicted picture is computed at. */
+static void a_time_has_a_level(void **state)
+{
+    (void)state;
+    enum { SIDE = 8, COUNT = 3 * SIDE * SIDE };
+    static const struct {
+        const char *options;
+        double time, sum; /* alpha² + sigma², or alpha + sigma for flow */
+    } cases[] = {
+        {"objective=v", 0, 1},
+        {"objective=v", 17.5, 1},
+        {"objective=v", 24, 1},
+        {"objective=v drawing-steps=2 drawing-level=2", 24, 1},
+        {"objective=v zero-terminal-snr=on shift=2", 24, 1},
+        {"objective=flow shift=3", 10, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        struct ddpm_network *network = model_of(cases[i].options);
+        const bool flow = strstr(cases[i].options, "flow");
+        const float time = (float)cases[i].time;
+        float x[COUNT], y[COUNT], x0[COUNT];
+        double alpha, sigma;
+        for (int k = 0; k < COUNT; ++k)
+            x[k] = sinf((float)k);
+        const struct ddpm_forward_input input = {.size = sizeof input,
+                                                 .x = x,
+                                                 .x_count = COUNT,
+                                                 .times = &time,
+                                                 .time_count = 1,
+                                                 .batch = 1,
+                                                 .height = SIDE,
+                                                 .width = SIDE};
+        assert_ok(ddpm_network_level(network, cases[i].time, &alpha, &sigma));
+        assert_ok(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, &input, y, COUNT));
+        assert_ok(ddpm_network_predict_x0(network, DDPM_WEIGHTS_MODEL, &input, x0, COUNT));
+        const double sum = flow ? alpha + sigma : alpha * alpha + sigma * sigma;
+        assert_true(fabs(sum - cases[i].sum) < 1e-12);
+        for (int k = 0; k < COUNT; ++k) {
+            const double want = (flow ? 1 : alpha) * (double)x[k] - sigma * (double)y[k];
+            if (!(fabs((double)x0[k] - want) < 1e-6))
+                fail_msg("%s at %g: x_0 is %g, want %g", cases[i].options, cases[i].time,
+                         (double)x0[k], want);
+        }
+        ddpm_network_destroy(&network);
+    }
+}
+
+static void levels_end_where_the_path_ends(void **state)
+{
+    (void)state;
+    double alpha = 7, sigma = 7;
+    struct ddpm_network *network = model_of("objective=v zero-terminal-snr=on");
+    assert_ok(ddpm_network_level(network, 24, &alpha, &sigma));
+    assert_true(alpha == 0 && sigma == 1);
+    assert_error(ddpm_network_level(network, 24.5, &alpha, &sigma), DDPM_ERROR_ARGUMENT,
+                 "time: got 24.5, want 0 to 24");
+    assert_error(ddpm_network_level(network, NAN, &alpha, &sigma), DDPM_ERROR_ARGUMENT,
+                 "want 0 to 24");
+    assert_true(alpha == 0 && sigma == 1);
+    ddpm_network_destroy(&network);
+    double drawn[2]; /* a distilled model draws from a lower level, but its times mean the same */
+    network = model_of("objective=v drawing-steps=2 drawing-level=2");
+    assert_ok(ddpm_network_level(network, 23, &drawn[0], &drawn[1]));
+    ddpm_network_destroy(&network);
+    network = model_of("objective=v");
+    assert_ok(ddpm_network_level(network, 23, &alpha, &sigma));
+    assert_true(sigma / alpha > 2 && drawn[0] == alpha && drawn[1] == sigma);
+    ddpm_network_destroy(&network);
+    network = model_of("objective=edm");
+    assert_ok(ddpm_network_level(network, log(80) / 4, &alpha, &sigma));
+    assert_true(alpha == 1 && fabs(sigma - 80) < 1e-9);
+    ddpm_network_destroy(&network);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(given_levels_must_fit),
         cmocka_unit_test(a_network_is_told_its_objectives_times),
+        cmocka_unit_test(a_time_has_a_level),
+        cmocka_unit_test(levels_end_where_the_path_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

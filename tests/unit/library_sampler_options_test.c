@@ -51,8 +51,8 @@ static void what_makes_no_sense_is_refused(void **state)
         struct ddpm_sampler_options options;
         const char *words;
     } cases[] = {
-        {{.sampler = "dpmp"}, "unknown sampler dpmp; the nearest is dpmpp"},
-        {{.spacing = "krras"}, "unknown spacing krras; the nearest is karras"},
+        {{.sampler = "dpmp"}, "unknown sampler \"dpmp\"; the nearest is \"dpmpp\""},
+        {{.spacing = "krras"}, "unknown spacing \"krras\"; the nearest is \"karras\""},
         {{.eta = 0.5}, "got eta 0.5, but sampler dpmpp has none"},
         {{.sampler = "ddim", .eta = 2}, "got eta 2, want 0 to 1"},
         {{.sampler = "ddim", .churn_max = 2}, "sampler ddim has none"},

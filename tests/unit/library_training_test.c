@@ -228,6 +228,69 @@ static void the_gradient_is_that_of_the_loss(void **state)
     ddpm_network_destroy(&network);
 }
 
+enum { ARRAY_PICTURES = 40, ARRAY_SIDE = 12, ARRAY_BYTES = 40 * 12 * 12 * 3 };
+
+/* A trainer of an array, or with NULL of a file of the same pictures. */
+static void train_on(const uint8_t *array, const char *path, const char *run, bool resume,
+                     struct ddpm_step_result *result, struct ddpm_validation_result *validation)
+{
+    struct ddpm_config *config = tiny_config("validation=0.2 crop=random flip=on");
+    struct ddpm_data *data;
+    struct ddpm_network *network;
+    struct ddpm_trainer *trainer;
+    if (array) {
+        assert_ok(ddpm_data_open_array(config, array, ARRAY_PICTURES, ARRAY_SIDE, ARRAY_SIDE,
+                                       ARRAY_BYTES, &data));
+    } else {
+        assert_ok(ddpm_config_set(config, "data", path));
+        assert_ok(ddpm_data_open(config, &data));
+    }
+    assert_int_equal(ddpm_data_count(data), ARRAY_PICTURES);
+    assert_ok(ddpm_data_split(data, config, NULL));
+    assert_ok(ddpm_network_create(config, &network));
+    assert_ok(ddpm_trainer_create(network, config, data, &trainer));
+    if (resume)
+        assert_ok(ddpm_trainer_resume(trainer, run));
+    for (int i = 0; i < 3; ++i)
+        assert_ok(ddpm_trainer_step(trainer, result));
+    assert_ok(ddpm_trainer_validate(trainer, validation));
+    if (!resume)
+        assert_ok(ddpm_trainer_save(trainer, run));
+    ddpm_trainer_destroy(&trainer);
+    ddpm_network_destroy(&network);
+    ddpm_data_close(&data);
+    ddpm_config_destroy(&config);
+}
+
+/* Same pictures, same numbers, and a run goes on from one to the other. */
+static void an_array_is_as_a_packed_file(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    char path[256], run[256];
+    struct ddpm_step_result of[2];
+    struct ddpm_validation_result measured[2];
+    const int64_t shape[] = {ARRAY_PICTURES, ARRAY_SIDE, ARRAY_SIDE, 3};
+    uint8_t *array = malloc(ARRAY_BYTES);
+    assert_non_null(array);
+    for (size_t i = 0; i < ARRAY_BYTES; ++i)
+        array[i] = (uint8_t)ddpm_philox(6, (uint32_t)(i / 9), 0, 0, DDPM_STREAM_BENCH).v[0];
+    snprintf(path, sizeof path, "%s", in_folder(folder, "p.npy"));
+    snprintf(run, sizeof run, "%s", in_folder(folder, "run"));
+    assert_ok(ddpm_npy_write(path, DDPM_NPY_U8, 4, shape, array));
+    train_on(NULL, path, in_folder(folder, "other"), false, &of[0], &measured[0]);
+    train_on(array, NULL, run, false, &of[1], &measured[1]);
+    assert_true(of[0].step == 3 && of[0].loss == of[1].loss && of[0].grad_norm == of[1].grad_norm);
+    assert_memory_equal(&measured[0], &measured[1], sizeof measured[0]);
+    assert_true(measured[0].loss > 0);
+    train_on(NULL, path, run, true, &of[0], &measured[0]);
+    train_on(array, NULL, run, true, &of[1], &measured[1]);
+    assert_true(of[0].step == 6 && of[0].loss == of[1].loss);
+    assert_memory_equal(&measured[0], &measured[1], sizeof measured[0]);
+    free(array);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +300,7 @@ int main(void)
         cmocka_unit_test(a_run_that_diverges_names_step_and_pictures),
         cmocka_unit_test(a_step_after_a_failure_is_on_its_own_pictures),
         cmocka_unit_test(the_gradient_is_that_of_the_loss),
+        cmocka_unit_test(an_array_is_as_a_packed_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
