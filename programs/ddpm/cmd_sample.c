@@ -265,28 +265,25 @@ static void say_what_is_drawn(const struct drawing *drawing)
     char step[DDPM_TEXT_BYTES];
     const struct ddpm_opened_model *model = &drawing->model;
     ddpm_progress_remark(
-        "%s%s%s, %s weights, %" PRId64 " pictures of %" PRId64 "x%" PRId64 " by %s, on %s",
+        "%s%s%s, %s weights, %" PRId64 " picture%s of %" PRId64 "x%" PRId64 " by %s, on %s",
         drawing->arguments->arguments[0], model->step >= 0 ? ", step " : "",
         model->step >= 0 ? ddpm_count_text(step, model->step) : "",
         model->which == DDPM_WEIGHTS_EMA ? "EMA" : "raw", drawing->draw.count,
-        drawing->output.height, drawing->output.width, ddpm_sampler_description(drawing->sampler),
-        ddpm_network_device(model->network));
+        drawing->draw.count == 1 ? "" : "s", drawing->output.height, drawing->output.width,
+        ddpm_sampler_description(drawing->sampler), ddpm_network_device(model->network));
 }
 
 static void say_what_was_drawn(const struct drawing *drawing)
 {
     char kinds[DDPM_KINDS_TEXT_BYTES];
-    const bool counted = drawing->output.channels <= DDPM_PNG_MOST_CHANNELS;
+    const bool counted =
+        !drawing->from.invert && drawing->output.channels <= DDPM_PNG_MOST_CHANNELS;
     ddpm_progress_clear();
-    if (drawing->from.invert) {
-        ddpm_progress_remark("inverted %" PRId64 " pictures in %.2f s; by %s", drawing->output.done,
-                             drawing->seconds, ddpm_sampler_description(drawing->sampler));
-        return;
-    }
-    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %s%sby %s", drawing->output.done,
-                         drawing->seconds,
-                         counted ? ddpm_kinds_text(kinds, drawing->output.kinds) : "",
-                         counted ? "; " : "", ddpm_sampler_description(drawing->sampler));
+    ddpm_progress_remark(
+        "%s %" PRId64 " picture%s in %.2f s%s%s; by %s", drawing->from.invert ? "inverted" : "drew",
+        drawing->output.done, drawing->output.done == 1 ? "" : "s", drawing->seconds,
+        counted ? ": " : "", counted ? ddpm_kinds_text(kinds, drawing->output.kinds) : "",
+        ddpm_sampler_description(drawing->sampler));
 }
 
 static void say_what_was_left(const struct drawing *drawing)

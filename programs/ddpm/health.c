@@ -180,6 +180,9 @@ ddpm_status ddpm_print_array(const char *path)
                    ? "; or is that [N,channels,height,width]? want [N,height,width,channels]"
                    : "");
         print_kinds(&npy);
+    } else if (npy.dtype != DDPM_NPY_U8 && (npy.rank == 3 || npy.rank == 4)) {
+        printf("  pictures  none: ddpm train reads uint8 [N,height,width,channels]; to convert "
+               "data, see \"Rasters\" in docs/handbook.md\n");
     }
     for (int64_t i = 0; i < npy.count; ++i)
         take(&s, value_at(&npy, i));
