@@ -361,7 +361,7 @@ static const struct ddpm_verb_option options[] = {
     {"from", 0, false, "PICTURE|DIR",
      "start from a picture with noise added, or from each picture of a folder"},
     {"strength", 0, false, "S",
-     "with --from: fraction of the steps to run; 0 keeps the picture, 1 ignores it (0.5; with a "
+     "with --from: fraction of the steps to run; 0 keeps the picture, 1 ignores it (0.3; with a "
      "mask 1)"},
     {"mask", 0, false, "PICTURE",
      "with --from: draw where the mask is white, keep the picture where it is black"},
@@ -411,7 +411,7 @@ static const char examples[] =
     "  ddpm sample runs/first --out drawn -n 16 --seed 7\n"
     "  ddpm sample runs/first --out drawn -n 16 --sampler ddim --sampling-steps 50 --eta 0.5\n"
     "  ddpm sample runs/first --array drawn.npy --init noise.npy\n"
-    "  ddpm sample runs/first --out drawn --from photo.jpg --strength 0.6\n"
+    "  ddpm sample runs/first --out drawn --from photo.jpg --strength 0.3\n"
     "  ddpm sample runs/first --out drawn --from photo.png --mask hole.png\n"
     "  ddpm sample runs/first --array noise.npy --from photo.jpg --invert --clip off\n"
     "  ddpm sample runs/first --out between.png --interpolate 3,8 --frames 30\n";
