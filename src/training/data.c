@@ -15,7 +15,7 @@ ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **
     DDPM_REQUIRE(config);
     if (!config->data.data[0])
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "no pictures given: want a folder or a packed .npy file as data");
+                          "no pictures given: option data wants a folder or a packed .npy file");
     DDPM_TRY(DDPM_NEW(&data, "a data source"));
     data->config = *config;
     struct ddpm_source_options options = {

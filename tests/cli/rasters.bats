@@ -212,6 +212,9 @@ train() {
         "numpy.moveaxis(a, 1, -1)"
     run "$DDPM" info first.npy
     says "or is that [N,channels,height,width]?"
+    npy one.npy '|u1' '16, 16, 3' 768 100
+    run "$DDPM" info one.npy
+    says "or is that one picture [height,width,channels]? want [N,height,width,channels]"
     npy many.npy '|u1' '2, 16, 16, 96' 49152
     train many.npy
     fails 1 "many.npy: got 96 channels, want 3, and at most 64"
