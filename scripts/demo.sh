@@ -12,7 +12,8 @@ cd "$(dirname "$0")/.."
 out=${1:-demo}
 if [ -e "$out" ]; then
   echo "demo.sh: $(realpath "$out") already exists; remove it, or name another folder" >&2
-  [ ! -e "$out/run/config.json" ] || echo "  hint: ddpm train --resume $out/run continues its training" >&2
+  [ ! -e "$out/run/config.json" ] ||
+    echo "  hint: build/demo/programs/ddpm/ddpm train --resume $out/run continues its training" >&2
   exit 1
 fi
 libs=()

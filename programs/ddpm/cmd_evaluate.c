@@ -262,6 +262,8 @@ static ddpm_status report(struct evaluation *e)
 static ddpm_status prepare(struct evaluation *e)
 {
     DDPM_TRY(look(e));
+    if (ddpm_processes_lead())
+        DDPM_TRY(ddpm_evaluate_check_files(e->arguments));
     DDPM_TRY(settle_shape(e));
     DDPM_TRY(open_network(e));
     ddpm_catch_signals();

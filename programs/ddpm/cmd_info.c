@@ -192,11 +192,15 @@ static ddpm_status print_checkpoint_names(const char *path)
     char **names;
     size_t count;
     DDPM_TRY(ddpm_directory_list(&names, &count, path));
+    bool any = false;
     printf("checkpoints");
-    for (size_t i = 0; i < count; ++i)
-        if (strncmp(names[i], "step-", 5) == 0)
+    for (size_t i = 0; i < count; ++i) {
+        const bool is_checkpoint = strncmp(names[i], "step-", 5) == 0;
+        any |= is_checkpoint;
+        if (is_checkpoint)
             ddpm_print_text(" ", names[i], "");
-    printf("\n");
+    }
+    printf("%s\n", any ? "" : " none");
     ddpm_names_free(names, count);
     return DDPM_OK;
 }
@@ -353,10 +357,11 @@ static ddpm_status print_file(const char *path)
         return ddpm_print_weights(path);
     if (ddpm_picture_format(head, got))
         return ddpm_info_picture(path);
-    return ddpm_raise(DDPM_ERROR_FORMAT,
-                      "%s: got an unknown kind of file, want .safetensors, .npy, .json, log.csv or "
-                      "a picture",
-                      path);
+    return ddpm_raise(
+        DDPM_ERROR_FORMAT,
+        "%s: got %s, want .safetensors, .npy, .json, log.csv or a picture (JPEG, PNG, "
+        "WebP, TIFF or BMP)",
+        path, got ? "an unknown kind of file" : "an empty file");
 }
 
 static ddpm_status run(const struct ddpm_arguments *arguments)

@@ -265,29 +265,26 @@ static void say_what_is_drawn(const struct drawing *drawing)
     char step[DDPM_TEXT_BYTES];
     const struct ddpm_opened_model *model = &drawing->model;
     ddpm_progress_remark(
-        "%s%s%s, %s weights, %" PRId64 " pictures of %" PRId64 "x%" PRId64 " with %s, on %s",
+        "%s%s%s, %s weights, %" PRId64 " picture%s of %" PRId64 "x%" PRId64 " with %s, on %s",
         drawing->arguments->arguments[0], model->step >= 0 ? ", step " : "",
         model->step >= 0 ? ddpm_count_text(step, model->step) : "",
         model->which == DDPM_WEIGHTS_EMA ? "EMA" : "raw", drawing->draw.count,
-        drawing->output.height, drawing->output.width, ddpm_sampler_description(drawing->sampler),
-        ddpm_network_device(model->network));
+        drawing->draw.count == 1 ? "" : "s", drawing->output.height, drawing->output.width,
+        ddpm_sampler_description(drawing->sampler), ddpm_network_device(model->network));
 }
 
 static void say_what_was_drawn(const struct drawing *drawing)
 {
     char kinds[DDPM_KINDS_TEXT_BYTES];
-    const bool counted = drawing->output.channels <= DDPM_PNG_MOST_CHANNELS;
+    const bool counted =
+        !drawing->from.invert && drawing->output.channels <= DDPM_PNG_MOST_CHANNELS;
     ddpm_progress_clear();
-    if (drawing->from.invert) {
-        ddpm_progress_remark("inverted %" PRId64 " pictures in %.2f s with %s",
-                             drawing->output.done, drawing->seconds,
-                             ddpm_sampler_description(drawing->sampler));
-        return;
-    }
-    ddpm_progress_remark("drew %" PRId64 " pictures in %.2f s: %s%swith %s", drawing->output.done,
-                         drawing->seconds,
+    ddpm_progress_remark("%s %" PRId64 " picture%s in %.2f s%s%s%s with %s",
+                         drawing->from.invert ? "inverted" : "drew", drawing->output.done,
+                         drawing->output.done == 1 ? "" : "s", drawing->seconds,
+                         counted ? ": " : "",
                          counted ? ddpm_kinds_text(kinds, drawing->output.kinds) : "",
-                         counted ? "; " : "", ddpm_sampler_description(drawing->sampler));
+                         counted ? ";" : "", ddpm_sampler_description(drawing->sampler));
 }
 
 static void say_what_was_left(const struct drawing *drawing)
@@ -365,7 +362,7 @@ static const struct ddpm_verb_option options[] = {
     {"from", 0, false, "PICTURE|DIR",
      "start from a picture with noise added, or from each picture of a folder"},
     {"strength", 0, false, "S",
-     "with --from: fraction of the steps to run; 0 keeps the picture, 1 ignores it (0.5; with a "
+     "with --from: fraction of the steps to run; 0 keeps the picture, 1 ignores it (0.3; with a "
      "mask 1)"},
     {"mask", 0, false, "PICTURE",
      "with --from: draw where the mask is white, keep the picture where it is black"},
@@ -415,7 +412,7 @@ static const char examples[] =
     "  ddpm sample runs/first --out drawn -n 16 --seed 7\n"
     "  ddpm sample runs/first --out drawn -n 16 --sampler ddim --sampling-steps 50 --eta 0.5\n"
     "  ddpm sample runs/first --array drawn.npy --init noise.npy\n"
-    "  ddpm sample runs/first --out drawn --from photo.jpg --strength 0.6\n"
+    "  ddpm sample runs/first --out drawn --from photo.jpg --strength 0.3\n"
     "  ddpm sample runs/first --out drawn --from photo.png --mask hole.png\n"
     "  ddpm sample runs/first --array noise.npy --from photo.jpg --invert --clip off\n"
     "  ddpm sample runs/first --out between.png --interpolate 3,8 --frames 30\n";

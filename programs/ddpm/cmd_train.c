@@ -275,9 +275,13 @@ static void say_end(const struct ddpm_train_run *run, ddpm_status status)
     if (status == DDPM_OK && run->begun == run->steps)
         ddpm_progress_remark("nothing to do: %s has all its %s steps; --steps N trains on",
                              run->path, ddpm_count_text(steps, run->steps));
+    else if (status == DDPM_OK)
+        ddpm_progress_remark("done, newest checkpoint of step %" PRId64 " in %s", run->saved,
+                             run->path);
     else
-        ddpm_progress_remark("%s, newest checkpoint of step %" PRId64 " in %s",
-                             status == DDPM_OK ? "done" : "stopped", run->saved, run->path);
+        ddpm_progress_remark("stopped, newest checkpoint of step %" PRId64
+                             " in %s; ddpm train --resume %s continues it",
+                             run->saved, run->path, run->path);
 }
 
 ddpm_status ddpm_train(const struct ddpm_arguments *arguments, bool distills)

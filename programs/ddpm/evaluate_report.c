@@ -9,6 +9,7 @@
 
 #include "core/memory.h"
 #include "data/resize.h"
+#include "formats/file.h"
 #include "formats/json.h"
 #include "grid_file.h"
 #include "health.h"
@@ -17,6 +18,9 @@
 
 /* How many pairs a sheet and JSON show, and how many are printed. */
 enum { PAIRS = 16, PRINTED = 3 };
+
+/* Pictures on a sheet are enlarged to about this many pixels a side: they are compared by eye. */
+enum { SHEET_SIDE = 128 };
 
 /* The threshold is the distance within which this share of real pictures has another real one. */
 #define EXPECTED 0.05
@@ -362,8 +366,10 @@ ddpm_status ddpm_evaluate_write_sheet(const struct ddpm_evaluate_report *report,
     DDPM_TRY(find_pairs(report->found, pairs, &count));
     if (count == 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --sheet: want pictures on both sides");
+    const int side = shape->height > shape->width ? shape->height : shape->width;
+    const int scale = side < SHEET_SIDE ? SHEET_SIDE / side : 1;
     const struct ddpm_grid_shape grid = {count, shape->height, 2 * shape->width, shape->channels,
-                                         1};
+                                         scale};
     DDPM_TRY(ddpm_new_array((void **)&room, (size_t)(2 * count + 1), bytes, "pairs of pictures"));
     ddpm_status status = DDPM_OK;
     for (int i = 0; i < count && status == DDPM_OK; ++i)
@@ -372,4 +378,18 @@ ddpm_status ddpm_evaluate_write_sheet(const struct ddpm_evaluate_report *report,
         status = ddpm_grid_write(path, &grid, room + bytes, &metadata);
     free(room);
     return status;
+}
+
+ddpm_status ddpm_evaluate_check_files(const struct ddpm_arguments *arguments)
+{
+    static const char *const names[] = {"sheet", "save-statistics"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        const char *path = ddpm_arguments_get(arguments, names[i]);
+        struct ddpm_file *file = NULL;
+        if (!path || (ddpm_path_exists(path) && !ddpm_path_is_directory(path))) /* maybe a pipe */
+            continue;
+        DDPM_TRY(ddpm_file_create(&file, path));
+        ddpm_file_abandon(&file);
+    }
+    return DDPM_OK;
 }

@@ -23,4 +23,8 @@ ddpm_status ddpm_evaluate_print_json(const struct ddpm_evaluate_report *report);
  * DDPM_ERROR_ARGUMENT if no pictures were compared. */
 ddpm_status ddpm_evaluate_write_sheet(const struct ddpm_evaluate_report *report, const char *path);
 
+/* Can the files of --sheet and --save-statistics be written? Asked before hours of drawing;
+ * DDPM_ERROR_IO if not. */
+ddpm_status ddpm_evaluate_check_files(const struct ddpm_arguments *arguments);
+
 #endif

@@ -119,6 +119,7 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
         shape->width = (int)npy.shape[2];
         shape->channels = (int)npy.shape[3];
     }
+    const int64_t got[4] = {npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]};
     ddpm_npy_close(&npy);
     if (fits && shape->height > 0 && shape->width > 0 && shape->channels > 0 &&
         shape->channels != 2)
@@ -126,7 +127,7 @@ ddpm_status ddpm_side_shape(const struct ddpm_side *side, struct ddpm_side_shape
     return ddpm_raise(DDPM_ERROR_FORMAT,
                       "%s: got [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
                       "], want sides of 1 to 65536 and 1, 3 or 4 channels",
-                      side->path, npy.shape[0], npy.shape[1], npy.shape[2], npy.shape[3]);
+                      side->path, got[0], got[1], got[2], got[3]);
 }
 
 /* Is picture `i` the grid that `ddpm sample` wrote into its folder? */

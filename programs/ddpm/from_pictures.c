@@ -14,8 +14,8 @@
 /* Mask pixels from this value on are drawn. */
 enum { WHITE = 128, MOST_TIMES = 1000000 };
 
-/* Half of the steps: the result still resembles the picture it came from. */
-#define USUAL_STRENGTH 0.5
+/* Keeps the layout of the picture with every spacing (docs/samplers.md). */
+#define USUAL_STRENGTH 0.3
 
 /* Options that mean nothing without another option. */
 static ddpm_status check_company(const struct ddpm_arguments *arguments)

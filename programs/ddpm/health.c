@@ -160,6 +160,9 @@ static double value_at(const struct ddpm_npy *npy, int64_t index)
     return 0;
 }
 
+/* Grey pictures so narrow are more likely one picture with this many channels. */
+enum { MOST_CHANNELS_OF_ONE = 7 };
+
 ddpm_status ddpm_print_array(const char *path)
 {
     struct ddpm_npy npy;
@@ -170,6 +173,7 @@ ddpm_status ddpm_print_array(const char *path)
     for (int i = 0; i < npy.rank; ++i)
         printf("%s%" PRId64, i ? ", " : "", npy.shape[i]);
     printf("], %s\n", ddpm_bytes_text(text, (double)npy.bytes));
+    const bool is_one = npy.rank == 3 && npy.shape[2] <= MOST_CHANNELS_OF_ONE;
     if (npy.dtype == DDPM_NPY_U8)
         ddpm_npy_add_channel(&npy);
     if (npy.dtype == DDPM_NPY_U8 && npy.rank == 4) {
@@ -178,8 +182,13 @@ ddpm_status ddpm_print_array(const char *path)
                npy.shape[3] == 1 ? "" : "s",
                ddpm_npy_channels_first(&npy)
                    ? "; or is that [N,channels,height,width]? want [N,height,width,channels]"
-                   : "");
+               : is_one ? "; or is that one picture [height,width,channels]? want "
+                          "[N,height,width,channels]"
+                        : "");
         print_kinds(&npy);
+    } else if (npy.dtype != DDPM_NPY_U8 && (npy.rank == 3 || npy.rank == 4)) {
+        printf("  pictures  none: ddpm train reads uint8 [N,height,width,channels]; to convert "
+               "data, see \"Rasters\" in docs/handbook.md\n");
     }
     for (int64_t i = 0; i < npy.count; ++i)
         take(&s, value_at(&npy, i));

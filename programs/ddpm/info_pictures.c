@@ -36,7 +36,9 @@ static ddpm_status print_texts(const char *path)
     struct ddpm_png_text *texts;
     size_t count;
     DDPM_TRY(ddpm_png_read_text(&texts, &count, path));
-    printf(", %zu texts\n", count);
+    if (count > 0)
+        printf(", %zu text%s", count, count == 1 ? "" : "s");
+    printf("\n");
     for (size_t i = 0; i < count; ++i)
         ddpm_print_note("", texts[i].key, texts[i].value);
     ddpm_png_text_free(texts, count);
@@ -204,31 +206,46 @@ static void print_survey(const struct survey *survey)
     print_noticed(&survey->noticed);
 }
 
+/* The folder is no run, no checkpoint, and holds no picture. */
+static ddpm_status refuse_folder(const struct ddpm_folder *folder)
+{
+    char text[512];
+    const bool any = ddpm_endings_text(&folder->ignored, text, sizeof text)[0];
+    return ddpm_raise(
+        DDPM_ERROR_FORMAT,
+        "%s: got a folder with %s%s, want a run, a checkpoint, or pictures: files that "
+        "end in " DDPM_PICTURE_ENDINGS,
+        folder->path, any ? "no pictures but " : "nothing to read in it", text);
+}
+
+static ddpm_status print_pictures(const struct ddpm_folder *folder, struct survey *survey)
+{
+    char count[DDPM_TEXT_BYTES], bytes[DDPM_TEXT_BYTES], ignored[512];
+    double all = 0;
+    for (size_t i = 0; i < folder->count; ++i)
+        all += (double)folder->files[i].bytes;
+    printf("folder of pictures\npictures    %s, %s together\n",
+           ddpm_count_text(count, (int64_t)folder->count), ddpm_bytes_text(bytes, all));
+    if (ddpm_endings_text(&folder->ignored, ignored, sizeof ignored)[0])
+        ddpm_print_text("ignored     ", ignored, "\n");
+    DDPM_TRY(look_at(survey, folder));
+    print_survey(survey);
+    if (survey->looked_at == survey->bad)
+        printf("to train    nothing: none of the pictures looked at can be read\n");
+    else if ((int64_t)folder->count < DDPM_FEW_PICTURES)
+        printf("to train    " DDPM_FEW_PICTURES_TEXT "\n");
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_info_picture_folder(const char *path)
 {
     struct ddpm_folder folder;
     struct survey survey = {0};
     DDPM_TRY(ddpm_folder_scan(&folder, path));
     ddpm_status status = ddpm_leave_out_grid(&folder);
-    if (status == DDPM_OK && folder.count == 0) {
-        status = ddpm_raise(DDPM_ERROR_FORMAT,
-                            "%s: got a folder without checkpoints, config.json, state.json and "
-                            "pictures, want a run, a checkpoint or a folder of pictures",
-                            path);
-    } else if (status == DDPM_OK) {
-        char count[DDPM_TEXT_BYTES], bytes[DDPM_TEXT_BYTES];
-        double all = 0;
-        for (size_t i = 0; i < folder.count; ++i)
-            all += (double)folder.files[i].bytes;
-        printf("folder of pictures\npictures    %s, %s together\n",
-               ddpm_count_text(count, (int64_t)folder.count), ddpm_bytes_text(bytes, all));
-        status = look_at(&survey, &folder);
-        if (status == DDPM_OK)
-            print_survey(&survey);
-        if (status == DDPM_OK && (int64_t)folder.count < DDPM_FEW_PICTURES)
-            printf("to train    " DDPM_FEW_PICTURES_TEXT "\n");
-        ddpm_reasons_free(&survey.reasons);
-    }
+    if (status == DDPM_OK)
+        status = folder.count == 0 ? refuse_folder(&folder) : print_pictures(&folder, &survey);
+    ddpm_reasons_free(&survey.reasons);
     ddpm_folder_free(&folder);
     return status;
 }

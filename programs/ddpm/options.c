@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "argument_counts.h"
 #include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
@@ -152,6 +153,23 @@ static void store(struct ddpm_arguments *out, const struct match *match, const c
         out->values[match->verb_option] = value;
 }
 
+/* The value in the word after an option. `--data --out x` has none: --out is the next option. */
+static ddpm_status next_value(const char *shown, int count, char *const *words, int *index,
+                              const char **value)
+{
+    const char *next = *index + 1 < count ? words[*index + 1] : NULL;
+    if (!next)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got no value, want one after it", shown);
+    if (next[0] == '-' && next[1] == '-' && next[2])
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option %s: got no value before %.200s; write %s=VALUE if the value "
+                          "begins with --",
+                          shown, next, shown);
+    *value = next;
+    ++*index;
+    return DDPM_OK;
+}
+
 /* Parse the option at words[*index], with its value there or in the next word; advances *index. */
 static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *const *words,
                                 int *index)
@@ -177,67 +195,15 @@ static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *con
     if (is_flag) {
         value = "";
     } else if (!value) {
-        if (*index + 1 >= count)
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got no value, want one after it",
-                              shown);
-        value = words[++*index];
+        DDPM_TRY(next_value(shown, count, words, index, &value));
     }
+    /* Files in a folder with an empty name would end up in the root of the file system. */
+    if (!is_flag && !match.setting && !*value)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option %s: got an empty value; is a shell variable not set?", shown);
     store(out, &match, value);
     if (!match.setting)
         out->by_letter[match.verb_option] = word[1] != '-';
-    return DDPM_OK;
-}
-
-/* People write `train --resume RUN` for `train --resume --out RUN`; accept both. */
-static void take_as_out(struct ddpm_arguments *arguments, int *given)
-{
-    const struct ddpm_verb *verb = arguments->verb;
-    if (*given != 1 || !verb->argument_flag || !ddpm_arguments_get(arguments, verb->argument_flag))
-        return;
-    for (size_t i = 0; i < verb->option_count; ++i)
-        if (strcmp(verb->options[i].name, "out") == 0 && !arguments->values[i]) {
-            arguments->values[i] = arguments->arguments[0];
-            arguments->arguments[0] = NULL;
-            *given = 0;
-        }
-}
-
-static ddpm_status raise_counts(const struct ddpm_arguments *arguments, int given)
-{
-    const struct ddpm_verb *verb = arguments->verb;
-    const int want = verb->argument_count;
-    const char *s = given == 1 ? "" : "s";
-    if (given <= want)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d argument%s, want %d: %s", given, s, want,
-                          verb->arguments);
-    const char *extra = want < DDPM_MOST_ARGUMENTS ? arguments->arguments[want] : "";
-    if (verb->argument_flag)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "got %d argument%s, want %d: the first extra one is \"%.200s\"; start a "
-                          "run with --out RUN, continue it with --%s --out RUN",
-                          given, s, want, extra, verb->argument_flag);
-    return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "got %d argument%s, want %d%s%s: the first extra one is \"%.200s\"", given, s,
-                      want, *verb->arguments ? ", " : "", verb->arguments, extra);
-}
-
-static ddpm_status check_counts(struct ddpm_arguments *arguments, int given)
-{
-    const struct ddpm_verb *verb = arguments->verb;
-    take_as_out(arguments, &given);
-    const bool flagged = verb->argument_flag && ddpm_arguments_get(arguments, verb->argument_flag);
-    if (given != verb->argument_count && !(flagged && given == 0))
-        return raise_counts(arguments, given);
-    for (size_t i = 0; i < verb->option_count; ++i) {
-        const struct ddpm_verb_option *option = &verb->options[i];
-        if (!option->required || arguments->values[i])
-            continue;
-        if (flagged && strcmp(option->name, "out") == 0)
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s: got no run, want --%s %s",
-                              verb->argument_flag, verb->argument_flag, option->placeholder);
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s %s is missing", option->name,
-                          option->placeholder);
-    }
     return DDPM_OK;
 }
 
@@ -286,6 +252,9 @@ ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *
     for (int i = 0; i < count; ++i) {
         const char *word = words[i];
         if (only_arguments || word[0] != '-' || !word[1]) {
+            if (!*word)
+                return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                                  "got an empty argument; is a shell variable not set?");
             if (given < DDPM_MOST_ARGUMENTS)
                 out->arguments[given] = word;
             ++given;
@@ -298,7 +267,7 @@ ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *
             DDPM_TRY(parse_option(out, count, words, &i));
         }
     }
-    DDPM_TRY(check_counts(out, given));
+    DDPM_TRY(ddpm_arguments_check_counts(out, given));
     if (out->quiet && out->verbose)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got --quiet and --verbose, want one of them");
     return draw_seed(out);

@@ -41,7 +41,8 @@ ddpm_status ddpm_picture_file_read(struct ddpm_picture_file *file, int channels,
     if (status == DDPM_OK && exact && (picture.height != height || picture.width != width))
         status = ddpm_raise(
             DDPM_ERROR_MISMATCH,
-            "%s: got %dx%d pixels (height x width), want %dx%d, the size of the drawn pictures",
+            "%s: got %dx%d pixels (height x width), want %dx%d, the size of the drawn pictures, as "
+            "there is a mask",
             file->path, picture.height, picture.width, height, width);
     if (status == DDPM_OK && picture.remark)
         ddpm_progress_warn("warning: %s: %s", file->path, picture.remark);

@@ -15,6 +15,8 @@
 #include "model/checkpoint_find.h"
 #include "model/model.h"
 #include "model/start_files.h"
+#include "processes.h"
+#include "run_folder.h"
 
 /* A run that a program saved through the library has only the config.json of each checkpoint. If
  * that program set no pictures aside, its option `validation` may still be "auto". */
@@ -155,6 +157,8 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, *config));
     DDPM_TRY(choose_drawing_level(start, arguments, *config));
     DDPM_TRY(check_start(start, *config));
+    if (start->resume && ddpm_processes_lead())
+        DDPM_TRY(ddpm_run_folder_check_latest(start->path, (*config)->training.steps));
     DDPM_TRY(ddpm_config_check(*config));
     DDPM_TRY(ddpm_drawing_check(arguments, *config, evaluations));
     /* a path that is not UTF-8 must fail before a folder is made */

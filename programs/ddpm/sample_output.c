@@ -35,22 +35,32 @@ static struct ddpm_grid_shape grid_shape(const struct ddpm_sample_output *output
                                     (int)output->channels, output->scale};
 }
 
-/* Is it named like a picture, and not yet a folder? */
+/* Is it named like a picture or a film, and not yet a folder? */
 static bool looks_like_picture(const char *path)
 {
-    return ddpm_is_picture_name(path) && !ddpm_path_is_directory(path);
+    static const char *const films[] = {".gif", ".apng", ".mp4", ".webm"};
+    const char *ending = strrchr(path, '.');
+    bool film = false;
+    for (size_t i = 0; ending && i < sizeof films / sizeof *films; ++i)
+        film |= strcmp(ending, films[i]) == 0;
+    return (film || ddpm_is_picture_name(path)) && !ddpm_path_is_directory(path);
+}
+
+static bool ends_in_png(const char *path)
+{
+    const size_t length = strlen(path);
+    return length > 4 && strcmp(path + length - 4, ".png") == 0;
 }
 
 ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
                                             const struct ddpm_arguments *arguments)
 {
     const char *out = ddpm_arguments_get(arguments, "out");
-    const size_t length = out ? strlen(out) : 0;
-    const bool frames = ddpm_arguments_get(arguments, "interpolate") && length > 4 &&
-                        strcmp(out + length - 4, ".png") == 0;
+    const bool frames = ddpm_arguments_get(arguments, "interpolate") && out && ends_in_png(out);
     output->folder = frames ? NULL : out;
     output->animation = frames ? out : NULL;
     output->array = ddpm_arguments_get(arguments, "array");
+    output->trajectory = ddpm_arguments_get(arguments, "trajectory");
     if (!out && !output->array)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --out DIR is missing: the folder for the pictures");
@@ -60,6 +70,12 @@ ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
             "option --out: got %s, want a folder for the pictures; with --interpolate "
             "FILE.png becomes one animated PNG",
             output->folder);
+    if (output->trajectory && !ends_in_png(output->trajectory) &&
+        looks_like_picture(output->trajectory))
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --trajectory: got %s, want FILE.png for an animated PNG, or a "
+                          "folder for its frames",
+                          output->trajectory);
     return DDPM_OK;
 }
 
@@ -67,12 +83,12 @@ ddpm_status ddpm_sample_output_check(struct ddpm_sample_output *output)
 {
     output->grid = (int64_t)ddpm_grid_cells(output->count);
     const struct ddpm_grid_shape shape = grid_shape(output);
-    if (!output->folder && !output->animation)
+    if (!output->folder && !output->animation && !output->trajectory)
         return DDPM_OK;
     if (output->channels > DDPM_PNG_MOST_CHANNELS)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED,
                           "got a model of %" PRId64 " channels, want at most %d for PNG files; "
-                          "--array without --out takes any number",
+                          "--array without --out and --trajectory takes any number",
                           output->channels, DDPM_PNG_MOST_CHANNELS);
     return output->folder ? ddpm_grid_check(&shape) : DDPM_OK;
 }

@@ -16,6 +16,7 @@ struct ddpm_sample_output {
     bool is_new;                       /* the folder was made here */
     const char *array;                 /* file; NULL: none */
     const char *animation;             /* file, instead of the folder; NULL: none */
+    const char *trajectory;            /* written elsewhere (trajectory.h); NULL: none */
     struct ddpm_metadata *metadata;    /* borrowed */
     int64_t first, count;              /* number of the first picture, and how many pictures */
     int64_t height, width, channels;   /* of a picture */

@@ -184,11 +184,8 @@ static ddpm_status prepare_options(const struct ddpm_arguments *arguments,
     DDPM_TRY(ddpm_train_time_check(arguments, run));
     DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
     DDPM_TRY(read_numbers(run));
-    DDPM_TRY(ddpm_run_pictures_settle(arguments, run->config,
-                                      run->resume ? run->path : run->start.teacher));
-    if (run->resume && ddpm_processes_lead())
-        DDPM_TRY(ddpm_run_folder_check_latest(run->path, run->steps));
-    return DDPM_OK;
+    return ddpm_run_pictures_settle(arguments, run->config,
+                                    run->resume ? run->path : run->start.teacher);
 }
 
 static ddpm_status prepare_network(struct ddpm_train_run *run)

@@ -157,6 +157,7 @@ static const struct ddpm_foreign_name names[] = {
     {"sampling-method", "sampler", solvers}, {"solver", "sampler", solvers},
     SAME("timestep-spacing", "spacing"), {"use-karras-sigmas", "spacing", karras_levels},
     {"guidance-scale", NULL, unguided}, {"guidance", NULL, unguided},
+    {"cfg-scale", NULL, unguided}, {"cfg", NULL, unguided}, {"prompt", NULL, unguided},
     {"cond-scale", NULL, unguided}, {"classifier-scale", NULL, unguided},
     SAME("max-batch-size", "batch"), {"seeds", "seed", "--seed, with --first and --count"},
 };

@@ -193,6 +193,7 @@ ddpm_status ddpm_folder_scan(struct ddpm_folder *folder, const char *path)
     while (scan.next < scan.folder_count)
         DDPM_TRY_GOTO(done, visit_folder(&scan));
     finish(folder);
+    folder->ignored = scan.ignored;
     say_what_is_left_out(&scan);
     log_ignored(&scan);
 done:

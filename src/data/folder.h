@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "data/endings.h"
 
 struct ddpm_folder_file {
     char *name; /* path relative to the folder, '/' between its parts */
@@ -25,6 +26,7 @@ struct ddpm_folder {
         unreadable; /* folders that could not be read and broken links, each logged as a warning */
     uint64_t fingerprint; /* FNV-1a over every name, its terminating 0 and its size as 8 bytes
                              little-endian */
+    struct ddpm_endings ignored; /* files that are not pictures */
 };
 
 /* Scan a folder; finding no picture is not an error. DDPM_ERROR_IO if `path` itself cannot be read.

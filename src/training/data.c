@@ -37,7 +37,7 @@ ddpm_status ddpm_data_open(const struct ddpm_config *config, struct ddpm_data **
     DDPM_REQUIRE(config);
     if (!config->data.data[0])
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "no pictures given: want a folder or a packed .npy file as data");
+                          "no pictures given: option data wants a folder or a packed .npy file");
     return open_data(config, NULL, out);
 }
 
@@ -51,7 +51,7 @@ ddpm_status ddpm_data_open_array(const struct ddpm_config *config, const uint8_t
     DDPM_REQUIRE(pictures);
     if (config->data.data[0])
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option data: got %s beside an array, want only one of the two",
+                          "option data: got %s as well as an array, want only one of the two",
                           config->data.data);
     if (count < 1 || height < 1 || width < 1)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,

@@ -76,6 +76,16 @@ number() {
     grep -q "option --held-out: want pictures for all three sets" errors
 }
 
+@test "files that cannot be written are found before anything is read" {
+    evaluate "$at/fresh" --against "$at/real" --sheet missing/sheet.png
+    [ "$status" -eq 1 ]
+    grep -q "cannot write missing/sheet.png" errors
+    [ "$(grep -c "reading\|kernel distance" errors)" -eq 0 ]
+    evaluate "$at/fresh" --against "$at/real" --save-statistics missing/real.npz
+    [ "$status" -eq 1 ]
+    grep -q "cannot write missing/real.npz" errors
+}
+
 @test "copies are found, mirrored ones and duplicates too, and shown" {
     mkdir mixed
     cp "$at"/fresh/00000[0-9].png "$at"/fresh/00001*.png mixed
@@ -85,6 +95,7 @@ number() {
     says "7 at distance 0: MORE THAN CHANCE EXPLAINS" "copy0.png and 000020.png: 0"
     run "$DDPM" info sheet.png
     succeeds
+    says "of 592x1104 pixels" # 4x4 pairs of 16x16 pictures and lines between them, eight times as large
     evaluate mixed --against "$at/real" --json
     says '"same": 7' '"generated": "copy3.png"' '"real": "000023.png"' '"mirrored": false'
     mkdir twice

@@ -226,7 +226,7 @@ END
 1|missing: no such picture or folder|--from missing
 1|cut.png: PNG: truncated|--from cut.png
 1|mask.txt|--from mask.txt
-1|want 16x16, the size of the drawn pictures|--from large --mask mask.bmp
+1|want 16x16, the size of the drawn pictures, as there is a mask|--from large --mask mask.bmp
 2|option --strength: got it without --from|--strength 0.5
 2|option --mask: got it without --from|--mask mask.bmp
 2|option --frames: got it without|--frames 3

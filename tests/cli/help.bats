@@ -99,5 +99,5 @@ setup() {
     says "state of a checkpoint" "step        2" "model.safetensors" "dim                 8"
     mkdir empty
     run "$DDPM" info empty
-    fails 1 "want a run, a checkpoint or a folder of pictures"
+    fails 1 "empty: got a folder with nothing to read in it, want a run, a checkpoint, or pictures"
 }

@@ -212,6 +212,9 @@ train() {
         "numpy.moveaxis(a, 1, -1)"
     run "$DDPM" info first.npy
     says "or is that [N,channels,height,width]?"
+    npy one.npy '|u1' '16, 16, 3' 768 100
+    run "$DDPM" info one.npy
+    says "or is that one picture [height,width,channels]? want [N,height,width,channels]"
     npy many.npy '|u1' '2, 16, 16, 96' 49152
     train many.npy
     fails 1 "many.npy: got 96 channels, want 3, and at most 64"
@@ -225,4 +228,41 @@ train() {
     npy grey.npy '|u1' '12, 16, 16' 3072 100
     run "$DDPM" evaluate drawn.npy --against grey.npy
     fails 1 "drawn.npy: got float32 of rank 4, as sample --array writes" "the folder of sample --out"
+}
+
+@test "models of more channels than PNG has: what cannot be drawn or compared says so at once" {
+    npy bands.npy '|u1' '12, 16, 16, 6' 18432 100
+    train bands.npy --channels 6
+    succeeds
+    run "$DDPM" sample new --array a.npy --trajectory chain.png -n 1
+    fails 1 "got a model of 6 channels, want at most 4 for PNG files" "--array without --out and --trajectory"
+    [ ! -e a.npy ]
+    run "$DDPM" sample new --array a.npy -n 1
+    succeeds
+    says "1 picture of 16x16" "drew 1 picture in "
+    [ "$(grep -c "^drew 1 picture in [0-9.]* s with " <<<"$output")" -eq 1 ]
+    run "$DDPM" evaluate new --against bands.npy -n 10
+    fails 1 "bands.npy: got [12,16,16,6], want sides of 1 to 65536 and 1, 3 or 4 channels"
+}
+
+@test "info says which folders and arrays hold no pictures to train on" {
+    mkdir empty others texts
+    touch others/a.npy others/b.npy others/c.HEIC
+    run "$DDPM" info empty
+    fails 1 "empty: got a folder with nothing to read in it, want a run, a checkpoint, or pictures"
+    run "$DDPM" info others
+    fails 1 "others: got a folder with no pictures but 2 .npy, 1 .heic, want"
+    echo text > texts/a.png
+    touch texts/a.gif
+    run "$DDPM" info texts
+    succeeds
+    says "ignored     1 .gif" "to train    nothing: none of the pictures looked at can be read"
+    [ "$(grep -c "a few hundred" <<<"$output")" -eq 0 ]
+    npy float.npy '<f4' '12, 3, 16, 16' 36864
+    run "$DDPM" info float.npy
+    succeeds
+    says "pictures  none: ddpm train reads uint8 [N,height,width,channels]" docs/handbook.md
+    : > nothing.png
+    run "$DDPM" info nothing.png
+    fails 1 "nothing.png: got an empty file"
 }

@@ -62,7 +62,8 @@ same_training() {
     find run -exec stat -c '%n %Y %Z %i %s' {} + | sort > before
     cp run/config.json run/log.csv .
     printf '{"trainer_config": {"train_num_steps": 2}}' > few.json
-    for words in "--steps 3" "--steps 1" "--steps 3 --sample-every 2" "--config few.json" "--steps 3 --save-every 1"; do
+    for words in "--steps 3" "--steps 1" "--steps 3 --sample-every 2" "--config few.json" "--steps 3 --save-every 1" \
+        "--steps 3 --lr-schedule cosine --warmup 3"; do
         run "$DDPM" train --resume --out run $words
         fails 2 "steps" "want at least 4" "nothing was changed"
         says "--steps"

@@ -122,6 +122,16 @@ width_of() {
     [ ! -e a ]
 }
 
+@test "animations are PNG: other names of pictures and films are refused" {
+    for name in chain.gif chain.mp4 chain.jpg; do
+        run "$DDPM" sample "$model" --out a --trajectory $name
+        fails 2 "option --trajectory: got $name, want FILE.png"
+        run "$DDPM" sample "$model" --out $name --interpolate 1,2
+        fails 2 "option --out: got $name, want a folder"
+    done
+    [ ! -e a ]
+}
+
 @test "a trajectory that cannot be written is named" {
     run "$DDPM" sample "$model" --out a -n 2 --trajectory missing/chain.png
     fails 1 missing/chain.png "No such file"

@@ -67,9 +67,32 @@ load "$DDPM_SUPPORT"
     run "$DDPM" sample run more --out x
     fails 2 "want 1" '"more"'
     run "$DDPM" train runs/a
-    fails 2 '"runs/a"' "--out RUN" "--resume --out RUN"
+    fails 2 '"runs/a"' "start a run with --data DIR --out RUN" "continue it with --resume RUN"
+    run "$DDPM" distill runs/a runs/b
+    fails 2 '"runs/b"' "start a run with --out RUN"
     run "$DDPM" train --out runs/b runs/a
     fails 2 '"runs/a"'
+}
+
+@test "an option is not the value of the one before it" {
+    run "$DDPM" train --data --out runs/a
+    fails 2 "option --data: got no value before --out" "--data=VALUE"
+    run "$DDPM" synth -o --count 2
+    fails 2 "option -o: got no value before --count"
+}
+
+# An unset variable in --out "$folder" must not fill the root of the file system.
+@test "empty values and arguments are refused" {
+    run "$DDPM" train --data pictures --out ""
+    fails 2 "option --out: got an empty value"
+    run "$DDPM" sample run --out=
+    fails 2 "option --out: got an empty value"
+    run "$DDPM" synth -o ""
+    fails 2 "option -o: got an empty value"
+    run "$DDPM" train --resume ""
+    fails 2 "got an empty argument"
+    run "$DDPM" info ""
+    fails 2 "got an empty argument"
 }
 
 @test "values may follow =, letters accept attached values, -- ends the options" {

@@ -34,7 +34,7 @@ ends() {
         kill -"${signal%:*}" "$pid"
         ends "${signal#*:}"
         grep -q "^finishing step [0-9]*, then saving" errors
-        grep -q "^stopped, newest checkpoint of step $(newest new) in new" errors
+        grep -q "^stopped, newest checkpoint of step $(newest new) in new; ddpm train --resume new continues it" errors
     done
 }
 

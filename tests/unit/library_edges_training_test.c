@@ -54,7 +54,7 @@ static void arrays_of_pictures(void **state)
     assert_null(data);
     assert_ok(ddpm_config_set(config, "data", "/none"));
     refused(ddpm_data_open_array(config, pixels, 3, 8, 8, 3 * VALUES, &data),
-            "option data: got /none beside an array");
+            "option data: got /none as well as an array");
     ddpm_config_destroy(&config);
 }
 
