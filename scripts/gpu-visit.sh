@@ -401,6 +401,8 @@ form_second() {
     --batch-size "$batch" --steps 3 --sample-every 0
   bench bench-larger $larger 40
   headline bench-larger "training step, batch $larger" "≥ 50 % of the peak"
+  drawing "all $timesteps steps" 20 3.5 --sampler ancestral
+  drawing "20 steps" 15 0.5 --sampler unipc --sampling-steps 20
   if has_torch; then for op in $batch $larger; do beside warm "$op"; done; fi
   if command -v compute-sanitizer >/dev/null; then
     for op in conv2d conv2d_backward_weight depthwise_conv2d depthwise_conv2d_backward_weight group_norm_backward; do
@@ -411,8 +413,6 @@ form_second() {
   wait
   torch "eager, batch $batch" 25 eager train "$batch"
   torch "compile, batch $batch" 40 compile train "$batch"
-  drawing "all $timesteps steps" 20 3.5 --sampler ancestral
-  drawing "20 steps" 15 0.5 --sampler unipc --sampling-steps 20
   torch "eager, batch $larger" 25 eager train $larger
   torch "compile, batch $larger" 60 compile train $larger
   torch "drawing, batch $batch" 40 compile sample "$batch"
