@@ -129,6 +129,9 @@ static ddpm_status create(struct ddpm_device *device, const struct ddpm_config *
 
 ddpm_status ddpm_network_create(const struct ddpm_config *config, struct ddpm_network **out)
 {
+    DDPM_REQUIRE(out);
+    *out = NULL;
+    DDPM_REQUIRE(config);
     return create(NULL, config, out);
 }
 
@@ -138,6 +141,7 @@ ddpm_status ddpm_network_create_on(struct ddpm_device *device, const struct ddpm
     DDPM_REQUIRE(out);
     *out = NULL;
     DDPM_REQUIRE(device);
+    DDPM_REQUIRE(config);
     return create(device, config, out);
 }
 

@@ -149,6 +149,7 @@ static ddpm_status allocate(struct ddpm_trainer *trainer)
 ddpm_status ddpm_trainer_create(struct ddpm_network *network, const struct ddpm_config *config,
                                 struct ddpm_data *data, struct ddpm_trainer **out)
 {
+    DDPM_REQUIRE(out);
     return ddpm_trainer_create_among(NULL, network, config, data, out);
 }
 
@@ -225,6 +226,8 @@ struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer)
 ddpm_status ddpm_trainer_measure(struct ddpm_network *network, const struct ddpm_config *config,
                                  struct ddpm_memory_plan *out)
 {
+    DDPM_REQUIRE(network);
+    DDPM_REQUIRE(out);
     return ddpm_trainer_measure_among(NULL, network, config, out);
 }
 
@@ -250,6 +253,7 @@ ddpm_status ddpm_trainer_measure_among(struct ddpm_ranks *ranks, struct ddpm_net
 ddpm_status ddpm_trainer_check_memory(struct ddpm_network *network,
                                       const struct ddpm_config *config, uint64_t beside)
 {
+    DDPM_REQUIRE(network);
     return ddpm_trainer_check_memory_among(NULL, network, config, beside, NULL);
 }
 

@@ -75,11 +75,12 @@ static void devices_and_new_networks(void **state)
     assert_null(device);
     refused(ddpm_device_create(config, NULL), "got NULL as out");
     assert_ok(ddpm_device_create(config, &device));
-    refused(ddpm_network_create(NULL, &network), "got NULL as config");
+    refused(ddpm_network_create(NULL, &network), "ddpm_network_create: got NULL as config");
     assert_null(network);
-    refused(ddpm_network_create(config, NULL), "got NULL as out");
+    refused(ddpm_network_create(config, NULL), "ddpm_network_create: got NULL as out");
     refused(ddpm_network_create_on(NULL, config, &network), "got NULL as device");
-    refused(ddpm_network_create_on(device, NULL, &network), "got NULL as config");
+    refused(ddpm_network_create_on(device, NULL, &network),
+            "ddpm_network_create_on: got NULL as config");
     refused(ddpm_network_create_on(device, config, NULL), "got NULL as out");
     refused(ddpm_network_declare(device, NULL, &network), "got NULL as config");
     refused(ddpm_network_declare(device, config, NULL), "got NULL as out");

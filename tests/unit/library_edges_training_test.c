@@ -91,12 +91,13 @@ static void trainers(void **state)
     struct ddpm_network *network = tiny_network(""), *wide = tiny_network("out-dim=6");
     refused(ddpm_trainer_create(NULL, NULL, NULL, &trainer), "want a network");
     assert_null(trainer);
-    refused(ddpm_trainer_create(network, NULL, NULL, NULL), "got NULL as out");
+    refused(ddpm_trainer_create(network, NULL, NULL, NULL), "ddpm_trainer_create: got NULL as out");
     refused(ddpm_trainer_create(wide, NULL, NULL, &trainer), "6 output channels");
-    refused(ddpm_trainer_measure(NULL, NULL, &plan), "got NULL as network");
-    refused(ddpm_trainer_measure(network, NULL, NULL), "got NULL as out");
+    refused(ddpm_trainer_measure(NULL, NULL, &plan), "ddpm_trainer_measure: got NULL as network");
+    refused(ddpm_trainer_measure(network, NULL, NULL), "ddpm_trainer_measure: got NULL as out");
     refused(ddpm_trainer_measure(wide, NULL, &plan), "6 output channels");
-    refused(ddpm_trainer_check_memory(NULL, NULL, 0), "got NULL as network");
+    refused(ddpm_trainer_check_memory(NULL, NULL, 0),
+            "ddpm_trainer_check_memory: got NULL as network");
     assert_int_equal(ddpm_trainer_check_memory(network, NULL, UINT64_MAX / 4), DDPM_ERROR_MEMORY);
     assert_int_equal(ddpm_trainer_check_memory(network, NULL, UINT64_MAX), DDPM_ERROR_MEMORY);
     assert_int_equal(ddpm_trainer_steps_done(NULL), 0);
