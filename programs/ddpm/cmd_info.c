@@ -235,7 +235,7 @@ static ddpm_status print_run(const char *path, bool *any)
     DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
     DDPM_TRY(ddpm_path_format(best, sizeof best, "%s/checkpoints/best", path));
     if (!ddpm_path_exists(best))
-        printf("best        none: no validation loss was measured\n");
+        printf("best        none: no checkpoint was saved as the best by validation loss\n");
     return ddpm_checkpoint_any(path, any);
 }
 
