@@ -11,7 +11,7 @@ set -eu -o pipefail
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpng-dev zlib1g-dev libjpeg-dev"
 optional_packages="libwebp-dev libtiff-dev libzip-dev liblapacke"
-test_packages="g++ make bats procps libcmocka-dev clang libclang-rt-dev clang-format libopenmpi-dev openmpi-bin libmpich-dev mpich zsh fish man-db groff-base"
+test_packages="g++ make bats procps libcmocka-dev clang libclang-rt-dev clang-format libopenmpi-dev openmpi-bin libmpich-dev mpich zsh fish man-db groff-base python3-numpy"
 
 unpacked_packages="libjansson-dev libpng-dev zlib1g-dev libjpeg-dev libcmocka-dev pkg-config"
 
