@@ -2,6 +2,7 @@
 #include "grid_file.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/memory.h"
 #include "formats/grid.h"
@@ -66,4 +67,10 @@ ddpm_status ddpm_grid_write(const char *path, const struct ddpm_grid_shape *shap
                                 metadata->texts, metadata->count);
     free(grid);
     return status;
+}
+
+bool ddpm_is_png_name(const char *path)
+{
+    const size_t length = strlen(path);
+    return length > 4 && strcmp(path + length - 4, ".png") == 0;
 }

@@ -2,6 +2,7 @@
 #ifndef DDPM_PROGRAM_GRID_FILE_H
 #define DDPM_PROGRAM_GRID_FILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "metadata.h"
@@ -20,5 +21,8 @@ ddpm_status ddpm_grid_check(const struct ddpm_grid_shape *shape);
 /* Write pictures [count, height, width, channels] as a grid. */
 ddpm_status ddpm_grid_write(const char *path, const struct ddpm_grid_shape *shape,
                             const uint8_t *pictures, const struct ddpm_metadata *metadata);
+
+/* Does the name end in .png? */
+bool ddpm_is_png_name(const char *path);
 
 #endif

@@ -46,17 +46,12 @@ static bool looks_like_picture(const char *path)
     return (film || ddpm_is_picture_name(path)) && !ddpm_path_is_directory(path);
 }
 
-static bool ends_in_png(const char *path)
-{
-    const size_t length = strlen(path);
-    return length > 4 && strcmp(path + length - 4, ".png") == 0;
-}
-
 ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
                                             const struct ddpm_arguments *arguments)
 {
     const char *out = ddpm_arguments_get(arguments, "out");
-    const bool frames = ddpm_arguments_get(arguments, "interpolate") && out && ends_in_png(out);
+    const bool frames =
+        ddpm_arguments_get(arguments, "interpolate") && out && ddpm_is_png_name(out);
     output->folder = frames ? NULL : out;
     output->animation = frames ? out : NULL;
     output->array = ddpm_arguments_get(arguments, "array");
@@ -70,7 +65,7 @@ ddpm_status ddpm_sample_output_read_options(struct ddpm_sample_output *output,
             "option --out: got %s, want a folder for the pictures; with --interpolate "
             "FILE.png becomes one animated PNG",
             output->folder);
-    if (output->trajectory && !ends_in_png(output->trajectory) &&
+    if (output->trajectory && !ddpm_is_png_name(output->trajectory) &&
         looks_like_picture(output->trajectory))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --trajectory: got %s, want FILE.png for an animated PNG, or a "

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/memory.h"
 #include "formats/file.h"
@@ -16,9 +15,8 @@ enum { FRAME_MILLISECONDS = 60, LAST_MILLISECONDS = 3000 };
 ddpm_status ddpm_trajectory_begin(struct ddpm_trajectory *trajectory, const char *path, int scale,
                                   bool force, const struct ddpm_metadata *metadata)
 {
-    size_t length = strlen(path);
     *trajectory = (struct ddpm_trajectory){.path = path, .scale = scale, .metadata = metadata};
-    trajectory->folder = length < 4 || strcmp(path + length - 4, ".png") != 0;
+    trajectory->folder = !ddpm_is_png_name(path);
     return trajectory->folder ? ddpm_make_output_folder(path, force) : DDPM_OK;
 }
 

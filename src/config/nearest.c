@@ -84,3 +84,12 @@ const char *ddpm_nearest_text(const struct ddpm_nearest *nearest, const char *ma
         snprintf(buffer, DDPM_NEAREST_BYTES, "; the nearest is %s%s%s%s", quote, mark, name, quote);
     return buffer;
 }
+
+ddpm_status ddpm_nearest_refuse(const struct ddpm_nearest *nearest, const char *kind,
+                                const char *all)
+{
+    char text[DDPM_NEAREST_BYTES];
+    const bool near = *ddpm_nearest_text(nearest, "", text);
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown %s \"%s\"%s%s", kind, nearest->wanted,
+                      near ? text : "; want ", near ? "" : all);
+}

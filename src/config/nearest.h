@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "core/error.h"
+
 /* Keeps the best of the names offered so far. Zero-initialise it, then set `wanted`. */
 struct ddpm_nearest {
     const char *wanted;
@@ -23,6 +25,11 @@ const char *ddpm_nearest_name(const struct ddpm_nearest *nearest);
 #define DDPM_NEAREST_BYTES 128
 const char *ddpm_nearest_text(const struct ddpm_nearest *nearest, const char *mark,
                               char buffer[DDPM_NEAREST_BYTES]);
+
+/* DDPM_ERROR_ARGUMENT for a name that is not known: "unknown KIND "WANTED"", then the nearest name,
+ * or if none is near "; want ALL". */
+ddpm_status ddpm_nearest_refuse(const struct ddpm_nearest *nearest, const char *kind,
+                                const char *all);
 
 /* Insertions, deletions, substitutions and swaps of neighbours that turn one text into the other
  * (optimal string alignment); '-' and '_' count as the same. Compares only the first 63 bytes. */

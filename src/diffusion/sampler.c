@@ -30,14 +30,12 @@ ddpm_status ddpm_sampler_find(const char *name, const struct ddpm_sampler_kind *
         if (kind->alias)
             ddpm_nearest_offer(&nearest, kind->alias);
     }
-    static const char all[] = "; want "
+    static const char all[] =
 #define SAMPLER(id, name_, ...) name_ ", "
 #include "config/samplers.inc"
 #undef SAMPLER
-                              "or auto";
-    char text[DDPM_NEAREST_BYTES];
-    ddpm_nearest_text(&nearest, "", text);
-    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown sampler \"%s\"%s", name, *text ? text : all);
+        "or auto";
+    return ddpm_nearest_refuse(&nearest, "sampler", all);
 }
 
 static ddpm_status check_levels(const struct ddpm_sampler_request *request)

@@ -136,14 +136,12 @@ ddpm_status ddpm_spacing_find(const char *name, const struct ddpm_spacing **out)
         }
         ddpm_nearest_offer(&nearest, ddpm_spacings[i].name);
     }
-    static const char all[] = "; want "
+    static const char all[] =
 #define SPACING(id, name_, ...) name_ ", "
 #include "config/spacings.inc"
 #undef SPACING
-                              "or auto";
-    char text[DDPM_NEAREST_BYTES];
-    ddpm_nearest_text(&nearest, "", text);
-    return ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown spacing \"%s\"%s", name, *text ? text : all);
+        "or auto";
+    return ddpm_nearest_refuse(&nearest, "spacing", all);
 }
 
 /* The whole timestep nearest to t, moved if it would not be below the previous one, or would leave

@@ -75,20 +75,26 @@ static void given_levels_must_fit(void **state)
     assert_ok(step_at("objective=v", NULL, 0, timesteps, before_sigmas));
 }
 
+enum { SIDE = 8, COUNT = 3 * SIDE * SIDE };
+
+static struct ddpm_forward_input one_picture(const float x[COUNT], const float *time)
+{
+    return (struct ddpm_forward_input){.size = sizeof(struct ddpm_forward_input),
+                                       .x = x,
+                                       .x_count = COUNT,
+                                       .times = time,
+                                       .time_count = 1,
+                                       .batch = 1,
+                                       .height = SIDE,
+                                       .width = SIDE};
+}
+
 /* A forward pass of one picture at this time. */
 static ddpm_status forward_at(const char *options, float time)
 {
-    enum { SIDE = 8, COUNT = 3 * SIDE * SIDE };
     struct ddpm_network *network = model_of(options);
     float x[COUNT] = {0}, y[COUNT];
-    const struct ddpm_forward_input input = {.size = sizeof input,
-                                             .x = x,
-                                             .x_count = COUNT,
-                                             .times = &time,
-                                             .time_count = 1,
-                                             .batch = 1,
-                                             .height = SIDE,
-                                             .width = SIDE};
+    const struct ddpm_forward_input input = one_picture(x, &time);
     const ddpm_status status = ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, &input, y, COUNT);
     for (int i = 0; i < COUNT && status == DDPM_OK; ++i)
         assert_true(isfinite(y[i]));
@@ -117,7 +123,6 @@ static void a_network_is_told_its_objectives_times(void **state)
 static void a_time_has_a_level(void **state)
 {
     (void)state;
-    enum { SIDE = 8, COUNT = 3 * SIDE * SIDE };
     static const struct {
         const char *options;
         double time, sum; /* alpha² + sigma², or alpha + sigma for flow */
@@ -137,14 +142,7 @@ static void a_time_has_a_level(void **state)
         double alpha, sigma;
         for (int k = 0; k < COUNT; ++k)
             x[k] = sinf((float)k);
-        const struct ddpm_forward_input input = {.size = sizeof input,
-                                                 .x = x,
-                                                 .x_count = COUNT,
-                                                 .times = &time,
-                                                 .time_count = 1,
-                                                 .batch = 1,
-                                                 .height = SIDE,
-                                                 .width = SIDE};
+        const struct ddpm_forward_input input = one_picture(x, &time);
         assert_ok(ddpm_network_level(network, cases[i].time, &alpha, &sigma));
         assert_ok(ddpm_network_forward(network, DDPM_WEIGHTS_MODEL, &input, y, COUNT));
         assert_ok(ddpm_network_predict_x0(network, DDPM_WEIGHTS_MODEL, &input, x0, COUNT));
