@@ -173,7 +173,7 @@ DDPM_API ddpm_status ddpm_network_predict_x0(struct ddpm_network *network, enum 
 
 /** The noise level of a time: *alpha and *sigma of x = α·x_0 + σ·ε, where `time` is what the
  * network would be given (ddpm_forward_input.timesteps or .times). With ddpm_network_predict_x0()
- * this is all that a sampler of your own needs. The network may be one without weights. Both are
+ * this is all that a sampler of your own needs. The network needs no weights. Both are
  * written on success only. DDPM_ERROR_ARGUMENT for a time outside the range of the objective;
  * DDPM_ERROR_MEMORY. */
 DDPM_API ddpm_status ddpm_network_level(const struct ddpm_network *network, double time,

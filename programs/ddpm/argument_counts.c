@@ -1,4 +1,4 @@
-/* How many arguments a verb got, and whether its required options are there. */
+/* How many arguments a verb got, and whether its required options are given. */
 #include "argument_counts.h"
 
 #include <string.h>

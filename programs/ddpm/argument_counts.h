@@ -1,4 +1,4 @@
-/* How many arguments a verb got, and whether its required options are there. */
+/* How many arguments a verb got, and whether its required options are given. */
 #ifndef DDPM_PROGRAM_ARGUMENT_COUNTS_H
 #define DDPM_PROGRAM_ARGUMENT_COUNTS_H
 

@@ -62,7 +62,7 @@ struct ddpm_picture_array {
 };
 
 /* The same for pictures in memory, with the channels of `options`. They are delivered, named and
- * hashed as those of a packed file of the same content. */
+ * hashed like those of a packed file with the same content. */
 ddpm_status ddpm_source_open_array(struct ddpm_source **out, const struct ddpm_picture_array *array,
                                    const struct ddpm_source_options *options);
 

@@ -262,7 +262,7 @@ static void train_on(const uint8_t *array, const char *path, const char *run, bo
     ddpm_config_destroy(&config);
 }
 
-/* Same pictures, same numbers, and a run goes on from one to the other. */
+/* Same pictures, same numbers, and a run started on one continues on the other. */
 static void an_array_is_as_a_packed_file(void **state)
 {
     (void)state;
