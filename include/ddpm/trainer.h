@@ -69,7 +69,8 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
 
 /** Make a trainer of `network` (borrowed; must outlive the trainer). From `config` it copies the
  * groups training, data and run; network and diffusion are those of the network. NULL: the
- * configuration that the network was made from. `data` (borrowed; must outlive the trainer) may be
+ * configuration that the network was made from. A network from ddpm_network_open() is trained
+ * further, from the weights DDPM_WEIGHTS_MODEL. `data` (borrowed; must outlive the trainer) may be
  * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so no step
  * runs out of it: if there is too little, this call fails with DDPM_ERROR_MEMORY and says how much
  * is needed. Writing a checkpoint still needs a little, for names and JSON, and on an accelerator a

@@ -18,6 +18,7 @@
 #include "info_pictures.h"
 #include "model/checkpoint_find.h"
 #include "model/start_files.h"
+#include "run_folder.h"
 #include "run_log.h"
 #include "run_places.h"
 #include "run_validation.h"
@@ -266,6 +267,7 @@ static ddpm_status print_folder(const char *path)
     printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
     DDPM_TRY(in_folder(path, "log.csv", print_log));
     DDPM_TRY(in_folder(path, "validation.csv", print_validation));
+    DDPM_TRY(in_folder(path, "config.json", ddpm_run_folder_print_start));
     DDPM_TRY(in_folder(path, "config.json", ddpm_run_places_print));
     bool any = true;
     if (is_run)

@@ -320,16 +320,21 @@ static const struct ddpm_verb_option options[] = {
     {"config", 'c', false, "FILE.json", "read options from this file; the command line wins"},
     {"resume", 'r', false, NULL,
      "continue from the newest checkpoint of the run; --out may be omitted: --resume RUN"},
+    {"pretrained", 0, false, "MODEL",
+     "start with the EMA weights of this run, checkpoint or .safetensors file, and with the "
+     "network "
+     "and diffusion options of the run or checkpoint; options that you give yourself win"},
     {"requeue-exit", 0, false, NULL, "after a signal to stop, save and exit with 0"},
     {"time", 0, false, "TIME",
      "train as many steps as fit into this time, such as 10m or 1h30m, instead of --steps; their "
      "number is fixed at the start, so a run takes longer if the machine gets busier"},
 };
 
-static const char *const common[] = {
-    "image-size",  "channels", "recipe", "time",      "steps",      "batch-size",
-    "lr",          "network",  "dim",    "dim-mults", "save-every", "sample-every",
-    "num-samples", "seed",     "device", "resume",    "config",     NULL};
+static const char *const common[] = {"image-size",  "channels",   "recipe",     "time",
+                                     "steps",       "batch-size", "lr",         "network",
+                                     "dim",         "dim-mults",  "save-every", "sample-every",
+                                     "num-samples", "seed",       "device",     "pretrained",
+                                     "resume",      "config",     NULL};
 
 const struct ddpm_verb ddpm_verb_train = {
     .name = "train",
@@ -347,7 +352,9 @@ const struct ddpm_verb ddpm_verb_train = {
         "  ddpm train --data pictures --out runs/first --image-size 32 --dim 32 --recipe fast "
         "--time 10m\n"
         "  ddpm train --data pictures --out runs/hour --recipe best --image-size 64 --time 1h\n"
-        "  ddpm train --resume runs/first --steps 50000\n",
+        "  ddpm train --resume runs/first --steps 50000\n"
+        "  ddpm train --data more --out runs/more --pretrained runs/first --recipe fast --time "
+        "10m\n",
     .common = common,
     .needed = "data",
     .options = options,

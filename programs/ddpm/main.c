@@ -59,7 +59,7 @@ static const char *other_verb(const char *word)
         {"resume", "ddpm train --resume --out RUN continues a run"},
         {"continue", "ddpm train --resume --out RUN continues a run"},
         {"fit", "ddpm train trains a model"},
-        {"finetune", "ddpm train trains a model"},
+        {"finetune", "ddpm train --pretrained MODEL starts from a trained model"},
         {"prepare", "ddpm pack makes one file from a folder of pictures"},
         {"preprocess", "ddpm pack makes one file from a folder of pictures"},
         {"convert", "ddpm pack makes one file from a folder of pictures"},

@@ -16,6 +16,7 @@
 #include "formats/json.h"
 #include "model/checkpoint_find.h"
 #include "program.h"
+#include "streams.h"
 
 static bool begins(const char *name, const char *prefix)
 {
@@ -194,6 +195,40 @@ ddpm_status ddpm_run_folder_create(const char *path)
     return status;
 }
 
+/* What the file at `path` says about the model that the run started from; NULL: nothing. */
+static ddpm_status read_start(const char *path, json_t **out)
+{
+    json_t *root;
+    *out = NULL;
+    if (!ddpm_path_exists(path))
+        return DDPM_OK;
+    DDPM_TRY(ddpm_json_read(&root, path));
+    *out = json_incref(json_object_get(root, "starts_from"));
+    json_decref(root);
+    return DDPM_OK;
+}
+
+ddpm_status ddpm_run_folder_print_start(const char *path)
+{
+    json_t *start;
+    DDPM_TRY(read_start(path, &start));
+    if (json_string_value(start))
+        ddpm_print_text("starts from ", json_string_value(start), "\n");
+    json_decref(start);
+    return DDPM_OK;
+}
+
+/* Note which model the run started from; NULL: what the `old` file says. */
+static ddpm_status put_start(json_t *root, const char *model, const char *old)
+{
+    json_t *start;
+    if (model) /* a path that is not UTF-8 is not worth a failure */
+        return *model && ddpm_json_is_text(model) ? ddpm_json_put_text(root, "starts_from", model)
+                                                  : DDPM_OK;
+    DDPM_TRY(read_start(old, &start));
+    return start ? ddpm_json_put(root, "starts_from", start) : DDPM_OK;
+}
+
 static ddpm_status put_notes(json_t *root, json_t *places, uint64_t fingerprint)
 {
     char text[24];
@@ -204,12 +239,14 @@ static ddpm_status put_notes(json_t *root, json_t *places, uint64_t fingerprint)
 }
 
 ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
-                                         json_t *places, uint64_t fingerprint)
+                                         const char *model, json_t *places, uint64_t fingerprint)
 {
     char *file;
     json_t *root = NULL;
     DDPM_TRY(ddpm_path_join(&file, path, "config.json"));
     ddpm_status status = ddpm_config_to_json(config, &root);
+    if (status == DDPM_OK)
+        status = put_start(root, model, file);
     if (status == DDPM_OK)
         status = put_notes(root, places, fingerprint);
     if (status == DDPM_OK)

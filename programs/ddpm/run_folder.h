@@ -35,10 +35,14 @@ ddpm_status ddpm_run_folder_settle_path(struct ddpm_config *config, const char *
 /* Make the folder and its subfolders. */
 ddpm_status ddpm_run_folder_create(const char *path);
 
-/* RUN/config.json: all options and their values, the version, the fingerprint of the pictures, and
- * where the run was started (run_places.h). */
+/* RUN/config.json: all options and their values, the version, the fingerprint of the pictures, the
+ * `model` that the run started from ("": none; NULL: as the file says already), and where the run
+ * was started (run_places.h). */
 ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_config *config,
-                                         json_t *places, uint64_t fingerprint);
+                                         const char *model, json_t *places, uint64_t fingerprint);
+
+/* Print to stdout which model the run of the config.json at `path` started from, if any. */
+ddpm_status ddpm_run_folder_print_start(const char *path);
 
 /* Clean up a locked run that resumes from `checkpoint` ("" if from none): remove the half-written
  * files of killed processes; with `samples` also the pictures of a run that starts over. */

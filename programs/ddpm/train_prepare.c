@@ -108,7 +108,8 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
     DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
                                        ddpm_trainer_steps_done(run->trainer)));
     DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
-    return ddpm_run_folder_write_config(run->path, run->config, run->places,
+    return ddpm_run_folder_write_config(run->path, run->config,
+                                        run->resume ? NULL : run->start.found, run->places,
                                         ddpm_data_fingerprint(run->data));
 }
 
@@ -180,12 +181,20 @@ static ddpm_status prepare_options(const struct ddpm_arguments *arguments,
     run->saved = -1;
     run->start.path = run->path;
     run->start.resume = run->resume;
-    run->start.teacher = arguments->arguments[0];
+    run->start.model =
+        run->start.distills ? arguments->arguments[0] : ddpm_arguments_get(arguments, "pretrained");
+    if (run->resume && run->start.model && !run->start.distills)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --pretrained: got it with --resume, which continues with the "
+                          "run's own weights");
+    DDPM_TRY(ddpm_run_start_find(&run->start));
     DDPM_TRY(ddpm_train_time_check(arguments, run));
     DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
     DDPM_TRY(read_numbers(run));
     return ddpm_run_pictures_settle(arguments, run->config,
-                                    run->resume ? run->path : run->start.teacher);
+                                    run->resume           ? run->path
+                                    : run->start.distills ? run->start.model
+                                                          : NULL);
 }
 
 static ddpm_status prepare_network(struct ddpm_train_run *run)
@@ -306,8 +315,10 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
     ddpm_run_validation_describe(&run->validation,
                                  ddpm_data_count(run->data) - ddpm_data_skipped(run->data));
     if (run->start.distills && !run->resume)
-        ddpm_progress_remark("starts    from %s, to draw in %" PRId64 " step%s", run->start.teacher,
+        ddpm_progress_remark("starts    from %s, to draw in %" PRId64 " step%s", run->start.model,
                              run->evaluations, run->evaluations == 1 ? "" : "s");
+    else if (run->start.model)
+        ddpm_progress_remark("starts    from %s", run->start.model);
     ddpm_run_samples_describe(&run->samples);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,
                          ddpm_count_text(a, ddpm_trainer_steps_done(run->trainer)),

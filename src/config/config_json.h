@@ -10,8 +10,8 @@
  * The keys are those of the option table. A recipe (at the root) is applied before the rest is
  * read. The article's own file can be read too: its keys are trainer_config.save_and_sample_every
  * and unet_config.batch_size. A file with one of these that names no sampler gets the article's
- * ("ancestral", every timestep) and recipe article. The root's ddpm_version, data_fingerprint and
- * last_start are ignored. */
+ * ("ancestral", every timestep) and recipe article. The root's ddpm_version, data_fingerprint,
+ * starts_from and last_start are ignored. */
 #ifndef DDPM_CONFIG_CONFIG_JSON_H
 #define DDPM_CONFIG_CONFIG_JSON_H
 

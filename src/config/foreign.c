@@ -23,7 +23,10 @@ static const char mirrored[] = "--flip on or off";
 static const char cropped[] = "--crop center or random";
 static const char resumed[] = "--resume continues from the newest checkpoint of the run in --out";
 static const char argument[] =
-    "a run, checkpoint or weights file is an argument, not an option: ddpm sample RUN --out DIR";
+    "a run, checkpoint or weights file is an argument, not an option: ddpm sample RUN --out DIR; "
+    "only ddpm train has --pretrained MODEL";
+static const char started[] =
+    "ddpm train --pretrained MODEL starts with the weights of a trained model";
 static const char pictures[] = "--data takes a folder of pictures, or a file made by ddpm pack";
 static const char optimizer[] =
     "--optimizer adamw or muon, with --beta1, --beta2, --eps and --weight-decay";
@@ -127,7 +130,9 @@ static const struct ddpm_foreign_name names[] = {
     SAME("checkpoints-total-limit", "keep"), SAME("save-total-limit", "keep"),
     {"resume-from-checkpoint", "resume", resumed}, {"resume-checkpoint", "resume", resumed},
     {"resume-from", "resume", resumed},
-    {"pretrained-model-name-or-path", NULL, argument}, {"model-path", NULL, argument},
+    {"pretrained-model-name-or-path", "pretrained", argument}, {"init-from", "pretrained", started},
+    {"finetune-from", "pretrained", started}, {"transfer", "pretrained", started},
+    {"load-weights", "pretrained", started}, {"model-path", NULL, argument},
     {"checkpoint", NULL, argument}, {"ckpt", NULL, argument}, {"ckpt-path", NULL, argument},
     {"nproc-per-node", "ranks", launched}, {"num-processes", "ranks", launched},
     {"world-size", "ranks", launched}, {"nnodes", "ranks", launched},

@@ -25,7 +25,8 @@ static const struct {
 enum { ALIAS_COUNT = sizeof aliases / sizeof *aliases };
 
 /* Keys of the root that are not options: notes by the program that wrote the file. */
-static const char *const notes[] = {"ddpm_version", "data_fingerprint", "last_start", NULL};
+static const char *const notes[] = {"ddpm_version", "data_fingerprint", "starts_from", "last_start",
+                                    NULL};
 
 static bool is_note(const char *key)
 {

@@ -49,6 +49,10 @@ int64_t ddpm_network_out_channels(const struct ddpm_network *network);
 /* DDPM_ERROR_ARGUMENT for an unknown enumerator. */
 ddpm_status ddpm_check_weights(enum ddpm_weights which);
 
+/* Do the weights in a checkpoint's folder match the checksums in its state.json? DDPM_ERROR_FORMAT
+ * if not. A folder without a state.json, which somebody put together, passes. */
+ddpm_status ddpm_checkpoint_check_weights(const char *folder, enum ddpm_weights which);
+
 /* Allocate a declared network's weights without initializing them, because they are about to be
  * read. */
 ddpm_status ddpm_network_allocate_unset(struct ddpm_network *network);

@@ -58,16 +58,15 @@ static const char *weights_file(enum ddpm_weights which)
     return which == DDPM_WEIGHTS_EMA ? "ema.safetensors" : "model.safetensors";
 }
 
-/* Do a checkpoint's weights match its state.json? */
-static ddpm_status check_weights(const struct location *found, enum ddpm_weights which)
+ddpm_status ddpm_checkpoint_check_weights(const char *folder, enum ddpm_weights which)
 {
     char path[PATH_MAX];
     json_t *state;
-    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/state.json", found->folder));
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/state.json", folder));
     if (!ddpm_path_exists(path))
         return DDPM_OK; /* no state.json: somebody put weights and a configuration together */
     DDPM_TRY(ddpm_json_read(&state, path));
-    ddpm_status status = ddpm_file_check(state, found->folder, weights_file(which));
+    ddpm_status status = ddpm_file_check(state, folder, weights_file(which));
     json_decref(state);
     return status;
 }
@@ -164,7 +163,8 @@ static ddpm_status open_network(struct ddpm_device *device, const char *path,
     if (!found.config[0] && !config)
         return raise_no_config(path);
     DDPM_TRY(effective_config(&found, config, &effective));
-    ddpm_status status = found.folder[0] ? check_weights(&found, which) : DDPM_OK;
+    ddpm_status status =
+        found.folder[0] ? ddpm_checkpoint_check_weights(found.folder, which) : DDPM_OK;
     if (status == DDPM_OK)
         status = ddpm_network_declare(device, effective, out);
     if (status == DDPM_OK)

@@ -92,11 +92,15 @@ static ddpm_status fit(const struct ddpm_trainer *trainer, struct ddpm_start **o
 void ddpm_trainer_fit_start(struct ddpm_trainer *trainer)
 {
     struct ddpm_network *network = trainer->players[0].network;
-    if (network->start || trainer->start_tried || !trainer->data ||
-        trainer->config.sampling.start == DDPM_START_NOISE ||
+    if (trainer->start_tried || !trainer->data)
+        return;
+    if (network->start && trainer->config.diffusion.drawing_steps > 0)
+        return; /* a distilled model draws from its teacher's */
+    trainer->start_tried = true;
+    ddpm_start_free(&network->start); /* fitted to the pictures of an earlier training */
+    if (trainer->config.sampling.start == DDPM_START_NOISE ||
         ddpm_source_count(ddpm_data_trained_on(trainer->data)) < DDPM_START_FEWEST)
         return;
-    trainer->start_tried = true;
     if (fit(trainer, &network->start) != DDPM_OK) /* the checkpoint matters more */
         ddpm_log(DDPM_LOG_WARNING, "drawing will start from noise: %s", ddpm_error_message());
     else if (isfinite(network->start->level))
@@ -110,5 +114,7 @@ ddpm_status ddpm_trainer_read_start(struct ddpm_trainer *trainer, const char *fo
 {
     struct ddpm_start **start = &trainer->players[0].network->start;
     ddpm_start_free(start);
-    return ddpm_start_load(folder, start);
+    DDPM_TRY(ddpm_start_load(folder, start));
+    trainer->start_tried = *start != NULL;
+    return DDPM_OK;
 }
