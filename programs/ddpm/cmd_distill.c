@@ -36,5 +36,6 @@ const struct ddpm_verb ddpm_verb_distill = {
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .every_setting = true,
+    .joins = true,
     .run = run_verb,
 };

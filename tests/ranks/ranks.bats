@@ -164,6 +164,20 @@ whole() {
     cmp {straight,run}/checkpoints/latest/ema-second.safetensors
 }
 
+@test "distilling and starting from a trained model: the same bits for any number of ranks" {
+    make_run model "$pictures" 4 --objective v
+    "$DDPM" distill model --out straight --steps 4 --reduce exact 2> said
+    launch -n 2 "$DDPM" distill model --out few --steps 4 --save-every 2 --reduce exact 2> said
+    same_state straight few
+    rm -r few/checkpoints/step-000004
+    ln -sfn step-000002 few/checkpoints/latest
+    launch -n 4 "$DDPM" distill --resume few 2> said
+    same_state straight few
+    "$DDPM" train --data "$pictures" --out alone --pretrained model --steps 3 --batch-size 4 --reduce exact 2> said
+    launch -n 2 "$DDPM" train --data "$pictures" --out shared --pretrained model --steps 3 --batch-size 4 --reduce exact 2> said
+    same_state alone shared
+}
+
 # watch: writes a script of that name, which runs its arguments and leaves its peak memory in kB in peak-RANK. The peak
 # is read while the process lives, and later figures can only be larger.
 watch() {
