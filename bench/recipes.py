@@ -223,19 +223,26 @@ def screen(args):
         train_and_measure(args, name, folder(args, name))
 
 
+STUDENT = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)  # 97.5 %, 1 to 10 degrees of freedom
+
+
 def seeds(args):
-    """Means over the seeds 1 to --seeds; +- is half of Student's 95 % interval over the seeds."""
-    student = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}[args.seeds]
-    keys, rows = ("network", "frechet", "kernel", "precision", "recall"), {}
+    """Means over the seeds 1 to --seeds. +- is half of Student's 95 % interval; the deviation between seeds is taken to
+    be the same for all variants, and estimated from all of them."""
+    keys, rows = ("network", "frechet", "kernel", "precision", "recall", "steps"), {}
     for args.seed in range(1, args.seeds + 1):
         for name in args.names or VARIANTS:
             row = train_and_measure(args, name, folder(args, f"{name} seed {args.seed}"))
-            rows.setdefault(name, []).append([row.get(key, np.nan) for key in keys] + [row["steps"]])
+            rows.setdefault(name, []).append([row.get(key, np.nan) for key in keys])
+    found = {name: np.array(values) for name, values in rows.items()}
+    freedom = len(found) * (args.seeds - 1)
+    variance = sum(((values - values.mean(0)) ** 2).sum(0) for values in found.values()) / freedom
+    half = (STUDENT[freedom - 1] if freedom <= len(STUDENT) else 2.1) * np.sqrt(variance / args.seeds)
     print("| variant | steps | network | Fréchet | kernel | precision | recall |\n|---|---|---|---|---|---|---|")
-    for name, found in sorted(rows.items(), key=lambda item: np.mean(item[1], 0)[1]):
-        mean, half = np.mean(found, 0), student * np.std(found, 0, ddof=1) / np.sqrt(args.seeds)
+    for name, values in sorted(found.items(), key=lambda item: item[1].mean(0)[1]):
+        mean = values.mean(0)
         print(f"| {name} | {mean[5]:.0f} | {mean[0]:.0f} ± {half[0]:.0f} | {mean[1]:.2f} ± {half[1]:.2f} | "
-              f"{mean[2]:.4f} ± {half[2]:.4f} | {mean[3]:.2f} | {mean[4]:.2f} |")
+              f"{mean[2]:.4f} ± {half[2]:.4f} | {mean[3]:.2f} ± {half[3]:.2f} | {mean[4]:.2f} ± {half[4]:.2f} |")
 
 
 def table(args):
@@ -272,7 +279,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--keep", default="recipes")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=3, choices=(2, 3, 4, 5))
+    parser.add_argument("--seeds", type=int, default=3, choices=range(2, 10))
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-network", action="store_true", help="built-in features only")

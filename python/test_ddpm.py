@@ -68,6 +68,25 @@ def train_on_files(folder):
         refuses(lambda: wrong.resume(folder / "files"), "other.npy")
 
 
+def train_a_pretrained_model(folder):
+    """The network is the model's; how it is trained is not."""
+    model, still = folder / "pretrained", {"batch-size": 4, "lr": 1e-30, "weight-decay": 0}
+    data = np.random.default_rng(2).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    with ddpm.Trainer({**TINY, "objective": "v", "seed": 5}, data=data) as trainer:
+        trainer.step()
+        trainer.save(model)
+    with ddpm.Network.open(model) as network:
+        wanted = network.draw(1, steps=3)
+        network.save(model / "weights.safetensors")
+    for path, options in ((model, still), (model / "weights.safetensors", {**TINY, "objective": "v", **still})):
+        with ddpm.Trainer(options, data=data, pretrained=path) as trainer:
+            assert trainer.step().lr == np.float32(1e-30)
+            assert (trainer.network.draw(1, steps=3, ema=False) == wanted).all()
+            trainer.step_on(np.zeros((4, 3, 16, 16)), [1] * 4, np.zeros((4, 3, 16, 16)))
+    refuses(lambda: ddpm.Trainer({}, pretrained=folder / "none"), "no such run, checkpoint or file")
+    refuses(lambda: ddpm.Trainer({"image-size": 8}, data=data, pretrained=model), "image-size")
+
+
 def train_on_an_array(folder):
     """The same as on a file of it; an array may be a view, and may be changed or freed afterwards."""
     wide = np.random.default_rng(3).integers(0, 256, (40, 16, 32, 3), dtype=np.uint8)
@@ -226,6 +245,7 @@ with tempfile.TemporaryDirectory() as place:
     draw_and_predict(train_on_arrays(Path(place)))
     train_on_files(Path(place))
     train_on_an_array(Path(place))
+    train_a_pretrained_model(Path(place))
     hear_about_bad_pictures(Path(place))
     values_of_options()
     look_for_the_library(Path(place))

@@ -132,9 +132,13 @@ class _Handle:
 class _Config(_Handle):
     _destroy = "config_destroy"
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, network: Optional["Network"] = None) -> None:
+        """The defaults, or what `network` was made from, changed by `options`."""
         super().__init__()
-        _call("config_create", byref(self._pointer))
+        if network:
+            _call("config_copy", _c.library.ddpm_network_config(network._open()), byref(self._pointer))
+        else:
+            _call("config_create", byref(self._pointer))
         for name, value in sorted(options.items(), key=lambda item: item[0] != "recipe"):  # the recipe first
             self.set(name, _text(name, value))
 
@@ -291,26 +295,36 @@ class Trainer(_Handle):
     such an array, which is copied. Or with step_on(), on pictures, times and noise that you pass to every step.
     `network` is the Network being trained: draw from it at any time. It is closed with the trainer.
 
+    Training starts with random weights, or with the EMA weights of `pretrained`: a run, a checkpoint, or a .safetensors
+    file, whose network `options` must describe. A run or checkpoint keeps its own network and diffusion options.
+
     Of 200 pictures or more, some are set aside and not trained on (option "validation"); see validate()."""
 
     _destroy = "trainer_destroy"
 
-    def __init__(self, options: Options, data: Union[PathLike, npt.NDArray[np.uint8], None] = None) -> None:
+    def __init__(self, options: Options, data: Union[PathLike, npt.NDArray[np.uint8], None] = None,
+                 pretrained: Optional[PathLike] = None) -> None:
         super().__init__()
         self._data = _Data()
         given = dict(options)
         if data is not None and not isinstance(data, np.ndarray):
             given["data"] = os.fsdecode(data)
+        if pretrained is not None:
+            self.network = Network.open(pretrained, options=given)
+            height, width, channels = self.network.shape
+            given = {"channels": channels, "image-size": (height, width), **given}
         with _Config(given) as config:
-            self._objective = config.text("objective")
             self._batch = config.number("batch-size") * config.number("accumulate")
             if data is not None:
                 self._data.open(config, data)
-            self.network = Network.__new__(Network)
-            _Handle.__init__(self.network)
-            _call("network_create", config._pointer, byref(self.network._pointer))
+            if pretrained is None:
+                self.network = Network.__new__(Network)
+                _Handle.__init__(self.network)
+                _call("network_create", config._pointer, byref(self.network._pointer))
             _call("trainer_create", self.network._pointer, config._pointer, self._data._pointer,
                   byref(self._pointer))
+        with _Config({}, self.network) as config:
+            self._objective = config.text("objective")
         _trainers.add(self)
 
     def close(self) -> None:

@@ -85,7 +85,8 @@ def _find() -> ctypes.CDLL:
 
 def _load() -> ctypes.CDLL:
     library = _find()
-    handles = {"config_create": [c_void_p], "config_set": [c_void_p, c_char_p, c_char_p],
+    handles = {"config_create": [c_void_p], "config_copy": [c_void_p, c_void_p],
+               "config_set": [c_void_p, c_char_p, c_char_p],
                "config_get": [c_void_p, c_char_p, c_char_p, c_size_t],
                "network_create": [c_void_p, c_void_p], "network_open": [c_char_p, c_void_p, c_int, c_void_p],
                "network_picture_format": [c_void_p, c_void_p],
@@ -107,6 +108,7 @@ def _load() -> ctypes.CDLL:
     for name in ("config_destroy", "network_destroy", "data_close", "trainer_destroy"):
         function = getattr(library, "ddpm_" + name)
         function.argtypes, function.restype = [c_void_p], None
+    library.ddpm_network_config.argtypes, library.ddpm_network_config.restype = [c_void_p], c_void_p
     library.ddpm_set_log_callback.argtypes, library.ddpm_set_log_callback.restype = [LogCallback, c_void_p], None
     for name in ("error_message", "version"):
         function = getattr(library, "ddpm_" + name)
