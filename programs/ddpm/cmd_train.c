@@ -353,7 +353,7 @@ const struct ddpm_verb ddpm_verb_train = {
         "--time 10m\n"
         "  ddpm train --data pictures --out runs/hour --recipe best --image-size 64 --time 1h\n"
         "  ddpm train --resume runs/first --steps 50000\n"
-        "  ddpm train --data more --out runs/more --pretrained runs/first --recipe fast --time "
+        "  ddpm train --data others --out runs/others --pretrained runs/first --recipe fast --time "
         "10m\n",
     .common = common,
     .needed = "data",
