@@ -236,9 +236,10 @@ ddpm_status ddpm_cuda_trial_run(const struct ddpm_cuda_trial *trial, const struc
     DDPM_CUDA_TRY(ddpm_cuda_malloc(ddpm_cuda_device_of(&call), (void **)&memory,
                                    call.scratch_bytes + call.packed_bytes + 512));
     ddpm_status status = run_candidate(trial, &call, memory, good, milliseconds);
-    if (status != DDPM_OK)
-        *good = false;
-    cudaStreamSynchronize(ddpm_cuda_device_of(&call)->compute);
+    const cudaError_t finished = cudaStreamSynchronize(ddpm_cuda_device_of(&call)->compute);
     cudaFree(memory);
-    return status;
+    if (status != DDPM_OK || finished != cudaSuccess)
+        *good = false;
+    DDPM_TRY(status);
+    return ddpm_cuda_check(finished, "a trial's cudaStreamSynchronize");
 }
