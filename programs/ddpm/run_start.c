@@ -1,5 +1,4 @@
-/* The model that a new run starts from: the teacher of ddpm distill, or --pretrained of ddpm train.
- */
+/* The model that a new run starts from: a teacher, or --pretrained. */
 #include "run_start.h"
 
 #include <inttypes.h>
@@ -85,7 +84,7 @@ static ddpm_status read_teacher(const struct ddpm_run_start *start, struct ddpm_
     return ddpm_group_reset(DDPM_GROUP_SAMPLING, config);
 }
 
-/* The network and the diffusion of the model. The other options are not its, but the new run's. */
+/* The network and the diffusion of the model; all other options are the new run's own. */
 static ddpm_status read_pretrained(const struct ddpm_run_start *start, struct ddpm_config *config)
 {
     struct ddpm_config *model;
