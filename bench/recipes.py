@@ -106,13 +106,17 @@ VARIANTS = {
     "fast, batch 32": (1.9, {**FAST, "batch-size": "32"}),
     "fast, decay matrices": (1, {**FAST, "decay": "matrices"}),
     "fast, ema 0.05": (1, {**FAST, "ema-length": "0.05"}),
+    "fast, crops first": (1, {**FAST, "crops": "2.17"}),
 }
+# `crops`: for half of the time, train on crops of half the size, so many times as many steps; then go on with
+# --pretrained. 2.17 is for 32x32 with one thread (Emerald Rapids, fp32).
 
 
-def options(args, name):
+def options(args, name, size=0):
     _, changed = {**CANDIDATES, **VARIANTS}[name]
     chosen = dict(NETWORK) if changed.get("recipe") else {**NETWORK, **BASE}
-    chosen.update(changed, **{"image-size": str(np.load(args.pictures, mmap_mode="r").shape[1])})
+    chosen.update(changed, **{"image-size": str(size or np.load(args.pictures, mmap_mode="r").shape[1])})
+    chosen.pop("crops", None)
     return [word for key, value in chosen.items() for word in ("--" + key, value)]
 
 
@@ -120,14 +124,36 @@ def folder(args, name):
     return os.path.join(args.keep, name.replace(" ", "-"))
 
 
-def train(args, name, out, steps, save_every=0):
+def run(args, name, pictures, out, steps, more):
     shutil.rmtree(out, ignore_errors=True)
-    command = [args.ddpm, "train", "--data", args.pictures, "--out", out, "--steps", str(steps), "--validation", "off",
-               "--sample-every", "0", "--save-every", str(save_every), "--keep", "0", "--threads", str(args.threads),
-               "--seed", str(args.seed)]
-    done = subprocess.run(command + options(args, name), capture_output=True, text=True)
+    command = [args.ddpm, "train", "--data", pictures, "--out", out, "--steps", str(steps), "--validation", "off",
+               "--sample-every", "0", "--keep", "0", "--threads", str(args.threads), "--seed", str(args.seed)]
+    done = subprocess.run(command + more, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def crops_of(args):
+    """A file of crops of half the size, nine of each picture."""
+    path = os.path.join(args.keep, "crops.npy")
+    if not os.path.exists(path):
+        pictures = np.load(args.pictures)
+        half = pictures.shape[1] // 2
+        starts = (0, half // 2, half)
+        np.save(path, np.concatenate([pictures[:, y:y + half, x:x + half] for y in starts for x in starts]))
+    return path, np.load(path, mmap_mode="r").shape[1]
+
+
+def train(args, name, out, steps, save_every=0):
+    more = ["--save-every", str(save_every)]
+    faster = {**CANDIDATES, **VARIANTS}[name][1].get("crops")
+    if faster:
+        crops, size = crops_of(args)
+        run(args, name, crops, out + "-crops", round(steps / 2 * float(faster)),
+            options(args, name, size) + more + ["--lr-schedule", "constant"])
+        more += ["--pretrained", out + "-crops"]
+        steps = round(steps / 2)
+    run(args, name, args.pictures, out, steps, options(args, name) + more)
 
 
 def network_features(path, kept):
