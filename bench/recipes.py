@@ -108,12 +108,13 @@ VARIANTS = {
     "fast, ema 0.05": (1, {**FAST, "ema-length": "0.05"}),
     "fast, crops first": (1, {**FAST, "crops": "2.17"}),
 }
-# `crops`: for half of the time, train on crops of half the size, so many times as many steps; then go on with
-# --pretrained. 2.17 is for 32x32 with one thread (Emerald Rapids, fp32).
+EVERY = {**CANDIDATES, **VARIANTS}
+# "crops": X: half of the time goes into steps on crops of half the size, each of which takes 1/X of the time of a step
+# on whole pictures, and the other half into --pretrained. 2.17 is for 32x32, one thread (Emerald Rapids, fp32).
 
 
 def options(args, name, size=0):
-    _, changed = {**CANDIDATES, **VARIANTS}[name]
+    _, changed = EVERY[name]
     chosen = dict(NETWORK) if changed.get("recipe") else {**NETWORK, **BASE}
     chosen.update(changed, **{"image-size": str(size or np.load(args.pictures, mmap_mode="r").shape[1])})
     chosen.pop("crops", None)
@@ -145,8 +146,7 @@ def crops_of(args):
 
 
 def train(args, name, out, steps, save_every=0):
-    more = ["--save-every", str(save_every)]
-    faster = {**CANDIDATES, **VARIANTS}[name][1].get("crops")
+    more, faster = ["--save-every", str(save_every)], EVERY[name][1].get("crops")
     if faster:
         crops, size = crops_of(args)
         run(args, name, crops, out + "-crops", round(steps / 2 * float(faster)),
@@ -236,7 +236,7 @@ def train_and_measure(args, name, out):
     """Distances of one candidate or variant with the seed args.seed; kept as out.json."""
     if os.path.exists(out + ".json"):
         return json.loads(pathlib.Path(out + ".json").read_text())
-    steps = round(args.steps / {**CANDIDATES, **VARIANTS}[name][0])
+    steps = round(args.steps / EVERY[name][0])
     train(args, name, out, steps)
     row = {"steps": steps, **draw_and_measure(args, out, out)}
     pathlib.Path(out + ".json").write_text(json.dumps(row))

@@ -306,6 +306,7 @@ ddpm_status ddpm_train(const struct ddpm_arguments *arguments, bool distills)
     ddpm_network_destroy(&run.network);
     ddpm_data_close(&run.data);
     ddpm_config_destroy(&run.config);
+    ddpm_run_start_close(&run.start);
     json_decref(run.places);
     return status;
 }

@@ -59,16 +59,15 @@ static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_conf
 static ddpm_status apply_arguments(const struct ddpm_arguments *arguments,
                                    const struct ddpm_run_start *start, struct ddpm_config *config)
 {
-    static const char *const kept[] = {"network", "diffusion"};
-    const struct ddpm_config before = *config;
+    const struct ddpm_network_config network = config->network;
+    const struct ddpm_diffusion_config diffusion = config->diffusion;
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, config));
-    if (start->distills || !ddpm_run_start_has_options(start))
+    if (start->distills || !start->options)
         return DDPM_OK;
-    config->network = before.network;
-    config->diffusion = before.diffusion;
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; ++i)
-        DDPM_TRY(ddpm_arguments_apply(arguments, kept[i], config));
-    return DDPM_OK;
+    config->network = network;
+    config->diffusion = diffusion;
+    DDPM_TRY(ddpm_arguments_apply(arguments, "network", config));
+    return ddpm_arguments_apply(arguments, "diffusion", config);
 }
 
 /* Distilling starts from a model, and an ordinary run cannot turn into a distilling one. */
@@ -105,7 +104,7 @@ static ddpm_status choose_drawing_level(const struct ddpm_run_start *start,
     if (!start->distills || start->resume || diffusion->drawing_level > 0 ||
         ddpm_arguments_has_setting(arguments, "drawing-level"))
         return DDPM_OK;
-    DDPM_TRY(ddpm_start_load(start->found, &fitted));
+    DDPM_TRY(ddpm_start_load(start->files.folder, &fitted));
     if (fitted)
         diffusion->drawing_level = fitted->level;
     ddpm_start_free(&fitted);
@@ -122,7 +121,7 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
     if (start->resume)
         DDPM_TRY(read_own(start, *config));
     else
-        DDPM_TRY(ddpm_run_start_read(start, *config));
+        DDPM_TRY(ddpm_run_start_take_over(start, *config));
     if (file)
         DDPM_TRY(ddpm_config_read(*config, file));
     DDPM_TRY(apply_arguments(arguments, start, *config));

@@ -11,52 +11,48 @@
 #include "model/start_files.h"
 #include "program.h"
 
-/* A folder must hold a model. */
-static ddpm_status check_folder(const struct ddpm_run_start *start)
-{
-    char file[PATH_MAX];
-    if (!ddpm_run_start_has_options(start))
-        return DDPM_OK;
-    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/ema.safetensors", start->found));
-    if (!ddpm_path_exists(file))
-        return ddpm_raise(DDPM_ERROR_IO,
-                          "%s is neither a run with a checkpoint nor a checkpoint: it has no "
-                          "ema.safetensors",
-                          start->model);
-    return DDPM_OK;
-}
-
-ddpm_status ddpm_run_start_find(struct ddpm_run_start *start)
-{
-    start->found[0] = 0;
-    if (!start->model || start->resume)
-        return DDPM_OK;
-    DDPM_TRY(ddpm_settle_model(start->model, start->found, sizeof start->found));
-    if (start->distills && !ddpm_path_is_directory(start->found))
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "%s: got a file, want the folder of a run or of a checkpoint",
-                          start->model);
-    return check_folder(start);
-}
-
-bool ddpm_run_start_has_options(const struct ddpm_run_start *start)
-{
-    return start->found[0] && ddpm_path_is_directory(start->found);
-}
-
 /* The options of the model, which must not be distilled. */
-static ddpm_status read_model(const struct ddpm_run_start *start, struct ddpm_config *config)
+static ddpm_status read_options(struct ddpm_run_start *start)
 {
-    char file[PATH_MAX];
-    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/config.json", start->found));
-    DDPM_TRY(ddpm_config_read(config, file));
-    const int64_t steps = config->diffusion.drawing_steps;
+    DDPM_TRY(ddpm_config_create(&start->options));
+    /* Runs from before validation existed lack this option. */
+    DDPM_TRY(ddpm_config_set(start->options, "validation", "off"));
+    DDPM_TRY(ddpm_config_read(start->options, start->files.config));
+    const int64_t steps = start->options->diffusion.drawing_steps;
     if (steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: got a model that is already distilled, to draw in %" PRId64
                           " step%s; want one that ddpm train made",
                           start->model, steps, steps == 1 ? "" : "s");
     return DDPM_OK;
+}
+
+ddpm_status ddpm_run_start_open(struct ddpm_run_start *start)
+{
+    char settled[PATH_MAX];
+    if (!start->model || start->resume)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_settle_model(start->model, settled, sizeof settled));
+    DDPM_TRY(ddpm_model_files_find(settled, DDPM_WEIGHTS_EMA, &start->files));
+    if (start->files.folder[0]) {
+        DDPM_TRY(ddpm_model_files_check(&start->files, DDPM_WEIGHTS_EMA));
+        return read_options(start);
+    }
+    if (start->distills)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got a file, want the folder of a run or of a checkpoint",
+                          start->model);
+    return DDPM_OK;
+}
+
+void ddpm_run_start_close(struct ddpm_run_start *start)
+{
+    ddpm_config_destroy(&start->options);
+}
+
+const char *ddpm_run_start_origin(const struct ddpm_run_start *start)
+{
+    return start->files.folder[0] ? start->files.folder : start->files.weights;
 }
 
 /* A step of distilling costs 4/3 of a training step, which has one forward pass fewer. So 3/16 of
@@ -74,9 +70,8 @@ static ddpm_status read_teacher(const struct ddpm_run_start *start, struct ddpm_
                                          {"warmup", "0"},       {"ema", "exponential"},
                                          {"ema-decay", "0.99"}, {"ema-every", "1"},
                                          {"ema-after", "0"},    {"drawing-steps", "2"}};
-    DDPM_TRY(ddpm_config_set(config, "validation", "off"));
-    DDPM_TRY(read_model(start, config));
-    const int64_t done = ddpm_step_of(start->found);
+    const int64_t done = ddpm_step_of(start->files.folder);
+    *config = *start->options;
     config->training.lr *= 0.3; /* measured, see docs/distillation.md */
     config->training.steps = fewer_steps(done > 0 ? done : config->training.steps);
     for (size_t i = 0; i < sizeof own / sizeof *own; ++i)
@@ -84,32 +79,24 @@ static ddpm_status read_teacher(const struct ddpm_run_start *start, struct ddpm_
     return ddpm_group_reset(DDPM_GROUP_SAMPLING, config);
 }
 
-/* The network and the diffusion of the model; all other options are the new run's own. */
-static ddpm_status read_pretrained(const struct ddpm_run_start *start, struct ddpm_config *config)
+ddpm_status ddpm_run_start_take_over(const struct ddpm_run_start *start, struct ddpm_config *config)
 {
-    struct ddpm_config *model;
-    DDPM_TRY(ddpm_config_create(&model));
-    const ddpm_status status = read_model(start, model);
-    if (status == DDPM_OK) {
-        config->network = model->network;
-        config->diffusion = model->diffusion;
-    }
-    ddpm_config_destroy(&model);
-    return status;
-}
-
-ddpm_status ddpm_run_start_read(const struct ddpm_run_start *start, struct ddpm_config *config)
-{
-    if (!ddpm_run_start_has_options(start))
+    if (!start->options)
         return DDPM_OK;
-    return start->distills ? read_teacher(start, config) : read_pretrained(start, config);
+    if (start->distills)
+        return read_teacher(start, config);
+    config->network = start->options->network;
+    config->diffusion = start->options->diffusion;
+    return DDPM_OK;
 }
 
-/* Do the weights of `model` fit a network of `config`? */
-static ddpm_status check_fit(const struct ddpm_run_start *start, const struct ddpm_config *model,
-                             const struct ddpm_config *config)
+ddpm_status ddpm_run_start_check(const struct ddpm_run_start *start,
+                                 const struct ddpm_config *config)
 {
+    const struct ddpm_config *model = start->options;
     char has[DDPM_OPTION_BYTES], wanted[DDPM_OPTION_BYTES];
+    if (!model)
+        return DDPM_OK;
     const bool weighs = config->diffusion.loss_weight == DDPM_WEIGHT_UNCERTAINTY;
     const bool weighed = model->diffusion.loss_weight == DDPM_WEIGHT_UNCERTAINTY;
     for (size_t i = 0; i < ddpm_options_count; ++i) {
@@ -130,39 +117,18 @@ static ddpm_status check_fit(const struct ddpm_run_start *start, const struct dd
     return DDPM_OK;
 }
 
-ddpm_status ddpm_run_start_check(const struct ddpm_run_start *start,
-                                 const struct ddpm_config *config)
-{
-    struct ddpm_config *model;
-    if (!ddpm_run_start_has_options(start))
-        return DDPM_OK;
-    DDPM_TRY(ddpm_config_create(&model));
-    ddpm_status status = read_model(start, model);
-    if (status == DDPM_OK)
-        status = check_fit(start, model, config);
-    ddpm_config_destroy(&model);
-    return status;
-}
-
 ddpm_status ddpm_run_start_weights(const struct ddpm_run_start *start, struct ddpm_network *network)
 {
-    const bool in_folder = ddpm_run_start_has_options(start);
-    char file[PATH_MAX];
-    if (!start->found[0])
+    if (!start->files.weights[0])
         return DDPM_OK;
-    if (in_folder)
-        DDPM_TRY(ddpm_checkpoint_check_weights(start->found, DDPM_WEIGHTS_EMA));
-    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s%s", start->found,
-                              in_folder ? "/ema.safetensors" : ""));
-    DDPM_TRY(ddpm_network_load(network, DDPM_WEIGHTS_MODEL, file));
-    DDPM_TRY(ddpm_network_load(network, DDPM_WEIGHTS_EMA, file));
+    DDPM_TRY(ddpm_network_load_both(network, DDPM_WEIGHTS_EMA, start->files.weights));
     if (!start->distills) /* the fitted start of other pictures would be wrong */
         return DDPM_OK;
     ddpm_start_free(&network->start);
-    DDPM_TRY(ddpm_start_load(start->found, &network->start));
+    DDPM_TRY(ddpm_start_load(start->files.folder, &network->start));
     if (!network->start && network->config.diffusion.drawing_level > 0)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --drawing-level: got %g, but %s has no fitted start to draw from",
-                          network->config.diffusion.drawing_level, start->found);
+                          network->config.diffusion.drawing_level, start->files.folder);
     return DDPM_OK;
 }

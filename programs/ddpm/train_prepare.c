@@ -109,8 +109,8 @@ static ddpm_status prepare_folder(struct ddpm_train_run *run)
                                        ddpm_trainer_steps_done(run->trainer)));
     DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
     return ddpm_run_folder_write_config(run->path, run->config,
-                                        run->resume ? NULL : run->start.found, run->places,
-                                        ddpm_data_fingerprint(run->data));
+                                        run->resume ? NULL : ddpm_run_start_origin(&run->start),
+                                        run->places, ddpm_data_fingerprint(run->data));
 }
 
 /* Combine this process's status after a stage with those of the others. */
@@ -187,7 +187,7 @@ static ddpm_status prepare_options(const struct ddpm_arguments *arguments,
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --pretrained: got it with --resume, which continues with the "
                           "run's own weights");
-    DDPM_TRY(ddpm_run_start_find(&run->start));
+    DDPM_TRY(ddpm_run_start_open(&run->start));
     DDPM_TRY(ddpm_train_time_check(arguments, run));
     DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
     DDPM_TRY(read_numbers(run));

@@ -99,6 +99,13 @@ def _text(name: str, value: Any) -> str:
     return str(value)
 
 
+def _option(config: Any, name: str) -> str:
+    """An option of a configuration of the library, as text."""
+    room = ctypes.create_string_buffer(64)
+    _call("config_get", config, name.encode(), room, len(room))
+    return room.value.decode()
+
+
 class _Handle:
     """An object of the library, freed only once."""
 
@@ -132,26 +139,17 @@ class _Handle:
 class _Config(_Handle):
     _destroy = "config_destroy"
 
-    def __init__(self, options: Options, network: Optional["Network"] = None) -> None:
-        """The defaults, or what `network` was made from, changed by `options`."""
+    def __init__(self, options: Options) -> None:
         super().__init__()
-        if network:
-            _call("config_copy", _c.library.ddpm_network_config(network._open()), byref(self._pointer))
-        else:
-            _call("config_create", byref(self._pointer))
+        _call("config_create", byref(self._pointer))
         for name, value in sorted(options.items(), key=lambda item: item[0] != "recipe"):  # the recipe first
             self.set(name, _text(name, value))
 
     def set(self, name: str, text: str) -> None:
         _call("config_set", self._pointer, name.encode(), os.fsencode(text))
 
-    def text(self, name: str) -> str:
-        room = ctypes.create_string_buffer(64)
-        _call("config_get", self._pointer, name.encode(), room, len(room))
-        return room.value.decode()
-
     def number(self, name: str) -> int:
-        return int(self.text(name))
+        return int(_option(self._pointer, name))
 
 
 class Network(_Handle):
@@ -323,8 +321,7 @@ class Trainer(_Handle):
                 _call("network_create", config._pointer, byref(self.network._pointer))
             _call("trainer_create", self.network._pointer, config._pointer, self._data._pointer,
                   byref(self._pointer))
-        with _Config({}, self.network) as config:
-            self._objective = config.text("objective")
+        self._objective = _option(_c.library.ddpm_network_config(self.network._pointer), "objective")
         _trainers.add(self)
 
     def close(self) -> None:

@@ -85,8 +85,7 @@ def _find() -> ctypes.CDLL:
 
 def _load() -> ctypes.CDLL:
     library = _find()
-    handles = {"config_create": [c_void_p], "config_copy": [c_void_p, c_void_p],
-               "config_set": [c_void_p, c_char_p, c_char_p],
+    handles = {"config_create": [c_void_p], "config_set": [c_void_p, c_char_p, c_char_p],
                "config_get": [c_void_p, c_char_p, c_char_p, c_size_t],
                "network_create": [c_void_p, c_void_p], "network_open": [c_char_p, c_void_p, c_int, c_void_p],
                "network_picture_format": [c_void_p, c_void_p],

@@ -2,6 +2,8 @@
 #ifndef DDPM_MODEL_MODEL_H
 #define DDPM_MODEL_MODEL_H
 
+#include <limits.h>
+
 #include <ddpm/network.h>
 
 #include "config/config.h"
@@ -49,9 +51,24 @@ int64_t ddpm_network_out_channels(const struct ddpm_network *network);
 /* DDPM_ERROR_ARGUMENT for an unknown enumerator. */
 ddpm_status ddpm_check_weights(enum ddpm_weights which);
 
-/* Do the weights in a checkpoint's folder match the checksums in its state.json? DDPM_ERROR_FORMAT
- * if not. A folder without a state.json, which somebody put together, passes. */
-ddpm_status ddpm_checkpoint_check_weights(const char *folder, enum ddpm_weights which);
+/* The files of the model that a path means. */
+struct ddpm_model_files {
+    char weights[PATH_MAX];
+    char folder[PATH_MAX]; /* of the checkpoint; "": a bare weights file */
+    char config[PATH_MAX]; /* in that folder; "": a bare weights file */
+};
+
+/* Find them for a run, a checkpoint or a weights file. DDPM_ERROR_IO if it is none of these. */
+ddpm_status ddpm_model_files_find(const char *path, enum ddpm_weights which,
+                                  struct ddpm_model_files *out);
+
+/* Do a checkpoint's weights match the checksum in its state.json? DDPM_ERROR_FORMAT if not. A bare
+ * file passes, and so does a folder without a state.json, which somebody put together. */
+ddpm_status ddpm_model_files_check(const struct ddpm_model_files *files, enum ddpm_weights which);
+
+/* Read one weights file into both the weights `which` and the other ones. */
+ddpm_status ddpm_network_load_both(struct ddpm_network *network, enum ddpm_weights which,
+                                   const char *path);
 
 /* Allocate a declared network's weights without initializing them, because they are about to be
  * read. */

@@ -46,32 +46,28 @@ ddpm_status ddpm_network_save(const struct ddpm_network *network, enum ddpm_weig
     return status;
 }
 
-/* The weights file and the configuration for the path that the user gave. */
-struct location {
-    char weights[PATH_MAX];
-    char folder[PATH_MAX]; /* of the checkpoint; "": a bare file */
-    char config[PATH_MAX]; /* "": none found */
-};
-
 static const char *weights_file(enum ddpm_weights which)
 {
     return which == DDPM_WEIGHTS_EMA ? "ema.safetensors" : "model.safetensors";
 }
 
-ddpm_status ddpm_checkpoint_check_weights(const char *folder, enum ddpm_weights which)
+ddpm_status ddpm_model_files_check(const struct ddpm_model_files *files, enum ddpm_weights which)
 {
     char path[PATH_MAX];
     json_t *state;
-    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/state.json", folder));
+    if (!files->folder[0])
+        return DDPM_OK;
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/state.json", files->folder));
     if (!ddpm_path_exists(path))
         return DDPM_OK; /* no state.json: somebody put weights and a configuration together */
     DDPM_TRY(ddpm_json_read(&state, path));
-    ddpm_status status = ddpm_file_check(state, folder, weights_file(which));
+    ddpm_status status = ddpm_file_check(state, files->folder, weights_file(which));
     json_decref(state);
     return status;
 }
 
-static ddpm_status locate(const char *path, enum ddpm_weights which, struct location *out)
+ddpm_status ddpm_model_files_find(const char *path, enum ddpm_weights which,
+                                  struct ddpm_model_files *out)
 {
     const char *file = weights_file(which);
     char probe[PATH_MAX];
@@ -94,8 +90,8 @@ static ddpm_status locate(const char *path, enum ddpm_weights which, struct loca
 
 /* The configuration to use: the files', else the caller's. The group run comes from the caller's,
  * if given. */
-static ddpm_status effective_config(const struct location *found, const struct ddpm_config *config,
-                                    struct ddpm_config **out)
+static ddpm_status effective_config(const struct ddpm_model_files *found,
+                                    const struct ddpm_config *config, struct ddpm_config **out)
 {
     if (config)
         DDPM_TRY(ddpm_config_copy(config, out));
@@ -112,9 +108,8 @@ static ddpm_status effective_config(const struct location *found, const struct d
     return status;
 }
 
-/* Read one kind of weights into both slots of a network whose weights are not set yet. */
-static ddpm_status load_both(struct ddpm_network *network, enum ddpm_weights which,
-                             const char *path)
+ddpm_status ddpm_network_load_both(struct ddpm_network *network, enum ddpm_weights which,
+                                   const char *path)
 {
     struct ddpm_weight_set *weights = &network->weights;
     const struct ddpm_backend *backend = network->device->backend;
@@ -156,21 +151,20 @@ static ddpm_status open_network(struct ddpm_device *device, const char *path,
                                 const struct ddpm_config *config, enum ddpm_weights which,
                                 struct ddpm_network **out)
 {
-    struct location found;
+    struct ddpm_model_files found;
     struct ddpm_config *effective = NULL;
     DDPM_TRY(ddpm_check_weights(which));
-    DDPM_TRY(locate(path, which, &found));
+    DDPM_TRY(ddpm_model_files_find(path, which, &found));
     if (!found.config[0] && !config)
         return raise_no_config(path);
     DDPM_TRY(effective_config(&found, config, &effective));
-    ddpm_status status =
-        found.folder[0] ? ddpm_checkpoint_check_weights(found.folder, which) : DDPM_OK;
+    ddpm_status status = ddpm_model_files_check(&found, which);
     if (status == DDPM_OK)
         status = ddpm_network_declare(device, effective, out);
     if (status == DDPM_OK)
         status = ddpm_network_allocate_unset(*out);
     if (status == DDPM_OK)
-        status = load_both(*out, which, found.weights);
+        status = ddpm_network_load_both(*out, which, found.weights);
     if (status == DDPM_OK && found.folder[0])
         status = ddpm_start_load(found.folder, &(*out)->start);
     ddpm_config_destroy(&effective);
