@@ -12,8 +12,8 @@ struct ddpm_run_start {
     bool resume;       /* resume from the run's own checkpoint */
     bool distills;     /* the verb is ddpm distill */
     const char *model; /* another model's run, checkpoint or weights file, as given; NULL: none */
-    struct ddpm_model_files files; /* of that model; all "" if there is none, or when resumed */
-    struct ddpm_config *options;   /* of that model; NULL if there are none, as for a bare file */
+    struct ddpm_model_files files; /* of that model; empty without one or when resuming */
+    struct ddpm_config *options;   /* of that model; NULL: none, or a bare weights file */
 };
 
 /* Find the model, check its weights and read its options. DDPM_ERROR_IO if there is no such model,

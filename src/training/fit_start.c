@@ -97,7 +97,7 @@ void ddpm_trainer_fit_start(struct ddpm_trainer *trainer)
     if (network->start && trainer->config.diffusion.drawing_steps > 0)
         return; /* a distilled model draws from its teacher's */
     trainer->start_tried = true;
-    ddpm_start_free(&network->start); /* fitted to the pictures of an earlier training */
+    ddpm_start_free(&network->start); /* it fits the pictures of an earlier run */
     if (trainer->config.sampling.start == DDPM_START_NOISE ||
         ddpm_source_count(ddpm_data_trained_on(trainer->data)) < DDPM_START_FEWEST)
         return;
