@@ -73,9 +73,11 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
  * further, from the weights DDPM_WEIGHTS_MODEL. `data` (borrowed; must outlive the trainer) may be
  * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so no step
  * runs out of it: if there is too little, this call fails with DDPM_ERROR_MEMORY and says how much
- * is needed. Writing a checkpoint still needs a little, for names and JSON, and on an accelerator a
- * copy of the state. On success the caller owns *out and frees it with ddpm_trainer_destroy(). On
- * failure *out is NULL. */
+ * is needed. Only the step that changes from patches (option `patches`) to whole pictures allocates
+ * its part of this then, and can fail if others have taken it; the state is intact. Writing a
+ * checkpoint still needs a little, for names and JSON, and on an accelerator a copy of the state.
+ * On success the caller owns *out and frees it with ddpm_trainer_destroy(). On failure *out is
+ * NULL. */
 DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
                                          const struct ddpm_config *config, struct ddpm_data *data,
                                          struct ddpm_trainer **out);
@@ -137,7 +139,8 @@ struct ddpm_step_input {
     size_t sigma_count; /**< elements of sigmas */
 };
 
-/** One optimizer step on the given values, borrowed during the call. Errors are those of
+/** One optimizer step on the given values, borrowed during the call; pictures and noise are whole,
+ * whatever the option `patches` says. Errors are those of
  * ddpm_trainer_step(), and DDPM_ERROR_ARGUMENT for values that do not fit. */
 DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
                                              const struct ddpm_step_input *input,
@@ -178,7 +181,8 @@ struct ddpm_validation_plan {
     int64_t trained_on;   /**< pictures that are */
     int64_t pictures;     /**< how many of each of the two are measured */
     int64_t levels;       /**< noise levels per picture, 1 to 8; pictures cycle through the bands */
-    double cost_in_steps; /**< cost of one measurement in training steps, counted in operations */
+    double cost_in_steps; /**< cost of one measurement in average steps of the run, counted in
+                               operations */
     double reserved[4];   /**< 0; for later versions */
 };
 

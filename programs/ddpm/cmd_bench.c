@@ -334,6 +334,7 @@ static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct 
     ddpm_status status = file ? ddpm_config_read(config, file) : DDPM_OK;
     if (status == DDPM_OK)
         status = ddpm_arguments_apply(arguments, NULL, config);
+    config->training.patches = 1; /* a step on whole pictures; those on patches take image-size */
     if (status == DDPM_OK)
         status = open_network(bench, config, arguments);
     ddpm_config_destroy(&config);

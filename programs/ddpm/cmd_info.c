@@ -24,6 +24,7 @@
 #include "run_validation.h"
 #include "streams.h"
 #include "training/checkpoint.h"
+#include "training/patches.h"
 
 enum { LOG_ROWS = 100, ROW_BYTES = 512 };
 
@@ -109,10 +110,28 @@ static ddpm_status print_log(const char *path)
     return DDPM_OK;
 }
 
+/* How many steps of the run with this validation.csv train on patches; 0 if that is unknown. */
+static int64_t patch_steps_of(const char *path)
+{
+    char file[PATH_MAX];
+    struct ddpm_config *config;
+    int64_t steps = 0;
+    const size_t folder = strlen(path) - strlen("validation.csv");
+    if (snprintf(file, sizeof file, "%.*sconfig.json", (int)folder, path) >= (int)sizeof file ||
+        ddpm_config_create(&config) != DDPM_OK)
+        return 0;
+    if (ddpm_path_exists(file) && ddpm_config_read(config, file) == DDPM_OK) {
+        ddpm_patches_settle(config);
+        steps = ddpm_patch_steps(&config->training);
+    }
+    ddpm_config_destroy(&config);
+    return steps;
+}
+
 /* The best and the last row of validation.csv. */
 static ddpm_status print_validation(const char *path)
 {
-    struct ddpm_curves curves = {0};
+    struct ddpm_curves curves = {.patches = patch_steps_of(path)};
     FILE *file = fopen(path, "r");
     long end;
     if (!file)

@@ -105,6 +105,8 @@ static ddpm_status account(struct ddpm_train_run *run, const struct ddpm_step_re
                             : -1;
     ddpm_progress_train(&run->progress, result->step, result->loss, run->pictures_per_step, left);
     estimate(run, result->step, each, left);
+    if (result->step == run->outlook.patch_steps)
+        ddpm_progress_change(&run->progress, result->step);
     return DDPM_OK;
 }
 

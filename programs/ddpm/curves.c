@@ -23,6 +23,8 @@ bool ddpm_curves_add(struct ddpm_curves *curves, const struct ddpm_measurement *
         curves->best = *measurement;
         curves->since = 0;
         curves->parted = 0;
+    } else if (measurement->step <= curves->patches) {
+        curves->since = 0;
     } else if (!curves->parted && have_parted(curves)) {
         curves->parted = curves->best.step;
     }

@@ -12,11 +12,12 @@ struct ddpm_measurement {
     double validation, training;
 };
 
-/* Zero-initialise it before the first measurement. */
+/* Zero-initialise it before the first measurement, except for `patches`. */
 struct ddpm_curves {
+    int64_t patches; /* first steps of the run, on patches, where nothing counts yet but the best */
     int64_t count;
     struct ddpm_measurement best, last;
-    int64_t since;  /* measurements after the best */
+    int64_t since;  /* measurements after the best and after the patches */
     int64_t parted; /* the step from which the curves diverge; 0: they have not */
 };
 

@@ -27,7 +27,11 @@ static int64_t times_left(int64_t every, int64_t step, int64_t steps)
 
 double ddpm_outlook_left(const struct ddpm_outlook *outlook, int64_t step, double each)
 {
-    double left = each * (double)(outlook->steps - step);
+    const int64_t patches = step < outlook->patch_steps ? outlook->patch_steps - step : 0;
+    double left = each * (double)patches;
+    if (step <= outlook->patch_steps && outlook->patch_steps > 0)
+        each /= outlook->patch_cost; /* that of a step on whole pictures */
+    left += each * (double)(outlook->steps - step - patches);
     left += mean(&outlook->checkpoints, 0) *
             (double)times_left(outlook->save_every, step, outlook->steps);
     if (outlook->sample_every > 0 && outlook->grid_in_steps > 0)

@@ -12,11 +12,14 @@ struct ddpm_share {
 
 struct ddpm_outlook {
     int64_t steps;                    /* of the whole run */
+    int64_t patch_steps;              /* of these, the first ones, on patches; 0: none */
+    double patch_cost;                /* of such a step, where one on whole pictures costs 1 */
     int64_t save_every, sample_every; /* as in the options; both also happen at the end */
     double
         grid_in_steps; /* guess for a grid, in training steps, until one was drawn; 0: no grids */
     int64_t validate_every;     /* steps; also at the end. 0: never */
-    double validation_in_steps; /* guess for a measurement, in training steps, until one was made */
+    double validation_in_steps; /* guess for a measurement, in training steps, until one was made.
+                                   Both guesses are in steps on whole pictures */
     struct ddpm_share grids, checkpoints, validations;
 };
 
@@ -28,8 +31,8 @@ double ddpm_grid_in_steps(int64_t evaluations, int64_t pictures, int64_t picture
 /* Count one more, which took `seconds`. */
 void ddpm_share_add(struct ddpm_share *share, double seconds);
 
-/* Seconds left after `step`, if a step takes `each`. What is due at `step` itself still counts.
- * The cost of a checkpoint is only known after the first. */
+/* Seconds left after `step`, if a step like this one takes `each`. What is due at `step` itself
+ * still counts. The cost of a checkpoint is only known after the first. */
 double ddpm_outlook_left(const struct ddpm_outlook *outlook, int64_t step, double each);
 
 #endif

@@ -113,12 +113,20 @@ void ddpm_progress_warn(const char *format, ...)
 
 void ddpm_progress_start(struct ddpm_progress *progress, int64_t first, int64_t total)
 {
-    *progress = (struct ddpm_progress){.first = first, .total = total, .start = ddpm_now()};
+    const double now = ddpm_now();
+    *progress = (struct ddpm_progress){.first = first, .total = total, .start = now, .begun = now};
+}
+
+void ddpm_progress_change(struct ddpm_progress *progress, int64_t done)
+{
+    progress->first = done;
+    progress->begun = ddpm_now();
+    progress->paused = 0;
 }
 
 static double working_seconds(const struct ddpm_progress *progress)
 {
-    double seconds = ddpm_now() - progress->start - progress->paused;
+    double seconds = ddpm_now() - progress->begun - progress->paused;
     return seconds > 1e-9 ? seconds : 1e-9;
 }
 

@@ -7,17 +7,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Rates count from ddpm_progress_start(), without pauses. */
+/* Rates count from ddpm_progress_start() or ddpm_progress_change(), without pauses. */
 struct ddpm_progress {
-    int64_t first, total; /* steps done before the start, and at the end */
+    int64_t first, total; /* steps done before rates count, and at the end */
     double start, printed;
-    double paused;           /* seconds that rates leave out */
+    double begun;            /* when rates began to count */
+    double paused;           /* seconds since then that rates leave out */
     double first_seconds;    /* of the first step, which is slower than the others */
     double smoothed, weight; /* EMA of the loss and the sum of its weights */
     bool any;                /* something was printed */
 };
 
 void ddpm_progress_start(struct ddpm_progress *progress, int64_t first, int64_t total);
+
+/* After `done` steps, which cost something else than those to come: rates count from here. */
+void ddpm_progress_change(struct ddpm_progress *progress, int64_t done);
 
 /* Is stderr a terminal that can redraw a line? Not a file, a pipe or TERM=dumb. */
 bool ddpm_progress_on_terminal(void);

@@ -17,6 +17,7 @@
 #include "model/start_files.h"
 #include "processes.h"
 #include "run_folder.h"
+#include "training/patches.h"
 
 /* A run that a program saved through the library has only the config.json of each checkpoint. If
  * that program set no pictures aside, its option `validation` may still be "auto". */
@@ -125,6 +126,7 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
     if (file)
         DDPM_TRY(ddpm_config_read(*config, file));
     DDPM_TRY(apply_arguments(arguments, start, *config));
+    ddpm_patches_settle(*config);
     DDPM_TRY(choose_drawing_level(start, arguments, *config));
     DDPM_TRY(check_start(start, *config));
     DDPM_TRY(ddpm_run_start_check(start, *config));

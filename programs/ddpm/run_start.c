@@ -66,10 +66,10 @@ static int64_t fewer_steps(int64_t trained)
 /* The teacher's options, except those that say how to change the weights and how to draw. */
 static ddpm_status read_teacher(const struct ddpm_run_start *start, struct ddpm_config *config)
 {
-    static const char *const own[][2] = {{"recipe", "none"},    {"lr-schedule", "cosine"},
-                                         {"warmup", "0"},       {"ema", "exponential"},
-                                         {"ema-decay", "0.99"}, {"ema-every", "1"},
-                                         {"ema-after", "0"},    {"drawing-steps", "2"}};
+    static const char *const own[][2] = {
+        {"recipe", "none"},     {"lr-schedule", "cosine"}, {"warmup", "0"},
+        {"ema", "exponential"}, {"ema-decay", "0.99"},     {"ema-every", "1"},
+        {"ema-after", "0"},     {"drawing-steps", "2"},    {"patches", "1"}};
     const int64_t done = ddpm_step_of(start->files.folder);
     *config = *start->options;
     config->training.lr *= 0.3; /* measured, see docs/distillation.md */

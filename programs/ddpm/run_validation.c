@@ -12,6 +12,7 @@
 #include "formats/file.h"
 #include "program.h"
 #include "progress.h"
+#include "training/patches.h"
 
 enum { ROW_BYTES = 1024 };
 
@@ -50,8 +51,9 @@ ddpm_status ddpm_run_validation_plan(struct ddpm_run_validation *validation,
                                      const struct ddpm_trainer *trainer, struct ddpm_config *config)
 {
     struct ddpm_training_config *training = &config->training;
-    *validation =
-        (struct ddpm_run_validation){.steps = training->steps, .patience = training->patience};
+    *validation = (struct ddpm_run_validation){.steps = training->steps,
+                                               .patience = training->patience,
+                                               .curves.patches = ddpm_patch_steps(training)};
     DDPM_TRY(ddpm_trainer_validation_plan(trainer, &validation->plan));
     if (validation->plan.pictures == 0)
         return DDPM_OK;

@@ -19,6 +19,7 @@
 #include "run_space.h"
 #include "train_run.h"
 #include "train_time.h"
+#include "training/patches.h"
 #include "training/ranks.h"
 
 static ddpm_status read_numbers(struct ddpm_train_run *run)
@@ -28,8 +29,10 @@ static ddpm_status read_numbers(struct ddpm_train_run *run)
     run->save_every = training->save_every;
     run->sample_every = training->sample_every;
     run->pictures_per_step = training->batch_size * training->accumulate;
-    run->outlook = (struct ddpm_outlook){
-        .steps = run->steps, .save_every = run->save_every, .sample_every = run->sample_every};
+    run->outlook = (struct ddpm_outlook){.steps = run->steps,
+                                         .patch_steps = ddpm_patch_steps(training),
+                                         .save_every = run->save_every,
+                                         .sample_every = run->sample_every};
     DDPM_TRY(ddpm_run_samples_plan(&run->samples, run->path, run->config));
     if (ddpm_run_samples_wanted(&run->samples))
         run->outlook.grid_in_steps =
@@ -85,7 +88,8 @@ static ddpm_status plan_validation(struct ddpm_train_run *run)
 {
     DDPM_TRY(ddpm_run_validation_plan(&run->validation, run->trainer, run->config));
     run->outlook.validate_every = run->validation.every;
-    run->outlook.validation_in_steps = run->validation.plan.cost_in_steps;
+    run->outlook.validation_in_steps =
+        run->validation.plan.cost_in_steps * ddpm_trainer_mean_cost(run->trainer);
     return DDPM_OK;
 }
 
@@ -211,16 +215,32 @@ static ddpm_status prepare_trainer(struct ddpm_train_run *run)
                                      &run->trainer);
 }
 
-/* Choose how many steps fit into --time. Timing changes weights and moments, so network and
- * trainer are then created again. */
-static ddpm_status choose_steps(struct ddpm_train_run *run)
+/* Timing changes weights and moments, so network and trainer are then created again. */
+static ddpm_status start_over(struct ddpm_train_run *run)
 {
-    DDPM_TRY(ddpm_train_time_choose(run));
     ddpm_trainer_destroy(&run->trainer);
     ddpm_network_destroy(&run->network);
     DDPM_TRY(ddpm_network_declare(NULL, run->config, &run->network));
     run->samples.network = run->network;
     return prepare_trainer(run);
+}
+
+/* Choose how many steps fit into --time. If the run begins with patches, both kinds of steps are
+ * timed. */
+static ddpm_status choose_steps(struct ddpm_train_run *run)
+{
+    const int64_t patches = run->config->training.patches;
+    double whole;
+    DDPM_TRY(ddpm_train_time_measure(run, &run->timed));
+    if (patches > 1) {
+        run->config->training.patches = 1;
+        DDPM_TRY(start_over(run));
+        DDPM_TRY(ddpm_train_time_measure(run, &whole));
+        run->config->training.patches = patches;
+        run->outlook.patch_cost = run->timed / whole;
+    }
+    DDPM_TRY(ddpm_train_time_choose(run));
+    return start_over(run);
 }
 
 static ddpm_status resume(struct ddpm_train_run *run)
@@ -243,6 +263,7 @@ ddpm_status ddpm_train_prepare(const struct ddpm_arguments *arguments, struct dd
     DDPM_TRY(ddpm_trainer_share_packed(ddpm_processes_ranks(), run->network, run->config,
                                        run->samples.bytes));
     DDPM_TRY(together(prepare_trainer(run)));
+    run->outlook.patch_cost = ddpm_trainer_patch_cost(run->trainer);
     if (run->seconds > 0)
         DDPM_TRY(together(choose_steps(run)));
     DDPM_TRY(together(run->resume && leads ? resume(run) : DDPM_OK));
@@ -269,6 +290,16 @@ static void describe_ranks(const struct ddpm_train_run *run)
         ddpm_progress_remark("          wire %s has no effect with one rank", wire);
     if (strcmp(shard, "none") != 0)
         ddpm_progress_remark("          shard %s has no effect with one rank", shard);
+}
+
+static void describe_patches(const struct ddpm_train_run *run)
+{
+    const struct ddpm_size size = ddpm_size_after(run->config, 0);
+    char steps[DDPM_TEXT_BYTES];
+    if (run->outlook.patch_steps > 0)
+        ddpm_progress_remark("patches   of %" PRId64 "x%" PRId64 " in the first %s steps",
+                             size.height, size.width,
+                             ddpm_count_text(steps, run->outlook.patch_steps));
 }
 
 static void describe_memory(const struct ddpm_train_run *run, const struct ddpm_memory_plan *memory)
@@ -312,6 +343,7 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
     describe_ranks(run);
     describe_memory(run, &memory);
     ddpm_run_pictures_describe(run->data, run->config, run->pictures_per_step);
+    describe_patches(run);
     ddpm_run_validation_describe(&run->validation,
                                  ddpm_data_count(run->data) - ddpm_data_skipped(run->data));
     if (run->start.distills && !run->resume)

@@ -10,6 +10,7 @@
 #include "core/text.h"
 #include "processes.h"
 #include "program.h"
+#include "training/patches.h"
 #include "training/ranks.h"
 
 enum {
@@ -65,12 +66,11 @@ ddpm_status ddpm_train_time_check(const struct ddpm_arguments *arguments,
     return ddpm_time_read(text, &run->seconds);
 }
 
-/* Mean seconds per step, timed for 2 % of the run, but between 3 and about 60 seconds. The leader
- * decides when all stop. */
-static ddpm_status measure(struct ddpm_train_run *run, double *each)
+ddpm_status ddpm_train_time_measure(struct ddpm_train_run *run, double *each)
 {
+    const int kinds = run->outlook.patch_steps > 0 ? 2 : 1; /* of steps, timed one after another */
     const double share = 0.02 * run->seconds;
-    const double enough = share < 3 ? 3 : share > 60 ? 60 : share;
+    const double enough = (share < 3 ? 3 : share > 60 ? 60 : share) / kinds;
     double begin = ddpm_now();
     bool more = true;
     for (int step = 1; more; ++step) {
@@ -88,11 +88,15 @@ static ddpm_status measure(struct ddpm_train_run *run, double *each)
 
 /* The largest number of steps that fits into `seconds`, with its grids, checkpoints and
  * validation. */
-static int64_t steps_within(struct ddpm_outlook outlook, double seconds, double each)
+static int64_t steps_within(const struct ddpm_train_run *run, double seconds)
 {
+    const double each = run->timed;
+    struct ddpm_training_config training = run->config->training;
+    struct ddpm_outlook outlook = run->outlook;
     int64_t fits = 0, beyond = (int64_t)(seconds / each) + 2;
     while (beyond - fits > 1) {
-        outlook.steps = fits + (beyond - fits) / 2;
+        outlook.steps = training.steps = fits + (beyond - fits) / 2;
+        outlook.patch_steps = ddpm_patch_steps(&training);
         if (each + ddpm_outlook_left(&outlook, 1, each) <= seconds)
             fits = outlook.steps;
         else
@@ -101,11 +105,17 @@ static int64_t steps_within(struct ddpm_outlook outlook, double seconds, double 
     return fits;
 }
 
-static void say_choice(const struct ddpm_train_run *run, int64_t steps, double each)
+static void say_choice(const struct ddpm_train_run *run)
 {
+    const int64_t patches = run->outlook.patch_steps;
+    const double whole = patches > 0 ? run->timed / run->outlook.patch_cost : run->timed;
     char count[DDPM_TEXT_BYTES], time[DDPM_TEXT_BYTES];
-    ddpm_progress_remark("time      %s steps of %.3g s fit into %s", ddpm_count_text(count, steps),
-                         each, ddpm_time_text(time, run->seconds));
+    if (patches > 0)
+        ddpm_progress_remark("time      %s steps of %.3g s on patches, then",
+                             ddpm_count_text(count, patches), run->timed);
+    ddpm_progress_remark(
+        "%s%s steps of %.3g s fit into %s", patches > 0 ? "          " : "time      ",
+        ddpm_count_text(count, run->steps - patches), whole, ddpm_time_text(time, run->seconds));
     ddpm_progress_remark(
         "          their number is now fixed: on a busier machine they take longer");
 }
@@ -113,20 +123,18 @@ static void say_choice(const struct ddpm_train_run *run, int64_t steps, double e
 ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run)
 {
     const bool validates = strcmp(run->config->data.validation, "off") != 0;
-    double each = 0;
-    DDPM_TRY(measure(run, &each));
     const double left = (run->seconds - (ddpm_now() - run->started)) * (validates ? 0.98 : 1);
-    int64_t steps = steps_within(run->outlook, left > 0 ? left : 0, each);
+    int64_t steps = steps_within(run, left > 0 ? left : 0);
     DDPM_TRY(ddpm_ranks_broadcast(ddpm_processes_ranks(), 0, &steps, sizeof steps));
     if (steps < LEAST_STEPS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "option --time: a step takes %.2f s, so %" PRId64
                           " fit; want time for %d at least",
-                          each, steps, LEAST_STEPS);
-    if (ddpm_processes_lead())
-        say_choice(run, steps, each);
-    run->timed = each;
+                          run->timed, steps, LEAST_STEPS);
     run->steps = run->outlook.steps = run->config->training.steps = steps;
+    run->outlook.patch_steps = ddpm_patch_steps(&run->config->training);
     ddpm_recipe_shorten_warmup(&run->config->training);
+    if (ddpm_processes_lead())
+        say_choice(run);
     return ddpm_config_check(run->config);
 }

@@ -11,9 +11,14 @@ ddpm_status ddpm_time_read(const char *text, double *seconds);
 ddpm_status ddpm_train_time_check(const struct ddpm_arguments *arguments,
                                   struct ddpm_train_run *run);
 
-/* Time a few steps of the run's trainer and set run->steps and the configuration's steps.
- * Weights, moments and the position in the pictures have moved on, so create network and trainer
- * again. Every process of the run must call it; the leader's choice counts. */
+/* Mean seconds per step of the run's trainer, timed for 2 % of the run, but for between 3 and about
+ * 60 seconds, which several kinds of steps share. Weights, moments and the position in the pictures
+ * move on, so create network and trainer again. Every process of the run must call it; the leader
+ * decides when all stop. */
+ddpm_status ddpm_train_time_measure(struct ddpm_train_run *run, double *each);
+
+/* Set run->steps and the configuration's steps by run->timed and, if the run begins with patches,
+ * run->outlook.patch_cost. Every process of the run must call it; the leader's choice counts. */
 ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run);
 
 #endif

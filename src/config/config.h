@@ -149,6 +149,8 @@ struct ddpm_training_config {
     int64_t ema_every, ema_after;
     int level_sampling;       /* enum ddpm_level_sampling */
     int64_t noise_candidates; /* candidate noises per picture; the nearest is used */
+    int64_t patches;          /* first train on patches of 1/patches of the sides; 1: never */
+    double patch_share;       /* of the steps */
     int64_t save_every, sample_every, num_samples, scale, keep;
     int64_t validate_every, patience; /* steps; 0: automatic. validations; 0: off */
     int reduce;                       /* enum ddpm_reduce */

@@ -18,7 +18,8 @@
 enum ddpm_stream {
     DDPM_STREAM_WEIGHTS = 1,     /* initial weights: sample = hash of the parameter's name */
     DDPM_STREAM_ORDER = 2,       /* order of the pictures: step = epoch */
-    DDPM_STREAM_AUGMENT = 3,     /* flip, rotation and crop: sample = place in the batch */
+    DDPM_STREAM_AUGMENT = 3,     /* flip, rotation, crop and patch: sample = place in the
+                                    batch */
     DDPM_STREAM_TIMESTEP = 4,    /* t of training */
     DDPM_STREAM_NOISE = 5,       /* epsilon of training */
     DDPM_STREAM_SAMPLE_INIT = 6, /* x_T: sample = picture */

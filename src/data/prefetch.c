@@ -24,6 +24,7 @@ struct slot {
 struct worker {
     struct ddpm_prefetch *prefetch;
     struct ddpm_source_reader *reader;
+    uint8_t *item; /* the picture that a patch is cut from; NULL: samples are whole pictures */
     pthread_t thread;
 };
 
@@ -31,12 +32,12 @@ struct ddpm_prefetch {
     struct ddpm_source *source;
     struct ddpm_prefetch_options options;
     struct ddpm_buffer_allocator allocator;
-    size_t item_bytes;
+    int height, width; /* of the samples */
+    size_t sample_bytes;
     struct slot *slots;     /* [depth] */
     struct worker *workers; /* [threads], the first `started` of them run */
     int started;
-    struct ddpm_source_reader
-        *own; /* for the thread that takes the batches, if no other could be started */
+    struct worker *own; /* for the thread that takes the batches, if no other could be started */
 
     pthread_mutex_t lock;
     pthread_cond_t room, ready;
@@ -59,9 +60,39 @@ static void release_plain(void *user, void *buffer)
     ddpm_free_aligned(buffer);
 }
 
-static void make_sample(struct ddpm_prefetch *prefetch, struct ddpm_source_reader *reader,
-                        uint64_t sample)
+/* Copy the sample's patch out of its picture. */
+static void cut_patch(const struct ddpm_prefetch *prefetch, const struct ddpm_random4 *random,
+                      const uint8_t *item, uint8_t *out)
 {
+    const struct ddpm_source_options *whole = ddpm_source_wanted(prefetch->source);
+    const size_t row = (size_t)prefetch->width * (size_t)whole->channels;
+    const size_t stride = (size_t)whole->width * (size_t)whole->channels;
+    const uint64_t tops = (uint64_t)(whole->height - prefetch->height + 1);
+    const uint64_t lefts = (uint64_t)(whole->width - prefetch->width + 1);
+    const size_t top = (size_t)(random->v[0] * tops >> 32);
+    const size_t left = (size_t)(random->v[1] * lefts >> 32);
+    const uint8_t *from = item + top * stride + left * (size_t)whole->channels;
+    for (int y = 0; y < prefetch->height; ++y)
+        memcpy(out + (size_t)y * row, from + (size_t)y * stride, row);
+}
+
+static ddpm_status read_sample(struct worker *worker, int64_t item, uint32_t place, uint32_t step,
+                               struct ddpm_random4 *random, uint8_t *out, int64_t *used)
+{
+    const struct ddpm_prefetch *prefetch = worker->prefetch;
+    const uint64_t seed = prefetch->options.seed;
+    *random = ddpm_philox(seed, 0, place, step, DDPM_STREAM_AUGMENT);
+    if (!worker->item)
+        return ddpm_source_read(worker->reader, item, random, out, used);
+    const struct ddpm_random4 window = ddpm_philox(seed, 1, place, step, DDPM_STREAM_AUGMENT);
+    DDPM_TRY(ddpm_source_read(worker->reader, item, random, worker->item, used));
+    cut_patch(prefetch, &window, worker->item, out);
+    return DDPM_OK;
+}
+
+static void make_sample(struct worker *worker, uint64_t sample)
+{
+    struct ddpm_prefetch *prefetch = worker->prefetch;
     const struct ddpm_prefetch_options *options = &prefetch->options;
     const uint64_t part = (uint64_t)options->part, here = sample % part;
     const uint64_t count = (uint64_t)ddpm_source_count(prefetch->source);
@@ -74,10 +105,10 @@ static void make_sample(struct ddpm_prefetch *prefetch, struct ddpm_source_reade
     if (options->shuffle)
         item = ddpm_permute((uint32_t)index, (uint32_t)count, options->seed,
                             (uint32_t)(position / count));
-    struct ddpm_random4 random =
-        ddpm_philox(options->seed, 0, (uint32_t)place, (uint32_t)step, DDPM_STREAM_AUGMENT);
-    ddpm_status status = ddpm_source_read(
-        reader, item, &random, slot->pixels + here * prefetch->item_bytes, &slot->items[here]);
+    struct ddpm_random4 random;
+    const ddpm_status status =
+        read_sample(worker, item, (uint32_t)place, (uint32_t)step, &random,
+                    slot->pixels + here * prefetch->sample_bytes, &slot->items[here]);
     slot->flips[here] = (uint8_t)((options->flip ? random.v[0] >> 31 : 0) |
                                   (options->rotate ? random.v[3] >> 30 << 1 : 0));
 
@@ -108,14 +139,15 @@ static void *work(void *context)
             break;
         uint64_t sample = prefetch->claimed++;
         pthread_mutex_unlock(&prefetch->lock);
-        make_sample(prefetch, worker->reader, sample);
+        make_sample(worker, sample);
         pthread_mutex_lock(&prefetch->lock);
     }
     pthread_mutex_unlock(&prefetch->lock);
     return NULL;
 }
 
-static ddpm_status check_options(const struct ddpm_prefetch_options *options)
+static ddpm_status check_options(const struct ddpm_prefetch_options *options,
+                                 const struct ddpm_source_options *whole)
 {
     if (options->batch_size < 1 || options->batch_size > 1 << 20)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got batch size %d, want 1 to %d",
@@ -130,6 +162,10 @@ static ddpm_status check_options(const struct ddpm_prefetch_options *options)
     if (options->threads < 1 || options->threads > 1024)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "got %d decoding threads, want 1 to 1024",
                           options->threads);
+    if (options->height < 0 || options->height > whole->height || options->width < 0 ||
+        options->width > whole->width)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "got patches of %dx%d from pictures of %dx%d",
+                          options->height, options->width, whole->height, whole->width);
     return DDPM_OK;
 }
 
@@ -145,9 +181,20 @@ static ddpm_status make_slots(struct ddpm_prefetch *prefetch)
         DDPM_TRY(ddpm_new_array((void **)&slot->flips, batch, 1, "batches"));
         DDPM_TRY(ddpm_new_array((void **)&slot->items, batch, sizeof *slot->items, "batches"));
         DDPM_TRY(prefetch->allocator.allocate(prefetch->allocator.user, (void **)&slot->pixels,
-                                              batch * prefetch->item_bytes));
+                                              batch * prefetch->sample_bytes));
     }
     return DDPM_OK;
+}
+
+static ddpm_status prepare_worker(struct ddpm_prefetch *prefetch, struct worker *worker)
+{
+    const struct ddpm_source_options *whole = ddpm_source_wanted(prefetch->source);
+    const size_t bytes = (size_t)whole->height * (size_t)whole->width * (size_t)whole->channels;
+    worker->prefetch = prefetch;
+    DDPM_TRY(ddpm_source_reader_create(&worker->reader, prefetch->source));
+    return bytes == prefetch->sample_bytes
+               ? DDPM_OK
+               : ddpm_new_array((void **)&worker->item, bytes, 1, "a picture");
 }
 
 static ddpm_status start_threads(struct ddpm_prefetch *prefetch)
@@ -157,17 +204,14 @@ static ddpm_status start_threads(struct ddpm_prefetch *prefetch)
                             "decoding threads"));
     for (; prefetch->started < prefetch->options.threads; ++prefetch->started) {
         struct worker *worker = &prefetch->workers[prefetch->started];
-        worker->prefetch = prefetch;
-        DDPM_TRY(ddpm_source_reader_create(&worker->reader, prefetch->source));
+        DDPM_TRY(prepare_worker(prefetch, worker));
         int error = pthread_create(&worker->thread, NULL, work, worker);
         if (error == 0)
             continue;
         ddpm_log(DDPM_LOG_WARNING, "reading pictures with %d of %d threads: %s", prefetch->started,
                  prefetch->options.threads, ddpm_thread_words(error));
         if (prefetch->started == 0)
-            prefetch->own = worker->reader;
-        else
-            ddpm_source_reader_destroy(&worker->reader);
+            prefetch->own = worker;
         break;
     }
     return DDPM_OK;
@@ -180,15 +224,17 @@ ddpm_status ddpm_prefetch_create(struct ddpm_prefetch **out, struct ddpm_source 
     const struct ddpm_source_options *wanted = ddpm_source_wanted(source);
     struct ddpm_prefetch *prefetch = NULL;
     *out = NULL;
-    DDPM_TRY(check_options(options));
+    DDPM_TRY(check_options(options, wanted));
     DDPM_TRY(DDPM_NEW(&prefetch, "a prefetcher"));
     prefetch->source = source;
     prefetch->options = *options;
     if (options->part == 0)
         prefetch->options.part = options->batch_size;
     prefetch->allocator = options->allocator ? *options->allocator : plain;
-    prefetch->item_bytes =
-        (size_t)wanted->height * (size_t)wanted->width * (size_t)wanted->channels;
+    prefetch->height = options->height > 0 ? options->height : wanted->height;
+    prefetch->width = options->width > 0 ? options->width : wanted->width;
+    prefetch->sample_bytes =
+        (size_t)prefetch->height * (size_t)prefetch->width * (size_t)wanted->channels;
     pthread_mutex_init(&prefetch->lock, NULL);
     pthread_cond_init(&prefetch->room, NULL);
     pthread_cond_init(&prefetch->ready, NULL);
@@ -211,11 +257,12 @@ void ddpm_prefetch_destroy(struct ddpm_prefetch **prefetch)
     closing->stop = true;
     pthread_cond_broadcast(&closing->room);
     pthread_mutex_unlock(&closing->lock);
-    for (int i = 0; i < closing->started; ++i) {
+    for (int i = 0; i < closing->started; ++i)
         pthread_join(closing->workers[i].thread, NULL);
+    for (int i = 0; closing->workers && i < closing->options.threads; ++i) {
         ddpm_source_reader_destroy(&closing->workers[i].reader);
+        free(closing->workers[i].item);
     }
-    ddpm_source_reader_destroy(&closing->own);
     for (int i = 0; closing->slots && i < closing->options.depth; ++i) {
         struct slot *slot = &closing->slots[i];
         if (slot->pixels)
@@ -250,7 +297,7 @@ ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch
         while (prefetch->own && slot->missing > 0) {
             uint64_t sample = prefetch->claimed++;
             pthread_mutex_unlock(&prefetch->lock);
-            make_sample(prefetch, prefetch->own, sample);
+            make_sample(prefetch->own, sample);
             pthread_mutex_lock(&prefetch->lock);
         }
         while (slot->missing > 0)
@@ -262,8 +309,8 @@ ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch
     if (status == DDPM_OK) {
         *batch = (struct ddpm_batch){.step = options->start_step + prefetch->handed,
                                      .size = options->part,
-                                     .height = wanted->height,
-                                     .width = wanted->width,
+                                     .height = prefetch->height,
+                                     .width = prefetch->width,
                                      .channels = wanted->channels,
                                      .pixels = slot->pixels,
                                      .flips = slot->flips,

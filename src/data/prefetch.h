@@ -4,8 +4,8 @@
  * source, with epoch = p / N rounded down, or item p mod N without shuffling. Its flip and its crop
  * come from the Philox block (seed, block 0, sample = place, step, DDPM_STREAM_AUGMENT): the
  * picture is flipped if the highest bit of word 0 is set, words 1 and 2 place the crop, and the
- * highest two bits of word 3 are the quarter turns. So a batch is a pure function of (source, seed,
- * step): thread counts and resuming never change it.
+ * highest two bits of word 3 are the quarter turns. Words 0 and 1 of block 1 place a patch. So a
+ * batch is a pure function of (source, seed, step): thread counts and resuming never change it.
  *
  *     ddpm_prefetch_create(&prefetch, source, &options)
  *     loop: ddpm_prefetch_next(prefetch, &batch); use batch; ddpm_prefetch_release(prefetch)
@@ -39,6 +39,7 @@ struct ddpm_prefetch_options {
     int threads; /* 1 to 1024 */
     uint64_t seed;
     uint64_t start_step; /* of the first batch */
+    int height, width;   /* of the samples: patches of the source's items; 0: whole items */
     bool shuffle, flip, rotate;
     const struct ddpm_buffer_allocator *allocator; /* or NULL for ordinary memory; copied */
 };

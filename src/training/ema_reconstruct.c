@@ -14,6 +14,7 @@
 #include "model/model.h"
 #include "training/checkpoint.h"
 #include "training/ema.h"
+#include "training/patches.h"
 
 /* ∫ p_a·p_b of two profiles p(s) = (γ+1)·s^γ/t^(γ+1) on [0, t]. */
 static double inner_product(const struct ddpm_ema_profile *a, const struct ddpm_ema_profile *b)
@@ -81,7 +82,8 @@ ddpm_status ddpm_ema_solve(const struct ddpm_ema_profile *kept, size_t count,
 /* The averages in a run's checkpoints. */
 struct kept {
     struct ddpm_config *config;
-    int64_t *steps; /* of the checkpoints, ascending */
+    struct ddpm_training_config training; /* as the trainer took it */
+    int64_t *steps;                       /* of the checkpoints, ascending */
     size_t count;
     struct ddpm_ema_profile
         *profiles; /* first the first average of every checkpoint, then the second ones */
@@ -158,9 +160,25 @@ static ddpm_status read_config(struct kept *kept, const char *run)
     return ddpm_config_set(kept->config, "device", "cpu");
 }
 
+/* The averages start again after the patches. */
+static void drop_older_averages(struct kept *kept)
+{
+    struct ddpm_config settled = *kept->config;
+    ddpm_patches_settle(&settled);
+    kept->training = settled.training;
+    const int64_t patches = ddpm_patch_steps(&settled.training);
+    size_t older = 0;
+    while (older < kept->count && kept->steps[older] <= patches)
+        ++older;
+    if (older == kept->count)
+        return;
+    kept->count -= older;
+    memmove(kept->steps, kept->steps + older, kept->count * sizeof *kept->steps);
+}
+
 static ddpm_status find_weights(struct kept *kept, double length, double *error)
 {
-    const struct ddpm_training_config *training = &kept->config->training;
+    const struct ddpm_training_config *training = &kept->training;
     const int files = training->ema_second > 0 ? 2 : 1;
     kept->profile_count = kept->count * (size_t)files;
     DDPM_TRY(ddpm_new_array((void **)&kept->profiles, kept->profile_count, sizeof *kept->profiles,
@@ -169,9 +187,9 @@ static ddpm_status find_weights(struct kept *kept, double length, double *error)
                             "weights of averages"));
     for (size_t i = 0; i < kept->profile_count; ++i)
         kept->profiles[i] = (struct ddpm_ema_profile){
-            .t = (double)kept->steps[i % kept->count],
+            .t = (double)ddpm_steps_averaged(training, kept->steps[i % kept->count]),
             .length = i < kept->count ? training->ema_length : training->ema_second};
-    const struct ddpm_ema_profile wanted = {(double)kept->steps[kept->count - 1], length};
+    const struct ddpm_ema_profile wanted = {kept->profiles[kept->count - 1].t, length};
     return ddpm_ema_solve(kept->profiles, kept->profile_count, &wanted, kept->weights, error);
 }
 
@@ -247,6 +265,8 @@ ddpm_status ddpm_ema_reconstruct(const char *run, double length, int64_t step, c
     ddpm_status status = find_steps(&kept, run, step);
     if (status == DDPM_OK)
         status = read_config(&kept, run);
+    if (status == DDPM_OK)
+        drop_older_averages(&kept);
     if (status == DDPM_OK)
         status = find_weights(&kept, length, &out->error);
     if (status == DDPM_OK)

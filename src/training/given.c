@@ -101,6 +101,9 @@ ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step on given values"));
     DDPM_TRY(ddpm_take_options(&input, sizeof input, offsetof(struct ddpm_step_input, sigmas),
                                given, "ddpm_step_input"));
+    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
+    DDPM_TRY(ddpm_trainer_fit(trainer,
+                              (struct ddpm_size){diffusion->image_height, diffusion->image_width}));
     DDPM_TRY(check_input(trainer, &input));
     const struct ddpm_step_values values = {
         .pictures = input.pictures,

@@ -34,12 +34,26 @@ static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
     return bytes;
 }
 
+static ddpm_status lay_out_graph(struct ddpm_trainer *trainer, struct ddpm_size size, int64_t batch,
+                                 bool low_memory)
+{
+    ddpm_graph_destroy(&trainer->graph);
+    trainer->size = size;
+    DDPM_TRY(trainer->task->build(trainer, batch, low_memory));
+    return ddpm_graph_lay_out(trainer->graph, trainer->device);
+}
+
+ddpm_status ddpm_trainer_lay_out_size(struct ddpm_trainer *trainer, struct ddpm_size size)
+{
+    return lay_out_graph(trainer, size, trainer->team.size, trainer->config.run.low_memory);
+}
+
 static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low_memory,
                            uint64_t *need)
 {
-    ddpm_graph_destroy(&trainer->graph);
-    DDPM_TRY(trainer->task->build(trainer, batch, low_memory));
-    DDPM_TRY(ddpm_graph_lay_out(trainer->graph, trainer->device));
+    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
+    const struct ddpm_size whole = {diffusion->image_height, diffusion->image_width};
+    DDPM_TRY(lay_out_graph(trainer, whole, batch, low_memory));
     DDPM_TRY(ddpm_validator_lay_out(trainer, batch));
     *need = trainer->graph->arena_bytes + ddpm_packing_bytes_needed(trainer) +
             ddpm_validator_bytes(&trainer->validator) + bytes_beside_graph(trainer);

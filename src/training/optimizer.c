@@ -6,6 +6,7 @@
 
 #include "core/memory.h"
 #include "training/ema.h"
+#include "training/patches.h"
 
 static const double muon_momentum = 0.95;
 
@@ -272,9 +273,11 @@ double ddpm_learning_rate(const struct ddpm_training_config *config, int64_t don
     const double pi = 3.14159265358979323846;
     if (done < config->warmup)
         return config->lr * (double)(done + 1) / (double)config->warmup;
-    if (config->lr_schedule == DDPM_LR_CONSTANT || config->steps <= config->warmup)
+    const int64_t patches = ddpm_patch_steps(config);
+    const int64_t begin = patches > config->warmup ? patches : config->warmup; /* of the decay */
+    if (config->lr_schedule == DDPM_LR_CONSTANT || config->steps <= begin || done < begin)
         return config->lr;
-    double progress = (double)(done - config->warmup) / (double)(config->steps - config->warmup);
+    double progress = (double)(done - begin) / (double)(config->steps - begin);
     progress = progress < 1 ? progress : 1;
     if (config->lr_schedule == DDPM_LR_LINEAR)
         return config->lr * (1 - progress);
@@ -286,7 +289,8 @@ double ddpm_ema_decay(const struct ddpm_training_config *config, int64_t done)
     if (done % config->ema_every != 0)
         return 1; /* unchanged */
     if (config->ema == DDPM_EMA_POWER)
-        return ddpm_power_decay(config->ema_length, done + 1, config->ema_every);
+        return ddpm_power_decay(config->ema_length, ddpm_steps_averaged(config, done + 1),
+                                config->ema_every);
     if (done <= config->ema_after)
         return 0; /* copy */
     double n = (double)(done - config->ema_after);
@@ -298,5 +302,6 @@ double ddpm_second_ema_decay(const struct ddpm_training_config *config, int64_t 
 {
     if (!ddpm_second_ema_wanted(config) || done % config->ema_every != 0)
         return 1;
-    return ddpm_power_decay(config->ema_second, done + 1, config->ema_every);
+    return ddpm_power_decay(config->ema_second, ddpm_steps_averaged(config, done + 1),
+                            config->ema_every);
 }

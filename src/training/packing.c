@@ -45,10 +45,11 @@ ddpm_status ddpm_packing_begin(struct ddpm_trainer *trainer)
     void *memory = ddpm_ranks_shared_memory(trainer->team.ranks, &bytes);
     if (!packing->shared)
         return DDPM_OK;
-    if (bytes != g->packed_bytes)
+    if (bytes < g->packed_bytes)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "packed weights: got %zu bytes of shared memory, want %zu", bytes,
                           g->packed_bytes);
+    free(packing->part_of);
     DDPM_TRY(ddpm_new_array((void **)&packing->part_of, g->node_count, sizeof *packing->part_of,
                             "who packs which weights"));
     ddpm_graph_divide_packing(g, packing->parts, packing->part_of);
@@ -77,9 +78,8 @@ ddpm_status ddpm_packing_pack(struct ddpm_trainer *trainer, ddpm_status status)
 }
 
 /* The kernels that pack weights, and how much they pack. */
-static uint64_t hash_packed(const struct ddpm_graph *graph)
+static uint64_t hash_packed(const struct ddpm_graph *graph, uint64_t hash)
 {
-    uint64_t hash = DDPM_FNV64_START;
     for (size_t i = 0; i < graph->node_count; ++i) {
         const struct ddpm_call *call = &graph->calls[i];
         if (!call->packed_bytes)
@@ -104,9 +104,13 @@ static ddpm_status plan_sharing(struct ddpm_trainer *trainer, uint64_t beside, s
     trainer->divides_memory = true;
     DDPM_TRY(ddpm_trainer_lay_out_step(trainer, beside, &need));
     *bytes = trainer->graph->packed_bytes;
-    *hash = hash_packed(trainer->graph);
+    *hash = hash_packed(trainer->graph, DDPM_FNV64_START);
     if (*bytes == 0)
         return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "no kernel packs weights");
+    DDPM_TRY(ddpm_trainer_lay_out_patches(trainer));
+    *hash = hash_packed(trainer->graph, *hash);
+    if (trainer->graph->packed_bytes > *bytes)
+        *bytes = trainer->graph->packed_bytes;
     if (!ddpm_trainer_has_room(trainer, need, beside))
         return ddpm_raise(DDPM_ERROR_MEMORY, "there is no room for %.1f MB more",
                           (double)*bytes / 1e6);

@@ -133,6 +133,8 @@ static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
         .seed = config->training.seed,
         .start_step = (uint64_t)steps_queued(trainer),
         .shuffle = true,
+        .height = (int)trainer->size.height,
+        .width = (int)trainer->size.width,
         .flip = config->data.flip,
         .rotate = config->data.rotate,
         .allocator = device->backend->allocate_host ? &pinned : NULL,
@@ -290,14 +292,17 @@ ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, cons
 static ddpm_status next_batch(struct ddpm_trainer *trainer, struct ddpm_batch *batch,
                               double *waited)
 {
+    const int64_t done = steps_queued(trainer);
+    const struct ddpm_size size = ddpm_size_after(&trainer->config, done);
     /* After a failed step, or steps on given values, the batches read ahead are those of other
      * steps. */
-    if (trainer->next_batch != steps_queued(trainer))
+    if (trainer->next_batch != done || !ddpm_trainer_fits(trainer, size))
         ddpm_prefetch_destroy(&trainer->prefetch);
+    DDPM_TRY(ddpm_trainer_fit(trainer, size));
     DDPM_TRY(start_prefetch(trainer));
     *waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited;
     DDPM_TRY(ddpm_prefetch_next(trainer->prefetch, batch));
-    trainer->next_batch = steps_queued(trainer) + 1;
+    trainer->next_batch = done + 1;
     *waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited - *waited;
     return DDPM_OK;
 }
@@ -358,6 +363,15 @@ ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     return status;
 }
 
+/* Read the pending step if the next one needs another graph. */
+static ddpm_status take_before_change(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
+{
+    *result = (struct ddpm_step_result){0};
+    if (ddpm_trainer_fits(trainer, ddpm_size_after(&trainer->config, steps_queued(trainer))))
+        return DDPM_OK;
+    return ddpm_trainer_flush(trainer, result);
+}
+
 ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
 {
     struct ddpm_batch batch;
@@ -367,11 +381,15 @@ ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer, struct ddpm_ste
     if (!trainer->device->backend->download_begin || trainer->team.ranks)
         return ddpm_trainer_step(trainer, result);
     DDPM_TRY(ddpm_trainer_refuse_broken(trainer));
+    struct ddpm_step_result last; /* on pictures of another size: its graph goes */
+    DDPM_TRY(take_before_change(trainer, &last));
     DDPM_TRY(next_batch(trainer, &batch, &waited));
     ddpm_status status =
         queue_step(trainer, &(struct ddpm_step_values){.batch = &batch}, waited, result);
     if (trainer->prefetch) /* released after a failure */
         ddpm_prefetch_release(trainer->prefetch);
+    if (last.step > 0)
+        *result = last;
     return status;
 }
 

@@ -151,13 +151,26 @@ ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
     if (sums_fast(trainer))
         DDPM_TRY(ddpm_ranks_prepare_sums(team->ranks, wire_of(trainer),
                                          (size_t)set->parameters.slab_count));
-    const bool on_device = ddpm_team_sums_on_device(trainer);
-    if (team->shares > 0 || !(trainer->device->backend->host_memory || on_device))
+    DDPM_TRY(ddpm_team_cut(trainer));
+    return ddpm_team_sums_on_device(trainer) ? ddpm_team_allocate_on_device(trainer) : DDPM_OK;
+}
+
+ddpm_status ddpm_team_cut(struct ddpm_trainer *trainer)
+{
+    struct ddpm_team *team = &trainer->team;
+    struct ddpm_bucket *buckets;
+    size_t count;
+    if (!team->ranks || team->shares > 0 ||
+        !(trainer->device->backend->host_memory || ddpm_team_sums_on_device(trainer)))
         return DDPM_OK;
-    DDPM_TRY(ddpm_graph_cut_gradients(trainer->graph, trainer->parts.backward, set,
-                                      ddpm_team_least_bucket(trainer), &team->buckets,
-                                      &team->bucket_count));
-    return on_device ? ddpm_team_allocate_on_device(trainer) : DDPM_OK;
+    const ddpm_status status =
+        ddpm_graph_cut_gradients(trainer->graph, trainer->parts.backward, set_of(trainer),
+                                 ddpm_team_least_bucket(trainer), &buckets, &count);
+    free(status == DDPM_OK ? team->buckets : buckets);
+    DDPM_TRY(status);
+    team->buckets = buckets;
+    team->bucket_count = count; /* as before: it depends on the weights only */
+    return DDPM_OK;
 }
 
 void ddpm_team_release(struct ddpm_team *team)

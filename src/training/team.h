@@ -52,6 +52,10 @@ size_t ddpm_team_device_bytes(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer);
 void ddpm_team_release(struct ddpm_team *team);
 
+/* Cut the gradients into buckets, for the trainer's new graph. Until then those of the last graph
+ * stay, so that a rank whose graph fails can still finish a step with the others. */
+ddpm_status ddpm_team_cut(struct ddpm_trainer *trainer);
+
 /* Gradients are sent in buckets of at least this many elements. */
 size_t ddpm_team_least_bucket(const struct ddpm_trainer *trainer);
 
@@ -82,6 +86,7 @@ ddpm_status ddpm_team_run_stretches(struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_finish_sums(struct ddpm_trainer *trainer);
 ddpm_status ddpm_team_allocate_on_device(struct ddpm_trainer *trainer);
 void ddpm_team_release_on_device(struct ddpm_trainer *trainer);
+void ddpm_team_release_stretches(struct ddpm_trainer *trainer);
 
 /* This rank's micro-batch `index` has been run: take its gradients if a share ends with it. */
 ddpm_status ddpm_team_take_share(struct ddpm_trainer *trainer, int64_t index);

@@ -128,6 +128,12 @@ void ddpm_team_release_on_device(struct ddpm_trainer *trainer)
     if (team->device_wire)
         trainer->device->backend->release(trainer->device, team->device_wire);
     team->device_wire = NULL;
+    ddpm_team_release_stretches(trainer);
+}
+
+void ddpm_team_release_stretches(struct ddpm_trainer *trainer)
+{
+    struct ddpm_team *team = &trainer->team;
     for (size_t i = 0; team->stretches && i <= team->bucket_count; ++i)
         ddpm_recording_release(&team->stretches[i], trainer->device);
 }

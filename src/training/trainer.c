@@ -16,7 +16,10 @@ static ddpm_status allocate_host(struct ddpm_trainer *trainer)
     struct ddpm_device *device = trainer->device;
     size_t batch = (size_t)trainer->team.size;
     size_t numbers = batch * (size_t)trainer->team.total + 1;
-    size_t count = (size_t)ddpm_tensor_count(&trainer->x0->tensor);
+    /* of whole pictures, whatever size the first step has */
+    size_t count =
+        batch * (size_t)(trainer->config.network.channels * trainer->config.diffusion.image_height *
+                         trainer->config.diffusion.image_width);
     if (device->backend->download_begin)
         DDPM_TRY(device->backend->allocate_host(device, numbers * sizeof(float),
                                                 (void **)&trainer->host_loss));
@@ -83,6 +86,7 @@ ddpm_status ddpm_trainer_describe(struct ddpm_trainer *trainer, struct ddpm_netw
     /* Its own option groups are fixed; the caller's copies of them are ignored. */
     trainer->config.network = own->network;
     trainer->config.diffusion = own->diffusion;
+    ddpm_patches_settle(&trainer->config);
     trainer->task = ddpm_task_of(&own->diffusion);
     trainer->objective = &ddpm_objectives[own->diffusion.objective];
     trainer->players[0] = (struct ddpm_player){.name = "", .network = network};
@@ -110,8 +114,7 @@ void ddpm_trainer_forget(struct ddpm_trainer *trainer)
     ddpm_shard_release(trainer);
 }
 
-/* The graph inputs read in every step. */
-static ddpm_status write_constants(struct ddpm_trainer *trainer)
+ddpm_status ddpm_trainer_write_constants(struct ddpm_trainer *trainer)
 {
     const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
     float *rows;
@@ -131,10 +134,13 @@ static ddpm_status write_constants(struct ddpm_trainer *trainer)
     return status;
 }
 
-/* Lay the step out, check that everything fits, and only then allocate. */
+/* Lay the step out, check that everything fits, and only then allocate. A run that begins with
+ * patches must also have room for whole pictures. */
 static ddpm_status allocate(struct ddpm_trainer *trainer)
 {
     DDPM_TRY(ddpm_trainer_lay_out(trainer, 0));
+    trainer->plan = ddpm_trainer_plan_of(trainer);
+    DDPM_TRY(ddpm_trainer_lay_out_patches(trainer));
     for (int p = 0; p < trainer->player_count; ++p)
         DDPM_TRY(ddpm_optimizer_allocate(&trainer->players[p].optimizer));
     DDPM_TRY(ddpm_packing_begin(trainer));
@@ -143,7 +149,7 @@ static ddpm_status allocate(struct ddpm_trainer *trainer)
     DDPM_TRY(ddpm_team_allocate(trainer));
     DDPM_TRY(ddpm_shard_allocate(trainer));
     DDPM_TRY(ddpm_validator_allocate(trainer));
-    return write_constants(trainer);
+    return ddpm_trainer_write_constants(trainer);
 }
 
 ddpm_status ddpm_trainer_create(struct ddpm_network *network, const struct ddpm_config *config,
@@ -220,7 +226,7 @@ int64_t ddpm_trainer_steps_done(const struct ddpm_trainer *trainer)
 
 struct ddpm_memory_plan ddpm_trainer_memory(const struct ddpm_trainer *trainer)
 {
-    return trainer ? ddpm_trainer_plan_of(trainer) : (struct ddpm_memory_plan){0};
+    return trainer ? trainer->plan : (struct ddpm_memory_plan){0};
 }
 
 ddpm_status ddpm_trainer_measure(struct ddpm_network *network, const struct ddpm_config *config,

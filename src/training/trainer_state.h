@@ -16,6 +16,7 @@
 #include "training/checkpoint.h"
 #include "training/optimizer.h"
 #include "training/packing.h"
+#include "training/patches.h"
 #include "training/ranks.h"
 #include "training/shard.h"
 #include "training/tasks/task.h"
@@ -87,6 +88,7 @@ struct ddpm_trainer {
     /* The step, built by the task: draw, forward and backward for every micro-batch, then update.
      * Before it, refresh the copies of the weights if somebody has loaded or set some. */
     struct ddpm_graph *graph;
+    struct ddpm_size size; /* of the pictures it trains on; 0x0: there is no usable graph */
     struct ddpm_trainer_parts parts;
     struct ddpm_value *pictures, *flips, *counters; /* input of draw */
     struct ddpm_value
@@ -101,6 +103,8 @@ struct ddpm_trainer {
     struct ddpm_value
         *losses; /* of all micro-batches of the step, including those of other ranks */
 
+    struct ddpm_memory_plan plan; /* for whole pictures */
+    double patch_cost;            /* of a step on patches, where one on whole pictures costs 1 */
     struct ddpm_recording recordings[DDPM_STAGE_COUNT];
     struct ddpm_saver saver;
     bool start_tried; /* ddpm_trainer_fit_start() has run */
@@ -160,9 +164,17 @@ ddpm_status ddpm_trainer_describe(struct ddpm_trainer *trainer, struct ddpm_netw
                                   const struct ddpm_config *config, struct ddpm_ranks *ranks);
 void ddpm_trainer_forget(struct ddpm_trainer *trainer);
 
-/* memory.c: build the step's graph and lay it out; *need is everything the trainer will take. On
- * a device with its own memory, the backward pass recomputes nothing if all that and `beside`
- * bytes are at most half of what is free; the rest is for grids, snapshots and others. */
+/* trainer.c: write the graph inputs that every step reads. */
+ddpm_status ddpm_trainer_write_constants(struct ddpm_trainer *trainer);
+
+/* memory.c: lay out the graph of the step for pictures of this size, as the last
+ * ddpm_trainer_lay_out_step() did for whole ones. Nothing else is laid out again. */
+ddpm_status ddpm_trainer_lay_out_size(struct ddpm_trainer *trainer, struct ddpm_size size);
+
+/* memory.c: build the step's graph for whole pictures and lay it out; *need is everything the
+ * trainer will take. On a device with its own memory, the backward pass recomputes nothing if all
+ * that and `beside` bytes are at most half of what is free; the rest is for grids, snapshots and
+ * others. */
 ddpm_status ddpm_trainer_lay_out_step(struct ddpm_trainer *trainer, uint64_t beside,
                                       uint64_t *need);
 

@@ -197,7 +197,7 @@ ddpm_status ddpm_trainer_validation_plan(const struct ddpm_trainer *trainer,
         .pictures = pictures_of(trainer),
         .levels = validator->levels,
         .cost_in_steps = batches * ddpm_graph_flops(validator->graph, 0) /
-                         ddpm_trainer_plan_of(trainer).flops_per_step,
+                         (trainer->plan.flops_per_step * ddpm_trainer_mean_cost(trainer)),
     };
     return DDPM_OK;
 }

@@ -16,7 +16,7 @@ function(ddpm_cuda_tests suffix plugin)
   list(APPEND names cuda_device${suffix} cuda_table${suffix} cuda_gelu${suffix} kernel_bits_cuda${suffix})
   set_tests_properties(${names} PROPERTIES ENVIRONMENT DDPM_CUDA_PLUGIN=$<TARGET_FILE:${plugin}>
                        SKIP_RETURN_CODE 77 LABELS cuda)
-  foreach(test late copies kept sampler variance consistency)
+  foreach(test late patches copies kept sampler variance consistency)
     if(TARGET test_library_${test}) # not if the kernels are built alone
       add_test(NAME library_${test}_cuda${suffix} COMMAND test_library_${test})
       set_tests_properties(library_${test}_cuda${suffix} PROPERTIES SKIP_RETURN_CODE 77 LABELS cuda ENVIRONMENT

@@ -164,6 +164,20 @@ whole() {
     cmp {straight,run}/checkpoints/latest/ema-second.safetensors
 }
 
+# The fourth step is the first on whole pictures.
+@test "steps on patches, then on whole pictures: the same bits for any number of ranks" {
+    options=(--patches 2 --patch-share 0.5 --reduce exact)
+    make_run straight "$pictures" 6 "${options[@]}"
+    together 2 "${tiny[@]}" "${options[@]}" --out run --steps 6 --save-every 3
+    same_state straight run
+    rm -r run/checkpoints/step-000006
+    ln -sfn step-000003 run/checkpoints/latest
+    together 4 --resume --out run
+    same_state straight run
+    together 2 "${tiny[@]}" --patches 2 --patch-share 0.5 --out fast --steps 6
+    near straight fast 6 0.001
+}
+
 @test "distilling and starting from a trained model: the same bits for any number of ranks" {
     make_run model "$pictures" 4 --objective v
     "$DDPM" distill model --out straight --steps 4 --reduce exact 2> said

@@ -173,6 +173,7 @@ static void options_that_a_run_keeps(void **state)
         "ema-second",
         "level-sampling",
         "noise-candidates",
+        "patches",
         "rotate",
     };
     size_t found = 0;

@@ -97,6 +97,51 @@ static void threads_depth_and_cache_never_change_a_batch(void **state)
     }
 }
 
+/* A patch is the window of the whole sample whose place words 0 and 1 of block 1 say. */
+static void patches_are_windows_of_the_samples(void **state)
+{
+    (void)state;
+    enum { HEIGHT = 4, WIDTH = 3, SIDE = 6, CHANNELS = 3 };
+    struct record *whole = calloc(1, sizeof *whole);
+    struct ddpm_source *source = open_source(DDPM_CROP_RANDOM, 0);
+    struct ddpm_prefetch_options options = plain;
+    struct ddpm_prefetch *prefetch = NULL;
+    bool seen[SIDE - HEIGHT + 1][SIDE - WIDTH + 1] = {{false}};
+    run(whole, source, 1, 1, 0);
+    options.height = HEIGHT;
+    options.width = WIDTH;
+    options.threads = 3;
+    assert_ok(ddpm_prefetch_create(&prefetch, source, &options));
+    for (int p = 0; p < STEPS * BATCH; ++p) {
+        static struct ddpm_batch batch;
+        const int step = p / BATCH, place = p % BATCH;
+        if (place == 0)
+            assert_ok(ddpm_prefetch_next(prefetch, &batch));
+        const struct ddpm_random4 random =
+            ddpm_philox(plain.seed, 1, (uint32_t)place, (uint32_t)step, DDPM_STREAM_AUGMENT);
+        const int top = (int)((uint64_t)random.v[0] * (SIDE - HEIGHT + 1) >> 32);
+        const int left = (int)((uint64_t)random.v[1] * (SIDE - WIDTH + 1) >> 32);
+        const uint8_t *from = whole->pixels[step] + place * BYTES + (top * SIDE + left) * CHANNELS;
+        seen[top][left] = true;
+        for (int y = 0; y < HEIGHT; ++y)
+            assert_memory_equal(batch.pixels + (place * HEIGHT + y) * WIDTH * CHANNELS,
+                                from + (ptrdiff_t)y * SIDE * CHANNELS, WIDTH * CHANNELS);
+        assert_int_equal(batch.flips[place], whole->flips[p]);
+        assert_int_equal(batch.items[place], whole->items[p]);
+        if (place == BATCH - 1)
+            ddpm_prefetch_release(prefetch);
+    }
+    for (int top = 0; top <= SIDE - HEIGHT; ++top)
+        for (int left = 0; left <= SIDE - WIDTH; ++left)
+            assert_true(seen[top][left]);
+    ddpm_prefetch_destroy(&prefetch);
+    options.height = SIDE + 1;
+    assert_error(ddpm_prefetch_create(&prefetch, source, &options), DDPM_ERROR_ARGUMENT,
+                 "got patches of 7x3 from pictures of 6x6");
+    ddpm_source_close(&source);
+    free(whole);
+}
+
 static void resuming_goes_on_where_it_stopped(void **state)
 {
     (void)state;
@@ -293,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_depth_and_cache_never_change_a_batch),
+        cmocka_unit_test(patches_are_windows_of_the_samples),
         cmocka_unit_test(resuming_goes_on_where_it_stopped),
         cmocka_unit_test(parts_of_a_batch_are_those_of_the_whole),
         cmocka_unit_test(the_order_is_a_permutation_per_epoch),

@@ -67,12 +67,11 @@ static void more_checkpoints_come_nearer(void **state)
 }
 
 /* `count` steps, with a checkpoint after every second step. */
-static void train(const char *folder, const char *name, const char *length, int count)
+static void train(const char *folder, const char *name, const char *more, int count)
 {
-    char options[128];
+    char options[160];
     struct run run;
-    snprintf(options, sizeof options, "ema=power ema-every=1 keep=0 lr=0.003 ema-length=%s",
-             length);
+    snprintf(options, sizeof options, "ema=power ema-every=1 keep=0 lr=0.003 ema-length=%s", more);
     start(&run, folder, options);
     for (int i = 0; i < count; i += 2) {
         steps(&run, 2);
@@ -137,6 +136,32 @@ static void an_average_is_put_together(void **state)
     remove_folder(folder);
 }
 
+/* Averages of patches are not mixed with those of whole pictures. */
+static void averages_start_again_after_patches(void **state)
+{
+    (void)state;
+    struct ddpm_ema_reconstruction made;
+    char *folder = folder_with_pictures();
+    char *run = strdup(in_folder(folder, "run")), *other = strdup(in_folder(folder, "other"));
+    assert_true(run && other);
+    train(folder, "run", "0.1 steps=60 patches=2 patch-share=0.3", 60); /* 18 steps on patches */
+    train(folder, "other", "0.2 steps=60 patches=2 patch-share=0.3", 60);
+    const double apart = distance(run, other);
+    assert_ok(ddpm_ema_reconstruct(run, 0.1, 0, in_folder(folder, "same"), &made));
+    assert_int_equal(made.checkpoints, 21);
+    assert_true(made.error < 1e-4);
+    assert_true(distance(in_folder(folder, "same"), run) < 1e-3 * apart);
+    assert_ok(ddpm_ema_reconstruct(run, 0.2, 0, in_folder(folder, "longer"), &made));
+    assert_true(made.error < 0.03);
+    assert_true(distance(in_folder(folder, "longer"), other) < 0.1 * apart);
+    assert_ok(ddpm_ema_reconstruct(run, 0.1, 18, in_folder(folder, "patches"), &made));
+    assert_int_equal(made.checkpoints, 9);
+    assert_int_equal(made.step, 18);
+    free(run);
+    free(other);
+    remove_folder(folder);
+}
+
 static void what_cannot_be_put_together(void **state)
 {
     (void)state;
@@ -171,6 +196,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_is_found_again),
         cmocka_unit_test(more_checkpoints_come_nearer),
         cmocka_unit_test(an_average_is_put_together),
+        cmocka_unit_test(averages_start_again_after_patches),
         cmocka_unit_test(what_cannot_be_put_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,25 @@ static void curves_part_where_only_training_gets_better(void **state)
     assert_int_equal(follow(losses, 8).parted, 20);
 }
 
+/* On patches neither patience nor overfitting counts, but a best is one. */
+static void measurements_among_patches_end_nothing(void **state)
+{
+    (void)state;
+    struct ddpm_curves curves = {.patches = 70};
+    for (int i = 0; i < 7; ++i)
+        ddpm_curves_add(&curves,
+                        &(struct ddpm_measurement){10 * (i + 1), 0.5 + 0.01 * i, 0.5 - 0.02 * i});
+    assert_int_equal(curves.best.step, 10);
+    assert_int_equal(curves.since, 0);
+    assert_int_equal(curves.parted, 0);
+    for (int i = 7; i < 12; ++i) {
+        assert_int_equal(curves.parted, 0);
+        ddpm_curves_add(&curves, &(struct ddpm_measurement){10 * (i + 1), 0.6, 0.3});
+        assert_int_equal(curves.since, i - 6);
+    }
+    assert_int_equal(curves.parted, 10);
+}
+
 static void flat_curves_do_not_part(void **state)
 {
     (void)state;
@@ -72,6 +91,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_best_is_the_first_of_the_lowest),
         cmocka_unit_test(curves_part_where_only_training_gets_better),
+        cmocka_unit_test(measurements_among_patches_end_nothing),
         cmocka_unit_test(flat_curves_do_not_part),
         cmocka_unit_test(a_new_best_takes_it_back),
     };

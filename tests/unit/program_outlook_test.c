@@ -18,6 +18,20 @@ static void steps_alone(void **state)
     assert_seconds(ddpm_outlook_left(&outlook, 100, 0.5), 0);
 }
 
+static void steps_on_patches_are_cheaper(void **state)
+{
+    (void)state;
+    struct ddpm_outlook outlook = {.steps = 100, .patch_steps = 60, .patch_cost = 0.25};
+    assert_seconds(ddpm_outlook_left(&outlook, 1, 0.5), 59 * 0.5 + 40 * 2.0);
+    assert_seconds(ddpm_outlook_left(&outlook, 60, 0.5), 40 * 2.0);
+    assert_seconds(ddpm_outlook_left(&outlook, 61, 2.0), 39 * 2.0);
+    assert_seconds(ddpm_outlook_left(&outlook, 100, 2.0), 0);
+    /* guesses are in steps on whole pictures */
+    outlook.sample_every = 50;
+    outlook.grid_in_steps = 10;
+    assert_seconds(ddpm_outlook_left(&outlook, 10, 0.5), 50 * 0.5 + 40 * 2.0 + 2 * 10 * 2.0);
+}
+
 static void grids_count_where_they_are_due(void **state)
 {
     (void)state;
@@ -67,6 +81,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_alone),
+        cmocka_unit_test(steps_on_patches_are_cheaper),
         cmocka_unit_test(grids_count_where_they_are_due),
         cmocka_unit_test(checkpoints_count_once_measured),
         cmocka_unit_test(a_grid_is_guessed_from_its_forward_passes),

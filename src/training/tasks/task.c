@@ -75,11 +75,10 @@ static struct ddpm_value *draw_noise(struct ddpm_trainer *trainer, uint64_t seed
 void ddpm_task_begin_draw(struct ddpm_trainer *trainer, int64_t batch)
 {
     const struct ddpm_network *network = trainer->players[0].network;
-    const struct ddpm_diffusion_config *diffusion = &network->config.diffusion;
     struct ddpm_graph *g = trainer->graph;
     trainer->parts.draw = ddpm_graph_begin_part(g, "draw");
-    trainer->pictures = ddpm_graph_input(g, DDPM_U8, batch, diffusion->image_height,
-                                         diffusion->image_width, network->config.network.channels);
+    trainer->pictures = ddpm_graph_input(g, DDPM_U8, batch, trainer->size.height,
+                                         trainer->size.width, network->config.network.channels);
     trainer->flips = ddpm_graph_input(g, DDPM_U8, batch, 1, 1, 1);
     trainer->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
     trainer->x0 = ddpm_normalize_pictures(g, trainer->pictures, trainer->flips);

@@ -1,0 +1,52 @@
+/* Training on patches first: the first part of a run trains on random windows of the pictures, on
+ * which a step costs much less, and the rest on whole pictures. A convolutional network takes both.
+ * This is patch training (Wang et al. 2023, arXiv 2304.12526) with one size of patches at a time,
+ * and without coordinates.
+ *
+ * Weights and moments carry over. A power-function average starts again with the whole pictures, so
+ * that its length is a fraction of the steps on them, and so does the decay of the learning rate
+ * (optimizer.h). The graph of the step is built anew (ddpm_trainer_fit). */
+#ifndef DDPM_TRAINING_PATCHES_H
+#define DDPM_TRAINING_PATCHES_H
+
+#include "config/config.h"
+#include "core/error.h"
+
+struct ddpm_trainer;
+
+/* Sides in pixels. */
+struct ddpm_size {
+    int64_t height, width;
+};
+
+/* How many steps of the run train on patches; 0: none. */
+int64_t ddpm_patch_steps(const struct ddpm_training_config *config);
+
+/* Turn patches off if they would be as large as the pictures: their sides are 1/patches of the
+ * pictures', rounded down to a multiple that the network takes, and at least one such multiple. */
+void ddpm_patches_settle(struct ddpm_config *config);
+
+/* What the next step after `done` steps trains on; `config` is settled. */
+struct ddpm_size ddpm_size_after(const struct ddpm_config *config, int64_t done);
+
+/* Steps that a power-function average covers after `done` steps. */
+int64_t ddpm_steps_averaged(const struct ddpm_training_config *config, int64_t done);
+
+/* What a step on patches costs, counted in operations, where a step on whole pictures costs 1; and
+ * the mean over the steps of the run. 1 if there are no patches. */
+double ddpm_trainer_patch_cost(const struct ddpm_trainer *trainer);
+double ddpm_trainer_mean_cost(const struct ddpm_trainer *trainer);
+
+/* Does the trainer's graph take pictures of this size? */
+bool ddpm_trainer_fits(const struct ddpm_trainer *trainer, struct ddpm_size size);
+
+/* After the step was laid out for whole pictures: lay out its graph anew if the run begins with
+ * patches. */
+ddpm_status ddpm_trainer_lay_out_patches(struct ddpm_trainer *trainer);
+
+/* Build and allocate the graph of the step anew, for pictures of this size, unless it fits. No step
+ * may be pending. After a failure the trainer has no usable graph, but its state is complete, and
+ * it can still take part in the sums of the other ranks. */
+ddpm_status ddpm_trainer_fit(struct ddpm_trainer *trainer, struct ddpm_size size);
+
+#endif
