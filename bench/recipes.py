@@ -106,18 +106,15 @@ VARIANTS = {
     "fast, batch 32": (1.9, {**FAST, "batch-size": "32"}),
     "fast, decay matrices": (1, {**FAST, "decay": "matrices"}),
     "fast, ema 0.05": (1, {**FAST, "ema-length": "0.05"}),
-    "fast, crops first": (1, {**FAST, "crops": "2.17"}),
+    "fast, whole": (1, {**FAST, "patches": "1"}),
 }
 EVERY = {**CANDIDATES, **VARIANTS}
-# "crops": X: half of the time goes into steps on crops of half the size, each of which takes 1/X of the time of a step
-# on whole pictures, and the other half into --pretrained. 2.17 is for 32x32, one thread (Emerald Rapids, fp32).
 
 
-def options(args, name, size=0):
+def options(args, name):
     _, changed = EVERY[name]
     chosen = dict(NETWORK) if changed.get("recipe") else {**NETWORK, **BASE}
-    chosen.update(changed, **{"image-size": str(size or np.load(args.pictures, mmap_mode="r").shape[1])})
-    chosen.pop("crops", None)
+    chosen.update(changed, **{"image-size": str(np.load(args.pictures, mmap_mode="r").shape[1])})
     return [word for key, value in chosen.items() for word in ("--" + key, value)]
 
 
@@ -125,35 +122,14 @@ def folder(args, name):
     return os.path.join(args.keep, name.replace(" ", "-"))
 
 
-def run(args, name, pictures, out, steps, more):
+def train(args, name, out, steps, save_every=0):
     shutil.rmtree(out, ignore_errors=True)
-    command = [args.ddpm, "train", "--data", pictures, "--out", out, "--steps", str(steps), "--validation", "off",
-               "--sample-every", "0", "--keep", "0", "--threads", str(args.threads), "--seed", str(args.seed)]
-    done = subprocess.run(command + more, capture_output=True, text=True)
+    command = [args.ddpm, "train", "--data", args.pictures, "--out", out, "--steps", str(steps), "--validation", "off",
+               "--sample-every", "0", "--keep", "0", "--threads", str(args.threads), "--seed", str(args.seed),
+               "--save-every", str(save_every)]
+    done = subprocess.run(command + options(args, name), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
-
-
-def crops_of(args):
-    """A file of crops of half the size, nine of each picture."""
-    path = os.path.join(args.keep, "crops.npy")
-    if not os.path.exists(path):
-        pictures = np.load(args.pictures)
-        half = pictures.shape[1] // 2
-        starts = (0, half // 2, half)
-        np.save(path, np.concatenate([pictures[:, y:y + half, x:x + half] for y in starts for x in starts]))
-    return path, np.load(path, mmap_mode="r").shape[1]
-
-
-def train(args, name, out, steps, save_every=0):
-    more, faster = ["--save-every", str(save_every)], EVERY[name][1].get("crops")
-    if faster:
-        crops, size = crops_of(args)
-        run(args, name, crops, out + "-crops", round(steps / 2 * float(faster)),
-            options(args, name, size) + more + ["--lr-schedule", "constant"])
-        more += ["--pretrained", out + "-crops"]
-        steps = round(steps / 2)
-    run(args, name, args.pictures, out, steps, options(args, name) + more)
 
 
 def network_features(path, kept):

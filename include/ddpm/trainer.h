@@ -73,9 +73,10 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
  * further, from the weights DDPM_WEIGHTS_MODEL. `data` (borrowed; must outlive the trainer) may be
  * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so no step
  * runs out of it: if there is too little, this call fails with DDPM_ERROR_MEMORY and says how much
- * is needed. Only the step that changes from patches (option `patches`) to whole pictures allocates
- * its part of this then, and can fail if others have taken it; the state is intact. Writing a
- * checkpoint still needs a little, for names and JSON, and on an accelerator a copy of the state.
+ * is needed. The exception is a run with the option `patches`: a step on pictures of
+ * another size than those of the last step allocates anew. If others have taken the memory, it
+ * fails with DDPM_ERROR_MEMORY, with the state intact. Writing a checkpoint still needs a little,
+ * for names and JSON, and on an accelerator a copy of the state.
  * On success the caller owns *out and frees it with ddpm_trainer_destroy(). On failure *out is
  * NULL. */
 DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
@@ -105,10 +106,10 @@ DDPM_API ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer,
 /** The same without waiting for the accelerator: queue one step and return the result of the step
  * before it (`result->step` says which; 0: none yet), so that the device never waits for the host.
  * On the CPU, the result is that of the step itself. If the earlier step failed, its error is
- * returned here and the new step is dropped. ddpm_trainer_flush() returns the last result. Until
- * you call it, a step is queued: the trainer's other steps, gradients and checkpoints fail with
- * DDPM_ERROR_ARGUMENT, and ddpm_trainer_steps_done() does not count it. The network's weights
- * already include it. */
+ * returned here and the new step is dropped. If the new step fails, *result may still hold that of
+ * the earlier one. ddpm_trainer_flush() returns the last result. Until you call it, a step is
+ * queued: the trainer's other steps, gradients and checkpoints fail with DDPM_ERROR_ARGUMENT, and
+ * ddpm_trainer_steps_done() does not count it. The network's weights already include it. */
 DDPM_API ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer,
                                             struct ddpm_step_result *result);
 

@@ -26,10 +26,11 @@ const struct ddpm_verb ddpm_verb_distill = {
     .argument_count = 1,
     .argument_flag = "resume",
     .summary = "Teach a trained model to draw in one, two or four steps.",
-    .notes = "Options default to those of RUN, with --drawing-steps 2, 0.3 of its learning rate,\n"
-             "--lr-schedule cosine, no warm-up, --ema-decay 0.99 at every step, and 3/16 of the "
-             "steps that RUN has done: about a\n"
-             "quarter of its time. Signals work as in ddpm train.\n",
+    .notes =
+        "Options default to those of RUN, with --drawing-steps 2, 0.3 of its learning rate,\n"
+        "--lr-schedule cosine, no warm-up, --ema-decay 0.99 at every step, --patches 1, and 3/16\n"
+        "of the steps that RUN has done (those on patches count less): about a quarter of its\n"
+        "time. Signals work as in ddpm train.\n",
     .examples = "  ddpm distill runs/first --out runs/quick --drawing-steps 2\n"
                 "  ddpm sample runs/quick --out drawn -n 16\n",
     .common = common,

@@ -24,9 +24,9 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     DDPM_TRY(ddpm_ema_reconstruct(arguments->arguments[0], length, step, folder, &made));
     if (made.error > far_off)
         ddpm_log(DDPM_LOG_WARNING,
-                 "got %zu checkpoints, too few for this length: train with a smaller --save-every "
+                 "got %zu checkpoint%s, too few for this length: train with a smaller --save-every "
                  "and a larger --keep",
-                 made.checkpoints);
+                 made.checkpoints, made.checkpoints == 1 ? "" : "s");
     ddpm_print_text("", folder, "");
     printf(": average of length %g after step %" PRId64 ", from %zu checkpoint%s, off by %.1f %%\n",
            length, made.step, made.checkpoints, made.checkpoints == 1 ? "" : "s", 100 * made.error);

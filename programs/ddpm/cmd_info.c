@@ -16,15 +16,14 @@
 #include "health.h"
 #include "info_options.h"
 #include "info_pictures.h"
+#include "info_validation.h"
 #include "model/checkpoint_find.h"
 #include "model/start_files.h"
 #include "run_folder.h"
 #include "run_log.h"
 #include "run_places.h"
-#include "run_validation.h"
 #include "streams.h"
 #include "training/checkpoint.h"
-#include "training/patches.h"
 
 enum { LOG_ROWS = 100, ROW_BYTES = 512 };
 
@@ -107,44 +106,6 @@ static ddpm_status print_log(const char *path)
     char time[DDPM_TEXT_BYTES];
     printf("log         %lld steps in %s; last loss %.5g, mean of the last %d %.5g\n", step,
            ddpm_time_text(time, seconds), loss, kept, sum / kept);
-    return DDPM_OK;
-}
-
-/* How many steps of the run with this validation.csv train on patches; 0 if that is unknown. */
-static int64_t patch_steps_of(const char *path)
-{
-    char file[PATH_MAX];
-    struct ddpm_config *config;
-    int64_t steps = 0;
-    const size_t folder = strlen(path) - strlen("validation.csv");
-    if (snprintf(file, sizeof file, "%.*sconfig.json", (int)folder, path) >= (int)sizeof file ||
-        ddpm_config_create(&config) != DDPM_OK)
-        return 0;
-    if (ddpm_path_exists(file) && ddpm_config_read(config, file) == DDPM_OK) {
-        ddpm_patches_settle(config);
-        steps = ddpm_patch_steps(&config->training);
-    }
-    ddpm_config_destroy(&config);
-    return steps;
-}
-
-/* The best and the last row of validation.csv. */
-static ddpm_status print_validation(const char *path)
-{
-    struct ddpm_curves curves = {.patches = patch_steps_of(path)};
-    FILE *file = fopen(path, "r");
-    long end;
-    if (!file)
-        return ddpm_raise_errno("%s: cannot be read", path);
-    ddpm_status status = ddpm_run_validation_read(file, INT64_MAX, &curves, &end);
-    (void)fclose(file);
-    if (status != DDPM_OK || curves.count == 0)
-        return status;
-    printf("validation  best loss %.5g at step %" PRId64 ", last %.5g at step %" PRId64,
-           curves.best.validation, curves.best.step, curves.last.validation, curves.last.step);
-    if (curves.parted)
-        printf("; the curves have diverged since step %" PRId64, curves.parted);
-    printf("\n");
     return DDPM_OK;
 }
 
@@ -285,7 +246,7 @@ static ddpm_status print_folder(const char *path)
         return ddpm_info_picture_folder(path);
     printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
     DDPM_TRY(in_folder(path, "log.csv", print_log));
-    DDPM_TRY(in_folder(path, "validation.csv", print_validation));
+    DDPM_TRY(in_folder(path, "validation.csv", ddpm_info_validation));
     DDPM_TRY(in_folder(path, "config.json", ddpm_run_folder_print_start));
     DDPM_TRY(in_folder(path, "config.json", ddpm_run_places_print));
     bool any = true;

@@ -67,7 +67,9 @@ static void estimate(struct ddpm_train_run *run, int64_t step, double each, doub
     if (run->estimated || left < 0 || step >= run->steps)
         return;
     run->estimated = true;
-    const bool late = run->timed > 0 && each > 1.2 * run->timed;
+    const double timed =
+        step > run->outlook.patch_steps ? run->timed / run->outlook.patch_cost : run->timed;
+    const bool late = run->timed > 0 && each > 1.2 * timed;
     ddpm_progress_remark(
         "estimated %s for the other %" PRId64 " steps, samples and checkpoints included%s",
         ddpm_time_text(all, left), run->steps - step,
@@ -135,17 +137,29 @@ static bool is_stopped(const struct ddpm_train_run *run)
     return ddpm_processes_ranks() ? run->stopping : ddpm_caught_signal() != 0;
 }
 
+/* A step that failed may have returned the numbers of the one before it. */
+static ddpm_status account_after_failure(struct ddpm_train_run *run,
+                                         const struct ddpm_step_result *result, ddpm_status failure)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%s", ddpm_error_message());
+    if (result->step > 0 && result->step == ddpm_trainer_steps_done(run->trainer) &&
+        ddpm_processes_lead())
+        (void)account(run, result);
+    return ddpm_raise(failure, "%s", text);
+}
+
 /* Queue a step. The numbers that come back may be those of the previous step; with `all`, wait
  * for this step's own, which checkpoints, samples and the end need. A failure on this process
  * alone reaches the others later, with the next step or in meet(). */
 static ddpm_status one_step(struct ddpm_train_run *run, bool all)
 {
-    struct ddpm_step_result result;
+    struct ddpm_step_result result = {0};
     double begin = ddpm_now();
     ddpm_trainer_note_signal(run->trainer, ddpm_caught_signal());
     const ddpm_status status = ddpm_trainer_step_late(run->trainer, &result);
     if (status != DDPM_OK && !ddpm_trainer_holds(run->trainer))
-        return status;
+        return account_after_failure(run, &result, status);
     if (all) /* processes without an error wait for this one */
         DDPM_TRY(ddpm_trainer_collect_state(run->trainer));
     if (status != DDPM_OK)

@@ -14,10 +14,12 @@ struct ddpm_measurement {
 
 /* Zero-initialise it before the first measurement, except for `patches`. */
 struct ddpm_curves {
-    int64_t patches; /* first steps of the run, on patches, where nothing counts yet but the best */
+    int64_t patches; /* first steps of the run, on patches: a measurement there can be the best, but
+                        does not count for `since` or `parted` */
     int64_t count;
     struct ddpm_measurement best, last;
-    int64_t since;  /* measurements after the best and after the patches */
+    struct ddpm_measurement reference; /* the best on whole pictures */
+    int64_t since;                     /* measurements after the reference */
     int64_t parted; /* the step from which the curves diverge; 0: they have not */
 };
 

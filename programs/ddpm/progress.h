@@ -20,7 +20,7 @@ struct ddpm_progress {
 
 void ddpm_progress_start(struct ddpm_progress *progress, int64_t first, int64_t total);
 
-/* After `done` steps, which cost something else than those to come: rates count from here. */
+/* After `done` steps, whose cost differs from that of later ones: rates count from here. */
 void ddpm_progress_change(struct ddpm_progress *progress, int64_t done);
 
 /* Is stderr a terminal that can redraw a line? Not a file, a pipe or TERM=dumb. */

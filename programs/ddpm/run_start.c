@@ -10,6 +10,7 @@
 #include "model/model.h"
 #include "model/start_files.h"
 #include "program.h"
+#include "training/patches.h"
 
 /* The options of the model, which must not be distilled. */
 static ddpm_status read_options(struct ddpm_run_start *start)
@@ -56,10 +57,17 @@ const char *ddpm_run_start_origin(const struct ddpm_run_start *start)
 }
 
 /* A step of distilling costs 4/3 of a training step, which has one forward pass fewer. So 3/16 of
- * the steps take a quarter of the time. */
-static int64_t fewer_steps(int64_t trained)
+ * the steps take a quarter of the time. Steps on patches count by the area of the patches. */
+static int64_t fewer_steps(const struct ddpm_config *teacher, int64_t done)
 {
-    const int64_t steps = trained / 16 * 3 + trained % 16 * 3 / 16;
+    struct ddpm_config config = *teacher;
+    ddpm_patches_settle(&config);
+    const struct ddpm_size whole = ddpm_whole_size(&config), patch = ddpm_size_after(&config, 0);
+    const int64_t first = ddpm_patch_steps(&config.training);
+    const int64_t all = done > 0 ? done : config.training.steps;
+    const double patches = (double)(first < all ? first : all);
+    const double part = (double)(patch.height * patch.width) / (double)(whole.height * whole.width);
+    const int64_t steps = (int64_t)(((double)all - patches + patches * part) * 3 / 16);
     return steps > 0 ? steps : 1;
 }
 
@@ -70,10 +78,9 @@ static ddpm_status read_teacher(const struct ddpm_run_start *start, struct ddpm_
         {"recipe", "none"},     {"lr-schedule", "cosine"}, {"warmup", "0"},
         {"ema", "exponential"}, {"ema-decay", "0.99"},     {"ema-every", "1"},
         {"ema-after", "0"},     {"drawing-steps", "2"},    {"patches", "1"}};
-    const int64_t done = ddpm_step_of(start->files.folder);
     *config = *start->options;
     config->training.lr *= 0.3; /* measured, see docs/distillation.md */
-    config->training.steps = fewer_steps(done > 0 ? done : config->training.steps);
+    config->training.steps = fewer_steps(start->options, ddpm_step_of(start->files.folder));
     for (size_t i = 0; i < sizeof own / sizeof *own; ++i)
         DDPM_TRY(ddpm_config_set(config, own[i][0], own[i][1]));
     return ddpm_group_reset(DDPM_GROUP_SAMPLING, config);

@@ -194,6 +194,8 @@ static ddpm_status prepare_options(const struct ddpm_arguments *arguments,
     DDPM_TRY(ddpm_run_start_open(&run->start));
     DDPM_TRY(ddpm_train_time_check(arguments, run));
     DDPM_TRY(ddpm_run_config_read(arguments, &run->start, &run->config, &run->evaluations));
+    if (run->seconds > 0) /* not known yet: more than will be timed */
+        run->config->training.steps = 1000000000;
     DDPM_TRY(read_numbers(run));
     return ddpm_run_pictures_settle(arguments, run->config,
                                     run->resume           ? run->path
@@ -234,7 +236,7 @@ static ddpm_status choose_steps(struct ddpm_train_run *run)
     DDPM_TRY(ddpm_train_time_measure(run, &run->timed));
     if (patches > 1) {
         run->config->training.patches = 1;
-        DDPM_TRY(start_over(run));
+        DDPM_TRY(together(start_over(run)));
         DDPM_TRY(ddpm_train_time_measure(run, &whole));
         run->config->training.patches = patches;
         run->outlook.patch_cost = run->timed / whole;

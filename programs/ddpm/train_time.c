@@ -93,7 +93,8 @@ static int64_t steps_within(const struct ddpm_train_run *run, double seconds)
     const double each = run->timed;
     struct ddpm_training_config training = run->config->training;
     struct ddpm_outlook outlook = run->outlook;
-    int64_t fits = 0, beyond = (int64_t)(seconds / each) + 2;
+    const double least = outlook.patch_cost > 1 ? each / outlook.patch_cost : each;
+    int64_t fits = 0, beyond = (int64_t)(seconds / least) + 2;
     while (beyond - fits > 1) {
         outlook.steps = training.steps = fits + (beyond - fits) / 2;
         outlook.patch_steps = ddpm_patch_steps(&training);
@@ -111,11 +112,12 @@ static void say_choice(const struct ddpm_train_run *run)
     const double whole = patches > 0 ? run->timed / run->outlook.patch_cost : run->timed;
     char count[DDPM_TEXT_BYTES], time[DDPM_TEXT_BYTES];
     if (patches > 0)
-        ddpm_progress_remark("time      %s steps of %.3g s on patches, then",
+        ddpm_progress_remark("time      %s steps of %.3g s on patches and",
                              ddpm_count_text(count, patches), run->timed);
     ddpm_progress_remark(
-        "%s%s steps of %.3g s fit into %s", patches > 0 ? "          " : "time      ",
-        ddpm_count_text(count, run->steps - patches), whole, ddpm_time_text(time, run->seconds));
+        "%s%s steps of %.3g s%s fit into %s", patches > 0 ? "          " : "time      ",
+        ddpm_count_text(count, run->steps - patches), whole,
+        patches > 0 ? " on whole pictures" : "", ddpm_time_text(time, run->seconds));
     ddpm_progress_remark(
         "          their number is now fixed: on a busier machine they take longer");
 }

@@ -273,8 +273,9 @@ static bool is_article(const json_t *root)
     return false;
 }
 
-/* The recipe comes first, so that the file's own values win. The article's file implies recipe
- * article. */
+/* The recipe comes first, so that the file's own values win. A run's file has values for all
+ * options that existed when it was written; newer options have their defaults, whatever the recipe
+ * says now. The article's file implies recipe article. */
 static ddpm_status settle_recipe(struct ddpm_config *config, const json_t *root)
 {
     const struct ddpm_option *option = ddpm_option_find("recipe");
@@ -285,6 +286,8 @@ static ddpm_status settle_recipe(struct ddpm_config *config, const json_t *root)
     ddpm_status status = named ? set(config, option, named) : DDPM_OK;
     if (status != DDPM_OK)
         return ddpm_raise_context(status, "%s: ", option->key + 1);
+    if (named && json_object_get(root, "ddpm_version"))
+        return DDPM_OK;
     return ddpm_recipe_apply((enum ddpm_recipe)config->training.recipe, config);
 }
 

@@ -82,8 +82,8 @@ ddpm_status ddpm_ema_solve(const struct ddpm_ema_profile *kept, size_t count,
 /* The averages in a run's checkpoints. */
 struct kept {
     struct ddpm_config *config;
-    struct ddpm_training_config training; /* as the trainer took it */
-    int64_t *steps;                       /* of the checkpoints, ascending */
+    struct ddpm_config settled; /* patches.h */
+    int64_t *steps;             /* of the checkpoints, ascending */
     size_t count;
     struct ddpm_ema_profile
         *profiles; /* first the first average of every checkpoint, then the second ones */
@@ -160,17 +160,18 @@ static ddpm_status read_config(struct kept *kept, const char *run)
     return ddpm_config_set(kept->config, "device", "cpu");
 }
 
-/* The averages start again after the patches. */
+/* The averages start again after the patches, with their first update there. */
 static void drop_older_averages(struct kept *kept)
 {
-    struct ddpm_config settled = *kept->config;
-    ddpm_patches_settle(&settled);
-    kept->training = settled.training;
-    const int64_t patches = ddpm_patch_steps(&settled.training);
+    kept->settled = *kept->config;
+    ddpm_patches_settle(&kept->settled);
+    const int64_t every = kept->config->training.ema_every;
+    const int64_t patches = ddpm_patch_steps(&kept->settled.training);
+    const int64_t last = (patches + every - 1) / every * every;
     size_t older = 0;
-    while (older < kept->count && kept->steps[older] <= patches)
+    while (older < kept->count && kept->steps[older] <= last)
         ++older;
-    if (older == kept->count)
+    if (older == kept->count || patches == 0)
         return;
     kept->count -= older;
     memmove(kept->steps, kept->steps + older, kept->count * sizeof *kept->steps);
@@ -178,7 +179,7 @@ static void drop_older_averages(struct kept *kept)
 
 static ddpm_status find_weights(struct kept *kept, double length, double *error)
 {
-    const struct ddpm_training_config *training = &kept->training;
+    const struct ddpm_training_config *training = &kept->settled.training;
     const int files = training->ema_second > 0 ? 2 : 1;
     kept->profile_count = kept->count * (size_t)files;
     DDPM_TRY(ddpm_new_array((void **)&kept->profiles, kept->profile_count, sizeof *kept->profiles,

@@ -76,8 +76,10 @@ static ddpm_status check_sigmas(const struct ddpm_trainer *trainer,
 static ddpm_status check_input(const struct ddpm_trainer *trainer,
                                const struct ddpm_step_input *input)
 {
-    const double values =
-        (double)ddpm_tensor_count(&trainer->x0->tensor) * (double)trainer->team.count;
+    const struct ddpm_size size = ddpm_whole_size(&trainer->config);
+    const double pictures = (double)ddpm_pictures_per_step(&trainer->config.training);
+    const double values = pictures * (double)trainer->config.network.channels *
+                          (double)size.height * (double)size.width;
     if (!input->pictures || !input->noise)
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "a step: got NULL as %s",
                           !input->pictures ? "pictures" : "noise");
@@ -101,10 +103,8 @@ ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "a step on given values"));
     DDPM_TRY(ddpm_take_options(&input, sizeof input, offsetof(struct ddpm_step_input, sigmas),
                                given, "ddpm_step_input"));
-    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
-    DDPM_TRY(ddpm_trainer_fit(trainer,
-                              (struct ddpm_size){diffusion->image_height, diffusion->image_width}));
     DDPM_TRY(check_input(trainer, &input));
+    DDPM_TRY(ddpm_trainer_fit(trainer, ddpm_whole_size(&trainer->config)));
     const struct ddpm_step_values values = {
         .pictures = input.pictures,
         .noise = input.noise,

@@ -51,8 +51,7 @@ ddpm_status ddpm_trainer_lay_out_size(struct ddpm_trainer *trainer, struct ddpm_
 static ddpm_status lay_out(struct ddpm_trainer *trainer, int64_t batch, bool low_memory,
                            uint64_t *need)
 {
-    const struct ddpm_diffusion_config *diffusion = &trainer->config.diffusion;
-    const struct ddpm_size whole = {diffusion->image_height, diffusion->image_width};
+    const struct ddpm_size whole = ddpm_whole_size(&trainer->config);
     DDPM_TRY(lay_out_graph(trainer, whole, batch, low_memory));
     DDPM_TRY(ddpm_validator_lay_out(trainer, batch));
     *need = trainer->graph->arena_bytes + ddpm_packing_bytes_needed(trainer) +

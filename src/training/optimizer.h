@@ -48,7 +48,7 @@ void ddpm_optimizer_build_copy(struct ddpm_optimizer *optimizer, struct ddpm_gra
 void ddpm_optimizer_build_update(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph,
                                  struct ddpm_value *losses);
 
-/* Write the constants of every step. Call it once, after the graph is allocated. */
+/* Write the constants of every step. Call it once for each graph, after it is allocated. */
 ddpm_status ddpm_optimizer_write_rules(struct ddpm_optimizer *optimizer, struct ddpm_graph *graph);
 
 /* Write the hyper-parameters of the next step after `done` steps. *lr receives its learning

@@ -4,7 +4,15 @@
 
 int64_t ddpm_patch_steps(const struct ddpm_training_config *config)
 {
-    return config->patches > 1 ? (int64_t)(config->patch_share * (double)config->steps) : 0;
+    const double steps = config->patch_share * (double)config->steps;
+    return config->patches > 1 ? (int64_t)(steps + 1e-6) : 0; /* 0.29 * 100 is less than 29 */
+}
+
+int64_t ddpm_patch_steps_of(const struct ddpm_config *config)
+{
+    struct ddpm_config settled = *config;
+    ddpm_patches_settle(&settled);
+    return ddpm_patch_steps(&settled.training);
 }
 
 int64_t ddpm_steps_averaged(const struct ddpm_training_config *config, int64_t done)
@@ -13,7 +21,7 @@ int64_t ddpm_steps_averaged(const struct ddpm_training_config *config, int64_t d
     return done > patches ? done - patches : done;
 }
 
-static struct ddpm_size whole_size(const struct ddpm_config *config)
+struct ddpm_size ddpm_whole_size(const struct ddpm_config *config)
 {
     return (struct ddpm_size){config->diffusion.image_height, config->diffusion.image_width};
 }
@@ -27,7 +35,7 @@ static int64_t patch_side(const struct ddpm_config *config, int64_t side)
 
 static struct ddpm_size patch_size(const struct ddpm_config *config)
 {
-    const struct ddpm_size whole = whole_size(config);
+    const struct ddpm_size whole = ddpm_whole_size(config);
     return (struct ddpm_size){patch_side(config, whole.height), patch_side(config, whole.width)};
 }
 
@@ -38,13 +46,14 @@ static bool are_equal(struct ddpm_size a, struct ddpm_size b)
 
 void ddpm_patches_settle(struct ddpm_config *config)
 {
-    if (are_equal(patch_size(config), whole_size(config)))
+    if (are_equal(patch_size(config), ddpm_whole_size(config)))
         config->training.patches = 1;
 }
 
 struct ddpm_size ddpm_size_after(const struct ddpm_config *config, int64_t done)
 {
-    return done < ddpm_patch_steps(&config->training) ? patch_size(config) : whole_size(config);
+    return done < ddpm_patch_steps(&config->training) ? patch_size(config)
+                                                      : ddpm_whole_size(config);
 }
 
 /* Of the update, which is the same for all sizes: two operations per multiplication. */
@@ -102,11 +111,14 @@ ddpm_status ddpm_trainer_fit(struct ddpm_trainer *trainer, struct ddpm_size size
 {
     if (ddpm_trainer_fits(trainer, size))
         return DDPM_OK;
+    ddpm_prefetch_destroy(&trainer->prefetch);
     for (int stage = 0; stage < DDPM_STAGE_COUNT; ++stage)
         ddpm_recording_release(&trainer->recordings[stage], trainer->device);
     ddpm_team_release_stretches(trainer);
     const ddpm_status status = build(trainer, size);
-    if (status != DDPM_OK)
-        trainer->size = (struct ddpm_size){0};
-    return status;
+    if (status == DDPM_OK)
+        return DDPM_OK;
+    trainer->size = (struct ddpm_size){0};
+    return ddpm_raise_context(status, "for pictures of %lldx%lld: ", (long long)size.height,
+                              (long long)size.width);
 }

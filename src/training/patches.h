@@ -19,12 +19,17 @@ struct ddpm_size {
     int64_t height, width;
 };
 
-/* How many steps of the run train on patches; 0: none. */
+/* How many steps of the run train on patches; 0: none. `config` belongs to a settled configuration;
+ * ddpm_patch_steps_of() takes any. */
 int64_t ddpm_patch_steps(const struct ddpm_training_config *config);
+int64_t ddpm_patch_steps_of(const struct ddpm_config *config);
 
 /* Turn patches off if they would be as large as the pictures: their sides are 1/patches of the
  * pictures', rounded down to a multiple that the network takes, and at least one such multiple. */
 void ddpm_patches_settle(struct ddpm_config *config);
+
+/* Of whole pictures. */
+struct ddpm_size ddpm_whole_size(const struct ddpm_config *config);
 
 /* What the next step after `done` steps trains on; `config` is settled. */
 struct ddpm_size ddpm_size_after(const struct ddpm_config *config, int64_t done);
@@ -44,9 +49,10 @@ bool ddpm_trainer_fits(const struct ddpm_trainer *trainer, struct ddpm_size size
  * patches. */
 ddpm_status ddpm_trainer_lay_out_patches(struct ddpm_trainer *trainer);
 
-/* Build and allocate the graph of the step anew, for pictures of this size, unless it fits. No step
- * may be pending. After a failure the trainer has no usable graph, but its state is complete, and
- * it can still take part in the sums of the other ranks. */
+/* Build and allocate the graph of the step anew, for pictures of this size, unless it fits; drop
+ * the batches read ahead for the last one. No step may be pending. After a failure the trainer has
+ * no usable graph, but its state is complete, and it can still take part in the sums of the other
+ * ranks. */
 ddpm_status ddpm_trainer_fit(struct ddpm_trainer *trainer, struct ddpm_size size);
 
 #endif

@@ -78,16 +78,10 @@ static ddpm_status run_stage(struct ddpm_trainer *trainer, enum ddpm_stage stage
     return ddpm_recording_run(&trainer->recordings[stage], trainer->device, submit, &submission);
 }
 
-/* Steps queued or done. */
-static int64_t steps_queued(const struct ddpm_trainer *trainer)
-{
-    return trainer->step + trainer->pending;
-}
-
 /* Work shared by all micro-batches of a step, before the first. */
 static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
 {
-    const int64_t done = steps_queued(trainer);
+    const int64_t done = ddpm_steps_queued(trainer);
     *result = (struct ddpm_step_result){.step = done + 1};
     for (int p = 0; p < trainer->player_count; ++p) {
         struct ddpm_optimizer *optimizer = &trainer->players[p].optimizer;
@@ -99,47 +93,6 @@ static ddpm_status begin_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     if (!packs_elsewhere(trainer))
         ddpm_graph_packed(trainer->graph); /* the replay has packed the weights too */
     return DDPM_OK;
-}
-
-/* Pictures in memory that the device can copy quickly. */
-static ddpm_status allocate_pixels(void *user, void **out, size_t bytes)
-{
-    struct ddpm_device *device = user;
-    return device->backend->allocate_host(device, bytes, out);
-}
-
-static void release_pixels(void *user, void *buffer)
-{
-    struct ddpm_device *device = user;
-    device->backend->release_host(device, buffer);
-}
-
-static ddpm_status start_prefetch(struct ddpm_trainer *trainer)
-{
-    struct ddpm_device *device = trainer->device;
-    const struct ddpm_config *config = &trainer->config;
-    if (trainer->prefetch)
-        return DDPM_OK;
-    if (!trainer->data)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "this trainer was made without a data source");
-    int threads = (int)config->data.decode_threads;
-    const struct ddpm_buffer_allocator pinned = {allocate_pixels, release_pixels, device};
-    struct ddpm_prefetch_options options = {
-        .batch_size = (int)ddpm_pictures_per_step(&config->training),
-        .first = (int)trainer->team.first,
-        .part = (int)(trainer->team.count * trainer->team.size),
-        .depth = (int)config->data.prefetch,
-        .threads = threads > 0 ? threads : ddpm_processor_count(),
-        .seed = config->training.seed,
-        .start_step = (uint64_t)steps_queued(trainer),
-        .shuffle = true,
-        .height = (int)trainer->size.height,
-        .width = (int)trainer->size.width,
-        .flip = config->data.flip,
-        .rotate = config->data.rotate,
-        .allocator = device->backend->allocate_host ? &pinned : NULL,
-    };
-    return ddpm_prefetch_create(&trainer->prefetch, ddpm_data_trained_on(trainer->data), &options);
 }
 
 static ddpm_status run_micro_batch(struct ddpm_trainer *trainer, int64_t index, bool draw)
@@ -262,7 +215,7 @@ static ddpm_status read_result(struct ddpm_trainer *trainer, const struct ddpm_s
     if (values)
         return diagnose(trainer, values, bad, result);
     ddpm_prefetch_destroy(&trainer->prefetch);
-    DDPM_TRY(start_prefetch(trainer));
+    DDPM_TRY(ddpm_trainer_start_prefetch(trainer));
     DDPM_TRY(ddpm_prefetch_next(trainer->prefetch, &batch));
     ddpm_status status =
         diagnose(trainer, &(struct ddpm_step_values){.batch = &batch}, bad, result);
@@ -287,24 +240,6 @@ ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, cons
                       "the result of step %lld has not been taken; want ddpm_trainer_flush() "
                       "before %s",
                       (long long)trainer->step + 1, before);
-}
-
-static ddpm_status next_batch(struct ddpm_trainer *trainer, struct ddpm_batch *batch,
-                              double *waited)
-{
-    const int64_t done = steps_queued(trainer);
-    const struct ddpm_size size = ddpm_size_after(&trainer->config, done);
-    /* After a failed step, or steps on given values, the batches read ahead are those of other
-     * steps. */
-    if (trainer->next_batch != done || !ddpm_trainer_fits(trainer, size))
-        ddpm_prefetch_destroy(&trainer->prefetch);
-    DDPM_TRY(ddpm_trainer_fit(trainer, size));
-    DDPM_TRY(start_prefetch(trainer));
-    *waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited;
-    DDPM_TRY(ddpm_prefetch_next(trainer->prefetch, batch));
-    trainer->next_batch = done + 1;
-    *waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited - *waited;
-    return DDPM_OK;
 }
 
 /* Queue a step on this batch. The pending step is read in between, into `before`. */
@@ -349,7 +284,7 @@ ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     const struct ddpm_step_values values = {.batch = &batch};
     ddpm_status status = ddpm_team_raise_held(&trainer->team);
     if (status == DDPM_OK)
-        status = next_batch(trainer, &batch, &waited);
+        status = ddpm_trainer_next_batch(trainer, &batch, &waited);
     const bool taken = status == DDPM_OK;
     status = ddpm_packing_pack(trainer, status);
     if (status == DDPM_OK)
@@ -363,15 +298,6 @@ ddpm_status ddpm_trainer_step(struct ddpm_trainer *trainer, struct ddpm_step_res
     return status;
 }
 
-/* Read the pending step if the next one needs another graph. */
-static ddpm_status take_before_change(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
-{
-    *result = (struct ddpm_step_result){0};
-    if (ddpm_trainer_fits(trainer, ddpm_size_after(&trainer->config, steps_queued(trainer))))
-        return DDPM_OK;
-    return ddpm_trainer_flush(trainer, result);
-}
-
 ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer, struct ddpm_step_result *result)
 {
     struct ddpm_batch batch;
@@ -381,9 +307,12 @@ ddpm_status ddpm_trainer_step_late(struct ddpm_trainer *trainer, struct ddpm_ste
     if (!trainer->device->backend->download_begin || trainer->team.ranks)
         return ddpm_trainer_step(trainer, result);
     DDPM_TRY(ddpm_trainer_refuse_broken(trainer));
-    struct ddpm_step_result last; /* on pictures of another size: its graph goes */
-    DDPM_TRY(take_before_change(trainer, &last));
-    DDPM_TRY(next_batch(trainer, &batch, &waited));
+    const struct ddpm_size size = ddpm_size_after(&trainer->config, ddpm_steps_queued(trainer));
+    *result = (struct ddpm_step_result){0};
+    if (!ddpm_trainer_fits(trainer, size)) /* the graph of the pending step goes */
+        DDPM_TRY(ddpm_trainer_flush(trainer, result));
+    const struct ddpm_step_result last = *result;
+    DDPM_TRY(ddpm_trainer_next_batch(trainer, &batch, &waited));
     ddpm_status status =
         queue_step(trainer, &(struct ddpm_step_values){.batch = &batch}, waited, result);
     if (trainer->prefetch) /* released after a failure */

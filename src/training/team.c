@@ -16,8 +16,8 @@ struct fare {
     int32_t status, signal;
 };
 
-/* Gradients are sent in about this many pieces, of at least this many numbers. */
-enum { PIECES = 16, LEAST_PIECE = 1 << 16 };
+/* A thread adds up at least this many numbers. */
+enum { LEAST_PIECE = 1 << 16 };
 
 static ddpm_status refuse_batch(int64_t batch, int64_t parts, const char *what)
 {
@@ -105,12 +105,6 @@ static size_t sums_bytes(const struct ddpm_trainer *trainer)
                : 0;
 }
 
-size_t ddpm_team_least_bucket(const struct ddpm_trainer *trainer)
-{
-    const size_t piece = (size_t)set_of(trainer)->parameters.slab_count / PIECES;
-    return piece > LEAST_PIECE ? piece : LEAST_PIECE;
-}
-
 size_t ddpm_team_bytes(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_team *team = &trainer->team;
@@ -155,24 +149,6 @@ ddpm_status ddpm_team_allocate(struct ddpm_trainer *trainer)
     return ddpm_team_sums_on_device(trainer) ? ddpm_team_allocate_on_device(trainer) : DDPM_OK;
 }
 
-ddpm_status ddpm_team_cut(struct ddpm_trainer *trainer)
-{
-    struct ddpm_team *team = &trainer->team;
-    struct ddpm_bucket *buckets;
-    size_t count;
-    if (!team->ranks || team->shares > 0 ||
-        !(trainer->device->backend->host_memory || ddpm_team_sums_on_device(trainer)))
-        return DDPM_OK;
-    const ddpm_status status =
-        ddpm_graph_cut_gradients(trainer->graph, trainer->parts.backward, set_of(trainer),
-                                 ddpm_team_least_bucket(trainer), &buckets, &count);
-    free(status == DDPM_OK ? team->buckets : buckets);
-    DDPM_TRY(status);
-    team->buckets = buckets;
-    team->bucket_count = count; /* as before: it depends on the weights only */
-    return DDPM_OK;
-}
-
 void ddpm_team_release(struct ddpm_team *team)
 {
     for (int i = 0; i < team->slab_count; ++i)
@@ -195,32 +171,6 @@ void ddpm_team_hold(struct ddpm_team *team, ddpm_status status)
 ddpm_status ddpm_team_raise_held(const struct ddpm_team *team)
 {
     return team->held == DDPM_OK ? DDPM_OK : ddpm_raise(team->held, "%s", team->held_text);
-}
-
-/* Send the gradients that are final after `node`. */
-static ddpm_status send_final(void *user, size_t node)
-{
-    struct ddpm_trainer *trainer = user;
-    struct ddpm_team *team = &trainer->team;
-    float *gradients = set_of(trainer)->gradients;
-    while (team->next_bucket < team->bucket_count &&
-           team->buckets[team->next_bucket].last <= node) {
-        const struct ddpm_bucket *bucket = &team->buckets[team->next_bucket++];
-        DDPM_TRY(ddpm_trainer_is_divided(trainer)
-                     ? ddpm_shard_begin_sum(trainer, bucket->first, bucket->count)
-                     : ddpm_ranks_sum_begin(team->ranks, gradients + bucket->first, bucket->count));
-    }
-    return ddpm_ranks_go_on(team->ranks);
-}
-
-bool ddpm_team_overlaps(const struct ddpm_trainer *trainer, int64_t index)
-{
-    return trainer->team.bucket_count > 0 && index == trainer->team.count - 1;
-}
-
-ddpm_status ddpm_team_run_backward(struct ddpm_trainer *trainer)
-{
-    return ddpm_graph_run_watched(trainer->graph, trainer->parts.backward, send_final, trainer);
 }
 
 struct addition {
@@ -289,7 +239,7 @@ static ddpm_status reduce(struct ddpm_trainer *trainer, bool good, ddpm_status *
     } else if (ddpm_team_sums_on_device(trainer)) {
         DDPM_TRY(ddpm_team_finish_sums(trainer));
     } else {
-        DDPM_TRY(send_final(trainer, SIZE_MAX)); /* the rest */
+        DDPM_TRY(ddpm_team_send_rest(trainer));
     }
     DDPM_TRY(ddpm_ranks_wait(team->ranks));
     team->next_bucket = 0;

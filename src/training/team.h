@@ -76,6 +76,9 @@ void ddpm_team_hold(struct ddpm_team *team, ddpm_status status);
 bool ddpm_team_overlaps(const struct ddpm_trainer *trainer, int64_t index);
 ddpm_status ddpm_team_run_backward(struct ddpm_trainer *trainer);
 
+/* Send the gradients that have not been sent. */
+ddpm_status ddpm_team_send_rest(struct ddpm_trainer *trainer);
+
 /* The same if devices add up gradients themselves, over NCCL (team_device.c): draw, forward and
  * backward pass of the last micro-batch, in stretches, with sums begun between them. At the end of
  * a step's passes, begin the sums that are left and wait for all. Before the first step, all ranks

@@ -147,6 +147,19 @@ ddpm_status ddpm_trainer_write_given(struct ddpm_trainer *trainer,
 ddpm_status ddpm_trainer_write_micro_batch(struct ddpm_trainer *trainer,
                                            const struct ddpm_step_values *values, int64_t index);
 
+/* Steps queued or done. */
+static inline int64_t ddpm_steps_queued(const struct ddpm_trainer *trainer)
+{
+    return trainer->step + trainer->pending;
+}
+
+/* batches.c: start to read ahead, from the next step on, for the graph that there is; and get the
+ * batch of the next step, for which the graph is built anew if it has another size. *waited
+ * receives the seconds spent waiting. */
+ddpm_status ddpm_trainer_start_prefetch(struct ddpm_trainer *trainer);
+ddpm_status ddpm_trainer_next_batch(struct ddpm_trainer *trainer, struct ddpm_batch *batch,
+                                    double *waited);
+
 /* step.c: run one step on these values, and wait for it. */
 ddpm_status ddpm_trainer_run_values(struct ddpm_trainer *trainer,
                                     const struct ddpm_step_values *values,

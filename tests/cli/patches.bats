@@ -55,7 +55,7 @@ small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --s
 @test "with --time both kinds of steps are timed, and the run equals one with --steps" {
     run "$DDPM" train --data pictures --out timed --patches 2 --time "$((${DDPM_TEST_WAIT:-60} / 10))s" "${small[@]}"
     succeeds
-    says " s on patches, then" " fit into "
+    says " s on patches and" " s on whole pictures fit into "
     steps=$(sed -n 's/.*"train_num_steps": \([0-9]*\).*/\1/p' timed/config.json)
     "$DDPM" train --data pictures --out counted --patches 2 --steps "$steps" "${small[@]}" 2> said
     for file in model ema optimizer; do
@@ -70,11 +70,37 @@ small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --s
     run "$DDPM" ema run --length 0.15 --out averaged
     succeeds
     says "from 1 checkpoint" # the others are of patches
-    run "$DDPM" distill run --out few --steps 4
+    run "$DDPM" distill run --out few # 3/16 of 10 steps on whole pictures and 30 on patches of a quarter of the area
     succeeds
+    says "few, step 0 of 3"
     ! [[ $output == *"patches "* ]]
     run "$DDPM" sample few --out drawn --count 1
     succeeds
     run "$DDPM" bench --config run/config.json --repeats 1
+    succeeds
+}
+
+@test "runs of fast from before there were patches have none, whatever the recipe sets now" {
+    "$DDPM" train --data pictures --out run --recipe fast --patches 1 --steps 4 --save-every 2 --keep 0 "${small[@]}" 2> said
+    "$DDPM" train --resume run --steps 6 2> said
+    "$DDPM" train --data pictures --out old --recipe fast --patches 1 --steps 4 --save-every 2 --keep 0 "${small[@]}" 2> said
+    sed -i '/"patch/d' old/config.json old/checkpoints/*/config.json
+    sed -i -E 's/ *"patches": "1",?//' old/checkpoints/*/state.json
+    ! grep -rq '"patch' old
+    run "$DDPM" train --resume old --steps 6
+    succeeds
+    ! [[ $output == *"patches "* ]]
+    cmp {run,old}/checkpoints/latest/model.safetensors
+    run "$DDPM" ema old --length 0.1 --out averaged
+    succeeds
+    says "from 3 checkpoints"
+}
+
+@test "a run that raises its steps goes back to patches until the new change" {
+    "$DDPM" train --data pictures --out run --patches 2 --patch-share 0.5 --steps 4 --save-every 4 "${small[@]}" 2> said
+    run "$DDPM" train --resume run --steps 12
+    succeeds
+    says "patches   of 8x8 in the first 6 steps" "step 5/12" "done, newest checkpoint of step 12"
+    run "$DDPM" info run
     succeeds
 }

@@ -174,8 +174,14 @@ whole() {
     ln -sfn step-000003 run/checkpoints/latest
     together 4 --resume --out run
     same_state straight run
+    together 2 "${tiny[@]}" "${options[@]}" --shard optimizer --out divided --steps 6
+    same_state straight divided
     together 2 "${tiny[@]}" --patches 2 --patch-share 0.5 --out fast --steps 6
     near straight fast 6 0.001
+    together 2 "${tiny[@]}" --patches 2 --patch-share 0.5 --wire bf16 --out half --steps 6
+    near straight half 6 0.01
+    launch -n 2 "$DDPM" train "${tiny[@]}" --patches 2 --out timed --time 6s 2> said
+    grep -q "steps of .* on patches and" said
 }
 
 @test "distilling and starting from a trained model: the same bits for any number of ranks" {
@@ -234,7 +240,7 @@ END
 }
 
 @test "Muon's matrices divided among ranks: the same bits, and any number of ranks can resume" {
-    options=(--dim 16 --recipe fast --warmup 1 --lr-schedule constant --optimizer muon --reduce exact --batch-size 8)
+    options=(--dim 16 --recipe fast --patches 1 --warmup 1 --lr-schedule constant --optimizer muon --reduce exact --batch-size 8)
     make_run one "$pictures" 6 "${options[@]}"
     together 4 "${tiny[@]}" "${options[@]}" --shard optimizer --out run --steps 2
     together 2 --resume --out run --steps 3

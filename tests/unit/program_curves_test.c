@@ -43,23 +43,32 @@ static void curves_part_where_only_training_gets_better(void **state)
     assert_int_equal(follow(losses, 8).parted, 20);
 }
 
-/* On patches neither patience nor overfitting counts, but a best is one. */
+/* On patches neither patience nor overfitting counts, and the first measurement on whole pictures
+ * may be worse than the best of them. */
 static void measurements_among_patches_end_nothing(void **state)
 {
     (void)state;
     struct ddpm_curves curves = {.patches = 70};
-    for (int i = 0; i < 7; ++i)
+    for (int i = 1; i <= 7; ++i)
         ddpm_curves_add(&curves,
-                        &(struct ddpm_measurement){10 * (i + 1), 0.5 + 0.01 * i, 0.5 - 0.02 * i});
+                        &(struct ddpm_measurement){10 * i, 0.5 + 0.01 * i, 0.5 - 0.02 * i});
     assert_int_equal(curves.best.step, 10);
     assert_int_equal(curves.since, 0);
     assert_int_equal(curves.parted, 0);
-    for (int i = 7; i < 12; ++i) {
+    assert_false(ddpm_curves_add(&curves, &(struct ddpm_measurement){80, 0.7, 0.7}));
+    assert_int_equal(curves.since, 0);
+    assert_false(ddpm_curves_add(&curves, &(struct ddpm_measurement){90, 0.6, 0.6}));
+    assert_int_equal(curves.since, 0);
+    for (int i = 1; i <= 5; ++i) {
         assert_int_equal(curves.parted, 0);
-        ddpm_curves_add(&curves, &(struct ddpm_measurement){10 * (i + 1), 0.6, 0.3});
-        assert_int_equal(curves.since, i - 6);
+        ddpm_curves_add(&curves, &(struct ddpm_measurement){90 + 10 * i, 0.65, 0.5});
+        assert_int_equal(curves.since, i);
     }
-    assert_int_equal(curves.parted, 10);
+    assert_int_equal(curves.parted, 90);
+    assert_int_equal(curves.best.step, 10);
+    assert_true(ddpm_curves_add(&curves, &(struct ddpm_measurement){150, 0.4, 0.4}));
+    assert_int_equal(curves.since, 0);
+    assert_int_equal(curves.parted, 0);
 }
 
 static void flat_curves_do_not_part(void **state)
