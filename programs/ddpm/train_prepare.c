@@ -233,6 +233,7 @@ static ddpm_status choose_steps(struct ddpm_train_run *run)
 {
     const int64_t patches = run->config->training.patches;
     double whole;
+    DDPM_TRY(ddpm_trainer_share_state(run->trainer)); /* joins devices that add up gradients */
     DDPM_TRY(ddpm_train_time_measure(run, &run->timed));
     if (patches > 1) {
         run->config->training.patches = 1;

@@ -113,6 +113,18 @@ one_error() {
     one_error "option wire: got bf16 with reduce exact"
 }
 
+@test "a run that changes from patches to whole pictures, and one whose steps are timed" {
+    options=("${tiny[@]}" --patches 2 --patch-share 0.5 --steps 6) # the third step of each kind is a replay
+    "$DDPM" train "${options[@]}" --out one
+    together 2 "${options[@]}" --out two
+    succeeds
+    near one two 3 1e-3
+    near one two 4 1e-3
+    near one two 6 1e-3
+    together 2 "${tiny[@]}" --time 0.1s --out timed # steps are timed, but too slow here
+    one_error "option --time: a step takes"
+}
+
 @test "exactly the same bits, and any number of ranks can resume" {
     options=("${tiny[@]}" --reduce exact --shares 2)
     "$DDPM" train "${options[@]}" --steps 3 --out one
