@@ -5,7 +5,7 @@ load "$DDPM_SUPPORT"
 setup_file() {
     cd "$BATS_FILE_TMPDIR"
     make_pictures pictures
-    make_run run pictures 8 --recipe fast --patches 1 --warmup 2 --save-every 2 --keep 0
+    make_run run pictures 8 --recipe fast --warmup 2 --save-every 2 --keep 0
 }
 
 setup() {

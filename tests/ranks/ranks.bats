@@ -240,7 +240,7 @@ END
 }
 
 @test "Muon's matrices divided among ranks: the same bits, and any number of ranks can resume" {
-    options=(--dim 16 --recipe fast --patches 1 --warmup 1 --lr-schedule constant --optimizer muon --reduce exact --batch-size 8)
+    options=(--dim 16 --recipe fast --warmup 1 --lr-schedule constant --optimizer muon --reduce exact --batch-size 8)
     make_run one "$pictures" 6 "${options[@]}"
     together 4 "${tiny[@]}" "${options[@]}" --shard optimizer --out run --steps 2
     together 2 --resume --out run --steps 3

@@ -142,6 +142,24 @@ static void a_file_may_name_a_recipe(void **state)
     ddpm_config_destroy(&config);
 }
 
+/* A run's own file is complete for its version: options that are newer, or that the recipe did not
+ * set then, have their defaults. */
+static void a_run_s_file_keeps_what_it_says(void **state)
+{
+    (void)state;
+    struct ddpm_config *config = fresh();
+    json_t *root = json_pack("{s:s, s:s, s:{s:f}}", "ddpm_version", "0.2.0", "recipe", "fast",
+                             "trainer_config", "train_lr", 0.25);
+    assert_non_null(root);
+    assert_int_equal(ddpm_config_from_json(config, root, "config.json"), DDPM_OK);
+    assert_value(config, "recipe", "fast");
+    assert_value(config, "lr", "0.25");
+    assert_value(config, "optimizer", "adamw");
+    assert_value(config, "patches", "1");
+    json_decref(root);
+    ddpm_config_destroy(&config);
+}
+
 static void a_file_with_an_unknown_recipe_is_refused(void **state)
 {
     (void)state;
@@ -248,6 +266,7 @@ int main(void)
         cmocka_unit_test(what_is_given_after_a_recipe_wins),
         cmocka_unit_test(a_recipe_is_written_in_full),
         cmocka_unit_test(a_file_may_name_a_recipe),
+        cmocka_unit_test(a_run_s_file_keeps_what_it_says),
         cmocka_unit_test(a_file_with_an_unknown_recipe_is_refused),
         cmocka_unit_test(the_article_s_file_is_of_its_recipe),
         cmocka_unit_test(options_of_recipes_that_do_not_fit),
