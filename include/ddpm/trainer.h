@@ -73,12 +73,11 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
  * further, from the weights DDPM_WEIGHTS_MODEL. `data` (borrowed; must outlive the trainer) may be
  * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so no step
  * runs out of it: if there is too little, this call fails with DDPM_ERROR_MEMORY and says how much
- * is needed. The exception is a run with the option `patches`: a step on pictures of
- * another size than those of the last step allocates anew. If others have taken the memory, it
- * fails with DDPM_ERROR_MEMORY, with the state intact. Writing a checkpoint still needs a little,
- * for names and JSON, and on an accelerator a copy of the state.
- * On success the caller owns *out and frees it with ddpm_trainer_destroy(). On failure *out is
- * NULL. */
+ * is needed. The exception is a run with the option `patches`: a step on pictures of another size
+ * than those of the last step allocates anew. If others have taken the memory, it fails with
+ * DDPM_ERROR_MEMORY, with the state intact. Writing a checkpoint still needs a little, for names
+ * and JSON, and on an accelerator a copy of the state. On success the caller owns *out and frees it
+ * with ddpm_trainer_destroy(). On failure *out is NULL. */
 DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
                                          const struct ddpm_config *config, struct ddpm_data *data,
                                          struct ddpm_trainer **out);
@@ -140,9 +139,9 @@ struct ddpm_step_input {
     size_t sigma_count; /**< elements of sigmas */
 };
 
-/** One optimizer step on the given values, borrowed during the call; pictures and noise are whole,
- * whatever the option `patches` says. Errors are those of
- * ddpm_trainer_step(), and DDPM_ERROR_ARGUMENT for values that do not fit. */
+/** One optimizer step on the given values, borrowed during the call. Pictures and noise are whole,
+ * whatever the option `patches` says. Errors are those of ddpm_trainer_step(), and
+ * DDPM_ERROR_ARGUMENT for values that do not fit. */
 DDPM_API ddpm_status ddpm_trainer_step_given(struct ddpm_trainer *trainer,
                                              const struct ddpm_step_input *input,
                                              struct ddpm_step_result *result);

@@ -27,8 +27,7 @@ struct ddpm_train_run {
     struct ddpm_run_log log;
     struct ddpm_progress progress;
     double started; /* when this process began, ddpm_now() */
-    double
-        timed; /* with --time: measured seconds of a step, one of the first; 0: nothing was timed */
+    double timed;   /* with --time: seconds that one of the first steps takes; else 0 */
     double seconds; /* --time of a new run; 0: --steps sets the length */
     int64_t begun;  /* steps done before this start */
     int64_t steps, save_every, sample_every, pictures_per_step;
