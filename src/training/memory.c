@@ -34,10 +34,19 @@ static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
     return bytes;
 }
 
+/* Those of a graph that is gone: the next one may fail before it has its own. */
+static void forget_values(struct ddpm_trainer *trainer)
+{
+    trainer->pictures = trainer->flips = trainer->counters = trainer->first_counters = NULL;
+    trainer->x0 = trainer->noise = trainer->table = trainer->t = trainer->rows = NULL;
+    trainer->offset = trainer->loss = trainer->losses = NULL;
+}
+
 static ddpm_status lay_out_graph(struct ddpm_trainer *trainer, struct ddpm_size size, int64_t batch,
                                  bool low_memory)
 {
     ddpm_graph_destroy(&trainer->graph);
+    forget_values(trainer);
     trainer->size = size;
     DDPM_TRY(trainer->task->build(trainer, batch, low_memory));
     return ddpm_graph_lay_out(trainer->graph, trainer->device);

@@ -87,8 +87,7 @@ void ddpm_task_begin_draw(struct ddpm_trainer *trainer, int64_t batch)
 void ddpm_task_draw_noise(struct ddpm_trainer *trainer)
 {
     const uint64_t seed = trainer->config.training.seed;
-    if (trainer->x0)
-        trainer->noise = draw_noise(trainer, seed);
+    trainer->noise = trainer->x0 ? draw_noise(trainer, seed) : NULL;
     if (trainer->noise && trainer->config.diffusion.offset_noise > 0)
         trainer->noise = add_offset(trainer, seed);
     ddpm_graph_keep(trainer->x0);
