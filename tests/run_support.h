@@ -51,33 +51,41 @@ static inline void assert_same_file(const char *a, const char *b)
     free(y);
 }
 
+/* Weights, moments and averages of the newest checkpoints of two runs; `second`: the second
+ * average, too. */
+static inline void assert_same_state(const char *folder, const char *a, const char *b, bool second)
+{
+    static const char *const files[] = {"model", "ema", "optimizer", "ema-second"};
+    for (int i = 0; i < 3 + second; ++i) {
+        char x[96], y[96];
+        snprintf(x, sizeof x, "%s/checkpoints/latest/%s.safetensors", a, files[i]);
+        snprintf(y, sizeof y, "%s/checkpoints/latest/%s.safetensors", b, files[i]);
+        assert_same_file(in_folder(folder, x), in_folder(folder, y));
+    }
+}
+
+/* `count` steps of the run `name`, which is new or resumed, and a checkpoint. */
+static inline void train_and_save(const char *folder, const char *options, const char *name,
+                                  bool resume, int count)
+{
+    struct run run;
+    start(&run, folder, options);
+    if (resume)
+        assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, name)));
+    steps(&run, count);
+    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, name)));
+    end(&run);
+}
+
 /* Weights, EMA and moments: six steps in one go, compared with three and three. */
 static inline void check_going_on(const char *options)
 {
-    static const char *const files[] = {"model.safetensors", "ema.safetensors",
-                                        "optimizer.safetensors"};
     char *folder = make_folder();
-    struct run straight, first, second;
     write_pictures(in_folder(folder, "p.npy"), 7, 8);
-    start(&straight, folder, options);
-    steps(&straight, 6);
-    assert_ok(ddpm_trainer_save(straight.trainer, in_folder(folder, "straight")));
-    start(&first, folder, options);
-    steps(&first, 3);
-    assert_ok(ddpm_trainer_save(first.trainer, in_folder(folder, "run")));
-    end(&first);
-    start(&second, folder, options);
-    assert_ok(ddpm_trainer_resume(second.trainer, in_folder(folder, "run")));
-    steps(&second, 3);
-    assert_ok(ddpm_trainer_save(second.trainer, in_folder(folder, "run")));
-    for (int i = 0; i < 3; ++i) {
-        char a[64], b[64];
-        snprintf(a, sizeof a, "straight/checkpoints/latest/%s", files[i]);
-        snprintf(b, sizeof b, "run/checkpoints/latest/%s", files[i]);
-        assert_same_file(in_folder(folder, a), in_folder(folder, b));
-    }
-    end(&straight);
-    end(&second);
+    train_and_save(folder, options, "straight", false, 6);
+    train_and_save(folder, options, "run", false, 3);
+    train_and_save(folder, options, "run", true, 3);
+    assert_same_state(folder, "straight", "run", false);
     remove_folder(folder);
 }
 

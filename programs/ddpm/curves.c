@@ -18,7 +18,7 @@ static bool have_parted(const struct ddpm_curves *curves)
 bool ddpm_curves_add(struct ddpm_curves *curves, const struct ddpm_measurement *measurement)
 {
     const bool better = curves->count++ == 0 || measurement->validation < curves->best.validation;
-    const bool first = curves->reference.step <= curves->patches; /* before it: patches, or none */
+    const bool first = curves->reference.step <= curves->patches; /* on whole pictures */
     curves->last = *measurement;
     ++curves->since;
     if (better)

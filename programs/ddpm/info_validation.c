@@ -21,8 +21,10 @@ static int64_t patch_steps_of(const char *path)
     if (snprintf(file, sizeof file, "%.*sconfig.json", (int)folder, path) >= (int)sizeof file ||
         ddpm_config_create(&config) != DDPM_OK)
         return 0;
-    if (ddpm_path_exists(file) && ddpm_config_read(config, file) == DDPM_OK)
-        steps = ddpm_patch_steps_of(config);
+    if (ddpm_path_exists(file) && ddpm_config_read(config, file) == DDPM_OK) {
+        ddpm_patches_settle(config);
+        steps = ddpm_patch_steps(&config->training);
+    }
     ddpm_config_destroy(&config);
     return steps;
 }

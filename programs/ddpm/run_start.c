@@ -19,6 +19,7 @@ static ddpm_status read_options(struct ddpm_run_start *start)
     /* Runs from before validation existed lack this option. */
     DDPM_TRY(ddpm_config_set(start->options, "validation", "off"));
     DDPM_TRY(ddpm_config_read(start->options, start->files.config));
+    ddpm_patches_settle(start->options);
     const int64_t steps = start->options->diffusion.drawing_steps;
     if (steps)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
@@ -60,11 +61,9 @@ const char *ddpm_run_start_origin(const struct ddpm_run_start *start)
  * the steps take a quarter of the time. Steps on patches count by the area of the patches. */
 static int64_t fewer_steps(const struct ddpm_config *teacher, int64_t done)
 {
-    struct ddpm_config config = *teacher;
-    ddpm_patches_settle(&config);
-    const struct ddpm_size whole = ddpm_whole_size(&config), patch = ddpm_size_after(&config, 0);
-    const int64_t first = ddpm_patch_steps(&config.training);
-    const int64_t all = done > 0 ? done : config.training.steps;
+    const struct ddpm_size whole = ddpm_whole_size(teacher), patch = ddpm_size_after(teacher, 0);
+    const int64_t first = ddpm_patch_steps(&teacher->training);
+    const int64_t all = done > 0 ? done : teacher->training.steps;
     const double patches = (double)(first < all ? first : all);
     const double part = (double)(patch.height * patch.width) / (double)(whole.height * whole.width);
     const int64_t steps = (int64_t)(((double)all - patches + patches * part) * 3 / 16);

@@ -109,7 +109,7 @@ static int64_t steps_within(const struct ddpm_train_run *run, double seconds)
 static void say_choice(const struct ddpm_train_run *run)
 {
     const int64_t patches = run->outlook.patch_steps;
-    const double whole = patches > 0 ? run->timed / run->outlook.patch_cost : run->timed;
+    const double whole = run->timed / run->outlook.patch_cost;
     char count[DDPM_TEXT_BYTES], time[DDPM_TEXT_BYTES];
     if (patches > 0)
         ddpm_progress_remark("time      %s steps of %.3g s on patches and",

@@ -82,8 +82,7 @@ ddpm_status ddpm_ema_solve(const struct ddpm_ema_profile *kept, size_t count,
 /* The averages in a run's checkpoints. */
 struct kept {
     struct ddpm_config *config;
-    struct ddpm_config settled; /* patches.h */
-    int64_t *steps;             /* of the checkpoints, ascending */
+    int64_t *steps; /* of the checkpoints, ascending */
     size_t count;
     struct ddpm_ema_profile
         *profiles; /* first the first average of every checkpoint, then the second ones */
@@ -152,6 +151,7 @@ static ddpm_status read_config(struct kept *kept, const char *run)
     DDPM_TRY(ddpm_config_create(&kept->config));
     DDPM_TRY(checkpoint_file(path, run, kept->steps[kept->count - 1], "config.json"));
     DDPM_TRY(ddpm_config_read(kept->config, path));
+    ddpm_patches_settle(kept->config);
     if (kept->config->training.ema != DDPM_EMA_POWER)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: got a run with ema exponential, want one with ema power, from "
@@ -163,10 +163,8 @@ static ddpm_status read_config(struct kept *kept, const char *run)
 /* The averages start again after the patches, with their first update there. */
 static void drop_older_averages(struct kept *kept)
 {
-    kept->settled = *kept->config;
-    ddpm_patches_settle(&kept->settled);
-    const int64_t every = kept->config->training.ema_every;
-    const int64_t patches = ddpm_patch_steps(&kept->settled.training);
+    const struct ddpm_training_config *training = &kept->config->training;
+    const int64_t every = training->ema_every, patches = ddpm_patch_steps(training);
     const int64_t last = (patches + every - 1) / every * every;
     size_t older = 0;
     while (older < kept->count && kept->steps[older] <= last)
@@ -179,7 +177,7 @@ static void drop_older_averages(struct kept *kept)
 
 static ddpm_status find_weights(struct kept *kept, double length, double *error)
 {
-    const struct ddpm_training_config *training = &kept->settled.training;
+    const struct ddpm_training_config *training = &kept->config->training;
     const int files = training->ema_second > 0 ? 2 : 1;
     kept->profile_count = kept->count * (size_t)files;
     DDPM_TRY(ddpm_new_array((void **)&kept->profiles, kept->profile_count, sizeof *kept->profiles,

@@ -34,7 +34,7 @@ static size_t bytes_beside_graph(const struct ddpm_trainer *trainer)
     return bytes;
 }
 
-/* Those of a graph that is gone: the next one may fail before it has its own. */
+/* Clear the values of the destroyed graph: building the next one may fail before it sets them. */
 static void forget_values(struct ddpm_trainer *trainer)
 {
     trainer->pictures = trainer->flips = trainer->counters = trainer->first_counters = NULL;

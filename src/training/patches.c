@@ -8,13 +8,6 @@ int64_t ddpm_patch_steps(const struct ddpm_training_config *config)
     return config->patches > 1 ? (int64_t)(steps + 1e-6) : 0; /* 0.29 * 100 is less than 29 */
 }
 
-int64_t ddpm_patch_steps_of(const struct ddpm_config *config)
-{
-    struct ddpm_config settled = *config;
-    ddpm_patches_settle(&settled);
-    return ddpm_patch_steps(&settled.training);
-}
-
 int64_t ddpm_steps_averaged(const struct ddpm_training_config *config, int64_t done)
 {
     const int64_t patches = ddpm_patch_steps(config);

@@ -19,19 +19,18 @@ struct ddpm_size {
     int64_t height, width;
 };
 
-/* How many steps of the run train on patches; 0: none. `config` belongs to a settled configuration;
- * ddpm_patch_steps_of() takes any. */
-int64_t ddpm_patch_steps(const struct ddpm_training_config *config);
-int64_t ddpm_patch_steps_of(const struct ddpm_config *config);
-
 /* Turn patches off if they would be as large as the pictures: their sides are 1/patches of the
- * pictures', rounded down to a multiple that the network takes, and at least one such multiple. */
+ * pictures', rounded down to a multiple that the network takes, and at least one such multiple. The
+ * functions below want a configuration that was settled in this way. */
 void ddpm_patches_settle(struct ddpm_config *config);
 
-/* Of whole pictures. */
+/* How many steps of the run train on patches; 0: none. */
+int64_t ddpm_patch_steps(const struct ddpm_training_config *config);
+
+/* The size of whole pictures. */
 struct ddpm_size ddpm_whole_size(const struct ddpm_config *config);
 
-/* What the next step after `done` steps trains on; `config` is settled. */
+/* The size of the pictures or patches that the step after the first `done` steps trains on. */
 struct ddpm_size ddpm_size_after(const struct ddpm_config *config, int64_t done);
 
 /* Steps that a power-function average covers after `done` steps. */

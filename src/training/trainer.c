@@ -16,10 +16,8 @@ static ddpm_status allocate_host(struct ddpm_trainer *trainer)
     struct ddpm_device *device = trainer->device;
     size_t batch = (size_t)trainer->team.size;
     size_t numbers = batch * (size_t)trainer->team.total + 1;
-    /* of whole pictures, whatever size the first step has */
-    size_t count =
-        batch * (size_t)(trainer->config.network.channels * trainer->config.diffusion.image_height *
-                         trainer->config.diffusion.image_width);
+    const struct ddpm_size whole = ddpm_whole_size(&trainer->config);
+    size_t count = batch * (size_t)(trainer->config.network.channels * whole.height * whole.width);
     if (device->backend->download_begin)
         DDPM_TRY(device->backend->allocate_host(device, numbers * sizeof(float),
                                                 (void **)&trainer->host_loss));

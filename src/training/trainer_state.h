@@ -153,8 +153,8 @@ static inline int64_t ddpm_steps_queued(const struct ddpm_trainer *trainer)
     return trainer->step + trainer->pending;
 }
 
-/* batches.c: start to read ahead, from the next step on, for the graph that there is; and get the
- * batch of the next step, for which the graph is built anew if it has another size. *waited
+/* batches.c: start reading ahead from the next step on, in the size of the current graph; and get
+ * the batch of the next step, after building the graph anew if that step has another size. *waited
  * receives the seconds spent waiting. */
 ddpm_status ddpm_trainer_start_prefetch(struct ddpm_trainer *trainer);
 ddpm_status ddpm_trainer_next_batch(struct ddpm_trainer *trainer, struct ddpm_batch *batch,

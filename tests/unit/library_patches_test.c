@@ -48,28 +48,6 @@ static void the_run_changes_to_whole_pictures(void **state)
     remove_folder(folder);
 }
 
-static void assert_same_state(const char *folder, const char *a, const char *b)
-{
-    static const char *const files[] = {"model", "ema", "ema-second", "optimizer"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; ++i) {
-        char x[96], y[96];
-        snprintf(x, sizeof x, "%s/checkpoints/latest/%s.safetensors", a, files[i]);
-        snprintf(y, sizeof y, "%s/checkpoints/latest/%s.safetensors", b, files[i]);
-        assert_same_file(in_folder(folder, x), in_folder(folder, y));
-    }
-}
-
-static void train(const char *folder, const char *options, const char *name, bool resume, int count)
-{
-    struct run run;
-    start(&run, folder, options);
-    if (resume)
-        assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, name)));
-    steps(&run, count);
-    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, name)));
-    end(&run);
-}
-
 /* Stopped among the patches, at the change, and after it. */
 static void going_on_is_as_never_having_stopped(void **state)
 {
@@ -81,12 +59,12 @@ static void going_on_is_as_never_having_stopped(void **state)
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; ++i) {
         char *folder = folder_with_pictures();
-        train(folder, options[i], "straight", false, 10);
-        train(folder, options[i], "run", false, 4);
-        train(folder, options[i], "run", true, 2);
-        train(folder, options[i], "run", true, 1);
-        train(folder, options[i], "run", true, 3);
-        assert_same_state(folder, "straight", "run");
+        train_and_save(folder, options[i], "straight", false, 10);
+        train_and_save(folder, options[i], "run", false, 4);
+        train_and_save(folder, options[i], "run", true, 2);
+        train_and_save(folder, options[i], "run", true, 1);
+        train_and_save(folder, options[i], "run", true, 3);
+        assert_same_state(folder, "straight", "run", true);
         remove_folder(folder);
     }
 }
@@ -112,10 +90,10 @@ static int windows_of(const uint8_t *picture, const float *patch, bool mirrored)
 static void patches_are_windows_of_the_pictures(void **state)
 {
     (void)state;
-    enum { VALUES = HALF * HALF * CHANNELS };
+    enum { PATCH = HALF * HALF * CHANNELS };
     char *folder = folder_with_pictures();
     struct ddpm_npy npy;
-    float x0[2 * VALUES];
+    float x0[2 * PATCH];
     struct run run;
     int seen[COUNT][2] = {{0}};
     start(&run, folder, OPTIONS "steps=100 dim=4 dim-mults=1");
@@ -129,7 +107,7 @@ static void patches_are_windows_of_the_pictures(void **state)
                 for (int mirrored = 0; mirrored < 2; ++mirrored) {
                     const uint8_t *picture =
                         (const uint8_t *)npy.data + item * SIDE * SIDE * CHANNELS;
-                    const int here = windows_of(picture, x0 + b * VALUES, mirrored);
+                    const int here = windows_of(picture, x0 + b * PATCH, mirrored);
                     seen[item][mirrored] += here;
                     found += here;
                 }
@@ -201,26 +179,35 @@ static void late_steps_are_the_same_steps(void **state)
     remove_folder(folder);
 }
 
-/* Steps on given values take whole pictures, also among steps on patches. */
-static void given_pictures_are_whole(void **state)
+enum { VALUES = 2 * SIDE * SIDE * CHANNELS }; /* of two whole pictures */
+
+/* A step on two given pictures, which are grey but for their first value. */
+static ddpm_status step_given(const struct run *run, size_t picture_count, float first,
+                              struct ddpm_step_result *result)
 {
-    (void)state;
-    enum { VALUES = 2 * SIDE * SIDE * CHANNELS };
     static float pictures[VALUES], noise[VALUES];
     const int64_t t[2] = {3, 4};
-    char *folder = folder_with_pictures();
-    struct ddpm_step_result result;
-    struct run run;
-    start(&run, folder, OPTIONS);
     const struct ddpm_step_input input = {.size = sizeof input,
                                           .pictures = pictures,
-                                          .picture_count = VALUES,
+                                          .picture_count = picture_count,
                                           .timesteps = t,
                                           .timestep_count = 2,
                                           .noise = noise,
                                           .noise_count = VALUES};
+    pictures[0] = first;
+    return ddpm_trainer_step_given(run->trainer, &input, result);
+}
+
+/* Steps on given values take whole pictures, also among steps on patches. */
+static void given_pictures_are_whole(void **state)
+{
+    (void)state;
+    char *folder = folder_with_pictures();
+    struct ddpm_step_result result;
+    struct run run;
+    start(&run, folder, OPTIONS);
     steps(&run, 1);
-    assert_ok(ddpm_trainer_step_given(run.trainer, &input, &result));
+    assert_ok(step_given(&run, VALUES, 0, &result));
     assert_int_equal(result.step, 2);
     assert_size(&run, SIDE);
     steps(&run, 1);
@@ -233,28 +220,16 @@ static void given_pictures_are_whole(void **state)
 static void given_pictures_may_fail_at_the_change(void **state)
 {
     (void)state;
-    enum { VALUES = 2 * SIDE * SIDE * CHANNELS };
-    static float pictures[VALUES], noise[VALUES];
-    const int64_t t[2] = {3, 4};
     char *folder = folder_with_pictures();
     struct ddpm_step_result result;
     struct run wanted, run;
-    struct ddpm_step_input input = {.size = sizeof input,
-                                    .pictures = pictures,
-                                    .picture_count = VALUES - 1,
-                                    .timesteps = t,
-                                    .timestep_count = 2,
-                                    .noise = noise,
-                                    .noise_count = VALUES};
     start(&wanted, folder, OPTIONS);
     steps(&wanted, 10);
     start(&run, folder, OPTIONS);
     steps(&run, 6);
-    assert_error(ddpm_trainer_step_given(run.trainer, &input, &result), DDPM_ERROR_ARGUMENT,
+    assert_error(step_given(&run, VALUES - 1, 0, &result), DDPM_ERROR_ARGUMENT,
                  "a step: pictures: ");
-    input.picture_count = VALUES;
-    pictures[0] = 3e38f;
-    assert_int_equal(ddpm_trainer_step_given(run.trainer, &input, &result), DDPM_ERROR_NOT_FINITE);
+    assert_int_equal(step_given(&run, VALUES, 3e38f, &result), DDPM_ERROR_NOT_FINITE);
     steps(&run, 4);
     assert_same_weights(run.network, wanted.network, DDPM_WEIGHTS_MODEL);
     end(&run);
@@ -300,8 +275,9 @@ static void nothing_smaller_trains_as_without_patches(void **state)
     (void)state;
     char *folder = make_folder();
     write_pictures(in_folder(folder, "p.npy"), COUNT, 2);
-    train(folder, "image-size=2 steps=10 patches=2 ema=power lr-schedule=cosine", "a", false, 10);
-    train(folder, "image-size=2 steps=10 ema=power lr-schedule=cosine", "b", false, 10);
+    train_and_save(folder, "image-size=2 steps=10 patches=2 ema=power lr-schedule=cosine", "a",
+                   false, 10);
+    train_and_save(folder, "image-size=2 steps=10 ema=power lr-schedule=cosine", "b", false, 10);
     for (int i = 0; i < 2; ++i) {
         static const char *const names[2][2] = {
             {"a/checkpoints/latest/model.safetensors", "b/checkpoints/latest/model.safetensors"},

@@ -37,38 +37,16 @@ static char *folder_with_pictures(void)
     return folder;
 }
 
-static void assert_same_state(const char *folder, const char *a, const char *b, bool second)
-{
-    static const char *const files[] = {"model", "ema", "optimizer", "ema-second"};
-    for (int i = 0; i < 3 + second; ++i) {
-        char x[96], y[96];
-        snprintf(x, sizeof x, "%s/checkpoints/latest/%s.safetensors", a, files[i]);
-        snprintf(y, sizeof y, "%s/checkpoints/latest/%s.safetensors", b, files[i]);
-        assert_same_file(in_folder(folder, x), in_folder(folder, y));
-    }
-}
-
-static void train(const char *folder, const char *options, const char *name, int begin, int count)
-{
-    struct run run;
-    start(&run, folder, options);
-    if (begin > 0)
-        assert_ok(ddpm_trainer_resume(run.trainer, in_folder(folder, name)));
-    steps(&run, count);
-    assert_ok(ddpm_trainer_save(run.trainer, in_folder(folder, name)));
-    end(&run);
-}
-
 static void going_on_is_as_never_having_stopped(void **state)
 {
     (void)state;
     for (int i = 0; i < RUNS; ++i) {
         char *folder = folder_with_pictures(), threads[200];
         snprintf(threads, sizeof threads, "%s threads=1", runs[i].options);
-        train(folder, threads, "straight", 0, 6);
+        train_and_save(folder, threads, "straight", false, 6);
         snprintf(threads, sizeof threads, "%s threads=3", runs[i].options);
-        train(folder, threads, "run", 0, 3);
-        train(folder, threads, "run", 3, 3);
+        train_and_save(folder, threads, "run", false, 3);
+        train_and_save(folder, threads, "run", true, 3);
         assert_same_state(folder, "straight", "run", runs[i].second);
         const char *file = in_folder(folder, "run/checkpoints/latest/ema-second.safetensors");
         assert_int_equal(access(file, F_OK) == 0, runs[i].second);
@@ -86,7 +64,7 @@ static void another_run_is_refused(void **state)
         "level-sampling=stratified"};
     char *folder = folder_with_pictures();
     struct run run;
-    train(folder, "ema=power", "run", 0, 1);
+    train_and_save(folder, "ema=power", "run", false, 1);
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i) {
         char options[64], words[64];
         snprintf(options, sizeof options, "ema=power %s", others[i]);
@@ -97,7 +75,8 @@ static void another_run_is_refused(void **state)
                      DDPM_ERROR_MISMATCH, words);
         end(&run);
     }
-    train(folder, "ema=power lr=0.01 decay=matrices weight-decay=0 recipe=none", "run", 1, 1);
+    train_and_save(folder, "ema=power lr=0.01 decay=matrices weight-decay=0 recipe=none", "run",
+                   true, 1);
     remove_folder(folder);
 }
 
@@ -107,7 +86,7 @@ static void a_checkpoint_without_its_second_average_is_refused(void **state)
     (void)state;
     char *folder = folder_with_pictures();
     struct run run;
-    train(folder, "ema=power", "run", 0, 1);
+    train_and_save(folder, "ema=power", "run", false, 1);
     const char *file = in_folder(folder, "run/checkpoints/latest/ema-second.safetensors");
     assert_int_equal(unlink(file), 0);
     start(&run, folder, "ema=power");
