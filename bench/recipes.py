@@ -98,6 +98,8 @@ FAST = {"recipe": "fast"}
 VARIANTS = {
     "fast": (1, FAST),
     "fast, patches": (0.60, {**FAST, "patches": "2"}),
+    "fast, coordinates": (1.01, {**FAST, "coordinates": "on"}),
+    "fast, patches, coordinates": (0.61, {**FAST, "patches": "2", "coordinates": "on"}),
     "fast, lr 1e-3": (1, {**FAST, "lr": "1e-3"}),
     "fast, lr 4e-3": (1, {**FAST, "lr": "4e-3"}),
     "fast, noise candidates 8": (1, {**FAST, "noise-candidates": "8"}),

@@ -158,16 +158,6 @@ static ddpm_status check_training(const struct ddpm_config *config)
     return DDPM_OK;
 }
 
-static ddpm_status check_data(const struct ddpm_config *config)
-{
-    const struct ddpm_diffusion_config *diffusion = &config->diffusion;
-    if (config->data.rotate && diffusion->image_height != diffusion->image_width)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option rotate: got on with pictures of %lldx%lld, want square ones",
-                          (long long)diffusion->image_height, (long long)diffusion->image_width);
-    return DDPM_OK;
-}
-
 static ddpm_status check_wire(const struct ddpm_config *config)
 {
     if (config->run.wire == DDPM_WIRE_BF16 && config->training.reduce == DDPM_REDUCE_EXACT)
@@ -208,7 +198,6 @@ ddpm_status ddpm_config_check(const struct ddpm_config *config)
     DDPM_TRY(check_learned_variance(config));
     DDPM_TRY(check_drawing_steps(config));
     DDPM_TRY(check_training(config));
-    DDPM_TRY(check_data(config));
     DDPM_TRY(check_wire(config));
     DDPM_TRY(ddpm_validation_parse(config->data.validation, &validation));
     return check_device(config->run.device);

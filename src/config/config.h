@@ -81,6 +81,7 @@ struct ddpm_network_config {
     int64_t mult;
     bool norm;
     bool attention;        /* self-attention at the lowest resolution */
+    bool coordinates;      /* the input has two more channels: where each pixel is in the picture */
     bool learned_variance; /* the network also predicts the variance, in twice as many channels */
 };
 

@@ -139,6 +139,8 @@ const struct ddpm_option ddpm_options[] = {
     SWITCH("norm", network.norm, "on", NETWORK, "norm", "group norms in the blocks", LOCKED),
     SWITCH("attention", network.attention, "off", NETWORK, "attention",
            "self-attention at the lowest resolution", .locked = DDPM_LOCKED_OR_DEFAULT),
+    SWITCH("coordinates", network.coordinates, "off", NETWORK, "coordinates",
+           "tell the network where each pixel is in the picture", .locked = DDPM_LOCKED_OR_DEFAULT),
     SWITCH("learned-variance", network.learned_variance, "off", NETWORK, "learned_variance",
            "also learn the variance of the ancestral sampler's steps", .locked = DDPM_LOCKED_OR_DEFAULT),
 

@@ -15,7 +15,8 @@
 struct slot {
     uint8_t *pixels, *flips;
     int64_t *items;
-    int missing; /* samples still to make */
+    int32_t *corners; /* [part][2]; of whole pictures always 0 */
+    int missing;      /* samples still to make */
     ddpm_status status;
     int failed_place; /* the first failed sample; its error is the one reported */
     char *message;
@@ -60,9 +61,9 @@ static void release_plain(void *user, void *buffer)
     ddpm_free_aligned(buffer);
 }
 
-/* Copy the sample's patch out of its picture. */
+/* Copy the sample's patch out of its picture. `corner` receives its row and column there. */
 static void cut_patch(const struct ddpm_prefetch *prefetch, const struct ddpm_random4 *random,
-                      const uint8_t *item, uint8_t *out)
+                      const uint8_t *item, uint8_t *out, int32_t corner[2])
 {
     const struct ddpm_source_options *whole = ddpm_source_wanted(prefetch->source);
     const size_t row = (size_t)prefetch->width * (size_t)whole->channels;
@@ -74,10 +75,27 @@ static void cut_patch(const struct ddpm_prefetch *prefetch, const struct ddpm_ra
     const uint8_t *from = item + top * stride + left * (size_t)whole->channels;
     for (int y = 0; y < prefetch->height; ++y)
         memcpy(out + (size_t)y * row, from + (size_t)y * stride, row);
+    corner[0] = (int32_t)top;
+    corner[1] = (int32_t)left;
+}
+
+/* Where the patch is after its picture is mirrored and rotated, see ops.inc: NORMALIZE_PICTURES.
+ * Odd quarter turns are of square pictures. */
+static void turn_corner(const struct ddpm_prefetch *prefetch, unsigned flip, int32_t corner[2])
+{
+    const struct ddpm_source_options *whole = ddpm_source_wanted(prefetch->source);
+    if (flip & 1)
+        corner[1] = whole->width - prefetch->width - corner[1];
+    for (unsigned turns = flip >> 1; turns > 0; --turns) {
+        const int32_t top = whole->width - prefetch->width - corner[1];
+        corner[1] = corner[0];
+        corner[0] = top;
+    }
 }
 
 static ddpm_status read_sample(struct worker *worker, int64_t item, uint32_t place, uint32_t step,
-                               struct ddpm_random4 *random, uint8_t *out, int64_t *used)
+                               struct ddpm_random4 *random, uint8_t *out, int64_t *used,
+                               int32_t corner[2])
 {
     const struct ddpm_prefetch *prefetch = worker->prefetch;
     const uint64_t seed = prefetch->options.seed;
@@ -86,7 +104,7 @@ static ddpm_status read_sample(struct worker *worker, int64_t item, uint32_t pla
         return ddpm_source_read(worker->reader, item, random, out, used);
     const struct ddpm_random4 window = ddpm_philox(seed, 1, place, step, DDPM_STREAM_AUGMENT);
     DDPM_TRY(ddpm_source_read(worker->reader, item, random, worker->item, used));
-    cut_patch(prefetch, &window, worker->item, out);
+    cut_patch(prefetch, &window, worker->item, out, corner);
     return DDPM_OK;
 }
 
@@ -106,11 +124,13 @@ static void make_sample(struct worker *worker, uint64_t sample)
         item = ddpm_permute((uint32_t)index, (uint32_t)count, options->seed,
                             (uint32_t)(position / count));
     struct ddpm_random4 random;
+    int32_t *corner = slot->corners + 2 * here;
     const ddpm_status status =
         read_sample(worker, item, (uint32_t)place, (uint32_t)step, &random,
-                    slot->pixels + here * prefetch->sample_bytes, &slot->items[here]);
+                    slot->pixels + here * prefetch->sample_bytes, &slot->items[here], corner);
     slot->flips[here] = (uint8_t)((options->flip ? random.v[0] >> 31 : 0) |
                                   (options->rotate ? random.v[3] >> 30 << 1 : 0));
+    turn_corner(prefetch, slot->flips[here], corner);
 
     pthread_mutex_lock(&prefetch->lock);
     if (status != DDPM_OK && (slot->status == DDPM_OK || (int)place < slot->failed_place)) {
@@ -180,6 +200,8 @@ static ddpm_status make_slots(struct ddpm_prefetch *prefetch)
         slot->missing = options->part;
         DDPM_TRY(ddpm_new_array((void **)&slot->flips, batch, 1, "batches"));
         DDPM_TRY(ddpm_new_array((void **)&slot->items, batch, sizeof *slot->items, "batches"));
+        DDPM_TRY(
+            ddpm_new_array((void **)&slot->corners, 2 * batch, sizeof *slot->corners, "batches"));
         DDPM_TRY(prefetch->allocator.allocate(prefetch->allocator.user, (void **)&slot->pixels,
                                               batch * prefetch->sample_bytes));
     }
@@ -269,6 +291,7 @@ void ddpm_prefetch_destroy(struct ddpm_prefetch **prefetch)
             closing->allocator.release(closing->allocator.user, slot->pixels);
         free(slot->flips);
         free(slot->items);
+        free(slot->corners);
         free(slot->message);
     }
     pthread_cond_destroy(&closing->ready);
@@ -314,7 +337,8 @@ ddpm_status ddpm_prefetch_next(struct ddpm_prefetch *prefetch, struct ddpm_batch
                                      .channels = wanted->channels,
                                      .pixels = slot->pixels,
                                      .flips = slot->flips,
-                                     .items = slot->items};
+                                     .items = slot->items,
+                                     .corners = slot->corners};
         ++prefetch->handed;
         ++prefetch->statistics.batches;
     }

@@ -51,6 +51,11 @@ struct ddpm_value *ddpm_convert(struct ddpm_graph *graph, struct ddpm_value *x,
                                 enum ddpm_dtype dtype);
 struct ddpm_value *ddpm_normalize_pictures(struct ddpm_graph *graph, struct ddpm_value *pictures,
                                            struct ddpm_value *flips);
+/* Where the pixels of x [B,H,W,C] are in a whole picture of this size, from -1 at its top and left
+ * edges to 1 → [B,H,W,2]. corners: int32 [B,1,1,2], the row and column of the first pixel of x;
+ * NULL: x is the whole picture. */
+struct ddpm_value *ddpm_coordinates(struct ddpm_graph *graph, const struct ddpm_value *x,
+                                    struct ddpm_value *corners, int64_t height, int64_t width);
 struct ddpm_value *ddpm_draw_timesteps(struct ddpm_graph *graph, struct ddpm_value *counters,
                                        uint64_t seed, int timesteps, bool per_batch);
 struct ddpm_value *ddpm_draw_normal(struct ddpm_graph *graph, struct ddpm_value *counters,

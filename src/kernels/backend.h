@@ -126,7 +126,7 @@ size_t ddpm_device_available(struct ddpm_device *device);
  * was built for. The plug-in contains no copy of core/; it raises errors and logs through `host`,
  * so that error texts reach the caller's ddpm_error_message(). `host` must outlive the plug-in. */
 /* Increment this whenever a struct in this file, kernels.h or tensor.h changes. */
-#define DDPM_PLUGIN_ABI 17u
+#define DDPM_PLUGIN_ABI 18u
 
 struct ddpm_host {
     ddpm_status (*raise)(ddpm_status status, const char *format, ...)

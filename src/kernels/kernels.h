@@ -84,9 +84,10 @@ struct ddpm_attributes {
     double quantile;               /* threshold: 0 to 1 */
     int8_t columns[DDPM_COMBINED]; /* combine: the column of rows for input i + 1 */
     bool per_batch;
-    int timesteps;       /* draw_timesteps: T */
-    int64_t rows;        /* muon: rows of the matrix */
-    int64_t heads;       /* attention */
+    int timesteps;            /* draw_timesteps: T */
+    int picture_h, picture_w; /* coordinates */
+    int64_t rows;             /* muon: rows of the matrix */
+    int64_t heads;            /* attention */
     unsigned overwrites; /* gradients of parameters: bit o: output o, which is otherwise added to,
                             holds nothing yet and is written */
     uint64_t seed;       /* draws */

@@ -7,10 +7,11 @@
 
 /* The inputs of a network. A network uses those it knows and fails on others. */
 struct ddpm_net_inputs {
-    struct ddpm_value *x;       /* [B,H,W,channels] in the graph's dtype */
-    struct ddpm_value *time;    /* fp32 [B,1,1,1] */
-    struct ddpm_value *label;   /* int32 [B,1,1,1], or NULL */
-    struct ddpm_value *context; /* [B,1,N,C], or NULL */
+    struct ddpm_value *x;           /* [B,H,W,channels] in the graph's dtype */
+    struct ddpm_value *time;        /* fp32 [B,1,1,1] */
+    struct ddpm_value *label;       /* int32 [B,1,1,1], or NULL */
+    struct ddpm_value *context;     /* [B,1,N,C], or NULL */
+    struct ddpm_value *coordinates; /* of the pixels of x, [B,H,W,2]; NULL: x is a whole picture */
 };
 
 /* Append a whole network to a graph, and its parameters to the current set → [B,H,W,out_dim]. NULL

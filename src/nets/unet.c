@@ -67,6 +67,17 @@ static struct ddpm_value *level_up(struct unet *u, struct ddpm_value *x, int up)
                          member(name, "ups", up, first + 2));
 }
 
+/* [x, coordinates] (Liu et al. 2018, arXiv 1807.03247). */
+static struct ddpm_value *with_coordinates(struct ddpm_graph *g,
+                                           const struct ddpm_net_inputs *inputs)
+{
+    struct ddpm_value *x = inputs->x;
+    return ddpm_concat(g, x,
+                       inputs->coordinates
+                           ? inputs->coordinates
+                           : ddpm_coordinates(g, x, NULL, x->tensor.h, x->tensor.w));
+}
+
 static struct ddpm_value *build_unet(struct ddpm_graph *g, const struct ddpm_network_config *config,
                                      const struct ddpm_net_inputs *inputs, struct unet_kind kind)
 {
@@ -75,7 +86,8 @@ static struct ddpm_value *build_unet(struct ddpm_graph *g, const struct ddpm_net
     for (int i = 0; i < config->levels; ++i)
         u.dims[i + 1] = config->dim * config->dim_mults[i];
 
-    struct ddpm_value *x = ddpm_conv2d(g, inputs->x, "init_conv", u.dims[0], 7, 3);
+    struct ddpm_value *x = config->coordinates ? with_coordinates(g, inputs) : inputs->x;
+    x = ddpm_conv2d(g, x, "init_conv", u.dims[0], 7, 3);
     struct ddpm_value *r = x;
     u.build.time = ddpm_time_mlp(g, inputs->time, config->dim, config->theta);
 

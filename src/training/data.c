@@ -11,13 +11,18 @@
 static ddpm_status open_data(const struct ddpm_config *config,
                              const struct ddpm_picture_array *array, struct ddpm_data **out)
 {
+    const struct ddpm_diffusion_config *diffusion = &config->diffusion;
     struct ddpm_data *data;
+    if (config->data.rotate && diffusion->image_height != diffusion->image_width)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option rotate: got on with pictures of %lldx%lld, want square ones",
+                          (long long)diffusion->image_height, (long long)diffusion->image_width);
     DDPM_TRY(DDPM_NEW(&data, "a data source"));
     data->config = *config;
     struct ddpm_source_options options = {
         .channels = (int)config->network.channels,
-        .height = (int)config->diffusion.image_height,
-        .width = (int)config->diffusion.image_width,
+        .height = (int)diffusion->image_height,
+        .width = (int)diffusion->image_width,
         .crop = (enum ddpm_crop)config->data.crop,
         .threads = ddpm_processor_count(),
         .cache_bytes = DDPM_SOURCE_CACHE_BYTES,

@@ -40,6 +40,7 @@ static void forget_values(struct ddpm_trainer *trainer)
     trainer->pictures = trainer->flips = trainer->counters = trainer->first_counters = NULL;
     trainer->x0 = trainer->noise = trainer->table = trainer->t = trainer->rows = NULL;
     trainer->offset = trainer->loss = trainer->losses = NULL;
+    trainer->corners = trainer->coordinates = NULL;
 }
 
 static ddpm_status lay_out_graph(struct ddpm_trainer *trainer, struct ddpm_size size, int64_t batch,

@@ -67,6 +67,9 @@ static ddpm_status write_drawn(struct ddpm_trainer *trainer, const struct ddpm_b
     DDPM_TRY(
         ddpm_graph_write(trainer->graph, trainer->pictures, batch->pixels + (size_t)index * bytes));
     DDPM_TRY(ddpm_graph_write(trainer->graph, trainer->flips, batch->flips + index * size));
+    if (trainer->corners)
+        DDPM_TRY(
+            ddpm_graph_write(trainer->graph, trainer->corners, batch->corners + 2 * index * size));
     DDPM_TRY(write_levels(trainer, (uint32_t)batch->step, index));
     if (trainer->first_counters)
         DDPM_TRY(write_counters(trainer, trainer->first_counters, first_of_batch(trainer, index),

@@ -91,6 +91,8 @@ struct ddpm_trainer {
     struct ddpm_size size; /* of the pictures it trains on; 0x0: there is no usable graph */
     struct ddpm_trainer_parts parts;
     struct ddpm_value *pictures, *flips, *counters; /* input of draw */
+    struct ddpm_value *corners; /* of patches in their pictures, if the network takes coordinates */
+    struct ddpm_value *coordinates; /* of the pixels of patches, from `corners`; NULL: not needed */
     struct ddpm_value
         *first_counters;           /* for one timestep per batch, if micro-batches are smaller */
     struct ddpm_value *x0, *noise; /* made by draw, or given by the caller */

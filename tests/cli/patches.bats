@@ -104,3 +104,17 @@ small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --s
     run "$DDPM" info run
     succeeds
 }
+
+@test "with coordinates the network knows where a patch is, and a run keeps them" {
+    "$DDPM" train --data pictures --out run --patches 2 --coordinates on --rotate on --steps 4 "${small[@]}" 2> said
+    grep -q '"coordinates": true' run/config.json
+    run "$DDPM" train --resume run --steps 8 --coordinates off
+    fails 1 "cannot resume: coordinates is on in the checkpoint"
+    run "$DDPM" train --resume run --steps 8
+    succeeds
+    run "$DDPM" sample run --out large --count 1 --image-size 16x24
+    succeeds
+    run "$DDPM" distill run --out few
+    succeeds
+    grep -q '"coordinates": true' few/config.json
+}

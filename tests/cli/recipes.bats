@@ -91,3 +91,12 @@ setup() {
     fails 2 "got a run with ema exponential"
     [ ! -e other ]
 }
+
+@test "only square pictures are rotated, but such a run draws others" {
+    run "$DDPM" train --data pictures --out refused --rotate on --image-size 16x24 --dim 4 --steps 2
+    fails 2 "option rotate: got on with pictures of 16x24, want square ones"
+    [ ! -e refused ]
+    make_run turned pictures 2 --rotate on
+    run "$DDPM" sample turned --out wide --count 1 --image-size 16x24
+    succeeds
+}

@@ -83,6 +83,7 @@ void golden_config(const struct golden *golden, struct ddpm_config *config, int6
     network->mult = integer(json, "mult");
     network->norm = json_is_true(json_object_get(json, "norm"));
     network->attention = json_is_true(json_object_get(json, "attention"));
+    network->coordinates = json_is_true(json_object_get(json, "coordinates"));
     const json_t *mults = json_object_get(json, "dim_mults");
     network->levels = (int)json_array_size(mults);
     for (int i = 0; i < network->levels; ++i)

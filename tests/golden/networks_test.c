@@ -188,11 +188,11 @@ static size_t run_case(const char *name, unsigned rules, int how)
 }
 
 static const char *const cases[] = {
-    "case_one_8_1",      "case_one_12_2",     "case_one_8_3",    "case_one_12_4",
-    "case_two_12_1",     "case_two_8_2",      "case_two_12_3",   "case_two_8_4",
-    "case_att_8_1",      "case_att_12_2",     "case_att_8_3",    "case_att_12_4",
-    "case_two_8_widths", "case_two_8_nonorm", "case_one_8_mult", "case_att_12_widths",
-    "case_two_8_look",   "case_two_32_look",
+    "case_one_8_1",      "case_one_12_2",     "case_one_8_3",     "case_one_12_4",
+    "case_two_12_1",     "case_two_8_2",      "case_two_12_3",    "case_two_8_4",
+    "case_att_8_1",      "case_att_12_2",     "case_att_8_3",     "case_att_12_4",
+    "case_two_8_widths", "case_two_8_nonorm", "case_one_8_mult",  "case_att_12_widths",
+    "case_two_8_look",   "case_two_32_look",  "case_att_8_where",
 };
 
 static void networks_agree_with_pytorch(void **state)

@@ -152,6 +152,11 @@ static void build_pictures(struct case_state *state, const struct parts *parts)
         state->in[0] = make(ROLE_PICTURE, DDPM_U8, s->n, s->h, s->w, s->c);
         state->in[1] = make(ROLE_FLIP, DDPM_U8, s->n, 1, 1, 1);
         state->out[0] = parts->data;
+    } else if (state->test.op == DDPM_OP_COORDINATES) {
+        attributes->picture_h = (int)s->h + 64;
+        attributes->picture_w = (int)s->w + 1024;
+        state->in[0] = state->test.absent ? parts->none : counters; /* any rows and columns */
+        state->out[0] = make(ROLE_ACTIVATION, state->test.dtype, s->n, s->h, s->w, 2);
     } else if (state->test.op == DDPM_OP_DRAW_NORMAL) {
         if (!state->test.absent) /* includes the seed */
             counters = make(ROLE_COUNTERS, DDPM_I32, s->n, 1, 1, 4);
@@ -361,6 +366,7 @@ void case_build(struct case_state *state)
         build_attention(state, &parts);
         break;
     case DDPM_OP_NORMALIZE_PICTURES:
+    case DDPM_OP_COORDINATES:
     case DDPM_OP_DRAW_TIMESTEPS:
     case DDPM_OP_DRAW_NORMAL:
         build_pictures(state, &parts);

@@ -115,6 +115,7 @@ static const struct case_shape *shapes_of(enum ddpm_op op, bool bench)
     case DDPM_OP_GATHER_ROWS:
         return bench ? bench_embeddings : embeddings;
     case DDPM_OP_NORMALIZE_PICTURES:
+    case DDPM_OP_COORDINATES:
     case DDPM_OP_DRAW_NORMAL:
     case DDPM_OP_COMBINE:
     case DDPM_OP_NEAREST:
@@ -214,7 +215,7 @@ static bool has_optional(enum ddpm_op op)
            op == DDPM_OP_DEPTHWISE_CONV2D || op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_DATA ||
            op == DDPM_OP_DEPTHWISE_CONV2D_BACKWARD_WEIGHT || op == DDPM_OP_GROUP_NORM ||
            op == DDPM_OP_LOSS || op == DDPM_OP_LOSS_BACKWARD || op == DDPM_OP_GRADIENT_NORM ||
-           op == DDPM_OP_ADAMW || op == DDPM_OP_DRAW_NORMAL;
+           op == DDPM_OP_ADAMW || op == DDPM_OP_DRAW_NORMAL || op == DDPM_OP_COORDINATES;
 }
 
 /* A large shape only uses the plain variant, the wide ones and the one without options. */

@@ -114,7 +114,7 @@ one_error() {
 }
 
 @test "a run that changes from patches to whole pictures, and one whose steps are timed" {
-    options=("${tiny[@]}" --patches 2 --patch-share 0.5 --steps 6) # the third step of each kind is a replay
+    options=("${tiny[@]}" --patches 2 --patch-share 0.5 --coordinates on --steps 6) # the third step of each kind is a replay
     "$DDPM" train "${options[@]}" --out one
     together 2 "${options[@]}" --out two
     succeeds

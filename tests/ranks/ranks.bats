@@ -166,7 +166,7 @@ whole() {
 
 # The fourth step is the first on whole pictures.
 @test "steps on patches, then on whole pictures: the same bits for any number of ranks" {
-    options=(--patches 2 --patch-share 0.5 --reduce exact)
+    options=(--patches 2 --patch-share 0.5 --coordinates on --reduce exact)
     make_run straight "$pictures" 6 "${options[@]}"
     together 2 "${tiny[@]}" "${options[@]}" --out run --steps 6 --save-every 3
     same_state straight run
@@ -176,9 +176,9 @@ whole() {
     same_state straight run
     together 2 "${tiny[@]}" "${options[@]}" --shard optimizer --out divided --steps 6
     same_state straight divided
-    together 2 "${tiny[@]}" --patches 2 --patch-share 0.5 --out fast --steps 6
+    together 2 "${tiny[@]}" "${options[@]::6}" --out fast --steps 6
     near straight fast 6 0.001
-    together 2 "${tiny[@]}" --patches 2 --patch-share 0.5 --wire bf16 --out half --steps 6
+    together 2 "${tiny[@]}" "${options[@]::6}" --wire bf16 --out half --steps 6
     near straight half 6 0.01
     launch -n 2 "$DDPM" train "${tiny[@]}" --patches 2 --out timed --time 6s 2> said
     grep -q "steps of .* on patches and" said

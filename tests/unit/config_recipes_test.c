@@ -201,13 +201,6 @@ static void options_of_recipes_that_do_not_fit(void **state)
     set(config, "warmup", "10");
     set(config, "ema-second", "0.0001");
     assert_int_equal(ddpm_config_check(config), DDPM_OK); /* has no effect without power */
-    set(config, "rotate", "on");
-    assert_int_equal(ddpm_config_check(config), DDPM_OK);
-    set(config, "image-size", "64x128");
-    assert_int_equal(ddpm_config_check(config), DDPM_ERROR_ARGUMENT);
-    assert_non_null(
-        strstr(ddpm_error_message(), "option rotate: got on with pictures of 64x128, want square"));
-    set(config, "rotate", "off");
     set(config, "ema", "power");
     assert_int_equal(ddpm_config_check(config), DDPM_ERROR_ARGUMENT);
     assert_non_null(strstr(ddpm_error_message(), "option ema-second: got 0.0001"));

@@ -149,8 +149,9 @@ static void options_that_a_run_keeps(void **state)
         "sigmoid-start",
         "sigmoid-end",
         "sigmoid-tau",
-        "attention",        /* from here on with their defaults in checkpoints that lack them */
-        "learned-variance", /* from here on with their defaults in checkpoints that lack them */
+        "attention", /* from here on with their defaults in checkpoints that lack them */
+        "coordinates",
+        "learned-variance",
         "zero-terminal-snr",
         "shift",
         "objective",

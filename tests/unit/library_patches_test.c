@@ -54,7 +54,7 @@ static void going_on_is_as_never_having_stopped(void **state)
     (void)state;
     static const char *const options[] = {
         OPTIONS "recipe=fast patches=2 patch-share=0.6 steps=10 image-size=16 dim-mults=1,2",
-        OPTIONS "ema=power network=AttentionUNet attention=on accumulate=2",
+        OPTIONS "ema=power network=AttentionUNet attention=on coordinates=on accumulate=2",
         OPTIONS "ema=power memory=low reduce=exact shares=2",
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; ++i) {
@@ -69,8 +69,9 @@ static void going_on_is_as_never_having_stopped(void **state)
     }
 }
 
-/* The windows of picture `item` that equal the patch; the mirrored ones too. */
-static int windows_of(const uint8_t *picture, const float *patch, bool mirrored)
+/* How many windows of the picture equal the patch, or the mirrored patch. `corner` receives the row
+ * and column of the last one in the picture, both mirrored or not. */
+static int windows_of(const uint8_t *picture, const float *patch, bool mirrored, int corner[2])
 {
     int found = 0;
     for (int top = 0; top <= SIDE - HALF; ++top)
@@ -83,8 +84,22 @@ static int windows_of(const uint8_t *picture, const float *patch, bool mirrored)
                 same = fabsf(patch[i] - ((float)byte / 127.5f - 1)) < 1e-5f;
             }
             found += same;
+            if (same) {
+                corner[0] = top;
+                corner[1] = mirrored ? SIDE - HALF - left : left;
+            }
         }
     return found;
+}
+
+/* Coordinates of a patch: the centres of its first and its last pixel. */
+static void assert_coordinates(const float *of, const int corner[2])
+{
+    const float *last = of + (size_t)2 * (HALF * HALF - 1);
+    for (int axis = 0; axis < 2; ++axis) {
+        assert_close((double)of[axis], (2 * corner[axis] + 1) / (double)SIDE - 1);
+        assert_close((double)last[axis], (2 * (corner[axis] + HALF) - 1) / (double)SIDE - 1);
+    }
 }
 
 static void patches_are_windows_of_the_pictures(void **state)
@@ -93,25 +108,27 @@ static void patches_are_windows_of_the_pictures(void **state)
     enum { PATCH = HALF * HALF * CHANNELS };
     char *folder = folder_with_pictures();
     struct ddpm_npy npy;
-    float x0[2 * PATCH];
+    float x0[2 * PATCH], coordinates[2][HALF * HALF * 2];
     struct run run;
-    int seen[COUNT][2] = {{0}};
-    start(&run, folder, OPTIONS "steps=100 dim=4 dim-mults=1");
+    int seen[COUNT][2] = {{0}}, corner[2];
+    start(&run, folder, OPTIONS "steps=100 dim=4 dim-mults=1 coordinates=on");
     assert_ok(ddpm_npy_open(&npy, in_folder(folder, "p.npy")));
     for (int step = 0; step < 30; ++step) {
         steps(&run, 1);
         assert_ok(ddpm_graph_read(run.trainer->graph, run.trainer->x0, x0));
+        assert_ok(ddpm_graph_read(run.trainer->graph, run.trainer->coordinates, coordinates));
         for (int b = 0; b < 2; ++b) {
             int found = 0;
             for (int item = 0; item < COUNT; ++item)
                 for (int mirrored = 0; mirrored < 2; ++mirrored) {
                     const uint8_t *picture =
                         (const uint8_t *)npy.data + item * SIDE * SIDE * CHANNELS;
-                    const int here = windows_of(picture, x0 + b * PATCH, mirrored);
+                    const int here = windows_of(picture, x0 + b * PATCH, mirrored, corner);
                     seen[item][mirrored] += here;
                     found += here;
                 }
             assert_int_equal(found, 1);
+            assert_coordinates(coordinates[b], corner);
         }
     }
     for (int item = 0; item < COUNT; ++item)

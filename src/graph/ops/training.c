@@ -15,6 +15,22 @@ struct ddpm_value *ddpm_normalize_pictures(struct ddpm_graph *graph, struct ddpm
     return node ? node->out[0] : NULL;
 }
 
+struct ddpm_value *ddpm_coordinates(struct ddpm_graph *graph, const struct ddpm_value *x,
+                                    struct ddpm_value *corners, int64_t height, int64_t width)
+{
+    if (!x)
+        return NULL;
+    const struct ddpm_tensor *of = &x->tensor;
+    struct ddpm_node *node = ddpm_simple_node(
+        graph, DDPM_OP_COORDINATES, "coordinates",
+        ddpm_tensor_make(graph->dtype, of->n, of->h, of->w, 2), &corners, corners ? 1 : 0);
+    if (!node)
+        return NULL;
+    node->attributes.picture_h = (int)height;
+    node->attributes.picture_w = (int)width;
+    return node->out[0];
+}
+
 struct ddpm_value *ddpm_draw_timesteps(struct ddpm_graph *graph, struct ddpm_value *counters,
                                        uint64_t seed, int timesteps, bool per_batch)
 {

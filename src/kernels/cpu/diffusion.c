@@ -72,6 +72,44 @@ static const struct ddpm_kernel timestep_embedding_kernel = {
     .name = "timestep_embedding_cpu", .supports = embedding_supports, .run = embedding_run};
 KERNELS_OF_ALL_LEVELS(timestep_embedding, &timestep_embedding_kernel);
 
+/* Over the rows of the pictures. */
+static void coordinates_range(void *context, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const struct ddpm_call *call = context;
+    const struct ddpm_tensor *corners = &call->in[0], *y = &call->out[0];
+    const int64_t height = call->attributes.picture_h, width = call->attributes.picture_w;
+    for (int64_t row = begin; row < end; ++row) {
+        const int32_t *corner =
+            ddpm_tensor_present(corners)
+                ? (const int32_t *)corners->data + row / y->h * corners->pixel_stride
+                : (const int32_t[]){0, 0};
+        const float vertical = (float)(2 * (corner[0] + row % y->h) + 1 - height) / (float)height;
+        for (int64_t w = 0; w < y->w; ++w) {
+            const int64_t at = (row * y->w + w) * y->pixel_stride;
+            store(y, at, vertical);
+            store(y, at + 1, (float)(2 * (corner[1] + w) + 1 - width) / (float)width);
+        }
+    }
+}
+
+static ddpm_status coordinates_run(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *y = &call->out[0];
+    ddpm_parallel_for(call->device->threads, y->n * y->h, 16, coordinates_range, (void *)call);
+    return DDPM_OK;
+}
+
+static bool coordinates_supports(const struct ddpm_call *call)
+{
+    return (!ddpm_tensor_present(&call->in[0]) || call->in[0].dtype == DDPM_I32) &&
+           is_compute(&call->out[0]);
+}
+
+static const struct ddpm_kernel coordinates_kernel = {
+    .name = "coordinates_cpu", .supports = coordinates_supports, .run = coordinates_run};
+KERNELS_OF_ALL_LEVELS(coordinates, &coordinates_kernel);
+
 /* The source pixel for (h, w); see ops.inc. */
 static int64_t turned_from(const struct ddpm_tensor *x, unsigned flip, int64_t h, int64_t w)
 {

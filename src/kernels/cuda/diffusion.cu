@@ -76,6 +76,53 @@ static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
         a->per_batch, (uint32_t)a->timesteps, a->seed, a->stream);
 }
 
+/* ---- coordinates: one thread per pixel ---- */
+
+/* h and w: of the output; height and width: of the whole picture. */
+template <class T>
+static __global__ void coordinates(struct plane<int32_t> corners, struct plane<T> out, unsigned pixels, unsigned h,
+                                   unsigned w, int height, int width)
+{
+    unsigned p = blockIdx.x * MAP_THREADS + threadIdx.x;
+    if (p >= pixels)
+        return;
+    int row = (int)(p / w % h), column = (int)(p % w);
+    if (corners.data) {
+        const int32_t *corner = corners.data + p / (h * w) * corners.stride;
+        row += corner[0];
+        column += corner[1];
+    }
+    T *y = out.data + p * out.stride;
+    from_float(y, (float)(2 * row + 1 - height) / (float)height);
+    from_float(y + 1, (float)(2 * column + 1 - width) / (float)width);
+}
+
+static bool coordinates_supports(const struct ddpm_call *call)
+{
+    const struct ddpm_tensor *corners = &call->in[0], *out = &call->out[0];
+    return (!ddpm_tensor_present(corners) || ddpm_cuda_takes(corners, DDPM_I32)) && ddpm_cuda_is_activation(out) &&
+           ddpm_tensor_pixels(out) <= INT32_MAX;
+}
+
+template <class T> static ddpm_status coordinates_typed(const struct ddpm_call *call)
+{
+    const struct ddpm_attributes *a = &call->attributes;
+    const struct ddpm_tensor *out = &call->out[0];
+    int64_t pixels = ddpm_tensor_pixels(out);
+    return ddpm_cuda_launch(call, coordinates<T>, dim3((unsigned)ddpm_ceil_div(pixels, MAP_THREADS)),
+                            dim3(MAP_THREADS), 0, ddpm_plane<int32_t>(&call->in[0]), ddpm_plane<T>(out),
+                            (unsigned)pixels, (unsigned)out->h, (unsigned)out->w, a->picture_h, a->picture_w);
+}
+
+static ddpm_status coordinates_run(const struct ddpm_call *call)
+{
+    return call->out[0].dtype == DDPM_F32 ? coordinates_typed<float>(call) : coordinates_typed<bf16>(call);
+}
+
+static const struct ddpm_kernel coordinates_kernel = {
+    "coordinates_cuda", coordinates_supports, NULL, NULL, coordinates_run, NULL};
+CUDA_KERNELS_OF(coordinates, &coordinates_kernel);
+
 /* ---- draw_normal: one thread per Philox block of four elements of an image ---- */
 
 /* grid: (ceil(blocks/256), B) */

@@ -32,6 +32,7 @@ static struct ddpm_value *build_answer(const struct ddpm_trainer *trainer, struc
     const struct ddpm_net_inputs inputs = {
         .x = ddpm_combine(g, trainer->rows, columns, scaled, false, g->dtype, NULL),
         .time = ddpm_graph_view(g, trainer->rows, first + DDPM_CONSISTENCY_NOISY_TIME, 1),
+        .coordinates = trainer->coordinates,
     };
     return ddpm_net_build(g, &trainer->players[0].network->config.network, &inputs);
 }

@@ -44,7 +44,7 @@ struct pass {
     struct ddpm_graph *graph;
     const struct ddpm_network_config *network;
     const struct ddpm_objective *objective;
-    struct ddpm_value *x0, *noise, *rows;
+    struct ddpm_value *x0, *noise, *rows, *coordinates;
     struct ddpm_value *answer, *predicted,
         *target; /* predicted: the part of the output that has a target */
 };
@@ -77,6 +77,7 @@ static void build_answer(struct pass *pass)
     const struct ddpm_net_inputs inputs = {
         .x = build_input(pass),
         .time = ddpm_graph_view(pass->graph, pass->rows, DDPM_TRAINING_TIME, 1),
+        .coordinates = pass->coordinates,
     };
     pass->answer = ddpm_net_build(pass->graph, pass->network, &inputs);
     pass->predicted = pass->network->learned_variance
@@ -118,6 +119,7 @@ static void build_loss(struct ddpm_trainer *trainer, struct ddpm_seed seeds[2], 
         .objective = trainer->objective,
         .x0 = trainer->x0,
         .noise = trainer->noise,
+        .coordinates = trainer->coordinates,
         .rows = trainer->rows ? trainer->rows : ddpm_gather_rows(g, trainer->table, trainer->t),
     };
     build_answer(&pass);

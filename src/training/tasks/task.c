@@ -82,6 +82,13 @@ void ddpm_task_begin_draw(struct ddpm_trainer *trainer, int64_t batch)
     trainer->flips = ddpm_graph_input(g, DDPM_U8, batch, 1, 1, 1);
     trainer->counters = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
     trainer->x0 = ddpm_normalize_pictures(g, trainer->pictures, trainer->flips);
+    const struct ddpm_size whole = ddpm_whole_size(&trainer->config);
+    if (network->config.network.coordinates && !ddpm_trainer_fits(trainer, whole)) {
+        trainer->corners = ddpm_graph_input(g, DDPM_I32, batch, 1, 1, 2);
+        trainer->coordinates =
+            ddpm_coordinates(g, trainer->x0, trainer->corners, whole.height, whole.width);
+        ddpm_graph_keep(trainer->coordinates);
+    }
 }
 
 void ddpm_task_draw_noise(struct ddpm_trainer *trainer)
