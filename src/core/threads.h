@@ -1,4 +1,5 @@
-/* Data-parallel loops. threads.c has the pool of threads behind them. */
+/* Data-parallel loops: threads.c has the pool of threads behind them, processors.c counts
+ * processors. */
 #ifndef DDPM_CORE_THREADS_H
 #define DDPM_CORE_THREADS_H
 
