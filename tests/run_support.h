@@ -39,6 +39,21 @@ static inline void steps(struct run *run, int count)
     }
 }
 
+/* A folder with RGB pictures in p.npy, whose windows of a few pixels all differ, mirrored or not.
+ */
+static inline char *folder_with_windows(int64_t count, int64_t side)
+{
+    const int64_t shape[] = {count, side, side, 3};
+    const size_t bytes = (size_t)(count * side * side * 3);
+    char *folder = make_folder();
+    uint8_t *pixels = malloc(bytes);
+    for (uint32_t i = 0; i < bytes; ++i)
+        pixels[i] = (uint8_t)ddpm_philox(5, i, 0, 0, DDPM_STREAM_BENCH).v[0];
+    assert_ok(ddpm_npy_write(in_folder(folder, "p.npy"), DDPM_NPY_U8, 4, shape, pixels));
+    free(pixels);
+    return folder;
+}
+
 static inline void assert_same_file(const char *a, const char *b)
 {
     void *x, *y;

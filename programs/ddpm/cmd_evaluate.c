@@ -5,7 +5,7 @@
 
 #include "config/config.h"
 #include "core/memory.h"
-#include "core/threads.h"
+#include "core/processors.h"
 #include "evaluate_draw.h"
 #include "evaluate_likelihood.h"
 #include "evaluate_report.h"

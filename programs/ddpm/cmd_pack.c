@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/threads.h"
+#include "core/processors.h"
 #include "data/pack.h"
 #include "options.h"
 #include "progress.h"

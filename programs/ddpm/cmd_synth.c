@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "core/processors.h"
 #include "core/threads.h"
 #include "data/synthetic.h"
 #include "formats/png_write.h"

@@ -7,7 +7,7 @@
 
 #include "config/config.h"
 #include "core/memory.h"
-#include "core/threads.h"
+#include "core/processors.h"
 #include "evaluate_side.h"
 #include "progress.h"
 

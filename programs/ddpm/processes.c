@@ -11,7 +11,7 @@
 
 #include "config/config.h"
 #include "core/memory.h"
-#include "core/threads.h"
+#include "core/processors.h"
 #include "kernels/backend.h"
 #include "progress.h"
 #include "ranks/launcher.h"

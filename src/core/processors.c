@@ -1,5 +1,6 @@
-/* How many processors this process may use. */
 #define _GNU_SOURCE
+#include "core/processors.h"
+
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
@@ -9,7 +10,6 @@
 
 #include "core/error.h"
 #include "core/limits.h"
-#include "core/threads.h"
 
 /* How many processors this thread may run on, given cpusets and taskset. The set needs a bit for
  * every possible processor of the machine, so try larger sets until one is large enough. */

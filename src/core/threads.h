@@ -1,5 +1,4 @@
-/* Data-parallel loops: threads.c has the pool of threads behind them, processors.c counts
- * processors. */
+/* Data-parallel loops. threads.c has the pool of threads behind them. */
 #ifndef DDPM_CORE_THREADS_H
 #define DDPM_CORE_THREADS_H
 
@@ -19,13 +18,5 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
 
 /* Text for an error of pthread_create(): the reason and the remedy. No full stop at the end. */
 const char *ddpm_thread_words(int error);
-
-/* Processors this process may use, at least 1: those of its affinity, or fewer if control groups
- * grant less processor time. */
-int ddpm_processor_count(void);
-
-/* Limit ddpm_processor_count() to `most`, at least 1, because other processes use the same
- * processors. */
-void ddpm_limit_processors(int most);
 
 #endif

@@ -15,7 +15,7 @@
 struct slot {
     uint8_t *pixels, *flips;
     int64_t *items;
-    int32_t *corners; /* [part][2]; of whole pictures always 0 */
+    int32_t *corners; /* [part][2]; always 0 for whole pictures */
     int missing;      /* samples still to make */
     ddpm_status status;
     int failed_place; /* the first failed sample; its error is the one reported */
@@ -80,7 +80,7 @@ static void cut_patch(const struct ddpm_prefetch *prefetch, const struct ddpm_ra
 }
 
 /* Where the patch is after its picture is mirrored and rotated, see ops.inc: NORMALIZE_PICTURES.
- * Odd quarter turns are of square pictures. */
+ * Only square pictures are turned by an odd number of quarters. */
 static void turn_corner(const struct ddpm_prefetch *prefetch, unsigned flip, int32_t corner[2])
 {
     const struct ddpm_source_options *whole = ddpm_source_wanted(prefetch->source);

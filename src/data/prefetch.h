@@ -52,7 +52,7 @@ struct ddpm_batch {
     const uint8_t *flips;   /* [size], bit 0: mirror; higher bits: then rotate, in quarter turns */
     const int64_t *items;   /* [size], the source's items that were delivered */
     const int32_t *corners; /* [size][2], row and column of the first pixel of each patch in its
-                               picture, both flipped and rotated; 0 for whole pictures */
+                               picture, after both have been flipped; 0 for whole pictures */
 };
 
 struct ddpm_prefetch_statistics {

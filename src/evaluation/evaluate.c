@@ -5,7 +5,7 @@
 
 #include "core/arguments.h"
 #include "core/memory.h"
-#include "core/threads.h"
+#include "core/processors.h"
 #include "evaluation/estimate.h"
 #include "evaluation/manifold.h"
 #include "evaluation/set.h"

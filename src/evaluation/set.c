@@ -7,6 +7,7 @@
 
 #include "core/arguments.h"
 #include "core/memory.h"
+#include "core/processors.h"
 #include "core/threads.h"
 
 _Static_assert(DDPM_PICTURE_KINDS == sizeof((struct ddpm_evaluation *)0)->kinds / sizeof(int64_t),

@@ -289,6 +289,8 @@ struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, con
 
 void ddpm_graph_keep(struct ddpm_value *value)
 {
+    while (value && value->view_of)
+        value = value->view_of;
     if (value && value->kind == DDPM_VALUE_TEMPORARY)
         value->kind = DDPM_VALUE_KEPT;
 }

@@ -180,7 +180,8 @@ struct ddpm_value *ddpm_graph_slab(struct ddpm_graph *graph, enum ddpm_dtype dty
 /* Append a node; the caller makes its outputs. NULL after a failure. */
 struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, const char *label);
 
-/* The host will read this value after a run, so it keeps its own memory. */
+/* The host will read this value after a run, so it, or what it is a view of, keeps its own memory.
+ */
 void ddpm_graph_keep(struct ddpm_value *value);
 
 /* Apply the rewrite rules of fuse.c to the forward nodes. `rules` is a bit mask in the order of the
@@ -290,7 +291,7 @@ bool ddpm_graph_repacks(const struct ddpm_graph *graph, const struct ddpm_node *
 /* Do what call `i` needs before it runs. */
 ddpm_status ddpm_graph_pack_call(const struct ddpm_graph *graph, size_t i);
 
-/* Copy between the host and a kept value (dense bytes). */
+/* Copy between the host and a kept value. On the host it is dense; only read takes a view. */
 ddpm_status ddpm_graph_write(struct ddpm_graph *graph, struct ddpm_value *value, const void *from);
 ddpm_status ddpm_graph_read(struct ddpm_graph *graph, const struct ddpm_value *value, void *to);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "core/processors.h"
 #include "core/random.h"
 #include "core/threads.h"
 

@@ -131,10 +131,27 @@ ddpm_status ddpm_graph_write(struct ddpm_graph *graph, struct ddpm_value *value,
                                           ddpm_tensor_bytes(&value->tensor));
 }
 
+/* Some channels of a wider tensor: copy all of it, and take them out. */
+static ddpm_status read_view(struct ddpm_device *device, const struct ddpm_tensor *t, char *to)
+{
+    const size_t size = ddpm_dtype_size(t->dtype), bytes = ddpm_tensor_bytes(t);
+    char *wide;
+    DDPM_TRY(ddpm_new_array((void **)&wide, bytes, 1, "some channels"));
+    const ddpm_status status = device->backend->download(device, wide, t->data, bytes);
+    for (int64_t p = 0; p < ddpm_tensor_pixels(t) && status == DDPM_OK; ++p)
+        memcpy(to + (size_t)(p * t->c) * size, wide + (size_t)(p * t->pixel_stride) * size,
+               (size_t)t->c * size);
+    free(wide);
+    return status;
+}
+
 ddpm_status ddpm_graph_read(struct ddpm_graph *graph, const struct ddpm_value *value, void *to)
 {
-    return graph->device->backend->download(graph->device, to, value->tensor.data,
-                                            ddpm_tensor_bytes(&value->tensor));
+    const struct ddpm_tensor *tensor = &value->tensor;
+    if (tensor->pixel_stride != tensor->c)
+        return read_view(graph->device, tensor, to);
+    return graph->device->backend->download(graph->device, to, tensor->data,
+                                            ddpm_tensor_bytes(tensor));
 }
 
 double ddpm_graph_flops(const struct ddpm_graph *graph, int part)

@@ -1,5 +1,5 @@
 /* The batches of a trainer's steps, read ahead from its data. */
-#include "core/threads.h"
+#include "core/processors.h"
 #include "training/trainer_state.h"
 
 /* Pictures in memory that the device can copy quickly. */

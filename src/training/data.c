@@ -4,8 +4,18 @@
 
 #include "core/arguments.h"
 #include "core/memory.h"
-#include "core/threads.h"
+#include "core/processors.h"
 #include "training/trainer_state.h"
+
+ddpm_status ddpm_data_check_rotation(const struct ddpm_config *config)
+{
+    const struct ddpm_diffusion_config *diffusion = &config->diffusion;
+    if (!config->data.rotate || diffusion->image_height == diffusion->image_width)
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "option rotate: got on with pictures of %lldx%lld, want square ones",
+                      (long long)diffusion->image_height, (long long)diffusion->image_width);
+}
 
 /* Make the data of `array`, or with NULL of the path that is configured. */
 static ddpm_status open_data(const struct ddpm_config *config,
@@ -13,10 +23,7 @@ static ddpm_status open_data(const struct ddpm_config *config,
 {
     const struct ddpm_diffusion_config *diffusion = &config->diffusion;
     struct ddpm_data *data;
-    if (config->data.rotate && diffusion->image_height != diffusion->image_width)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option rotate: got on with pictures of %lldx%lld, want square ones",
-                          (long long)diffusion->image_height, (long long)diffusion->image_width);
+    DDPM_TRY(ddpm_data_check_rotation(config));
     DDPM_TRY(DDPM_NEW(&data, "a data source"));
     data->config = *config;
     struct ddpm_source_options options = {

@@ -1,7 +1,7 @@
 /* Training on patches first: the first part of a run trains on random windows of the pictures, on
  * which a step costs much less, and the rest on whole pictures. A convolutional network takes both.
  * This is patch training (Wang et al. 2023, arXiv 2304.12526) with one size of patches at a time.
- * Their coordinates are an option of the network.
+ * Option `coordinates` adds the paper's coordinates.
  *
  * Weights and moments carry over. A power-function average starts again with the whole pictures, so
  * that its length is a fraction of the steps on them, and so does the decay of the learning rate

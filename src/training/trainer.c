@@ -58,6 +58,7 @@ static ddpm_status check_config(const struct ddpm_config *config, const struct d
                           (long long)config->training.batch_size);
     if (!data)
         return DDPM_OK;
+    DDPM_TRY(ddpm_data_check_rotation(config));
     const int ranks = ddpm_ranks_count(team->ranks);
     if (ddpm_source_count(ddpm_data_trained_on(data)) < ranks)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,

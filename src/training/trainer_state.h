@@ -32,6 +32,9 @@ struct ddpm_data {
 /* The training pictures: all, or those that are not set aside. */
 struct ddpm_source *ddpm_data_trained_on(const struct ddpm_data *data);
 
+/* DDPM_ERROR_ARGUMENT if option rotate is on and the pictures are not square. */
+ddpm_status ddpm_data_check_rotation(const struct ddpm_config *config);
+
 /* A network and its optimizer. */
 struct ddpm_player {
     const char *name;             /* prefix of its files in a checkpoint: "" for the first */

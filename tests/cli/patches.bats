@@ -105,7 +105,7 @@ small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --s
     succeeds
 }
 
-@test "with coordinates the network knows where a patch is, and a run keeps them" {
+@test "a run with coordinates keeps them when it is resumed, drawn from and distilled" {
     "$DDPM" train --data pictures --out run --patches 2 --coordinates on --rotate on --steps 4 "${small[@]}" 2> said
     grep -q '"coordinates": true' run/config.json
     run "$DDPM" train --resume run --steps 8 --coordinates off

@@ -82,6 +82,8 @@ still() {
 @test "what does not fit is refused, and leaves nothing behind" {
     run still new --pretrained "$model" --dim 16
     fails 2 "option --dim: got 16, but $model has "
+    run still new --pretrained "$model" --coordinates on
+    fails 2 "option --coordinates: got on, but $model has off"
     run still new --pretrained "$model" --loss-weight uncertainty
     fails 2 "was trained without uncertainty, whose weights it would lack"
     run still new --pretrained "$ema" "${TINY[@]}" --dim 16

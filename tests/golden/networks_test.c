@@ -64,7 +64,8 @@ static void build(struct pass *pass, const struct ddpm_config *config, unsigned 
     pass->x = ddpm_graph_input(g, DDPM_F32, b, h, w, config->network.channels);
     pass->t = ddpm_graph_input(g, DDPM_F32, b, 1, 1, 1);
     pass->target = ddpm_graph_input(g, DDPM_F32, b, h, w, config->network.out_dim);
-    const struct ddpm_net_inputs inputs = {.x = pass->x, .time = pass->t};
+    const struct ddpm_net_inputs inputs = {.x = ddpm_convert(g, pass->x, g->dtype),
+                                           .time = pass->t};
     pass->y = ddpm_net_build(g, &config->network, &inputs);
     ddpm_graph_keep(pass->y);
     pass->loss = ddpm_loss_per_picture(g, pass->y, pass->target, NULL, DDPM_LOSS_L2);

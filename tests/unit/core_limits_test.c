@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #include "core/limits.h"
-#include "core/threads.h"
+#include "core/processors.h"
 
 #define MIB ((size_t)1 << 20)
 

@@ -29,6 +29,27 @@ static void data_sources(void **state)
     ddpm_config_destroy(&config);
 }
 
+/* Data that was opened without rotation is not rotated by a trainer. */
+static void rotation_of_pictures_that_are_not_square(void **state)
+{
+    (void)state;
+    static const uint8_t pixels[3 * VALUES];
+    struct ddpm_network *network;
+    struct ddpm_trainer *trainer;
+    struct ddpm_data *data;
+    struct ddpm_config *config = tiny_config("image-size=4x16");
+    assert_ok(ddpm_data_open_array(config, pixels, 3, 4, 16, 3 * VALUES, &data));
+    assert_ok(ddpm_network_create(config, &network));
+    assert_ok(ddpm_config_set(config, "rotate", "on"));
+    refused(ddpm_trainer_create(network, config, data, &trainer), "pictures of 4x16, want square");
+    assert_null(trainer);
+    ddpm_data_close(&data);
+    refused(ddpm_data_open_array(config, pixels, 3, 4, 16, 3 * VALUES, &data), "want square");
+    assert_null(data);
+    ddpm_network_destroy(&network);
+    ddpm_config_destroy(&config);
+}
+
 static void arrays_of_pictures(void **state)
 {
     (void)state;
@@ -213,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(data_sources),
+        cmocka_unit_test(rotation_of_pictures_that_are_not_square),
         cmocka_unit_test(arrays_of_pictures),
         cmocka_unit_test(splits),
         cmocka_unit_test(trainers),

@@ -15,18 +15,6 @@ static void assert_close(double got, double wanted)
     assert_true(fabs(got - wanted) < 1e-12);
 }
 
-/* Every window of these pictures occurs once, mirrored or not. */
-static char *folder_with_pictures(void)
-{
-    static uint8_t pixels[COUNT * SIDE * SIDE * CHANNELS];
-    const int64_t shape[] = {COUNT, SIDE, SIDE, CHANNELS};
-    char *folder = make_folder();
-    for (uint32_t i = 0; i < sizeof pixels; ++i)
-        pixels[i] = (uint8_t)ddpm_philox(5, i, 0, 0, DDPM_STREAM_BENCH).v[0];
-    assert_ok(ddpm_npy_write(in_folder(folder, "p.npy"), DDPM_NPY_U8, 4, shape, pixels));
-    return folder;
-}
-
 static void assert_size(const struct run *run, int64_t side)
 {
     const struct ddpm_tensor *x0 = &run->trainer->x0->tensor;
@@ -37,7 +25,7 @@ static void assert_size(const struct run *run, int64_t side)
 static void the_run_changes_to_whole_pictures(void **state)
 {
     (void)state;
-    char *folder = folder_with_pictures();
+    char *folder = folder_with_windows(COUNT, SIDE);
     struct run run;
     start(&run, folder, OPTIONS);
     for (int step = 1; step <= 10; ++step) {
@@ -58,7 +46,7 @@ static void going_on_is_as_never_having_stopped(void **state)
         OPTIONS "ema=power memory=low reduce=exact shares=2",
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; ++i) {
-        char *folder = folder_with_pictures();
+        char *folder = folder_with_windows(COUNT, SIDE);
         train_and_save(folder, options[i], "straight", false, 10);
         train_and_save(folder, options[i], "run", false, 4);
         train_and_save(folder, options[i], "run", true, 2);
@@ -69,75 +57,6 @@ static void going_on_is_as_never_having_stopped(void **state)
     }
 }
 
-/* How many windows of the picture equal the patch, or the mirrored patch. `corner` receives the row
- * and column of the last one in the picture, both mirrored or not. */
-static int windows_of(const uint8_t *picture, const float *patch, bool mirrored, int corner[2])
-{
-    int found = 0;
-    for (int top = 0; top <= SIDE - HALF; ++top)
-        for (int left = 0; left <= SIDE - HALF; ++left) {
-            bool same = true;
-            for (int i = 0; i < HALF * HALF * CHANNELS && same; ++i) {
-                const int y = i / (HALF * CHANNELS), x = i / CHANNELS % HALF, c = i % CHANNELS;
-                const int column = mirrored ? HALF - 1 - x : x;
-                const uint8_t byte = picture[((top + y) * SIDE + left + column) * CHANNELS + c];
-                same = fabsf(patch[i] - ((float)byte / 127.5f - 1)) < 1e-5f;
-            }
-            found += same;
-            if (same) {
-                corner[0] = top;
-                corner[1] = mirrored ? SIDE - HALF - left : left;
-            }
-        }
-    return found;
-}
-
-/* Coordinates of a patch: the centres of its first and its last pixel. */
-static void assert_coordinates(const float *of, const int corner[2])
-{
-    const float *last = of + (size_t)2 * (HALF * HALF - 1);
-    for (int axis = 0; axis < 2; ++axis) {
-        assert_close((double)of[axis], (2 * corner[axis] + 1) / (double)SIDE - 1);
-        assert_close((double)last[axis], (2 * (corner[axis] + HALF) - 1) / (double)SIDE - 1);
-    }
-}
-
-static void patches_are_windows_of_the_pictures(void **state)
-{
-    (void)state;
-    enum { PATCH = HALF * HALF * CHANNELS };
-    char *folder = folder_with_pictures();
-    struct ddpm_npy npy;
-    float x0[2 * PATCH], coordinates[2][HALF * HALF * 2];
-    struct run run;
-    int seen[COUNT][2] = {{0}}, corner[2];
-    start(&run, folder, OPTIONS "steps=100 dim=4 dim-mults=1 coordinates=on");
-    assert_ok(ddpm_npy_open(&npy, in_folder(folder, "p.npy")));
-    for (int step = 0; step < 30; ++step) {
-        steps(&run, 1);
-        assert_ok(ddpm_graph_read(run.trainer->graph, run.trainer->x0, x0));
-        assert_ok(ddpm_graph_read(run.trainer->graph, run.trainer->coordinates, coordinates));
-        for (int b = 0; b < 2; ++b) {
-            int found = 0;
-            for (int item = 0; item < COUNT; ++item)
-                for (int mirrored = 0; mirrored < 2; ++mirrored) {
-                    const uint8_t *picture =
-                        (const uint8_t *)npy.data + item * SIDE * SIDE * CHANNELS;
-                    const int here = windows_of(picture, x0 + b * PATCH, mirrored, corner);
-                    seen[item][mirrored] += here;
-                    found += here;
-                }
-            assert_int_equal(found, 1);
-            assert_coordinates(coordinates[b], corner);
-        }
-    }
-    for (int item = 0; item < COUNT; ++item)
-        assert_true(seen[item][0] > 0 && seen[item][1] > 0);
-    ddpm_npy_close(&npy);
-    end(&run);
-    remove_folder(folder);
-}
-
 /* The state after some steps on patches is that of a run on pictures of that size. */
 static void a_step_on_patches_is_a_step_on_small_pictures(void **state)
 {
@@ -146,7 +65,7 @@ static void a_step_on_patches_is_a_step_on_small_pictures(void **state)
     const int64_t shape[] = {2, HALF, HALF, CHANNELS};
     uint8_t pixels[2 * BYTES];
     float x0[2 * BYTES];
-    char *folder = folder_with_pictures();
+    char *folder = folder_with_windows(COUNT, SIDE);
     struct run run;
     /* two pictures, so that the only step has them in a known order */
     write_pictures(in_folder(folder, "p.npy"), 2, SIDE);
@@ -173,7 +92,7 @@ static void a_step_on_patches_is_a_step_on_small_pictures(void **state)
 static void late_steps_are_the_same_steps(void **state)
 {
     (void)state;
-    char *folder = folder_with_pictures();
+    char *folder = folder_with_windows(COUNT, SIDE);
     struct run waiting, late;
     struct ddpm_step_result wanted[10], got;
     int taken = 0;
@@ -219,7 +138,7 @@ static ddpm_status step_given(const struct run *run, size_t picture_count, float
 static void given_pictures_are_whole(void **state)
 {
     (void)state;
-    char *folder = folder_with_pictures();
+    char *folder = folder_with_windows(COUNT, SIDE);
     struct ddpm_step_result result;
     struct run run;
     start(&run, folder, OPTIONS);
@@ -237,7 +156,7 @@ static void given_pictures_are_whole(void **state)
 static void given_pictures_may_fail_at_the_change(void **state)
 {
     (void)state;
-    char *folder = folder_with_pictures();
+    char *folder = folder_with_windows(COUNT, SIDE);
     struct ddpm_step_result result;
     struct run wanted, run;
     start(&wanted, folder, OPTIONS);
@@ -332,7 +251,7 @@ static void decay_and_averages_belong_to_whole_pictures(void **state)
 static void the_plan_is_that_of_whole_pictures(void **state)
 {
     (void)state;
-    char *folder = folder_with_pictures();
+    char *folder = folder_with_windows(COUNT, SIDE);
     struct ddpm_memory_plan measured, plan, whole;
     struct run run;
     start(&run, folder, OPTIONS);
@@ -359,7 +278,7 @@ static void the_plan_is_that_of_whole_pictures(void **state)
 static void a_change_without_memory_can_be_tried_again(void **state)
 {
     (void)state;
-    char *folder = folder_with_pictures();
+    char *folder = folder_with_windows(COUNT, SIDE);
     const char *options = OPTIONS "dim=4 prefetch=2 decode-threads=1";
     const bool late = strcmp(test_device(), "cpu") != 0; /* and slow, if it is emulated */
     struct run wanted, run;
@@ -397,7 +316,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_run_changes_to_whole_pictures),
         cmocka_unit_test(going_on_is_as_never_having_stopped),
-        cmocka_unit_test(patches_are_windows_of_the_pictures),
         cmocka_unit_test(a_step_on_patches_is_a_step_on_small_pictures),
         cmocka_unit_test(late_steps_are_the_same_steps),
         cmocka_unit_test(a_change_without_memory_can_be_tried_again),

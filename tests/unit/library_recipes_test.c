@@ -25,6 +25,7 @@ static const struct {
     {"objective=flow noise-candidates=4 offset-noise=0.1 accumulate=2", false},
     {"attention=on optimizer=muon decay=matrices", false},
     {"attention=on memory=low network=AttentionUNet", false},
+    {"coordinates=on memory=low optimizer=muon", false},
     {"recipe=fast", true},
     {"recipe=best accumulate=2", true},
 };

@@ -2,7 +2,7 @@
  * finishes gradients. */
 #include "library_support.h"
 
-#include "core/threads.h"
+#include "core/processors.h"
 #include "graph/buckets.h"
 #include "training/inspect.h"
 

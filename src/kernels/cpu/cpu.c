@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
-#include "core/threads.h"
+#include "core/processors.h"
 #include "kernels/host_memory.h"
 
 static const ddpm_cpu_table *const tables[DDPM_CPU_LEVEL_COUNT] = {

@@ -80,8 +80,8 @@ static ddpm_status draw_timesteps_run(const struct ddpm_call *call)
 
 /* h and w: of the output; height and width: of the whole picture. */
 template <class T>
-static __global__ void coordinates(struct plane<int32_t> corners, struct plane<T> out, unsigned pixels, unsigned h,
-                                   unsigned w, int height, int width)
+static __global__ void coordinates(struct plane<int32_t> corners, struct plane<T> out,
+                                   unsigned pixels, unsigned h, unsigned w, int height, int width)
 {
     unsigned p = blockIdx.x * MAP_THREADS + threadIdx.x;
     if (p >= pixels)
@@ -100,8 +100,8 @@ static __global__ void coordinates(struct plane<int32_t> corners, struct plane<T
 static bool coordinates_supports(const struct ddpm_call *call)
 {
     const struct ddpm_tensor *corners = &call->in[0], *out = &call->out[0];
-    return (!ddpm_tensor_present(corners) || ddpm_cuda_takes(corners, DDPM_I32)) && ddpm_cuda_is_activation(out) &&
-           ddpm_tensor_pixels(out) <= INT32_MAX;
+    return (!ddpm_tensor_present(corners) || ddpm_cuda_takes(corners, DDPM_I32)) &&
+           ddpm_cuda_is_activation(out) && ddpm_tensor_pixels(out) <= INT32_MAX;
 }
 
 template <class T> static ddpm_status coordinates_typed(const struct ddpm_call *call)
@@ -109,14 +109,16 @@ template <class T> static ddpm_status coordinates_typed(const struct ddpm_call *
     const struct ddpm_attributes *a = &call->attributes;
     const struct ddpm_tensor *out = &call->out[0];
     int64_t pixels = ddpm_tensor_pixels(out);
-    return ddpm_cuda_launch(call, coordinates<T>, dim3((unsigned)ddpm_ceil_div(pixels, MAP_THREADS)),
-                            dim3(MAP_THREADS), 0, ddpm_plane<int32_t>(&call->in[0]), ddpm_plane<T>(out),
-                            (unsigned)pixels, (unsigned)out->h, (unsigned)out->w, a->picture_h, a->picture_w);
+    return ddpm_cuda_launch(
+        call, coordinates<T>, dim3((unsigned)ddpm_ceil_div(pixels, MAP_THREADS)), dim3(MAP_THREADS),
+        0, ddpm_plane<int32_t>(&call->in[0]), ddpm_plane<T>(out), (unsigned)pixels,
+        (unsigned)out->h, (unsigned)out->w, a->picture_h, a->picture_w);
 }
 
 static ddpm_status coordinates_run(const struct ddpm_call *call)
 {
-    return call->out[0].dtype == DDPM_F32 ? coordinates_typed<float>(call) : coordinates_typed<bf16>(call);
+    return call->out[0].dtype == DDPM_F32 ? coordinates_typed<float>(call)
+                                          : coordinates_typed<bf16>(call);
 }
 
 static const struct ddpm_kernel coordinates_kernel = {

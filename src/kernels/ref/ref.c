@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "core/processors.h"
 #include "kernels/host_memory.h"
 
 static const struct ddpm_kernel kernels[DDPM_OP_COUNT] = {
