@@ -24,7 +24,7 @@ Trains a small model on pictures that are made up, and draws new ones. On two co
   1 install the libraries that are missing   up to 1 minute, asks for sudo
   2 build                                    1 minute
   3 make 2000 pictures of 32x32              2 seconds
-  4 train 8000 steps                         2 minutes
+  4 train 7900 steps                         2 minutes
   5 draw 16 pictures                         5 seconds
 Results go to $out, about 30 MB.
 END
@@ -54,7 +54,7 @@ $ddpm synth --out "$out/pictures" --count 2000 --size 32 --seed 1
 
 part "training"
 $ddpm train --data "$out/pictures" --out "$out/run" --image-size 32 --dim 16 --dim-mults 1,2 --timesteps 200 \
-  --recipe fast --patches 2 --batch-size 8 --steps 8000 --save-every 2000 --sample-every 0 --seed 1
+  --recipe fast --patches 2 --coordinates on --batch-size 8 --steps 7900 --save-every 2000 --sample-every 0 --seed 1
 
 part "drawing 16 new pictures"
 $ddpm sample "$out/run" --out "$out/drawn" -n 16 --scale 4 --trajectory "$out/trajectory.png" --every 1
