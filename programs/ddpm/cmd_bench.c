@@ -334,8 +334,8 @@ static ddpm_status bench_network(const struct ddpm_arguments *arguments, struct 
     ddpm_status status = file ? ddpm_config_read(config, file) : DDPM_OK;
     if (status == DDPM_OK)
         status = ddpm_arguments_apply(arguments, NULL, config);
-    config->training.patches =
-        1; /* times a step on whole pictures; image-size can be that of patches */
+    /* Time a step on whole pictures. For one on patches, set image-size to theirs. */
+    config->training.patches = 1;
     if (status == DDPM_OK)
         status = open_network(bench, config, arguments);
     ddpm_config_destroy(&config);

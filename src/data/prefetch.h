@@ -48,11 +48,12 @@ struct ddpm_prefetch_options {
 struct ddpm_batch {
     uint64_t step;
     int size, height, width, channels;
-    const uint8_t *pixels;  /* [size, height, width, channels], not yet flipped or rotated */
-    const uint8_t *flips;   /* [size], bit 0: mirror; higher bits: then rotate, in quarter turns */
-    const int64_t *items;   /* [size], the source's items that were delivered */
-    const int32_t *corners; /* [size][2], row and column of the first pixel of each patch in its
-                               picture, after both have been flipped; 0 for whole pictures */
+    const uint8_t *pixels; /* [size, height, width, channels], not yet flipped or rotated */
+    const uint8_t *flips;  /* [size], bit 0: mirror; higher bits: then rotate, in quarter turns */
+    const int64_t *items;  /* [size], the source's items that were delivered */
+    const int32_t
+        *corners; /* [size][2], row and column of the first pixel of each patch in its
+                     picture, after both were mirrored and rotated; 0 for whole pictures */
 };
 
 struct ddpm_prefetch_statistics {

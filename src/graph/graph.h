@@ -291,7 +291,7 @@ bool ddpm_graph_repacks(const struct ddpm_graph *graph, const struct ddpm_node *
 /* Do what call `i` needs before it runs. */
 ddpm_status ddpm_graph_pack_call(const struct ddpm_graph *graph, size_t i);
 
-/* Copy between the host and a kept value. On the host it is dense; only read takes a view. */
+/* Copy between the host, where values are dense, and a kept value. Reading also takes views. */
 ddpm_status ddpm_graph_write(struct ddpm_graph *graph, struct ddpm_value *value, const void *from);
 ddpm_status ddpm_graph_read(struct ddpm_graph *graph, const struct ddpm_value *value, void *to);
 

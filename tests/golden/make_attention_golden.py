@@ -6,14 +6,9 @@ The article's networks, with a module between the two blocks in the middle whose
 PyTorch's. README.md describes the files' tensors.
 """
 
-import argparse
-import pathlib
-
-import torch
 from torch import nn
 from torch.nn import functional as F
 
-import article
 import formula
 import make_golden
 from make_golden import TWO, case
@@ -36,8 +31,7 @@ class SelfAttention(nn.Module):
 
 
 def build(config):
-    keys = ("dim", "init_dim", "out_dim", "dim_mults", "channels", "theta", "mult", "norm")
-    network = article.NETWORKS[config["network"]](**{key: config[key] for key in keys}).double()
+    network = make_golden.build(config)
     attention = SelfAttention(config["dim"] * config["dim_mults"][-1]).double()
     network.mid_attention = attention
     network.mid_block1.register_forward_hook(lambda block, inputs, y: attention(y))
@@ -45,19 +39,10 @@ def build(config):
     return network
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Make the golden files of self-attention.")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "data")
-    folder = parser.parse_args().out
-    torch.set_num_threads(1)
-    formula.check_known_answers()
-    make_golden.build = build
-    for name, config in (
+if __name__ == "__main__":
+    make_golden.make_variants(
+        "Make the golden files of self-attention.",
+        build,
         case("two_8_look", TWO, 8, [1, 3], 3, 2, 8, 12, attention=True),
         case("two_32_look", TWO, 32, [1, 4], 3, 1, 8, 8, attention=True),
-    ):
-        make_golden.make_case(folder, name, config)
-
-
-if __name__ == "__main__":
-    main()
+    )

@@ -6,13 +6,8 @@ The article's network for two more channels of input, which hold the coordinates
 column, from -1 at the top and left edges to 1. README.md describes the file's tensors.
 """
 
-import argparse
-import pathlib
-
 import torch
 
-import article
-import formula
 import make_golden
 from make_golden import ATT, case
 
@@ -27,26 +22,14 @@ def add_coordinates(network, inputs):
 
 
 def build(config):
-    keys = ("dim", "init_dim", "out_dim", "dim_mults", "theta", "mult", "norm")
-    network = article.NETWORKS[config["network"]](
-        channels=config["channels"] + 2, **{key: config[key] for key in keys}
-    ).double()
+    network = make_golden.build(config | {"channels": config["channels"] + 2})
     network.register_forward_pre_hook(add_coordinates)
-    formula.fill_weights(network)
     return network
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Make the golden file of coordinates.")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "data")
-    folder = parser.parse_args().out
-    torch.set_num_threads(1)
-    formula.check_known_answers()
-    make_golden.build = build
-    make_golden.make_case(
-        folder, *case("att_8_where", ATT, 8, [1, 3], 3, 2, 8, 12, coordinates=True)
-    )
-
-
 if __name__ == "__main__":
-    main()
+    make_golden.make_variants(
+        "Make the golden file of coordinates.",
+        build,
+        case("att_8_where", ATT, 8, [1, 3], 3, 2, 8, 12, coordinates=True),
+    )

@@ -100,8 +100,8 @@ def write(folder, name, tensors, **metadata):
     print(f"{name}: {kib} KiB", {k: v for k, v in metadata.items() if k.startswith("float32")})
 
 
-def run_case(config, t, dtype):
-    network = build(config).to(dtype)
+def run_case(config, t, dtype, network_of):
+    network = network_of(config).to(dtype)
     b, h, w = config["batch"], config["height"], config["width"]
     x = values("x", (b, config["channels"], h, w)).to(dtype)
     eps = rounded(1.7 * values("eps", (b, config["out_dim"], h, w))).to(dtype)
@@ -111,10 +111,10 @@ def run_case(config, t, dtype):
     return y.detach(), loss.detach(), {n: p.grad for n, p in network.named_parameters()}
 
 
-def make_case(folder, name, config):
+def make_case(folder, name, config, network_of=build):
     t = torch.tensor(TIMES[: config["batch"]])
-    y, loss, gradients = run_case(config, t, torch.float64)
-    y32, _, gradients32 = run_case(config, t, torch.float32)
+    y, loss, gradients = run_case(config, t, torch.float64, network_of)
+    y32, _, gradients32 = run_case(config, t, torch.float32, network_of)
     full = sum(g.numel() for g in gradients.values()) <= FULL_LIMIT
     tensors = {"t": t, "y": y.float(), "loss": loss.float().reshape(1)}
     for parameter, gradient in gradients.items():
@@ -128,6 +128,17 @@ def make_case(folder, name, config):
         float32_output_error=relative(y32, y),
         float32_worst_gradient_error=worst,
     )
+
+
+def make_variants(description, network_of, *cases):
+    """The main program of a script whose network_of(config) changes the article's networks."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "data")
+    folder = parser.parse_args().out
+    torch.set_num_threads(1)
+    formula.check_known_answers()
+    for name, config in cases:
+        make_case(folder, name, config, network_of)
 
 
 def make_schedules(folder):

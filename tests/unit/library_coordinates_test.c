@@ -11,7 +11,7 @@ enum { SIDE = 16, HALF = 8, CHANNELS = 3, COUNT = 5, PATCH = HALF * HALF * CHANN
     "image-size=16 batch-size=2 steps=100 patches=2 dim=4 dim-mults=1 coordinates=on "
 
 /* How many windows of the picture equal the patch, or the mirrored patch. `corner` receives the row
- * and column of the last one in the picture, which is mirrored, too. */
+ * and column of the last one in the picture, mirrored like the patch. */
 static int windows_of(const uint8_t *picture, const float *patch, bool mirrored, int corner[2])
 {
     int found = 0;
@@ -106,7 +106,7 @@ static void the_network_reads_the_coordinates_of_patches(void **state)
         assert_non_null(run.trainer->coordinates);
         assert_int_equal(readers_of(run.trainer->graph, run.trainer->coordinates), networks[i]);
         steps(&run, 75);
-        assert_null(run.trainer->coordinates); /* of whole pictures the network makes its own */
+        assert_null(run.trainer->coordinates); /* for whole pictures the network makes its own */
         end(&run);
         remove_folder(folder);
     }

@@ -29,7 +29,7 @@ static void data_sources(void **state)
     ddpm_config_destroy(&config);
 }
 
-/* Data that was opened without rotation is not rotated by a trainer. */
+/* A trainer refuses to rotate them even if their data was opened without rotation. */
 static void rotation_of_pictures_that_are_not_square(void **state)
 {
     (void)state;

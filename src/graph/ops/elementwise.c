@@ -55,8 +55,9 @@ struct ddpm_value *ddpm_concat(struct ddpm_graph *graph, struct ddpm_value *a, s
     const struct ddpm_tensor *other = &b->tensor;
     if (other->dtype != shape.dtype || other->n != shape.n || other->h != shape.h ||
         other->w != shape.w)
-        return ddpm_graph_fail(
-            graph, ddpm_raise(DDPM_ERROR_MISMATCH, "%sconcat: the two do not fit", graph->scope));
+        return ddpm_graph_fail(graph, ddpm_raise(DDPM_ERROR_MISMATCH,
+                                                 "%sconcat: the two differ in size or type",
+                                                 graph->scope));
     shape.c += other->c;
     return output(ddpm_simple_node(graph, DDPM_OP_CONCAT, "concat", shape, DDPM_INPUTS(a, b)));
 }
