@@ -354,17 +354,39 @@ static bool in_group(const char *setting, const char *group)
     return false;
 }
 
+/* Set the recipe, or everything else. */
+static ddpm_status set(const struct ddpm_arguments *arguments, const char *group, bool recipe,
+                       struct ddpm_config *config)
+{
+    for (size_t i = 0; i < arguments->setting_count; ++i) {
+        const struct ddpm_setting *setting = &arguments->settings[i];
+        const bool is_recipe = strcmp(setting->name, "recipe") == 0;
+        if ((!group || in_group(setting->name, group)) && is_recipe == recipe)
+            DDPM_TRY(ddpm_config_set(config, setting->name, setting->value));
+    }
+    return DDPM_OK;
+}
+
+static ddpm_status apply(const struct ddpm_arguments *arguments, const char *group,
+                         bool keeps_recipe, struct ddpm_config *config)
+{
+    const struct ddpm_config before = *config;
+    DDPM_TRY(set(arguments, group, true, config)); /* options given with a recipe win */
+    if (keeps_recipe && config->training.recipe == before.training.recipe)
+        *config = before;
+    if (ddpm_arguments_has_setting(arguments, "sampler") && !group)
+        DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
+    return set(arguments, group, false, config);
+}
+
 ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const char *group,
                                  struct ddpm_config *config)
 {
-    if (ddpm_arguments_has_setting(arguments, "sampler") && !group)
-        DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
-    for (int turn = 0; turn < 2; ++turn) /* the recipe first: options given with it win */
-        for (size_t i = 0; i < arguments->setting_count; ++i) {
-            const struct ddpm_setting *setting = &arguments->settings[i];
-            const bool first = strcmp(setting->name, "recipe") == 0;
-            if ((!group || in_group(setting->name, group)) && first == (turn == 0))
-                DDPM_TRY(ddpm_config_set(config, setting->name, setting->value));
-        }
-    return DDPM_OK;
+    return apply(arguments, group, false, config);
+}
+
+ddpm_status ddpm_arguments_apply_to_run(const struct ddpm_arguments *arguments,
+                                        struct ddpm_config *config)
+{
+    return apply(arguments, NULL, true, config);
 }

@@ -62,6 +62,8 @@ static ddpm_status apply_arguments(const struct ddpm_arguments *arguments,
 {
     const struct ddpm_network_config network = config->network;
     const struct ddpm_diffusion_config diffusion = config->diffusion;
+    if (start->resume)
+        return ddpm_arguments_apply_to_run(arguments, config);
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, config));
     if (start->distills || !start->options)
         return DDPM_OK;

@@ -35,6 +35,20 @@ setup() {
     fails 1 "cannot resume: "
 }
 
+@test "a run keeps its values if it is resumed with its own recipe, whose values may have changed" {
+    make_run new pictures 3 --recipe fast --warmup 1 --lr 0.25 --dim-mults 1,2
+    run "$DDPM" train --out new --resume --recipe fast --steps 4
+    succeeds
+    grep -q '"train_lr": 0.25' new/config.json
+    run "$DDPM" train --out new --resume --recipe fast --steps 5 --lr 0.125
+    succeeds
+    grep -q '"train_lr": 0.125' new/config.json
+    run "$DDPM" train --out new --resume --recipe best --recipe fast --steps 6
+    succeeds
+    run "$DDPM" train --out new --resume --recipe best --steps 7
+    fails 1 "cannot resume: dim-mults is 1,2 in the checkpoint and 1,2,2,4 now"
+}
+
 @test "a recipe's warm-up is at most a tenth of a short run; a given warm-up stays" {
     make_run short pictures 20 --recipe fast --save-every 20
     grep -q '"warmup": 2' short/config.json
