@@ -2,7 +2,7 @@
 # Measures the goals of docs/scaling.md for several ranks, on a quiet machine with two cores.
 #
 #   bench/ranks.sh --program BUILD/programs/ddpm/ddpm --out DIR [--parts cores,link] [--rounds 3] [--steps 40]
-#                  [--rate 1gbit] [--dim 32] [--size 64] [--shard none|optimizer] [--recipe article|fast]
+#                  [--rate 1gbit] [--dim 32] [--size 64] [--shard none|optimizer] [--recipe article|best]
 #
 #   cores   one rank of two threads against two ranks of one thread, over Open MPI and MPICH, batch 16
 #   link    two ranks in two network namespaces with a cable between them, without a limit and with --rate (tc tbf),

@@ -41,6 +41,7 @@ CANDIDATES = {
     "base": (1, {}),
     "article": (1, {"recipe": "article"}),
     "best": (0.56, {"recipe": "best"}),
+    "fast": (0.45, {"recipe": "fast"}),
     "x0": (1, {"objective": "x0"}),
     "noise": (1, {"objective": "noise"}),
     "flow": (1, {"objective": "flow"}),
@@ -79,7 +80,6 @@ CANDIDATES = {
     "small, mult 1, stratified": (0.56, {**SMALL, "mult": "1", "level-sampling": "stratified"}),
     "small, mult 1, lr 4e-3": (0.56, {**SMALL, "mult": "1", "lr": "4e-3"}),
     "small, mult 1, attention": (0.57, {**SMALL, "mult": "1", "attention": "on"}),
-    "small, mult 1, 1,1,2,2": (0.45, {**SMALL, "mult": "1", "dim-mults": "1,1,2,2"}),
     "small, OneResUNet": (0.72, {**SMALL, "network": "OneResUNet"}),
     "batch 8": (0.55, {"batch-size": "8"}),
     "batch 32": (2, {"batch-size": "32"}),
@@ -114,11 +114,10 @@ VARIANTS = {
     "best, decay matrices": (1, {**BEST, "decay": "matrices"}),
     "best, ema 0.05": (1, {**BEST, "ema-length": "0.05"}),
 }
-EVERY = {**CANDIDATES, **VARIANTS}
 
 
 def options(args, name):
-    _, changed = EVERY[name]
+    _, changed = args.table[name]
     chosen = dict(NETWORK) if changed.get("recipe") else {**NETWORK, **BASE}
     chosen.update(changed, **{"image-size": str(np.load(args.pictures, mmap_mode="r").shape[1])})
     return [word for key, value in chosen.items() for word in ("--" + key, value)]
@@ -188,7 +187,7 @@ def draw_and_measure(args, model, out):
 def hour(args):
     for name in args.names:
         out = folder(args, "hour " + name + (f" {args.seed}" if args.seed > 1 else ""))
-        sixth = round(HOUR / 6 / CANDIDATES[name][0])
+        sixth = round(HOUR / 6 / args.table[name][0])
         if not os.path.exists(f"{out}/checkpoints/step-{6 * sixth:06}"):
             train(args, name, out, 6 * sixth, sixth)
         for k in range(1, 7):
@@ -196,10 +195,10 @@ def hour(args):
             print(f"{name}, {10 * k} minutes:", row, flush=True)
 
 
-# Runs of ten minutes of one thread, within which the learning rate decays: candidate, label, marker. Two cores take
+# Whole runs of ten minutes of one thread, within which the learning rate decays: candidate, label, marker. Two cores take
 # 1 / TWO_CORES of that time.
-WHOLE = (("small, mult 1, 1,1,2,2", "fast, ten minutes of one thread", "s"),
-         ("small, mult 1", "best, ten minutes of one thread", "D"))
+WHOLE = (("fast", "fast, ten minutes of one thread", "s"),
+         ("best", "best, ten minutes of one thread", "D"))
 TWO_CORES = 1.78
 
 
@@ -228,19 +227,23 @@ def plot(args):
 
 
 def train_and_measure(args, name, out):
-    """Distances of one candidate or variant with the seed args.seed; kept as out.json."""
+    """Distances of one candidate or variant with the seed args.seed; kept as out.json with what it was trained with."""
+    steps, chosen = round(args.steps / args.table[name][0]), options(args, name)
     if os.path.exists(out + ".json"):
-        return json.loads(pathlib.Path(out + ".json").read_text())
-    steps = round(args.steps / EVERY[name][0])
+        row = json.loads(pathlib.Path(out + ".json").read_text())
+        if row.get("options") == chosen and row["steps"] == steps:
+            return row
+        for kept in (out + ".json", out + ".network.npy"):
+            pathlib.Path(kept).unlink(missing_ok=True)
     train(args, name, out, steps)
-    row = {"steps": steps, **draw_and_measure(args, out, out)}
+    row = {"steps": steps, "options": chosen, **draw_and_measure(args, out, out)}
     pathlib.Path(out + ".json").write_text(json.dumps(row))
     print(name, args.seed, row, flush=True)
     return row
 
 
 def screen(args):
-    for name in args.names or CANDIDATES:
+    for name in args.names or args.table:
         train_and_measure(args, name, folder(args, name))
 
 
@@ -252,7 +255,7 @@ def seeds(args):
     be the same for all variants, and estimated from all of them."""
     keys, rows = ("network", "frechet", "kernel", "precision", "recall", "steps"), {}
     for args.seed in range(1, args.seeds + 1):
-        for name in args.names or VARIANTS:
+        for name in args.names or args.table:
             row = train_and_measure(args, name, folder(args, f"{name} seed {args.seed}"))
             rows.setdefault(name, []).append([row.get(key, np.nan) for key in keys])
     found = {name: np.array(values) for name, values in rows.items()}
@@ -269,7 +272,7 @@ def seeds(args):
 def table(args):
     print("| candidate | steps | network | Fréchet | kernel | precision | recall |\n|---|---|---|---|---|---|---|")
     rows = {name: json.loads(pathlib.Path(folder(args, name) + ".json").read_text())
-            for name in CANDIDATES if os.path.exists(folder(args, name) + ".json")}
+            for name in args.table if os.path.exists(folder(args, name) + ".json")}
     for name, row in sorted(rows.items(), key=lambda item: item[1].get("network", item[1]["kernel"])):
         network = f"{row.get('network', np.nan):.0f} ± {row.get('network_interval', np.nan):.0f}"
         print(f"| {name} | {row['steps']} | {network} | {row['frechet']:.2f} ± {row.get('frechet_interval', np.nan):.2f} | "
@@ -278,7 +281,7 @@ def table(args):
 
 def times(args):
     """Processor seconds of 20 steps minus those of 5: the minimum of three rounds."""
-    names = args.names or list(CANDIDATES)
+    names = args.names or list(args.table)
     least = {name: {} for name in names}
     for _ in range(3):
         for name in names:
@@ -306,6 +309,10 @@ def main():
     parser.add_argument("--no-network", action="store_true", help="built-in features only")
     args = parser.parse_intermixed_args()
     os.makedirs(args.keep, exist_ok=True)
+    args.table = VARIANTS if args.what == "seeds" else CANDIDATES
+    unknown = [name for name in args.names if name not in args.table]
+    if unknown:
+        parser.error(f"got {unknown[0]!r}, want one of: " + "; ".join(args.table))
     {"screen": screen, "table": table, "seeds": seeds, "times": times, "hour": hour, "plot": plot}[args.what](args)
 
 

@@ -11,6 +11,7 @@
 #include "config/foreign.h"
 #include "config/nearest.h"
 #include "config/option.h"
+#include "config/recipes.h"
 #include "core/memory.h"
 #include "core/text.h"
 #include "shown_options.h"
@@ -336,12 +337,18 @@ ddpm_status ddpm_arguments_number(const struct ddpm_arguments *arguments, const 
     return DDPM_OK;
 }
 
+/* The value that was given last, or NULL. */
+static const char *setting_value(const struct ddpm_arguments *arguments, const char *name)
+{
+    for (size_t i = arguments->setting_count; i-- > 0;)
+        if (strcmp(arguments->settings[i].name, name) == 0)
+            return arguments->settings[i].value;
+    return NULL;
+}
+
 bool ddpm_arguments_has_setting(const struct ddpm_arguments *arguments, const char *name)
 {
-    for (size_t i = 0; i < arguments->setting_count; ++i)
-        if (strcmp(arguments->settings[i].name, name) == 0)
-            return true;
-    return false;
+    return setting_value(arguments, name) != NULL;
 }
 
 static bool in_group(const char *setting, const char *group)
@@ -354,39 +361,35 @@ static bool in_group(const char *setting, const char *group)
     return false;
 }
 
-/* Set the recipe, or everything else. */
-static ddpm_status set(const struct ddpm_arguments *arguments, const char *group, bool recipe,
-                       struct ddpm_config *config)
+/* The recipe comes first: options given with it win. If it is that of `own`, the values of `own`
+ * replace those of the recipe. */
+static ddpm_status apply(const struct ddpm_arguments *arguments, const char *group,
+                         const struct ddpm_config *own, struct ddpm_config *config)
 {
+    const char *recipe = setting_value(arguments, "recipe");
+    if (ddpm_arguments_has_setting(arguments, "sampler") && !group)
+        DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
+    if (recipe && (!group || in_group("recipe", group))) {
+        DDPM_TRY(ddpm_config_set(config, "recipe", recipe));
+        if (own && own->training.recipe == config->training.recipe)
+            DDPM_TRY(ddpm_recipe_keep(own, config));
+    }
     for (size_t i = 0; i < arguments->setting_count; ++i) {
         const struct ddpm_setting *setting = &arguments->settings[i];
-        const bool is_recipe = strcmp(setting->name, "recipe") == 0;
-        if ((!group || in_group(setting->name, group)) && is_recipe == recipe)
+        if ((!group || in_group(setting->name, group)) && strcmp(setting->name, "recipe") != 0)
             DDPM_TRY(ddpm_config_set(config, setting->name, setting->value));
     }
     return DDPM_OK;
 }
 
-static ddpm_status apply(const struct ddpm_arguments *arguments, const char *group,
-                         bool keeps_recipe, struct ddpm_config *config)
-{
-    const struct ddpm_config before = *config;
-    DDPM_TRY(set(arguments, group, true, config)); /* options given with a recipe win */
-    if (keeps_recipe && config->training.recipe == before.training.recipe)
-        *config = before;
-    if (ddpm_arguments_has_setting(arguments, "sampler") && !group)
-        DDPM_TRY(ddpm_group_reset(DDPM_GROUP_SAMPLING, config));
-    return set(arguments, group, false, config);
-}
-
 ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const char *group,
                                  struct ddpm_config *config)
 {
-    return apply(arguments, group, false, config);
+    return apply(arguments, group, NULL, config);
 }
 
 ddpm_status ddpm_arguments_apply_to_run(const struct ddpm_arguments *arguments,
-                                        struct ddpm_config *config)
+                                        const struct ddpm_config *own, struct ddpm_config *config)
 {
-    return apply(arguments, NULL, true, config);
+    return apply(arguments, NULL, own, config);
 }

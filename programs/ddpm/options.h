@@ -56,11 +56,11 @@ bool ddpm_arguments_has_setting(const struct ddpm_arguments *arguments, const ch
 ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const char *group,
                                  struct ddpm_config *config);
 
-/* Apply all of them to the `config` of a run that is resumed. If they name the run's own recipe,
- * the values that the run has stay: the recipe may have changed since, and other options may have
- * replaced its values. */
+/* Apply all of them to the `config` of a run that is resumed and was trained with the options
+ * `own`. If they name the run's own recipe, the options that recipes set keep the run's values: the
+ * recipe may have changed since, and other options may have replaced its values. */
 ddpm_status ddpm_arguments_apply_to_run(const struct ddpm_arguments *arguments,
-                                        struct ddpm_config *config);
+                                        const struct ddpm_config *own, struct ddpm_config *config);
 
 /* Does the verb take that option of the library? */
 bool ddpm_verb_takes(const struct ddpm_verb *verb, const char *setting);

@@ -55,17 +55,19 @@ static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_conf
     return read_of_checkpoint(start->path, config);
 }
 
-/* Apply the command line. With --pretrained a recipe only says how to train: the network and the
- * diffusion stay as they are unless options of their own change them. */
+/* Apply the command line. For a run that starts from a model a recipe only says how to train: the
+ * network and the diffusion stay as they are unless options of their own change them. `own`: the
+ * options of a run that is resumed. */
 static ddpm_status apply_arguments(const struct ddpm_arguments *arguments,
-                                   const struct ddpm_run_start *start, struct ddpm_config *config)
+                                   const struct ddpm_run_start *start,
+                                   const struct ddpm_config *own, struct ddpm_config *config)
 {
     const struct ddpm_network_config network = config->network;
     const struct ddpm_diffusion_config diffusion = config->diffusion;
     if (start->resume)
-        return ddpm_arguments_apply_to_run(arguments, config);
+        return ddpm_arguments_apply_to_run(arguments, own, config);
     DDPM_TRY(ddpm_arguments_apply(arguments, NULL, config));
-    if (start->distills || !start->options)
+    if (!start->options)
         return DDPM_OK;
     config->network = network;
     config->diffusion = diffusion;
@@ -125,9 +127,10 @@ ddpm_status ddpm_run_config_read(const struct ddpm_arguments *arguments,
         DDPM_TRY(read_own(start, *config));
     else
         DDPM_TRY(ddpm_run_start_take_over(start, *config));
+    const struct ddpm_config own = **config;
     if (file)
         DDPM_TRY(ddpm_config_read(*config, file));
-    DDPM_TRY(apply_arguments(arguments, start, *config));
+    DDPM_TRY(apply_arguments(arguments, start, &own, *config));
     ddpm_patches_settle(*config);
     DDPM_TRY(choose_drawing_level(start, arguments, *config));
     DDPM_TRY(check_start(start, *config));

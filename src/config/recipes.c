@@ -43,6 +43,19 @@ ddpm_status ddpm_recipe_apply(enum ddpm_recipe recipe, struct ddpm_config *confi
     return DDPM_OK;
 }
 
+ddpm_status ddpm_recipe_keep(const struct ddpm_config *from, struct ddpm_config *config)
+{
+    const char *name, *ignored;
+    char value[DDPM_OPTION_BYTES];
+    for (size_t i = 0; ddpm_recipe_setting(DDPM_RECIPE_ARTICLE, i, &name, &ignored); ++i) {
+        const struct ddpm_option *option = ddpm_option_find(name);
+        DDPM_TRY(ddpm_option_format(option, from, value, sizeof value));
+        DDPM_TRY(ddpm_option_parse(option, value, config));
+    }
+    config->training.recipe_warmup = from->training.recipe_warmup;
+    return DDPM_OK;
+}
+
 void ddpm_recipe_shorten_warmup(struct ddpm_training_config *training)
 {
     const int64_t most = training->steps / 10;

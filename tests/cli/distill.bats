@@ -44,6 +44,14 @@ setup() {
     says "with consistency, 3 steps"
 }
 
+@test "a recipe says how the weights are trained; the network and the diffusion stay the teacher's" {
+    run "$DDPM" distill "$teacher" --out by-recipe --recipe fast --steps 20 --threads 1
+    succeeds
+    grep -q '"optimizer": "muon"' by-recipe/config.json
+    grep -q '"objective": "edm"' by-recipe/config.json
+    grep -q '"drawing_steps": 2' by-recipe/config.json
+}
+
 @test "every objective is distilled" {
     for objective in noise x0 v flow; do
         make_run $objective "$pictures" 3 --objective $objective

@@ -40,12 +40,16 @@ setup() {
     run "$DDPM" train --out new --resume --recipe fast --steps 4
     succeeds
     grep -q '"train_lr": 0.25' new/config.json
-    run "$DDPM" train --out new --resume --recipe fast --steps 5 --lr 0.125
+    run "$DDPM" train --out new --resume --recipe fast --steps 40 --lr 0.125
     succeeds
     grep -q '"train_lr": 0.125' new/config.json
-    run "$DDPM" train --out new --resume --recipe best --recipe fast --steps 6
+    grep -q '"warmup": 1' new/config.json
+    # The recipe still wins over a file.
+    echo '{"trainer_config": {"train_lr": 0.5, "ema_every": 3}}' > own.json
+    run "$DDPM" train --out new --resume --recipe best --recipe fast --config own.json --steps 41
     succeeds
-    run "$DDPM" train --out new --resume --recipe best --steps 7
+    grep -q '"train_lr": 0.125' new/config.json
+    run "$DDPM" train --out new --resume --recipe best --steps 42
     fails 1 "cannot resume: dim-mults is 1,2 in the checkpoint and 1,2,2,4 now"
 }
 
