@@ -98,6 +98,9 @@ BEST = {"recipe": "best"}
 VARIANTS = {
     "best": (1, BEST),
     "fast": (0.75, {"recipe": "fast"}),
+    "fast, dim 16": (0.38, {"recipe": "fast", "dim": "16"}),
+    "fast, batch 8": (0.40, {"recipe": "fast", "batch-size": "8"}),
+    "fast, patches, coordinates": (0.46, {"recipe": "fast", "patches": "2", "coordinates": "on"}),
     "best, dim 16": (0.43, {**BEST, "dim": "16"}),
     "best, mult 2": (1.66, {**BEST, "mult": "2"}),
     "best, patches": (0.60, {**BEST, "patches": "2"}),
