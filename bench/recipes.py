@@ -92,15 +92,16 @@ CANDIDATES = {
     "ema 0.05": (1, {"ema-length": "0.05"}),
 }
 
-# name: (cost of a step in steps of `best`, options changed), at 32x32, one thread, Emerald Rapids, fp32. With patches it
-# is the mean of steps on patches and on whole pictures. At 64x64: patches 0.47, `fast` 0.80, dim 16 0.47.
+# name: (cost of a step in steps of `best`, options changed), at 32x32, one thread, Emerald Rapids, fp32. With patches
+# it is the mean of steps on patches and on whole pictures. At 64x64: patches 0.47, `fast` 0.80, dim 16 0.47.
 BEST = {"recipe": "best"}
+FAST = {"recipe": "fast"}
 VARIANTS = {
     "best": (1, BEST),
-    "fast": (0.75, {"recipe": "fast"}),
-    "fast, dim 16": (0.38, {"recipe": "fast", "dim": "16"}),
-    "fast, batch 8": (0.40, {"recipe": "fast", "batch-size": "8"}),
-    "fast, patches, coordinates": (0.46, {"recipe": "fast", "patches": "2", "coordinates": "on"}),
+    "fast": (0.75, FAST),
+    "fast, dim 16": (0.38, {**FAST, "dim": "16"}),
+    "fast, batch 8": (0.40, {**FAST, "batch-size": "8"}),
+    "fast, patches, coordinates": (0.46, {**FAST, "patches": "2", "coordinates": "on"}),
     "best, dim 16": (0.43, {**BEST, "dim": "16"}),
     "best, mult 2": (1.66, {**BEST, "mult": "2"}),
     "best, patches": (0.60, {**BEST, "patches": "2"}),
@@ -198,29 +199,27 @@ def hour(args):
             print(f"{name}, {10 * k} minutes:", row, flush=True)
 
 
-# Whole runs of ten minutes of one thread, within which the learning rate decays: candidate, label, marker. Two cores take
-# 1 / TWO_CORES of that time.
-WHOLE = (("fast", "fast, ten minutes of one thread", "s"),
-         ("best", "best, ten minutes of one thread", "D"))
+# Two cores do as much in 10 / TWO_CORES minutes as one thread in ten.
 TWO_CORES = 1.78
 
 
 def plot(args):
+    """Curves of the hours, and points for the runs of `screen` of `fast` and `best`, whose learning rate decays in ten
+    minutes on one thread."""
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.9))
-    for name in args.names:
-        rows = [json.loads(pathlib.Path(f"{folder(args, 'hour ' + name)}/{k}.json").read_text()) for k in range(1, 7)]
+    sixths = range(1, 7)
+    curves = [(name, [10 * k for k in sixths], [f"{folder(args, 'hour ' + name)}/{k}.json" for k in sixths], "o")
+              for name in args.names]
+    curves += [(name + ", ten minutes on one thread", [10 / TWO_CORES], [folder(args, name) + ".json"], marker)
+               for name, marker in (("fast", "s"), ("best", "D")) if os.path.exists(folder(args, name) + ".json")]
+    for label, minutes, files, marker in curves:
+        rows = [json.loads(pathlib.Path(file).read_text()) for file in files]
         for axis, key in zip(axes, ("network", "frechet")):
-            axis.errorbar([10 * k for k in range(1, 7)], [row[key] for row in rows],
-                          [row.get(key + "_interval", 0) for row in rows], marker="o", capsize=2, label=name)
-    for name, label, marker in WHOLE:
-        if os.path.exists(folder(args, name) + ".json"):
-            row = json.loads(pathlib.Path(folder(args, name) + ".json").read_text())
-            for axis, key in zip(axes, ("network", "frechet")):
-                axis.errorbar([10 / TWO_CORES], [row[key]], [row.get(key + "_interval", 0)], marker=marker, capsize=2,
-                              linestyle="none", label=label)
+            axis.errorbar(minutes, [row[key] for row in rows], [row.get(key + "_interval", 0) for row in rows],
+                          marker=marker, capsize=2, label=label)
     for axis, label in zip(axes, ("kernel distance x1000, EfficientNet-Lite0", "Fréchet distance, builtin")):
         axis.set(xlabel="minutes on two cores", ylabel=label, yscale="log")
         axis.grid(alpha=0.3, which="both")

@@ -361,8 +361,8 @@ static bool in_group(const char *setting, const char *group)
     return false;
 }
 
-/* The recipe comes first: options given with it win. If it is that of `own`, the values of `own`
- * replace those of the recipe. */
+/* The recipe is set first, so options given with it win. If `own` has the same recipe, its values
+ * are used instead of the recipe's. `own` may be NULL. */
 static ddpm_status apply(const struct ddpm_arguments *arguments, const char *group,
                          const struct ddpm_config *own, struct ddpm_config *config)
 {

@@ -21,7 +21,7 @@ bool ddpm_recipe_setting(enum ddpm_recipe recipe, size_t index, const char **opt
  * alone. */
 ddpm_status ddpm_recipe_apply(enum ddpm_recipe recipe, struct ddpm_config *config);
 
-/* Give the options that recipes set the values that they have in `from`. */
+/* Copy the options that recipes set, and no others, to `config`. */
 ddpm_status ddpm_recipe_keep(const struct ddpm_config *from, struct ddpm_config *config);
 
 /* Limit a warm-up that a recipe has set to a tenth of the steps. Call it when the steps change. */

@@ -51,9 +51,9 @@ struct ddpm_batch {
     const uint8_t *pixels; /* [size, height, width, channels], not yet flipped or rotated */
     const uint8_t *flips;  /* [size], bit 0: mirror; higher bits: then rotate, in quarter turns */
     const int64_t *items;  /* [size], the source's items that were delivered */
-    const int32_t
-        *corners; /* [size][2], row and column of the first pixel of each patch in its
-                     picture, after both were mirrored and rotated; 0 for whole pictures */
+    /* [size][2], row and column of each patch's first pixel in the mirrored and rotated picture; 0
+     * for whole pictures */
+    const int32_t *corners;
 };
 
 struct ddpm_prefetch_statistics {
