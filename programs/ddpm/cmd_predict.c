@@ -1,4 +1,4 @@
-/* ddpm predict: one pass through the network, eps = network(x, t), from and to .npy files. */
+/* ddpm predict: one forward pass of the network, from and to .npy files. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
