@@ -108,7 +108,7 @@ def train_on_an_array(folder):
         assert again.step() == following
     with ddpm.Trainer({**TINY, "channels": 1}, data=np.zeros((9, 16, 16), np.uint8)) as trainer:
         trainer.step()
-        refuses(trainer.validate, "no pictures set aside")
+        refuses(trainer.validate, "no pictures are set aside")
     refuses(lambda: ddpm.Trainer(TINY, data=np.zeros((9, 16, 16, 3))), "data: got float64 (9, 16, 16, 3)")
     refuses(lambda: ddpm.Trainer(TINY, data=np.zeros((9, 16, 16), np.uint8)), "want [N, H, W, 3]")
     refuses(lambda: ddpm.Trainer(TINY, data=np.zeros((9, 20, 16, 3), np.uint8)), "20x16 (height x width), want 16x16")
@@ -147,6 +147,12 @@ def draw_in_other_ways(network, pictures):
         raise AssertionError("Ctrl-C did not end the draw")
     except KeyboardInterrupt:
         assert steps == [1, 2], steps
+    steps.clear()
+    handled = []
+    signal.signal(signal.SIGINT, lambda number, _: handled.append(number))  # a handler that returns
+    refuses(lambda: network.draw(2, steps=20, sampler="ancestral", progress=interrupt), "stop")
+    assert steps == [1, 2] and handled == [signal.SIGINT], (steps, handled)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def look_for_the_library(folder):

@@ -17,7 +17,7 @@ forbid() {
 mapfile -t library < <(find src -name '*.[ch]' ! -path src/core/text.c ! -path src/core/text.h)
 mapfile -t program < <(find programs -name '*.[ch]')
 [ "${#library[@]}" -gt 50 ] || { echo "the sources were not found" >&2; exit 1; }
-forbid 'strto(d|f|ld)|atof|strn?casecmp|to(upper|lower)|is(alpha|alnum|upper|lower|space|print|punct)|localeconv' \
+forbid 'strto(d|f|ld)|atof|strn?casecmp|to(upper|lower)|is(alpha|alnum|upper|lower|space|print|punct)|localeconv|strerror(_r|_l)?' \
   "${library[@]}"
 forbid 'setlocale|bindtextdomain' "${library[@]}" "${program[@]}"
 # Numbers with a decimal point: snprintf() and the like would write the host's comma.

@@ -2,7 +2,8 @@
 # Checks and measurements on a machine with an NVIDIA GPU, for visits of a few minutes in which one command may take
 # 330 seconds and the machine has a driver, perhaps a toolkit and PyTorch, and nothing of ours.
 #
-#   scripts/gpu-visit.sh pack [--pictures FOLDER] [--plans FOLDER]   here: builds for sm_90a and packs all that is run
+#   scripts/gpu-visit.sh pack [--pictures FOLDER] [--plans FOLDER]   here: builds for sm_90a and packs everything that
+#                                                                    the visit runs
 #   scripts/gpu-visit.sh first                                       there: how long does a step take? is it right?
 #   scripts/gpu-visit.sh second                                      after fixing: against compiled PyTorch; drawing
 #   scripts/gpu-visit.sh run                                         the article's 37,000 steps, in 600 s
@@ -11,8 +12,8 @@
 #   --limit S      seconds of the whole command       --jobs N      tests at a time (all processors)
 #   --small        sizes to try this script out       --device D    cuda
 #   --patience S   for one test (40)                  --slowest S   step with which `run` begins (0.014)
-#   --build DIR    pack's build folder (build-visit)  --slow N      N times every step's time, for a rehearsal on few or
-#                                                     busy processors
+#   --build DIR    pack's build folder (build-visit)  --slow N      multiply every step's time limit by N, to rehearse on
+#                                                     few or busy processors
 #
 # No fault stops the rest: each step has a log and a time limit, and what it found is written at once. The limits add
 # up to less than 330 s; the last steps of `first` and `second` get what the others leave. Everything is timed while

@@ -129,7 +129,7 @@ elif [ "$(id -u)" != 0 ]; then
 fi
 missing="$missing$optional"
 echo "installing$missing"
-export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get update -qq
+# Not exported: sudo drops variables.
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
-$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -13,11 +13,11 @@
 #     aarch64  cross-builds for 64-bit ARM in Debian 12 and runs the tests with qemu. Until it ends, the kernel
 #              runs ARM programs with qemu
 #
-# Systems are downloaded once and kept as FOLDER/SUITE.tar; what ccache keeps of compiled files is in FOLDER/ccache, or
-# in CCACHE_DIR. The systems get this machine's apt settings, such as a proxy. Ubuntu's keys come from the package
-# ubuntu-keyring if it is installed, else from Debian 13's. Variables: DDPM_UBUNTU_KEYRING is another file with Ubuntu's
-# keys. DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR replace debootstrap's own mirrors. DDPM_CUDA_TOOLKIT is the folder of
-# a CUDA toolkit if nvcc is not on PATH. DDPM_PACKAGE_OPTIONS and CMAKE_BUILD_PARALLEL_LEVEL are for CMake, and
+# Systems are downloaded once and kept as FOLDER/SUITE.tar; ccache's files are in FOLDER/ccache, or in CCACHE_DIR. The
+# systems get this machine's apt settings, such as a proxy. Ubuntu's keys come from the package ubuntu-keyring if it is
+# installed, else from Debian 13's. Variables: DDPM_UBUNTU_KEYRING is another file with Ubuntu's keys.
+# DDPM_DEBIAN_MIRROR and DDPM_UBUNTU_MIRROR replace debootstrap's own mirrors. DDPM_CUDA_TOOLKIT is the folder of a CUDA
+# toolkit if nvcc is not on PATH. DDPM_PACKAGE_OPTIONS and CMAKE_BUILD_PARALLEL_LEVEL are for CMake, and
 # DDPM_TEST_OPTIONS for the ctest of aarch64 ("-R kernel").
 set -eu -o pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -52,7 +52,7 @@ download() {
   [ ! -e "$folder/$suite.tar" ] || return 0
   echo "== downloading $suite"
   case $suite in
-    noble) # an older debootstrap does not know it; all Ubuntu is the same to it
+    noble) # older versions of debootstrap do not know it, but one script serves every Ubuntu release
       ubuntu_keys
       options+=(--merged-usr "--keyring=$keyring" "$suite" "$folder/$suite.new" "${DDPM_UBUNTU_MIRROR:-}")
       [ -e "/usr/share/debootstrap/scripts/$suite" ] || options+=(/usr/share/debootstrap/scripts/gutsy)
@@ -60,7 +60,7 @@ download() {
     *) options+=("$suite" "$folder/$suite.new" "${DDPM_DEBIAN_MIRROR:-}") ;;
   esac
   rm -rf "$folder/$suite.new"
-  # Its mounts end with it, also if it is interrupted: nothing is removed through them later.
+  # Its mounts disappear when it ends, even if interrupted, so a later rm cannot reach through them.
   unshare -m debootstrap "${options[@]}" >"$folder/$suite.log" || fail "no $suite, see $folder/$suite.log"
   rm -f "$folder/$suite.new"/var/cache/apt/archives/*.deb
   tar -C "$folder/$suite.new" -cf "$folder/$suite.tar.part" .

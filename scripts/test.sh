@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh: installs what is missing, builds, runs all tests; then the same with clang under AddressSanitizer and
-# UndefinedBehaviorSanitizer: about 20 minutes on two cores. Exit 0 if everything passed.
+# UndefinedBehaviorSanitizer: 20 minutes on two cores of a Zen 5, twice that on slower ones. Exit 0 if everything passed.
 set -eu -o pipefail
 case $#,${1:-} in
   0,) ;;
@@ -30,6 +30,7 @@ CC=clang CXX=clang++ cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Re
   -DDDPM_SANITIZE=ON -DDDPM_CUDA=OFF >/dev/null
 cmake --build build/sanitize
 echo "skipped here, being slow under sanitizers: the reference kernels' golden tests, resuming, kills, installing," \
-  "visits to a GPU, launching ranks, commands of documents; and counting the files of an operation, which builds for itself"
+  "visits to a GPU, launching ranks, commands of documents, one of two types at each level of the CPU's kernels;" \
+  "and counting the files of an operation, which builds for itself"
 ctest --test-dir build/sanitize --output-on-failure -j "$jobs" -LE slow \
-  -E 'golden_.*_ref|cli_resume|fault_kill|style_files_for_an_op|ranks_(openmpi|mpich|hosts)|docs_commands'
+  -E 'golden_.*_ref|(kernel_cpu|golden_objectives)_(generic_bf16|avx2_bf16|avx512_fp32)|cli_resume|fault_kill|style_files_for_an_op|ranks_(openmpi|mpich|hosts)|docs_commands'

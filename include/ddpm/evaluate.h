@@ -121,8 +121,8 @@ struct ddpm_neighbours {
     int64_t count;       /**< of generated pictures */
     const struct ddpm_neighbour *real; /**< [count], the nearest real picture of each */
     const struct ddpm_neighbour *own;  /**< [count], the nearest other generated picture */
-    /** A distance: 1 in 20 held-out pictures is this near to a real one or nearer; without held-out
-     * pictures, 1 in 20 real pictures to another real one. */
+    /** The distance within which 1 in 20 held-out pictures has a real picture; without held-out
+     * pictures, within which 1 in 20 real pictures has another real one. */
     double threshold;
     int64_t near; /**< generated pictures within `threshold` of a real one */
     int64_t same; /**< of these, those at distance 0 */
@@ -173,10 +173,11 @@ struct ddpm_evaluate_options {
 #define DDPM_EVALUATE_LEAST 10
 
 /** Compare generated pictures with real ones; the sets are not changed. Numbers that the sets'
- * content does not allow are missing in the result, with the reason. On success the caller owns
- * *out and frees it with ddpm_evaluation_destroy(). On failure *out is NULL. Fails with
- * DDPM_ERROR_ARGUMENT for a set with fewer than DDPM_EVALUATE_LEAST pictures, DDPM_ERROR_MISMATCH
- * for features or pictures of different sizes, DDPM_ERROR_MEMORY or DDPM_STOPPED. */
+ * content or the free memory does not allow are missing in the result, with the reason. On success
+ * the caller owns *out and frees it with ddpm_evaluation_destroy(). On failure *out is NULL. Fails
+ * with DDPM_ERROR_ARGUMENT for a set with fewer than DDPM_EVALUATE_LEAST pictures,
+ * DDPM_ERROR_MISMATCH for features or pictures of different sizes, DDPM_ERROR_MEMORY or
+ * DDPM_STOPPED. */
 DDPM_API ddpm_status ddpm_evaluate(const struct ddpm_picture_set *generated,
                                    const struct ddpm_picture_set *real,
                                    const struct ddpm_evaluate_options *options,

@@ -207,6 +207,7 @@ class Network(_Handle):
             start = _pictures_as_floats(like, count, shape)
             options.from_, options.from_count, options.strength = start.ctypes.data, start.size, strength
         failures: List[BaseException] = []
+        ended: List[Error] = []
 
         def after_step(_: Optional[int], state: Any) -> int:
             try:
@@ -221,11 +222,12 @@ class Network(_Handle):
             options.callback = _c.SampleCallback(after_step)
             try:
                 _call("sample", self._open(), byref(options), pictures.ctypes.data, pictures.nbytes)
-            except Error:
-                if not failures and not interrupts:
-                    raise
+            except Error as error:  # a failure, or the end that after_step asked for
+                ended.append(error)
         if failures:
             raise failures[0]
+        if ended:  # not by Ctrl-C, or the program's own handler of it has returned
+            raise ended[0]
         return pictures
 
     def predict(self, x: npt.ArrayLike, times: npt.ArrayLike, *, ema: bool = True) -> npt.NDArray[np.float32]:

@@ -261,6 +261,12 @@ static long long least_of(long long a, long long b)
     return a < b ? a : b;
 }
 
+bool ddpm_address_space_is_limited(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 /* Pages that this process has allocated but not touched yet look free to the system and its groups,
  * but are not free for the next plan. */
 size_t ddpm_memory_available(const char *root, size_t promised)

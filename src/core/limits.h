@@ -5,6 +5,7 @@
 #ifndef DDPM_CORE_LIMITS_H
 #define DDPM_CORE_LIMITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* How many bytes this process can still allocate: the smallest of what is free on the machine, what
@@ -12,6 +13,9 @@
  * RLIMIT_DATA and the system's commit limit leave. `promised` bytes are allocated already, whether
  * touched or not. At least 1; 0 if not known. */
 size_t ddpm_memory_available(const char *root, size_t promised);
+
+/* Does RLIMIT_AS (ulimit -v) limit the address space? Then mapped files count as memory too. */
+bool ddpm_address_space_is_limited(void);
 
 /* Processor time that the control groups grant, in processors, rounded up; INT_MAX without a
  * quota. */

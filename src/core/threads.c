@@ -16,7 +16,6 @@
 #include "core/threads.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -235,6 +234,16 @@ static void make_key(void)
     key_made = pthread_key_create(&pool_key, destroy_pool) == 0;
 }
 
+int ddpm_thread_start(pthread_t *thread, void *(*function)(void *), void *argument)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(thread, NULL, function, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 const char *ddpm_thread_words(int error)
 {
     if (error == EAGAIN)
@@ -272,19 +281,14 @@ static struct pool *find_pool(int workers)
         pthread_cond_init(&pool->work, NULL);
         pthread_cond_init(&pool->finished, NULL);
     }
-    /* Leave signals to the host program's threads. */
-    sigset_t all, before;
     if (pool->workers < workers && pool->workers < MAX_WORKERS && !pool->refused) {
         int error = 0;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
         while (pool->workers < workers && pool->workers < MAX_WORKERS && error == 0) {
             struct worker *worker = &pool->worker[pool->workers];
             *worker = (struct worker){.pool = pool, .number = pool->workers + 1};
-            error = pthread_create(&worker->thread, NULL, worker_main, worker);
+            error = ddpm_thread_start(&worker->thread, worker_main, worker);
             pool->workers += error == 0;
         }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
         pool->refused = error != 0;
         if (pool->refused)
             say_refused(pool, workers, error);

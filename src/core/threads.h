@@ -2,6 +2,7 @@
 #ifndef DDPM_CORE_THREADS_H
 #define DDPM_CORE_THREADS_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,7 +17,11 @@ typedef void ddpm_range_function(void *context, int64_t begin, int64_t end, int 
 void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_function *function,
                        void *context);
 
-/* Text for an error of pthread_create(): the reason and the remedy. No full stop at the end. */
+/* pthread_create() with all signals blocked in the new thread: they are for the host program's
+ * threads. Returns 0 or an errno. Use this for every thread of the library. */
+int ddpm_thread_start(pthread_t *thread, void *(*function)(void *), void *argument);
+
+/* Text for an error of ddpm_thread_start(): the reason and the remedy. No full stop at the end. */
 const char *ddpm_thread_words(int error);
 
 #endif

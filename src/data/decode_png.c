@@ -1,6 +1,7 @@
 /* PNG through libpng: every colour type and depth, interlaced or not, with tRNS as alpha; the first
  * picture of an animated PNG. No gamma and no colour management, like Pillow. */
 #include <setjmp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <png.h>
@@ -14,8 +15,23 @@ struct png_state {
     struct ddpm_png_look look;
     size_t place;      /* next byte to read */
     int64_t rows_left; /* rows of all passes still to decode */
+    bool no_memory;    /* libpng could not allocate something */
     ddpm_status status;
 };
+
+static png_voidp allocate(png_structp png, png_alloc_size_t bytes)
+{
+    struct png_state *state = png_get_mem_ptr(png);
+    void *memory = malloc(bytes);
+    state->no_memory |= !memory;
+    return memory;
+}
+
+static void release(png_structp png, png_voidp memory)
+{
+    (void)png;
+    free(memory);
+}
 
 static void on_error(png_structp png, png_const_charp text)
 {
@@ -24,7 +40,8 @@ static void on_error(png_structp png, png_const_charp text)
         state->status = DDPM_OK;
         ddpm_decoding_remark(state->decoding, DDPM_REMARK_DAMAGED);
     } else if (state->status == DDPM_OK) {
-        state->status = ddpm_raise(DDPM_ERROR_FORMAT, "%s", text);
+        state->status =
+            ddpm_raise(state->no_memory ? DDPM_ERROR_MEMORY : DDPM_ERROR_FORMAT, "%s", text);
     }
     png_longjmp(png, 1);
 }
@@ -134,7 +151,8 @@ static void run(struct png_state *state)
 static ddpm_status decode(struct ddpm_decoding *decoding)
 {
     struct png_state state = {.decoding = decoding, .rows_left = INT64_MAX};
-    state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error, on_warning);
+    state.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &state, on_error, on_warning,
+                                         &state, allocate, release);
     state.info = state.png ? png_create_info_struct(state.png) : NULL;
     if (!state.info) {
         png_destroy_read_struct(&state.png, NULL, NULL);

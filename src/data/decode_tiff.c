@@ -1,6 +1,7 @@
 /* TIFF through libtiff: the first picture of the file; bilevel, grey, palette, RGB, CMYK with 1 to
  * 16 bits per sample, extra samples as alpha, strips or tiles, samples together or in planes. For
  * YCbCr we use libtiff's own conversion. tiff_kind.c says what the tags mean and what we reject. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ struct tiff_state {
     TIFF *tiff;
     uint64_t place;
     bool past_end;     /* the library asked for bytes beyond the end */
+    bool no_memory;    /* malloc() had failed before the library's first complaint */
     char message[256]; /* the library's first complaint */
     struct ddpm_tiff_kind kind;
 };
@@ -27,8 +29,10 @@ static int on_error(TIFF *tiff, void *user, const char *module, const char *form
     struct tiff_state *state = user;
     (void)tiff;
     (void)module;
-    if (state->message[0] == '\0')
+    if (state->message[0] == '\0') {
+        state->no_memory = errno == ENOMEM; /* decode() has set it to 0 */
         vsnprintf(state->message, sizeof state->message, format, arguments);
+    }
     return 1;
 }
 
@@ -91,7 +95,8 @@ static ddpm_status raise_tiff(const struct tiff_state *state)
 {
     if (state->past_end)
         return ddpm_decoding_truncated(state->decoding);
-    return ddpm_raise(DDPM_ERROR_FORMAT, "%s", state->message[0] ? state->message : "damaged");
+    return ddpm_raise(state->no_memory ? DDPM_ERROR_MEMORY : DDPM_ERROR_FORMAT, "%s",
+                      state->message[0] ? state->message : "damaged");
 }
 
 /* Sample number `index` of a row as 8 bits; samples with fewer bits are not scaled. */
@@ -310,6 +315,7 @@ static ddpm_status decode(struct ddpm_decoding *decoding)
     TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, &state);
     TIFFOpenOptionsSetMaxSingleMemAlloc(
         options, (tmsize_t)(budget > decoding->size ? budget : decoding->size));
+    errno = 0;
     state.tiff = TIFFClientOpenExt("picture", "rm", &state, read_bytes, write_bytes, seek,
                                    close_nothing, size_of, NULL, NULL, options);
     TIFFOpenOptionsFree(options);

@@ -79,6 +79,6 @@ char *ddpm_endings_text(const struct ddpm_endings *endings, char *out, size_t by
                                                                     : "s without an extension");
     }
     if (others > 0 && used < bytes)
-        (void)snprintf(out + used, bytes - used, ", %zu others", others);
+        (void)snprintf(out + used, bytes - used, ", %zu other%s", others, others == 1 ? "" : "s");
     return out;
 }

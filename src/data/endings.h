@@ -26,8 +26,8 @@ struct ddpm_endings {
 /* Count a file that is not a picture by its name. */
 void ddpm_endings_count(struct ddpm_endings *endings, const char *name);
 
-/* "3 .gif, 1 .heic, 2 without ending", the most frequent first, into out[bytes]; "" if there are
- * none. Returns out. */
+/* "3 .gif, 1 .heic, 2 files without an extension", the most frequent first, into out[bytes]; "" if
+ * there are none. Returns out. */
 char *ddpm_endings_text(const struct ddpm_endings *endings, char *out, size_t bytes);
 
 #endif

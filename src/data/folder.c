@@ -18,6 +18,13 @@
 struct identity {
     dev_t device;
     ino_t inode;
+    bool used;
+};
+
+/* A hash table, at most half full; a power of two places. */
+struct identities {
+    struct identity *places;
+    size_t count, capacity;
 };
 
 struct scan {
@@ -25,9 +32,8 @@ struct scan {
     size_t file_capacity;
     char **folders; /* relative paths; those before `next` are done */
     size_t folder_count, folder_capacity, next;
-    struct identity *seen; /* of the folders in the list */
-    size_t seen_count, seen_capacity;
-    char *own; /* the first folder that ddpm itself wrote, and how many there are */
+    struct identities seen; /* of the folders in the list */
+    char *own;              /* the first folder that ddpm itself wrote, and how many there are */
     size_t own_count;
     struct ddpm_endings ignored;
 };
@@ -47,22 +53,50 @@ static ddpm_status add_file(struct scan *scan, char *name, int64_t bytes)
     return DDPM_OK;
 }
 
+/* Where this identity is in the table, or the empty place for it. */
+static struct identity *place_of(const struct identities *table, dev_t device, ino_t inode)
+{
+    const uint64_t hash = ((uint64_t)inode + (uint64_t)device) * 0x9E3779B97F4A7C15u;
+    size_t at = (size_t)(hash >> 32) & (table->capacity - 1);
+    while (table->places[at].used &&
+           (table->places[at].device != device || table->places[at].inode != inode))
+        at = (at + 1) & (table->capacity - 1);
+    return &table->places[at];
+}
+
+static ddpm_status make_room(struct identities *table)
+{
+    struct identities larger = {.count = table->count,
+                                .capacity = table->capacity ? 2 * table->capacity : 64};
+    if (2 * (table->count + 1) <= table->capacity)
+        return DDPM_OK;
+    DDPM_TRY(ddpm_new_array((void **)&larger.places, larger.capacity, sizeof *larger.places,
+                            "a list of folders"));
+    for (size_t i = 0; i < table->capacity; ++i) {
+        const struct identity *old = &table->places[i];
+        if (old->used)
+            *place_of(&larger, old->device, old->inode) = *old;
+    }
+    free(table->places);
+    *table = larger;
+    return DDPM_OK;
+}
+
 /* Takes ownership of `name`. Skips a folder that is in the list already. */
 static ddpm_status add_folder(struct scan *scan, char *name, const struct stat *about)
 {
     ddpm_status status = DDPM_OK;
-    for (size_t i = 0; i < scan->seen_count; ++i)
-        if (scan->seen[i].device == about->st_dev && scan->seen[i].inode == about->st_ino) {
-            free(name);
-            return DDPM_OK;
-        }
-    DDPM_TRY_GOTO(fail,
-                  ddpm_grow_array((void **)&scan->seen, &scan->seen_capacity, scan->seen_count + 1,
-                                  sizeof *scan->seen, "a list of folders"));
+    DDPM_TRY_GOTO(fail, make_room(&scan->seen));
+    struct identity *place = place_of(&scan->seen, about->st_dev, about->st_ino);
+    if (place->used) {
+        free(name);
+        return DDPM_OK;
+    }
     DDPM_TRY_GOTO(fail, ddpm_grow_array((void **)&scan->folders, &scan->folder_capacity,
                                         scan->folder_count + 1, sizeof *scan->folders,
                                         "a list of folders"));
-    scan->seen[scan->seen_count++] = (struct identity){about->st_dev, about->st_ino};
+    *place = (struct identity){about->st_dev, about->st_ino, true};
+    ++scan->seen.count;
     scan->folders[scan->folder_count++] = name;
     return DDPM_OK;
 fail:
@@ -201,7 +235,7 @@ done:
     for (size_t i = 0; i < scan.folder_count; ++i)
         free(scan.folders[i]);
     free(scan.folders);
-    free(scan.seen);
+    free(scan.seen.places);
     if (status != DDPM_OK)
         ddpm_folder_free(folder);
     return status;

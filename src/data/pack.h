@@ -1,5 +1,5 @@
 /* Packing: the pictures of a folder, resized and cropped at the centre, as one .npy file of uint8
- * [N, height, width, channels] that NumPy opens and training maps into memory. */
+ * [N, height, width, channels] that NumPy opens and training reads. */
 #ifndef DDPM_DATA_PACK_H
 #define DDPM_DATA_PACK_H
 

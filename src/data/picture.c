@@ -284,7 +284,7 @@ ddpm_status ddpm_picture_decode(struct ddpm_picture *picture, const uint8_t *byt
 
 static ddpm_status read_file(struct ddpm_picture *picture, const char *path, size_t *size)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
     if (file < 0)
         return ddpm_raise_errno("cannot open");
     ddpm_status status = DDPM_OK;

@@ -11,13 +11,15 @@
 
 #include "data/decode.h"
 
-/* Pillow's limit for one text. */
-enum { TEXT_LIMIT = 1 << 20 };
+/* Pillow's limit for one text, and how many texts we read: one can take 1000 times its size in
+ * work. */
+enum { TEXT_LIMIT = 1 << 20, MOST_TEXTS = 8 };
 
 struct walk {
     const uint8_t *bytes;
     size_t size;
     int exif, profile, xmp; /* orientations; -1 = none of that kind */
+    int texts;              /* read so far */
 };
 
 struct chunk {
@@ -97,7 +99,7 @@ static ddpm_status look_at_text(struct walk *walk, const struct chunk *chunk)
     const bool is_profile =
         chunk->bytes > sizeof profile && memcmp(chunk->data, profile, sizeof profile) == 0;
     const bool is_xmp = chunk->bytes > sizeof xmp && memcmp(chunk->data, xmp, sizeof xmp) == 0;
-    if (!is_profile && !is_xmp)
+    if ((!is_profile && !is_xmp) || walk->texts++ >= MOST_TEXTS)
         return DDPM_OK;
     uint8_t *text = malloc(TEXT_LIMIT);
     if (!text)
@@ -133,7 +135,7 @@ static ddpm_status look_at_chunk(struct walk *walk, struct ddpm_decoding *decodi
 
 ddpm_status ddpm_png_look(struct ddpm_decoding *decoding, struct ddpm_png_look *look)
 {
-    struct walk walk = {decoding->bytes, decoding->size, -1, -1, -1};
+    struct walk walk = {decoding->bytes, decoding->size, -1, -1, -1, 0};
     bool ended = false;
     *look = (struct ddpm_png_look){.orientation = 1};
     for (size_t at = 8; !ended && walk.size - at >= 8;) {

@@ -227,7 +227,7 @@ static ddpm_status start_threads(struct ddpm_prefetch *prefetch)
     for (; prefetch->started < prefetch->options.threads; ++prefetch->started) {
         struct worker *worker = &prefetch->workers[prefetch->started];
         DDPM_TRY(prepare_worker(prefetch, worker));
-        int error = pthread_create(&worker->thread, NULL, work, worker);
+        int error = ddpm_thread_start(&worker->thread, work, worker);
         if (error == 0)
             continue;
         ddpm_log(DDPM_LOG_WARNING, "reading pictures with %d of %d threads: %s", prefetch->started,

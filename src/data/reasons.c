@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/escape.h"
 #include "core/memory.h"
 
 static bool is_digit(char c)
@@ -29,8 +30,9 @@ static bool same_kind(const char *a, const char *b)
 
 static const char *after_name(const char *message, const char *name)
 {
-    const size_t length = strlen(name);
-    const char *at = length ? strstr(message, name) : NULL;
+    char shown[DDPM_REASON_BYTES]; /* messages are escaped, names are not */
+    const size_t length = strlen(ddpm_escape(shown, sizeof shown, name));
+    const char *at = length ? strstr(message, shown) : NULL;
     return at && strncmp(at + length, ": ", 2) == 0 ? at + length + 2 : message;
 }
 

@@ -51,8 +51,8 @@ ddpm_status ddpm_placement_choose(struct ddpm_placement *placement, int height, 
         }
     }
     if (new_height > SIDE_LIMIT || new_width > SIDE_LIMIT)
-        return ddpm_raise(DDPM_ERROR_FORMAT, "a picture of %dx%d is too narrow for %dx%d", width,
-                          height, target_width, target_height);
+        return ddpm_raise(DDPM_ERROR_FORMAT, "a picture of %dx%d is too narrow for %dx%d", height,
+                          width, target_height, target_width);
     *placement = (struct ddpm_placement){.height = (int)new_height, .width = (int)new_width};
     if (crop == DDPM_CROP_CENTRE) {
         placement->top = centre_offset(placement->height, target_height);

@@ -78,9 +78,9 @@ static void note_enlarged(struct ddpm_source *source, int64_t index)
     atomic_fetch_add(&items->enlarged, 1);
     if (items->quiet || atomic_exchange(&items->enlarged_logged, true))
         return;
-    ddpm_log(
-        DDPM_LOG_WARNING, "%s is smaller than %dx%d and is enlarged, and so are others like it",
-        ddpm_source_name(source, index, NULL, 0), source->options.width, source->options.height);
+    ddpm_log(DDPM_LOG_WARNING, "%s and others like it are smaller than %dx%d and are enlarged",
+             ddpm_source_name(source, index, NULL, 0), source->options.height,
+             source->options.width);
 }
 
 void ddpm_source_note_remark(struct ddpm_source *source, int64_t index, const char *remark)
@@ -299,11 +299,6 @@ struct ddpm_source_counts ddpm_source_count_kinds(const struct ddpm_source *sour
 {
     return (struct ddpm_source_counts){source->count, atomic_load(&source->items->bad),
                                        atomic_load(&source->items->enlarged)};
-}
-
-ddpm_status ddpm_source_verify(struct ddpm_source *source)
-{
-    return source->kind->check ? ddpm_source_sweep(source, true, source->count) : DDPM_OK;
 }
 
 ddpm_status ddpm_source_reader_create(struct ddpm_source_reader **out, struct ddpm_source *source)

@@ -6,8 +6,9 @@
  *
  * Bad pictures (empty, truncated, not a picture, too large) keep their index, so the order never
  * depends on when one was found. Reading a bad one gives the next good one instead: index + 1,
- * index + 2, … modulo the count. Each is logged once as a warning. If more than half are bad, that
- * is an error. */
+ * index + 2, … modulo the count. Warnings say which are bad: one line for each, or one line for
+ * more than three with the same reason; later than in opening, at most 100 lines. If more than half
+ * are bad, that is an error. */
 #ifndef DDPM_DATA_SOURCE_H
 #define DDPM_DATA_SOURCE_H
 
@@ -91,11 +92,6 @@ const char *ddpm_source_name(const struct ddpm_source *source, int64_t index, ch
 const struct ddpm_source_options *ddpm_source_wanted(const struct ddpm_source *source);
 
 struct ddpm_source_counts ddpm_source_count_kinds(const struct ddpm_source *source);
-
-/* Decode every picture that has not been decoded yet, in parallel, and log the bad ones and the
- * number of enlarged ones. The errors are those of opening. Do not call it while other threads
- * read. */
-ddpm_status ddpm_source_verify(struct ddpm_source *source);
 
 ddpm_status ddpm_source_reader_create(struct ddpm_source_reader **out, struct ddpm_source *source);
 void ddpm_source_reader_destroy(struct ddpm_source_reader **reader);

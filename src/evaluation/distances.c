@@ -4,11 +4,30 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
+#include "core/random.h"
 #include "core/threads.h"
 
 /* Rows of a tile, whose sums stay in registers; rows that share one conversion of a panel to fp64;
  * rows between two calls of the watch. */
 enum { TILE = 2, BLOCK = 32, PIECE = 512 };
+
+/* Of the random order of rows: any fixed number. */
+#define PLACES_SEED 20
+
+/* The most rows that ddpm_permute() can order. */
+#define PLACES_LIMIT ((int64_t)1 << 31)
+
+ddpm_status ddpm_new_places(uint32_t **out, int64_t count)
+{
+    *out = NULL;
+    if (count > PLACES_LIMIT)
+        return ddpm_raise(DDPM_ERROR_UNSUPPORTED, "got a set of %lld pictures, want at most %lld",
+                          (long long)count, (long long)PLACES_LIMIT);
+    DDPM_TRY(ddpm_new_array((void **)out, (size_t)count, sizeof **out, "an order of pictures"));
+    for (int64_t i = 0; i < count; ++i)
+        (*out)[i] = ddpm_permute((uint32_t)i, (uint32_t)count, PLACES_SEED, 0);
+    return DDPM_OK;
+}
 
 struct job {
     const struct ddpm_rows *rows, *columns;

@@ -14,13 +14,19 @@ struct ddpm_rows {
     int64_t count, width;
 };
 
-/* Is `other` one of the `few` rows that follow `row` in its set of `count`, where the first row
- * follows the last? The nearest of a fixed number of others can be compared between sets of
- * different sizes: among more rows, the nearest is nearer. */
-static inline bool ddpm_follows(int64_t row, int64_t other, int64_t count, int64_t few)
+/* A random order of `count` rows, the same every time: the place of each. Neighbours in a folder
+ * are often alike, so the order of the files must not matter. DDPM_ERROR_UNSUPPORTED for more than
+ * 2^31 rows. Free with free(). */
+ddpm_status ddpm_new_places(uint32_t **out, int64_t count);
+
+/* Is `other` one of the `few` rows that follow `row` in the random order of its set of `count`,
+ * where the first one follows the last? The nearest of a fixed number of others can be compared
+ * between sets of different sizes: among more rows, the nearest is nearer. */
+static inline bool ddpm_follows(const uint32_t *places, int64_t row, int64_t other, int64_t count,
+                                int64_t few)
 {
-    const int64_t ahead = other > row ? other - row : other - row + count;
-    return ahead <= few && other != row;
+    const int64_t ahead = (int64_t)places[other] - (int64_t)places[row];
+    return other != row && (ahead > 0 ? ahead : ahead + count) <= few;
 }
 
 /* Columns passed to the callback together. */

@@ -191,8 +191,15 @@ static ddpm_status compare_statistics(struct comparison *c, const struct ddpm_ro
 {
     struct ddpm_estimate *out = &c->result->evaluation.frechet;
     struct ddpm_statistics statistics = {0};
+    const bool known = c->real->statistics.width > 0;
+    const char *obstacle =
+        ddpm_frechet_obstacle(generated->count, known ? 0 : real->count, generated->width);
     ddpm_watch_next(&c->watch, generated->count / 4);
-    if (c->real->statistics.width > 0)
+    if (obstacle) {
+        *out = ddpm_estimate_missing(obstacle);
+        return DDPM_OK;
+    }
+    if (known)
         return ddpm_frechet(generated, &c->real->statistics, c->threads, &c->watch, out);
     ddpm_status status = ddpm_statistics_allocate(&statistics, real->width);
     if (status == DDPM_OK)
@@ -318,11 +325,11 @@ ddpm_status ddpm_evaluate(const struct ddpm_picture_set *generated,
                           const struct ddpm_picture_set *real,
                           const struct ddpm_evaluate_options *given, struct ddpm_evaluation **out)
 {
+    DDPM_REQUIRE(out);
+    *out = NULL;
     DDPM_REQUIRE(generated);
     DDPM_REQUIRE(real);
-    DDPM_REQUIRE(out);
     struct ddpm_evaluate_options options;
-    *out = NULL;
     DDPM_TRY(ddpm_take_options(&options, sizeof options, sizeof(size_t), given,
                                "ddpm_evaluate_options"));
     if (options.threads < 0)

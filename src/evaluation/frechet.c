@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/limits.h"
 #include "core/memory.h"
 #include "evaluation/estimate.h"
 
@@ -181,14 +182,34 @@ static ddpm_status run(struct work *work, const struct ddpm_rows *generated,
     return DDPM_OK;
 }
 
+/* Bytes at the peak. The matrices are the covariance, the sums of all pictures and of the groups,
+ * the root, working memory, and two that LAPACK allocates for eigenvectors. */
+static double bytes_needed(int64_t generated, int64_t real, int64_t width)
+{
+    const double row = (double)width * sizeof(double), matrix = row * (double)width;
+    const double distance = (DDPM_GROUPS + 6) * matrix + 2 * row * (double)generated;
+    return fmax(distance, matrix + row * (double)real);
+}
+
+const char *ddpm_frechet_obstacle(int64_t generated, int64_t real, int64_t width)
+{
+    const double needed = bytes_needed(generated, real, width);
+    const size_t available = ddpm_memory_available("", ddpm_aligned_bytes());
+    if (!ddpm_lapack_found())
+        return "it needs LAPACK, which was not found: install liblapacke";
+    if (available == 0 || needed <= (double)available) /* 0: not known */
+        return NULL;
+    ddpm_log(DDPM_LOG_WARNING,
+             "the Fréchet distance of %lld pictures with features of width %lld needs %.0f MB, but "
+             "%.0f MB are free",
+             (long long)generated, (long long)width, needed / 1e6, (double)available / 1e6);
+    return "it needs more memory than is free";
+}
+
 ddpm_status ddpm_frechet(const struct ddpm_rows *generated, const struct ddpm_statistics *real,
                          int threads, const struct ddpm_watch *watch, struct ddpm_estimate *out)
 {
     struct work work = {.width = generated->width};
-    if (!ddpm_lapack_found()) {
-        *out = ddpm_estimate_missing("it needs LAPACK, which was not found: install liblapacke");
-        return DDPM_OK;
-    }
     ddpm_status status = run(&work, generated, real, threads, watch, out);
     clear(&work);
     return status;

@@ -38,7 +38,8 @@ struct passes {
     const struct ddpm_rows *generated_rows, *real_rows;
     struct generated *generated;
     struct real *real;
-    int64_t few; /* others in the smaller set */
+    int64_t few;                              /* others in the smaller set */
+    uint32_t *generated_places, *real_places; /* for ddpm_follows() */
     struct ddpm_manifold *out;
 };
 
@@ -75,7 +76,7 @@ static void take_real(void *context, int64_t row, int64_t first, int count, cons
             continue;
         keep_nearest(real->nearest, NEARBY, squared[k]);
         offer(&p->out->real_real[row], other, squared[k]);
-        if (ddpm_follows(row, other, p->real_rows->count, p->few))
+        if (ddpm_follows(p->real_places, row, other, p->real_rows->count, p->few))
             offer(&p->out->real_few[row], other, squared[k]);
         real->kernel += kernel(real->size, p->real[other].size, squared[k], p->real_rows->width);
     }
@@ -94,7 +95,7 @@ static void take_own(void *context, int64_t row, int64_t first, int count, const
             if (g != ddpm_group_of(other))
                 keep_nearest(generated->without[g], NEAR, squared[k]);
         offer(&p->out->generated_own[row], other, squared[k]);
-        if (ddpm_follows(row, other, p->generated_rows->count, p->few))
+        if (ddpm_follows(p->generated_places, row, other, p->generated_rows->count, p->few))
             offer(&p->out->generated_few[row], other, squared[k]);
         generated->own_kernel +=
             kernel(generated->size, p->generated[other].size, squared[k], p->generated_rows->width);
@@ -279,6 +280,8 @@ static ddpm_status allocate(struct passes *p)
     DDPM_TRY(
         ddpm_new_array((void **)&p->generated, (size_t)generated, sizeof *p->generated, "radii"));
     DDPM_TRY(ddpm_new_array((void **)&p->real, (size_t)real, sizeof *p->real, "radii"));
+    DDPM_TRY(ddpm_new_places(&p->generated_places, generated));
+    DDPM_TRY(ddpm_new_places(&p->real_places, real));
     DDPM_TRY(ddpm_new_neighbours(&out->real_real, real));
     DDPM_TRY(ddpm_new_neighbours(&out->real_few, real));
     DDPM_TRY(ddpm_new_neighbours(&out->generated_real, generated));
@@ -303,6 +306,8 @@ ddpm_status ddpm_manifold_measure(const struct ddpm_rows *generated, const struc
         conclude(&passes);
     free(passes.generated);
     free(passes.real);
+    free(passes.generated_places);
+    free(passes.real_places);
     return status;
 }
 

@@ -22,7 +22,8 @@ struct job {
     bool mirrored;
     uint8_t *room; /* [threads, bytes] */
     struct ddpm_neighbour *out;
-    int64_t few;                    /* within the rows: among this many that follow … */
+    uint32_t *places;               /* within the rows: their random order; … */
+    int64_t few;                    /* … among this many that follow in it … */
     struct ddpm_neighbour *nearest; /* … the nearest is this */
 };
 
@@ -57,7 +58,7 @@ static void look_for(const struct job *job, int64_t row, const uint8_t *pixels, 
     for (int64_t i = 0; i < count; ++i) {
         if (i == self)
             continue;
-        const bool follows = job->nearest && ddpm_follows(row, i, count, job->few);
+        const bool follows = job->nearest && ddpm_follows(job->places, row, i, count, job->few);
         const uint8_t *other = columns->pixels + (size_t)i * job->bytes;
         const int64_t sum =
             difference(pixels, other, job->bytes, (follows ? least->few : least->all) - 1);
@@ -127,5 +128,8 @@ ddpm_status ddpm_pixel_neighbours_within(const struct ddpm_small *rows, bool mir
 {
     struct job job = {
         .rows = rows, .mirrored = mirrored, .out = out, .few = few, .nearest = nearest};
-    return run(&job, threads, watch, what);
+    DDPM_TRY(ddpm_new_places(&job.places, rows->count));
+    ddpm_status status = run(&job, threads, watch, what);
+    free(job.places);
+    return status;
 }

@@ -59,11 +59,11 @@ static ddpm_status check_arrays(const struct ddpm_npz_array *mean,
 
 ddpm_status ddpm_picture_set_read_statistics(const char *path, struct ddpm_picture_set **out)
 {
-    DDPM_REQUIRE(path);
     DDPM_REQUIRE(out);
+    *out = NULL;
+    DDPM_REQUIRE(path);
     const struct ddpm_picture_set_options options = {.size = sizeof options};
     struct ddpm_npz_array arrays[] = {{.name = "mu"}, {.name = "sigma"}};
-    *out = NULL;
     DDPM_TRY(ddpm_npz_read(path, arrays, 2));
     ddpm_status status = check_arrays(&arrays[0], &arrays[1], path);
     if (status == DDPM_OK)

@@ -38,7 +38,8 @@ ddpm_status ddpm_file_patch(struct ddpm_file *file, uint64_t offset, const void 
 uint64_t ddpm_file_size(const struct ddpm_file *file);
 
 /* Flush, fsync, close, rename, fsync of the folder. On failure the temporary file is removed and
- * PATH is unchanged. Either way *file is freed and set to NULL. */
+ * PATH is unchanged, unless only the last fsync failed: then PATH is the new file, but may be lost
+ * in a power failure. Either way *file is freed and set to NULL. */
 ddpm_status ddpm_file_commit(struct ddpm_file **file);
 
 /* Remove the temporary file and free; PATH is unchanged. *file may be NULL and is set to NULL. Does

@@ -14,6 +14,9 @@
 
 #define BUFFER_BYTES ((size_t)1 << 17)
 
+/* Temporary names that are tried before giving up. */
+enum { TRIES = 1000 };
+
 struct ddpm_file {
     int descriptor;
     char *path;      /* the final name */
@@ -55,6 +58,22 @@ static void destroy(struct ddpm_file *file)
     free(file);
 }
 
+/* Create a file under a new name, never an existing one: a killed process with our number may have
+ * left it, or another machine may be writing it. */
+static ddpm_status open_temporary(struct ddpm_file *file)
+{
+    for (int tried = 0; tried < TRIES && file->descriptor < 0; ++tried) {
+        free(file->temporary);
+        file->temporary = NULL;
+        DDPM_TRY(ddpm_format(&file->temporary, "%s.tmp-%ld-%u", file->path, (long)getpid(),
+                             atomic_fetch_add(&name_counter, 1)));
+        file->descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file->descriptor < 0 && errno != EEXIST)
+            break;
+    }
+    return file->descriptor < 0 ? ddpm_raise_errno("cannot write %s", file->path) : DDPM_OK;
+}
+
 static ddpm_status open_target(struct ddpm_file *file)
 {
     struct stat info;
@@ -63,13 +82,10 @@ static ddpm_status open_target(struct ddpm_file *file)
         errno = EISDIR;
         return ddpm_raise_errno("cannot write %s", file->path);
     }
-    int flags = O_WRONLY | O_CLOEXEC;
-    if (!there || S_ISREG(info.st_mode)) {
-        DDPM_TRY(ddpm_format(&file->temporary, "%s.tmp-%ld-%u", file->path, (long)getpid(),
-                             atomic_fetch_add(&name_counter, 1)));
-        flags |= O_CREAT | O_TRUNC;
-    }
-    file->descriptor = open(shown_name(file), flags, 0666);
+    if (!there || S_ISREG(info.st_mode))
+        DDPM_TRY(open_temporary(file));
+    else
+        file->descriptor = open(file->path, O_WRONLY | O_CLOEXEC);
     return file->descriptor < 0 ? ddpm_raise_errno("cannot write %s", file->path) : DDPM_OK;
 }
 

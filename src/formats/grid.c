@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define LARGEST_SIDE (1 << 20)
+#include "formats/png_common.h"
 
 static int least(int a, int b)
 {
@@ -23,11 +23,11 @@ ddpm_status ddpm_grid_size(int count, int height, int width, int columns, int *g
     int down = (count - 1) / across + 1;
     int64_t high = (int64_t)down * ((int64_t)height + DDPM_GRID_BORDER) + DDPM_GRID_BORDER;
     int64_t wide = (int64_t)across * ((int64_t)width + DDPM_GRID_BORDER) + DDPM_GRID_BORDER;
-    if (high > LARGEST_SIDE || wide > LARGEST_SIDE)
+    if (high > DDPM_PNG_LARGEST_SIDE || wide > DDPM_PNG_LARGEST_SIDE)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "got a grid of %lld x %lld pixels, want sides of at most %d: draw fewer "
                           "pictures or choose other columns",
-                          (long long)high, (long long)wide, LARGEST_SIDE);
+                          (long long)high, (long long)wide, DDPM_PNG_LARGEST_SIDE);
     *grid_height = (int)high;
     *grid_width = (int)wide;
     return DDPM_OK;
@@ -54,11 +54,12 @@ ddpm_status ddpm_grid_fill(uint8_t *grid, const uint8_t *pictures, int count, in
 
 ddpm_status ddpm_enlarged_size(int height, int width, int scale, int *out_height, int *out_width)
 {
-    if (scale < 1 || height > LARGEST_SIDE / scale || width > LARGEST_SIDE / scale)
+    if (scale < 1 || height > DDPM_PNG_LARGEST_SIDE / scale ||
+        width > DDPM_PNG_LARGEST_SIDE / scale)
         return ddpm_raise(
             DDPM_ERROR_ARGUMENT,
             "got a grid of %d x %d pixels enlarged %d times, want sides of at most %d", height,
-            width, scale, LARGEST_SIDE);
+            width, scale, DDPM_PNG_LARGEST_SIDE);
     *out_height = height * scale;
     *out_width = width * scale;
     return DDPM_OK;

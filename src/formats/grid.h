@@ -11,7 +11,7 @@
 
 /* Height and width of the grid of `count` pictures of height × width in rows of `columns` (fewer
  * when count is smaller). All at least 1; DDPM_ERROR_ARGUMENT otherwise, or if a side of the grid
- * would exceed 2^20. */
+ * would exceed 1,000,000. */
 ddpm_status ddpm_grid_size(int count, int height, int width, int columns, int *grid_height,
                            int *grid_width);
 
@@ -21,7 +21,7 @@ ddpm_status ddpm_grid_fill(uint8_t *grid, const uint8_t *pictures, int count, in
                            int channels, int columns);
 
 /* The sides of a picture enlarged `scale` times, at least 1; DDPM_ERROR_ARGUMENT if one would
- * exceed 2^20. */
+ * exceed 1,000,000. */
 ddpm_status ddpm_enlarged_size(int height, int width, int scale, int *out_height, int *out_width);
 
 /* Enlarge a picture [height, width, channels] into `out` of that size: every pixel becomes a

@@ -192,29 +192,3 @@ ddpm_status ddpm_json_get_integer(const json_t *object, const char *key, int64_t
     *out = number;
     return DDPM_OK;
 }
-
-ddpm_status ddpm_json_get_number(const json_t *object, const char *key, double least, double most,
-                                 double *out)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_number(value)) {
-        char wanted[96];
-        ddpm_print(wanted, sizeof wanted, "a number in [%g, %g]", least, most);
-        return wrong_type(key, value, wanted);
-    }
-    double number = json_number_value(value);
-    if (!(number >= least && number <= most))
-        return ddpm_raise(DDPM_ERROR_FORMAT, "key \"%s\": got %g, want a number in [%g, %g]", key,
-                          number, least, most);
-    *out = number;
-    return DDPM_OK;
-}
-
-ddpm_status ddpm_json_get_boolean(const json_t *object, const char *key, bool *out)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_boolean(value))
-        return wrong_type(key, value, "true or false");
-    *out = json_is_true(value);
-    return DDPM_OK;
-}

@@ -50,14 +50,11 @@ const char *ddpm_json_type_name(const json_t *value);
 
 /* Get the member `key` of `object`. DDPM_ERROR_FORMAT "key \"dim\": got a string, want an integer
  * in [1, 4096]" if it is missing, of a different type or out of range; *out is then unchanged.
- * Objects, arrays and strings are borrowed from `object`. A number may be an integer or a real. */
+ * Objects, arrays and strings are borrowed from `object`. */
 ddpm_status ddpm_json_get_object(const json_t *object, const char *key, json_t **out);
 ddpm_status ddpm_json_get_array(const json_t *object, const char *key, json_t **out);
 ddpm_status ddpm_json_get_string(const json_t *object, const char *key, const char **out);
 ddpm_status ddpm_json_get_integer(const json_t *object, const char *key, int64_t least,
                                   int64_t most, int64_t *out);
-ddpm_status ddpm_json_get_number(const json_t *object, const char *key, double least, double most,
-                                 double *out);
-ddpm_status ddpm_json_get_boolean(const json_t *object, const char *key, bool *out);
 
 #endif

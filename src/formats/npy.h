@@ -93,9 +93,6 @@ ddpm_status ddpm_npy_writer_create(struct ddpm_npy_writer **out, const char *pat
 /* Append `items` contiguous items. */
 ddpm_status ddpm_npy_writer_append(struct ddpm_npy_writer *writer, const void *data, int64_t items);
 
-/* Items appended so far. */
-int64_t ddpm_npy_writer_count(const struct ddpm_npy_writer *writer);
-
 /* Write N to the header and commit the file. Either way *writer is freed and set to NULL. */
 ddpm_status ddpm_npy_writer_finish(struct ddpm_npy_writer **writer);
 

@@ -112,11 +112,6 @@ ddpm_status ddpm_npy_writer_append(struct ddpm_npy_writer *writer, const void *d
     return DDPM_OK;
 }
 
-int64_t ddpm_npy_writer_count(const struct ddpm_npy_writer *writer)
-{
-    return writer->shape[0];
-}
-
 ddpm_status ddpm_npy_writer_finish(struct ddpm_npy_writer **pointer)
 {
     struct ddpm_npy_writer *writer = *pointer;

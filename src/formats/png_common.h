@@ -6,7 +6,8 @@
 
 #include "formats/png_write.h"
 
-#define DDPM_PNG_LARGEST_SIDE (1 << 20)
+/* The most that libpng reads and writes unless it is told otherwise. */
+#define DDPM_PNG_LARGEST_SIDE 1000000
 
 /* DDPM_ERROR_ARGUMENT unless size, channels and keys are as ddpm_png_write() wants them. */
 ddpm_status ddpm_png_check(int height, int width, int channels, const struct ddpm_png_text *texts,

@@ -18,8 +18,8 @@ struct ddpm_png_text {
 };
 
 /* Write a picture [height, width, channels] atomically; channels 1 (grey), 2 (grey, alpha), 3 (RGB)
- * or 4 (RGBA), sides 1 .. 2^20. An ASCII text becomes a tEXt chunk, any other an iTXt chunk. The
- * same arguments give the same bytes. DDPM_ERROR_ARGUMENT for other sizes, channels or keys. */
+ * or 4 (RGBA), sides 1 .. 1,000,000. An ASCII text becomes a tEXt chunk, any other an iTXt chunk.
+ * The same arguments give the same bytes. DDPM_ERROR_ARGUMENT for other sizes, channels or keys. */
 ddpm_status ddpm_png_write(const char *path, const uint8_t *pixels, int height, int width,
                            int channels, const struct ddpm_png_text *texts, size_t text_count);
 

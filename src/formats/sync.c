@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 #include "formats/file.h"
 
 /* Does this error mean that the file system has no fsync, rather than that data is lost? For a
@@ -26,7 +27,7 @@ static void say_once(const char *path, bool folder, int error)
         ddpm_log(DDPM_LOG_WARNING,
                  "%s: this file system cannot fsync %s (%s); the last writes may be lost in a "
                  "power failure",
-                 path, folder ? "folders" : "files", strerror(error));
+                 path, folder ? "folders" : "files", ddpm_system_words(error));
 }
 
 ddpm_status ddpm_file_sync(int descriptor, const char *path)

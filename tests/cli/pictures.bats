@@ -10,6 +10,10 @@ setup() {
     cp -r "$BATS_FILE_TMPDIR/good" pictures
 }
 
+teardown() {
+    if [ -n "${pid:-}" ]; then kill -KILL "$pid" 2>/dev/null || true; fi
+}
+
 train() {
     run "$DDPM" train --data "${1:-pictures}" --out new "${TINY[@]}" --steps 2 --sample-every 0 "${@:2}"
 }
@@ -54,6 +58,25 @@ train() {
     train
     succeeds
     says closed.png
+}
+
+@test "a FIFO blocks neither training nor drawing" {
+    make_run run pictures 2
+    mkfifo fifo.png
+    run timeout 60 "$DDPM" sample run --out drawn -n 1 --from fifo.png
+    fails 1 "fifo.png: not a file"
+    # Random crops are read from the files again and again.
+    "$DDPM" train --data pictures --out new "${TINY[@]}" --crop random --steps 100000000 --sample-every 0 \
+        2> errors 3>&- &
+    pid=$!
+    wait_for grep -q "^step 1/" errors
+    mv fifo.png pictures/000003.png
+    wait_for grep -q "skipped: .*000003.png: not a file" errors
+    kill -TERM "$pid"
+    status=0
+    wait "$pid" || status=$?
+    pid=
+    [ "$status" -eq $((128 + 15)) ]
 }
 
 @test "smaller pictures are enlarged with a warning" {

@@ -1,4 +1,6 @@
 ddpm_test(data_picture data_picture_test.c data)
+ddpm_test(data_picture_faults data_picture_faults_test.c data)
+ddpm_wrap_allocations(test_data_picture_faults)
 ddpm_test(data_picture_kind data_picture_kind_test.c data)
 ddpm_test(data_picture_noise data_picture_noise_test.c data)
 ddpm_test(data_resize data_resize_test.c data)

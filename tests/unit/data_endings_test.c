@@ -48,6 +48,19 @@ static void many_endings_end_in_a_number(void **state)
     assert_int_equal(strlen(text), 9);
 }
 
+static void one_other_is_one(void **state)
+{
+    (void)state;
+    struct ddpm_endings endings = {0};
+    char name[32], text[512];
+    for (int i = 0; i < 9; ++i) {
+        snprintf(name, sizeof name, "file.e%d", i);
+        ddpm_endings_count(&endings, name);
+    }
+    ddpm_endings_text(&endings, text, sizeof text);
+    assert_string_equal(strrchr(text, ','), ", 1 other");
+}
+
 static void a_scan_says_once_what_it_did_not_look_at(void **state)
 {
     (void)state;
@@ -74,6 +87,7 @@ int main(void)
         cmocka_unit_test(pictures_are_known_by_their_endings),
         cmocka_unit_test(others_are_counted_by_ending),
         cmocka_unit_test(many_endings_end_in_a_number),
+        cmocka_unit_test(one_other_is_one),
         cmocka_unit_test(a_scan_says_once_what_it_did_not_look_at),
     };
     return cmocka_run_group_tests_name("data_endings", tests, NULL, NULL);

@@ -69,6 +69,27 @@ static void links_that_loop_end(void **state)
     remove_folder(folder);
 }
 
+/* More folders than the first table of seen ones holds, each linked to once more. */
+static void many_folders_are_visited_once(void **state)
+{
+    (void)state;
+    enum { FOLDERS = 300 };
+    char *folder = make_folder(), name[64], link[64];
+    for (int i = 0; i < FOLDERS; ++i) {
+        snprintf(name, sizeof name, "f%03d", i);
+        make_sub(folder, name);
+        snprintf(link, sizeof link, "l%03d", i);
+        link_to(name, folder, link);
+        snprintf(name, sizeof name, "f%03d/a.png", i);
+        write_bytes(folder, name, "x", 1);
+    }
+    struct ddpm_folder scan;
+    assert_ok(ddpm_folder_scan(&scan, folder));
+    assert_int_equal(scan.count, FOLDERS);
+    ddpm_folder_free(&scan);
+    remove_folder(folder);
+}
+
 static void the_fingerprint_tells_names_and_sizes(void **state)
 {
     (void)state;
@@ -195,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_found_in_order_of_their_paths),
         cmocka_unit_test(links_that_loop_end),
+        cmocka_unit_test(many_folders_are_visited_once),
         cmocka_unit_test(the_fingerprint_tells_names_and_sizes),
         cmocka_unit_test(folders_that_cannot_be_read),
         cmocka_unit_test(what_ddpm_wrote_is_left_out),

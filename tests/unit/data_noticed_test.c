@@ -118,6 +118,24 @@ static void reasons_are_grouped(void **state)
     assert_null(ddpm_reasons_usual(&reasons));
 }
 
+/* Messages are escaped, names are not: they may hold any bytes. */
+static void names_that_are_not_utf_8_are_grouped(void **state)
+{
+    (void)state;
+    struct ddpm_reasons reasons = {0};
+    char name[32];
+    for (char i = 'a'; i < 'a' + 5; ++i) {
+        snprintf(name, sizeof name, "%c\xff\n.png", i);
+        (void)ddpm_raise(DDPM_ERROR_FORMAT, "in/%s: the file is empty", name);
+        assert_ok(ddpm_reasons_add(&reasons, name, ddpm_error_message()));
+    }
+    assert_int_equal(reasons.count, 1);
+    start_log();
+    ddpm_reasons_say(&reasons, log_line, NULL);
+    assert_int_equal(count_in_log("5 files: the file is empty: a\\xFF\\n.png, "), 1);
+    ddpm_reasons_free(&reasons);
+}
+
 /* A directory with `entries` entries, the first of them tag NewSubfileType. */
 static size_t put_directory(uint8_t *out, size_t at, uint8_t entries, uint8_t subfile, uint8_t next)
 {
@@ -157,6 +175,7 @@ int main(void)
         cmocka_unit_test(the_range_of_wide_values_is_of_all_pictures),
         cmocka_unit_test(large_empty_pictures_are_counted),
         cmocka_unit_test(reasons_are_grouped),
+        cmocka_unit_test(names_that_are_not_utf_8_are_grouped),
         cmocka_unit_test(pages_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

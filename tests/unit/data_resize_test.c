@@ -69,7 +69,7 @@ static void places_are_those_of_torchvision(void **state)
     check_place(10, 20, 64, 32, 64, 128, 0, 48);
     struct ddpm_placement place;
     assert_error(ddpm_placement_choose(&place, 1, 1 << 27, 64, 64, DDPM_CROP_CENTRE, NULL),
-                 DDPM_ERROR_FORMAT, "too narrow");
+                 DDPM_ERROR_FORMAT, "1x134217728 is too narrow for 64x64");
 }
 
 static void random_crops_stay_inside_and_reach_every_place(void **state)

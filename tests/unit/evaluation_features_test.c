@@ -163,6 +163,30 @@ static void threads_and_pieces_change_nothing(void **state)
     free(pictures);
 }
 
+/* It would need 5 TB, for matrices of 200,000 x 200,000. */
+static void too_wide_features_have_no_frechet_distance(void **state)
+{
+    (void)state;
+    enum { ROWS = 10, WIDTH = 200000 };
+    float *features = calloc((size_t)ROWS * WIDTH, sizeof *features);
+    const struct ddpm_picture_set_options options = {.size = sizeof options};
+    struct ddpm_picture_set *set;
+    assert_non_null(features);
+    for (int i = 0; i < ROWS; ++i)
+        features[i * WIDTH + i] = 1;
+    assert_ok(ddpm_picture_set_create(&options, &set));
+    assert_ok(ddpm_picture_set_give(set, features, ROWS, WIDTH, (size_t)ROWS * WIDTH));
+    struct ddpm_evaluation *found = compare(set, set);
+    assert_non_null(found->frechet.missing);
+    assert_true(strstr(found->frechet.missing, "memory") ||
+                strstr(found->frechet.missing, "LAPACK"));
+    assert_null(found->kernel.missing);
+    assert_true(found->precision.value == 1);
+    ddpm_evaluation_destroy(&found);
+    ddpm_picture_set_destroy(&set);
+    free(features);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +196,7 @@ int main(void)
         cmocka_unit_test(grey_is_grey_and_opaque_is_opaque),
         cmocka_unit_test(worse_is_farther),
         cmocka_unit_test(threads_and_pieces_change_nothing),
+        cmocka_unit_test(too_wide_features_have_no_frechet_distance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,41 @@ static void old_content_stays_until_commit(void **state)
     ddpm_file_abandon(&file);
 }
 
+/* The number N of the only name PATH.tmp-PID-N in the scratch folder. */
+static unsigned number_of_temporary(const char *name)
+{
+    char **names, start[64];
+    size_t count;
+    unsigned number = 0;
+    snprintf(start, sizeof start, "%s.tmp-%ld-", name, (long)getpid());
+    assert_ok(ddpm_directory_list(&names, &count, scratch));
+    for (size_t i = 0; i < count; ++i)
+        if (strncmp(names[i], start, strlen(start)) == 0)
+            number = (unsigned)strtoul(names[i] + strlen(start), NULL, 10);
+    ddpm_names_free(names, count);
+    return number;
+}
+
+/* A file that has the next temporary name, or a link of that name, is left alone. */
+static void existing_temporary_files_are_left_alone(void **state)
+{
+    (void)state;
+    char name[64];
+    struct ddpm_file *file;
+    assert_ok(ddpm_file_write_whole(at("victim"), "mine", 4));
+    assert_ok(ddpm_file_create(&file, at("left")));
+    const unsigned number = number_of_temporary("left");
+    ddpm_file_abandon(&file);
+    snprintf(name, sizeof name, "left.tmp-%ld-%u", (long)getpid(), number + 1);
+    assert_int_equal(symlink(at("victim"), at(name)), 0);
+    snprintf(name, sizeof name, "left.tmp-%ld-%u", (long)getpid(), number + 2);
+    assert_int_equal(link(at("victim"), at(name)), 0);
+    assert_ok(ddpm_file_write_whole(at("left"), "new", 3));
+    assert_file_is(at("left"), "new", 3);
+    assert_file_is(at("victim"), "mine", 4);
+    assert_file_is(at(name), "mine", 4);
+}
+
 /* Two writers of one path do not disturb each other; the later commit wins. */
 static void two_writers_are_apart(void **state)
 {
@@ -243,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_come_back_in_order),
         cmocka_unit_test(old_content_stays_until_commit),
+        cmocka_unit_test(existing_temporary_files_are_left_alone),
         cmocka_unit_test(two_writers_are_apart),
         cmocka_unit_test(full_disk_leaves_the_old_file),
         cmocka_unit_test(devices_are_written_in_place),

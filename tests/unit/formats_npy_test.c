@@ -68,7 +68,6 @@ static void items_are_appended(void **state)
         assert_ok(ddpm_npy_writer_append(writer, pixels + i % 2 * 12, 1));
     assert_ok(ddpm_npy_writer_append(writer, pixels, 2));
     assert_ok(ddpm_npy_writer_append(writer, pixels, 0));
-    assert_int_equal(ddpm_npy_writer_count(writer), 1002);
     assert_error(ddpm_npy_writer_append(writer, pixels, -1), DDPM_ERROR_ARGUMENT, "-1");
     assert_false(ddpm_path_exists(at("p.npy")));
     assert_ok(ddpm_npy_writer_finish(&writer));

@@ -107,6 +107,23 @@ static void bad_pictures_are_refused(void **state)
     assert_false(ddpm_path_exists(at("b.png")));
 }
 
+static void the_longest_picture_is_written(void **state)
+{
+    (void)state;
+    enum { LONGEST = 1000000 };
+    uint8_t *pixels = calloc(1, LONGEST + 1);
+    png_image image = {.version = PNG_IMAGE_VERSION};
+    assert_non_null(pixels);
+    assert_ok(ddpm_png_write(at("long.png"), pixels, 1, LONGEST, 1, NULL, 0));
+    assert_true(png_image_begin_read_from_file(&image, at("long.png")));
+    assert_int_equal(image.width, LONGEST);
+    png_image_free(&image);
+    assert_ok(ddpm_png_write(at("high.png"), pixels, LONGEST, 1, 1, NULL, 0));
+    assert_error(ddpm_png_write(at("b.png"), pixels, 1, LONGEST + 1, 1, NULL, 0),
+                 DDPM_ERROR_ARGUMENT, "want sides");
+    free(pixels);
+}
+
 static void full_disk_is_an_error(void **state)
 {
     (void)state;
@@ -331,8 +348,8 @@ static void every_pixel_becomes_a_square(void **state)
     assert_int_equal(width, 2);
     ddpm_enlarge(&large[0][0][0], &picture[0][0][0], 2, 1, 2, 2);
     assert_memory_equal(large, want, sizeof want);
-    assert_ok(ddpm_enlarged_size(1 << 14, 1 << 10, 64, &height, &width));
-    assert_error(ddpm_enlarged_size((1 << 14) + 1, 1, 64, &height, &width), DDPM_ERROR_ARGUMENT,
+    assert_ok(ddpm_enlarged_size(15625, 1 << 10, 64, &height, &width));
+    assert_error(ddpm_enlarged_size(15625 + 1, 1, 64, &height, &width), DDPM_ERROR_ARGUMENT,
                  "want sides of at most");
 }
 
@@ -341,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_come_back),
         cmocka_unit_test(bad_pictures_are_refused),
+        cmocka_unit_test(the_longest_picture_is_written),
         cmocka_unit_test(full_disk_is_an_error),
         cmocka_unit_test(damaged_pngs_never_crash),
         cmocka_unit_test(animations_come_back),

@@ -1,11 +1,4 @@
-# The public interface. ddpm_wrap_allocations(TARGET): count the library's allocations (tests/allocations.h).
-function(ddpm_wrap_allocations target)
-  target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/allocations.c)
-  foreach(name malloc calloc realloc aligned_alloc)
-    target_link_options(${target} PRIVATE LINKER:--wrap=${name})
-  endforeach()
-endfunction()
-
+# The public interface.
 ddpm_test(library library_test.c training)
 ddpm_test(library_training library_training_test.c training)
 ddpm_test(library_objectives library_objectives_test.c training)

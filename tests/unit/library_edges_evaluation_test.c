@@ -121,7 +121,9 @@ static void statistics(void **state)
     refused(ddpm_picture_set_write_statistics(NULL, "a.npz"), "got NULL as set");
     refused(ddpm_picture_set_write_statistics(set, NULL), "got NULL as path");
     refused(ddpm_picture_set_write_statistics(set, "a.npz"), "got features of 0 pictures");
+    read = set;
     refused(ddpm_picture_set_read_statistics(NULL, &read), "got NULL as path");
+    assert_null(read);
     refused(ddpm_picture_set_read_statistics("a.npz", NULL), "got NULL as out");
     assert_int_not_equal(ddpm_picture_set_read_statistics("no/such.npz", &read), DDPM_OK);
     assert_null(read);
@@ -147,14 +149,21 @@ static void comparing(void **state)
     struct ddpm_picture_set *set = set_with(&plain), *few = set_with(&plain);
     struct ddpm_picture_set *wide = set_with(&plain), *pictures = set_with(&sized);
     struct ddpm_evaluation *found, *none = NULL;
+    struct ddpm_evaluation *const something = (struct ddpm_evaluation *)&given; /* is not read */
     const uint8_t dots[ROWS] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
     assert_ok(ddpm_picture_set_give(set, features, ROWS, WIDTH, COUNT));
     assert_ok(ddpm_picture_set_give(wide, features, ROWS, 1, ROWS));
     assert_ok(ddpm_picture_set_give(few, features, ROWS - 1, WIDTH, COUNT - WIDTH));
     assert_ok(ddpm_picture_set_add(pictures, dots, ROWS, sizeof dots));
+    found = something;
     refused(ddpm_evaluate(NULL, set, &given, &found), "got NULL as generated");
+    assert_null(found);
+    found = something;
     refused(ddpm_evaluate(set, NULL, &given, &found), "got NULL as real");
+    assert_null(found);
+    found = something;
     refused(ddpm_evaluate(set, set, NULL, &found), "ddpm_evaluate_options");
+    assert_null(found);
     refused(ddpm_evaluate(set, set, &given, NULL), "got NULL as out");
     TRY_SIZES(ddpm_evaluate_options, given, sizeof(size_t), DDPM_OK,
               evaluate_and_destroy(set, options));

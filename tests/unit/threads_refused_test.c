@@ -1,6 +1,7 @@
 /* The system starts fewer threads than requested, or none: pthread_create() is wrapped. */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "core/threads.h"
@@ -11,6 +12,7 @@ enum { COUNT = 1000, PICTURES = 5 };
 
 static int granted; /* threads that can still be started */
 static int asked;
+static int unblocked; /* threads that would take the host program's signals */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*function)(void *), void *argument);
@@ -20,6 +22,9 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*function)(void *), void *argument)
 {
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    unblocked += !sigismember(&blocked, SIGINT) || !sigismember(&blocked, SIGUSR1);
     ++asked;
     if (granted-- <= 0)
         return EAGAIN;
@@ -41,7 +46,7 @@ static int begin(void **state)
 {
     (void)state;
     said[0] = 0;
-    remarks = asked = 0;
+    remarks = asked = unblocked = 0;
     ddpm_set_log_callback(keep, NULL);
     return 0;
 }
@@ -50,6 +55,7 @@ static int end(void **state)
 {
     (void)state;
     granted = 1000;
+    assert_int_equal(unblocked, 0);
     ddpm_set_log_callback(NULL, NULL);
     return 0;
 }
