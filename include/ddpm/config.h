@@ -48,15 +48,16 @@ DDPM_API ddpm_status ddpm_config_get(const struct ddpm_config *config, const cha
 /** Read options from a JSON file with the sections unet_config, diffusion_config, sampling_config,
  * trainer_config, data_config and run_config; the article's own file is one. Options that the file
  * does not mention keep their values, with three exceptions: a file that names a sampler resets the
- * other sampling options; one that names a recipe sets that recipe's options; and the article's
- * file, which names neither, sets the full ancestral chain and the recipe `article`. DDPM_ERROR_IO
- * if the file cannot be read, DDPM_ERROR_FORMAT for an unknown key or a value of the wrong type or
- * out of range; the configuration is then unchanged. */
+ * other sampling options; one that names a recipe sets that recipe's options, unless this library
+ * or ddpm train wrote it (it then has every value, and newer options keep theirs); and the
+ * article's file, which names neither, sets the full ancestral chain and the recipe `article`.
+ * DDPM_ERROR_IO if the file cannot be read, DDPM_ERROR_FORMAT for an unknown key or a value of the
+ * wrong type or out of range; the configuration is then unchanged. */
 DDPM_API ddpm_status ddpm_config_read(struct ddpm_config *config, const char *path);
 
-/** Write every option in the same form. The write is atomic: the file is either complete or
- * unchanged. DDPM_ERROR_IO, DDPM_ERROR_MEMORY; DDPM_ERROR_ARGUMENT for text that JSON cannot
- * hold. */
+/** Write every option in the same form, with the version of the library. The write is atomic: the
+ * file is either complete or unchanged. DDPM_ERROR_IO, DDPM_ERROR_MEMORY; DDPM_ERROR_ARGUMENT for
+ * text that JSON cannot hold. */
 DDPM_API ddpm_status ddpm_config_write(const struct ddpm_config *config, const char *path);
 
 /** Check that the options fit each other (picture size and levels, schedule and timesteps, …).

@@ -73,11 +73,11 @@ DDPM_API ddpm_status ddpm_data_keep_hashes(const struct ddpm_data *data, const c
  * further, from the weights DDPM_WEIGHTS_MODEL. `data` (borrowed; must outlive the trainer) may be
  * NULL if you only use ddpm_trainer_step_given(). All memory for steps is planned here, so no step
  * runs out of it: if there is too little, this call fails with DDPM_ERROR_MEMORY and says how much
- * is needed. The exception is a run with the option `patches`: a step on pictures of another size
- * than those of the last step allocates anew. If others have taken the memory, it fails with
- * DDPM_ERROR_MEMORY, with the state intact. Writing a checkpoint still needs a little, for names
- * and JSON, and on an accelerator a copy of the state. On success the caller owns *out and frees it
- * with ddpm_trainer_destroy(). On failure *out is NULL. */
+ * is needed. The exception is a run with the option `patches`: a step on pictures of a different
+ * size allocates again. If other programs have taken the memory meanwhile, it fails with
+ * DDPM_ERROR_MEMORY, with the state intact. Writing a checkpoint allocates room for one tensor, for
+ * names and JSON, and on an accelerator for a copy of the state; the plan counts this. On success
+ * the caller owns *out and frees it with ddpm_trainer_destroy(). On failure *out is NULL. */
 DDPM_API ddpm_status ddpm_trainer_create(struct ddpm_network *network,
                                          const struct ddpm_config *config, struct ddpm_data *data,
                                          struct ddpm_trainer **out);
@@ -232,11 +232,14 @@ DDPM_API ddpm_status ddpm_trainer_save_best_begin(struct ddpm_trainer *trainer, 
 /** Wait for the checkpoint that was started and return its status; DDPM_OK if none was. */
 DDPM_API ddpm_status ddpm_trainer_save_end(struct ddpm_trainer *trainer);
 
-/** Continue from a run's newest complete checkpoint, or from the given checkpoint folder: weights,
- * EMA, moments, step. Call it before the first step. The configuration must be that of the
- * checkpoint, except for options that do not change what is computed, and `steps`, which matters
- * only if the learning rate decays. DDPM_ERROR_MISMATCH names the field that does not fit the
- * configuration or the data. After a failure the state may be half read: steps and checkpoints then
+/** Continue from the checkpoint that a run's `latest` names, or from the given checkpoint folder:
+ * weights, EMA, moments, step. Call it before the first step. Options that say what is learned must
+ * be those of the checkpoint (docs/options.md lists them): DDPM_ERROR_MISMATCH names the first that
+ * is not, or says that the data is different. The learning rate and other options of the update may
+ * change, and so may `steps`; `steps` moves whatever depends on the length of the run: the decay of
+ * the learning rate, the end of the patches, the stages of distilling. On a CPU the checkpoint is
+ * read straight into the state, so that resuming takes no more memory than training. After a
+ * failure the state, the network's weights included, may be half read: steps and checkpoints then
  * fail with DDPM_ERROR_ARGUMENT, and only another ddpm_trainer_resume() helps. */
 DDPM_API ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path);
 

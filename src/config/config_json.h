@@ -10,8 +10,9 @@
  * The keys are those of the option table. A recipe (at the root) is applied before the rest is
  * read. The article's own file can be read too: its keys are trainer_config.save_and_sample_every
  * and unet_config.batch_size. A file with one of these that names no sampler gets the article's
- * ("ancestral", every timestep) and recipe article. The root's ddpm_version, data_fingerprint,
- * starts_from and last_start are ignored. */
+ * ("ancestral", every timestep) and recipe article. A file with ddpm_version at the root was
+ * written by this program with every option that existed then: its recipe is only a name. Of the
+ * root's other notes, data_fingerprint, starts_from and last_start, nothing is read. */
 #ifndef DDPM_CONFIG_CONFIG_JSON_H
 #define DDPM_CONFIG_CONFIG_JSON_H
 

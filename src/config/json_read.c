@@ -1,5 +1,6 @@
 /* Reading the configuration from JSON. Values are turned into the text that the command line
  * takes, so both go through the same checks. */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,11 @@ static bool value_text(const struct ddpm_option *option, const json_t *value, ch
     case DDPM_OPTION_TEXT:
         if (json_is_boolean(value) && option->choices == ddpm_off_on) {
             snprintf(buffer, bytes, "%s", ddpm_off_on[json_is_true(value)]);
+            return true;
+        }
+        if (option->offset == offsetof(struct ddpm_config, data.validation) &&
+            json_is_number(value)) {
+            ddpm_print(buffer, bytes, "%.15g", json_number_value(value)); /* 0.05, a fraction */
             return true;
         }
         /* A 0 byte inside would cut the text short. */

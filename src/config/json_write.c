@@ -124,7 +124,10 @@ ddpm_status ddpm_config_write(const struct ddpm_config *config, const char *path
     DDPM_REQUIRE(config);
     DDPM_REQUIRE(path);
     DDPM_TRY(ddpm_config_to_json(config, &root));
-    ddpm_status status = ddpm_json_write(path, root, DDPM_JSON_INSERTION_ORDER);
+    /* The file has every value, so a later version must not apply its own recipe to it. */
+    ddpm_status status = ddpm_json_put_text(root, "ddpm_version", ddpm_version());
+    if (status == DDPM_OK)
+        status = ddpm_json_write(path, root, DDPM_JSON_INSERTION_ORDER);
     json_decref(root);
     return status;
 }

@@ -55,7 +55,7 @@ static void describe(const struct ddpm_option *option, char *want, size_t bytes)
                  bounds);
         break;
     case DDPM_OPTION_TEXT:
-        snprintf(want, bytes, "at most %zu bytes", option->capacity - 1);
+        snprintf(want, bytes, "a text of at most %zu bytes", option->capacity - 1);
         break;
     }
 }

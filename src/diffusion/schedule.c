@@ -152,6 +152,14 @@ ddpm_status ddpm_path_create(const struct ddpm_diffusion_config *config, struct 
     return DDPM_OK;
 }
 
+ddpm_status ddpm_path_create_whole(const struct ddpm_diffusion_config *config,
+                                   struct ddpm_path *out)
+{
+    struct ddpm_diffusion_config whole = *config;
+    whole.drawing_level = 0;
+    return ddpm_path_create(&whole, out);
+}
+
 void ddpm_path_clear(struct ddpm_path *path)
 {
     free((void *)path->betas);

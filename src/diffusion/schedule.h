@@ -28,6 +28,11 @@ extern const struct ddpm_schedule ddpm_schedules[DDPM_SCHEDULE_COUNT];
  * otherwise DDPM_ERROR_ARGUMENT names the table and the first bad t, and *out is empty. Free with
  * ddpm_path_clear(). */
 ddpm_status ddpm_path_create(const struct ddpm_diffusion_config *config, struct ddpm_path *out);
+
+/* The same without a cut at drawing_level: a model that was distilled from a fitted start does not
+ * draw from levels above it, but its network may be run there. */
+ddpm_status ddpm_path_create_whole(const struct ddpm_diffusion_config *config,
+                                   struct ddpm_path *out);
 void ddpm_path_clear(struct ddpm_path *path);
 
 #endif

@@ -91,6 +91,18 @@ void ddpm_start_free(struct ddpm_start **start)
     *start = NULL;
 }
 
+ddpm_status ddpm_start_copy(const struct ddpm_start *start, struct ddpm_start **out)
+{
+    const size_t values = (size_t)ddpm_start_values(&start->shape);
+    const size_t count = (size_t)start->components;
+    DDPM_TRY(ddpm_start_new(&start->shape, start->components, out));
+    (*out)->level = start->level;
+    memcpy((*out)->mean, start->mean, values * sizeof *start->mean);
+    memcpy((*out)->deviations, start->deviations, count * sizeof *start->deviations);
+    memcpy((*out)->directions, start->directions, count * values * sizeof *start->directions);
+    return DDPM_OK;
+}
+
 void ddpm_start_picture(const struct ddpm_start *start, double ratio, const float *z, float *out)
 {
     const struct ddpm_start_shape *shape = &start->shape;

@@ -58,6 +58,9 @@ ddpm_status ddpm_start_new(const struct ddpm_start_shape *shape, int64_t compone
                            struct ddpm_start **out);
 void ddpm_start_free(struct ddpm_start **start);
 
+/* A copy, which the caller frees as well. DDPM_ERROR_MEMORY. */
+ddpm_status ddpm_start_copy(const struct ddpm_start *start, struct ddpm_start **out);
+
 /* Fit a start to `count` reduced pictures [count,values], which are changed. *out is NULL on
  * failure. DDPM_ERROR_MEMORY. */
 ddpm_status ddpm_start_fit(const struct ddpm_start_shape *shape, float *pictures, int64_t count,

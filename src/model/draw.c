@@ -90,7 +90,7 @@ static ddpm_status start_fitted(const struct drawing *drawing, int64_t offset)
     for (int64_t b = 0; b < s->options.batch; ++b) {
         ddpm_fill_normal(s->planar_x, each, drawing->draw.seed, DDPM_STREAM_SAMPLE_INIT, 0,
                          (uint32_t)(drawing->draw.first + offset + b));
-        ddpm_start_picture(s->network->start, s->turns.noise / s->turns.picture, s->planar_x,
+        ddpm_start_picture(s->start, s->turns.noise / s->turns.picture, s->planar_x,
                            s->host_x + b * each);
     }
     DDPM_TRY(ddpm_graph_write(s->graph, s->picture, s->host_x));
@@ -117,19 +117,20 @@ static ddpm_status read_planar(struct ddpm_sampler *s)
     return DDPM_OK;
 }
 
-/* Tell the callback that a step is done, after this many evaluations for this batch. */
-static ddpm_status report(const struct drawing *drawing, const struct ddpm_turn *turn,
+/* Tell the callback that step `step`, which started at `time`, is done, after this many evaluations
+ * for this batch. */
+static ddpm_status report(const struct drawing *drawing, int64_t step, double time,
                           int64_t evaluations, int64_t offset, int64_t count)
 {
     struct ddpm_sampler *s = drawing->sampler;
     const struct ddpm_draw *draw = &drawing->draw;
     const struct ddpm_tensor *x = &s->x->tensor;
-    const int64_t batch = s->options.batch, step = (int64_t)turn->step;
+    const int64_t batch = s->options.batch;
     const int64_t left = s->steps - 1 - step;
     if (!draw->callback)
         return DDPM_OK;
     struct ddpm_sample_progress progress = {
-        .time = turn->at.time,
+        .time = time,
         .timestep = left,
         .done = offset / batch * s->steps + step + 1,
         .total = (draw->count + batch - 1) / batch * s->steps,
@@ -179,16 +180,21 @@ static ddpm_status draw_batch(const struct drawing *drawing, int64_t offset)
     const int64_t left = drawing->draw.count - offset;
     const int64_t count = left < s->options.batch ? left : s->options.batch;
     const struct ddpm_turns *turns = &s->turns;
-    int64_t evaluations = 0;
+    int64_t evaluations = 0, before = 0; /* before this step */
+    double time = 0;
     DDPM_TRY(start(drawing, offset, count));
     for (size_t i = 0; i < turns->count; ++i) {
         const struct ddpm_turn *turn = &turns->items[i];
+        if (evaluations == before)
+            time = turn->at.time; /* a step may evaluate again at the level that it reaches */
         DDPM_TRY(write_counters(drawing, offset, ddpm_turns_left(turns, i)));
         DDPM_TRY(write_rows(s, turn));
         DDPM_TRY(ddpm_sampler_run_turn(s, turn));
         evaluations += turn->evaluate;
-        if (i + 1 == turns->count || turns->items[i + 1].step != turn->step)
-            DDPM_TRY(report(drawing, turn, evaluations, offset, count));
+        if (i + 1 == turns->count || turns->items[i + 1].step != turn->step) {
+            DDPM_TRY(report(drawing, (int64_t)turn->step, time, evaluations, offset, count));
+            before = evaluations;
+        }
     }
     return hand_out(drawing, offset, count);
 }

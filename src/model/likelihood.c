@@ -6,9 +6,10 @@
 #include "core/memory.h"
 #include "diffusion/probability_flow.h"
 #include "diffusion/schedule.h"
+#include "model/batch.h"
 #include "model/likelihood_state.h"
 
-enum { USUAL_LEVELS = 50, USUAL_STEPS = 32, LARGEST_BATCH = 16, MOST_PROBES = 100 };
+enum { USUAL_LEVELS = 50, USUAL_STEPS = 32, MOST_PROBES = 100 };
 enum { MOST_STEPS = 100000, LARGEST_SIDE = 65536 };
 
 static ddpm_status check_numbers(const struct ddpm_likelihood_options *o)
@@ -53,12 +54,10 @@ static ddpm_status choose_method(struct ddpm_likelihood *l)
     return DDPM_OK;
 }
 
-/* 20 pictures are two batches of 10, not 16 and 4. The bound fills a batch with timesteps. */
+/* The bound fills a batch with timesteps. */
 static int64_t choose_batch(const struct ddpm_likelihood_options *o)
 {
-    const int64_t batches = (o->pictures + LARGEST_BATCH - 1) / LARGEST_BATCH;
-    const bool even = o->method == DDPM_LIKELIHOOD_FLOW && batches > 0;
-    return even ? (o->pictures + batches - 1) / batches : LARGEST_BATCH;
+    return ddpm_even_batch(o->method == DDPM_LIKELIHOOD_FLOW ? o->pictures : 0);
 }
 
 static ddpm_status fill_in_defaults(struct ddpm_likelihood *l)
@@ -157,7 +156,7 @@ static ddpm_status prepare(struct ddpm_likelihood *l, const struct ddpm_likeliho
 {
     bool may_shrink;
     DDPM_TRY(settle(l, given, &may_shrink));
-    DDPM_TRY(ddpm_path_create(&l->network->config.diffusion, &l->path));
+    DDPM_TRY(ddpm_path_create_whole(&l->network->config.diffusion, &l->path));
     DDPM_TRY(ddpm_likelihood_plan(l, may_shrink));
     DDPM_TRY(make_strata(l));
     describe(l);

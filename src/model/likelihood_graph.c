@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "model/batch.h"
 #include "model/likelihood_state.h"
 #include "nets/nets.h"
 
@@ -54,21 +55,9 @@ static ddpm_status build(struct ddpm_likelihood *l)
     return g->status;
 }
 
-/* The largest batch that fits, up to the one requested. */
-static ddpm_status plan_graph(struct ddpm_likelihood *l, bool may_shrink)
+static ddpm_status build_for_batch(void *likelihood)
 {
-    int64_t *batch = &l->options.batch;
-    for (;;) {
-        ddpm_status status = build(l);
-        if (status == DDPM_OK)
-            status = ddpm_graph_plan(l->graph, l->network->device);
-        if (status != DDPM_ERROR_MEMORY || *batch == 1 || !may_shrink)
-            return status;
-        ddpm_graph_destroy(&l->graph);
-        *batch = (*batch + 1) / 2;
-        ddpm_log(DDPM_LOG_INFO, "not enough memory: measuring %lld pictures at once",
-                 (long long)*batch);
-    }
+    return build(likelihood);
 }
 
 /* Host memory for one picture of the batch: what ddpm_likelihood_plan() allocates, and the flow's
@@ -100,7 +89,8 @@ ddpm_status ddpm_likelihood_lay_out(struct ddpm_likelihood *l, struct ddpm_memor
 
 ddpm_status ddpm_likelihood_plan(struct ddpm_likelihood *l, bool may_shrink)
 {
-    DDPM_TRY(plan_graph(l, may_shrink));
+    DDPM_TRY(ddpm_plan_batch(l->network->device, &l->graph, &l->options.batch, may_shrink,
+                             build_for_batch, l, "measuring"));
     const size_t batch = (size_t)l->options.batch;
     const size_t x = batch * (size_t)l->values, answer = batch * (size_t)l->answers;
     DDPM_TRY(ddpm_new_array(&l->staging, answer, sizeof(float), "network input and output"));

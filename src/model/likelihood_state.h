@@ -72,7 +72,7 @@ ddpm_status ddpm_likelihood_report(struct ddpm_likelihood *likelihood, int64_t e
 /* The number of pictures done, which is the next picture's number. */
 int64_t ddpm_likelihood_count(const struct ddpm_likelihood *likelihood);
 
-/* Record picture `number` with its bits per dimension. For the bound, `terms` holds all parts
+/* Record the next picture, with its bits per dimension. For the bound, `terms` holds all parts
  * except the prior's. DDPM_ERROR_NOT_FINITE if the number is not finite. */
 ddpm_status ddpm_likelihood_count_picture(struct ddpm_likelihood *likelihood, double bits,
                                           double prior);

@@ -23,15 +23,6 @@ static struct ddpm_level level_at(const struct ddpm_path *path, double time)
     return ddpm_path_level(path, time);
 }
 
-/* The whole path: a model distilled from a fitted start has no drawn levels above it, but its
- * network may be run there. */
-static ddpm_status make_path(const struct ddpm_network *network, struct ddpm_path *path)
-{
-    struct ddpm_diffusion_config diffusion = network->config.diffusion;
-    diffusion.drawing_level = 0;
-    return ddpm_path_create(&diffusion, path);
-}
-
 static struct ddpm_objective_row row_of(const struct ddpm_network *network,
                                         const struct ddpm_path *path,
                                         const struct ddpm_forward_input *input, int64_t b)
@@ -87,7 +78,7 @@ ddpm_status ddpm_network_predict_x0(struct ddpm_network *network, enum ddpm_weig
                           "%lld",
                           (long long)out_channels, (long long)channels);
     DDPM_TRY(ddpm_objective_check(&network->config.diffusion));
-    DDPM_TRY(make_path(network, &path));
+    DDPM_TRY(ddpm_path_create_whole(&network->config.diffusion, &path));
     ddpm_status status =
         ddpm_new_array((void **)&out, input.x_count / (size_t)channels * (size_t)out_channels,
                        sizeof *out, "the network's output");
@@ -110,7 +101,7 @@ ddpm_status ddpm_network_level(const struct ddpm_network *network, double time, 
     if (!(time >= least && time <= most))
         return ddpm_raise(DDPM_ERROR_ARGUMENT, "time: got %.9g, want %.9g to %.9g", time, least,
                           most);
-    DDPM_TRY(make_path(network, &path));
+    DDPM_TRY(ddpm_path_create_whole(&network->config.diffusion, &path));
     const struct ddpm_level level = level_at(&path, time);
     *alpha = level.alpha;
     *sigma = level.sigma;

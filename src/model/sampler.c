@@ -9,17 +9,9 @@
 
 #include "core/arguments.h"
 #include "core/memory.h"
+#include "model/batch.h"
 #include "model/sampler_state.h"
 #include "tensor/layout.h"
-
-#define LARGEST_BATCH 16
-
-/* 20 pictures are two batches of 10, not 16 and 4. */
-static int64_t even_batch(int64_t pictures)
-{
-    const int64_t batches = (pictures + LARGEST_BATCH - 1) / LARGEST_BATCH;
-    return batches ? (pictures + batches - 1) / batches : LARGEST_BATCH;
-}
 
 /* The index of a name in the table, or DDPM_SAMPLER_AUTO for "auto". */
 static ddpm_status sampler_by_name(const char *name, int *out)
@@ -60,7 +52,7 @@ static const char *no_fitted_start(const struct ddpm_sampler *sampler)
     if (options->from || options->invert)
         return "drawing starts from a picture";
     if (!start)
-        return "the model has none: no checkpoint with the statistics of its pictures";
+        return "this model has none: its checkpoint has no start.safetensors";
     if (start->shape.height != options->height || start->shape.width != options->width ||
         start->shape.channels != sampler->network->config.network.channels)
         return "it only fits pictures of the size that the model was trained on";
@@ -107,6 +99,12 @@ static ddpm_status give(struct ddpm_sampler *sampler)
                                            .mask = options->mask != 0,
                                            .resample = options->resample,
                                            .jump = options->jump};
+    const int64_t distilled = sampler->network->config.diffusion.drawing_steps;
+    if (given.invert && distilled)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "got invert with a model that was distilled to draw in %lld step%s, want "
+                          "an ordinary one",
+                          (long long)distilled, distilled == 1 ? "" : "s");
     if (given.invert && !options->sampler && options->eta == 0 && options->churn == 0)
         ddpm_chain_quieten(&sampler->chain);
     DDPM_TRY(ddpm_chain_give(&sampler->chain, &given));
@@ -196,7 +194,7 @@ static ddpm_status fill_in_defaults(struct ddpm_sampler *sampler)
     if (options->clip < 0)
         options->clip = diffusion->clip;
     if (!options->batch)
-        options->batch = even_batch(options->pictures);
+        options->batch = ddpm_even_batch(options->pictures);
     if (options->pictures && options->batch > options->pictures)
         options->batch = options->pictures;
     return choose_chain(sampler);
@@ -231,21 +229,9 @@ static ddpm_status make_turns(struct ddpm_sampler *sampler)
     return DDPM_OK;
 }
 
-/* Plan the largest batch that fits, up to the one requested. */
-static ddpm_status plan(struct ddpm_sampler *sampler, bool may_shrink)
+static ddpm_status build(void *sampler)
 {
-    int64_t *batch = &sampler->options.batch;
-    for (;;) {
-        ddpm_status status = ddpm_sampler_build(sampler);
-        if (status == DDPM_OK)
-            status = ddpm_graph_plan(sampler->graph, sampler->network->device);
-        if (status != DDPM_ERROR_MEMORY || *batch == 1 || !may_shrink)
-            return status;
-        ddpm_graph_destroy(&sampler->graph);
-        *batch = (*batch + 1) / 2;
-        ddpm_log(DDPM_LOG_INFO, "not enough memory: drawing %lld pictures at once",
-                 (long long)*batch);
-    }
+    return ddpm_sampler_build(sampler);
 }
 
 static ddpm_status allocate_host(struct ddpm_sampler *sampler)
@@ -291,8 +277,11 @@ ddpm_status ddpm_sampler_create(struct ddpm_network *network,
     const bool may_shrink = sampler->options.batch == 0;
     if (status == DDPM_OK)
         status = prepare(sampler);
+    if (status == DDPM_OK && sampler->chain.start > 0 && network->start)
+        status = ddpm_start_copy(network->start, &sampler->start);
     if (status == DDPM_OK)
-        status = plan(sampler, may_shrink);
+        status = ddpm_plan_batch(network->device, &sampler->graph, &sampler->options.batch,
+                                 may_shrink, build, sampler, "drawing");
     if (status == DDPM_OK)
         status = allocate_host(sampler);
     if (status != DDPM_OK)
@@ -309,6 +298,7 @@ void ddpm_sampler_destroy(struct ddpm_sampler **sampler)
     ddpm_sampler_release_recordings(s);
     ddpm_graph_destroy(&s->graph);
     ddpm_turns_clear(&s->turns);
+    ddpm_start_free(&s->start);
     free(s->host_counters);
     free(s->host_rows);
     free(s->host_x);

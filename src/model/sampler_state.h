@@ -8,6 +8,7 @@
 #include "diffusion/chain.h"
 #include "diffusion/objective.h"
 #include "diffusion/sampler.h"
+#include "diffusion/start.h"
 #include "graph/recording.h"
 #include "model/model.h"
 
@@ -45,6 +46,7 @@ struct ddpm_sampler {
     struct ddpm_network *network;        /* borrowed */
     struct ddpm_sampler_options options; /* with defaults filled in */
     struct ddpm_chain chain;
+    struct ddpm_start *start; /* a copy: a trainer may replace the network's; NULL: from noise */
     const struct ddpm_objective *objective;
     struct ddpm_turns turns;
     int64_t steps, evaluations;

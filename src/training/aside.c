@@ -78,7 +78,7 @@ static ddpm_status measure_items(struct ddpm_measured *out, struct ddpm_source *
     return status;
 }
 
-/* The same number on each side; the rest takes little memory. */
+/* Measure equally many on both sides. The pictures left over stay in memory; they are few. */
 static ddpm_status level_sides(struct ddpm_aside *aside)
 {
     struct ddpm_measured *validation = &aside->measured[DDPM_SIDE_VALIDATION];

@@ -55,7 +55,12 @@ ddpm_status ddpm_trainer_next_batch(struct ddpm_trainer *trainer, struct ddpm_ba
     DDPM_TRY(ddpm_trainer_fit(trainer, size));
     DDPM_TRY(ddpm_trainer_start_prefetch(trainer));
     *waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited;
-    DDPM_TRY(ddpm_prefetch_next(trainer->prefetch, batch));
+    ddpm_status status = ddpm_prefetch_next(trainer->prefetch, batch);
+    if (status != DDPM_OK) {
+        /* It would repeat this error for ever; the next call reads again. */
+        ddpm_prefetch_destroy(&trainer->prefetch);
+        return status;
+    }
     trainer->next_batch = done + 1;
     *waited = ddpm_prefetch_statistics(trainer->prefetch).seconds_waited - *waited;
     return DDPM_OK;

@@ -281,8 +281,8 @@ ddpm_status ddpm_checkpoint_write(const struct ddpm_run_state *run_state, const 
     DDPM_TRY(check_finite(run_state));
     DDPM_TRY(ddpm_directory_create(checkpoints));
     DDPM_TRY(publish(run_state, checkpoints, name));
-    if (run_state->best) /* before `latest`: if the run is killed in between, it comes to this step
-                            again */
+    if (run_state->best) /* before `latest`: if the run is killed in between, it repeats this step
+                          */
         DDPM_TRY(point(checkpoints, "best", name));
     DDPM_TRY(point(checkpoints, "latest", name));
     return remove_old(checkpoints, run_state->config->training.keep, name);

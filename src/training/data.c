@@ -25,7 +25,6 @@ static ddpm_status open_data(const struct ddpm_config *config,
     struct ddpm_data *data;
     DDPM_TRY(ddpm_data_check_rotation(config));
     DDPM_TRY(DDPM_NEW(&data, "a data source"));
-    data->config = *config;
     struct ddpm_source_options options = {
         .channels = (int)config->network.channels,
         .height = (int)diffusion->image_height,

@@ -12,6 +12,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 #include "model/model.h"
+#include "model/start_files.h"
 #include "training/checkpoint.h"
 #include "training/ema.h"
 #include "training/patches.h"
@@ -121,6 +122,9 @@ static ddpm_status find_steps(struct kept *kept, const char *run, int64_t step)
     ddpm_names_free(names, name_count);
     DDPM_TRY(status);
     qsort(kept->steps, kept->count, sizeof *kept->steps, ascending);
+    if (kept->count == 0 && step == 0)
+        return ddpm_raise(DDPM_ERROR_IO, "%s: got a run without checkpoints, want some to average",
+                          run);
     if (kept->count == 0 || (step > 0 && kept->steps[kept->count - 1] != step))
         return ddpm_raise(DDPM_ERROR_IO, "%s: no checkpoint of step %lld", run, (long long)step);
     return DDPM_OK;
@@ -157,7 +161,7 @@ static ddpm_status read_config(struct kept *kept, const char *run)
                           "%s: got a run with ema exponential, want one with ema power, from "
                           "whose averages others can be made",
                           run);
-    return ddpm_config_set(kept->config, "device", "cpu");
+    return DDPM_OK;
 }
 
 /* The averages start again after the patches, with their first update there. */
@@ -220,16 +224,27 @@ static ddpm_status add_all(const struct kept *kept, const char *run,
 }
 
 static ddpm_status write_model(const struct kept *kept, const struct ddpm_parameters *parameters,
-                               const float *slab, const char *folder)
+                               const char *run, const float *slab, const char *folder)
 {
     char path[PATH_MAX];
+    struct ddpm_start *start;
     const struct ddpm_named_slab named = {"", slab};
     const struct ddpm_safetensors_text metadata = {"ddpm_version", ddpm_version()};
     DDPM_TRY(ddpm_directory_create(folder));
     DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/ema.safetensors", folder));
     DDPM_TRY(ddpm_slabs_write(parameters, &named, 1, path, &metadata, 1));
     DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/config.json", folder));
-    return ddpm_config_write(kept->config, path);
+    DDPM_TRY(ddpm_config_write(kept->config, path));
+    DDPM_TRY(ddpm_path_format(path, sizeof path, "%s/checkpoints/step-%06lld", run,
+                              (long long)kept->steps[kept->count - 1]));
+    DDPM_TRY(ddpm_start_load(path, &start));
+    if (!start)
+        return DDPM_OK;
+    ddpm_status status = ddpm_path_format(path, sizeof path, "%s/" DDPM_START_FILE, folder);
+    if (status == DDPM_OK)
+        status = ddpm_start_write(start, path);
+    ddpm_start_free(&start);
+    return status;
 }
 
 static ddpm_status put_together(const struct kept *kept, const char *run, const char *folder)
@@ -246,7 +261,7 @@ static ddpm_status put_together(const struct kept *kept, const char *run, const 
     if (status == DDPM_OK)
         status = add_all(kept, run, parameters, room, sum);
     if (status == DDPM_OK)
-        status = write_model(kept, parameters, room, folder);
+        status = write_model(kept, parameters, run, room, folder);
     free(room);
     free(sum);
     ddpm_network_destroy(&network);

@@ -61,9 +61,9 @@ static ddpm_status check_sigmas(const struct ddpm_trainer *trainer,
     const bool pairs = trainer->task->pairs;
     const double most = trainer->path.kind == DDPM_PATH_FLOW && !pairs ? 1 : DBL_MAX;
     if (!input->sigmas)
-        return ddpm_raise(
-            DDPM_ERROR_ARGUMENT, "a step: got NULL as sigmas, which %s%s is trained at",
-            pairs ? "a distilled model" : "objective ", pairs ? "" : trainer->objective->name);
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "a step: got NULL as sigmas, which %s%s needs",
+                          pairs ? "a distilled model" : "objective ",
+                          pairs ? "" : trainer->objective->name);
     DDPM_TRY(ddpm_check_length("a step: sigmas", input->sigma_count, (double)pictures));
     for (int64_t b = 0; b < pictures; ++b)
         if (!(input->sigmas[b] > 0 && input->sigmas[b] <= most))

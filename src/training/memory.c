@@ -1,8 +1,23 @@
 /* How much memory a trainer takes, and failing before anything large is allocated. */
 #include <stdio.h>
 
+#include "core/limits.h"
 #include "core/memory.h"
 #include "training/trainer_state.h"
+
+/* What writing and reading back a checkpoint takes: room for one tensor, and the largest file,
+ * which is mapped. Its pages are no burden unless the address space is limited. */
+static size_t checkpoint_bytes(const struct ddpm_trainer *trainer)
+{
+    const struct ddpm_weight_set *set = &trainer->players[0].network->weights;
+    int64_t largest = 0;
+    for (size_t i = 0; i < set->parameters.count; ++i) {
+        const int64_t count = ddpm_parameter_count(&set->parameters.items[i]);
+        largest = count > largest ? count : largest;
+    }
+    const size_t mapped = ddpm_address_space_is_limited() ? 2 * ddpm_weight_set_bytes(set) : 0;
+    return (size_t)largest * sizeof(float) + mapped;
+}
 
 /* Host memory in addition to the device's: batches read ahead, and a checkpoint being written. */
 static size_t host_bytes(const struct ddpm_trainer *trainer)
@@ -11,7 +26,8 @@ static size_t host_bytes(const struct ddpm_trainer *trainer)
     const struct ddpm_tensor *pictures = &trainer->pictures->tensor;
     const size_t batch =
         ddpm_tensor_bytes(pictures) * (size_t)trainer->team.count; /* of one step */
-    size_t bytes = ddpm_tensor_bytes(&trainer->x0->tensor) + ddpm_team_bytes(trainer);
+    size_t bytes = ddpm_tensor_bytes(&trainer->x0->tensor) + ddpm_team_bytes(trainer) +
+                   checkpoint_bytes(trainer);
     if (trainer->data || config->data.data[0])
         bytes += batch * (size_t)(config->data.prefetch + 1);
     for (int p = 0; p < trainer->player_count && !trainer->device->backend->host_memory; ++p)
@@ -102,11 +118,21 @@ ddpm_status ddpm_trainer_lay_out_step(struct ddpm_trainer *trainer, uint64_t bes
     return lay_out(trainer, trainer->team.size, low_memory, need);
 }
 
+/* Would the step fit if it were cut into more micro-batches, of `batch` pictures each? */
 static bool would_fit(struct ddpm_trainer *trainer, int64_t batch, bool low_memory, uint64_t beside)
 {
+    struct ddpm_team *team = &trainer->team;
+    const int64_t size = team->size, count = team->count, total = team->total;
     uint64_t need;
-    return lay_out(trainer, batch, low_memory, &need) == DDPM_OK &&
-           together(need, beside) <= available_to(trainer);
+    team->size = batch;
+    team->count = count * (size / batch);
+    team->total = total * (size / batch);
+    const bool fits = lay_out(trainer, batch, low_memory, &need) == DDPM_OK &&
+                      together(need, beside) <= available_to(trainer);
+    team->size = size;
+    team->count = count;
+    team->total = total;
+    return fits;
 }
 
 static ddpm_status suggest_batch(struct ddpm_trainer *trainer, int64_t micro, bool low_memory,

@@ -40,7 +40,8 @@ static ddpm_status write_levels(struct ddpm_trainer *trainer, uint32_t step, int
                    ? write_timesteps(trainer, step, index)
                    : DDPM_OK;
     for (int64_t b = 0; b < trainer->team.size; ++b) {
-        const int64_t place = diffusion->timestep_per_batch ? 0 : first + b;
+        const int64_t place =
+            diffusion->timestep_per_batch ? first_of_batch(trainer, index) : first + b;
         trainer->task->draw_row(trainer, step, (uint32_t)place,
                                 trainer->host_rows + b * trainer->task->columns);
     }

@@ -5,7 +5,7 @@
  *
  * Weights and moments carry over. A power-function average starts again with the whole pictures, so
  * that its length is a fraction of the steps on them, and so does the decay of the learning rate
- * (optimizer.h). The graph of the step is built anew (ddpm_trainer_fit). */
+ * (optimizer.h). The graph of the step is rebuilt (ddpm_trainer_fit). */
 #ifndef DDPM_TRAINING_PATCHES_H
 #define DDPM_TRAINING_PATCHES_H
 
@@ -44,11 +44,11 @@ double ddpm_trainer_mean_cost(const struct ddpm_trainer *trainer);
 /* Does the trainer's graph take pictures of this size? */
 bool ddpm_trainer_fits(const struct ddpm_trainer *trainer, struct ddpm_size size);
 
-/* After the step was laid out for whole pictures: lay out its graph anew if the run begins with
- * patches. */
+/* After the step was laid out for whole pictures: lay out its graph again if the run begins
+ * with patches. */
 ddpm_status ddpm_trainer_lay_out_patches(struct ddpm_trainer *trainer);
 
-/* Build and allocate the graph of the step anew, for pictures of this size, unless it fits; drop
+/* Rebuild and allocate the graph of the step, for pictures of this size, unless it fits; drop
  * the batches read ahead for the last one. No step may be pending. After a failure the trainer has
  * no usable graph, but its state is complete, and it can still take part in the sums of the other
  * ranks. */

@@ -171,7 +171,7 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
     ddpm_status status = copy_out(trainer);
     int error = 0;
     if (status == DDPM_OK)
-        error = pthread_create(&saver->thread, NULL, write_run_state, saver);
+        error = ddpm_thread_start(&saver->thread, write_run_state, saver);
     saver->running = status == DDPM_OK && error == 0;
     if (error != 0) {
         ddpm_log(DDPM_LOG_WARNING, "training waits while a checkpoint is written: %s",
@@ -181,6 +181,17 @@ static ddpm_status write_in_background(struct ddpm_trainer *trainer, const char 
     if (!saver->running)
         release_slabs(saver);
     return status;
+}
+
+/* Let `run_state` refer to the state itself, which is in host memory. */
+static void borrow_slabs(const struct ddpm_trainer *trainer, struct ddpm_run_state *run_state)
+{
+    for (int p = 0; p < trainer->player_count; ++p) {
+        void *slabs[DDPM_MAX_STATE_SLABS];
+        whole_slabs(trainer, p, slabs);
+        for (int i = 0; i < slab_count(trainer); ++i)
+            run_state->players[p].slabs[i] = slabs[i];
+    }
 }
 
 static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, bool best)
@@ -196,12 +207,7 @@ static ddpm_status save_begin(struct ddpm_trainer *trainer, const char *run, boo
         return write_in_background(trainer, run, best);
     struct ddpm_run_state run_state = describe(trainer);
     run_state.best = best;
-    for (int p = 0; p < trainer->player_count; ++p) {
-        void *slabs[DDPM_MAX_STATE_SLABS];
-        whole_slabs(trainer, p, slabs);
-        for (int i = 0; i < slab_count(trainer); ++i)
-            run_state.players[p].slabs[i] = slabs[i];
-    }
+    borrow_slabs(trainer, &run_state);
     return ddpm_checkpoint_write(&run_state, run);
 }
 
@@ -261,9 +267,28 @@ static ddpm_status upload_slabs(struct ddpm_trainer *trainer,
         for (int i = 0; i < slab_count(trainer); ++i)
             DDPM_TRY(device->backend->upload(device, to[i], run_state->players[p].slabs[i],
                                              slab_bytes(player)));
-        ddpm_weight_set_changed(&player->network->weights);
     }
     return device->backend->synchronize(device);
+}
+
+/* Read a checkpoint into the state: straight into it if it is in host memory, so that resuming
+ * takes no more memory than training. */
+static ddpm_status read_state(struct ddpm_trainer *trainer, const char *folder,
+                              struct ddpm_run_state *run_state)
+{
+    const bool borrows = trainer->device->backend->host_memory;
+    if (borrows)
+        borrow_slabs(trainer, run_state);
+    else
+        DDPM_TRY(allocate_slabs(trainer, run_state));
+    ddpm_status status = ddpm_checkpoint_read(folder, run_state);
+    if (!borrows && status == DDPM_OK)
+        status = upload_slabs(trainer, run_state);
+    if (!borrows)
+        free_slabs(run_state);
+    for (int p = 0; p < trainer->player_count; ++p) /* after a failure too: part may be read */
+        ddpm_weight_set_changed(&trainer->players[p].network->weights);
+    return status;
 }
 
 ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
@@ -277,15 +302,8 @@ ddpm_status ddpm_trainer_resume(struct ddpm_trainer *trainer, const char *path)
                           "cannot resume: this trainer has already done a step");
     trainer->broken = true;
     DDPM_TRY(ddpm_checkpoint_find(path, folder, sizeof folder));
-    DDPM_TRY(allocate_slabs(trainer, &run_state));
-    ddpm_status status = ddpm_checkpoint_read(folder, &run_state);
-    if (status == DDPM_OK)
-        status = upload_slabs(trainer, &run_state);
-    if (status == DDPM_OK)
-        status = ddpm_trainer_read_start(trainer, folder);
-    free_slabs(&run_state);
-    if (status != DDPM_OK)
-        return status;
+    DDPM_TRY(read_state(trainer, folder, &run_state));
+    DDPM_TRY(ddpm_trainer_read_start(trainer, folder));
     trainer->step = run_state.step;
     trainer->broken = false;
     return DDPM_OK;

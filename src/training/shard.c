@@ -242,7 +242,7 @@ ddpm_status ddpm_shard_check(const struct ddpm_trainer *trainer)
     if (!is_divided(trainer) || trainer->shard.collected == trainer->step)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "got the state of step %lld among ranks, want it collected before it is "
-                      "written or drawn with",
+                      "the state of step %lld is still divided among the ranks; collect it before "
+                      "saving or drawing",
                       (long long)trainer->step);
 }

@@ -25,8 +25,7 @@
 
 struct ddpm_data {
     struct ddpm_source *source; /* all pictures of option data */
-    struct ddpm_config config;
-    struct ddpm_aside *aside; /* validation data; NULL: none (training/aside.h) */
+    struct ddpm_aside *aside;   /* validation data; NULL: none (training/aside.h) */
 };
 
 /* The training pictures: all, or those that are not set aside. */
@@ -69,7 +68,7 @@ struct ddpm_saver {
 };
 
 struct ddpm_trainer {
-    struct ddpm_config config; /* owned by the caller */
+    struct ddpm_config config; /* a copy */
     const struct ddpm_task *task;
     const struct ddpm_objective *objective;
     struct ddpm_player players[DDPM_MAX_PLAYERS];
@@ -159,7 +158,7 @@ static inline int64_t ddpm_steps_queued(const struct ddpm_trainer *trainer)
 }
 
 /* batches.c: start reading ahead from the next step on, in the size of the current graph; and get
- * the batch of the next step, after building the graph anew if that step has another size. *waited
+ * the batch of the next step, after building the graph again if that step has another size. *waited
  * receives the seconds spent waiting. */
 ddpm_status ddpm_trainer_start_prefetch(struct ddpm_trainer *trainer);
 ddpm_status ddpm_trainer_next_batch(struct ddpm_trainer *trainer, struct ddpm_batch *batch,
@@ -206,7 +205,7 @@ ddpm_status ddpm_trainer_lay_out(struct ddpm_trainer *trainer, uint64_t beside);
 /* What a laid-out trainer takes, with its networks. */
 struct ddpm_memory_plan ddpm_trainer_plan_of(const struct ddpm_trainer *trainer);
 
-/* The slab of a player's state on the device; NULL: it has none. */
+/* The slabs of a player's state on the device; NULL where it has none. */
 void ddpm_player_slabs(const struct ddpm_player *player, void *out[DDPM_MAX_STATE_SLABS]);
 
 /* Finish a checkpoint being written and release what is kept for the next. */
@@ -227,8 +226,8 @@ ddpm_status ddpm_trainer_refuse_broken(const struct ddpm_trainer *trainer);
 ddpm_status ddpm_trainer_refuse_pending(const struct ddpm_trainer *trainer, const char *before);
 
 /* After a step with a loss or gradient that is not finite, and with the micro-batch's values in
- * place, find where it began. `items` are the data source's items for the whole step, or NULL if
- * pictures were given. Always returns a failure. */
+ * place, find where it began. `items` are the data source's items for this rank's part of the step,
+ * or NULL if pictures were given. Always returns a failure. */
 ddpm_status ddpm_trainer_diagnose(struct ddpm_trainer *trainer, int64_t micro_batch, double loss,
                                   double norm, const int64_t *items);
 

@@ -167,8 +167,8 @@ ddpm_status ddpm_trainer_validate(struct ddpm_trainer *trainer,
     DDPM_REQUIRE(result);
     DDPM_TRY(ddpm_trainer_refuse_pending(trainer, "validation"));
     if (!trainer->validator.wanted)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "validation: got no pictures set aside, want those "
-                                               "of ddpm_data_split()");
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "validation: no pictures are set aside; call ddpm_data_split() first");
     const int64_t evaluations = DDPM_SIDES * pictures_of(trainer) * trainer->validator.levels;
     *result = (struct ddpm_validation_result){.step = trainer->step};
     for (int64_t e = 0; e < evaluations; e += trainer->validator.pictures->tensor.n) {

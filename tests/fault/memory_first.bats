@@ -119,3 +119,20 @@ zeros() {
     succeeds
     says "to train on CPU" "GB"
 }
+
+# Address space counts here, so the files of a checkpoint, which are mapped, do too. The stacks of the threads that read
+# pictures are not in the plan.
+@test "train: the suggested step fits, and so do its checkpoint and resuming" {
+    options=(--data "$pictures" --image-size 96 --dim 32 --dim-mults 1,2,4 --sample-every 0 --device cpu --threads 1)
+    limited() { (ulimit -s 1024; ulimit -v 330000; MALLOC_ARENA_MAX=1 "$DDPM" train "$@"); }
+    (ulimit -v 330000 && "$DDPM" --version > /dev/null 2>&1) || skip "the program does not start in so little memory"
+    run limited --out run "${options[@]}" --batch-size 8 --steps 1
+    fails 1 "not enough memory to start" "would fit"
+    hint=$(sed -n 's/^  hint: \(--.*\) trains the same in less memory$/\1/p' <<<"$output")
+    [ -n "$hint" ]
+    # shellcheck disable=SC2086 # options
+    run limited --out run "${options[@]}" --batch-size 8 $hint --steps 1
+    succeeds
+    run limited --resume run --steps 2
+    succeeds
+}

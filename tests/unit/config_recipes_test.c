@@ -5,12 +5,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "config/config_json.h"
 #include "config/option.h"
 #include "config/recipes.h"
+#include "formats/json.h"
 
 static struct ddpm_config *fresh(void)
 {
@@ -160,6 +162,30 @@ static void a_run_s_file_keeps_what_it_says(void **state)
     ddpm_config_destroy(&config);
 }
 
+/* So is every file that the library writes, those in checkpoints among them. */
+static void a_written_file_is_complete(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/ddpm-recipes-XXXXXX";
+    struct ddpm_config *config = fresh(), *again = fresh();
+    json_t *root;
+    const int file = mkstemp(path);
+    assert_true(file >= 0);
+    close(file);
+    set(config, "recipe", "fast");
+    assert_int_equal(ddpm_config_write(config, path), DDPM_OK);
+    assert_int_equal(ddpm_json_read(&root, path), DDPM_OK);
+    /* as if optimizer were a newer option */
+    assert_int_equal(json_object_del(json_object_get(root, "trainer_config"), "optimizer"), 0);
+    assert_int_equal(ddpm_config_from_json(again, root, path), DDPM_OK);
+    assert_value(again, "objective", "v");
+    assert_value(again, "optimizer", "adamw");
+    json_decref(root);
+    unlink(path);
+    ddpm_config_destroy(&config);
+    ddpm_config_destroy(&again);
+}
+
 static void a_file_with_an_unknown_recipe_is_refused(void **state)
 {
     (void)state;
@@ -260,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_recipe_is_written_in_full),
         cmocka_unit_test(a_file_may_name_a_recipe),
         cmocka_unit_test(a_run_s_file_keeps_what_it_says),
+        cmocka_unit_test(a_written_file_is_complete),
         cmocka_unit_test(a_file_with_an_unknown_recipe_is_refused),
         cmocka_unit_test(the_article_s_file_is_of_its_recipe),
         cmocka_unit_test(options_of_recipes_that_do_not_fit),

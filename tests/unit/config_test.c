@@ -344,6 +344,10 @@ static void bad_json_is_refused_by_place(void **state)
                                            "x.json"),
                      DDPM_OK);
     assert_int_equal(config->training.batch_size, 8);
+    assert_int_equal(
+        ddpm_config_from_text(config, "{\"data_config\": {\"validation\": 0.05}}", "x.json"),
+        DDPM_OK);
+    assert_string_equal(config->data.validation, "0.05");
     ddpm_config_destroy(&before);
     ddpm_config_destroy(&config);
 }

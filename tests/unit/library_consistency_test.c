@@ -2,6 +2,8 @@
  * same results as never stopping, how they draw, and invalid requests. */
 #include "run_support.h"
 
+#include <ddpm/likelihood.h>
+
 enum { SIDE = 8, VALUES = 3 * SIDE * SIDE };
 
 static const char *const models[] = {
@@ -105,7 +107,9 @@ static void other_samplers_are_refused(void **state)
         expect_refused(distilled, ddpm_sampler_at(i).name, 0,
                        "with a model that was distilled to draw in 1 step; want sampler "
                        "consistency");
-    expect_refused(distilled, NULL, 1, "got sampler ddim with a model that was distilled");
+    expect_refused(
+        distilled, NULL, 1,
+        "got invert with a model that was distilled to draw in 1 step, want an ordinary one");
     expect_refused(ordinary, "consistency", 0,
                    "sampler consistency needs a model made by ddpm distill");
     ddpm_network_destroy(&distilled);
@@ -144,13 +148,46 @@ static void levels_are_ratios(void **state)
                                     .noise_count = 4 * VALUES};
     assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
     assert_error(ddpm_trainer_step_given(trainer, &input, &result), DDPM_ERROR_ARGUMENT,
-                 "got NULL as sigmas, which a distilled model is trained at");
+                 "got NULL as sigmas, which a distilled model needs");
     input.sigmas = sigmas;
     input.sigma_count = 4;
     assert_ok(ddpm_trainer_step_given(trainer, &input, &result));
     assert_true(isfinite(result.loss));
     ddpm_trainer_destroy(&trainer);
     ddpm_network_destroy(&network);
+}
+
+/* Bits per dimension of one picture. */
+static double likelihood_of(const char *options, enum ddpm_likelihood_method method)
+{
+    uint8_t picture[VALUES];
+    struct ddpm_likelihood *likelihood;
+    struct ddpm_network *network = model_to_draw(options, 1);
+    const struct ddpm_likelihood_options wanted = {.size = sizeof wanted,
+                                                   .method = method,
+                                                   .levels = 5,
+                                                   .steps = 4,
+                                                   .weights = DDPM_WEIGHTS_EMA,
+                                                   .clip = -1};
+    for (int i = 0; i < VALUES; ++i)
+        picture[i] = (uint8_t)(i % 251);
+    assert_ok(ddpm_likelihood_create(network, &wanted, &likelihood));
+    assert_ok(ddpm_likelihood_add(likelihood, picture, 1, sizeof picture));
+    const double bits = ddpm_likelihood_result(likelihood)->of_pictures[0];
+    ddpm_likelihood_destroy(&likelihood);
+    ddpm_network_destroy(&network);
+    return bits;
+}
+
+/* Where drawing starts makes no difference to how likely pictures are. */
+static void likelihoods_cover_the_whole_path(void **state)
+{
+    (void)state;
+    static const enum ddpm_likelihood_method methods[] = {DDPM_LIKELIHOOD_BOUND,
+                                                          DDPM_LIKELIHOOD_FLOW};
+    for (int i = 0; i < 2; ++i)
+        assert_true(likelihood_of("objective=v drawing-level=10", methods[i]) ==
+                    likelihood_of("objective=v", methods[i]));
 }
 
 static void no_validation_loss_is_measured(void **state)
@@ -178,6 +215,7 @@ int main(void)
         cmocka_unit_test(other_samplers_are_refused),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(levels_are_ratios),
+        cmocka_unit_test(likelihoods_cover_the_whole_path),
         cmocka_unit_test(no_validation_loss_is_measured),
     };
     return cmocka_run_group_tests_name("library, distilled models", tests, NULL, NULL);

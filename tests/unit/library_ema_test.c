@@ -2,7 +2,11 @@
  * compared with a run that kept that average itself. */
 #include "run_support.h"
 
+#include <sys/stat.h>
+
+#include "diffusion/start.h"
 #include "model/model.h"
+#include "model/start_files.h"
 #include "training/ema.h"
 #include "training/ema_reconstruct.h"
 
@@ -105,6 +109,21 @@ static double distance(const char *a, const char *b)
     return sqrt(sum);
 }
 
+/* Give the last of the run's checkpoints a fitted start. */
+static void add_start(const char *folder)
+{
+    const struct ddpm_start_shape shape = ddpm_start_shape_of(SIDE, SIDE, 3);
+    struct ddpm_start *made;
+    assert_ok(ddpm_start_new(&shape, 1, &made));
+    for (int64_t i = 0; i < ddpm_start_values(&shape); ++i)
+        made->mean[i] = made->directions[i] = 0.125f;
+    made->deviations[0] = 1;
+    made->level = 10;
+    assert_ok(
+        ddpm_start_write(made, in_folder(folder, "run/checkpoints/step-000060/" DDPM_START_FILE)));
+    ddpm_start_free(&made);
+}
+
 static void an_average_is_put_together(void **state)
 {
     (void)state;
@@ -115,6 +134,7 @@ static void an_average_is_put_together(void **state)
     assert_true(run && other && model);
     train(folder, "run", "0.1", 60);
     train(folder, "other", "0.2", 60);
+    add_start(folder);
     assert_ok(ddpm_ema_reconstruct(run, 0.2, 0, model, &made));
     assert_int_equal(made.step, 60);
     assert_int_equal(made.checkpoints, 30);
@@ -123,6 +143,15 @@ static void an_average_is_put_together(void **state)
     printf("averages of length 0.1 and 0.2 are %.2e apart, the one put together is %.2e off\n",
            apart, left);
     assert_true(left < 0.1 * apart);
+    /* Options and start are the run's. */
+    struct ddpm_network *network;
+    char text[16];
+    assert_ok(ddpm_network_open(model, NULL, DDPM_WEIGHTS_EMA, &network));
+    assert_ok(ddpm_config_get(ddpm_network_config(network), "device", text, sizeof text));
+    assert_string_equal(text, test_device());
+    assert_non_null(network->start);
+    assert_true(network->start->level == 10);
+    ddpm_network_destroy(&network);
     /* A stored average comes out unchanged. */
     assert_ok(ddpm_ema_reconstruct(run, 0.1, 0, in_folder(folder, "same"), &made));
     assert_true(distance(in_folder(folder, "same"), run) < 1e-3 * apart);
@@ -170,6 +199,10 @@ static void what_cannot_be_put_together(void **state)
     char *model = strdup(in_folder(folder, "model")), *run = strdup(in_folder(folder, "run"));
     assert_true(model && run);
     assert_error(ddpm_ema_reconstruct(run, 0.1, 0, model, &made), DDPM_ERROR_IO, "checkpoints");
+    assert_int_equal(mkdir(run, 0700), 0);
+    assert_int_equal(mkdir(in_folder(folder, "run/checkpoints"), 0700), 0);
+    assert_error(ddpm_ema_reconstruct(run, 0.1, 0, model, &made), DDPM_ERROR_IO,
+                 "got a run without checkpoints");
     train(folder, "run", "0.1", 4);
     assert_error(ddpm_ema_reconstruct(run, 0.1, 3, model, &made), DDPM_ERROR_IO,
                  "no checkpoint of step 3");

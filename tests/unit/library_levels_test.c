@@ -1,6 +1,8 @@
 /* Noise levels from the caller, by objective: those of a training step, and the times of a forward
  * pass. */
-#include "library_support.h"
+#include "run_support.h"
+
+#include "training/trainer_state.h"
 
 static struct ddpm_network *model_of(const char *options)
 {
@@ -67,7 +69,7 @@ static void given_levels_must_fit(void **state)
     const double good[] = {0.5, 0.25, 0.125};
     assert_error(step_at("objective=flow", good, 3, NULL, size), DDPM_ERROR_ARGUMENT, "sigmas");
     assert_error(step_at("objective=flow", NULL, 0, timesteps, size), DDPM_ERROR_ARGUMENT,
-                 "got NULL as sigmas, which objective flow is trained at");
+                 "got NULL as sigmas, which objective flow needs");
     assert_error(step_at("objective=edm", good, 2, timesteps, before_sigmas), DDPM_ERROR_ARGUMENT,
                  "got NULL as sigmas");
     assert_error(step_at("objective=v", good, 2, NULL, size), DDPM_ERROR_ARGUMENT,
@@ -185,9 +187,32 @@ static void levels_end_where_the_path_ends(void **state)
     ddpm_network_destroy(&network);
 }
 
+/* With timestep-per-batch the pictures of a batch share a level, accumulated batches do not. */
+static void every_batch_has_a_level(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    float levels[2][2];
+    write_pictures(in_folder(folder, "p.npy"), 7, 8);
+    for (int i = 0; i < 2; ++i) { /* the last batch of a step, which is also the first or not */
+        struct run run;
+        start(&run, folder,
+              i ? "objective=flow timestep-per-batch=on accumulate=2"
+                : "objective=flow timestep-per-batch=on");
+        steps(&run, 1);
+        for (int64_t b = 0; b < 2; ++b)
+            levels[i][b] = run.trainer->host_rows[b * run.trainer->task->columns];
+        end(&run);
+        assert_true(levels[i][0] == levels[i][1]);
+    }
+    assert_true(levels[0][0] != levels[1][0]);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_batch_has_a_level),
         cmocka_unit_test(given_levels_must_fit),
         cmocka_unit_test(a_network_is_told_its_objectives_times),
         cmocka_unit_test(a_time_has_a_level),

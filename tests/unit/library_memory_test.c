@@ -48,6 +48,50 @@ static void planned_memory_is_real_memory(void **state)
     ddpm_network_destroy(&network);
 }
 
+/* Largest resident size since the last call with `reset`; 0: the system does not say. */
+static double most_resident(bool reset)
+{
+    char line[256];
+    long long kb = 0;
+    FILE *file = fopen(reset ? "/proc/self/clear_refs" : "/proc/self/status", reset ? "w" : "r");
+    if (!file)
+        return 0;
+    const bool cleared = reset && fputs("5", file) >= 0;
+    while (!reset && fgets(line, sizeof line, file) && sscanf(line, "VmHWM: %lld", &kb) != 1)
+        continue;
+    fclose(file);
+    return reset ? cleared : 1024 * (double)kb;
+}
+
+/* A checkpoint is read into the state itself. */
+static void resuming_takes_no_more_than_training(void **state)
+{
+    (void)state;
+#ifdef SANITIZED
+    skip();
+#endif
+    char *folder = make_folder();
+    struct ddpm_trainer *trainer;
+    struct ddpm_step_result result;
+    struct ddpm_network *network = tiny_network("threads=2 dim=64 dim-mults=1,2,4");
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
+    assert_ok(step_made_up(trainer, network, 0, &result));
+    assert_ok(ddpm_trainer_save(trainer, in_folder(folder, "run")));
+    ddpm_trainer_destroy(&trainer);
+    assert_ok(ddpm_trainer_create(network, NULL, NULL, &trainer));
+    const double slab = (double)ddpm_weight_set_bytes(&network->weights), before = resident();
+    if (most_resident(true) > 0) {
+        assert_ok(ddpm_trainer_resume(trainer, in_folder(folder, "run")));
+        /* moments that are touched for the first time, and room for one tensor */
+        const double grown = most_resident(false) - before;
+        print_message("weights %.1f MB, resuming took %.1f MB\n", slab / 1e6, grown / 1e6);
+        assert_true(grown < 3 * slab);
+    }
+    ddpm_trainer_destroy(&trainer);
+    ddpm_network_destroy(&network);
+    remove_folder(folder);
+}
+
 static int keep_resident(void *user, const struct ddpm_sample_progress *progress)
 {
     (void)progress;
@@ -309,6 +353,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(planned_memory_is_real_memory),
+        cmocka_unit_test(resuming_takes_no_more_than_training),
         cmocka_unit_test(sampling_takes_what_was_measured),
         cmocka_unit_test(a_forward_pass_takes_what_was_measured),
         cmocka_unit_test(a_second_forward_pass_allocates_nothing),

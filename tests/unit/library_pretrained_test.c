@@ -78,10 +78,48 @@ static void the_start_is_fitted_to_the_new_pictures(void **state)
     remove_folder(folder);
 }
 
+/* A sampler keeps the start that it was planned with, although saving replaces the network's. */
+static void a_sampler_keeps_its_start(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    uint8_t *before = make_pictures(1), *now = make_pictures(2), drawn[3][SIDE * SIDE * 3];
+    const struct ddpm_sampler_options options = {
+        .size = sizeof options, .start = "fitted", .steps = 2, .clip = -1};
+    const struct ddpm_draw draw = {.size = sizeof draw, .count = 1, .seed = 3};
+    struct ddpm_config *config = tiny_config("objective=v timesteps=1000 validation=off");
+    struct ddpm_network *network;
+    struct ddpm_sampler *kept, *fresh;
+    struct ddpm_trainer *trainer;
+    struct ddpm_data *data;
+    train(NULL, before, in_folder(folder, "run"));
+    assert_ok(ddpm_network_open(in_folder(folder, "run"), NULL, DDPM_WEIGHTS_EMA, &network));
+    assert_ok(ddpm_sampler_create(network, &options, &kept));
+    assert_ok(ddpm_sampler_draw(kept, &draw, drawn[0], sizeof drawn[0]));
+    assert_ok(ddpm_data_open_array(config, now, PICTURES, SIDE, SIDE, BYTES, &data));
+    assert_ok(ddpm_trainer_create(network, config, data, &trainer));
+    assert_ok(ddpm_trainer_save(trainer, in_folder(folder, "further")));
+    assert_ok(ddpm_sampler_create(network, &options, &fresh));
+    assert_ok(ddpm_sampler_draw(kept, &draw, drawn[1], sizeof drawn[1]));
+    assert_ok(ddpm_sampler_draw(fresh, &draw, drawn[2], sizeof drawn[2]));
+    assert_memory_equal(drawn[0], drawn[1], sizeof drawn[0]);
+    assert_true(memcmp(drawn[0], drawn[2], sizeof drawn[0]) != 0);
+    ddpm_sampler_destroy(&kept);
+    ddpm_sampler_destroy(&fresh);
+    ddpm_trainer_destroy(&trainer);
+    ddpm_data_close(&data);
+    ddpm_network_destroy(&network);
+    ddpm_config_destroy(&config);
+    free(before);
+    free(now);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_start_is_fitted_to_the_new_pictures),
+        cmocka_unit_test(a_sampler_keeps_its_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

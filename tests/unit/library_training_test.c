@@ -1,6 +1,6 @@
 /* The trainer's public interface: invalid arguments, the error when numbers are not finite, the
  * gradient it returns, pictures from a file. */
-#include "library_support.h"
+#include "run_support.h"
 
 static void the_trainer_refuses_what_does_not_fit(void **state)
 {
@@ -291,6 +291,40 @@ static void an_array_is_as_a_packed_file(void **state)
     remove_folder(folder);
 }
 
+/* Once the file is whole again, the run goes on as if nothing had happened. */
+static void a_step_after_a_failed_read_reads_again(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    struct run whole, cut;
+    struct ddpm_step_result result;
+    void *bytes;
+    size_t count;
+    write_pictures(in_folder(folder, "p.npy"), 7, 8);
+    assert_ok(ddpm_file_read_whole(&bytes, &count, in_folder(folder, "p.npy"), 1 << 20));
+    start(&whole, folder, "prefetch=2 decode-threads=1");
+    steps(&whole, 12);
+    start(&cut, folder, "prefetch=2 decode-threads=1");
+    steps(&cut, 2);
+    assert_int_equal(truncate(in_folder(folder, "p.npy"), 200), 0);
+    for (int i = 0; i < 2; ++i) { /* it stays an error */
+        ddpm_status status = DDPM_OK;
+        while (status == DDPM_OK && ddpm_trainer_steps_done(cut.trainer) < 12)
+            status = ddpm_trainer_step(cut.trainer, &result);
+        assert_int_not_equal(status, DDPM_OK);
+    }
+    FILE *file = fopen(in_folder(folder, "p.npy"), "r+b");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, count, file), count);
+    fclose(file);
+    steps(&cut, 12 - (int)ddpm_trainer_steps_done(cut.trainer));
+    assert_same_weights(whole.network, cut.network, DDPM_WEIGHTS_MODEL);
+    end(&whole);
+    end(&cut);
+    free(bytes);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +335,7 @@ int main(void)
         cmocka_unit_test(a_step_after_a_failure_is_on_its_own_pictures),
         cmocka_unit_test(the_gradient_is_that_of_the_loss),
         cmocka_unit_test(an_array_is_as_a_packed_file),
+        cmocka_unit_test(a_step_after_a_failed_read_reads_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,6 @@ static void draw_row(const struct ddpm_trainer *trainer, uint32_t step, uint32_t
 }
 
 const struct ddpm_task ddpm_task_consistency = {
-    .name = "consistency",
     .build = build,
     .pairs = true,
     .columns = DDPM_CONSISTENCY_COLUMNS,

@@ -212,7 +212,6 @@ static void given_row(const struct ddpm_trainer *trainer, uint32_t step, double 
 }
 
 const struct ddpm_task ddpm_task_denoise = {
-    .name = "denoise",
     .build = build,
     .build_validation = build_validation,
     .columns = DDPM_TRAINING_COLUMNS,

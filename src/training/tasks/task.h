@@ -15,7 +15,6 @@
 struct ddpm_trainer;
 
 struct ddpm_task {
-    const char *name;
     /* Build trainer->graph and everything in trainer_state.h that belongs to it. */
     ddpm_status (*build)(struct ddpm_trainer *trainer, int64_t batch, bool low_memory);
     /* Build the graph of trainer->validator: forward only, with the EMA weights, and the loss of
