@@ -16,9 +16,8 @@ static const struct ddpm_verb_option options[] = {
      "train as many steps as fit into this time, such as 10m or 1h30m, instead of --steps"},
 };
 
-static const char *const common[] = {"out",   "resume", "time",       "drawing-steps",
-                                     "steps", "lr",     "batch-size", "sample-every",
-                                     "seed",  "device", NULL};
+static const char *const common[] = {"resume",     "time",         "drawing-steps", "steps",  "lr",
+                                     "batch-size", "sample-every", "seed",          "device", NULL};
 
 const struct ddpm_verb ddpm_verb_distill = {
     .name = "distill",

@@ -1,14 +1,31 @@
 /* ddpm ema: an average of a different length than the run kept, saved as a model of its own. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "formats/file.h"
+#include "missing.h"
 #include "options.h"
 #include "streams.h"
 #include "training/ema_reconstruct.h"
 
 /* If the fitted profile is off by more than this, it is not the requested average. */
 static const double far_off = 0.1;
+
+/* The average is made from the checkpoints of a whole run. */
+static ddpm_status check_run(const char *path)
+{
+    char checkpoints[PATH_MAX];
+    if (!ddpm_path_exists(path))
+        return ddpm_raise_missing(path, "no such run");
+    DDPM_TRY(ddpm_path_format(checkpoints, sizeof checkpoints, "%s/checkpoints", path));
+    if (ddpm_path_is_directory(checkpoints))
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                      "%s: got no run, want one: its folder has the checkpoints to average in "
+                      "checkpoints",
+                      path);
+}
 
 static ddpm_status run(const struct ddpm_arguments *arguments)
 {
@@ -18,6 +35,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     int64_t step;
     DDPM_TRY(ddpm_arguments_number(arguments, "length", 0.001, 0.28, 0.1, &length));
     DDPM_TRY(ddpm_arguments_integer(arguments, "step", 1, INT32_MAX, 0, &step));
+    DDPM_TRY(check_run(arguments->arguments[0]));
     if (ddpm_path_exists(folder))
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: already exists; want a new folder for the model", folder);

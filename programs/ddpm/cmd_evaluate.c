@@ -5,8 +5,8 @@
 
 #include "config/config.h"
 #include "core/memory.h"
-#include "core/processors.h"
 #include "evaluate_draw.h"
+#include "evaluate_features.h"
 #include "evaluate_likelihood.h"
 #include "evaluate_report.h"
 #include "formats/file.h"
@@ -21,76 +21,50 @@ struct evaluation {
     struct ddpm_side generated, real, held_out; /* ends with path NULL */
     struct ddpm_side_shape shape;
     struct ddpm_evaluate_drawing drawing;
-    const char *features;             /* to compute from pictures; NULL: none */
-    char *generated_file, *real_file; /* from --features; NULL: none */
-    const char *network_file;         /* the same */
-    struct ddpm_feature_network *network;
+    struct ddpm_evaluate_features features;
     struct ddpm_evaluation *found;
 };
-
-static bool is_weights_file(const char *path)
-{
-    static const char *const endings[] = {".safetensors", ".pth", ".pt"};
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; ++i)
-        if (ddpm_side_ends_with(path, endings[i]))
-            return true;
-    return false;
-}
-
-/* --features takes NAME, a FILE of the network's weights, or `GENERATED.npy,REAL.npy`. */
-static ddpm_status read_features(struct evaluation *e)
-{
-    const char *text = ddpm_arguments_get(e->arguments, "features");
-    const char *comma = text ? strchr(text, ',') : NULL;
-    e->features = ddpm_features_at(0).name;
-    if (!text)
-        return DDPM_OK;
-    if (comma) {
-        e->features = NULL;
-        DDPM_TRY(ddpm_format(&e->generated_file, "%.*s", (int)(comma - text), text));
-        return ddpm_copy_string(&e->real_file, comma + 1);
-    }
-    for (size_t i = 0; i < ddpm_features_count(); ++i) {
-        const struct ddpm_features_info info = ddpm_features_at(i);
-        if (info.wants_network && is_weights_file(text))
-            e->network_file = text;
-        if (e->network_file || (!info.wants_network && strcmp(info.name, text) == 0)) {
-            e->features = info.name;
-            return DDPM_OK;
-        }
-    }
-    return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                      "option --features: got \"%.200s\", want builtin, a file of Inception's "
-                      "weights (.safetensors, .pth, .pt) or GENERATED.npy,REAL.npy",
-                      text);
-}
 
 static ddpm_status read_options(struct evaluation *e)
 {
     const struct ddpm_arguments *arguments = e->arguments;
-    struct ddpm_config *probe;
-    int64_t count, threads = 0;
+    struct ddpm_probe probe;
+    int64_t count;
     DDPM_TRY(ddpm_arguments_integer(arguments, "count", DDPM_EVALUATE_LEAST, 1000000, 0, &count));
     DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &e->drawing.batch));
     DDPM_TRY(ddpm_evaluate_check_likelihood(arguments));
-    DDPM_TRY(read_features(e));
-    DDPM_TRY(ddpm_config_create(&probe));
-    ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
-    if (status == DDPM_OK)
-        status = ddpm_config_integer(probe, "threads", &threads);
-    if (status == DDPM_OK && ddpm_arguments_has_setting(arguments, "image-size"))
-        status = ddpm_config_size(probe, "image-size", &e->shape.height, &e->shape.width);
-    ddpm_config_destroy(&probe);
-    e->shape.threads = threads > 0 ? (int)threads : ddpm_processor_count();
+    DDPM_TRY(ddpm_evaluate_features_read(&e->features, arguments));
+    DDPM_TRY(ddpm_arguments_probe(arguments, &probe));
+    e->shape.height = probe.height;
+    e->shape.width = probe.width;
+    e->shape.threads = probe.threads;
     e->generated.most = count;
     e->drawing.count = count ? count : DEFAULT_COUNT;
     e->drawing.arguments = arguments;
-    return status;
+    return DDPM_OK;
 }
 
 static bool has_pictures(const struct ddpm_side *side)
 {
     return side->kind == DDPM_SIDE_PICTURES || side->kind == DDPM_SIDE_MODEL;
+}
+
+/* Options that need pictures. */
+static ddpm_status check_pictures(const struct evaluation *e)
+{
+    const bool both = has_pictures(&e->generated) && e->real.kind == DDPM_SIDE_PICTURES;
+    if (ddpm_arguments_get(e->arguments, "sheet") && !both)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --sheet: got features or statistics of the %s pictures, want "
+                          "pictures on both sides",
+                          has_pictures(&e->generated) ? "real" : "generated");
+    if (!e->held_out.path)
+        return DDPM_OK;
+    if (!both || !e->features.name || e->held_out.kind != DDPM_SIDE_PICTURES)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --held-out: want pictures for all three sets, in folders or "
+                          ".npy files of uint8 [N,H,W,C]");
+    return DDPM_OK;
 }
 
 static ddpm_status look(struct evaluation *e)
@@ -103,14 +77,8 @@ static ddpm_status look(struct evaluation *e)
     DDPM_TRY(ddpm_side_look(&e->real));
     e->held_out.path = ddpm_arguments_get(e->arguments, "held-out");
     e->held_out.which = "held-out";
-    if (e->held_out.path) {
+    if (e->held_out.path)
         DDPM_TRY(ddpm_side_look(&e->held_out));
-        if (e->held_out.kind != DDPM_SIDE_PICTURES || !e->features ||
-            !has_pictures(&e->generated) || e->real.kind != DDPM_SIDE_PICTURES)
-            return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                              "option --held-out: want pictures for all three sets, in folders or "
-                              ".npy files of uint8 [N,H,W,C]");
-    }
     if (e->generated.kind == DDPM_SIDE_STATISTICS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: got mean and covariance, want pictures, features or a run; only "
@@ -121,7 +89,7 @@ static ddpm_status look(struct evaluation *e)
                           "option --against: got the run or model %s, want real pictures: a "
                           "folder, a .npy or a .npz file",
                           e->real.path);
-    return DDPM_OK;
+    return check_pictures(e);
 }
 
 /* Size and channels of everything compared. They are those of the generated pictures, or of the
@@ -170,15 +138,9 @@ static ddpm_status settle_shape(struct evaluation *e)
 
 static ddpm_status open_network(struct evaluation *e)
 {
-    if (!e->network_file)
-        return DDPM_OK;
-    if (!has_pictures(&e->generated) && !has_pictures(&e->real))
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --features: got the network %s, but features for both sets; "
-                          "want pictures",
-                          e->network_file);
-    DDPM_TRY(ddpm_feature_network_open(e->network_file, &e->network));
-    e->generated.network = e->real.network = e->held_out.network = e->network;
+    const bool wanted = has_pictures(&e->generated) || has_pictures(&e->real);
+    DDPM_TRY(ddpm_evaluate_features_open(&e->features, wanted));
+    e->generated.network = e->real.network = e->held_out.network = e->features.network;
     return DDPM_OK;
 }
 
@@ -193,8 +155,11 @@ static ddpm_status open_sides(struct evaluation *e)
 static ddpm_status finish_real(struct evaluation *e)
 {
     const char *statistics = ddpm_arguments_get(e->arguments, "save-statistics");
-    if (e->real_file)
-        DDPM_TRY(ddpm_side_give_features(&e->real, e->real_file));
+    if (e->features.real_file)
+        DDPM_TRY(ddpm_side_give_features(&e->real, e->features.real_file));
+    DDPM_TRY(
+        ddpm_evaluate_features_check(&e->features, &e->real, &e->generated,
+                                     e->generated.kind == DDPM_SIDE_MODEL ? e->drawing.count : 0));
     return statistics ? ddpm_picture_set_write_statistics(e->real.set, statistics) : DDPM_OK;
 }
 
@@ -207,13 +172,13 @@ static ddpm_status together(ddpm_status status)
 /* The real pictures first: drawing takes far longer, so errors there should show early. */
 static ddpm_status read_sides(struct evaluation *e)
 {
-    DDPM_TRY(ddpm_side_read(&e->real, e->features));
+    DDPM_TRY(ddpm_side_read(&e->real, e->features.name));
     if (e->held_out.path)
-        DDPM_TRY(ddpm_side_read(&e->held_out, e->features));
+        DDPM_TRY(ddpm_side_read(&e->held_out, e->features.name));
     DDPM_TRY(together(ddpm_processes_lead() ? finish_real(e) : DDPM_OK));
     if (e->generated.kind == DDPM_SIDE_MODEL)
-        return ddpm_evaluate_draw(&e->drawing, &e->generated, e->features);
-    return ddpm_side_read(&e->generated, e->features);
+        return ddpm_evaluate_draw(&e->drawing, &e->generated, e->features.name);
+    return ddpm_side_read(&e->generated, e->features.name);
 }
 
 static int after_piece(void *user, const char *what, int64_t done, int64_t total)
@@ -245,12 +210,12 @@ static ddpm_status compare(struct evaluation *e)
 static ddpm_status report(struct evaluation *e)
 {
     const char *sheet = ddpm_arguments_get(e->arguments, "sheet");
-    const bool computed = e->features && e->generated.kind != DDPM_SIDE_FEATURES;
+    const bool computed = e->features.name && e->generated.kind != DDPM_SIDE_FEATURES;
     struct ddpm_evaluate_report report = {
         .generated = &e->generated,
         .real = &e->real,
         .held_out = &e->held_out,
-        .features = computed ? e->features : "given",
+        .features = computed ? e->features.name : "given",
         .found = e->found,
     };
     ddpm_evaluate_warn(&report);
@@ -275,8 +240,8 @@ static ddpm_status finish(struct evaluation *e)
 {
     if (!ddpm_processes_lead())
         return DDPM_OK;
-    if (e->generated_file)
-        DDPM_TRY(ddpm_side_give_features(&e->generated, e->generated_file));
+    if (e->features.generated_file)
+        DDPM_TRY(ddpm_side_give_features(&e->generated, e->features.generated_file));
     DDPM_TRY(compare(e));
     return report(e);
 }
@@ -308,9 +273,7 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     ddpm_side_close(&evaluation.generated);
     ddpm_side_close(&evaluation.real);
     ddpm_side_close(&evaluation.held_out);
-    ddpm_feature_network_close(&evaluation.network);
-    free(evaluation.generated_file);
-    free(evaluation.real_file);
+    ddpm_evaluate_features_close(&evaluation.features);
     return status;
 }
 
@@ -370,7 +333,8 @@ static const char notes[] =
     "  kernel distance: as in KID, reliable for few pictures too; 0 on average is best\n"
     "  precision: the share of generated pictures that look like real ones; 1 is best\n"
     "  recall: the share of real pictures that could have been generated; 1 is best\n"
-    "  density: how many real pictures lie around a generated one; 1 is best, more means dull\n"
+    "  density: how many real pictures lie around a generated one; 1 is best;\n"
+    "           above 1 the pictures are less varied than real ones\n"
     "  coverage: the share of real pictures with a generated one nearby; 1 is best\n"
     "Two halves of the real pictures, compared with each other, show what a perfect model would "
     "get.\n"

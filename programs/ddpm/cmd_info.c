@@ -9,23 +9,21 @@
 
 #include <ddpm/trainer.h>
 
-#include "data/picture.h"
 #include "drawing.h"
+#include "file_kind.h"
 #include "formats/file.h"
 #include "formats/json.h"
 #include "health.h"
+#include "info_log.h"
 #include "info_options.h"
 #include "info_pictures.h"
 #include "info_validation.h"
 #include "model/checkpoint_find.h"
 #include "model/start_files.h"
 #include "run_folder.h"
-#include "run_log.h"
 #include "run_places.h"
 #include "streams.h"
 #include "training/checkpoint.h"
-
-enum { LOG_ROWS = 100, ROW_BYTES = 512 };
 
 /* Add the fitted start of the checkpoint that has this configuration, or of its run's newest. */
 static ddpm_status add_start(const char *path, const struct ddpm_config *config,
@@ -72,6 +70,13 @@ static ddpm_status print_configuration(const char *path)
     return ddpm_info_options(path);
 }
 
+static bool has(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return ddpm_path_format(path, sizeof path, "%s/%s", folder, name) == DDPM_OK &&
+           ddpm_path_exists(path);
+}
+
 static ddpm_status in_folder(const char *folder, const char *name,
                              ddpm_status (*print)(const char *path))
 {
@@ -80,33 +85,6 @@ static ddpm_status in_folder(const char *folder, const char *name,
     ddpm_status status = ddpm_path_exists(path) ? print(path) : DDPM_OK;
     free(path);
     return status;
-}
-
-/* The last row of log.csv, and the mean loss of the last hundred rows. */
-static ddpm_status print_log(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    char row[ROW_BYTES];
-    double losses[LOG_ROWS] = {0}, seconds = 0, loss = 0, sum = 0;
-    long long step = 0, rows = 0;
-    if (!file)
-        return ddpm_raise_errno("%s: cannot be read", path);
-    while (fgets(row, sizeof row, file)) {
-        if (sscanf(row, "%lld,%lf", &step, &loss) == 2) {
-            losses[rows++ % LOG_ROWS] = loss;
-            seconds = ddpm_run_log_seconds(row);
-        }
-    }
-    (void)fclose(file);
-    if (rows == 0)
-        return DDPM_OK;
-    const int kept = rows < LOG_ROWS ? (int)rows : LOG_ROWS;
-    for (int i = 0; i < kept; ++i)
-        sum += losses[i];
-    char time[DDPM_TEXT_BYTES];
-    printf("log         %lld steps in %s; last loss %.5g, mean of the last %d %.5g\n", step,
-           ddpm_time_text(time, seconds), loss, kept, sum / kept);
-    return DDPM_OK;
 }
 
 /* Memory that training with this configuration takes on this machine, if that can be known. */
@@ -147,25 +125,24 @@ static ddpm_status print_checksums(const char *path)
     return status;
 }
 
-static ddpm_status print_checkpoint(const char *path)
+static ddpm_status print_weights(const char *path)
 {
-    char step[DDPM_TEXT_BYTES];
-    ddpm_print_text("checkpoint  ", path, "\n");
-    printf("step        %s\n", ddpm_count_text(step, ddpm_step_of(path)));
-    printf("model weights\n");
-    DDPM_TRY(in_folder(path, "model.safetensors", ddpm_print_weights));
-    printf("EMA weights\n");
-    return in_folder(path, "ema.safetensors", ddpm_print_weights);
+    printf("%s weights\n", strstr(path, "/ema.safetensors") ? "EMA" : "model");
+    return ddpm_print_weights(path);
 }
 
-/* The checkpoint that a path means, and its checksums. `latest` may change while a run is
- * training, so everything is read from the folder found first. */
-static ddpm_status print_checked(const char *path)
+/* What the folder has of a checkpoint: ddpm ema writes neither model weights nor a state.json,
+ * without which a checkpoint of a run is damaged. */
+static ddpm_status print_checkpoint(const char *path, bool of_run)
 {
-    char folder[PATH_MAX];
-    DDPM_TRY(ddpm_checkpoint_find(path, folder, sizeof folder));
-    ddpm_status status = print_checkpoint(folder);
-    return status == DDPM_OK ? print_checksums(folder) : status;
+    char text[DDPM_TEXT_BYTES];
+    const int64_t step = ddpm_step_of(path);
+    ddpm_print_text("checkpoint  ", path, "\n");
+    if (step >= 0)
+        printf("step        %s\n", ddpm_count_text(text, step));
+    DDPM_TRY(in_folder(path, "model.safetensors", print_weights));
+    DDPM_TRY(in_folder(path, "ema.safetensors", print_weights));
+    return of_run || has(path, "state.json") ? print_checksums(path) : DDPM_OK;
 }
 
 static ddpm_status print_checkpoint_names(const char *path)
@@ -186,88 +163,100 @@ static ddpm_status print_checkpoint_names(const char *path)
     return DDPM_OK;
 }
 
-/* How far the run is: the step of its newest checkpoint, and how many it will have. */
-static ddpm_status print_steps(const char *path)
+/* How many steps the run of this config.json will have; -1 if that is unknown. A damaged
+ * configuration is reported later, after all the rest. */
+static int64_t steps_of(const char *path)
 {
     struct ddpm_config *config;
-    char latest[PATH_MAX], done_text[DDPM_TEXT_BYTES], all_text[DDPM_TEXT_BYTES];
-    int64_t all;
-    DDPM_TRY(ddpm_config_create(&config));
-    ddpm_status status = ddpm_config_read(config, path);
-    if (status == DDPM_OK)
-        status = ddpm_config_integer(config, "steps", &all);
-    if (status == DDPM_OK)
-        status = ddpm_path_format(latest, sizeof latest, "%.*s/checkpoints/latest",
-                                  (int)(strrchr(path, '/') - path), path);
-    if (status == DDPM_OK) {
-        const int64_t done = ddpm_step_of(latest);
-        printf("saved       step %s of %s%s\n", ddpm_count_text(done_text, done > 0 ? done : 0),
-               ddpm_count_text(all_text, all), done >= all ? ", finished" : "");
-    }
+    int64_t all = -1;
+    if (ddpm_config_create(&config) != DDPM_OK)
+        return -1;
+    if (ddpm_config_read(config, path) == DDPM_OK)
+        (void)ddpm_config_integer(config, "steps", &all);
     ddpm_config_destroy(&config);
-    return DDPM_OK; /* a damaged configuration is reported later, after all the rest */
+    return all;
 }
 
-/* The whole folder of a run; what a checkpoint has too comes later. */
-static ddpm_status print_run(const char *path, bool *any)
+/* The whole folder of a run; what a checkpoint has too comes later. `newest`: its newest
+ * checkpoint, "" if there is none. */
+static ddpm_status print_run(const char *path, const char *newest)
 {
-    char best[PATH_MAX];
-    DDPM_TRY(in_folder(path, "config.json", print_steps));
+    char file[PATH_MAX], done_text[DDPM_TEXT_BYTES], all_text[DDPM_TEXT_BYTES];
+    const int64_t done = newest[0] ? ddpm_step_of(newest) : 0;
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/config.json", path));
+    const int64_t all = ddpm_path_exists(file) ? steps_of(file) : -1;
+    if (all >= 0 && done >= 0)
+        printf("saved       step %s of %s%s\n", ddpm_count_text(done_text, done),
+               ddpm_count_text(all_text, all), done >= all ? ", finished" : "");
     DDPM_TRY(in_folder(path, "checkpoints", print_checkpoint_names));
-    DDPM_TRY(ddpm_path_format(best, sizeof best, "%s/checkpoints/best", path));
-    if (!ddpm_path_exists(best))
+    DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/checkpoints/best", path));
+    if (!ddpm_path_exists(file))
         printf("best        none: no checkpoint was saved as the best by validation loss\n");
-    return ddpm_checkpoint_any(path, any);
+    return DDPM_OK;
 }
 
 /* The folder whose config.json describes `path`: a run that a program saved through the library has
  * only those of its checkpoints. */
-static ddpm_status find_configured(const char *path, bool has_checkpoint, char *folder)
+static ddpm_status find_configured(const char *path, const char *checkpoint, char *folder)
 {
     char own[PATH_MAX];
     DDPM_TRY(ddpm_path_format(own, sizeof own, "%s/config.json", path));
-    if (has_checkpoint && !ddpm_path_exists(own))
-        return ddpm_checkpoint_find(path, folder, PATH_MAX);
-    return ddpm_path_format(folder, PATH_MAX, "%s", path);
+    return ddpm_path_format(folder, PATH_MAX, "%s",
+                            checkpoint[0] && !ddpm_path_exists(own) ? checkpoint : path);
+}
+
+enum folder_kind { FOLDER_OTHER, FOLDER_RUN, FOLDER_CHECKPOINT, FOLDER_MODEL };
+
+static enum folder_kind kind_of(const char *path)
+{
+    char checkpoints[PATH_MAX];
+    if (ddpm_path_format(checkpoints, sizeof checkpoints, "%s/checkpoints", path) == DDPM_OK &&
+        ddpm_path_is_directory(checkpoints))
+        return FOLDER_RUN;
+    if (has(path, "state.json") || (has(path, "config.json") && has(path, "model.safetensors")))
+        return FOLDER_CHECKPOINT;
+    return has(path, "config.json") && has(path, "ema.safetensors") ? FOLDER_MODEL : FOLDER_OTHER;
+}
+
+/* The checkpoint that the folder means; "" if it is a run without any. `latest` may change while a
+ * run is training, so everything is read from the folder found first. */
+static ddpm_status find_checkpoint(const char *path, char *folder)
+{
+    bool any;
+    folder[0] = 0;
+    DDPM_TRY(ddpm_checkpoint_any(path, &any));
+    return any || kind_of(path) != FOLDER_RUN ? ddpm_checkpoint_find(path, folder, PATH_MAX)
+                                              : DDPM_OK;
 }
 
 static ddpm_status print_folder(const char *path)
 {
-    char configured[PATH_MAX];
-    char *checkpoints;
-    DDPM_TRY(ddpm_path_join(&checkpoints, path, "checkpoints"));
-    const bool is_run = ddpm_path_is_directory(checkpoints);
-    free(checkpoints);
-    char *probe;
-    DDPM_TRY(ddpm_path_join(&probe, path, is_run ? "config.json" : "state.json"));
-    const bool known = ddpm_path_exists(probe);
-    free(probe);
-    if (!known && !is_run)
+    static const char *const kinds_text[] = {[FOLDER_RUN] = "run of ddpm train",
+                                             [FOLDER_CHECKPOINT] = "checkpoint of ddpm train",
+                                             [FOLDER_MODEL] = "model of ddpm ema"};
+    char configured[PATH_MAX], checkpoint[PATH_MAX], reason[1024];
+    const enum folder_kind kind = kind_of(path);
+    if (kind == FOLDER_OTHER)
         return ddpm_info_picture_folder(path);
-    printf("%s\n", is_run ? "run of ddpm train" : "checkpoint of ddpm train");
-    DDPM_TRY(in_folder(path, "log.csv", print_log));
+    printf("%s\n", kinds_text[kind]);
+    DDPM_TRY(in_folder(path, "log.csv", ddpm_info_log));
     DDPM_TRY(in_folder(path, "validation.csv", ddpm_info_validation));
-    DDPM_TRY(in_folder(path, "config.json", ddpm_run_folder_print_start));
-    DDPM_TRY(in_folder(path, "config.json", ddpm_run_places_print));
-    bool any = true;
-    if (is_run)
-        DDPM_TRY(print_run(path, &any));
-    /* report the rest in spite of damage */
-    ddpm_status status = any ? print_checked(path) : DDPM_OK;
-    char reason[1024];
+    /* Report the rest in spite of damage. That of config.json is reported by print_drawing(). */
+    (void)in_folder(path, "config.json", ddpm_run_folder_print_start);
+    (void)in_folder(path, "config.json", ddpm_run_places_print);
+    ddpm_status status = find_checkpoint(path, checkpoint);
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
-    DDPM_TRY(find_configured(path, any, configured));
+    if (kind == FOLDER_RUN)
+        DDPM_TRY(print_run(path, status == DDPM_OK ? checkpoint : ""));
+    if (status == DDPM_OK && checkpoint[0]) {
+        status = print_checkpoint(checkpoint, kind == FOLDER_RUN);
+        snprintf(reason, sizeof reason, "%s", ddpm_error_message());
+    }
+    DDPM_TRY(find_configured(path, checkpoint, configured));
     DDPM_TRY(in_folder(configured, "config.json", print_drawing));
     DDPM_TRY(in_folder(configured, "config.json", print_memory));
     DDPM_TRY(in_folder(configured, "config.json", ddpm_info_changed_options));
     return status == DDPM_OK ? DDPM_OK : ddpm_raise(status, "%s", reason);
-}
-
-/* A log.csv on its own. */
-static ddpm_status print_log_file(const char *path)
-{
-    printf("log of ddpm train\n");
-    return print_log(path);
 }
 
 /* A state.json on its own. */
@@ -313,37 +302,33 @@ static ddpm_status print_json(const char *path)
     return is_state ? DDPM_OK : print_configuration(path);
 }
 
-/* The kind of file, from its first bytes. */
-static const struct {
-    const char *magic;
-    size_t bytes;
-    ddpm_status (*print)(const char *path);
-} kinds[] = {
-    {"\x93NUMPY", 6, ddpm_print_array},
-    {"{", 1, print_json},
-    {"step,loss", 9, print_log_file},
-};
-
 static ddpm_status print_file(const char *path)
 {
-    unsigned char head[DDPM_PICTURE_MAGIC_BYTES] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return ddpm_raise_errno("%s: cannot be read", path);
-    size_t got = fread(head, 1, sizeof head, file);
-    (void)fclose(file);
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i)
-        if (got >= kinds[i].bytes && memcmp(head, kinds[i].magic, kinds[i].bytes) == 0)
-            return kinds[i].print(path);
-    if (got > 8 && head[8] == '{')
+    const enum ddpm_file_kind kind = ddpm_file_kind(path);
+    switch (kind) {
+    case DDPM_FILE_WEIGHTS:
         return ddpm_print_weights(path);
-    if (ddpm_picture_format(head, got))
+    case DDPM_FILE_ARRAY:
+        return ddpm_print_array(path);
+    case DDPM_FILE_JSON:
+        return print_json(path);
+    case DDPM_FILE_LOG:
+        return ddpm_info_log_file(path);
+    case DDPM_FILE_PICTURE:
         return ddpm_info_picture(path);
+    case DDPM_FILE_UNREADABLE:
+        return ddpm_raise_errno("%s: cannot be read", path);
+    case DDPM_FILE_SPECIAL:
+    case DDPM_FILE_EMPTY:
+    case DDPM_FILE_ZIP:
+    case DDPM_FILE_UNKNOWN:
+        break;
+    }
     return ddpm_raise(
         DDPM_ERROR_FORMAT,
         "%s: got %s, want .safetensors, .npy, .json, log.csv or a picture (JPEG, PNG, "
         "WebP, TIFF or BMP)",
-        path, got ? "an unknown kind of file" : "an empty file");
+        path, ddpm_file_kind_text(kind));
 }
 
 static ddpm_status run(const struct ddpm_arguments *arguments)

@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/processors.h"
 #include "data/pack.h"
 #include "options.h"
 #include "progress.h"
 #include "streams.h"
+
+enum { MOST_SIDE = 8192 }; /* as in option image-size */
 
 static bool show_progress(void *user, int64_t done, int64_t total)
 {
@@ -20,22 +21,13 @@ static bool show_progress(void *user, int64_t done, int64_t total)
 static ddpm_status read_options(const struct ddpm_arguments *arguments,
                                 struct ddpm_pack_options *options)
 {
-    struct ddpm_config *config;
-    int64_t channels = 0, threads = 0;
-    DDPM_TRY(ddpm_config_create(&config));
-    ddpm_status status = ddpm_arguments_apply(arguments, NULL, config);
-    if (status == DDPM_OK)
-        status = ddpm_config_set(config, "image-size", ddpm_arguments_get(arguments, "size"));
-    if (status == DDPM_OK)
-        status = ddpm_config_size(config, "image-size", &options->height, &options->width);
-    if (status == DDPM_OK)
-        status = ddpm_config_integer(config, "channels", &channels);
-    if (status == DDPM_OK)
-        status = ddpm_config_integer(config, "threads", &threads);
-    ddpm_config_destroy(&config);
-    options->channels = (int)channels;
-    options->threads = threads > 0 ? (int)threads : ddpm_processor_count();
-    return status;
+    struct ddpm_probe probe;
+    DDPM_TRY(
+        ddpm_arguments_size(arguments, "size", 1, MOST_SIDE, &options->height, &options->width));
+    DDPM_TRY(ddpm_arguments_probe(arguments, &probe));
+    options->channels = probe.channels;
+    options->threads = probe.threads;
+    return DDPM_OK;
 }
 
 static ddpm_status run(const struct ddpm_arguments *arguments)

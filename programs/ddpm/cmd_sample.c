@@ -12,6 +12,7 @@
 #include "interpolation.h"
 #include "processes.h"
 #include "progress.h"
+#include "sample_help.h"
 #include "shared_drawing.h"
 #include "trajectory.h"
 
@@ -64,7 +65,7 @@ static ddpm_status read_options(struct drawing *drawing)
 {
     const struct ddpm_arguments *arguments = drawing->arguments;
     struct ddpm_draw *draw = &drawing->draw;
-    struct ddpm_config *probe;
+    struct ddpm_probe probe;
     draw->size = sizeof *draw;
     draw->callback = after_step;
     draw->user = drawing;
@@ -78,11 +79,9 @@ static ddpm_status read_options(struct drawing *drawing)
         draw->count =
             drawing->between.text ? drawing->between.frames : ddpm_from_usual_count(&drawing->from);
     DDPM_TRY(ddpm_sample_output_read_options(&drawing->output, arguments));
-    DDPM_TRY(ddpm_config_create(&probe));
-    ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
-    draw->seed = probe->training.seed;
-    ddpm_config_destroy(&probe);
-    return status;
+    DDPM_TRY(ddpm_arguments_probe(arguments, &probe));
+    draw->seed = probe.seed;
+    return DDPM_OK;
 }
 
 /* The model's configuration, changed by the command line. */
@@ -150,7 +149,7 @@ static ddpm_status look(void *user, struct ddpm_network *network)
     return ddpm_check_room(network, &plan, host_bytes(drawing, count));
 }
 
-/* The network is open: show its configuration, and what drawing starts from. */
+/* The network is open: read what drawing starts from. */
 static ddpm_status settle(struct drawing *drawing)
 {
     const char *init = ddpm_arguments_get(drawing->arguments, "init");
@@ -201,8 +200,9 @@ static ddpm_status prepare(struct drawing *drawing)
                                              : NULL;
     const int64_t steps = ddpm_sampler_steps(drawing->sampler);
     if (trajectory && steps == 0)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --trajectory: got it with a strength that runs no steps");
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "option --trajectory: with this --strength no steps run, so there is nothing to show");
     DDPM_TRY(ddpm_from_begin(&drawing->from, drawing->chunk));
     DDPM_TRY(settle_output(drawing, draw->count));
     DDPM_TRY(ddpm_metadata_fill(&drawing->metadata, &drawing->model, path, drawing->sampler,
@@ -253,7 +253,7 @@ static ddpm_status draw_round(struct drawing *drawing)
 {
     struct ddpm_sample_output *output = &drawing->output;
     const int64_t left = output->count - output->done;
-    const int64_t all = output->chunk * ddpm_ranks_count(ddpm_processes_ranks());
+    const int64_t all = output->chunk * ddpm_processes_count();
     int64_t offset, count;
     drawing->chunk = left < all ? left : all;
     ddpm_shared_turn(output, ddpm_ranks_index(ddpm_processes_ranks()), &offset, &count);
@@ -350,43 +350,6 @@ static ddpm_status run(const struct ddpm_arguments *arguments)
     return status;
 }
 
-static const struct ddpm_verb_option options[] = {
-    {"out", 'o', false, "DIR",
-     "folder for 0000.png, 0001.png, … and grid.png; required without --array"},
-    {"array", 0, false, "FILE.npy",
-     "the pictures before rounding to bytes, float32 [n,C,H,W]; replaces an older file"},
-    {"count", 'n', false, "N",
-     "number of pictures (4; with --init or --from DIR as many as there are in it)"},
-    {"init", 0, false, "FILE.npy",
-     "x at the first noise level, float32 [n,C,H,W], instead of noise"},
-    {"from", 0, false, "PICTURE|DIR",
-     "start from a picture with noise added, or from each picture of a folder"},
-    {"strength", 0, false, "S",
-     "with --from: fraction of the steps to run; 0 keeps the picture, 1 ignores it (0.3; with a "
-     "mask 1)"},
-    {"mask", 0, false, "PICTURE",
-     "with --from: draw where the mask is white, keep the picture where it is black"},
-    {"resample", 0, false, "N", "with --mask: how many times to draw the steps (10)"},
-    {"jump", 0, false, "N", "with --mask: how many steps to go back each time (a 25th of all)"},
-    {"invert", 0, false, NULL,
-     "with --from and --array: find the x at the first noise level that draws these pictures, for "
-     "--init"},
-    {"interpolate", 0, false, "A,B",
-     "draw frames between two seeds, .npy files as for --init, or pictures; --out FILE.png makes "
-     "one animated PNG"},
-    {"frames", 0, false, "N", "with --interpolate: how many frames (16)"},
-    {"first", 0, false, "N",
-     "number of the first picture; picture k of a seed is always the same "
-     "(0)"},
-    {"batch", 0, false, "N", "pictures to draw at once (as many as fit, at most 16)"},
-    {"weights", 0, false, "ema|model", "EMA or raw weights (ema)"},
-    {"config", 'c', false, "FILE.json", "configuration for a bare .safetensors file"},
-    {"trajectory", 0, false, "FILE.png|DIR",
-     "the first batch's chain as an animated PNG, or as a "
-     "folder of PNGs"},
-    {"every", 0, false, "K", "sampler steps between frames of the trajectory (a fiftieth of all)"},
-    {"force", 'f', false, NULL, "allow an output folder that is not empty"},
-};
 static const char *const settings[] = {
     "seed",      "scale",     "clip",         "image-size", "sampler",      "sampling-steps",
     "spacing",   "start",     "threshold",    "eta",        "solver-order", "churn",
@@ -397,37 +360,16 @@ static const char *const common[] = {"out",        "count", "seed",   "sampler",
                                      "image-size", "scale", "from",   "strength", "interpolate",
                                      "trajectory", "array", "device", "force",    NULL};
 
-/* clang-format off */
-static const char notes[] =
-    "--seed auto draws a seed and prints it. Samplers:\n"
-#define SAMPLER(id, name, alias, help, ...) "  " name ": " help "\n"
-#include "config/samplers.inc"
-#undef SAMPLER
-    "Spacings, T timesteps in N steps:\n"
-#define SPACING(id, name, help, time) "  " name ": " help "\n"
-#include "config/spacings.inc"
-#undef SPACING
-    "";
-static const char examples[] =
-    "  ddpm sample runs/first --out drawn -n 16 --seed 7\n"
-    "  ddpm sample runs/first --out drawn -n 16 --sampler ddim --sampling-steps 50 --eta 0.5\n"
-    "  ddpm sample runs/first --array drawn.npy --init noise.npy\n"
-    "  ddpm sample runs/first --out drawn --from photo.jpg --strength 0.3\n"
-    "  ddpm sample runs/first --out drawn --from photo.png --mask hole.png\n"
-    "  ddpm sample runs/first --array noise.npy --from photo.jpg --invert --clip off\n"
-    "  ddpm sample runs/first --out between.png --interpolate 3,8 --frames 30\n";
-/* clang-format on */
-
 const struct ddpm_verb ddpm_verb_sample = {
     .name = "sample",
     .arguments = "RUN|CHECKPOINT|MODEL.safetensors",
     .argument_count = 1,
     .summary = "Draw pictures from a model.",
-    .notes = notes,
-    .examples = examples,
+    .notes = ddpm_sample_notes,
+    .examples = ddpm_sample_examples,
     .common = common,
-    .options = options,
-    .option_count = sizeof options / sizeof *options,
+    .options = ddpm_sample_options,
+    .option_count = DDPM_SAMPLE_OPTIONS,
     .settings = settings,
     .joins = true,
     .run = run,

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 
 #include "core/memory.h"
-#include "core/processors.h"
 #include "core/threads.h"
 #include "data/synthetic.h"
+#include "failures.h"
 #include "formats/png_write.h"
 #include "options.h"
 #include "progress.h"
@@ -19,8 +19,7 @@ struct drawing {
     int height, width;
     uint64_t seed;
     int64_t begin; /* of the piece */
-    ddpm_status status[PIECE];
-    char *message[PIECE];
+    struct ddpm_failure failures[PIECE];
 };
 
 static ddpm_status draw_one(const struct drawing *drawing, int64_t index)
@@ -44,53 +43,26 @@ static void draw_range(void *context, int64_t begin, int64_t end, int thread)
 {
     struct drawing *drawing = context;
     (void)thread;
-    for (int64_t i = begin; i < end; ++i) {
-        drawing->status[i] = draw_one(drawing, drawing->begin + i);
-        /* The message of a failure stays on the thread it happened on. */
-        if (drawing->status[i] != DDPM_OK)
-            (void)ddpm_copy_string(&drawing->message[i], ddpm_error_message());
-    }
+    for (int64_t i = begin; i < end; ++i)
+        ddpm_failure_note(&drawing->failures[i], draw_one(drawing, drawing->begin + i));
 }
 
 static ddpm_status draw_piece(struct drawing *drawing, int64_t count, int threads)
 {
-    ddpm_status status = DDPM_OK;
     ddpm_parallel_for(threads, count, 1, draw_range, drawing);
-    for (int64_t i = 0; i < count; ++i) {
-        if (drawing->status[i] != DDPM_OK && status == DDPM_OK)
-            status = ddpm_raise(drawing->status[i], "%s",
-                                drawing->message[i] ? drawing->message[i] : "no memory");
-        free(drawing->message[i]);
-        drawing->message[i] = NULL;
-    }
-    return status;
+    return ddpm_failures_collect(drawing->failures, count);
 }
 
 static ddpm_status read_options(const struct ddpm_arguments *arguments, struct drawing *drawing,
                                 int *threads)
 {
-    struct ddpm_config *config;
-    const char *size = ddpm_arguments_get(arguments, "size");
-    int64_t seed = 0, count = 0;
-    DDPM_TRY(ddpm_config_create(&config));
-    ddpm_status status = ddpm_arguments_apply(arguments, NULL, config);
-    if (status == DDPM_OK)
-        status = ddpm_config_set(config, "image-size", size ? size : "64");
-    if (status == DDPM_OK)
-        status = ddpm_config_size(config, "image-size", &drawing->height, &drawing->width);
-    if (status == DDPM_OK)
-        status = ddpm_config_integer(config, "seed", &seed);
-    if (status == DDPM_OK)
-        status = ddpm_config_integer(config, "threads", &count);
-    ddpm_config_destroy(&config);
-    drawing->seed = (uint64_t)seed;
-    *threads = count > 0 ? (int)count : ddpm_processor_count();
-    if (status == DDPM_OK && (drawing->height < 8 || drawing->width < 8 || drawing->height > 4096 ||
-                              drawing->width > 4096))
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --size: got %dx%d, want sides from 8 to 4096", drawing->height,
-                          drawing->width);
-    return status;
+    struct ddpm_probe probe;
+    drawing->height = drawing->width = 64;
+    DDPM_TRY(ddpm_arguments_size(arguments, "size", 8, 4096, &drawing->height, &drawing->width));
+    DDPM_TRY(ddpm_arguments_probe(arguments, &probe));
+    drawing->seed = probe.seed;
+    *threads = probe.threads;
+    return DDPM_OK;
 }
 
 static ddpm_status run(const struct ddpm_arguments *arguments)

@@ -196,8 +196,8 @@ static bool due(int64_t every, int64_t step)
     return every > 0 && step > 0 && step % every == 0;
 }
 
-/* With a sharded state: can the leader `leads` still collect all of it for a checkpoint? A lost
- * process takes its part with it. */
+/* With a sharded state: can the leader still collect all of it for a checkpoint? A lost process
+ * takes its part with it. */
 static bool collect_last(struct ddpm_train_run *run)
 {
     struct ddpm_ranks *ranks = ddpm_processes_ranks();

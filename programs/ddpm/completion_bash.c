@@ -58,7 +58,11 @@ static void print_verb(const struct ddpm_verb *verb)
     printf("        '%s '*' -'*) words='", verb->name);
     for (size_t i = 0; ddpm_shown_option(verb, i, &option); ++i)
         printf("%s--%s", i ? " " : "", option.name);
-    printf("' ;;\n        '%s '*)", verb->name);
+    printf("' ;;\n");
+    if (verb->argument_flag) /* --resume RUN */
+        printf("        '%s --%s '*|'%s -%c '*) words='' paths=folders ;;\n", verb->name,
+               verb->argument_flag, verb->name, ddpm_letter_of(verb, verb->argument_flag));
+    printf("        '%s '*)", verb->name);
     print_values(verb->arguments, NULL);
 }
 

@@ -54,6 +54,11 @@ static void print_argument(const struct ddpm_verb *verb)
     for (size_t i = 0; i < values.count; ++i)
         printf("complete -c ddpm -n '__fish_seen_subcommand_from %s' -a %s\n", verb->name,
                values.words[i]);
+    if (verb->argument_flag) /* --resume RUN */
+        printf(
+            "complete -c ddpm -n '__fish_seen_subcommand_from %s; and __fish_contains_opt -s %c %s'"
+            " -a '(__fish_complete_directories)'\n",
+            verb->name, ddpm_letter_of(verb, verb->argument_flag), verb->argument_flag);
 }
 
 void ddpm_completion_fish(void)

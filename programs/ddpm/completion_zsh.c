@@ -72,6 +72,9 @@ static void print_verb(const struct ddpm_verb *verb)
         printf("            '*");
         print_values(verb->arguments, NULL);
         printf("'\n");
+    } else if (verb->argument_flag) { /* --resume RUN */
+        printf("            '*:RUN:{(( ${words[(I)(-%c|--%s)]} )) && _files -/}'\n",
+               ddpm_letter_of(verb, verb->argument_flag), verb->argument_flag);
     } else {
         printf("            && return 0\n");
     }

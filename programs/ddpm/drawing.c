@@ -49,10 +49,6 @@ ddpm_status ddpm_drawing_check(const struct ddpm_arguments *arguments,
 {
     const struct ddpm_chain chain = ddpm_drawing_chain(config);
     struct ddpm_turns turns = {0};
-    if (ddpm_arguments_has_setting(arguments, "sampling-steps") && config->sampling.steps == 0)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --sampling-steps: got 0, want 1 or more; leave it out for the "
-                          "sampler's default");
     DDPM_TRY(check_particular(arguments, chain.kind));
     ddpm_status status =
         ddpm_chain_turns(&chain, &config->diffusion, config->diffusion.clip, &turns);

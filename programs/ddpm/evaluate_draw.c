@@ -71,12 +71,10 @@ static ddpm_status look(void *user, struct ddpm_network *network)
 /* The seed of the command line, not the one of training. */
 static ddpm_status find_seed(struct ddpm_evaluate_drawing *drawing)
 {
-    struct ddpm_config *probe;
-    DDPM_TRY(ddpm_config_create(&probe));
-    ddpm_status status = ddpm_arguments_apply(drawing->arguments, NULL, probe);
-    drawing->seed = probe->training.seed;
-    ddpm_config_destroy(&probe);
-    return status;
+    struct ddpm_probe probe;
+    DDPM_TRY(ddpm_arguments_probe(drawing->arguments, &probe));
+    drawing->seed = probe.seed;
+    return DDPM_OK;
 }
 
 ddpm_status ddpm_evaluate_open(struct ddpm_evaluate_drawing *drawing, const char *path,
@@ -131,7 +129,7 @@ static ddpm_status draw_rounds(struct round *round)
                         shared->total * ddpm_sampler_evaluations(round->drawing->sampler));
     while (shared->done < shared->total) {
         const int64_t left = shared->total - shared->done;
-        const int64_t all = shared->chunk * ddpm_ranks_count(ddpm_processes_ranks());
+        const int64_t all = shared->chunk * ddpm_processes_count();
         round->count = left < all ? left : all;
         ddpm_shared_set_turn(shared, &offset, &count);
         DDPM_TRY(

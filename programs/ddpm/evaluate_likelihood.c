@@ -7,7 +7,6 @@
 
 #include "config/config.h"
 #include "core/memory.h"
-#include "core/processors.h"
 #include "evaluate_side.h"
 #include "progress.h"
 
@@ -32,7 +31,7 @@ ddpm_status ddpm_evaluate_check_likelihood(const struct ddpm_arguments *argument
 {
     static const char *const own[] = {"likelihood-method", "likelihood-levels", "likelihood-steps",
                                       "likelihood-probes"};
-    static const char *const others[] = {"features", "sheet", "save-statistics"};
+    static const char *const others[] = {"held-out", "features", "sheet", "save-statistics"};
     static const char *const drawing[] = {
         "sampler",      "sampling-steps", "spacing",   "start",     "threshold",  "eta",
         "solver-order", "churn",          "churn-min", "churn-max", "churn-noise"};
@@ -77,7 +76,7 @@ static ddpm_status read_options(struct measuring *m)
     const struct ddpm_arguments *arguments = m->arguments;
     const char *levels = ddpm_arguments_get(arguments, "likelihood-levels");
     struct ddpm_likelihood_options *o = &m->options;
-    struct ddpm_config *probe;
+    struct ddpm_probe probe;
     o->size = sizeof *o;
     DDPM_TRY(read_method(m));
     if (levels && strcmp(levels, "all") == 0)
@@ -88,13 +87,10 @@ static ddpm_status read_options(struct measuring *m)
     DDPM_TRY(ddpm_arguments_integer(arguments, "likelihood-steps", 1, 100000, 0, &o->steps));
     DDPM_TRY(ddpm_arguments_integer(arguments, "likelihood-probes", 1, 100, 0, &o->probes));
     DDPM_TRY(ddpm_arguments_integer(arguments, "batch", 1, 4096, 0, &o->batch));
-    DDPM_TRY(ddpm_config_create(&probe));
-    ddpm_status status = ddpm_arguments_apply(arguments, NULL, probe);
-    o->seed = probe->training.seed; /* from the command line, not the one of training */
-    m->real.shape.threads =
-        probe->run.threads > 0 ? (int)probe->run.threads : ddpm_processor_count();
-    ddpm_config_destroy(&probe);
-    return status;
+    DDPM_TRY(ddpm_arguments_probe(arguments, &probe));
+    o->seed = probe.seed; /* from the command line, not the one of training */
+    m->real.shape.threads = probe.threads;
+    return DDPM_OK;
 }
 
 static ddpm_status look_at_paths(struct measuring *m)

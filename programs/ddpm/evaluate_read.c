@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "evaluate_side.h"
+#include "failures.h"
 #include "processes.h"
 #include "progress.h"
 #include "shared_set.h"
@@ -22,34 +23,18 @@ struct reading {
     size_t bytes;                        /* of one picture */
     int64_t begin;                       /* position of this process's piece in the list */
     bool good[PIECE];
-    ddpm_status status[PIECE];
-    char *message[PIECE];
+    struct ddpm_failure failures[PIECE];
 };
 
 static void read_range(void *context, int64_t begin, int64_t end, int thread)
 {
     struct reading *reading = context;
-    for (int64_t i = begin; i < end; ++i) {
-        reading->status[i] = ddpm_source_read_exactly(
-            reading->readers[thread], reading->side->items[reading->begin + i], NULL,
-            reading->pictures + (size_t)i * reading->bytes, &reading->good[i]);
-        if (reading->status[i] != DDPM_OK)
-            (void)ddpm_copy_string(&reading->message[i], ddpm_error_message());
-    }
-}
-
-/* The first failure, repeated on this thread. */
-static ddpm_status gather(struct reading *reading, int64_t count)
-{
-    ddpm_status status = DDPM_OK;
-    for (int64_t i = 0; i < count; ++i) {
-        if (reading->status[i] != DDPM_OK && status == DDPM_OK)
-            status = ddpm_raise(reading->status[i], "%s",
-                                reading->message[i] ? reading->message[i] : "no memory");
-        free(reading->message[i]);
-        reading->message[i] = NULL;
-    }
-    return status;
+    for (int64_t i = begin; i < end; ++i)
+        ddpm_failure_note(&reading->failures[i],
+                          ddpm_source_read_exactly(reading->readers[thread],
+                                                   reading->side->items[reading->begin + i], NULL,
+                                                   reading->pictures + (size_t)i * reading->bytes,
+                                                   &reading->good[i]));
 }
 
 /* Add them to this process's set, with their indices in the source. */
@@ -75,7 +60,7 @@ static ddpm_status read_piece(struct reading *reading, int64_t count)
     if (count == 0) /* another process reads the last ones */
         return DDPM_OK;
     ddpm_parallel_for(reading->side->shape.threads, count, 1, read_range, reading);
-    DDPM_TRY(gather(reading, count));
+    DDPM_TRY(ddpm_failures_collect(reading->failures, count));
     return add_good(reading, count);
 }
 

@@ -149,11 +149,10 @@ static void print_limits(const struct ddpm_evaluation *e)
 {
     if (e->pixels.missing && e->features.missing)
         return;
-    printf(
-        "limits       by chance up to %.1f %% are that near a real one, %.1f %% another generated "
-        "one\n",
-        100 * most_by_chance(e->generated, DEVIATIONS),
-        100 * most_by_chance(e->generated, OWN_DEVIATIONS));
+    printf("limits       by chance, up to %.1f %% are that near a real picture, and up to "
+           "%.1f %% that near another generated one\n",
+           100 * most_by_chance(e->generated, DEVIATIONS),
+           100 * most_by_chance(e->generated, OWN_DEVIATIONS));
 }
 
 struct order {

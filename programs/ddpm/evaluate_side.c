@@ -12,15 +12,10 @@
 #include "data/folder.h"
 #include "data/own_output.h"
 #include "data/picture.h"
+#include "file_kind.h"
 #include "formats/file.h"
 #include "formats/npy.h"
 #include "processes.h"
-
-bool ddpm_side_ends_with(const char *path, const char *end)
-{
-    const size_t length = strlen(path), bytes = strlen(end);
-    return length >= bytes && strcmp(path + length - bytes, end) == 0;
-}
 
 /* Does the folder contain a file of that name? */
 static bool has_file(const char *folder, const char *name)
@@ -61,22 +56,44 @@ static ddpm_status look_at_array(struct ddpm_side *side)
     return DDPM_OK;
 }
 
+/* A file with neither of the usual endings. */
+static ddpm_status look_at_file(struct ddpm_side *side)
+{
+    char found[PATH_MAX];
+    const enum ddpm_file_kind kind = ddpm_file_kind(side->path);
+    const bool is_model = kind == DDPM_FILE_WEIGHTS ||
+                          (ddpm_settle_model(side->path, found, sizeof found) == DDPM_OK &&
+                           ddpm_path_is_directory(found)); /* the text file `latest` of a run */
+    const bool is_torch = ddpm_ends_with(side->path, ".pth") || ddpm_ends_with(side->path, ".pt");
+    if (kind == DDPM_FILE_ARRAY)
+        return look_at_array(side);
+    side->kind = is_model ? DDPM_SIDE_MODEL : DDPM_SIDE_STATISTICS;
+    if (is_model || (kind == DDPM_FILE_ZIP && !is_torch))
+        return DDPM_OK;
+    return ddpm_raise(DDPM_ERROR_FORMAT,
+                      "%s: got %s, want pictures (a folder or .npy file) or their features (.npy), "
+                      "or %s",
+                      side->path, ddpm_file_kind_text(kind),
+                      strcmp(side->which, "generated") == 0 ? "a run or model"
+                                                            : "statistics (.npz)");
+}
+
 ddpm_status ddpm_side_look(struct ddpm_side *side)
 {
     const char *path = side->path;
     if (!ddpm_path_exists(path))
         return ddpm_raise(DDPM_ERROR_IO, "%s: no such folder, run or file", path);
     side->kind = DDPM_SIDE_PICTURES;
-    if (ddpm_side_ends_with(path, ".npz"))
+    if (ddpm_ends_with(path, ".npz"))
         side->kind = DDPM_SIDE_STATISTICS;
     else if (ddpm_path_is_directory(path))
         side->kind = has_file(path, "config.json") || has_file(path, "checkpoints")
                          ? DDPM_SIDE_MODEL
                          : DDPM_SIDE_PICTURES;
-    else if (ddpm_side_ends_with(path, ".npy"))
+    else if (ddpm_ends_with(path, ".npy"))
         return look_at_array(side);
     else
-        side->kind = DDPM_SIDE_MODEL;
+        return look_at_file(side);
     return DDPM_OK;
 }
 
@@ -231,21 +248,38 @@ static ddpm_status copy_rows(const struct ddpm_npy *npy, int64_t rows, float **o
     return DDPM_OK;
 }
 
+static ddpm_status open_features(struct ddpm_npy *npy, const char *path)
+{
+    DDPM_TRY(ddpm_npy_open(npy, path));
+    if ((npy->dtype == DDPM_NPY_F32 || npy->dtype == DDPM_NPY_F64) && npy->rank == 2 &&
+        npy->shape[1] > 0)
+        return DDPM_OK;
+    const ddpm_status status =
+        ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want features float32 [N,D]", path,
+                   ddpm_npy_dtype_name(npy->dtype), npy->rank);
+    ddpm_npy_close(npy);
+    return status;
+}
+
+ddpm_status ddpm_side_look_at_features(const char *path, int64_t *rows, int64_t *width)
+{
+    struct ddpm_npy npy;
+    DDPM_TRY(open_features(&npy, path));
+    *rows = npy.shape[0];
+    *width = npy.shape[1];
+    ddpm_npy_close(&npy);
+    return DDPM_OK;
+}
+
 ddpm_status ddpm_side_give_features(struct ddpm_side *side, const char *path)
 {
     struct ddpm_npy npy;
     float *values = NULL;
-    DDPM_TRY(ddpm_npy_open(&npy, path));
-    ddpm_status status = DDPM_OK;
-    if ((npy.dtype != DDPM_NPY_F32 && npy.dtype != DDPM_NPY_F64) || npy.rank != 2 ||
-        npy.shape[1] < 1)
-        status = ddpm_raise(DDPM_ERROR_FORMAT, "%s: got %s of rank %d, want features float32 [N,D]",
-                            path, ddpm_npy_dtype_name(npy.dtype), npy.rank);
+    DDPM_TRY(open_features(&npy, path));
     int64_t rows = npy.shape[0];
     if (side->most > 0 && rows > side->most)
         rows = side->most;
-    if (status == DDPM_OK)
-        status = ddpm_side_check_count(side, rows);
+    ddpm_status status = ddpm_side_check_count(side, rows);
     if (status == DDPM_OK)
         status = copy_rows(&npy, rows, &values);
     if (status == DDPM_OK)

@@ -35,10 +35,7 @@ struct ddpm_side {
     struct ddpm_picture_set *set;
 };
 
-/* Does the path end this way? */
-bool ddpm_side_ends_with(const char *path, const char *end);
-
-/* The kind of source, judged by the path's name and first bytes. */
+/* The kind of source, judged by the path's ending, or else by the file's first bytes. */
 ddpm_status ddpm_side_look(struct ddpm_side *side);
 
 /* Height, width and channels of a set's pictures: those of a packed file; for a folder those of
@@ -63,7 +60,10 @@ ddpm_status ddpm_side_read(struct ddpm_side *side, const char *features);
 /* evaluate_read.c: the same for pictures. */
 ddpm_status ddpm_side_read_pictures(struct ddpm_side *side, const char *features);
 
-/* Fill the set with the features of a .npy file, floats [N,D]. */
+/* N and D of a .npy file of features, floats [N,D]. */
+ddpm_status ddpm_side_look_at_features(const char *path, int64_t *rows, int64_t *width);
+
+/* Fill the set with the features of such a file. */
 ddpm_status ddpm_side_give_features(struct ddpm_side *side, const char *path);
 
 /* Copy picture `index` of the set, uint8 [height, width, channels], to out. */

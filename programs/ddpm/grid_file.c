@@ -71,6 +71,5 @@ ddpm_status ddpm_grid_write(const char *path, const struct ddpm_grid_shape *shap
 
 bool ddpm_is_png_name(const char *path)
 {
-    const size_t length = strlen(path);
-    return length > 4 && strcmp(path + length - 4, ".png") == 0;
+    return strlen(path) > 4 && ddpm_ends_with(path, ".png");
 }

@@ -53,6 +53,10 @@ ddpm_status ddpm_interpolation_check(const struct ddpm_interpolation *interpolat
     const struct ddpm_chain chain = ddpm_drawing_chain(config);
     if (!interpolation->text || !ddpm_chain_draws_noise(&chain))
         return DDPM_OK;
+    if (config->diffusion.drawing_steps > 0)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --interpolate: got a distilled model, which adds new noise in "
+                          "every frame; want one that ddpm train made");
     return ddpm_raise(
         DDPM_ERROR_ARGUMENT,
         "option --interpolate: got sampler %s, which adds new noise in every frame; want "
@@ -132,16 +136,10 @@ static ddpm_status invert_file(const struct end *end, float *x)
     return status;
 }
 
-static bool ends_in(const char *text, const char *ending)
-{
-    const size_t length = strlen(text), behind = strlen(ending);
-    return length >= behind && strcmp(text + length - behind, ending) == 0;
-}
-
 static ddpm_status make_end(const struct end *end, float *x)
 {
     if (end->text[strspn(end->text, "0123456789")])
-        return ends_in(end->text, ".npy") ? read_end(end, x) : invert_file(end, x);
+        return ddpm_ends_with(end->text, ".npy") ? read_end(end, x) : invert_file(end, x);
     errno = 0;
     const uint64_t seed = strtoull(end->text, NULL, 10);
     if (errno)

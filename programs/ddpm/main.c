@@ -10,6 +10,7 @@
 #include "options.h"
 #include "processes.h"
 #include "progress.h"
+#include "shown_options.h"
 #include "streams.h"
 #include "verb_help.h"
 
@@ -38,16 +39,20 @@ static void print_help(void)
            "  ddpm sample runs/first --out drawn -n 16\n");
 }
 
-static bool is_option(const char *word)
+/* An option of any verb, or of all: "--quiet", "data", "-q". `word`: the name without hyphens. */
+static bool is_option(const char *name, const char *word)
 {
-    for (size_t i = 0; i < ddpm_option_count(); ++i)
-        if (strcmp(ddpm_option_at(i).name, word) == 0)
-            return true;
-    return strcmp(word, "out") == 0 || strcmp(word, "config") == 0;
+    const char letter = name[0] == '-' && word[0] && !word[1] ? word[0] : 0;
+    struct ddpm_shown_option option;
+    for (size_t i = 0; i < ddpm_verb_count; ++i)
+        for (size_t k = 0; ddpm_shown_option(ddpm_verbs[i], k, &option); ++k)
+            if (strcmp(option.name, word) == 0 || (letter && option.letter == letter))
+                return true;
+    return false;
 }
 
 /* Advice for names that other programs use for a verb. */
-static const char *other_verb(const char *word)
+static const char *other_verb(const char *name, const char *word)
 {
     static const struct {
         const char *name, *advice;
@@ -77,7 +82,7 @@ static const char *other_verb(const char *word)
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
         if (strcmp(others[i].name, word) == 0)
             return others[i].advice;
-    return *word == 0 || is_option(word)
+    return *word == 0 || is_option(name, word)
                ? "the verb comes before its options, as in ddpm train --data …"
                : NULL;
 }
@@ -94,7 +99,7 @@ static const struct ddpm_verb *find_verb(const char *name)
     ddpm_nearest_offer(&nearest, "help");
     ddpm_nearest_offer(&nearest, "version");
     char text[DDPM_NEAREST_BYTES];
-    const char *other = other_verb(word);
+    const char *other = other_verb(name, word);
     (void)ddpm_raise(DDPM_ERROR_ARGUMENT, "unknown verb \"%.80s\"%s%s", name, other ? ": " : "",
                      other ? other : ddpm_nearest_text(&nearest, "", text));
     return NULL;
@@ -157,7 +162,8 @@ int main(int argc, char **argv)
     if (!ddpm_prepare_streams())
         return DDPM_EXIT_FAILED;
     if (argc < 2) {
-        fprintf(stderr, "ddpm: say what to do, as in ddpm train; ddpm --help lists the verbs\n");
+        fprintf(stderr,
+                "ddpm: no verb given, want one, such as ddpm train; ddpm --help lists the verbs\n");
         return DDPM_EXIT_USAGE;
     }
     if (is_one_of(argv[1], "help", "--help", "-h"))

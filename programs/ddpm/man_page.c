@@ -237,6 +237,7 @@ static const struct {
     {"DDPM_CUDA_CONV", "auto, cudnn or own: which kernels serve convolutions on a GPU"},
     {"DDPM_CUDA_TRIALS", "seconds to look for better cuDNN plans (60)"},
     {"DDPM_CUDA_PLAN_THREADS", "how many threads make cuDNN plans (all processors, 8 at most)"},
+    {"DDPM_CUDA_WGMMA", "on: our own convolutions use an H100's warpgroup instructions"},
     {"DDPM_CUDA_GRAPH", "off: launch every kernel instead of replaying recorded steps"},
     {"DDPM_CUDA_ASIDE", "off: gradients of weights wait for their turn"},
     {"DDPM_LOG", "debug: messages for people who work on the library"},

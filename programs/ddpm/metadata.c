@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/config_json.h"
+#include "config/validation.h"
 #include "core/text.h"
 
 enum { PICTURE = 1, PICTURES = 2 }; /* indices of these texts */
@@ -74,13 +75,22 @@ static void add_sampler(struct ddpm_metadata *metadata, const struct ddpm_sample
     add_beginning(metadata, options);
 }
 
-/* Leaves out the path of the training pictures, which is private, and the number of threads,
- * which changes nothing. */
+/* The paths of pictures are private. */
+static ddpm_status leave_out_paths(struct ddpm_config *config)
+{
+    struct ddpm_validation_choice choice;
+    DDPM_TRY(ddpm_config_set(config, "data", ""));
+    DDPM_TRY(ddpm_validation_parse(config->data.validation, &choice));
+    return choice.kind == DDPM_VALIDATION_PICTURES ? ddpm_config_set(config, "validation", "auto")
+                                                   : DDPM_OK;
+}
+
+/* Leaves out paths, and the number of threads, which changes nothing. */
 static ddpm_status config_text(const struct ddpm_network *network, char **out)
 {
     struct ddpm_config *config;
     DDPM_TRY(ddpm_config_copy(ddpm_network_config(network), &config));
-    ddpm_status status = ddpm_config_set(config, "data", "");
+    ddpm_status status = leave_out_paths(config);
     if (status == DDPM_OK)
         status = ddpm_config_set(config, "threads", "0");
     if (status == DDPM_OK)

@@ -171,6 +171,16 @@ static ddpm_status next_value(const char *shown, int count, char *const *words, 
     return DDPM_OK;
 }
 
+/* A flag was given a value. */
+static ddpm_status refuse_value(const struct ddpm_verb *verb, const char *shown, const char *value)
+{
+    const char *name = shown + strspn(shown, "-");
+    const bool continues = verb->argument_flag && strcmp(verb->argument_flag, name) == 0;
+    return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got the value \"%.200s\", want none%s%.200s",
+                      shown, value, continues ? "; want a space before it: --resume " : "",
+                      continues ? value : "");
+}
+
 /* Parse the option at words[*index], with its value there or in the next word; advances *index. */
 static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *const *words,
                                 int *index)
@@ -191,8 +201,7 @@ static ddpm_status parse_option(struct ddpm_arguments *out, int count, char *con
     }
     const bool is_flag = !match.setting && !verb->options[match.verb_option].placeholder;
     if (is_flag && value)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option %s: got the value \"%s\", want none", shown,
-                          value);
+        return refuse_value(verb, shown, value);
     if (is_flag) {
         value = "";
     } else if (!value) {
@@ -225,13 +234,23 @@ static ddpm_status draw_seed(struct ddpm_arguments *arguments)
     return DDPM_OK;
 }
 
+/* --quiet=1 */
+static ddpm_status refuse_general(const struct ddpm_arguments *arguments, const char *word)
+{
+    char shown[64];
+    const size_t bytes = strcspn(word, "=");
+    snprintf(shown, sizeof shown, "%.*s", (int)bytes, word);
+    return refuse_value(arguments->verb, shown, word + bytes + 1);
+}
+
 /* Handle an option that every verb takes; false if the word is not one. */
 static bool take_general(struct ddpm_arguments *out, const char *word)
 {
     size_t found = ddpm_general_count;
+    const size_t bytes = strcspn(word, "=");
     for (size_t i = 0; i < ddpm_general_count; ++i) {
         const struct ddpm_verb_option *option = &ddpm_general_options[i];
-        const bool is_long = word[1] == '-' && same_name(option->name, word + 2, strlen(word + 2));
+        const bool is_long = word[1] == '-' && same_name(option->name, word + 2, bytes - 2);
         if (is_long || (option->letter && word[1] == option->letter && !word[2]))
             found = i;
     }
@@ -262,6 +281,8 @@ ddpm_status ddpm_arguments_parse(const struct ddpm_verb *verb, int count, char *
         } else if (strcmp(word, "--") == 0) {
             only_arguments = true;
         } else if (take_general(out, word)) {
+            if (strchr(word, '='))
+                return refuse_general(out, word);
             if (out->help)
                 return DDPM_OK;
         } else {
@@ -286,55 +307,6 @@ const char *ddpm_arguments_get(const struct ddpm_arguments *arguments, const cha
         if (strcmp(arguments->verb->options[i].name, name) == 0)
             return arguments->values[i];
     return NULL;
-}
-
-/* "--count", or "-n (--count)" if it was typed like that. */
-enum { TYPED_BYTES = 80 };
-static const char *typed_name(const struct ddpm_arguments *arguments, const char *name,
-                              char text[TYPED_BYTES])
-{
-    const struct ddpm_verb *verb = arguments->verb;
-    snprintf(text, TYPED_BYTES, "--%s", name);
-    for (size_t i = 0; i < verb->option_count; ++i)
-        if (strcmp(verb->options[i].name, name) == 0 && arguments->by_letter[i])
-            snprintf(text, TYPED_BYTES, "-%c (--%s)", verb->options[i].letter, name);
-    return text;
-}
-
-ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const char *name,
-                                   int64_t least, int64_t most, int64_t fallback, int64_t *out)
-{
-    const char *text = ddpm_arguments_get(arguments, name);
-    char typed[TYPED_BYTES];
-    *out = fallback;
-    if (!text)
-        return DDPM_OK;
-    const char *digits = text + (*text == '-');
-    errno = 0;
-    long long value = strtoll(text, NULL, 10);
-    if (!*digits || digits[strspn(digits, "0123456789")] || errno || value < least || value > most)
-        return ddpm_raise(
-            DDPM_ERROR_ARGUMENT, "option %s: got \"%.80s\", want an integer in [%lld, %lld]",
-            typed_name(arguments, name, typed), text, (long long)least, (long long)most);
-    *out = value;
-    return DDPM_OK;
-}
-
-ddpm_status ddpm_arguments_number(const struct ddpm_arguments *arguments, const char *name,
-                                  double least, double most, double fallback, double *out)
-{
-    const char *text = ddpm_arguments_get(arguments, name);
-    char *end, typed[TYPED_BYTES];
-    *out = fallback;
-    if (!text)
-        return DDPM_OK;
-    const double value = ddpm_parse_double(text, &end);
-    if (end == text || *end || !(value >= least && value <= most))
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option %s: got \"%.80s\", want a number in [%g, %g]",
-                          typed_name(arguments, name, typed), text, least, most);
-    *out = value;
-    return DDPM_OK;
 }
 
 /* The value that was given last, or NULL. */

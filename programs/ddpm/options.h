@@ -47,6 +47,10 @@ ddpm_status ddpm_arguments_integer(const struct ddpm_arguments *arguments, const
 ddpm_status ddpm_arguments_number(const struct ddpm_arguments *arguments, const char *name,
                                   double least, double most, double fallback, double *out);
 
+/* The same as a size N or HxW, with sides in [least, most]; unchanged if it was not given. */
+ddpm_status ddpm_arguments_size(const struct ddpm_arguments *arguments, const char *name, int least,
+                                int most, int *height, int *width);
+
 /* Was that option of the library given? */
 bool ddpm_arguments_has_setting(const struct ddpm_arguments *arguments, const char *name);
 
@@ -61,6 +65,15 @@ ddpm_status ddpm_arguments_apply(const struct ddpm_arguments *arguments, const c
  * recipe may have changed since, and other options may have replaced its values. */
 ddpm_status ddpm_arguments_apply_to_run(const struct ddpm_arguments *arguments,
                                         const struct ddpm_config *own, struct ddpm_config *config);
+
+/* What verbs need of the command line that have no configuration, or do not look at a model's. */
+struct ddpm_probe {
+    uint64_t seed;
+    int threads; /* one per processor unless given */
+    int channels;
+    int height, width; /* of option image-size; 0: not given */
+};
+ddpm_status ddpm_arguments_probe(const struct ddpm_arguments *arguments, struct ddpm_probe *out);
 
 /* Does the verb take that option of the library? */
 bool ddpm_verb_takes(const struct ddpm_verb *verb, const char *setting);

@@ -107,6 +107,11 @@ struct ddpm_ranks *ddpm_processes_ranks(void)
     return processes.ranks;
 }
 
+int64_t ddpm_processes_count(void)
+{
+    return ddpm_ranks_count(processes.ranks);
+}
+
 bool ddpm_processes_lead(void)
 {
     return ddpm_ranks_index(processes.ranks) == 0;

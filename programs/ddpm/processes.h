@@ -19,6 +19,9 @@ void ddpm_processes_end(int exit_code);
 
 struct ddpm_ranks *ddpm_processes_ranks(void);
 
+/* How many they are; 1 alone. */
+int64_t ddpm_processes_count(void);
+
 /* Does this process write files and print progress? */
 bool ddpm_processes_lead(void);
 

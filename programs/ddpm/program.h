@@ -96,8 +96,8 @@ struct ddpm_opened_model {
     int64_t step; /* of a run or checkpoint; -1: not known */
 };
 
-/* Reject a network that is only declared so far, because the options do not suit it, or the work
- * does not fit into memory (ddpm_check_room()). */
+/* Called before weights are read. An error if the options don't suit the network or the work
+ * doesn't fit into memory (ddpm_check_room()). */
 typedef ddpm_status ddpm_look_at_network(void *user, struct ddpm_network *declared);
 
 /* Open a run, checkpoint or weights file for `arguments`, whose verb has the options config and
@@ -112,6 +112,9 @@ void ddpm_close_model(struct ddpm_opened_model *model);
 ddpm_status ddpm_check_room(struct ddpm_network *network, const struct ddpm_memory_plan *plan,
                             uint64_t host);
 
+/* Does the path end this way? */
+bool ddpm_ends_with(const char *path, const char *end);
+
 /* The step of a checkpoint folder; -1 when not known. */
 int64_t ddpm_step_of(const char *path);
 
@@ -119,13 +122,11 @@ int64_t ddpm_step_of(const char *path);
  * itself of a file. */
 ddpm_status ddpm_settle_model(const char *path, char *out, size_t bytes);
 
-/* Make the folder `path`; DDPM_ERROR_ARGUMENT if it exists and is not empty, unless `force`. */
+/* Make the folder `path`; DDPM_ERROR_IO if it exists and is not empty, unless `force`. */
 ddpm_status ddpm_make_output_folder(const char *path, bool force);
 
-/* The option `name` of a configuration as a number: integers, and sizes as height and width. */
+/* The option `name` of a configuration, an integer. */
 ddpm_status ddpm_config_integer(const struct ddpm_config *config, const char *name, int64_t *out);
-ddpm_status ddpm_config_size(const struct ddpm_config *config, const char *name, int *height,
-                             int *width);
 
 /* "1.5 GB". Written to `buffer`, which is returned. */
 #define DDPM_TEXT_BYTES 64

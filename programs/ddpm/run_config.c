@@ -47,11 +47,16 @@ static ddpm_status read_own(const struct ddpm_run_start *start, struct ddpm_conf
     if (ddpm_path_exists(own))
         return ddpm_config_read(config, own);
     DDPM_TRY(ddpm_checkpoint_any(start->path, &saved));
-    if (!saved)
+    if (!saved) {
+        bool again;
+        const bool fresh = ddpm_run_folder_check_new(start->path, &again) == DDPM_OK;
         return ddpm_raise(DDPM_ERROR_IO,
-                          "%s: no run to resume (no config.json); leave out --resume to start a "
-                          "new one",
+                          fresh ? "%s: no run to resume (no config.json); leave out --resume to "
+                                  "start a new one"
+                                : "%s: no run to resume (no config.json), but other files; want "
+                                  "the folder of a run, or another one for a new run",
                           start->path);
+    }
     return read_of_checkpoint(start->path, config);
 }
 

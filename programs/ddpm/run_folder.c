@@ -94,6 +94,19 @@ static ddpm_status check_unfinished(const char *path, bool *unfinished)
     return DDPM_OK;
 }
 
+static bool has(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return ddpm_path_format(path, sizeof path, "%s/%s", folder, name) == DDPM_OK &&
+           ddpm_path_exists(path);
+}
+
+/* Could --resume continue it? */
+static bool is_run(const char *path)
+{
+    return has(path, "checkpoints") || (has(path, "config.json") && has(path, "log.csv"));
+}
+
 ddpm_status ddpm_run_folder_check_new(const char *path, bool *again)
 {
     bool empty;
@@ -107,8 +120,11 @@ ddpm_status ddpm_run_folder_check_new(const char *path, bool *again)
     if (*again)
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_IO,
-                      "%s: this folder is not empty; --resume continues the run in it, a new run "
-                      "needs another folder",
+                      is_run(path)
+                          ? "%s: this folder is not empty; --resume continues the run in "
+                            "it, a new run needs another folder"
+                          : "%s: this folder is not empty, and what it has is not a run; a "
+                            "new run needs another folder",
                       path);
 }
 
@@ -261,7 +277,20 @@ static bool is_half_sample(const char *name)
     return is_sample(name) && strstr(name, ".tmp-");
 }
 
-static void remove_matching(const char *run, const char *inside, bool (*matches)(const char *name))
+/* The step of a grid's name "step-NNNNNN.png", or -1 for any other name. */
+static int64_t step_of_sample(const char *name)
+{
+    char stem[32];
+    const char *ending = strrchr(name, '.');
+    if (!ending || strcmp(ending, ".png") != 0 || ending - name >= (ptrdiff_t)sizeof stem)
+        return -1;
+    snprintf(stem, sizeof stem, "%.*s", (int)(ending - name), name);
+    return ddpm_checkpoint_number(stem);
+}
+
+/* Remove what `matches`, and grids of steps after `last`. */
+static void remove_matching(const char *run, const char *inside, bool (*matches)(const char *name),
+                            int64_t last)
 {
     char folder[PATH_MAX], path[PATH_MAX], **names;
     size_t count;
@@ -269,22 +298,22 @@ static void remove_matching(const char *run, const char *inside, bool (*matches)
         !ddpm_path_is_directory(folder) || ddpm_directory_list(&names, &count, folder) != DDPM_OK)
         return;
     for (size_t i = 0; i < count; ++i)
-        if (matches(names[i]) &&
+        if ((matches(names[i]) || step_of_sample(names[i]) > last) &&
             (ddpm_path_format(path, sizeof path, "%s/%s", folder, names[i]) != DDPM_OK ||
              ddpm_directory_remove(path) != DDPM_OK))
             ddpm_log(DDPM_LOG_WARNING, "%s", ddpm_error_message());
     ddpm_names_free(names, count);
 }
 
-void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool samples)
+void ddpm_run_folder_clean(const char *path, const char *checkpoint, int64_t step, bool samples)
 {
     if (samples)
         ddpm_log(DDPM_LOG_INFO, "%s has no checkpoint yet; starting over", path);
-    remove_matching(path, ".", is_half_file);
-    remove_matching(path, "samples", samples ? is_sample : is_half_sample);
+    remove_matching(path, ".", is_half_file, INT64_MAX);
+    remove_matching(path, "samples", samples ? is_sample : is_half_sample, step);
     /* The checkpoint to resume from stays until the next is complete (training/checkpoint.c). */
     if (!strstr(checkpoint, "/" DDPM_CHECKPOINT_TEMPORARY))
-        remove_matching(path, "checkpoints", ddpm_checkpoint_is_leftover);
+        remove_matching(path, "checkpoints", ddpm_checkpoint_is_leftover, INT64_MAX);
 }
 
 /* Can symbolic links be made? If they cannot, a text file takes their place, and the run says so

@@ -44,9 +44,10 @@ ddpm_status ddpm_run_folder_write_config(const char *path, const struct ddpm_con
 /* Print to stdout which model the run of the config.json at `path` started from, if any. */
 ddpm_status ddpm_run_folder_print_start(const char *path);
 
-/* Clean up a locked run that resumes from `checkpoint` ("" if from none): remove the half-written
- * files of killed processes; with `samples` also the pictures of a run that starts over. */
-void ddpm_run_folder_clean(const char *path, const char *checkpoint, bool samples);
+/* Clean up a locked run that resumes from `checkpoint` ("" if from none), of this step: remove the
+ * half-written files of killed processes and the grids of later steps; with `samples` all grids, of
+ * a run that starts over. */
+void ddpm_run_folder_clean(const char *path, const char *checkpoint, int64_t step, bool samples);
 
 /* Try once, before the first step, everything that saving checkpoint `step` will do. Logs what
  * the file system lacks if ddpm can work without it; anything else fails. */

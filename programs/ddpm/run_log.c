@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "csv_header.h"
 #include "formats/file.h"
 
 static const char *const headers[] = {
@@ -37,7 +38,7 @@ static void scan(struct ddpm_run_log *log, int64_t step, long *end)
             if (*rest != ',' || number > step)
                 return;
             log->seconds = ddpm_run_log_seconds(row);
-        } else if (strcmp(row, headers[log->validates]) != 0) {
+        } else if (!ddpm_csv_is_header(row, headers[log->validates])) {
             return;
         }
         *end = ftell(log->file);
@@ -49,6 +50,8 @@ ddpm_status ddpm_run_log_begin(struct ddpm_run_log *log, int64_t step)
     long end;
     rewind(log->file);
     scan(log, step, &end);
+    if (end == 0 && step > 0)
+        DDPM_TRY(ddpm_csv_check_replaceable(log->file, log->path, headers[log->validates]));
     if (fflush(log->file) != 0 || ftruncate(fileno(log->file), end) != 0 ||
         fseek(log->file, end, SEEK_SET) != 0)
         return ddpm_raise_errno("%s: cannot truncate to the rows up to step %" PRId64, log->path,

@@ -28,7 +28,8 @@ struct ddpm_run_log {
  * DDPM_ERROR_IO if another process trains into the run. */
 ddpm_status ddpm_run_log_open(struct ddpm_run_log *log, const char *run);
 
-/* Continue after step `step`: rows of later steps and incomplete rows are deleted. */
+/* Continue after step `step`: rows of later steps and incomplete rows are deleted.
+ * DDPM_ERROR_FORMAT if the file is not a log of this run. */
 ddpm_status ddpm_run_log_begin(struct ddpm_run_log *log, int64_t step);
 
 /* Append a row; `measured` is what was measured after the step, or NULL. It reaches the disk with

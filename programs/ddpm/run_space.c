@@ -43,16 +43,19 @@ static uint64_t free_at(const char *path)
 }
 
 /* How many checkpoints of the next `steps` are on the disk at once: an old one is removed once the
- * new one is complete. */
-static uint64_t most_at_once(const struct ddpm_training_config *training, int64_t steps)
+ * new one is complete. With validation the best one stays too. */
+static uint64_t most_at_once(const struct ddpm_training_config *training, int64_t steps,
+                             bool validates)
 {
+    const int64_t most = training->keep + 1 + validates;
     const int64_t every = training->save_every > 0 ? training->save_every : steps;
-    const int64_t all = steps / every + (steps % every != 0);
-    return (uint64_t)(training->keep > 0 && all > training->keep + 1 ? training->keep + 1 : all);
+    const int64_t all = steps / every + (steps % every != 0) + validates;
+    return (uint64_t)(training->keep > 0 && all > most ? most : all);
 }
 
 ddpm_status ddpm_run_space_check(const char *path, uint64_t bytes,
-                                 const struct ddpm_training_config *training, int64_t steps)
+                                 const struct ddpm_training_config *training, int64_t steps,
+                                 bool validates)
 {
     char each[DDPM_TEXT_BYTES], room[DDPM_TEXT_BYTES];
     const uint64_t available = free_at(path);
@@ -64,7 +67,7 @@ ddpm_status ddpm_run_space_check(const char *path, uint64_t bytes,
         return ddpm_raise(DDPM_ERROR_IO,
                           "%s: no room for a checkpoint, which takes %s: %s are free on the disk",
                           path, each, room);
-    const uint64_t count = most_at_once(training, steps);
+    const uint64_t count = most_at_once(training, steps, validates);
     if (available / bytes < count)
         ddpm_progress_warn("warning: %s: the run keeps up to %" PRIu64
                            " checkpoints of %s, but %s are free on the disk; --keep N keeps fewer",

@@ -107,19 +107,24 @@ ddpm_status ddpm_run_start_check(const struct ddpm_run_start *start,
     const bool weighed = model->diffusion.loss_weight == DDPM_WEIGHT_UNCERTAINTY;
     for (size_t i = 0; i < ddpm_options_count; ++i) {
         const struct ddpm_option *option = &ddpm_options[i];
-        if (option->group != DDPM_GROUP_NETWORK)
+        if (option->group != DDPM_GROUP_NETWORK || ddpm_option_equal(option, model, config))
             continue;
         DDPM_TRY(ddpm_option_format(option, model, has, sizeof has));
         DDPM_TRY(ddpm_option_format(option, config, wanted, sizeof wanted));
-        if (strcmp(has, wanted) != 0)
-            return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s: got %s, but %s has %s",
-                              option->name, wanted, start->model, has);
+        return ddpm_raise(DDPM_ERROR_ARGUMENT, "option --%s: got %s, but %s has %s", option->name,
+                          wanted, start->model, has);
     }
-    if (weighs != weighed)
+    if (weighs && !weighed)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --loss-weight: %s was trained %s uncertainty, whose weights it "
-                          "would %s",
-                          start->model, weighed ? "with" : "without", weighed ? "lose" : "lack");
+                          "option --loss-weight: got uncertainty, but %s was trained without it "
+                          "and lacks its layer",
+                          start->model);
+    DDPM_TRY(ddpm_config_get(config, "loss-weight", wanted, sizeof wanted));
+    if (weighed && !weighs)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "option --loss-weight: got %s, but %s was trained with uncertainty and "
+                          "has a layer for it; want uncertainty",
+                          wanted, start->model);
     return DDPM_OK;
 }
 

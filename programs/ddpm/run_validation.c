@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config/validation.h"
+#include "csv_header.h"
 #include "formats/file.h"
 #include "program.h"
 #include "progress.h"
@@ -20,8 +21,8 @@ enum { ROW_BYTES = 1024 };
  * including the measurement after the last step. */
 static const double aimed_share = 0.015, most_share = 0.02;
 
-/* If a run saves fewer checkpoints than this, it is measured at most this many times, regardless
- * of them. */
+/* A run with fewer checkpoints than this isn't measured at checkpoints, but at most
+ * MOST_MEASUREMENTS times. */
 enum { FEWEST_SAVES = 5, MOST_MEASUREMENTS = 20 };
 
 static int64_t choose_every(const struct ddpm_training_config *training, double cost)
@@ -134,7 +135,7 @@ ddpm_status ddpm_run_validation_read(FILE *file, int64_t step, struct ddpm_curve
     write_header(header, sizeof header);
     rewind(file);
     while (fgets(row, sizeof row, file)) {
-        if (*end == 0 && strcmp(row, header) != 0)
+        if (*end == 0 && !ddpm_csv_is_header(row, header))
             break;
         if (*end > 0) {
             if (!read_row(row, &measurement) || measurement.step > step)
@@ -158,11 +159,13 @@ static ddpm_status cut(struct ddpm_run_validation *validation, int64_t step)
     char header[ROW_BYTES];
     long end;
     DDPM_TRY(ddpm_run_validation_read(validation->file, step, &validation->curves, &end));
+    write_header(header, sizeof header);
+    if (end == 0 && step > 0)
+        DDPM_TRY(ddpm_csv_check_replaceable(validation->file, validation->path, header));
     if (fflush(validation->file) != 0 || ftruncate(fileno(validation->file), end) != 0 ||
         fseek(validation->file, end, SEEK_SET) != 0)
         return ddpm_raise_errno("%s: cannot truncate to the rows up to step %" PRId64,
                                 validation->path, step);
-    write_header(header, sizeof header);
     if (end == 0 && fputs(header, validation->file) < 0)
         return ddpm_raise_errno("%s: cannot be written", validation->path);
     return flush(validation);

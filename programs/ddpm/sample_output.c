@@ -105,19 +105,19 @@ ddpm_status ddpm_sample_output_begin(struct ddpm_sample_output *output, bool for
     DDPM_TRY(ddpm_sample_output_stand_in(output));
     if (output->folder)
         DDPM_TRY(ddpm_new_array((void **)&output->cells, (size_t)output->grid, values, "pictures"));
-    if (output->array) {
-        DDPM_TRY(ddpm_npy_writer_create(&output->writer, output->array, DDPM_NPY_F32, 3, shape));
+    if (output->folder) { /* first, because the array may go into it */
+        output->is_new = !ddpm_path_exists(output->folder);
+        DDPM_TRY(ddpm_make_output_folder(output->folder, force));
     }
+    if (output->array)
+        DDPM_TRY(ddpm_npy_writer_create(&output->writer, output->array, DDPM_NPY_F32, 3, shape));
     if (output->animation) {
         ddpm_metadata_set_picture(output->metadata, output->first, output->count);
         DDPM_TRY(ddpm_apng_create(&output->frames, output->animation, (int)output->height,
                                   (int)output->width, (int)output->channels, 0,
                                   output->metadata->texts, output->metadata->count));
     }
-    if (!output->folder)
-        return DDPM_OK;
-    output->is_new = !ddpm_path_exists(output->folder);
-    return ddpm_make_output_folder(output->folder, force);
+    return DDPM_OK;
 }
 
 static ddpm_status write_picture(struct ddpm_sample_output *output, int64_t index)

@@ -7,14 +7,9 @@
 #include "core/memory.h"
 #include "processes.h"
 
-static int64_t ranks_count(void)
-{
-    return ddpm_ranks_count(ddpm_processes_ranks());
-}
-
 int64_t ddpm_shared_chunk(int64_t chunk, int64_t count)
 {
-    const int64_t each = (count + ranks_count() - 1) / ranks_count();
+    const int64_t each = (count + ddpm_processes_count() - 1) / ddpm_processes_count();
     return chunk < each ? chunk : each;
 }
 
@@ -24,11 +19,11 @@ ddpm_status ddpm_shared_settle_chunk(int64_t *chunk)
     if (!ddpm_processes_ranks())
         return DDPM_OK;
     ddpm_status status =
-        ddpm_new_array((void **)&all, (size_t)ranks_count(), sizeof *all, "chunks");
+        ddpm_new_array((void **)&all, (size_t)ddpm_processes_count(), sizeof *all, "chunks");
     DDPM_TRY(ddpm_ranks_agree(ddpm_processes_ranks(), status, NULL));
     all[ddpm_ranks_index(ddpm_processes_ranks())] = *chunk;
     status = ddpm_ranks_gather(ddpm_processes_ranks(), all, sizeof *all);
-    for (int rank = 0; rank < ranks_count() && status == DDPM_OK; ++rank)
+    for (int rank = 0; rank < ddpm_processes_count() && status == DDPM_OK; ++rank)
         *chunk = all[rank] < *chunk ? all[rank] : *chunk;
     free(all);
     return status;
@@ -36,7 +31,7 @@ ddpm_status ddpm_shared_settle_chunk(int64_t *chunk)
 
 uint64_t ddpm_shared_bytes(int64_t chunk, uint64_t bytes)
 {
-    return ddpm_processes_ranks() ? (uint64_t)(ranks_count() * chunk) * bytes : 0;
+    return ddpm_processes_ranks() ? (uint64_t)(ddpm_processes_count() * chunk) * bytes : 0;
 }
 
 /* Bytes of a picture as sent from one process to another. */
@@ -55,8 +50,9 @@ ddpm_status ddpm_shared_begin(struct ddpm_shared_drawing *shared,
 {
     if (!ddpm_processes_ranks())
         return DDPM_OK;
-    return ddpm_new_array((void **)&shared->chunks, (size_t)(ranks_count() * output->chunk),
-                          picture_bytes(output), "pictures of all processes");
+    return ddpm_new_array((void **)&shared->chunks,
+                          (size_t)(ddpm_processes_count() * output->chunk), picture_bytes(output),
+                          "pictures of all processes");
 }
 
 void ddpm_shared_turn(const struct ddpm_sample_output *output, int rank, int64_t *offset,
@@ -73,7 +69,7 @@ static ddpm_status add_all(const struct ddpm_shared_drawing *shared,
 {
     const struct ddpm_sample_output begun = *output;
     const size_t bytes = (size_t)output->chunk * picture_bytes(output);
-    for (int rank = 0; rank < ranks_count(); ++rank) {
+    for (int rank = 0; rank < ddpm_processes_count(); ++rank) {
         int64_t offset, count;
         ddpm_shared_turn(&begun, rank, &offset, &count);
         memcpy(drawn(output), shared->chunks + (size_t)rank * bytes, bytes);

@@ -12,11 +12,6 @@
 #include "processes.h"
 #include "shared_drawing.h"
 
-static int64_t ranks_count(void)
-{
-    return ddpm_ranks_count(ddpm_processes_ranks());
-}
-
 static ddpm_status allocate(struct ddpm_shared_set *shared,
                             const struct ddpm_picture_set_options *options)
 {
@@ -27,7 +22,7 @@ static ddpm_status allocate(struct ddpm_shared_set *shared,
     shared->stride =
         sizeof(int64_t) +
         (size_t)shared->chunk * (shared->beside + ddpm_picture_set_row_bytes(shared->own));
-    const int64_t messages = ddpm_processes_lead() ? ranks_count() : 1;
+    const int64_t messages = ddpm_processes_lead() ? ddpm_processes_count() : 1;
     return ddpm_new_array((void **)&shared->messages, (size_t)messages, shared->stride,
                           "pictures of all processes");
 }
@@ -61,7 +56,7 @@ void *ddpm_shared_set_beside(struct ddpm_shared_set *shared)
 static ddpm_status append_all(struct ddpm_shared_set *shared, ddpm_shared_set_take *take,
                               void *user)
 {
-    for (int64_t rank = 0; rank < ranks_count() && ddpm_processes_lead(); ++rank) {
+    for (int64_t rank = 0; rank < ddpm_processes_count() && ddpm_processes_lead(); ++rank) {
         const char *message = shared->messages + (size_t)rank * shared->stride;
         const char *beside = message + sizeof(int64_t);
         const int64_t place = ddpm_picture_set_count(shared->whole);
@@ -71,7 +66,7 @@ static ddpm_status append_all(struct ddpm_shared_set *shared, ddpm_shared_set_ta
             shared->whole, beside + (size_t)shared->chunk * shared->beside, count));
         take(user, place, count, beside);
     }
-    shared->done += ranks_count() * shared->chunk;
+    shared->done += ddpm_processes_count() * shared->chunk;
     return DDPM_OK;
 }
 

@@ -40,16 +40,32 @@ static struct ddpm_shown_option from_verb(enum ddpm_shown_kind kind,
     };
 }
 
+bool ddpm_verb_has_model(const struct ddpm_verb *verb)
+{
+    return !verb->every_setting && strstr(verb->arguments, "RUN");
+}
+
+/* The default, as text. */
+static const char *fallback_of(const struct ddpm_verb *verb, const struct ddpm_option *option)
+{
+    if (ddpm_verb_has_model(verb) && strcmp(option->name, "image-size") == 0)
+        return "that of the model";
+    if (ddpm_verb_has_model(verb) && strcmp(option->name, "seed") == 0)
+        return "0, not the model's";
+    return option->default_text;
+}
+
 static struct ddpm_shown_option from_library(const struct ddpm_verb *verb,
                                              const struct ddpm_option *option)
 {
-    const bool of_model = !verb->every_setting && strcmp(option->name, "image-size") == 0;
+    const bool any_size = !verb->every_setting && !ddpm_verb_has_model(verb) &&
+                          strcmp(option->name, "image-size") == 0;
     return (struct ddpm_shown_option){
         .kind = DDPM_SHOWN_LIBRARY,
         .name = option->name,
         .placeholder = option->placeholder,
-        .help = option->help,
-        .fallback = of_model ? "that of the model" : option->default_text,
+        .help = any_size ? "size of the pictures" : option->help,
+        .fallback = fallback_of(verb, option),
         .group = ddpm_group_name(option->group),
         .required = verb->needed && strcmp(verb->needed, option->name) == 0,
         .choices = option->choices,
@@ -77,6 +93,14 @@ bool ddpm_shown_option(const struct ddpm_verb *verb, size_t index, struct ddpm_s
     return true;
 }
 
+char ddpm_letter_of(const struct ddpm_verb *verb, const char *name)
+{
+    for (size_t i = 0; i < verb->option_count; ++i)
+        if (strcmp(verb->options[i].name, name) == 0)
+            return verb->options[i].letter;
+    return 0;
+}
+
 bool ddpm_verb_has_more(const struct ddpm_verb *verb)
 {
     struct ddpm_shown_option option;
@@ -102,7 +126,7 @@ static bool is_literal(const char *word, size_t length)
 static enum ddpm_value_paths paths_of(const char *word, size_t length)
 {
     static const char *const folders[] = {"DIR", "RUN", "RUN2", "CHECKPOINT"};
-    static const char *const files[] = {"FILE", "PICTURE", "GENERATED"};
+    static const char *const files[] = {"FILE", "PICTURE", "GENERATED", "MODEL"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; ++i)
         if (strlen(folders[i]) == length && memcmp(folders[i], word, length) == 0)
             return DDPM_VALUE_FOLDERS;

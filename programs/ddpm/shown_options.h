@@ -29,6 +29,12 @@ struct ddpm_shown_option {
  * of every verb. False after the last. */
 bool ddpm_shown_option(const struct ddpm_verb *verb, size_t index, struct ddpm_shown_option *out);
 
+/* The letter of an option of the verb's own. */
+char ddpm_letter_of(const struct ddpm_verb *verb, const char *name);
+
+/* Does it take a model, whose own values are the defaults of the library's options? */
+bool ddpm_verb_has_model(const struct ddpm_verb *verb);
+
 /* Does the short help omit any option? */
 bool ddpm_verb_has_more(const struct ddpm_verb *verb);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "file_kind.h"
 #include "formats/file.h"
 #include "formats/json.h"
 #include "missing.h"
@@ -51,23 +52,17 @@ const char *ddpm_count_text(char buffer[DDPM_TEXT_BYTES], int64_t count)
     return buffer;
 }
 
+bool ddpm_ends_with(const char *path, const char *end)
+{
+    const size_t length = strlen(path), bytes = strlen(end);
+    return length >= bytes && strcmp(path + length - bytes, end) == 0;
+}
+
 ddpm_status ddpm_config_integer(const struct ddpm_config *config, const char *name, int64_t *out)
 {
     char text[64];
     DDPM_TRY(ddpm_config_get(config, name, text, sizeof text));
     *out = strtoll(text, NULL, 10);
-    return DDPM_OK;
-}
-
-ddpm_status ddpm_config_size(const struct ddpm_config *config, const char *name, int *height,
-                             int *width)
-{
-    char text[64];
-    DDPM_TRY(ddpm_config_get(config, name, text, sizeof text));
-    *height = *width = (int)strtol(text, NULL, 10);
-    const char *cross = strchr(text, 'x');
-    if (cross)
-        *width = (int)strtol(cross + 1, NULL, 10);
     return DDPM_OK;
 }
 
@@ -188,6 +183,20 @@ static ddpm_status look_first(const struct ddpm_arguments *arguments, const char
     return status;
 }
 
+/* A file without a configuration. */
+static ddpm_status refuse_file(const char *path, enum ddpm_file_kind kind)
+{
+    if (kind == DDPM_FILE_WEIGHTS)
+        return ddpm_raise(DDPM_ERROR_ARGUMENT,
+                          "%s: got a bare weights file; want --config FILE.json as well, or a run "
+                          "or checkpoint folder",
+                          path);
+    return ddpm_raise(DDPM_ERROR_FORMAT,
+                      "%s: got %s, want a run, a checkpoint, or a .safetensors file with --config "
+                      "FILE.json",
+                      path, ddpm_file_kind_text(kind));
+}
+
 void ddpm_close_model(struct ddpm_opened_model *model)
 {
     ddpm_network_destroy(&model->network);
@@ -204,10 +213,7 @@ ddpm_status ddpm_open_model(const struct ddpm_arguments *arguments, const char *
     DDPM_TRY(ddpm_settle_model(path, found, sizeof found));
     DDPM_TRY(find_config(arguments, ddpm_path_is_directory(path) ? path : found, &config));
     if (!config && !ddpm_path_is_directory(found))
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "%s: got a bare weights file; want --config FILE.json as well, or a run "
-                          "or checkpoint folder",
-                          path);
+        return refuse_file(path, ddpm_file_kind(found));
     ddpm_status status = look_first(arguments, found, look, user, &out->device);
     if (status == DDPM_OK)
         status = out->device

@@ -96,21 +96,21 @@ static ddpm_status plan_validation(struct ddpm_train_run *run)
 /* Prepare the folder for the first step, and find out now what would fail later. */
 static ddpm_status prepare_folder(struct ddpm_train_run *run)
 {
+    const int64_t done = ddpm_trainer_steps_done(run->trainer);
     bool mine;
     run->checkpoint_bytes = ddpm_run_space_of_checkpoint(run->network, run->config);
     DDPM_TRY(ddpm_run_space_check(run->path, run->checkpoint_bytes, &run->config->training,
-                                  run->steps - ddpm_trainer_steps_done(run->trainer)));
+                                  run->steps - done, run->validation.plan.pictures > 0));
     DDPM_TRY(ddpm_run_folder_create(run->path));
     if (!run->log.file) { /* another run may have come and gone in the meantime */
         DDPM_TRY(ddpm_run_log_open(&run->log, run->path));
         DDPM_TRY(ddpm_run_folder_check_new(run->path, &mine));
     }
     run->log.validates = run->validation.plan.pictures > 0;
-    ddpm_run_folder_clean(run->path, run->checkpoint, run->again);
+    ddpm_run_folder_clean(run->path, run->checkpoint, done, run->again);
     DDPM_TRY(ddpm_run_folder_probe(run->path, run->steps));
-    DDPM_TRY(ddpm_run_log_begin(&run->log, ddpm_trainer_steps_done(run->trainer)));
-    DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path,
-                                       ddpm_trainer_steps_done(run->trainer)));
+    DDPM_TRY(ddpm_run_log_begin(&run->log, done));
+    DDPM_TRY(ddpm_run_validation_begin(&run->validation, run->path, done));
     DDPM_TRY(ddpm_run_pictures_keep(run->path, run->data));
     return ddpm_run_folder_write_config(run->path, run->config,
                                         run->resume ? NULL : ddpm_run_start_origin(&run->start),
@@ -330,7 +330,7 @@ static void advise(const struct ddpm_train_run *run, const struct ddpm_memory_pl
         training->recipe != DDPM_RECIPE_NONE || !run->network->device->backend->host_memory)
         return;
     ddpm_progress_remark(
-        "          that takes many hours on a CPU; a first result sooner: --dim 32 "
+        "          this takes many hours on a CPU; for a quick first result, try --dim 32 "
         "--recipe fast --time 10m");
 }
 
@@ -352,7 +352,7 @@ void ddpm_train_describe(const struct ddpm_train_run *run)
     if (run->start.distills && !run->resume)
         ddpm_progress_remark("starts    from %s, to draw in %" PRId64 " step%s", run->start.model,
                              run->evaluations, run->evaluations == 1 ? "" : "s");
-    else if (run->start.model)
+    else if (run->start.model && !run->resume)
         ddpm_progress_remark("starts    from %s", run->start.model);
     ddpm_run_samples_describe(&run->samples);
     ddpm_progress_remark("run       %s, step %s of %s", run->path,

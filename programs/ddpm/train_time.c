@@ -86,8 +86,8 @@ ddpm_status ddpm_train_time_measure(struct ddpm_train_run *run, double *each)
     return DDPM_OK;
 }
 
-/* The largest number of steps that fits into `seconds`, with its grids, checkpoints and
- * validation. */
+/* The largest number of steps that fits into `seconds`, with its grids and validation. How long a
+ * checkpoint takes is not known yet. */
 static int64_t steps_within(const struct ddpm_train_run *run, double seconds)
 {
     const double each = run->timed;
@@ -125,14 +125,16 @@ static void say_choice(const struct ddpm_train_run *run)
 ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run)
 {
     const bool validates = strcmp(run->config->data.validation, "off") != 0;
-    const double left = (run->seconds - (ddpm_now() - run->started)) * (validates ? 0.98 : 1);
+    const double spent = ddpm_now() - run->started;
+    const double left = (run->seconds - spent) * (validates ? 0.98 : 1);
     int64_t steps = steps_within(run, left > 0 ? left : 0);
     DDPM_TRY(ddpm_ranks_broadcast(ddpm_processes_ranks(), 0, &steps, sizeof steps));
     if (steps < LEAST_STEPS)
-        return ddpm_raise(DDPM_ERROR_ARGUMENT,
-                          "option --time: a step takes %.2f s, so %" PRId64
-                          " fit; want time for %d at least",
-                          run->timed, steps, LEAST_STEPS);
+        return ddpm_raise(
+            DDPM_ERROR_ARGUMENT,
+            "option --time: a step takes %.2g s, and %.1f s passed before the first, so "
+            "%" PRId64 " fit; want time for %d at least",
+            run->timed, spent, steps, LEAST_STEPS);
     run->steps = run->outlook.steps = run->config->training.steps = steps;
     run->outlook.patch_steps = ddpm_patch_steps(&run->config->training);
     ddpm_recipe_shorten_warmup(&run->config->training);

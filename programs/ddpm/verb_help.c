@@ -7,7 +7,7 @@
 #include "recipe_help.h"
 #include "shown_options.h"
 
-enum { LEFT = 32, RIGHT = 100 };
+enum { LEFT = 32, RIGHT = 100, HEADING_BYTES = 128 };
 
 /* Display columns: bytes that start a UTF-8 character. */
 static int columns(const char *text, size_t bytes)
@@ -73,13 +73,21 @@ static void print_required(const struct ddpm_verb *verb, bool all)
     }
 }
 
+static const char *defaults_of(const struct ddpm_verb *verb)
+{
+    return ddpm_verb_has_model(verb) ? "the model's own values, or else those in brackets"
+
+           : verb->every_setting ? "defaults in brackets"
+                                 : "their defaults in brackets";
+}
+
 /* In the order of the verb's own list. */
 static void print_listed(const struct ddpm_verb *verb)
 {
-    const char *heading =
-        verb->every_setting ? "Common options (defaults in brackets)"
-                            : "Common options (the model's own values, or else those in brackets)";
+    char text[HEADING_BYTES];
+    const char *heading = text;
     struct ddpm_shown_option option;
+    snprintf(text, sizeof text, "Common options (%s)", defaults_of(verb));
     for (size_t k = 0; verb->common[k]; ++k) {
         for (size_t i = 0; ddpm_shown_option(verb, i, &option); ++i) {
             if (option.required || strcmp(option.name, verb->common[k]) != 0)
@@ -112,7 +120,7 @@ static void print_all(const struct ddpm_verb *verb)
     const char *heading = "Options", *group = "";
     struct ddpm_shown_option option;
     for (size_t i = 0; ddpm_shown_option(verb, i, &option); ++i) {
-        char text[128];
+        char text[HEADING_BYTES];
         if (option.required && option.kind == DDPM_SHOWN_OWN)
             continue;
         if (option.kind == DDPM_SHOWN_GENERAL && strcmp(group, "general") != 0) {
@@ -124,7 +132,8 @@ static void print_all(const struct ddpm_verb *verb)
             heading = text;
             group = option.group;
         } else if (option.group && !*group) {
-            heading = "Options of the library (the model's own values, or else those in brackets)";
+            snprintf(text, sizeof text, "Options of the library (%s)", defaults_of(verb));
+            heading = text;
             group = option.group;
         }
         print_heading(&heading);

@@ -27,6 +27,11 @@ bash_completes() {
     [ "$(bash_completes ddpm sample --from f | tr ' ' '\n' | sort | paste -sd' ')" = "file.png folder" ]
     [ "$(bash_completes ddpm train -o f)" = folder ]
     [ "$(bash_completes ddpm train --lr '')" = "" ]
+    [ "$(bash_completes ddpm train --resume f)" = folder ]
+    [ "$(bash_completes ddpm train -r f)" = folder ]
+    [ "$(bash_completes ddpm train --resume --dim-m)" = --dim-mults ]
+    [ "$(bash_completes ddpm train f)" = "" ]
+    [ "$(bash_completes ddpm train --pretrained f | tr ' ' '\n' | sort | paste -sd' ')" = "file.png folder" ]
     [ "$(bash_completes ddpm completion '')" = "bash zsh fish" ]
 }
 
@@ -36,7 +41,8 @@ bash_completes() {
     "$DDPM" completion fish > completion.fish
     run fish -c 'source completion.fish
         for line in "ddpm tr" "ddpm train --dim-m" "ddpm train --recipe " "ddpm sample --weights=m" "ddpm train -o f" \
-            "ddpm sample --from f" "ddpm train --lr " "ddpm completion "
+            "ddpm sample --from f" "ddpm train --lr " "ddpm completion " "ddpm train --resume f" "ddpm train f" \
+            "ddpm train --pretrained f"
             complete -C $line | string replace -r "\t.*" "" | sort | string join ,
             echo
         end'
@@ -53,7 +59,12 @@ folder/
 file.png,folder/
 
 
-bash,fish,zsh" ] || { echo "$output"; return 1; }
+bash,fish,zsh
+
+folder/
+
+
+file.png,folder/" ] || { echo "$output"; return 1; }
 }
 
 @test "zsh: verbs, options, values, files and folders" {
@@ -69,6 +80,9 @@ ddpm train --recipe b|ddpm train --recipe best
 ddpm sample --weights=m|ddpm sample --weights=model 
 ddpm sample --mask fi|ddpm sample --mask file.png 
 ddpm train -o f|ddpm train -o folder/
+ddpm train --resume f|ddpm train --resume folder/
+ddpm train f|ddpm train f
+ddpm train --pretrained fi|ddpm train --pretrained file.png 
 ddpm completion z|ddpm completion zsh 
 END
 }

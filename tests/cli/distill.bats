@@ -80,6 +80,7 @@ setup() {
         # shellcheck disable=SC2086
         run "$DDPM" $how
         succeeds
+        [[ "$output" != *"starts "* ]] # it goes on
         for file in model ema optimizer; do
             cmp {straight,run}/checkpoints/latest/$file.safetensors
         done
@@ -98,6 +99,13 @@ setup() {
     succeeds
     says "pictures  5 of size 16"
     [ "$(sed -n 2p new/log.csv | cut -d, -f3)" = 0.0003 ]
+}
+
+@test "a distilled model cannot be interpolated" {
+    for sampler in auto consistency; do
+        run "$DDPM" sample "$few" --out between --interpolate 1,2 --sampler $sampler
+        fails 2 "option --interpolate: got a distilled model, which adds new noise in every frame"
+    done
 }
 
 @test "what cannot be distilled is an error with a reason" {
@@ -135,7 +143,7 @@ setup() {
     run "$DDPM" sample "$few" --out new --sampler dpmpp
     fails 2 "got sampler dpmpp with a model that was distilled to draw in 2 steps; want sampler consistency"
     run "$DDPM" sample "$few" --array new.npy --from "$pictures" --invert
-    fails 2 "got sampler ddim with a model that was distilled"
+    fails 2 "got invert with a model that was distilled to draw in 2 steps, want an ordinary one"
     run "$DDPM" sample "$teacher" --out new --sampler consistency
     fails 2 "sampler consistency needs a model made by ddpm distill"
     run "$DDPM" sample "$few" --out near -n 2 --from "$pictures" --strength 0.5

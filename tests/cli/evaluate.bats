@@ -195,6 +195,48 @@ number() {
     grep -q "option --against: got the run or model run, want real pictures" errors
 }
 
+@test "what does not fit is found before pictures are drawn" {
+    make_run run "$at/real" 2
+    npy wide.npy '<f4' '40, 4' 640
+    npy g11.npy '<f4' '11, 4' 176
+    fails_early() {
+        evaluate run --against "$@"
+        [ "$status" -eq "$code" ] && [ -z "$output" ]
+        grep -q "$text" errors
+        [ "$(grep -c "drawing" errors)" -eq 0 ]
+    }
+    code=2 text="option --sheet: got features or statistics of the real pictures, want pictures on both sides"
+    fails_early wide.npy -n 12 --sheet sheet.png --json
+    code=1 text="nope.npy"
+    fails_early "$at/real" -n 12 --features nope.npy,wide.npy
+    text="g11.npy: got features of 11 pictures, want those of the 12 to draw"
+    fails_early "$at/real" -n 12 --features g11.npy,wide.npy
+    text="got features of width 147 for the generated pictures and 4 for the real ones, want the same"
+    fails_early wide.npy -n 12
+    evaluate run --against "$at/real" -n 11 --features g11.npy,wide.npy
+    succeeds
+}
+
+@test "files are known by their first bytes; what cannot be compared is named" {
+    cp "$at/fresh.npy" fresh
+    evaluate fresh --against "$at/real"
+    succeeds
+    says "generated    30 pictures of 16x16: fresh"
+    cp "$at/real/000000.png" photo.png
+    evaluate "$at/fresh" --against photo.png
+    [ "$status" -eq 1 ]
+    grep -q "photo.png: got a picture, want pictures (a folder or .npy file) or their features (.npy), or stat" errors
+    : > nothing
+    evaluate nothing --against "$at/real"
+    [ "$status" -eq 1 ]
+    grep -q "nothing: got an empty file, want pictures .* or a run or model" errors
+    evaluate "$at/fresh" --against "$at/real" --save-statistics st
+    grep -q "libzip" errors && skip "built without libzip"
+    evaluate "$at/fresh" --against st
+    succeeds
+    says "real         mean and covariance: st"
+}
+
 @test "sizes: a folder is resized to the size of the generated pictures" {
     "$DDPM" synth --out large --count 12 --size 32 2>/dev/null
     evaluate "$at/fresh.npy" --against large --json
@@ -262,7 +304,7 @@ number() {
 @test "the limits of the verdicts; no distance is below 0, not even that of equal sets" {
     evaluate "$at/fresh" --against "$at/real"
     succeeds
-    says "limits       by chance up to 16.9 % are that near a real one, 28.9 % another generated one"
+    says "limits       by chance, up to 16.9 % are that near a real picture, and up to 28.9 % that near another generated one"
     evaluate "$at/real" --against "$at/real.npy" --json
     succeeds
     distance=$(sed -n '/"frechet"/,/}/s/.*"value": *\([-0-9.e]*\).*/\1/p' <<<"$output")

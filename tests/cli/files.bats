@@ -226,8 +226,12 @@ predict() {
         run "$DDPM" synth --out new --count "$count"
         fails 2 --count
     done
-    run "$DDPM" synth --out new --size 4
-    fails 2 --size
+    for size in 4 abc 8x 8x5000 99999999999; do
+        run "$DDPM" synth --out new --size "$size"
+        fails 2 "option --size: got \"$size\", want N or HxW with sides in [8, 4096]"
+    done
+    run "$DDPM" pack "$pictures" --out new --size 0
+    fails 2 'option --size: got "0", want N or HxW with sides in [1, 8192]'
     [ ! -e new ]
 }
 

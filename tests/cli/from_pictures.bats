@@ -214,7 +214,7 @@ psnr() {
 2|option --invert: got it without --array|--invert
 2|option --invert: got it with --out|--invert --array a.npy
 2|want one of them|--interpolate 1,2
-2|runs no steps|--strength 0 --trajectory t.png
+2|with this --strength no steps run, so there is nothing to show|--strength 0 --trajectory t.png
 END
     from=()
     while IFS='|' read -r code words options; do

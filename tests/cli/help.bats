@@ -34,6 +34,23 @@ setup() {
     done
 }
 
+@test "defaults are the model's own values only for verbs that take a model" {
+    for verb in synth pack noise; do
+        run "$DDPM" "$verb" --help-all
+        says "Options of the library (their defaults in brackets):"
+        [[ "$output" != *model* || $verb = noise ]]
+    done
+    run "$DDPM" noise --help-all
+    says "size of the pictures (128)"
+    for verb in sample evaluate; do
+        run "$DDPM" "$verb" --help
+        says "Common options (the model's own values, or else those in brackets):"
+        [[ "$(tr -s ' \n' ' ' <<<"$output")" == *"noise and samples (0, not the model's)"* ]]
+    done
+    run "$DDPM" train --help
+    says "Common options (defaults in brackets):" "noise and samples (0)"
+}
+
 @test "every verb has a manual page, for which man gives no warnings" {
     for verb in "" train distill ema sample evaluate predict noise pack synth info bench completion; do
         "$DDPM" help --man $verb > page.1

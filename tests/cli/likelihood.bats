@@ -127,7 +127,7 @@ evaluations of the network for each$" errors
     [ "$status" -eq 2 ]
     likelihood noise --likelihood-steps 0
     [ "$status" -eq 2 ]
-    for other in "--features builtin" "--sheet s.png" "--save-statistics s.npz" "--sampler ddim" "--eta 1"; do
+    for other in "--held-out x" "--features builtin" "--sheet s.png" "--save-statistics s.npz" "--sampler ddim" "--eta 1"; do
         likelihood noise $other
         [ "$status" -eq 2 ]
         grep -q "option --likelihood: got it with ${other%% *}, want one of the two: nothing is drawn or" errors

@@ -60,6 +60,12 @@ hints() {
     fails 1 'runs/frist: no run to resume: there is no such folder; the nearest is "first"'
     run "$DDPM" train --resume runs/first
     fails 1 "runs/first: no run to resume (no config.json)"
+    mkdir stuff
+    echo mine > stuff/notes
+    run "$DDPM" train --resume stuff
+    fails 1 "stuff: no run to resume (no config.json), but other files; want the folder of a run, or another one"
+    run "$DDPM" train --data "$pictures" --out stuff
+    fails 1 "stuff: this folder is not empty, and what it has is not a run; a new run needs another folder"
     cp -r "$model" done
     run "$DDPM" train --resume done
     succeeds
@@ -102,6 +108,15 @@ hints() {
         --keep 0
     fails 1 "warning: disk/run: the run keeps up to 1000 checkpoints of" "No space left"
     says "  hint: a checkpoint takes " "make room, then ddpm train --resume disk/run"
+}
+
+@test "beside those that --keep keeps, the disk must hold a new checkpoint and an older best one" {
+    mkdir disk
+    mount -t tmpfs -o size=3m tmpfs disk 2>/dev/null || skip "may not mount a tmpfs"
+    make_pictures many 210
+    run "$DDPM" train --data many --out disk/run "${TINY[@]}" --steps 1000 --sample-every 0 --save-every 1 --keep 8 \
+        --validate-every 1000
+    fails 1 "warning: disk/run: the run keeps up to 10 checkpoints of"
 }
 
 @test "a folder named like a picture is refused" {
@@ -156,7 +171,7 @@ hints() {
     wait_for grep -q "^run  " errors
     kill -INT "$pid"
     job_ends 130
-    grep -q "hours on a CPU; a first result sooner: --dim 32 --recipe fast --time 10m" errors
+    grep -q "this takes many hours on a CPU; for a quick first result, try --dim 32 --recipe fast --time 10m" errors
     run "$DDPM" train --data "$pictures" --out short "${TINY[@]}" --steps 1 --sample-every 0
     succeeds
     [ "$(grep -c "hours on a CPU" <<<"$output")" -eq 0 ]

@@ -19,19 +19,26 @@ plain() {
 }
 
 @test "names of bad pictures are one line of plain text each" {
-    printf junk > pictures/$'a\nddpm train: done.png'
-    printf junk > pictures/$'\e[31mred.png'
-    printf junk > pictures/$'cr\rover.png'
-    printf junk > pictures/$'c1\u009b2Jx.png'
-    printf junk > pictures/$'bad\xff\xc3.png'
-    printf junk > pictures/$'del\x7f\a.png'
-    printf junk > pictures/$'good-é-€-😀.png'
-    run "$DDPM" pack pictures --out all.npy --size 16
-    succeeds
-    plain
-    says 'a\nddpm train: done.png' '\x1B[31mred.png' 'cr\rover.png' 'c1\xC2\x9B2Jx.png' 'bad\xFF\xC3.png' \
-        'del\x7F\x07.png' 'good-é-€-😀.png'
-    [ "$(grep -c '^ddpm' <<<"$output")" -eq 0 ]
+    # packs NAME SHOWN [NAME SHOWN…]: bad pictures of these names, and how they are shown.
+    packs() {
+        local -a shown=() files=()
+        while [ $# -gt 0 ]; do
+            files+=("pictures/$1") shown+=("$2")
+            printf junk > "pictures/$1"
+            shift 2
+        done
+        run "$DDPM" pack pictures --out all.npy --size 16
+        succeeds
+        plain
+        says "${shown[@]}"
+        [ "$(grep -c '^ddpm' <<<"$output")" -eq 0 ]
+        rm "${files[@]}"
+    }
+    # At most three names are shown.
+    packs $'a\nddpm train: done.png' 'a\nddpm train: done.png' $'\e[31mred.png' '\x1B[31mred.png' \
+        $'cr\rover.png' 'cr\rover.png'
+    packs $'c1\u009b2Jx.png' 'c1\xC2\x9B2Jx.png' $'bad\xff\xc3.png' 'bad\xFF\xC3.png'
+    packs $'del\x7f\a.png' 'del\x7F\x07.png' $'good-é-€-😀.png' 'good-é-€-😀.png'
 }
 
 @test "names in errors, in options and as verbs" {

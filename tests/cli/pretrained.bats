@@ -85,7 +85,10 @@ still() {
     run still new --pretrained "$model" --coordinates on
     fails 2 "option --coordinates: got on, but $model has off"
     run still new --pretrained "$model" --loss-weight uncertainty
-    fails 2 "was trained without uncertainty, whose weights it would lack"
+    fails 2 "option --loss-weight: got uncertainty, but $model was trained without it and lacks its layer"
+    make_run weighed "$pictures" 2 --loss-weight uncertainty
+    run still new --pretrained weighed --loss-weight none
+    fails 2 "option --loss-weight: got none, but weighed was trained with uncertainty and has a layer for it"
     run still new --pretrained "$ema" "${TINY[@]}" --dim 16
     fails 1 "tensor init_conv.weight: got shape "
     run still new --pretrained nothing

@@ -103,6 +103,37 @@ same_training() {
     [ -e run/samples/step-000004.png ]
 }
 
+@test "grids of later steps than the checkpoint are drawn again" {
+    mkdir -p run/samples
+    for name in step-000004.png step-000006.png step-000100.png step-000006-mine.png mine.png; do
+        echo old > "run/samples/$name"
+    done
+    run "$DDPM" train --resume --out run --sample-every 2 --steps 6
+    succeeds
+    [ "$(ls run/samples | tr '\n' ' ')" = "mine.png step-000004.png step-000006-mine.png step-000006.png " ]
+    [ "$(cat run/samples/step-000004.png)" = old ]
+    [ "$(head -c 4 run/samples/step-000006.png | tail -c 3)" = PNG ]
+}
+
+@test "a log that a spreadsheet has saved is continued; any other file in its place is an error" {
+    sed -i 's/$/\r/' run/log.csv
+    run "$DDPM" train --resume --out run --steps 5
+    succeeds
+    [ "$(cut -d, -f1 run/log.csv | tr '\n' ' ')" = "step 1 2 3 4 5 " ]
+    sed -i 's/,/;/g' run/log.csv
+    cp run/log.csv before
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1 'run/log.csv: got the first line "step;loss;lr;' 'want "step,loss,lr,' "move the file away"
+    cmp run/log.csv before
+    mv run/log.csv .
+    run "$DDPM" train --resume --out run --steps 6
+    succeeds
+    printf 'step,los' > run/log.csv # cut off: nothing would be lost
+    run "$DDPM" train --resume --out run --steps 7
+    succeeds
+    [ "$(cut -d, -f1 run/log.csv | tr '\n' ' ')" = "step 7 " ]
+}
+
 @test "what does not fit is named, and nothing changes" {
     cp run/config.json before
     for change in "dim 16" "network OneResUNet" "timesteps 30" "image-size 32" "batch-size 2" "seed 3" "loss l1" \

@@ -25,6 +25,17 @@ setup() {
     cmp drawn/0002.png again/0002.png
 }
 
+@test "a drawn picture does not give away where the training pictures are" {
+    "$DDPM" synth --out aside --count 4 --size 16 --seed 9 2>/dev/null
+    make_run run "$BATS_FILE_TMPDIR/pictures" 2 --validation aside
+    grep -q "$PWD/aside" run/config.json
+    "$DDPM" sample run --out drawn -n 1 2>/dev/null
+    run "$DDPM" info drawn/0000.png
+    succeeds
+    says '"validation": "auto"'
+    [[ "$output" != *"$PWD"* && "$output" != *"$BATS_FILE_TMPDIR"* ]]
+}
+
 @test "empty pictures are counted" {
     # Weights ruined by one step of lr 100: their predictions are clipped.
     make_run run "$BATS_FILE_TMPDIR/pictures" 1 --lr 100
@@ -120,6 +131,27 @@ width_of() {
         fails 2 "--count"
     done
     [ ! -e a ]
+}
+
+@test "files that are something else are named" {
+    cp "$BATS_FILE_TMPDIR/pictures/000000.png" photo.png
+    : > nothing
+    while IFS='|' read -r file what; do
+        run "$DDPM" sample "$file" --out a
+        fails 1 "$file: got $what, want a run, a checkpoint, or a .safetensors file with --config FILE.json"
+    done <<END
+photo.png|a picture
+nothing|an empty file
+$model/config.json|a configuration or other JSON
+$model/log.csv|a log of ddpm train
+END
+    [ ! -e a ]
+}
+
+@test "the array may be in the folder of the pictures" {
+    run "$DDPM" sample "$model" --out new -n 1 --array new/x.npy
+    succeeds
+    [ "$(ls new | tr '\n' ' ')" = "0000.png grid.png x.npy " ]
 }
 
 @test "animations are PNG: other names of pictures and films are refused" {

@@ -149,6 +149,17 @@ END
     grep -q '"eta": 0.0' run/config.json
 }
 
+@test "--sampling-steps 0 is the sampler's default, whatever the run has" {
+    make_run run "$BATS_FILE_TMPDIR/pictures" 2 --timesteps 60 --sampler ddim --sampling-steps 9
+    run "$DDPM" sample run --out a -n 1 --sampling-steps 0
+    succeeds
+    says "with ddim, 50 steps"
+    run "$DDPM" train --resume run --steps 3 --sampling-steps 0
+    succeeds
+    run "$DDPM" sample run --out b -n 1
+    says "with ddim, 50 steps"
+}
+
 @test "invalid requests write nothing" {
     while IFS='|' read -r options words; do
         run "$DDPM" sample "$model" --out a $options
@@ -159,7 +170,6 @@ END
         fails 2 "$words"
         [ ! -e a ]
     done <<'END'
---sampling-steps 0|option --sampling-steps: got 0, want 1 or more
 --sampling-steps -1|option sampling-steps: got "-1"
 --sampler ancestral --sampling-steps 61|got 61 sampling steps, want at most the schedule's 60 timesteps
 --sampler dpmp|the nearest is "dpmpp"

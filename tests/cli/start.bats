@@ -57,7 +57,7 @@ setup() {
     make_run few "$pictures" 1 --start noise
     [ ! -e few/checkpoints/latest/start.safetensors ]
     run "$DDPM" sample few --out drawn -n 1 --start fitted
-    fails 2 "got start fitted, but the model has none"
+    fails 2 "got start fitted, but this model has none"
 }
 
 @test "a resumed run keeps its start, an older one gets it, and a damaged one is an error" {

@@ -38,7 +38,7 @@ small=(--image-size 16 --dim 4 --dim-mults 1,2 --batch-size 4 --timesteps 20 --s
     says "options --time and --steps: want one of them"
     run "$DDPM" train --data pictures --out refused --time 0.001s "${small[@]}"
     fails 2
-    says "so 0 fit; want time for 10 at least"
+    says "option --time: a step takes " " s passed before the first, so 0 fit; want time for 10 at least"
     [ ! -e refused ]
     "$DDPM" train --data pictures --out run --steps 1 "${small[@]}" 2> said
     run "$DDPM" train --resume run --time 5m

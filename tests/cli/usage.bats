@@ -4,7 +4,7 @@ load "$DDPM_SUPPORT"
 @test "no verb is wrong usage" {
     run "$DDPM"
     [ "$status" -eq 2 ]
-    says "ddpm: say what to do, as in ddpm train"
+    says "ddpm: no verb given, want one, such as ddpm train"
 }
 
 @test "--help lists every verb, and every verb has its own help" {
@@ -30,6 +30,13 @@ load "$DDPM_SUPPORT"
     fails 2 '"trian"' '"train"'
 }
 
+@test "options before the verb" {
+    for word in --quiet -q --data --count --force; do
+        run "$DDPM" "$word" train
+        fails 2 "unknown verb \"$word\": the verb comes before its options"
+    done
+}
+
 @test "unknown options name the nearest" {
     run "$DDPM" train --dim-mult 1,2
     fails 2 --dim-mult --dim-mults
@@ -50,7 +57,13 @@ load "$DDPM_SUPPORT"
     run "$DDPM" train --out
     fails 2 "--out: got no value"
     run "$DDPM" train --resume=yes --out x
-    fails 2 "--resume" "want none"
+    fails 2 "option --resume: got the value \"yes\", want none; want a space before it: --resume yes"
+    run "$DDPM" synth --quiet=1 --out x
+    fails 2 "option --quiet: got the value \"1\", want none"
+    run "$DDPM" synth --verbose=on --out x
+    fails 2 "option --verbose: got the value \"on\", want none"
+    run "$DDPM" synth --quite=1 --out x
+    fails 2 "unknown option --quite; the nearest is --quiet"
     run "$DDPM" train
     fails 2 "--out RUN is missing"
     run "$DDPM" sample --out x

@@ -287,6 +287,19 @@ pretend_rows() {
     [ "$(cut -d, -f1 run/validation.csv | tr '\n' ' ')" = "step 30 " ]
 }
 
+@test "measurements that a spreadsheet has saved count; any other file in their place is an error" {
+    copy_run
+    sed -i 's/$/\r/' run/validation.csv
+    run "$DDPM" train --resume run --steps 30
+    succeeds
+    [ "$(cut -d, -f1 run/validation.csv | tr '\n' ' ')" = "step 10 20 30 " ]
+    sed -i 's/,/;/g' run/validation.csv
+    cp run/validation.csv before
+    run "$DDPM" train --resume run --steps 40
+    fails 1 'run/validation.csv: got the first line "step;validation_loss;' "move the file away"
+    cmp run/validation.csv before
+}
+
 @test "a run that was killed before its first checkpoint starts over" {
     copy_run
     rm -r run/checkpoints/*
