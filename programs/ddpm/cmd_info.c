@@ -70,13 +70,6 @@ static ddpm_status print_configuration(const char *path)
     return ddpm_info_options(path);
 }
 
-static bool has(const char *folder, const char *name)
-{
-    char path[PATH_MAX];
-    return ddpm_path_format(path, sizeof path, "%s/%s", folder, name) == DDPM_OK &&
-           ddpm_path_exists(path);
-}
-
 static ddpm_status in_folder(const char *folder, const char *name,
                              ddpm_status (*print)(const char *path))
 {
@@ -142,7 +135,7 @@ static ddpm_status print_checkpoint(const char *path, bool of_run)
         printf("step        %s\n", ddpm_count_text(text, step));
     DDPM_TRY(in_folder(path, "model.safetensors", print_weights));
     DDPM_TRY(in_folder(path, "ema.safetensors", print_weights));
-    return of_run || has(path, "state.json") ? print_checksums(path) : DDPM_OK;
+    return of_run || ddpm_folder_has(path, "state.json") ? print_checksums(path) : DDPM_OK;
 }
 
 static ddpm_status print_checkpoint_names(const char *path)
@@ -178,11 +171,11 @@ static int64_t steps_of(const char *path)
 }
 
 /* The whole folder of a run; what a checkpoint has too comes later. `newest`: its newest
- * checkpoint, "" if there is none. */
+ * checkpoint, "" if there is none, NULL if none is complete. */
 static ddpm_status print_run(const char *path, const char *newest)
 {
     char file[PATH_MAX], done_text[DDPM_TEXT_BYTES], all_text[DDPM_TEXT_BYTES];
-    const int64_t done = newest[0] ? ddpm_step_of(newest) : 0;
+    const int64_t done = !newest ? -1 : newest[0] ? ddpm_step_of(newest) : 0;
     DDPM_TRY(ddpm_path_format(file, sizeof file, "%s/config.json", path));
     const int64_t all = ddpm_path_exists(file) ? steps_of(file) : -1;
     if (all >= 0 && done >= 0)
@@ -213,9 +206,12 @@ static enum folder_kind kind_of(const char *path)
     if (ddpm_path_format(checkpoints, sizeof checkpoints, "%s/checkpoints", path) == DDPM_OK &&
         ddpm_path_is_directory(checkpoints))
         return FOLDER_RUN;
-    if (has(path, "state.json") || (has(path, "config.json") && has(path, "model.safetensors")))
+    if (ddpm_folder_has(path, "state.json") ||
+        (ddpm_folder_has(path, "config.json") && ddpm_folder_has(path, "model.safetensors")))
         return FOLDER_CHECKPOINT;
-    return has(path, "config.json") && has(path, "ema.safetensors") ? FOLDER_MODEL : FOLDER_OTHER;
+    return ddpm_folder_has(path, "config.json") && ddpm_folder_has(path, "ema.safetensors")
+               ? FOLDER_MODEL
+               : FOLDER_OTHER;
 }
 
 /* The checkpoint that the folder means; "" if it is a run without any. `latest` may change while a
@@ -247,7 +243,7 @@ static ddpm_status print_folder(const char *path)
     ddpm_status status = find_checkpoint(path, checkpoint);
     snprintf(reason, sizeof reason, "%s", ddpm_error_message());
     if (kind == FOLDER_RUN)
-        DDPM_TRY(print_run(path, status == DDPM_OK ? checkpoint : ""));
+        DDPM_TRY(print_run(path, status == DDPM_OK ? checkpoint : NULL));
     if (status == DDPM_OK && checkpoint[0]) {
         status = print_checkpoint(checkpoint, kind == FOLDER_RUN);
         snprintf(reason, sizeof reason, "%s", ddpm_error_message());

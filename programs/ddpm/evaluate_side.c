@@ -17,14 +17,6 @@
 #include "formats/npy.h"
 #include "processes.h"
 
-/* Does the folder contain a file of that name? */
-static bool has_file(const char *folder, const char *name)
-{
-    char path[PATH_MAX];
-    return ddpm_path_format(path, sizeof path, "%s/%s", folder, name) == DDPM_OK &&
-           ddpm_path_exists(path);
-}
-
 /* Why an array is neither pictures nor features. */
 static ddpm_status refuse_array(const char *path, enum ddpm_npy_dtype dtype, int rank)
 {
@@ -61,6 +53,8 @@ static ddpm_status look_at_file(struct ddpm_side *side)
 {
     char found[PATH_MAX];
     const enum ddpm_file_kind kind = ddpm_file_kind(side->path);
+    if (kind == DDPM_FILE_UNREADABLE)
+        return ddpm_raise_errno("%s: cannot be read", side->path);
     const bool is_model = kind == DDPM_FILE_WEIGHTS ||
                           (ddpm_settle_model(side->path, found, sizeof found) == DDPM_OK &&
                            ddpm_path_is_directory(found)); /* the text file `latest` of a run */
@@ -87,7 +81,7 @@ ddpm_status ddpm_side_look(struct ddpm_side *side)
     if (ddpm_ends_with(path, ".npz"))
         side->kind = DDPM_SIDE_STATISTICS;
     else if (ddpm_path_is_directory(path))
-        side->kind = has_file(path, "config.json") || has_file(path, "checkpoints")
+        side->kind = ddpm_folder_has(path, "config.json") || ddpm_folder_has(path, "checkpoints")
                          ? DDPM_SIDE_MODEL
                          : DDPM_SIDE_PICTURES;
     else if (ddpm_ends_with(path, ".npy"))

@@ -115,6 +115,9 @@ ddpm_status ddpm_check_room(struct ddpm_network *network, const struct ddpm_memo
 /* Does the path end this way? */
 bool ddpm_ends_with(const char *path, const char *end);
 
+/* Is there a file or folder of that name in the folder? */
+bool ddpm_folder_has(const char *folder, const char *name);
+
 /* The step of a checkpoint folder; -1 when not known. */
 int64_t ddpm_step_of(const char *path);
 

@@ -94,17 +94,11 @@ static ddpm_status check_unfinished(const char *path, bool *unfinished)
     return DDPM_OK;
 }
 
-static bool has(const char *folder, const char *name)
-{
-    char path[PATH_MAX];
-    return ddpm_path_format(path, sizeof path, "%s/%s", folder, name) == DDPM_OK &&
-           ddpm_path_exists(path);
-}
-
 /* Could --resume continue it? */
 static bool is_run(const char *path)
 {
-    return has(path, "checkpoints") || (has(path, "config.json") && has(path, "log.csv"));
+    return ddpm_folder_has(path, "checkpoints") ||
+           (ddpm_folder_has(path, "config.json") && ddpm_folder_has(path, "log.csv"));
 }
 
 ddpm_status ddpm_run_folder_check_new(const char *path, bool *again)

@@ -50,8 +50,8 @@ ddpm_status ddpm_run_log_begin(struct ddpm_run_log *log, int64_t step)
     long end;
     rewind(log->file);
     scan(log, step, &end);
-    if (end == 0 && step > 0)
-        DDPM_TRY(ddpm_csv_check_replaceable(log->file, log->path, headers[log->validates]));
+    if (step > 0)
+        DDPM_TRY(ddpm_csv_check_cut(log->file, log->path, headers[log->validates], step, end));
     if (fflush(log->file) != 0 || ftruncate(fileno(log->file), end) != 0 ||
         fseek(log->file, end, SEEK_SET) != 0)
         return ddpm_raise_errno("%s: cannot truncate to the rows up to step %" PRId64, log->path,

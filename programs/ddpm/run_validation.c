@@ -160,8 +160,8 @@ static ddpm_status cut(struct ddpm_run_validation *validation, int64_t step)
     long end;
     DDPM_TRY(ddpm_run_validation_read(validation->file, step, &validation->curves, &end));
     write_header(header, sizeof header);
-    if (end == 0 && step > 0)
-        DDPM_TRY(ddpm_csv_check_replaceable(validation->file, validation->path, header));
+    if (step > 0)
+        DDPM_TRY(ddpm_csv_check_cut(validation->file, validation->path, header, step, end));
     if (fflush(validation->file) != 0 || ftruncate(fileno(validation->file), end) != 0 ||
         fseek(validation->file, end, SEEK_SET) != 0)
         return ddpm_raise_errno("%s: cannot truncate to the rows up to step %" PRId64,

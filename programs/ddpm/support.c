@@ -58,6 +58,13 @@ bool ddpm_ends_with(const char *path, const char *end)
     return length >= bytes && strcmp(path + length - bytes, end) == 0;
 }
 
+bool ddpm_folder_has(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return ddpm_path_format(path, sizeof path, "%s/%s", folder, name) == DDPM_OK &&
+           ddpm_path_exists(path);
+}
+
 ddpm_status ddpm_config_integer(const struct ddpm_config *config, const char *name, int64_t *out)
 {
     char text[64];
@@ -186,6 +193,8 @@ static ddpm_status look_first(const struct ddpm_arguments *arguments, const char
 /* A file without a configuration. */
 static ddpm_status refuse_file(const char *path, enum ddpm_file_kind kind)
 {
+    if (kind == DDPM_FILE_UNREADABLE)
+        return ddpm_raise_errno("%s: cannot be read", path);
     if (kind == DDPM_FILE_WEIGHTS)
         return ddpm_raise(DDPM_ERROR_ARGUMENT,
                           "%s: got a bare weights file; want --config FILE.json as well, or a run "

@@ -132,9 +132,9 @@ ddpm_status ddpm_train_time_choose(struct ddpm_train_run *run)
     if (steps < LEAST_STEPS)
         return ddpm_raise(
             DDPM_ERROR_ARGUMENT,
-            "option --time: a step takes %.2g s, and %.1f s passed before the first, so "
+            "option --time: a step takes %.*f s, and %.1f s passed before the first, so "
             "%" PRId64 " fit; want time for %d at least",
-            run->timed, spent, steps, LEAST_STEPS);
+            run->timed < 1 ? 2 : 1, run->timed, spent, steps, LEAST_STEPS);
     run->steps = run->outlook.steps = run->config->training.steps = steps;
     run->outlook.patch_steps = ddpm_patch_steps(&run->config->training);
     ddpm_recipe_shorten_warmup(&run->config->training);

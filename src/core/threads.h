@@ -18,7 +18,8 @@ void ddpm_parallel_for(int threads, int64_t count, int64_t grain, ddpm_range_fun
                        void *context);
 
 /* pthread_create() with all signals blocked in the new thread: they are for the host program's
- * threads. Returns 0 or an errno. Use this for every thread of the library. */
+ * threads. Returns 0 or an errno. Every thread of the library starts this way; plug-ins do the same
+ * themselves. */
 int ddpm_thread_start(pthread_t *thread, void *(*function)(void *), void *argument);
 
 /* Text for an error of ddpm_thread_start(): the reason and the remedy. No full stop at the end. */

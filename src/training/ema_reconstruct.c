@@ -252,7 +252,9 @@ static ddpm_status put_together(const struct kept *kept, const char *run, const 
     struct ddpm_network *network;
     float *room = NULL;
     double *sum = NULL;
-    DDPM_TRY(ddpm_network_declare(NULL, kept->config, &network));
+    struct ddpm_config here = *kept->config; /* the run's device may be that of another machine */
+    DDPM_TRY(ddpm_config_set(&here, "device", "cpu"));
+    DDPM_TRY(ddpm_network_declare(NULL, &here, &network));
     const struct ddpm_parameters *parameters = &network->weights.parameters;
     const size_t count = (size_t)parameters->slab_count;
     ddpm_status status = ddpm_new_array((void **)&room, count, sizeof *room, "an average");

@@ -123,8 +123,20 @@ same_training() {
     sed -i 's/,/;/g' run/log.csv
     cp run/log.csv before
     run "$DDPM" train --resume --out run --steps 6
-    fails 1 'run/log.csv: got the first line "step;loss;lr;' 'want "step,loss,lr,' "move the file away"
+    fails 1 'run/log.csv: the first line has "step;loss;lr;' 'where "step" should be' "move the file away"
     cmp run/log.csv before
+    sed -i 's/\r//; s/;/,/g; s/$/,note/' run/log.csv
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1 'the first line has "seconds,note" where "seconds" should be'
+    sed -i 's/,note$//; 4s/^3/"3"/' run/log.csv
+    cp run/log.csv before
+    run "$DDPM" train --resume --out run --steps 6
+    fails 1 'run/log.csv: got the row ""3",' "want numbers with commas between them"
+    cmp run/log.csv before
+    sed -i '4s/"3"/3/; 1s/^/\xEF\xBB\xBF/' run/log.csv # a byte order mark
+    run "$DDPM" train --resume --out run --steps 5
+    succeeds
+    [ "$(wc -l < run/log.csv)" -eq 6 ]
     mv run/log.csv .
     run "$DDPM" train --resume --out run --steps 6
     succeeds

@@ -44,6 +44,13 @@ setup() {
     [ "$(wc -l < requeued)" -eq 1 ]
 }
 
+@test "a requeued job leaves out the options of a new run" {
+    cp -r "$BATS_FILE_TMPDIR/run" run
+    run timeout 60 "$script" run --time 1h --steps 22 --pretrained no/such --time=2h
+    succeeds
+    [ "$(readlink run/checkpoints/latest)" = step-000022 ]
+}
+
 @test "a failure is final and keeps its exit code" {
     run timeout 60 "$script" run --data no/such --steps 20
     fails 1 "no/such"

@@ -296,7 +296,7 @@ pretend_rows() {
     sed -i 's/,/;/g' run/validation.csv
     cp run/validation.csv before
     run "$DDPM" train --resume run --steps 40
-    fails 1 'run/validation.csv: got the first line "step;validation_loss;' "move the file away"
+    fails 1 'run/validation.csv: the first line has "step;validation_loss;' "move the file away"
     cmp run/validation.csv before
 }
 

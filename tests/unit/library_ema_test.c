@@ -152,6 +152,20 @@ static void an_average_is_put_together(void **state)
     assert_non_null(network->start);
     assert_true(network->start->level == 10);
     ddpm_network_destroy(&network);
+    /* The run's device is kept, but not needed. */
+    struct ddpm_config *config;
+    const char *file = "run/checkpoints/step-000060/config.json";
+    assert_ok(ddpm_config_create(&config));
+    assert_ok(ddpm_config_read(config, in_folder(folder, file)));
+    assert_ok(ddpm_config_set(config, "device", "cuda:99"));
+    assert_ok(ddpm_config_write(config, in_folder(folder, file)));
+    assert_ok(ddpm_ema_reconstruct(run, 0.2, 0, in_folder(folder, "elsewhere"), &made));
+    assert_ok(ddpm_config_read(config, in_folder(folder, "elsewhere/config.json")));
+    assert_ok(ddpm_config_get(config, "device", text, sizeof text));
+    assert_string_equal(text, "cuda:99");
+    assert_ok(ddpm_config_set(config, "device", test_device()));
+    assert_ok(ddpm_config_write(config, in_folder(folder, file)));
+    ddpm_config_destroy(&config);
     /* A stored average comes out unchanged. */
     assert_ok(ddpm_ema_reconstruct(run, 0.1, 0, in_folder(folder, "same"), &made));
     assert_true(distance(in_folder(folder, "same"), run) < 1e-3 * apart);
