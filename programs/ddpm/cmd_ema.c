@@ -1,6 +1,5 @@
 /* ddpm ema: an average of a different length than the run kept, saved as a model of its own. */
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 
 #include "formats/file.h"
@@ -15,11 +14,9 @@ static const double far_off = 0.1;
 /* The average is made from the checkpoints of a whole run. */
 static ddpm_status check_run(const char *path)
 {
-    char checkpoints[PATH_MAX];
     if (!ddpm_path_exists(path))
         return ddpm_raise_missing(path, "no such run");
-    DDPM_TRY(ddpm_path_format(checkpoints, sizeof checkpoints, "%s/checkpoints", path));
-    if (ddpm_path_is_directory(checkpoints))
+    if (ddpm_is_run(path))
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
                       "%s: got no run, want one: its folder has the checkpoints to average in "

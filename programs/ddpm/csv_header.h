@@ -1,4 +1,4 @@
-/* log.csv and validation.csv when a run is resumed: their first line, and what is cut off. */
+/* Checks on log.csv and validation.csv before a resumed run cuts off their last rows. */
 #ifndef DDPM_PROGRAM_CSV_HEADER_H
 #define DDPM_PROGRAM_CSV_HEADER_H
 

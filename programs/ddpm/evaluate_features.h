@@ -15,11 +15,11 @@ struct ddpm_evaluate_features {
 ddpm_status ddpm_evaluate_features_read(struct ddpm_evaluate_features *features,
                                         const struct ddpm_arguments *arguments);
 
-/* Open the network, if there is one. DDPM_ERROR_ARGUMENT unless some pictures want it. */
+/* Open the network, if there is one. DDPM_ERROR_ARGUMENT if there are no pictures to run it on. */
 ddpm_status ddpm_evaluate_features_open(struct ddpm_evaluate_features *features, bool wanted);
 
-/* Will the generated pictures' features fit those of the real ones, which are read? Called before
- * `drawn` pictures are drawn, which takes long; 0: none are. */
+/* Once the real pictures are read, check that the generated ones will have features of the same
+ * width. `drawn` pictures are still to be drawn, which takes long; 0: none. */
 ddpm_status ddpm_evaluate_features_check(const struct ddpm_evaluate_features *features,
                                          const struct ddpm_side *real,
                                          const struct ddpm_side *generated, int64_t drawn);

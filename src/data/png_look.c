@@ -11,8 +11,8 @@
 
 #include "data/decode.h"
 
-/* Pillow's limit for one text, and how many texts we read: one can take 1000 times its size in
- * work. */
+/* Pillow's limit for one text, and how many texts we read: a text can unpack to 1000 times its
+ * size. */
 enum { TEXT_LIMIT = 1 << 20, MOST_TEXTS = 8 };
 
 struct walk {

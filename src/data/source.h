@@ -7,8 +7,8 @@
  * Bad pictures (empty, truncated, not a picture, too large) keep their index, so the order never
  * depends on when one was found. Reading a bad one gives the next good one instead: index + 1,
  * index + 2, … modulo the count. Warnings say which are bad: one line for each, or one line for
- * more than three with the same reason; later than in opening, at most 100 lines. If more than half
- * are bad, that is an error. */
+ * more than three with the same reason. After opening there are at most 100 lines. If more than
+ * half are bad, that is an error. */
 #ifndef DDPM_DATA_SOURCE_H
 #define DDPM_DATA_SOURCE_H
 

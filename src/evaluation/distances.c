@@ -11,7 +11,7 @@
  * rows between two calls of the watch. */
 enum { TILE = 2, BLOCK = 32, PIECE = 512 };
 
-/* Of the random order of rows: any fixed number. */
+/* Seeds the random order of rows. Any number will do, as long as it never changes. */
 #define PLACES_SEED 20
 
 /* The most rows that ddpm_permute() can order. */

@@ -6,7 +6,7 @@
 #include "training/trainer_state.h"
 
 /* What writing and reading back a checkpoint takes: room for one tensor, and the largest file,
- * which is mapped. Its pages are no burden unless the address space is limited. */
+ * which is mapped. A mapping costs no memory unless the address space is limited. */
 static size_t checkpoint_bytes(const struct ddpm_trainer *trainer)
 {
     const struct ddpm_weight_set *set = &trainer->players[0].network->weights;
