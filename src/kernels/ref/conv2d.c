@@ -47,8 +47,9 @@ static void forward_pixels(void *context, int64_t begin, int64_t end, int thread
     const struct ddpm_call *call = context;
     const struct ddpm_tensor *bias = &call->in[2], *residual = &call->in[3], *y = &call->out[0];
     for (int64_t p = begin; p < end; ++p) {
+        const struct place at = place_of(y, p);
         for (int64_t k = 0; k < y->c; ++k) {
-            double sum = correlate(call, place_of(y, p), k);
+            double sum = correlate(call, at, k);
             if (ddpm_tensor_present(bias))
                 sum += ref_get(bias, 0, k);
             if (ddpm_tensor_present(residual))
@@ -107,26 +108,36 @@ ddpm_status ddpm_ref_conv2d_backward_data(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* One weight is a sum over all output pixels; `filters` are the taps (k,r,s) = pixels of dw. */
+/* Σ_{b,h,w} dy[b,h,w,k]·x[…,c] for w[k,r,s,c]; `weight` is (k,r,s). */
+static double correlate_gradient(const struct ddpm_call *call, struct place weight, int64_t c)
+{
+    const struct ddpm_attributes *a = &call->attributes;
+    const struct ddpm_tensor *x = &call->in[0], *dy = &call->in[1];
+    double sum = 0;
+    for (int64_t n = 0; n < dy->n; ++n) {
+        for (int64_t i = 0; i < dy->h; ++i) {
+            for (int64_t j = 0; j < dy->w; ++j) {
+                int64_t h = i * a->stride + weight.h - a->padding;
+                int64_t v = j * a->stride + weight.w - a->padding;
+                if (ref_inside(x, h, v))
+                    sum += ref_get(dy, ref_pixel(dy, n, i, j), weight.n) *
+                           ref_get(x, ref_pixel(x, n, h, v), c);
+            }
+        }
+    }
+    return sum;
+}
+
+/* `filters` are the taps (k,r,s) = pixels of dw. */
 static void backward_weight_filters(void *context, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const struct ddpm_call *call = context;
-    const struct ddpm_attributes *a = &call->attributes;
-    const struct ddpm_tensor *x = &call->in[0], *dy = &call->in[1], *dw = &call->out[0];
+    const struct ddpm_tensor *dw = &call->out[0];
     for (int64_t filter = begin; filter < end; ++filter) {
-        struct place weight = place_of(dw, filter);
-        for (int64_t c = 0; c < dw->c; ++c) {
-            double sum = 0;
-            for (int64_t p = 0; p < ddpm_tensor_pixels(dy); ++p) {
-                struct place at = place_of(dy, p);
-                int64_t h = at.h * a->stride + weight.h - a->padding;
-                int64_t v = at.w * a->stride + weight.w - a->padding;
-                if (ref_inside(x, h, v))
-                    sum += ref_get(dy, p, weight.n) * ref_get(x, ref_pixel(x, at.n, h, v), c);
-            }
-            ref_add(call, 0, filter, c, sum);
-        }
+        const struct place weight = place_of(dw, filter);
+        for (int64_t c = 0; c < dw->c; ++c)
+            ref_add(call, 0, filter, c, correlate_gradient(call, weight, c));
     }
 }
 
