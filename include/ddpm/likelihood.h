@@ -35,8 +35,8 @@ typedef int ddpm_likelihood_callback(void *user, int64_t done, int64_t total);
 struct ddpm_likelihood_options {
     size_t size;                        /**< sizeof(struct ddpm_likelihood_options) */
     enum ddpm_likelihood_method method; /**< see above */
-    int64_t
-        levels; /**< bound: timesteps measured for each picture, 2 or more; T or more: all; 0: 50 */
+    /** Bound: timesteps measured for each picture, 2 or more; T or more: all; 0: 50. */
+    int64_t levels;
     int64_t steps;             /**< flow: steps of the solver, four evaluations each; 0: 32 */
     int64_t probes;            /**< flow: random directions for each picture; 0: 1 */
     int64_t batch;             /**< as in ddpm_sampler_options */

@@ -55,9 +55,9 @@ struct ddpm_sampler_options {
     int64_t steps;       /**< 0: see above */
     const char *spacing; /**< which noise levels the steps visit; NULL: see above */
     int64_t batch;       /**< pictures drawn at once; 0: up to 16 */
-    int64_t
-        pictures; /**< the most that one draw will ask for, 0: unknown. A larger `batch` is lowered
-                     to this; with `batch` 0, they are split into batches of equal size */
+    /** The most that one draw will ask for, 0: unknown. A larger `batch` is lowered to this; with
+     *  `batch` 0, they are split into batches of equal size. */
+    int64_t pictures;
     int64_t height;            /**< pixels; 0: the configuration's */
     int64_t width;             /**< pixels; 0: the configuration's */
     enum ddpm_weights weights; /**< which weights draw */

@@ -23,8 +23,7 @@ struct ddpm_from {
     float *mask;       /* [H, W] or NULL */
 };
 
-/* Remove from the list the grid in a folder that ddpm sample wrote: it is not one of the pictures.
- */
+/* If ddpm sample wrote the folder, remove its grid from the list: it is not one of the pictures. */
 ddpm_status ddpm_leave_out_grid(struct ddpm_folder *folder);
 
 /* Read the options of `arguments` and find the files. Errors that concern only these options

@@ -15,11 +15,10 @@ struct ddpm_outlook {
     int64_t patch_steps;              /* of these, the first ones, on patches; 0: none */
     double patch_cost;                /* of such a step, where one on whole pictures costs 1 */
     int64_t save_every, sample_every; /* as in the options; both also happen at the end */
-    double
-        grid_in_steps; /* guess for a grid, in training steps, until one was drawn; 0: no grids */
-    int64_t validate_every;     /* steps; also at the end. 0: never */
-    double validation_in_steps; /* guess for a measurement, in training steps, until one was made.
-                                   Both guesses are in steps on whole pictures */
+    int64_t validate_every;           /* steps; also at the end. 0: never */
+    /* Guesses, until one was timed, in training steps on whole pictures: a grid, of which 0 means
+     * that there are none, and a validation. */
+    double grid_in_steps, validation_in_steps;
     struct ddpm_share grids, checkpoints, validations;
 };
 

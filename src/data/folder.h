@@ -22,8 +22,7 @@ struct ddpm_folder {
     char *path;
     struct ddpm_folder_file *files; /* [count], sorted by name */
     size_t count;
-    size_t
-        unreadable; /* folders that could not be read and broken links, each logged as a warning */
+    size_t unreadable;    /* unreadable folders and broken links, each logged as a warning */
     uint64_t fingerprint; /* FNV-1a over every name, its terminating 0 and its size as 8 bytes
                              little-endian */
     struct ddpm_endings ignored; /* files that are not pictures */

@@ -38,8 +38,7 @@ ddpm_status ddpm_source_judge(const struct ddpm_source *source);
  * wrong with them, in order. */
 ddpm_status ddpm_source_sweep(struct ddpm_source *source, bool decode, int64_t count);
 
-/* Decode all pictures of a small folder and some of any other source, and say what they are like.
- */
+/* Decode all pictures of a small folder, some of any other source, and say what they are like. */
 ddpm_status ddpm_source_notice(struct ddpm_source *source);
 
 #endif

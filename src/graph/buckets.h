@@ -25,8 +25,7 @@ typedef ddpm_status ddpm_after_node(void *user, size_t node);
 ddpm_status ddpm_graph_run_watched(struct ddpm_graph *graph, int part, ddpm_after_node *after,
                                    void *user);
 
-/* Run nodes [begin, end) of a part and join their asides: all later calls see what they computed.
- */
+/* Run nodes [begin, end) of a part and join their asides: later calls see what they computed. */
 ddpm_status ddpm_graph_run_stretch(struct ddpm_graph *graph, size_t begin, size_t end);
 
 #endif

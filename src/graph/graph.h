@@ -180,8 +180,7 @@ struct ddpm_value *ddpm_graph_slab(struct ddpm_graph *graph, enum ddpm_dtype dty
 /* Append a node; the caller makes its outputs. NULL after a failure. */
 struct ddpm_node *ddpm_graph_node(struct ddpm_graph *graph, enum ddpm_op op, const char *label);
 
-/* The host will read this value after a run, so it, or what it is a view of, keeps its own memory.
- */
+/* The host will read this value after a run: it, or what it is a view of, keeps its own memory. */
 void ddpm_graph_keep(struct ddpm_value *value);
 
 /* Apply the rewrite rules of fuse.c to the forward nodes. `rules` is a bit mask in the order of the

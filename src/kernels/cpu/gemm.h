@@ -40,11 +40,10 @@
 #define GEMM_DEPTH 256
 
 struct ddpm_gemm_rows {
-    const void *const
-        *a; /* [segments][GEMM_ROWS] row starts; missing rows repeat an existing one */
-    int64_t
-        segments; /* the depth is split into segments of `depth` steps, each with its own rows */
-    int64_t depth;
+    /* [segments][GEMM_ROWS] row starts; missing rows repeat an existing one */
+    const void *const *a;
+    int64_t segments;
+    int64_t depth;           /* of a segment, in steps; each segment has its own rows */
     int64_t a_offset;        /* added to every a, in steps */
     const void *b;           /* [segments·depth][GEMM_COLUMNS] steps */
     void *const *y;          /* [rows] */

@@ -49,8 +49,7 @@ ALWAYS_INLINE vf multiply_by_lane(vf sum, vu a, const int lane, vu b, const bool
     return vf_multiply_add_lane(sum, (vf)b, (vf)a, lane);
 }
 
-/* sum[m] += (lane `lane` of `left`)·b[0:GEMM_COLUMNS] for every row m; both expressions are in m.
- */
+/* sum[m] += (lane `lane` of `left`)·b[0:GEMM_COLUMNS] for each row m; both expressions are in m. */
 #define LANE_STEP(left, lane, b, half, pairs)                                                      \
     do {                                                                                           \
         vu right[GEMM_VECTORS];                                                                    \
