@@ -8,7 +8,7 @@ case $#,${1:-} in
   *) echo "test.sh: got \"$*\", want nothing" >&2; exit 2 ;;
 esac
 cd "$(dirname "$0")/.."
-jobs=$(($(nproc) + 1)) # tests wait a lot: for ranks, timeouts and signals
+jobs=$(nproc)
 
 scripts/setup.sh test
 

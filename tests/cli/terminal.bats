@@ -60,11 +60,11 @@ widest() {
 
 @test "numbers too long for a narrow terminal become a percentage" {
     command -v timeout || skip "no timeout"
-    make_run new "$pictures" 100 --dim 4 --batch-size 1
-    on_terminal 19 timeout --foreground 3 "$DDPM" train --resume new --steps 1000000000 || true
+    make_run new "$pictures" 1000 --dim 4 --batch-size 1
+    on_terminal 20 timeout --foreground 3 "$DDPM" train --resume new --steps 1000000000 || true
     drawn > lines
     grep -q "^step 0.0 %$" lines
-    [ "$(widest < lines)" -lt 19 ]
+    [ "$(widest < lines)" -lt 20 ]
 }
 
 @test "the line adapts to a resized terminal" {
