@@ -108,7 +108,7 @@ struct ddpm_call {
     struct ddpm_tensor in[DDPM_MAX_INPUTS];
     struct ddpm_tensor out[DDPM_MAX_OUTPUTS];
     struct ddpm_attributes attributes;
-    bool any_batch; /* choose a kernel, and so the rounding, that does not depend on the batch */
+    bool any_batch; /* the kernel chosen, and so the rounding, must not depend on the batch */
     void *scratch;  /* content lost between calls; aligned to DDPM_ALIGNMENT */
     void *packed;   /* content kept: the weights in the kernel's own layout */
 

@@ -19,25 +19,6 @@ const char *ddpm_dtype_name(enum ddpm_dtype dtype)
     return dtypes[dtype].name;
 }
 
-double ddpm_load(const void *data, enum ddpm_dtype dtype, int64_t i)
-{
-    switch (dtype) {
-    case DDPM_F32:
-        return (double)((const float *)data)[i];
-    case DDPM_BF16:
-        return (double)ddpm_bf16_to_float(((const uint16_t *)data)[i]);
-    case DDPM_F64:
-        return ((const double *)data)[i];
-    case DDPM_I32:
-        return ((const int32_t *)data)[i];
-    case DDPM_U8:
-        return ((const uint8_t *)data)[i];
-    case DDPM_DTYPE_COUNT:
-        break;
-    }
-    return 0;
-}
-
 void ddpm_store(void *data, enum ddpm_dtype dtype, int64_t i, double value)
 {
     switch (dtype) {

@@ -87,8 +87,26 @@ static inline uint16_t ddpm_float_to_bf16(float value)
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-/* Read or write element i of a buffer as a double. Slow: for reference kernels and tests. */
-double ddpm_load(const void *data, enum ddpm_dtype dtype, int64_t i);
+/* Read or write element i of a buffer as a double. Slow: for reference kernels and tests. Reading
+ * is inline because a convolution reads far more than it writes. */
+static inline double ddpm_load(const void *data, enum ddpm_dtype dtype, int64_t i)
+{
+    switch (dtype) {
+    case DDPM_F32:
+        return (double)((const float *)data)[i];
+    case DDPM_BF16:
+        return (double)ddpm_bf16_to_float(((const uint16_t *)data)[i]);
+    case DDPM_F64:
+        return ((const double *)data)[i];
+    case DDPM_I32:
+        return ((const int32_t *)data)[i];
+    case DDPM_U8:
+        return ((const uint8_t *)data)[i];
+    case DDPM_DTYPE_COUNT:
+        break;
+    }
+    return 0;
+}
 void ddpm_store(void *data, enum ddpm_dtype dtype, int64_t i, double value);
 
 #endif

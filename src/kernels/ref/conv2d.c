@@ -108,8 +108,8 @@ ddpm_status ddpm_ref_conv2d_backward_data(const struct ddpm_call *call)
     return DDPM_OK;
 }
 
-/* Σ_{b,h,w} dy[b,h,w,k]·x[…,c] for w[k,r,s,c]; `weight` is (k,r,s). */
-static double correlate_gradient(const struct ddpm_call *call, struct place weight, int64_t c)
+/* Σ_{b,h,w} dy[b,h,w,k]·x[…,c], the gradient of w[k,r,s,c]; `weight` is (k,r,s). */
+static double weight_gradient(const struct ddpm_call *call, struct place weight, int64_t c)
 {
     const struct ddpm_attributes *a = &call->attributes;
     const struct ddpm_tensor *x = &call->in[0], *dy = &call->in[1];
@@ -137,7 +137,7 @@ static void backward_weight_filters(void *context, int64_t begin, int64_t end, i
     for (int64_t filter = begin; filter < end; ++filter) {
         const struct place weight = place_of(dw, filter);
         for (int64_t c = 0; c < dw->c; ++c)
-            ref_add(call, 0, filter, c, correlate_gradient(call, weight, c));
+            ref_add(call, 0, filter, c, weight_gradient(call, weight, c));
     }
 }
 

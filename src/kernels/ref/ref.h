@@ -8,13 +8,9 @@
 #include "core/threads.h"
 #include "kernels/backend.h"
 
-/* Element c of pixel p, p = (n*H + h)*W + w. fp32 and fp64 are read without a call. */
+/* Element c of pixel p, p = (n*H + h)*W + w. */
 static inline double ref_get(const struct ddpm_tensor *t, int64_t p, int64_t c)
 {
-    if (t->dtype == DDPM_F32)
-        return (double)((const float *)t->data)[p * t->pixel_stride + c];
-    if (t->dtype == DDPM_F64)
-        return ((const double *)t->data)[p * t->pixel_stride + c];
     return ddpm_load(t->data, t->dtype, p * t->pixel_stride + c);
 }
 
