@@ -1,6 +1,7 @@
 /* Joining other processes, and who prints for all. */
 #include "processes.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -122,27 +123,34 @@ bool ddpm_processes_speak(void)
     return processes.ranks ? ddpm_ranks_speaks(processes.ranks) : !processes.silent;
 }
 
-static void warn_of_clock(int rank, int64_t ahead)
+/* Seconds since 1970. */
+static double calendar_time(void)
+{
+    struct timespec moment;
+    timespec_get(&moment, TIME_UTC);
+    return (double)moment.tv_sec + 1e-9 * (double)moment.tv_nsec;
+}
+
+static void warn_of_clock(int rank, double ahead)
 {
     char text[DDPM_TEXT_BYTES];
     ddpm_progress_warn("warning: the clock of rank %d (%s) is %s %s that of rank 0 (%s)", rank,
-                       ddpm_ranks_host(processes.ranks, rank),
-                       ddpm_time_text(text, (double)(ahead < 0 ? -ahead : ahead)),
+                       ddpm_ranks_host(processes.ranks, rank), ddpm_time_text(text, fabs(ahead)),
                        ahead < 0 ? "behind" : "ahead of", ddpm_ranks_host(processes.ranks, 0));
 }
 
 ddpm_status ddpm_processes_check_clocks(void)
 {
-    int64_t *all;
+    double *all;
     const int count = ddpm_ranks_count(processes.ranks);
     if (!processes.ranks)
         return DDPM_OK;
     ddpm_status status = ddpm_new_array((void **)&all, (size_t)count, sizeof *all, "clocks");
     DDPM_TRY(ddpm_ranks_agree(processes.ranks, status, NULL));
-    all[ddpm_ranks_index(processes.ranks)] = (int64_t)time(NULL);
+    all[ddpm_ranks_index(processes.ranks)] = calendar_time();
     status = ddpm_ranks_gather(processes.ranks, all, sizeof *all);
     for (int rank = 1; rank < count && status == DDPM_OK && ddpm_processes_lead(); ++rank)
-        if (all[rank] - all[0] > CLOCK_SECONDS || all[0] - all[rank] > CLOCK_SECONDS) {
+        if (fabs(all[rank] - all[0]) > CLOCK_SECONDS) {
             warn_of_clock(rank, all[rank] - all[0]);
             break;
         }

@@ -2,12 +2,9 @@
 #define _POSIX_C_SOURCE 200809L
 #include <time.h>
 
-time_t time(time_t *out)
+int timespec_get(struct timespec *moment, int base)
 {
-    struct timespec moment;
-    clock_gettime(CLOCK_REALTIME, &moment);
-    moment.tv_sec += 3600;
-    if (out)
-        *out = moment.tv_sec;
-    return moment.tv_sec;
+    clock_gettime(CLOCK_REALTIME, moment);
+    moment->tv_sec += 3600;
+    return base;
 }
