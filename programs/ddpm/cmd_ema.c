@@ -4,6 +4,7 @@
 
 #include "formats/file.h"
 #include "missing.h"
+#include "model/checkpoint_find.h"
 #include "options.h"
 #include "streams.h"
 #include "training/ema_reconstruct.h"
@@ -16,7 +17,7 @@ static ddpm_status check_run(const char *path)
 {
     if (!ddpm_path_exists(path))
         return ddpm_raise_missing(path, "no such run");
-    if (ddpm_is_run(path))
+    if (ddpm_checkpoint_is_run(path))
         return DDPM_OK;
     return ddpm_raise(DDPM_ERROR_ARGUMENT,
                       "%s: got no run, want one: its folder has the checkpoints to average in "

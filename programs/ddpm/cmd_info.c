@@ -202,7 +202,7 @@ enum folder_kind { FOLDER_OTHER, FOLDER_RUN, FOLDER_CHECKPOINT, FOLDER_MODEL };
 
 static enum folder_kind kind_of(const char *path)
 {
-    if (ddpm_is_run(path))
+    if (ddpm_checkpoint_is_run(path))
         return FOLDER_RUN;
     if (ddpm_folder_has(path, "state.json") ||
         (ddpm_folder_has(path, "config.json") && ddpm_folder_has(path, "model.safetensors")))

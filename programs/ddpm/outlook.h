@@ -16,9 +16,9 @@ struct ddpm_outlook {
     double patch_cost;                /* of such a step, where one on whole pictures costs 1 */
     int64_t save_every, sample_every; /* as in the options; both also happen at the end */
     int64_t validate_every;           /* steps; also at the end. 0: never */
-    /* Guesses, until one was timed, in training steps on whole pictures: a grid, of which 0 means
-     * that there are none, and a validation. */
-    double grid_in_steps, validation_in_steps;
+    /* Guesses, in training steps on whole pictures, used until the first one has been timed. */
+    double grid_in_steps; /* 0: no grids */
+    double validation_in_steps;
     struct ddpm_share grids, checkpoints, validations;
 };
 

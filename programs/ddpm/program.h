@@ -118,9 +118,6 @@ bool ddpm_ends_with(const char *path, const char *end);
 /* Is there a file or folder of that name in the folder? */
 bool ddpm_folder_has(const char *folder, const char *name);
 
-/* Is this the folder of a run, with a folder of checkpoints in it? */
-bool ddpm_is_run(const char *path);
-
 /* The step of a checkpoint folder; -1 when not known. */
 int64_t ddpm_step_of(const char *path);
 

@@ -65,13 +65,6 @@ bool ddpm_folder_has(const char *folder, const char *name)
            ddpm_path_exists(path);
 }
 
-bool ddpm_is_run(const char *path)
-{
-    char checkpoints[PATH_MAX];
-    return ddpm_path_format(checkpoints, sizeof checkpoints, "%s/checkpoints", path) == DDPM_OK &&
-           ddpm_path_is_directory(checkpoints);
-}
-
 ddpm_status ddpm_config_integer(const struct ddpm_config *config, const char *name, int64_t *out)
 {
     char text[64];

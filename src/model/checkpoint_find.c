@@ -200,6 +200,13 @@ static ddpm_status look(const char *checkpoints, char *folder, size_t bytes)
     return status;
 }
 
+bool ddpm_checkpoint_is_run(const char *path)
+{
+    char checkpoints[PATH_MAX];
+    return ddpm_path_format(checkpoints, sizeof checkpoints, "%s/checkpoints", path) == DDPM_OK &&
+           ddpm_path_is_directory(checkpoints);
+}
+
 ddpm_status ddpm_checkpoint_any(const char *run, bool *any)
 {
     char checkpoints[PATH_MAX], **names;

@@ -35,6 +35,9 @@ ddpm_status ddpm_checkpoint_find(const char *path, char *folder, size_t bytes);
 void ddpm_checkpoint_pointed(const char *checkpoints, const char *pointer,
                              char name[DDPM_CHECKPOINT_NAME_BYTES]);
 
+/* Is this the folder of a run, with a folder of checkpoints in it? */
+bool ddpm_checkpoint_is_run(const char *path);
+
 /* Does the run have anything named like a checkpoint, complete or not? */
 ddpm_status ddpm_checkpoint_any(const char *run, bool *any);
 

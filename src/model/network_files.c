@@ -70,21 +70,18 @@ ddpm_status ddpm_model_files_find(const char *path, enum ddpm_weights which,
                                   struct ddpm_model_files *out)
 {
     const char *file = weights_file(which);
-    char probe[PATH_MAX];
     memset(out, 0, sizeof *out);
     if (!ddpm_path_exists(path))
         return ddpm_raise(DDPM_ERROR_IO, "%s: no such run, checkpoint or file", path);
     if (!ddpm_path_is_directory(path))
         return ddpm_path_format(out->weights, sizeof out->weights, "%s", path);
-    DDPM_TRY(ddpm_path_format(probe, sizeof probe, "%s/checkpoints", path));
-    const bool is_run = ddpm_path_is_directory(probe);
     DDPM_TRY(ddpm_checkpoint_find(path, out->folder, sizeof out->folder));
     DDPM_TRY(ddpm_path_format(out->weights, sizeof out->weights, "%s/%s", out->folder, file));
     DDPM_TRY(ddpm_path_format(out->config, sizeof out->config, "%s/config.json", out->folder));
     if (!ddpm_path_exists(out->weights))
         return ddpm_raise(DDPM_ERROR_IO,
                           "%s is neither a run with a checkpoint nor a checkpoint: it has no %s",
-                          path, is_run ? "whole checkpoint" : file);
+                          path, ddpm_checkpoint_is_run(path) ? "whole checkpoint" : file);
     return DDPM_OK;
 }
 
